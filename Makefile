@@ -1,0 +1,45 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+#
+# Every target does its own set-up in .venv, which is brought up to date when the project's files change.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu')
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt
+
+.PHONY: env demo test lint bench wheel clean
+
+env: $(READY)
+
+# torch comes first: the native build needs its headers, and an isolated build would fetch another torch for them.
+$(READY): pyproject.toml setup.py .ci/constraints.txt $(SOURCES)
+	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "Python 3.10 or newer is needed; name one with make PYTHON=..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) torch numpy setuptools ninja
+	$(PIP) --no-build-isolation --editable '.[pipeline,scenes,test,bench,lint]'
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/mirage generate --scene motorcycle --frames 97 --block 16 --seed 0 --out out/demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-json=out/bench.json
+
+wheel: $(READY)
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir dist .
+	@ls dist/*.whl
+
+clean:
+	rm -rf $(VENV) build dist out *.egg-info mirage_kernels/_C*.so

@@ -1,0 +1,107 @@
+// SPDX-FileCopyrightText: 2026 The Mirage authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "common/camera.h"
+
+// unproject: one latent cell (i, j) of a grid (h, w) over a depth map (H, W).
+namespace mirage {
+
+enum class Pooling : int64_t { kMedian = 0, kNearest = 1, kMin = 2, kBilinear = 3 };
+
+struct PixelRange {  // first..last - 1
+  int32_t first, last;
+};
+
+// Pixel r belongs to cell ((2r + 1) h) / (2H): where its centre falls. So cell i owns a run of pixels, which is
+// empty for some cells when the grid is finer than the depth map.
+MIRAGE_HD PixelRange pixels_of(int64_t i, int64_t cells, int64_t pixels) {
+  return {static_cast<int32_t>(ceil_div(2 * pixels * i - cells, 2 * cells)),
+          static_cast<int32_t>(ceil_div(2 * pixels * (i + 1) - cells, 2 * cells))};
+}
+
+// The pixel under the centre of cell i.
+MIRAGE_HD int32_t pixel_under(int64_t i, int64_t cells, int64_t pixels) {
+  return static_cast<int32_t>((2 * i + 1) * pixels / (2 * cells));
+}
+
+struct Taps {  // two neighbouring pixels and the weight of the second
+  int32_t first, second;
+  float weight;
+};
+
+// Bilinear taps at the centre of cell i, as torch's interpolate(align_corners=False): position (i + 1/2) H / h - 1/2,
+// in exact integers up to the one division. A tap without weight is not read: its depth may be invalid.
+MIRAGE_HD Taps taps_of(int64_t i, int64_t cells, int64_t pixels) {
+  const int64_t position = (2 * i + 1) * pixels - cells;  // in units of 1 / (2 cells)
+  const int64_t before = -ceil_div(-position, 2 * cells);
+  const int64_t rest = position - before * 2 * cells;
+  const int64_t first = before < 0 ? 0 : before;
+  const int64_t after = before + 1 < pixels ? before + 1 : pixels - 1;
+  return {static_cast<int32_t>(first), static_cast<int32_t>(rest == 0 ? first : after),
+          static_cast<float>(rest) / static_cast<float>(2 * cells)};
+}
+
+MIRAGE_HD float blend(float d00, float d01, float d10, float d11, float across, float down) {
+  const float top = d00 * (1.0f - across) + d01 * across;
+  const float bottom = d10 * (1.0f - across) + d11 * across;
+  return top * (1.0f - down) + bottom * down;
+}
+
+// Positive floats sort as their bits, and those that are finite are 1 .. kLargest: one unsigned comparison. A pixel
+// that may not be used sorts after all others.
+constexpr uint32_t kLargest = 0x7f7fffffu;
+constexpr uint32_t kUnusable = 0xffffffffu;
+
+MIRAGE_HD uint32_t sortable(uint32_t depth_bits) {
+  return depth_bits - 1u < kLargest ? depth_bits : kUnusable;
+}
+
+MIRAGE_HD bool enough(int64_t valid, int64_t masked, int64_t pixels, int64_t min_valid, double max_masked) {
+  return (valid >= min_valid) & (valid > 0) &
+         (static_cast<double>(masked) <= max_masked * static_cast<double>(pixels));
+}
+
+// The value of rank `rank` (from 0) among values of which lo is the least and hi the greatest: bisection on the bits,
+// each half then narrowed to the values that are there. No sorting, no scratch, exact. The owner of the values does the
+// looking, in a CPU loop or a warp: at_most(x) counts those <= x, greatest_up_to(x) and least_above(x) find one.
+template <class Values>
+MIRAGE_HD uint32_t select_rank(uint32_t lo, uint32_t hi, int32_t rank, const Values& values) {
+  while (lo < hi) {
+    const uint32_t middle = lo + (hi - lo) / 2;
+    const int32_t count = values.at_most(middle);
+    if (count > rank)
+      hi = values.greatest_up_to(middle);
+    else
+      lo = values.least_above(middle);
+    if (count == rank + 1) return hi;
+    if (count == rank) return lo;
+  }
+  return lo;
+}
+
+struct LiftedCell {
+  float x, y, z, footprint;  // world point; width of the cell at its depth
+  bool valid;
+};
+
+// A depth of 0 marks a cell without one. Invalid cells, and those that overflow, are finite zeros.
+MIRAGE_HD LiftedCell lift_cell(const Rigid& cam2world, const Pinhole& k, int i, int j, float depth) {
+  const Vec3 c = lift(k, i, j, depth);
+  const Vec3 p = transform(cam2world, c.x, c.y, c.z);
+  const float footprint = depth * (1.0f / k.fx);
+  const bool valid = (depth > 0.0f) & is_finite(p.x) & is_finite(p.y) & is_finite(p.z) & is_finite(footprint);
+  return {valid ? p.x : 0.0f, valid ? p.y : 0.0f, valid ? p.z : 0.0f, valid ? footprint : 0.0f, valid};
+}
+
+// d loss / d depth of a valid cell: xyz = R (a z, b z, z) + t and footprint = z / fx.
+MIRAGE_HD float lift_cell_backward(const Rigid& m, const Pinhole& k, int i, int j, float gx, float gy, float gz,
+                                   float gfootprint) {
+  const float cx = (m.r00 * gx + m.r10 * gy) + m.r20 * gz;
+  const float cy = (m.r01 * gx + m.r11 * gy) + m.r21 * gz;
+  const float cz = (m.r02 * gx + m.r12 * gy) + m.r22 * gz;
+  const Vec3 ray = lift(k, i, j, 1.0f);
+  return ((ray.x * cx + ray.y * cy) + cz) + gfootprint * (1.0f / k.fx);
+}
+
+}  // namespace mirage

@@ -1,0 +1,135 @@
+// SPDX-FileCopyrightText: 2026 The Mirage authors
+// SPDX-License-Identifier: Apache-2.0
+#include "unproject/unproject_isa.h"
+
+namespace mirage {
+namespace MIRAGE_ISA {
+namespace {
+
+constexpr int32_t kAhead = 64;  // pixels
+
+struct Cell {  // the pixels of one cell, sortable, row-major
+  const uint32_t* values;
+  int32_t pixels, masked;
+
+  int32_t at_most(uint32_t bound) const {
+    int32_t count = 0;
+    for (int32_t k = 0; k < pixels; ++k) count += values[k] <= bound;
+    return count;
+  }
+
+  // Subtracting bound + 1 turns the ring of integers so that the values above the bound come first and those up to it
+  // last: one plain minimum or maximum, where a conditional one would not vectorise.
+  uint32_t greatest_up_to(uint32_t bound) const {
+    uint32_t best = 0;
+    for (int32_t k = 0; k < pixels; ++k) {
+      const uint32_t turned = values[k] - (bound + 1u);
+      best = turned > best ? turned : best;
+    }
+    return best + (bound + 1u);
+  }
+
+  uint32_t least_above(uint32_t bound) const {
+    uint32_t best = 0xffffffffu;
+    for (int32_t k = 0; k < pixels; ++k) {
+      const uint32_t turned = values[k] - (bound + 1u);
+      best = turned < best ? turned : best;
+    }
+    return best + (bound + 1u);
+  }
+};
+
+// Copies the rows of a cell behind one another first, so that every later loop is one long one.
+Cell gather(const DepthMap& map, PixelRange rows, PixelRange columns, uint32_t* scratch) {
+  const int32_t n = columns.last - columns.first;
+  uint32_t* __restrict values = scratch;
+  int32_t pixels = 0, masked = 0;
+  for (int32_t r = rows.first; r < rows.last; ++r, pixels += n) {
+    const float* depth = map.depth + r * map.width + columns.first;
+    __builtin_prefetch(depth + kAhead);  // more rows than the hardware follows by itself
+    for (int32_t k = 0; k < n; ++k) values[pixels + k] = float_bits(depth[k]);
+    if (!map.mask) continue;
+    const uint8_t* mask = map.mask + r * map.width + columns.first;
+    for (int32_t k = 0; k < n; ++k) {
+      values[pixels + k] |= mask[k] != 0 ? kUnusable : 0;
+      masked += mask[k] != 0;
+    }
+  }
+  for (int32_t k = 0; k < pixels; ++k) values[k] = sortable(values[k]);
+  return {scratch, pixels, masked};
+}
+
+uint32_t lower_median(const Cell& cell, int32_t valid) {
+  return select_rank(cell.least_above(0), cell.greatest_up_to(kLargest), (valid - 1) / 2, cell);
+}
+
+uint32_t pixel_at(const DepthMap& map, int64_t r, int64_t c) {
+  const int64_t at = r * map.width + c;
+  return map.mask && map.mask[at] != 0 ? kUnusable : sortable(float_bits(map.depth[at]));
+}
+
+float bilinear(const DepthMap& map, const Taps& down, const Taps& across) {
+  const auto tap = [&](int64_t r, int64_t c) {
+    const uint32_t value = pixel_at(map, r, c);
+    return value == kUnusable ? 0.0f : bits_float(value);
+  };
+  const float d00 = tap(down.first, across.first), d01 = tap(down.first, across.second);
+  const float d10 = tap(down.second, across.first), d11 = tap(down.second, across.second);
+  const bool all = (d00 > 0.0f) & (d01 > 0.0f) & (d10 > 0.0f) & (d11 > 0.0f);
+  return all ? blend(d00, d01, d10, d11, across.weight, down.weight) : 0.0f;
+}
+
+void pool_row(const DepthMap& map, const PoolRule& rule, const Grid& grid, int64_t i, uint32_t* scratch, float* depth,
+              int64_t* pixel) {
+  const PixelRange rows = pixels_of(i, grid.h, map.height);
+  for (int64_t j = 0; j < grid.w; ++j) {
+    const PixelRange columns = pixels_of(j, grid.w, map.width);
+    const Cell cell = gather(map, rows, columns, scratch);
+    depth[j] = 0.0f;
+    if (pixel) pixel[j] = -1;
+    const int32_t valid = cell.at_most(kLargest);
+    if (!enough(valid, cell.masked, cell.pixels, rule.min_valid, rule.max_masked)) continue;
+    if (rule.pooling == Pooling::kBilinear) {
+      depth[j] = bilinear(map, taps_of(i, grid.h, map.height), taps_of(j, grid.w, map.width));
+      continue;
+    }
+    uint32_t value;
+    if (rule.pooling == Pooling::kNearest) {
+      const int64_t r = pixel_under(i, grid.h, map.height), c = pixel_under(j, grid.w, map.width);
+      value = pixel_at(map, r, c);
+      if (value == kUnusable) continue;
+      if (pixel) pixel[j] = r * map.width + c;
+    } else {
+      value = rule.pooling == Pooling::kMin ? cell.least_above(0) : lower_median(cell, valid);
+      if (pixel) {
+        int32_t k = 0;
+        while (cell.values[k] != value) ++k;
+        const int32_t n = columns.last - columns.first;
+        pixel[j] = (rows.first + k / n) * map.width + columns.first + k % n;
+      }
+    }
+    depth[j] = bits_float(value);
+  }
+}
+
+void lift_row(const Rigid& cam2world, const Pinhole& pinhole, int64_t i, int64_t w, const float* depth, float* xyz,
+              float* footprint, uint8_t* valid) {
+  const Rigid m = cam2world;
+  const Pinhole k = pinhole;
+#pragma GCC ivdep
+  for (int64_t j = 0; j < w; ++j) {
+    const LiftedCell cell = lift_cell(m, k, static_cast<int>(i), static_cast<int>(j), depth[j]);
+    xyz[3 * j] = cell.x;
+    xyz[3 * j + 1] = cell.y;
+    xyz[3 * j + 2] = cell.z;
+    footprint[j] = cell.footprint;
+    valid[j] = cell.valid;
+  }
+}
+
+}  // namespace
+
+extern const UnprojectKernels unproject_kernels{pool_row, lift_row};
+
+}  // namespace MIRAGE_ISA
+}  // namespace mirage

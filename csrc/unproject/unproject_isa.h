@@ -1,0 +1,38 @@
+// SPDX-FileCopyrightText: 2026 The Mirage authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "cpu/isa.h"
+#include "unproject/unproject.h"
+
+namespace mirage {
+
+struct DepthMap {
+  const float* depth;   // (H, W)
+  const uint8_t* mask;  // (H, W), not 0 = not to be used; or null
+  int64_t height, width;
+};
+
+struct PoolRule {
+  Pooling pooling;
+  int64_t min_valid;
+  double max_masked;
+};
+
+struct Grid {
+  int64_t h, w;
+};
+
+struct UnprojectKernels {
+  // Depths of the cells of row i: depth (w,), 0 where a cell has none, and with `pixel` (w,) the row-major pixel
+  // each was read from (-1 where none, or several). `scratch` holds the pixels of one cell.
+  void (*pool_row)(const DepthMap&, const PoolRule&, const Grid&, int64_t i, uint32_t* scratch, float* depth,
+                   int64_t* pixel);
+  // depth (w,) -> xyz (w, 3), footprint (w,), valid (w,)
+  void (*lift_row)(const Rigid& cam2world, const Pinhole&, int64_t i, int64_t w, const float* depth, float* xyz,
+                   float* footprint, uint8_t* valid);
+};
+
+MIRAGE_EACH_ISA(extern const UnprojectKernels unproject_kernels)
+
+}  // namespace mirage

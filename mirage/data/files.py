@@ -1,0 +1,85 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures, depth maps and matrices from files. Whatever is wrong with one is a :class:`DataError` of one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+
+class DataError(ValueError):
+    """A file that is missing, cut short or not of the kind that was asked for."""
+
+
+def _open_picture(path: Path, what: str) -> Image.Image:
+    try:
+        picture = Image.open(path)
+        picture.load()
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such {what}") from None
+    except UnidentifiedImageError:
+        raise DataError(f"{path}: expected {what}, got something that is not a picture") from None
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises on damaged files
+        raise DataError(f"{path}: expected {what}, got a damaged file ({error})") from None
+    return picture
+
+
+def read_image(path: str | Path) -> Tensor:
+    """A picture as (3, H, W) float32, 0 to 1. Alpha is dropped."""
+    picture = _open_picture(Path(path), "a picture").convert("RGB")
+    return torch.from_numpy(np.asarray(picture).copy()).movedim(2, 0).float() / 255
+
+
+def read_depth(path: str | Path) -> Tensor:
+    """A depth map as (H, W) float32 metres: a 16-bit PNG (or PGM) in millimetres, or an ``.npy`` of floats in metres.
+
+    Invalid depth (0, negative, NaN, infinite) stays as it is.
+    """
+    path = Path(path)
+    if path.suffix == ".npy":
+        return _read_npy(path)
+    picture = _open_picture(path, "a depth map")
+    if picture.mode not in ("I;16", "I;16B", "I"):
+        raise DataError(f"{path}: expected a 16-bit depth map in millimetres, got a picture of mode {picture.mode}")
+    return torch.from_numpy(np.asarray(picture).astype(np.float32)) / 1000
+
+
+def _read_npy(path: Path) -> Tensor:
+    try:
+        values = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such depth map") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: expected a depth map, got a damaged file ({error})") from None
+    if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype.kind != "f":
+        got = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__
+        raise DataError(f"{path}: expected a depth map of floats (H, W), got {got}")
+    return torch.from_numpy(values.astype(np.float32))
+
+
+def read_matrix(path: str | Path, columns: int) -> Tensor:
+    """Rows of ``columns`` numbers, separated by white space, as float64."""
+    path = Path(path)
+    try:
+        lines = path.read_text().splitlines()
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: expected rows of {columns} numbers, got a file that is not text ({error})") from None
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = [float(x) for x in line.split()]
+        except ValueError:
+            raise DataError(f"{path}:{number}: expected {columns} numbers, got {line.strip()[:60]!r}") from None
+        if row and len(row) != columns:
+            raise DataError(f"{path}:{number}: expected {columns} numbers, got {len(row)}")
+        rows += [row] if row else []
+    if not rows:
+        raise DataError(f"{path}: expected rows of {columns} numbers, got an empty file")
+    return torch.tensor(rows, dtype=torch.float64)

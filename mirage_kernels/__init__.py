@@ -1,0 +1,40 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Latent spatial memory for video world models: the operations, fast and exact.
+
+>>> import torch
+>>> from mirage_kernels import Cameras, splat, unproject
+>>> cameras = Cameras(torch.tensor([[60.0, 0, 40], [0, 60, 22], [0, 0, 1]]), torch.eye(4), size=(44, 80))
+>>> points = unproject(torch.full((1, 44, 80), 2.0), torch.randn(1, 48, 44, 80), cameras)
+>>> view = splat(points.xyz, points.features, cameras, valid=points.valid)
+>>> bool(view.mask.all())
+True
+"""
+
+from .backend import (
+    backends,
+    build_info,
+    current_backend,
+    instruction_sets,
+    use_backend,
+    use_instruction_set,
+)
+from .cameras import Cameras
+from .ops.splat.splat import Splat, splat
+from .ops.unproject.unproject import Points, unproject
+from .version import __version__
+
+__all__ = [
+    "Cameras",
+    "Points",
+    "Splat",
+    "__version__",
+    "backends",
+    "build_info",
+    "current_backend",
+    "instruction_sets",
+    "splat",
+    "unproject",
+    "use_backend",
+    "use_instruction_set",
+]

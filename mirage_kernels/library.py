@@ -1,0 +1,68 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""How operations reach ``torch.library``: one schema, several implementations.
+
+Each operation exists once per library, all with the same schema, fake kernel and gradient formula:
+
+* ``torch.ops.mirage_kernels.<name>``: native kernels. The dispatcher picks C++ or CUDA by device.
+* ``torch.ops.mirage_kernels_reference.<name>``: pure PyTorch, on any device, any floating dtype.
+
+Schemas live in Python so that they exist on a machine without a compiler. An operation's own files say what it is; this
+one only knows how to register it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+NATIVE = "mirage_kernels"
+REFERENCE = "mirage_kernels_reference"
+
+_libraries = {
+    namespace: torch.library.Library(namespace, "DEF")  # type: ignore[no-untyped-call]
+    for namespace in (NATIVE, REFERENCE)
+}
+
+
+def overload(namespace: str, name: str) -> torch._ops.OpOverload:
+    operation: torch._ops.OpOverload = getattr(getattr(torch.ops, namespace), name).default
+    return operation
+
+
+def define(schema: str, *, reference: Callable[..., Any], fake: Callable[..., Any]) -> None:
+    """Define an operation in every library.
+
+    Args:
+        schema: ``name(Tensor x, ...) -> ...``.
+        reference: the pure-PyTorch implementation.
+        fake: computes the shapes and dtypes of the outputs.
+    """
+    name = schema.split("(", 1)[0]
+    for namespace, library in _libraries.items():
+        library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
+        torch.library.register_fake(f"{namespace}::{name}", fake, lib=library)
+    _libraries[REFERENCE].impl(name, reference, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
+
+
+def differentiate(name: str, *, setup_context: Callable[..., None], backward: Callable[..., Any]) -> None:
+    """Give an operation a gradient.
+
+    ``backward(call, ctx, *grads)`` may run other operations of the same library as ``call(name, ...)``. Gradients of
+    outputs that were not used arrive as None.
+    """
+    for namespace, library in _libraries.items():
+
+        def call(other: str, *args: Any, namespace: str = namespace) -> Any:
+            return overload(namespace, other)(*args)
+
+        def setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+            ctx.set_materialize_grads(False)
+            setup_context(ctx, inputs, output)
+
+        def run(ctx: Any, *grads: Any, call: Callable[..., Any] = call) -> Any:
+            return backward(call, ctx, *grads)
+
+        torch.library.register_autograd(f"{namespace}::{name}", run, setup_context=setup, lib=library)

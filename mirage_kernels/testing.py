@@ -1,0 +1,186 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Inputs and comparisons shared by tests and benchmarks, and of use to anyone who writes another backend.
+
+There are no tolerances between backends: what the operations decide is integers and copies, so equal means equal bits.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .cameras import Cameras
+
+_BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def same_bits(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors have the same dtype, shape and bits; 0.0 and -0.0 differ, a NaN equals itself."""
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    word = _BITS[a.element_size()]
+    return torch.equal(a.contiguous().view(word), b.contiguous().view(word))
+
+
+def assert_same(result: Any, expected: Any) -> None:
+    """Assert that two named tuples of tensors are equal bit for bit."""
+    for name, a, b in zip(result._fields, result, expected, strict=True):
+        if not same_bits(a, b):
+            at = (a != b).nonzero()[:3].tolist() if a.shape == b.shape else f"{tuple(a.shape)} and {tuple(b.shape)}"
+            raise AssertionError(f"{name} differs, first at {at}")
+
+
+def random_cameras(generator: torch.Generator, views: int, size: tuple[int, int], near_origin: float = 0.3) -> Cameras:
+    """Cameras near the origin that look along +z, each a little differently turned; anisotropic focal lengths."""
+    h, w = size
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator, dtype=torch.float64) * 2 - 1
+
+    axis = torch.nn.functional.normalize(uniform(views, 3), dim=1)
+    angle = 0.4 * uniform(views)
+    x, y, z = axis.unbind(1)
+    zero = torch.zeros_like(x)
+    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], 1).reshape(views, 3, 3)
+    eye = torch.eye(3, dtype=torch.float64)
+    turn = eye + angle.sin()[:, None, None] * cross + (1 - angle.cos())[:, None, None] * (cross @ cross)
+    cam2world = torch.eye(4, dtype=torch.float64).repeat(views, 1, 1)
+    cam2world[:, :3, :3], cam2world[:, :3, 3] = turn, near_origin * uniform(views, 3)
+    intrinsics = torch.eye(3, dtype=torch.float64).repeat(views, 1, 1)
+    intrinsics[:, 0, 0], intrinsics[:, 1, 1] = w * (0.9 + 0.3 * uniform(views)), h * (1.1 + 0.5 * uniform(views))
+    intrinsics[:, 0, 2], intrinsics[:, 1, 2] = w * (0.5 + 0.2 * uniform(views)), h * (0.5 + 0.2 * uniform(views))
+    return Cameras(intrinsics, cam2world, size)
+
+
+def plain_cameras(views: int, size: tuple[int, int]) -> Cameras:
+    """Cameras without rotation whose focal length is a power of two and which stand whole units apart, so that points
+    can be placed exactly on the borders between cells."""
+    intrinsics = torch.tensor([[4.0, 0.0, size[1] / 2], [0.0, 4.0, size[0] / 2], [0.0, 0.0, 1.0]])
+    cam2world = torch.eye(4).repeat(views, 1, 1)
+    cam2world[:, 0, 3] = torch.arange(views)
+    return Cameras(intrinsics.expand(views, 3, 3), cam2world, size)
+
+
+POINT_KINDS = ("room", "border", "ties", "wild")
+
+
+def random_points(generator: torch.Generator, kind: str, n: int) -> Tensor:
+    """(N, 3) points of one kind.
+
+    ``room``: a shell around the cameras, some of it behind them. ``border``: for :func:`plain_cameras`, exactly on and
+    next to the borders of cells and grids. ``ties``: few places, many points. ``wild``: any float32 bits at all, with
+    NaN, infinities, denormals and the largest numbers.
+    """
+    if kind == "wild":
+        bits = torch.randint(-(1 << 31), (1 << 31) - 1, (n, 3), generator=generator)
+        xyz = bits.to(torch.int32).view(torch.float32)
+        tame = torch.rand(n, 3, generator=generator) < 0.6
+        special = torch.tensor([0.0, -0.0, 1.0, 1e-6, 1e-30, 1e30, math.inf, -math.inf, math.nan, 3.4e38, -3.4e38])
+        pick = special[torch.randint(len(special), (n, 3), generator=generator)]
+        return torch.where(tame, pick, xyz)
+    if kind == "border":
+        depth = 2.0 ** torch.randint(-2, 4, (n,), generator=generator)
+        cell = torch.randint(-24, 24, (n, 2), generator=generator).float()
+        cell += torch.randint(-1, 2, (n, 2), generator=generator) * 2.0 ** -torch.randint(
+            3, 24, (n, 1), generator=generator
+        )
+        return torch.cat([cell / 4 * depth[:, None], depth[:, None]], 1)
+    if kind == "ties":
+        places = torch.randn(max(1, n // 8), 3, generator=generator) * 0.5 + torch.tensor([0.0, 0.0, 2.0])
+        return places[torch.randint(len(places), (n,), generator=generator)]
+    direction = torch.nn.functional.normalize(torch.randn(n, 3, generator=generator), dim=1)
+    direction[:, 2] += 0.5
+    return direction * (1 + torch.rand(n, 1, generator=generator))
+
+
+class SplatCase(NamedTuple):
+    """Arguments of one call of ``splat``."""
+
+    xyz: Tensor
+    features: Tensor
+    cameras: Cameras
+    valid: Tensor | None
+    extent: float | Tensor | None
+
+    def run(self, splat: Any) -> Any:
+        return splat(self.xyz, self.features, self.cameras, valid=self.valid, extent=self.extent)
+
+
+def splat_case(
+    seed: int,
+    *,
+    n: int = 200,
+    views: int = 2,
+    size: tuple[int, int] = (6, 9),
+    channels: int = 3,
+    dtype: torch.dtype = torch.float32,
+    kind: str = "room",
+    valid: bool = False,
+    extent: str = "none",
+    strided: bool = False,
+) -> SplatCase:
+    """A reproducible case. ``extent`` is none, one (a number for all) or each (a tensor, some of it NaN or
+    negative)."""
+    g = torch.Generator().manual_seed(seed)
+    cameras = plain_cameras(views, size) if kind == "border" else random_cameras(g, views, size)
+    xyz = random_points(g, kind, n)
+    features = torch.randn(n, channels, generator=g).to(dtype)
+    if strided:  # the same values behind other strides
+        xyz = xyz.T.contiguous().T
+        features = torch.stack([features, features], 2).flatten(1)[:, ::2]
+    size_of: float | Tensor | None = None
+    if extent == "one":
+        size_of = 0.3 * torch.rand(1, generator=g).item()
+    elif extent == "each":
+        size_of = 0.3 * torch.randn(n, generator=g)
+        size_of[torch.rand(n, generator=g) < 0.05] = math.nan
+        size_of[torch.rand(n, generator=g) < 0.02] = math.inf
+    return SplatCase(xyz, features, cameras, torch.rand(n, generator=g) < 0.7 if valid else None, size_of)
+
+
+class UnprojectCase(NamedTuple):
+    """Arguments of one call of ``unproject``."""
+
+    depth: Tensor
+    features: Tensor
+    cameras: Cameras
+    mask: Tensor | None
+    options: dict[str, Any]
+
+    def run(self, unproject: Any) -> Any:
+        return unproject(self.depth, self.features, self.cameras, mask=self.mask, **self.options)
+
+
+def unproject_case(
+    seed: int,
+    *,
+    batch: int = 2,
+    size: tuple[int, int] = (12, 20),
+    grid: tuple[int, int] = (3, 5),
+    channels: int = 3,
+    dtype: torch.dtype = torch.float32,
+    kind: str = "smooth",
+    mask: bool = False,
+    strided: bool = False,
+    **options: Any,
+) -> UnprojectCase:
+    """A reproducible case. ``kind`` is smooth (with holes), steps (few values, so many ties) or wild (any bits)."""
+    g = torch.Generator().manual_seed(seed)
+    shape = (batch, *size)
+    if kind == "wild":
+        depth = random_points(g, "wild", batch * size[0] * size[1])[:, 0].reshape(shape).contiguous()
+    elif kind == "steps":
+        depth = torch.randint(0, 5, shape, generator=g) / 4
+    else:
+        depth = 1 + torch.rand(shape, generator=g) * torch.rand(batch, 1, 1, generator=g)
+        depth[torch.rand(shape, generator=g) < 0.3] = 0
+    features = torch.randn(batch, channels, *grid, generator=g).to(dtype)
+    if strided:
+        depth = depth.transpose(1, 2).contiguous().transpose(1, 2)
+        features = features.movedim(1, 3).contiguous().movedim(3, 1)
+    masked = torch.rand(shape, generator=g) < 0.2 if mask else None
+    return UnprojectCase(depth, features, random_cameras(g, batch, size), masked, options)

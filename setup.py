@@ -1,0 +1,208 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Builds mirage_kernels._C, one abi3 binary on LibTorch's stable ABI, with ninja.
+
+Environment:
+  CXX            the C++ compiler (default: c++, g++ or clang++, the first found)
+  MIRAGE_CPP     0: do not build it; 1: fail where it cannot be built (default: build it where a compiler is found)
+  MIRAGE_CUDA    0: leave the CUDA sources out; 1: fail without nvcc (default: build them where nvcc is found)
+  MIRAGE_WERROR  1: warnings are errors
+  MAX_JOBS       how many files are compiled at a time
+"""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).resolve().parent
+CSRC = Path("csrc")
+TORCH_TARGET = "0x020a000000000000"  # 2.10: the binary runs on this release of torch and every later one
+PYTHON_TARGET = "0x030a0000"  # 3.10, likewise
+CUDA_ARCHES = ("80", "90", "100")
+
+# -ffp-contract=off: arithmetic that decides something rounds once per operation on every machine.
+CXX_FLAGS = [
+    "-std=c++20",
+    "-O3",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-Wall",
+    "-Wextra",
+    "-Wno-unknown-pragmas",
+    "-Wno-attributes",
+]
+X86_ISAS = {
+    "baseline": [],
+    "avx2": ["-mavx2"],
+    "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"],
+}
+NVCC_FLAGS = [
+    "-std=c++20",
+    "-O3",
+    "-fmad=false",
+    "-DUSE_CUDA",
+    "-Xcompiler=-fPIC,-fvisibility=hidden",
+    "-Werror=all-warnings",
+]
+
+
+def switch(name: str) -> bool | None:
+    """The value of an on/off environment variable, None where it is unset."""
+    value = os.environ.get(name, "")
+    if value not in ("", "0", "1"):
+        sys.exit(f"{name}: expected 0 or 1, got {value!r}")
+    return None if value == "" else value == "1"
+
+
+def find_tool(switch_name: str, what: str, candidates: list[str]) -> str | None:
+    wanted = switch(switch_name)
+    found = None if wanted is False else next(filter(None, map(shutil.which, candidates)), None)
+    if wanted and found is None:
+        sys.exit(f"{switch_name}=1, but no {what} was found (looked for {', '.join(candidates)})")
+    return found
+
+
+def find_nvcc() -> str | None:
+    homes = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"]
+    return find_tool("MIRAGE_CUDA", "nvcc", ["nvcc", *(str(Path(home, "bin", "nvcc")) for home in homes if home)])
+
+
+def find_cxx() -> str | None:
+    named = os.environ.get("CXX")
+    return find_tool("MIRAGE_CPP", "C++ compiler", [named] if named else ["c++", "g++", "clang++"])
+
+
+def first_line(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+
+
+def project_version() -> str:
+    lines = Path(ROOT, "mirage_kernels", "version.py").read_text().splitlines()
+    return next(line.split('"')[1] for line in lines if line.startswith("__version__"))
+
+
+class NinjaFile:
+    """The build of one binary: which file is compiled how."""
+
+    def __init__(self, build_dir: Path, cxx: str, nvcc: str | None) -> None:
+        import torch  # the build needs torch's headers, and nothing of it at import time
+        from torch.utils import cpp_extension
+
+        self.cxx, self.nvcc, self.torch = cxx, nvcc, torch
+        self.build_dir = build_dir
+        self.isas = X86_ISAS if platform.machine() in ("x86_64", "AMD64") else {"baseline": []}
+        self.torch_includes = [f"-isystem{path}" for path in cpp_extension.include_paths()]
+        self.torch_libraries = cpp_extension.library_paths()
+        self.cuda_sources = sorted(CSRC.glob("**/*.cu")) if nvcc else []
+        self.edges: list[str] = []
+        self.objects: list[str] = []
+
+    def info(self) -> dict[str, object]:
+        return {
+            "version": project_version(),
+            "cxx": first_line(self.cxx, "--version"),
+            "nvcc": first_line(self.nvcc, "--version") if self.nvcc and self.cuda_sources else None,
+            "torch": self.torch.__version__,
+            "python": platform.python_version(),
+            "instruction_sets": list(self.isas),
+            "cuda_arches": list(CUDA_ARCHES) if self.cuda_sources else [],
+        }
+
+    def compile(self, rule: str, source: Path, flags: list[str], suffix: str = "") -> None:
+        target = f"{source.with_suffix('')}{suffix}.o"
+        self.edges += [f"build {target}: {rule} {ROOT / source}", f"  flags = {' '.join(flags)}"]
+        self.objects.append(target)
+
+    def write(self, output: Path) -> None:
+        import sysconfig
+
+        python = [f"-isystem{sysconfig.get_path('include')}", f"-DPy_LIMITED_API={PYTHON_TARGET}"]
+        torch = [*self.torch_includes, f"-DTORCH_TARGET_VERSION={TORCH_TARGET}"]
+        for source in sorted(CSRC.glob("**/*.cpp")):
+            if source.stem.endswith("_isa"):  # plain loops, once per instruction set
+                for isa, flags in self.isas.items():
+                    self.compile("cxx", source, [f"-DMIRAGE_ISA={isa}", *flags], f".{isa}")
+            else:
+                self.compile("cxx", source, python + torch)
+        gencode = [f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in CUDA_ARCHES]
+        gencode.append(f"-gencode=arch=compute_{CUDA_ARCHES[-1]},code=compute_{CUDA_ARCHES[-1]}")
+        for source in self.cuda_sources:
+            self.compile("nvcc", source, torch + gencode, ".cuda")
+
+        include = f"-I{ROOT / CSRC} -I{self.build_dir}"
+        werror = "-Werror" if switch("MIRAGE_WERROR") else ""
+        shared = "-bundle -undefined dynamic_lookup" if sys.platform == "darwin" else "-shared -Wl,--as-needed"
+        libraries = " ".join(f"-L{path}" for path in self.torch_libraries) + " -ltorch_cpu -ltorch -lc10"
+        libraries += " -lcudart_static -lrt -ldl" if self.cuda_sources else ""
+        lines = [
+            "ninja_required_version = 1.5",
+            f"cxx = {self.cxx}",
+            f"nvcc = {self.nvcc or 'nvcc'}",
+            "rule cxx",
+            f"  command = $cxx {' '.join(CXX_FLAGS)} {werror} {include} $flags -MMD -MF $out.d -c $in -o $out",
+            "  depfile = $out.d",
+            "  deps = gcc",
+            "  description = compiling $out",
+            "rule nvcc",
+            f"  command = $nvcc {' '.join(NVCC_FLAGS)} {include} $flags -MMD -MF $out.d -c $in -o $out",
+            "  depfile = $out.d",
+            "  deps = gcc",
+            "  description = compiling $out",
+            "rule link",
+            f"  command = $cxx {shared} -s $in {libraries} -o $out",
+            "  description = linking $out",
+            *self.edges,
+            f"build {output}: link {' '.join(self.objects)}",
+            f"default {output}",
+            "",
+        ]
+        self.build_dir.mkdir(parents=True, exist_ok=True)
+        write_if_changed(self.build_dir / "build.ninja", "\n".join(lines))
+        info = json.dumps(json.dumps(self.info()))
+        write_if_changed(self.build_dir / "build_info.h", f"#pragma once\n#define MIRAGE_BUILD_INFO {info}\n")
+
+
+def write_if_changed(path: Path, text: str) -> None:
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+
+
+class NinjaBuild(build_ext):
+    def build_extension(self, ext: Extension) -> None:
+        cxx = find_cxx()
+        assert cxx is not None  # else there would be no extension
+        output = Path(self.get_ext_fullpath(ext.name)).resolve()
+        output.parent.mkdir(parents=True, exist_ok=True)
+        build_dir = Path(self.build_temp).resolve()
+        NinjaFile(build_dir, cxx, find_nvcc()).write(output)
+        jobs = os.environ.get("MAX_JOBS")
+        command = [shutil.which("ninja") or "ninja", "-C", str(build_dir), *(["-j", jobs] if jobs else [])]
+        subprocess.run(command, check=True)
+
+
+def main() -> None:
+    os.chdir(ROOT)
+    cxx = find_cxx()
+    if cxx is None:
+        print("mirage-kernels: no C++ compiler; installing without native kernels (backend 'reference' only)",
+              file=sys.stderr)  # fmt: skip
+        setup()
+        return
+    setup(
+        ext_modules=[Extension("mirage_kernels._C", sources=[], py_limited_api=True)],
+        cmdclass={"build_ext": NinjaBuild},
+        options={"bdist_wheel": {"py_limited_api": "cp310"}},
+    )
+
+
+main()

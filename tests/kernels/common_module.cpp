@@ -1,0 +1,105 @@
+// SPDX-FileCopyrightText: 2026 The Mirage authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// The shared headers, function by function, for property tests. Built by the tests, never part of a wheel.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "common/depth_key.h"
+#include "common/float16.h"
+#include "common/frustum.h"
+#include "splat/splat.h"
+#include "unproject/unproject.h"
+
+namespace py = pybind11;
+using namespace mirage;
+
+using Matrix = std::array<float, 12>;
+using Lens = std::array<float, 4>;
+
+static Pinhole lens(const Lens& k) { return {k[0], k[1], k[2], k[3]}; }
+
+struct Sorted {  // what select_rank asks of the owner of the values
+  const std::vector<uint32_t>& values;
+  int32_t at_most(uint32_t x) const {
+    return std::count_if(values.begin(), values.end(), [&](uint32_t v) { return v <= x; });
+  }
+  uint32_t greatest_up_to(uint32_t x) const {
+    uint32_t best = 0;
+    for (uint32_t v : values) best = v <= x ? std::max(best, v) : best;
+    return best;
+  }
+  uint32_t least_above(uint32_t x) const {
+    uint32_t best = UINT32_MAX;
+    for (uint32_t v : values) best = v > x ? std::min(best, v) : best;
+    return best;
+  }
+};
+
+PYBIND11_MODULE(common_module, m) {
+  m.def("is_finite", &is_finite);
+  m.def("ceil_div", &ceil_div);
+  m.def("depth_key", &depth_key);
+  m.def("key_index", &key_index);
+  m.def("key_depth", &key_depth);
+  m.attr("EMPTY_KEY") = kEmptyKey;
+  m.def("bfloat16_to_float", py::vectorize([](uint16_t x) { return to_float(BFloat16{x}); }));
+  m.def("float16_to_float", py::vectorize([](uint16_t x) { return to_float(Float16{x}); }));
+  m.def("float_to_bfloat16", py::vectorize([](float x) {
+    BFloat16 out;
+    from_float(x, &out);
+    return out.bits;
+  }));
+  m.def("float_to_float16", py::vectorize([](float x) {
+    Float16 out;
+    from_float(x, &out);
+    return out.bits;
+  }));
+  m.def("transform", [](const Matrix& pose, float x, float y, float z) {
+    const Vec3 p = transform(load_rigid(pose.data()), x, y, z);
+    return std::array<float, 3>{p.x, p.y, p.z};
+  });
+  m.def("project", [](const Matrix& pose, const Lens& k, float x, float y, float z) {
+    const Projection p = project(load_rigid(pose.data()), lens(k), x, y, z);
+    return std::array<float, 4>{p.u, p.v, p.z, p.inv};
+  });
+  m.def("cell_of", [](float u, float v, float z, int h, int w) { return cell_of({u, v, z, 1.0f / z}, h, w); });
+  m.def("lift", [](const Lens& k, int i, int j, float z) {
+    const Vec3 p = lift(lens(k), i, j, z);
+    return std::array<float, 3>{p.x, p.y, p.z};
+  });
+  m.def("misses", [](const Matrix& pose, const Lens& k, int h, int w, std::array<float, 3> lo, std::array<float, 3> hi,
+                     float extent) {
+    const Box box{{lo[0], lo[1], lo[2]}, {hi[0], hi[1], hi[2]}};
+    return misses(make_frustum(load_rigid(pose.data()), lens(k), h, w), box, extent);
+  });
+  m.def("centres_within", [](float at, float reach, int size) {
+    const Span s = centres_within(at, reach, size);
+    return std::array<int32_t, 2>{s.first, s.last};
+  });
+  m.def("covered_cells", [](const Matrix& pose, const Lens& k, float x, float y, float z, float extent, int h, int w) {
+    const CellRange c = covered_cells(project(load_rigid(pose.data()), lens(k), x, y, z), lens(k), extent, h, w);
+    return std::array<int32_t, 4>{c.i0, c.i1, c.j0, c.j1};
+  });
+  m.def("pixels_of", [](int64_t i, int64_t cells, int64_t pixels) {
+    const PixelRange r = pixels_of(i, cells, pixels);
+    return std::array<int32_t, 2>{r.first, r.last};
+  });
+  m.def("pixel_under", &pixel_under);
+  m.def("taps_of", [](int64_t i, int64_t cells, int64_t pixels) {
+    const Taps t = taps_of(i, cells, pixels);
+    return std::tuple(t.first, t.second, t.weight);
+  });
+  m.def("sortable", [](float depth) { return sortable(float_bits(depth)); });
+  m.attr("UNUSABLE") = kUnusable;
+  m.def("enough", &enough);
+  m.def("select_rank", [](const std::vector<uint32_t>& values, int32_t rank) {
+    const auto [lo, hi] = std::minmax_element(values.begin(), values.end());
+    return select_rank(*lo, *hi, rank, Sorted{values});
+  });
+}

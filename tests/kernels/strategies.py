@@ -1,0 +1,50 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Hypothesis draws the shape of a case and a seed; mirage_kernels.testing makes the tensors, so that failures
+shrink."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import strategies as st
+
+from mirage_kernels import testing
+
+DTYPES = st.sampled_from([torch.float32, torch.bfloat16, torch.float16])
+SEEDS = st.integers(0, 2**32 - 1)
+SIDES = st.integers(1, 17)
+
+
+def splat_cases() -> st.SearchStrategy[testing.SplatCase]:
+    return st.builds(
+        testing.splat_case,
+        SEEDS,
+        # the last ones are enough work to be split between threads
+        n=st.one_of(st.integers(0, 40), st.integers(0, 700), st.sampled_from([255, 256, 257, 6000])),
+        views=st.integers(1, 4),
+        size=st.tuples(SIDES, SIDES),
+        channels=st.one_of(st.integers(0, 20), st.sampled_from([16, 32, 48, 64, 1000])),
+        dtype=DTYPES,
+        kind=st.sampled_from(testing.POINT_KINDS),
+        valid=st.booleans(),
+        extent=st.sampled_from(["none", "one", "each"]),
+        strided=st.booleans(),
+    )
+
+
+def unproject_cases() -> st.SearchStrategy[testing.UnprojectCase]:
+    return st.builds(
+        testing.unproject_case,
+        SEEDS,
+        batch=st.integers(0, 3),
+        size=st.tuples(st.integers(1, 40), st.integers(1, 70)),
+        grid=st.tuples(SIDES, SIDES),
+        channels=st.one_of(st.integers(0, 20), st.sampled_from([48, 1000])),
+        dtype=DTYPES,
+        kind=st.sampled_from(["smooth", "steps", "wild"]),
+        mask=st.booleans(),
+        strided=st.booleans(),
+        pooling=st.sampled_from(["median", "nearest", "min", "bilinear"]),
+        min_valid=st.integers(1, 6),
+        max_masked=st.sampled_from([0.0, 0.1, 0.25, 0.5, 1.0]),
+    )

@@ -1,0 +1,186 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Every wrong argument gets one error that names it, what was expected and what came, before any work."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from mirage_kernels import Cameras, splat, testing, unproject
+
+K = torch.tensor([[50.0, 0, 40], [0, 45.0, 22], [0, 0, 1]])
+POSE = torch.eye(4)
+XYZ, FEATURES = torch.zeros(7, 3), torch.zeros(7, 5)
+DEPTH, MAPS = torch.ones(2, 12, 20), torch.zeros(2, 5, 3, 4)
+VIEWS, CAMERAS = testing.plain_cameras(3, (6, 9)), testing.plain_cameras(2, (12, 20))
+
+
+def changed(matrix: torch.Tensor, row: int, column: int, value: float) -> torch.Tensor:
+    matrix = matrix.clone()
+    matrix[..., row, column] = value
+    return matrix
+
+
+class OnMeta:
+    """Cameras that live on another device than the points."""
+
+    def __new__(cls) -> Cameras:
+        return VIEWS.to("meta")
+
+
+def call_splat(**wrong: Any) -> None:
+    given = {"xyz": XYZ, "features": FEATURES, "cameras": VIEWS} | wrong
+    splat(given.pop("xyz"), given.pop("features"), given.pop("cameras"), **given)
+
+
+def call_unproject(**wrong: Any) -> None:
+    given = {"depth": DEPTH, "features": MAPS, "cameras": CAMERAS} | wrong
+    unproject(given.pop("depth"), given.pop("features"), given.pop("cameras"), **given)
+
+
+def call_cameras(**wrong: Any) -> None:
+    Cameras(**({"intrinsics": K, "cam2world": POSE, "size": (44, 80)} | wrong))
+
+
+def call_world2cam(**wrong: Any) -> None:
+    Cameras.from_world2cam(**({"intrinsics": K, "world2cam": POSE, "size": (44, 80)} | wrong))
+
+
+def call_look_at(**wrong: Any) -> None:
+    Cameras.look_at(**({"eye": torch.zeros(2, 3), "target": torch.ones(3), "intrinsics": K, "size": (4, 5)} | wrong))
+
+
+def call_interpolate(**wrong: Any) -> None:
+    VIEWS.interpolate(**wrong)
+
+
+def call_rescale(**wrong: Any) -> None:
+    VIEWS.rescale(**wrong)
+
+
+CASES = [
+    # splat
+    (call_splat, {"xyz": [1, 2, 3]}, TypeError, "xyz: expected a tensor, got list"),
+    (call_splat, {"xyz": torch.zeros(7, 4)}, ValueError, "xyz: expected (N, 3), got (7, 4)"),
+    (call_splat, {"xyz": torch.zeros(7)}, ValueError, "xyz: expected (N, 3), got (7,)"),
+    (call_splat, {"xyz": XYZ.double()}, TypeError, "xyz: expected float32, got float64"),
+    (call_splat, {"features": None}, TypeError, "features: expected a tensor, got NoneType"),
+    (call_splat, {"features": torch.zeros(8, 5)}, ValueError, "features: expected (N=7, C), got (8, 5)"),
+    (call_splat, {"features": torch.zeros(7, 5, 1)}, ValueError, "features: expected (N=7, C), got (7, 5, 1)"),
+    (call_splat, {"features": FEATURES.long()}, TypeError,
+     "features: expected float32, bfloat16 or float16, got int64"),
+    (call_splat, {"features": FEATURES.to("meta")}, ValueError,
+     "features: expected a tensor on cpu like xyz, got meta"),
+    (call_splat, {"cameras": POSE}, TypeError, "cameras: expected Cameras, got Tensor"),
+    (call_splat, {"cameras": OnMeta()}, ValueError, "cameras: expected cameras on cpu like xyz, got meta"),
+    (call_splat, {"valid": torch.zeros(7)}, TypeError, "valid: expected bool, got float32"),
+    (call_splat, {"valid": torch.zeros(6, dtype=torch.bool)}, ValueError, "valid: expected (N=7,), got (6,)"),
+    (call_splat, {"valid": torch.zeros(7, 1, dtype=torch.bool)}, ValueError, "valid: expected (N=7,), got (7, 1)"),
+    (call_splat, {"extent": -1.0}, ValueError, "extent: expected at least 0, got -1.0"),
+    (call_splat, {"extent": math.nan}, ValueError, "extent: expected at least 0, got nan"),
+    (call_splat, {"extent": math.inf}, ValueError, "extent: expected a finite number, got inf"),
+    (call_splat, {"extent": "big"}, TypeError, "extent: expected a number, got str"),
+    (call_splat, {"extent": torch.zeros(3)}, ValueError, "extent: expected (N=7,), got (3,)"),
+    (call_splat, {"extent": torch.zeros(7).half()}, TypeError, "extent: expected float32, got float16"),
+    (call_splat, {"extent": torch.zeros(7, device="meta")}, ValueError,
+     "extent: expected a tensor on cpu like xyz, got meta"),
+    # unproject
+    (call_unproject, {"depth": DEPTH[0]}, ValueError, "depth: expected (B, H, W), got (12, 20)"),
+    (call_unproject, {"depth": DEPTH.half()}, TypeError, "depth: expected float32, got float16"),
+    (call_unproject, {"depth": "depth.png"}, TypeError, "depth: expected a tensor, got str"),
+    (call_unproject, {"features": MAPS[:1]}, ValueError, "features: expected (B=2, C, h, w), got (1, 5, 3, 4)"),
+    (call_unproject, {"features": MAPS[0]}, ValueError, "features: expected (B=2, C, h, w), got (5, 3, 4)"),
+    (call_unproject, {"features": MAPS.double()}, TypeError,
+     "features: expected float32, bfloat16 or float16, got float64"),
+    (call_unproject, {"features": MAPS[..., :0]}, ValueError, "features' grid[1]: expected 1 to 16777216, got 0"),
+    (call_unproject, {"cameras": VIEWS}, ValueError, "cameras: expected B=2 cameras, got 3"),
+    (call_unproject, {"cameras": VIEWS[:2]}, ValueError,
+     "cameras: expected cameras of depth's size (H=12, W=20), got (6, 9)"),
+    (call_unproject, {"cameras": None}, TypeError, "cameras: expected Cameras, got NoneType"),
+    (call_unproject, {"cameras": CAMERAS.to("meta")}, ValueError,
+     "cameras: expected cameras on cpu like depth, got meta"),
+    (call_unproject, {"mask": DEPTH}, TypeError, "mask: expected bool, got float32"),
+    (call_unproject, {"mask": DEPTH[:, 1:] > 0}, ValueError, "mask: expected (B=2, H=12, W=20), got (2, 11, 20)"),
+    (call_unproject, {"pooling": "mean"}, ValueError,
+     "pooling: expected 'median', 'nearest', 'min' or 'bilinear', got 'mean'"),
+    (call_unproject, {"min_valid": 0}, ValueError, "min_valid: expected at least 1, got 0"),
+    (call_unproject, {"min_valid": 1.5}, TypeError, "min_valid: expected an integer, got float"),
+    (call_unproject, {"max_masked": 1.5}, ValueError, "max_masked: expected at most 1, got 1.5"),
+    (call_unproject, {"max_masked": -0.1}, ValueError, "max_masked: expected at least 0, got -0.1"),
+    (call_unproject, {"max_masked": None}, TypeError, "max_masked: expected a number, got NoneType"),
+    # Cameras
+    (call_cameras, {"intrinsics": K.tolist()}, TypeError, "intrinsics: expected a tensor, got list"),
+    (call_cameras, {"intrinsics": K.half()}, TypeError, "intrinsics: expected float32 or float64, got float16"),
+    (call_cameras, {"intrinsics": K.expand(2, 3, 3), "cam2world": POSE.expand(3, 4, 4)}, ValueError,
+     "intrinsics: expected (V=3, 3, 3), got (2, 3, 3)"),
+    (call_cameras, {"intrinsics": K[:2]}, ValueError, "intrinsics: expected (V=1, 3, 3), got (1, 2, 3)"),
+    (call_cameras, {"intrinsics": K.to("meta")}, ValueError,
+     "intrinsics: expected a tensor on cpu like cam2world, got meta"),
+    (call_cameras, {"intrinsics": changed(K, 0, 1, 0.5)}, ValueError,
+     "intrinsics[0]: expected no skew (0 in row 0, column 1), got 0.5"),
+    (call_cameras, {"intrinsics": changed(K, 0, 0, 0.0)}, ValueError,
+     "intrinsics[0] fx: expected a focal length above 0, got 0"),
+    (call_cameras, {"intrinsics": changed(K, 1, 1, -3.0)}, ValueError,
+     "intrinsics[0] fy: expected a focal length above 0, got -3"),
+    (call_cameras, {"intrinsics": changed(K, 0, 0, 1e-45)}, ValueError, "intrinsics[0] fx: expected a focal length"),
+    (call_cameras, {"intrinsics": changed(K, 0, 2, math.nan)}, ValueError, "intrinsics[0]: expected finite float32"),
+    (call_cameras, {"intrinsics": changed(K, 2, 2, 2.0)}, ValueError,
+     "intrinsics[0]: expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]"),
+    (call_cameras, {"intrinsics": changed(K, 1, 0, 1.0)}, ValueError,
+     "intrinsics[0]: expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]"),
+    (call_cameras, {"cam2world": POSE[:3]}, ValueError, "cam2world: expected (V, 4, 4), got (1, 3, 4)"),
+    (call_cameras, {"cam2world": POSE.int()}, TypeError, "cam2world: expected float32 or float64, got int32"),
+    (call_cameras, {"cam2world": changed(POSE, 0, 0, 1.01)}, ValueError,
+     "cam2world[0]: expected a rigid pose (max |R R^T - 1| <= 0.001), got 0.0201"),
+    (call_cameras, {"cam2world": changed(POSE, 0, 0, -1.0)}, ValueError,
+     "cam2world[0]: expected a rotation, got a mirrored pose (determinant -1)"),
+    (call_cameras, {"cam2world": changed(POSE, 3, 0, 1.0)}, ValueError,
+     "cam2world[0]: expected a last row of [0, 0, 0, 1], got [1.0, 0.0, 0.0, 1.0]"),
+    (call_cameras, {"cam2world": changed(POSE, 0, 3, math.inf)}, ValueError, "cam2world[0]: expected finite float32"),
+    (call_cameras, {"cam2world": changed(POSE, 1, 1, math.nan)}, ValueError, "cam2world[0]: expected finite float32"),
+    (call_cameras, {"size": (0, 80)}, ValueError, "size[0]: expected 1 to 16777216, got 0"),
+    (call_cameras, {"size": (44, 80.0)}, TypeError, "size[1]: expected an integer, got float"),
+    (call_cameras, {"size": 44}, ValueError, "size: expected (h, w), got 44"),
+    (call_cameras, {"size": (1 << 20, 1 << 20)}, ValueError, "size: expected fewer than 2^31 cells"),
+    (call_world2cam, {"world2cam": torch.eye(3)}, ValueError, "world2cam: expected (V, 3, 4), got (1, 3, 3)"),
+    (call_world2cam, {"world2cam": torch.eye(4)[:2]}, ValueError,
+     "world2cam: expected (V, 4, 4) or (V, 3, 4), got (1, 2, 4)"),
+    (call_world2cam, {"world2cam": [1]}, TypeError, "world2cam: expected a tensor, got list"),
+    (call_world2cam, {"world2cam": 2 * POSE}, ValueError, "world2cam[0]: expected a last row of [0, 0, 0, 1]"),
+    (call_look_at, {"eye": torch.zeros(2, 2)}, ValueError, "eye: expected (V, 3), got (2, 2)"),
+    (call_look_at, {"target": torch.ones(3, 3)}, ValueError, "target: expected (V=2, 3), got (3, 3)"),
+    (call_look_at, {"target": torch.zeros(3)}, ValueError, "target: expected a direction that is neither zero nor"),
+    (call_look_at, {"target": torch.tensor([0.0, 5, 0])}, ValueError, "target: expected a direction that is neither"),
+    (call_interpolate, {"times": torch.tensor([0.0, 2.5])}, ValueError, "times: expected 0 to 2, got 0 to 2.5"),
+    (call_interpolate, {"times": 1.0}, TypeError, "times: expected a tensor, got float"),
+    (call_rescale, {"size": (3,)}, ValueError, "size: expected (h, w), got (3,)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("call", "wrong", "kind", "message"), CASES, ids=[f"{c[0].__name__[5:]}-{c[3][:40]}" for c in CASES]
+)
+def test_wrong_argument(call: Any, wrong: dict[str, Any], kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind) as error:
+        call(**wrong)
+    assert type(error.value) is kind
+    assert str(error.value).startswith(message)
+
+
+def test_the_calls_are_right_without_a_wrong_argument() -> None:
+    call_splat()
+    call_unproject()
+    call_cameras()
+    call_world2cam()
+    call_look_at()
+
+
+def test_the_wrong_camera_of_many_is_named() -> None:
+    poses = POSE.repeat(5, 1, 1)
+    poses[3, 0, 1] = 0.5
+    with pytest.raises(ValueError, match=r"cam2world\[3\]: expected a rigid pose"):
+        Cameras(K.expand(5, 3, 3), poses, (4, 5))

@@ -1,0 +1,136 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The operations as torch sees them: schemas, fake kernels, gradients, graphs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import mirage_kernels as mk
+from mirage_kernels import Cameras, Points, Splat, library, splat, testing, unproject
+from mirage_kernels.testing import assert_same, same_bits, splat_case, unproject_case
+
+SPLATS = [
+    {},
+    {"valid": True, "extent": "each", "dtype": torch.bfloat16},
+    {"extent": "one", "strided": True, "dtype": torch.float16},
+    {"n": 0},
+]
+UNPROJECTS = [
+    {},
+    {"mask": True, "pooling": "min", "dtype": torch.bfloat16},
+    {"strided": True, "pooling": "bilinear"},
+    {"pooling": "nearest", "batch": 1},
+]
+
+
+@pytest.fixture(params=[library.NATIVE, library.REFERENCE])
+def namespace(request: pytest.FixtureRequest) -> str:
+    if request.param == library.NATIVE and mk.backends()["cpp"] is not None:
+        pytest.skip(f"backend cpp: {mk.backends()['cpp']}")
+    return str(request.param)
+
+
+def needs_grad(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone().requires_grad_()
+
+
+@pytest.mark.parametrize("options", SPLATS)
+def test_opcheck_splat(namespace: str, options: dict[str, Any]) -> None:
+    case = splat_case(0, n=options.pop("n", 30), channels=4, **options)
+    each = isinstance(case.extent, Tensor)
+    args = (
+        *(needs_grad(case.xyz), needs_grad(case.features), case.cameras.intrinsics, case.cameras.world2cam, 6, 9),
+        *(case.valid, case.extent if each else None, 0.0 if each or case.extent is None else case.extent),
+    )
+    torch.library.opcheck(library.overload(namespace, "splat"), args)
+    result = case.run(splat)
+    grad = torch.randn(result.features.shape).to(result.features.dtype)
+    n = case.xyz.shape[0]
+    torch.library.opcheck(library.overload(namespace, "splat_backward_features"), (grad, result.index, n))
+    world2cam = case.cameras.world2cam
+    torch.library.opcheck(
+        library.overload(namespace, "splat_backward_xyz"), (torch.randn(result.depth.shape), result.index, world2cam, n)
+    )
+
+
+@pytest.mark.parametrize("options", UNPROJECTS)
+def test_opcheck_unproject(namespace: str, options: dict[str, Any]) -> None:
+    case = unproject_case(0, **options)
+    pooling = ("median", "nearest", "min", "bilinear").index(case.options.get("pooling", "median"))
+    intrinsics, cam2world = case.cameras.rescale((3, 5)).intrinsics, case.cameras.cam2world
+    rule = (pooling, 1, 0.5)
+    args = (needs_grad(case.depth), needs_grad(case.features), intrinsics, cam2world, case.mask, *rule)
+    torch.library.opcheck(library.overload(namespace, "unproject"), args)
+    p = case.run(unproject)
+    b = case.depth.shape[0]
+    grad = torch.randn(p.features.shape).to(p.features.dtype)
+    torch.library.opcheck(library.overload(namespace, "unproject_backward_features"), (grad, p.valid, b, 3, 5))
+    torch.library.opcheck(
+        library.overload(namespace, "unproject_backward_depth"),
+        (torch.randn_like(p.xyz), torch.randn_like(p.footprint), p.valid, case.depth, *args[2:5], 3, 5, *rule),
+    )
+
+
+def memory_step(depth: Tensor, latents: Tensor, cameras: Cameras, views: Cameras) -> tuple[Points, Splat]:
+    points = unproject(depth, latents, cameras)
+    return points, splat(points.xyz, points.features, views, valid=points.valid, extent=0.6 * points.footprint)
+
+
+@pytest.mark.parametrize("name", list(mk.backends()))
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_the_operations_compile_into_one_graph(name: str, dynamic: bool) -> None:
+    if mk.backends()[name] is not None:
+        pytest.skip(f"backend {name}: {mk.backends()[name]}")
+    torch.compiler.reset()
+    compiled = torch.compile(memory_step, fullgraph=True, dynamic=dynamic, backend="aot_eager")
+    with mk.use_backend(name):
+        for batch, size in ((1, (12, 20)), (2, (24, 40))):
+            case = unproject_case(3, batch=batch, size=size)
+            views = case.cameras.rescale((4, 7))
+            for result, expected in zip(
+                compiled(case.depth, case.features, case.cameras, views),
+                memory_step(case.depth, case.features, case.cameras, views),
+                strict=True,
+            ):
+                assert_same(result, expected)
+
+
+def test_a_compiled_graph_has_the_gradients_of_the_eager_one() -> None:
+    torch.compiler.reset()
+    case = unproject_case(3)
+    views = case.cameras.rescale((4, 7))
+    compiled = torch.compile(memory_step, fullgraph=True, backend="aot_eager")
+
+    def run(step: Any) -> list[Tensor]:
+        depth, features = needs_grad(case.depth), needs_grad(case.features)
+        _, view = step(depth, features, case.cameras, views)
+        loss = view.features.square().sum() + view.depth.nan_to_num(posinf=0).sum()
+        return list(torch.autograd.grad(loss, [depth, features]))
+
+    for a, b in zip(run(compiled), run(memory_step), strict=True):
+        assert same_bits(a, b)
+
+
+def test_changing_the_backend_recompiles() -> None:
+    torch.compiler.reset()
+    case = splat_case(0)
+    compiled = torch.compile(lambda xyz, f: splat(xyz, f, case.cameras), fullgraph=True, backend="aot_eager")
+    for name in [name for name, reason in mk.backends().items() if reason is None]:
+        with mk.use_backend(name):
+            assert_same(compiled(case.xyz, case.features), splat(case.xyz, case.features, case.cameras))
+
+
+def test_shapes_are_known_without_data() -> None:
+    with torch.device("meta"):
+        depth, latents = torch.empty(2, 704, 1280), torch.empty(2, 48, 44, 80, dtype=torch.bfloat16)
+    cameras = testing.random_cameras(torch.Generator().manual_seed(0), 2, (704, 1280)).to("meta")
+    points = unproject(depth, latents, cameras)
+    view = splat(points.xyz, points.features, cameras.rescale((44, 80)))
+    assert points.features.shape == (7040, 48)
+    assert view.features.shape == (2, 48, 44, 80)
+    assert view.features.dtype == torch.bfloat16

@@ -1,0 +1,211 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from strategies import SEEDS, splat_cases
+from torch import Tensor
+
+import mirage_kernels as mk
+from mirage_kernels import Cameras, splat, testing
+from mirage_kernels.testing import SplatCase, assert_same, same_bits, splat_case
+
+EveryWay = Callable[[Callable[[], Any]], Iterator[tuple[str, Any]]]
+
+
+def run_reference(case: SplatCase) -> Any:
+    with mk.use_backend("reference"):
+        return case.run(splat)
+
+
+def oracle(case: SplatCase) -> tuple[Tensor, Tensor]:
+    """Depth and index by the letter of the contract: one numpy float32 operation after the other, one point at a
+    time."""
+    f = np.float32
+    h, w = case.cameras.size
+    depth = torch.full((len(case.cameras), h, w), math.inf)
+    index = torch.full((len(case.cameras), h, w), -1, dtype=torch.int64)
+    for v, (k, m) in enumerate(zip(case.cameras.intrinsics.numpy(), case.cameras.world2cam.numpy(), strict=True)):
+        for n, (x, y, z) in enumerate(case.xyz.numpy()):
+            if case.valid is not None and not case.valid[n]:
+                continue
+            px, py, pz = (((row[0] * x + row[1] * y) + row[2] * z) + row[3] for row in m)
+            inv = f(1) / pz
+            u, r = (px * inv) * k[0, 0] + k[0, 2], (py * inv) * k[1, 1] + k[1, 2]
+            if not f(1e-6) < pz < math.inf:
+                continue
+            extent = case.extent[n].item() if isinstance(case.extent, Tensor) else (case.extent or 0.0)
+            half = (f(extent) if extent > 0 else f(0)) * inv
+            eu, ev = half * k[0, 0], half * k[1, 1]
+            cells = [
+                (i, j)
+                for i in range(h)
+                for j in range(w)
+                if (u - eu) - f(0.5) <= j <= (u + eu) - f(0.5) and (r - ev) - f(0.5) <= i <= (r + ev) - f(0.5)
+            ]
+            if not cells and 0 <= u < w and 0 <= r < h:
+                cells = [(int(r), int(u))]
+            for i, j in cells:
+                if float(pz) < depth[v, i, j]:
+                    depth[v, i, j], index[v, i, j] = float(pz), n
+    return depth, index
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's overflow, which is part of the cases
+@settings(max_examples=150)
+@given(SEEDS)
+def test_reference_follows_the_contract(seed: int) -> None:
+    g = torch.Generator().manual_seed(seed)
+    kind = testing.POINT_KINDS[seed % 4]
+    extent = ("none", "one", "each")[seed // 4 % 3]
+    size = tuple(torch.randint(1, 7, (2,), generator=g).tolist())
+    case = splat_case(seed, n=40, size=size, kind=kind, extent=extent, valid=seed % 5 == 0)
+    depth, index = oracle(case)
+    result = run_reference(case)
+    assert same_bits(result.index, index)
+    assert same_bits(result.depth, depth)
+
+
+@pytest.mark.usefixtures("native")
+@settings(max_examples=1200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(case=splat_cases())
+def test_cpp_equals_reference(case: SplatCase, every_way: EveryWay) -> None:
+    expected = run_reference(case)
+    for way, result in every_way(lambda: case.run(splat)):
+        try:
+            assert_same(result, expected)
+        except AssertionError as error:
+            raise AssertionError(f"{way}: {error}") from None
+
+
+@settings(max_examples=100)
+@given(case=splat_cases())
+def test_a_cell_holds_one_point(case: SplatCase) -> None:
+    result = case.run(splat)
+    features = result.features.movedim(1, -1)
+    winners = case.features[result.index[result.mask]]
+    assert same_bits(features[result.mask], winners)
+    assert not features[~result.mask].any()
+    assert bool((result.depth[~result.mask] == math.inf).all())
+    assert bool((result.depth[result.mask] > 0).all())
+
+
+def test_twenty_repeats_give_the_same_bits() -> None:
+    case = splat_case(7, n=50_000, views=9, size=(44, 80), channels=48, extent="one")
+    case.xyz[25_000:] = case.xyz[:25_000]  # every point has a rival at the same depth
+    first = case.run(splat)
+    assert int(first.index.max()) < 25_000
+    for _ in range(20):
+        assert_same(case.run(splat), first)
+
+
+def test_order_of_points_decides_only_ties() -> None:
+    case = splat_case(3, n=5_000, size=(20, 30))
+    order = torch.randperm(5_000, generator=torch.Generator().manual_seed(0))
+    a, b = case.run(splat), splat(case.xyz[order], case.features[order], case.cameras)
+    assert same_bits(a.depth, b.depth)
+    assert same_bits(a.features, b.features)
+
+
+def test_nearest_wins_and_of_equals_the_first() -> None:
+    cameras = testing.plain_cameras(1, (4, 4))
+    xyz = torch.tensor([[0.0, 0.0, 2.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0], [0.0, 0.0, -1.0]])
+    result = splat(xyz, torch.eye(4), cameras)
+    assert result.index[0, 2, 2] == 1
+    assert result.depth[0, 2, 2] == 1.0
+    assert result.mask.sum() == 1
+
+
+def test_extent_closes_the_gaps_of_a_nearer_look() -> None:
+    """A wall seen from 2 m fills every cell from 1 m only when its cells are drawn as large as they are."""
+    far = Cameras(torch.tensor([[8.0, 0, 8], [0, 8.0, 8], [0, 0, 1]]), torch.eye(4), (16, 16))
+    pose = torch.eye(4)
+    pose[2, 3] = 1.0
+    near = Cameras(far.intrinsics[0], pose, (16, 16))
+    points = mk.unproject(torch.full((1, 16, 16), 2.0), torch.randn(1, 3, 16, 16), far)
+    assert splat(points.xyz, points.features, near).mask.float().mean() <= 0.25
+    assert splat(points.xyz, points.features, near, extent=0.51 * points.footprint).mask.all()
+
+
+def test_empty_inputs() -> None:
+    cameras = testing.plain_cameras(2, (3, 4))
+    for name in mk.backends():
+        with mk.use_backend(name):
+            nothing = splat(torch.zeros(0, 3), torch.zeros(0, 5), cameras)
+            assert nothing.features.shape == (2, 5, 3, 4)
+            assert not nothing.mask.any()
+            no_views = splat(torch.zeros(7, 3), torch.zeros(7, 5), cameras[:0])
+            assert no_views.features.shape == (0, 5, 3, 4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_features_are_copied_bit_for_bit(dtype: torch.dtype) -> None:
+    """NaNs with payloads and signed zeros included: features are never interpreted."""
+    words = torch.arange(-(1 << 15), 1 << 15, dtype=torch.int32).to(torch.int16)
+    row = words.view(dtype) if dtype != torch.float32 else (words.int() << 16 | 0x1234).view(torch.float32)
+    cameras = testing.plain_cameras(1, (1, 1))
+    for name in mk.backends():
+        with mk.use_backend(name):
+            result = splat(torch.tensor([[0.0, 0.0, 1.0]]), row[None], cameras)
+            assert same_bits(result.features[0, :, 0, 0], row)
+
+
+def gradients(case: SplatCase, seed: int) -> list[Tensor]:
+    xyz, features = case.xyz.clone().requires_grad_(), case.features.clone().requires_grad_()
+    result = case._replace(xyz=xyz, features=features).run(splat)
+    g = torch.Generator().manual_seed(seed)
+    grad_features = torch.randn(result.features.shape, generator=g).to(features.dtype)
+    grad_depth = torch.randn(result.depth.shape, generator=g)
+    return list(torch.autograd.grad([result.features, result.depth], [xyz, features], [grad_features, grad_depth]))
+
+
+@pytest.mark.usefixtures("native")
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(case=splat_cases(), seed=SEEDS)
+def test_cpp_gradients_equal_reference(case: SplatCase, seed: int, every_way: EveryWay) -> None:
+    with mk.use_backend("reference"):
+        expected = gradients(case, seed)
+    for way, result in every_way(lambda: gradients(case, seed)):
+        assert same_bits(result[0], expected[0]), f"xyz, {way}"
+        assert same_bits(result[1], expected[1]), f"features, {way}"
+
+
+@pytest.mark.parametrize("extent", [0.0, 0.2])
+def test_reference_gradients_are_those_of_the_function(extent: float) -> None:
+    case = splat_case(5, n=30, size=(4, 5))
+    k, m = case.cameras.intrinsics, case.cameras.world2cam
+    xyz, features = case.xyz.double().requires_grad_(), case.features.double().requires_grad_()
+
+    def drawn(xyz: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        out, depth, _ = torch.ops.mirage_kernels_reference.splat(xyz, features, k, m, 4, 5, None, None, extent)
+        return out, torch.where(depth.isfinite(), depth, 0)
+
+    assert torch.autograd.gradcheck(drawn, (xyz, features))
+
+
+def test_gradient_sums_run_in_float32_and_round_once() -> None:
+    """One point over 4096 cells: a bfloat16 sum would stall at 256."""
+    cameras = testing.plain_cameras(1, (64, 64))
+    features = torch.ones(1, 1, dtype=torch.bfloat16, requires_grad=True)
+    for name in mk.backends():
+        with mk.use_backend(name):
+            out = splat(torch.tensor([[0.0, 0.0, 1.0]]), features, cameras, extent=100.0).features
+            (grad,) = torch.autograd.grad(out, features, torch.ones_like(out))
+            assert grad.item() == 4096
+
+
+def test_unused_outputs_need_no_gradient() -> None:
+    case = splat_case(1)
+    features = case.features.clone().requires_grad_()
+    splat(case.xyz, features, case.cameras).features.sum().backward()
+    assert features.grad is not None
+    xyz = case.xyz.clone().requires_grad_()
+    splat(xyz, case.features, case.cameras).depth.nan_to_num(posinf=0).sum().backward()
+    assert xyz.grad is not None

@@ -1,0 +1,220 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from strategies import SEEDS, unproject_cases
+from torch import Tensor
+
+import mirage_kernels as mk
+from mirage_kernels import Cameras, splat, testing, unproject
+from mirage_kernels.testing import UnprojectCase, assert_same, same_bits, unproject_case
+
+EveryWay = Callable[[Callable[[], Any]], Iterator[tuple[str, Any]]]
+POOLINGS = ("median", "nearest", "min", "bilinear")
+
+
+def run_reference(case: UnprojectCase) -> Any:
+    with mk.use_backend("reference"):
+        return case.run(unproject)
+
+
+def oracle_depth(case: UnprojectCase) -> list[float]:
+    """The depth of every cell by the letter of the contract, pixel by pixel; 0 where a cell has none."""
+    b, _, h, w = case.features.shape
+    height, width = case.depth.shape[1:]
+    rule = {"pooling": "median", "min_valid": 1, "max_masked": 0.0} | case.options
+    depths = []
+    for n in range(b):
+        for i in range(h):
+            for j in range(w):
+                pixels = [
+                    (r, c)
+                    for r in range(height)
+                    for c in range(width)
+                    if ((2 * r + 1) * h) // (2 * height) == i and ((2 * c + 1) * w) // (2 * width) == j
+                ]
+                masked = [case.mask is not None and bool(case.mask[n, r, c]) for r, c in pixels]
+                values = [case.depth[n, r, c].item() for r, c in pixels]
+                usable = sorted(z for z, m in zip(values, masked, strict=True) if not m and 0 < z < math.inf)
+                if len(usable) < rule["min_valid"] or sum(masked) > rule["max_masked"] * len(pixels):
+                    depths.append(0.0)
+                elif rule["pooling"] == "median":
+                    depths.append(usable[(len(usable) - 1) // 2])
+                elif rule["pooling"] == "min":
+                    depths.append(usable[0])
+                else:
+                    at = pixels.index((int((i + 0.5) * height / h), int((j + 0.5) * width / w)))
+                    good = not masked[at] and 0 < values[at] < math.inf
+                    depths.append(values[at] if good else 0.0)
+    return depths
+
+
+@settings(max_examples=150)
+@given(SEEDS)
+def test_reference_follows_the_contract(seed: int) -> None:
+    g = torch.Generator().manual_seed(seed)
+    grid = tuple(torch.randint(1, 5, (2,), generator=g).tolist())
+    size = tuple(side + torch.randint(0, 9, (), generator=g).item() for side in grid)
+    case = unproject_case(
+        seed,
+        size=size,
+        grid=grid,
+        kind=("smooth", "steps", "wild")[seed % 3],
+        mask=seed % 2 == 0,
+        pooling=POOLINGS[seed // 3 % 3],
+        min_valid=1 + seed % 3,
+        max_masked=(0.0, 0.3, 1.0)[seed // 7 % 3],
+    )
+    result = run_reference(case)
+    depth = torch.tensor(oracle_depth(case))
+    k = case.cameras.rescale(grid).intrinsics.repeat_interleave(grid[0] * grid[1], 0)
+    footprint = depth * (1 / k[:, 0, 0])
+    assert same_bits(result.footprint, torch.where(result.valid, footprint, 0))
+    # Cells whose point overflows float32 are the only others that are not valid.
+    overflow = (depth > 0) & ~result.valid
+    assert bool((depth[overflow] > 1e30).all())
+    assert not result.valid[depth == 0].any()
+
+
+@pytest.mark.usefixtures("native")
+@settings(max_examples=1200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(case=unproject_cases())
+def test_cpp_equals_reference(case: UnprojectCase, every_way: EveryWay) -> None:
+    expected = run_reference(case)
+    for way, result in every_way(lambda: case.run(unproject)):
+        try:
+            assert_same(result, expected)
+        except AssertionError as error:
+            raise AssertionError(f"{way}: {error}") from None
+
+
+@pytest.mark.usefixtures("native")
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=SEEDS)
+def test_cpp_equals_reference_on_whole_frames(seed: int, every_way: EveryWay) -> None:
+    """Enough work to be split between threads, and cells of 8 and 16 pixels and of sizes that do not divide."""
+    grid = ((11, 20), (22, 40), (9, 17))[seed % 3]
+    case = unproject_case(seed, size=(176, 320), grid=grid, channels=48, mask=seed % 2 == 0, max_masked=0.4)
+    expected = run_reference(case)
+    for way, result in every_way(lambda: case.run(unproject)):
+        assert_same(result, expected), way
+
+
+@settings(max_examples=100)
+@given(case=unproject_cases())
+def test_invalid_cells_are_zeros_and_valid_ones_finite(case: UnprojectCase) -> None:
+    points = case.run(unproject)
+    for values in (points.xyz, points.features.float(), points.footprint):
+        assert values.isfinite().all()
+        assert not values[~points.valid].any()
+    assert bool((points.footprint[points.valid] >= 0).all())
+
+
+@pytest.mark.parametrize("ratio", [1, 2, 3, 16])
+def test_bilinear_is_that_of_torch(ratio: int) -> None:
+    depth = 1 + torch.rand(2, 5 * ratio, 7 * ratio, generator=torch.Generator().manual_seed(0))
+    cameras = testing.random_cameras(torch.Generator().manual_seed(1), 2, (5 * ratio, 7 * ratio))
+    points = unproject(depth, torch.zeros(2, 1, 5, 7), cameras, pooling="bilinear")
+    expected = torch.nn.functional.interpolate(depth[:, None], (5, 7), mode="bilinear", align_corners=False)
+    fx = cameras.rescale((5, 7)).intrinsics[:, 0, 0].repeat_interleave(35)
+    torch.testing.assert_close(points.footprint * fx, expected.flatten(), rtol=1e-6, atol=0)
+
+
+def test_points_project_back_onto_their_cells() -> None:
+    """Unproject, then project in float64 with the full-resolution camera: every point lies at its cell's centre."""
+    case = unproject_case(3, size=(96, 160), grid=(6, 10), batch=1)
+    points = case.run(unproject)
+    uv, depth, _ = case.cameras.project(points.xyz.double())
+    rows, columns = torch.meshgrid(torch.arange(6) + 0.5, torch.arange(10) + 0.5, indexing="ij")
+    at = torch.stack([columns, rows], -1).reshape(-1, 2)[points.valid] * 16
+    torch.testing.assert_close(uv[0, points.valid], at.double(), rtol=0, atol=1e-4)
+    assert bool((depth[0, points.valid] > 0).all())
+
+
+def test_a_written_view_reads_back_whole() -> None:
+    case = unproject_case(9, batch=1, size=(704, 1280), grid=(44, 80), channels=48)
+    points = case.run(unproject)
+    view = splat(points.xyz, points.features, case.cameras.rescale((44, 80)), valid=points.valid)
+    assert points.valid.all()
+    assert same_bits(view.index.flatten(), torch.arange(3520))
+    assert same_bits(view.features[0], case.features[0])
+
+
+def test_median_never_invents_a_depth() -> None:
+    """A step from 1 m to 4 m inside one cell: the median is one of the two, the bilinear value is neither."""
+    depth = torch.ones(1, 16, 16)
+    depth[:, :, 9:] = 4
+    cameras = testing.plain_cameras(1, (16, 16))
+    z = {p: unproject(depth, torch.zeros(1, 1, 2, 1), cameras, pooling=p).xyz[:, 2] for p in POOLINGS}
+    assert z["median"].tolist() == [1, 1]
+    assert z["nearest"].tolist() == [1, 1]
+    depth[:, :, 8:] = 4
+    assert unproject(depth, torch.zeros(1, 1, 2, 1), cameras, pooling="bilinear").xyz[:, 2].tolist() == [2.5, 2.5]
+    assert unproject(depth, torch.zeros(1, 1, 2, 1), cameras).xyz[:, 2].tolist() == [1, 1]
+
+
+def test_a_cell_with_one_masked_pixel_is_out_at_the_strict_setting() -> None:
+    mask = torch.zeros(1, 16, 16, dtype=torch.bool)
+    mask[0, 3, 5] = True
+    cameras = testing.plain_cameras(1, (16, 16))
+    depth, features = torch.ones(1, 16, 16), torch.ones(1, 1, 2, 2)
+    assert unproject(depth, features, cameras, mask=mask).valid.tolist() == [False, True, True, True]
+    assert unproject(depth, features, cameras, mask=mask, max_masked=1 / 64).valid.all()
+    assert not unproject(depth, features, cameras, mask=mask, max_masked=0.99 / 64).valid[0]
+
+
+def test_a_grid_finer_than_the_depth_leaves_cells_without_a_pixel() -> None:
+    cameras = testing.plain_cameras(1, (2, 2))
+    valid = unproject(torch.ones(1, 2, 2), torch.ones(1, 1, 4, 4), cameras).valid.reshape(4, 4)
+    assert valid.sum() == 4
+
+
+def gradients(case: UnprojectCase, seed: int) -> list[Tensor]:
+    depth, features = case.depth.clone().requires_grad_(), case.features.clone().requires_grad_()
+    p = case._replace(depth=depth, features=features).run(unproject)
+    g = torch.Generator().manual_seed(seed)
+    grads = [torch.randn(t.shape, generator=g).to(t.dtype) for t in (p.xyz, p.features, p.footprint)]
+    return list(torch.autograd.grad([p.xyz, p.features, p.footprint], [depth, features], grads))
+
+
+@pytest.mark.usefixtures("native")
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(case=unproject_cases(), seed=SEEDS)
+def test_cpp_gradients_equal_reference(case: UnprojectCase, seed: int, every_way: EveryWay) -> None:
+    with mk.use_backend("reference"):
+        expected = gradients(case, seed)
+    for way, result in every_way(lambda: gradients(case, seed)):
+        assert same_bits(result[0], expected[0]), f"depth, {way}"
+        assert same_bits(result[1], expected[1]), f"features, {way}"
+
+
+@pytest.mark.parametrize("pooling", range(4))
+@pytest.mark.parametrize("mask", [False, True])
+def test_reference_gradients_are_those_of_the_function(pooling: int, mask: bool) -> None:
+    case = unproject_case(11, size=(7, 8), grid=(3, 4), mask=mask)
+    k, m = case.cameras.rescale((3, 4)).intrinsics, case.cameras.cam2world
+    depth = torch.where(case.depth > 0, case.depth, -1).double().requires_grad_()  # holes far from turning valid
+    features = case.features.double().requires_grad_()
+
+    def lifted(depth: Tensor, features: Tensor) -> tuple[Tensor, ...]:
+        op = torch.ops.mirage_kernels_reference.unproject
+        xyz, rows, _, footprint = op(depth, features, k, m, case.mask, pooling, 1, 0.5)
+        return xyz, rows, footprint
+
+    assert torch.autograd.gradcheck(lifted, (depth, features))
+
+
+def test_footprint_is_the_width_of_a_cell() -> None:
+    cameras = Cameras(torch.tensor([[320.0, 0, 160], [0, 300.0, 96], [0, 0, 1]]), torch.eye(4), (192, 320))
+    points = unproject(torch.full((1, 192, 320), 2.0), torch.zeros(1, 1, 12, 20), cameras)
+    width = (points.xyz[1] - points.xyz[0])[0].item()
+    assert np.isclose(points.footprint[0].item(), 2.0 / 20.0)
+    assert np.isclose(width, 2.0 / 20.0)

@@ -1,0 +1,105 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The house rules: which part may import which, and what every file carries."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+KERNELS = sorted(ROOT.glob("mirage_kernels/**/*.py"))
+PIPELINE = sorted(ROOT.glob("mirage/**/*.py"))
+NATIVE = sorted(path for path in ROOT.glob("csrc/**/*") if path.suffix in (".h", ".cpp", ".cu"))
+
+
+def imports(path: Path) -> set[str]:
+    """Every module a Python file imports, relative ones made absolute."""
+    package = path.relative_to(ROOT).with_suffix("").parts
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = list(package[: len(package) - node.level]) if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            found |= {f"{module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def top(modules: set[str]) -> set[str]:
+    return {module.split(".")[0] for module in modules}
+
+
+def operation(path: Path) -> str | None:
+    parts = path.relative_to(ROOT).parts
+    if "ops" in parts and len(parts) > 3:
+        return parts[parts.index("ops") + 1]
+    return None
+
+
+@pytest.mark.parametrize("path", KERNELS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_kernels_need_only_torch(path: Path) -> None:
+    standard = {"__future__", "collections", "importlib", "itertools", "json", "math", "os", "types", "typing"}
+    assert top(imports(path)) <= standard | {"torch", "safetensors", "triton", "mirage_kernels"}
+    mine = operation(path)
+    if mine:
+        others = {m for m in imports(path) if m.startswith("mirage_kernels.ops.") and m.split(".")[2] != mine}
+        assert not others, "no operation imports another's files"
+
+
+@pytest.mark.parametrize("path", PIPELINE, ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_pipeline_uses_public_names_only(path: Path) -> None:
+    import mirage_kernels
+
+    used = {m for m in imports(path) if m.startswith("mirage_kernels")}
+    allowed = {f"mirage_kernels.{name}" for name in mirage_kernels.__all__} | {"mirage_kernels"}
+    assert used <= allowed
+    assert "torch.ops" not in path.read_text()
+    assert not {"benchmarks", "tests"} & top(imports(path))
+
+
+# What a folder of csrc may include: csrc/common <- csrc/torch, csrc/cpu <- csrc/<op>
+LAYERS = {"common": {"common"}, "cpu": {"common", "cpu"}, "torch": {"common", "torch"}}
+
+
+@pytest.mark.parametrize("path", NATIVE, ids=lambda p: str(p.relative_to(ROOT)))
+def test_native_includes_go_one_way(path: Path) -> None:
+    folder = path.relative_to(ROOT / "csrc").parts[0]
+    allowed = LAYERS.get(folder, {"common", "cpu", "torch", folder})
+    for name in re.findall(r'#include "([^"]+)"', path.read_text()):
+        parts = name.removeprefix("../").split("/")
+        assert len(parts) == 1 or parts[0] in allowed or folder == "module.cpp", name
+    header = path.suffix == ".h" and folder != "torch"
+    torch_free = folder in ("common", "cpu") or header or path.stem.endswith("_isa")
+    assert not (torch_free and "<torch/" in path.read_text())
+
+
+@pytest.mark.parametrize("path", [*KERNELS, *PIPELINE, *NATIVE], ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_file_carries_its_licence(path: Path) -> None:
+    mark = "#" if path.suffix == ".py" else "//"
+    lines = path.read_text().splitlines()
+    assert lines[0] == f"{mark} SPDX-FileCopyrightText: 2026 The Mirage authors"
+    assert lines[1] == f"{mark} SPDX-License-Identifier: Apache-2.0"
+
+
+def test_every_file_of_an_operation_carries_its_word() -> None:
+    for path in ROOT.glob("mirage_kernels/ops/*/*.py"):
+        assert path.stem.startswith(path.parent.name) or path.stem == "__init__"
+    for word in (path.name for path in ROOT.glob("mirage_kernels/ops/*") if path.is_dir() and path.name[0] != "_"):
+        assert all(path.name.startswith(word) for path in ROOT.glob(f"csrc/{word}/*"))
+
+
+def test_code_for_wide_instruction_sets_is_kept_to_itself() -> None:
+    """An object built for AVX-512 must not define a symbol that the linker could pick for everyone."""
+    objects = sorted(ROOT.glob("build/**/*_isa.*.o"))
+    if not objects:
+        pytest.skip("no objects of a build at hand")
+    for path in objects:
+        symbols = subprocess.run(["nm", str(path)], capture_output=True, text=True, check=True).stdout.splitlines()
+        weak = [line for line in symbols if re.search(r" [WVu] ", line)]
+        assert not weak, f"{path.name}: {weak}"
