@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures, depth maps and matrices from files. Whatever is wrong with one is a :class:`DataError` of one line."""
+"""Pictures, depth maps and matrices from files. Whatever is wrong with one is a DataError of one line."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-
-class DataError(ValueError):
-    """A file that is missing, cut short or not of the kind that was asked for."""
+from ..errors import DataError
 
 
 def _open_picture(path: Path, what: str) -> Image.Image:
@@ -62,17 +60,23 @@ def _read_npy(path: Path) -> Tensor:
     return torch.from_numpy(values.astype(np.float32))
 
 
+def read_text(path: Path, what: str) -> str:
+    """The whole of a text file of at most 64 MiB."""
+    try:
+        if path.stat().st_size > 64 << 20:
+            raise DataError(f"{path}: expected {what}, got a file of {path.stat().st_size >> 20} MiB")
+        return path.read_text()
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file of {what}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: expected {what}, got a file that is not text ({error})") from None
+
+
 def read_matrix(path: str | Path, columns: int) -> Tensor:
     """Rows of ``columns`` numbers, separated by white space, as float64."""
     path = Path(path)
-    try:
-        lines = path.read_text().splitlines()
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: expected rows of {columns} numbers, got a file that is not text ({error})") from None
     rows = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_text(path, f"rows of {columns} numbers").splitlines(), 1):
         try:
             row = [float(x) for x in line.split()]
         except ValueError:

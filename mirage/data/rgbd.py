@@ -12,7 +12,8 @@ from torch import Tensor
 
 from mirage_kernels import Cameras
 
-from .files import DataError, read_depth, read_image, read_matrix
+from ..errors import DataError
+from .files import read_depth, read_image, read_matrix
 
 
 class RgbdFrames(NamedTuple):

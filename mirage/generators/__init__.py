@@ -1,2 +1,36 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
+"""Generators make a chunk of latents from what the memory shows."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .fill import FillGenerator, push_pull
+
+__all__ = ["FillGenerator", "Generator", "push_pull"]
+
+
+class Generator(Protocol):
+    """What the rollout asks of a generator."""
+
+    def __call__(
+        self, view: Tensor, mask: Tensor, *, first: Tensor, preceding: Tensor, prompt: str, rng: torch.Generator
+    ) -> Tensor:
+        """Make T latents.
+
+        Args:
+            view: (C, T, h, w), what the memory shows from the chunk's cameras; zeros in holes.
+            mask: (T, h, w) bool, False in holes.
+            first: (C, h, w), the chunk's first latent, which is given.
+            preceding: (C, P, h, w), up to two latents that came before it.
+            prompt: what the video is of.
+            rng: source of randomness.
+
+        Returns:
+            (C, T, h, w), the first of which is ``first``.
+        """
+        ...

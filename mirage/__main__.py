@@ -1,0 +1,7 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+import sys
+
+from .cli import main
+
+sys.exit(main())

@@ -1,0 +1,195 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from mirage_kernels import Cameras
+
+from .cameras import dolly, orbit, out_and_back, pan, read_intrinsics, read_poses, straight, through
+from .codecs import DctCodec
+from .data.files import read_depth, read_image
+from .data.scenes import SCENES, Scene
+from .errors import DataError
+from .generators import FillGenerator
+from .memory import LatentSpatialMemory
+from .results import Results
+from .rollout import plan_chunks, rollout
+
+MOVES = ("scene", "orbit", "dolly", "pan")
+AMOUNTS = {"orbit": 15.0, "dolly": 0.5, "pan": 20.0}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mirage", description="Video world models that remember.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    generate = commands.add_parser(
+        "generate",
+        help="walk through a picture",
+        description="Walk through a picture along a camera path, with a latent spatial memory. The codec is a block "
+        "cosine transform and the generator fills holes smoothly: nothing is downloaded.",
+    )
+    source = generate.add_argument_group("what to start from")
+    source.add_argument("--scene", choices=sorted(SCENES), help="a scene at hand, instead of files")
+    source.add_argument("--image", type=Path, help="a picture")
+    source.add_argument("--depth", type=Path, help="its depth: 16-bit PNG in millimetres, or .npy of floats in metres")
+    source.add_argument(
+        "--intrinsics",
+        type=Path,
+        help="text file: a 3x3 matrix or fx fy cx cy, in pixels, or fx/W fy/H cx/W cy/H",
+    )
+    source.add_argument(
+        "--integer-centres",
+        action="store_true",
+        help="the calibration puts pixel centres on integers (OpenCV's habit): add half a pixel to cx and cy",
+    )
+    path = generate.add_argument_group("where to go")
+    path.add_argument(
+        "--trajectory",
+        choices=MOVES,
+        help="the move; 'scene' goes through the scene's own cameras (default with --scene)",
+    )
+    path.add_argument(
+        "--amount", type=float, help="degrees of an orbit or pan (default 15, 20), metres of a dolly (default 0.5)"
+    )
+    path.add_argument("--radius", type=float, help="metres ahead of the point an orbit circles (default: median depth)")
+    path.add_argument("--one-way", action="store_true", help="do not come back")
+    path.add_argument("--poses", type=Path, help="text file of camera poses, one a line, instead of a move")
+    path.add_argument("--poses-are", choices=("w2c", "c2w"), default="w2c", help="what the file holds (default: w2c)")
+    how = generate.add_argument_group("how")
+    how.add_argument("--frames", type=int, help="4 N + 1 (default: 97, or as many as there are poses)")
+    how.add_argument("--chunk", type=int, default=33, help="frames generated at a time, 4 N + 1 (default: 33)")
+    how.add_argument("--block", type=int, default=16, help="pixels a latent cell is wide and high (default: 16)")
+    how.add_argument("--seed", type=int, default=0, help="of the generator (filling holes has no randomness)")
+    how.add_argument("--fps", type=int, default=16, help="of the video (default: 16)")
+    how.add_argument("--out", type=Path, default=Path("out/generate"), help="folder of the results")
+    return parser
+
+
+def _read_scene(args: argparse.Namespace) -> Scene:
+    if args.scene:
+        if args.image or args.depth or args.intrinsics:
+            raise DataError("--scene: expected no --image, --depth or --intrinsics with it")
+        return SCENES[args.scene]()
+    for name in ("image", "depth", "intrinsics"):
+        if getattr(args, name) is None:
+            raise DataError(f"--{name}: expected a file (or use --scene), got none")
+    image, depth = read_image(args.image), read_depth(args.depth)
+    size: tuple[int, int] = (image.shape[1], image.shape[2])
+    if tuple(depth.shape) != size:
+        raise DataError(f"{args.depth}: expected depth of the picture's size {size}, got {tuple(depth.shape)}")
+    k = read_intrinsics(args.intrinsics, size, integer_centres=args.integer_centres)
+    return Scene(image, depth, Cameras(k, torch.eye(4), size), {})
+
+
+def _path_from_file(args: argparse.Namespace, start: Cameras) -> Cameras:
+    """The file's cameras, in the frame of its first one, which is the picture's."""
+    if args.trajectory:
+        raise DataError("--poses: expected no --trajectory with it")
+    poses = read_poses(args.poses, world2cam=args.poses_are == "w2c")
+    frames = args.frames or (len(poses) - 1) // 4 * 4 + 1
+    if frames > len(poses):
+        raise DataError(f"{args.poses}: expected at least {frames} poses for {frames} frames, got {len(poses)}")
+    return Cameras(start.intrinsics[0], poses[:frames], start.size)
+
+
+def _plan_path(args: argparse.Namespace, scene: Scene) -> Cameras:
+    start = scene.keys[0]
+    if args.poses:
+        return _path_from_file(args, start)
+    move = args.trajectory or ("scene" if args.scene else "orbit")
+    frames = 97 if args.frames is None else args.frames
+    along = straight(frames) if args.one_way else out_and_back(frames)
+    if move == "scene":
+        if not args.scene:
+            raise DataError("--trajectory scene: expected --scene with it")
+        return through(scene.keys, along)
+    amount = AMOUNTS[move] if args.amount is None else args.amount
+    if move == "orbit":
+        known = scene.depth[(scene.depth > 0) & scene.depth.isfinite()]
+        if args.radius is None and known.numel() == 0:
+            raise DataError("--radius: expected a number, because the depth map is empty")
+        return orbit(start, along, amount, known.median().item() if args.radius is None else args.radius)
+    return (dolly if move == "dolly" else pan)(start, along, amount)
+
+
+def _check_numbers(args: argparse.Namespace) -> None:
+    if args.frames is not None or not args.poses:
+        plan_chunks(97 if args.frames is None else args.frames, args.chunk)
+    for name, least in (("block", 4), ("fps", 1), ("seed", 0)):
+        if getattr(args, name) < least:
+            raise DataError(f"--{name}: expected at least {least}, got {getattr(args, name)}")
+    if args.out.exists() and not args.out.is_dir():
+        raise DataError(f"{args.out}: expected a folder, got a file")
+
+
+def generate(args: argparse.Namespace) -> dict[str, Any]:
+    """Run ``mirage generate`` and return the measures."""
+    _check_numbers(args)
+    codec = DctCodec(args.block)
+    scene = _read_scene(args).trim(args.block)
+    cameras = _plan_path(args, scene)
+    plan_chunks(len(cameras), args.chunk)
+    memory = LatentSpatialMemory(codec.channels)
+    settings = {
+        "frames": len(cameras),
+        "size": list(cameras.size),
+        "block": args.block,
+        "chunk": args.chunk,
+        "seed": args.seed,
+        "generator": "fill",
+        "codec": "dct",
+    }
+    walk = rollout(
+        scene.image,
+        scene.depth,
+        cameras,
+        memory=memory,
+        codec=codec,
+        generator=FillGenerator(),
+        seed=args.seed,
+        chunk=args.chunk,
+    )
+    with Results(args.out, scene, cameras, memory, codec, settings, args.fps) as results:
+        with tqdm(total=len(cameras), unit="frame", desc="walking") as bar:
+            for chunk in walk:
+                results.add(chunk)
+                bar.update(chunk.frames.shape[1])
+                bar.set_postfix(points=len(memory), known=f"{results.known_share[-1]:.1%}")
+        return results.finish()
+
+
+def _summary(metrics: dict[str, Any], folder: Path) -> str:
+    lines = [
+        f"{folder}: {metrics['frames']} frames, {metrics['points']} points, {metrics['memory_bytes'] / 2**20:.2f} MiB"
+    ]
+    for name, value in metrics.items():
+        if name.endswith("_psnr"):
+            lines.append(f"  {name:<18} {value:6.2f} dB")
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    try:
+        metrics = generate(args)
+    except (ValueError, OSError) as error:  # DataError is a ValueError; a full disk or a read-only folder is an OSError
+        print(f"mirage: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("mirage: interrupted; nothing was written", file=sys.stderr)
+        return 130
+    print(_summary(metrics, args.out))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,192 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The folder that a walk leaves behind: video, contact sheet, cameras, memory, measures."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mirage_kernels import Cameras
+
+from .cameras import write_cameras
+from .codecs import Codec
+from .data.scenes import Scene
+from .evaluation import psnr
+from .memory import LatentSpatialMemory
+from .pictures import VideoWriter, beside, contact_sheet, enlarge, show_holes, write_picture
+from .rollout import Chunk
+
+SHEET_COLUMNS = 5
+
+
+class Results:
+    """Collects a walk chunk by chunk and writes it as one folder.
+
+    Everything is written to a hidden folder beside it first, and moved into place by :meth:`finish`; leaving the
+    ``with`` block without that leaves nothing behind.
+
+    Args:
+        folder: where the results go; files of earlier runs are replaced.
+        scene: what the walk starts from, trimmed to the codec's stride.
+        cameras: of every frame.
+        settings: what the walk was asked for; noted in ``metrics.json``.
+        fps: frames a second of the video.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        scene: Scene,
+        cameras: Cameras,
+        memory: LatentSpatialMemory,
+        codec: Codec,
+        settings: dict[str, Any],
+        fps: int,
+    ) -> None:
+        self.folder, self.scene, self.cameras, self.memory, self.codec = folder, scene, cameras, memory, codec
+        self.partial = folder.parent / f".{folder.name}.{os.getpid()}.partial"
+        self.metrics: dict[str, Any] = dict(settings)
+        self.known_share: list[float] = []
+        self.points_written: list[int] = []
+        self.seconds: dict[str, float] = {}
+        self._fps = fps
+        self._sheet: list[tuple[int, float, Tensor, Tensor]] = []
+        self._stack = ExitStack()
+        self._known_at_start: Tensor | None = None
+        self._last_frame: Tensor | None = None
+
+    def __enter__(self) -> Results:
+        try:
+            self.partial.mkdir(parents=True)
+            self._video = self._stack.enter_context(VideoWriter(self.partial / "video.mp4", self._fps))
+        except BaseException:
+            self._discard()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._stack.close()
+        finally:
+            self._discard()
+
+    def _discard(self) -> None:
+        shutil.rmtree(self.partial, ignore_errors=True)
+
+    def add(self, chunk: Chunk) -> None:
+        """Take in the next chunk, in order."""
+        shown = self.codec.decode(chunk.view.latents[None])[0]
+        old = shown.shape[1] - chunk.frames.shape[1]  # a frame shared with the chunk before
+        stride = self.codec.temporal_stride
+        for n in range(chunk.frames.shape[1]):
+            before, after = (n + old) // stride, -(-(n + old) // stride)  # between latents, the holes of both are holes
+            mask = enlarge(chunk.view.mask[before] & chunk.view.mask[after], self.codec.spatial_stride)
+            memory_view = show_holes(shown[:, n + old], mask)
+            self._video.write(beside(memory_view, chunk.frames[:, n]))
+            if before == after:
+                share = chunk.view.mask[before].float().mean().item()
+                self.known_share.append(share)
+                self._sheet.append((chunk.start + n, share, memory_view, chunk.frames[:, n]))
+        self.points_written += chunk.written
+        for name, value in chunk.seconds.items():
+            self.seconds[name] = self.seconds.get(name, 0.0) + value
+        if self._known_at_start is None:
+            self._known_at_start = chunk.view.mask[0]
+        self._last_frame = chunk.frames[:, -1]
+        self._compare_with_real(chunk)
+
+    def _compare_with_real(self, chunk: Chunk) -> None:
+        """Where a latent's camera is exactly a real one, hold the memory's view against what that one saw."""
+        stride, count = self.codec.temporal_stride, chunk.view.mask.shape[0]
+        last = chunk.start + chunk.frames.shape[1] - 1
+        for name, (key, picture) in self.scene.real.items():
+            target = self.scene.keys[key]
+            for k in range(count):
+                camera = self.cameras[last - stride * (count - 1 - k)]
+                if f"{name}_view_psnr" not in self.metrics and same_camera(camera, target):
+                    self._write_comparison(name, chunk, k, picture)
+
+    def _write_comparison(self, name: str, chunk: Chunk, k: int, real: Tensor) -> None:
+        size = self.codec.spatial_stride
+        mask, remembered = chunk.view.mask[k], chunk.view.stamp[k] == 0
+        view = self.codec.decode(chunk.view.latents[None, :, k : k + 1])[0, :, 0]
+        write_picture(self.partial / f"{name}_view.png", show_holes(view, enlarge(mask, size)))
+        # white: remembered from the picture; grey: filled in on the way; black: unknown
+        write_picture(self.partial / f"{name}_known.png", enlarge((mask.float() + remembered.float()) / 2, size))
+        write_picture(self.partial / f"{name}_real.png", real)
+        self.metrics[f"{name}_view_psnr"] = psnr(view, real, enlarge(remembered, size))
+        self.metrics[f"{name}_view_psnr_with_filled"] = psnr(view, real, enlarge(mask, size))
+        self.metrics[f"{name}_known_share"] = remembered.float().mean().item()
+        self.metrics["unmoved_psnr"] = psnr(self.scene.image, real)
+
+    def finish(self) -> dict[str, Any]:
+        """Write what is left, move everything into place, and return the measures."""
+        self._stack.close()
+        metrics = self._measure()
+        (self.partial / "metrics.json").write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+        write_cameras(self.partial / "cameras.json", self.cameras)
+        self.memory.save(self.partial / "memory.safetensors")
+        write_picture(self.partial / "contact_sheet.png", self._contact_sheet())
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for path in sorted(self.partial.iterdir()):
+            path.replace(self.folder / path.name)
+        return metrics
+
+    def _measure(self) -> dict[str, Any]:
+        image = self.scene.image
+        coded = self.codec.decode(self.codec.encode(image[None, :, None]))[0, :, 0]
+        metrics = self.metrics | {
+            "codec_psnr": psnr(coded, image),
+            "known_share": self.known_share,
+            "points_written": self.points_written,
+            "points": len(self.memory),
+            "memory_bytes": self.memory.nbytes,
+            "seconds": self.seconds,
+        }
+        if same_camera(self.cameras[-1], self.cameras[0]) and self._last_frame is not None:
+            assert self._known_at_start is not None
+            known = enlarge(self._known_at_start, self.codec.spatial_stride)
+            metrics["loop_psnr"] = psnr(self._last_frame, image, known)
+            # A second trip over the same cameras: nothing is left to fill in.
+            grid = (self._known_at_start.shape[0], self._known_at_start.shape[1])
+            again = self.memory.read(self.cameras[:: self.codec.temporal_stride].rescale(grid))
+            metrics["second_trip_known_share"] = again.mask.float().mean((1, 2)).tolist()
+        return {name: _plain(value) for name, value in metrics.items()}
+
+    def _contact_sheet(self) -> Tensor:
+        count = min(SHEET_COLUMNS, len(self._sheet))
+        picks = [self._sheet[round(k * (len(self._sheet) - 1) / max(count - 1, 1))] for k in range(count)]
+        return contact_sheet(
+            [[memory_view for _, _, memory_view, _ in picks], [frame for _, _, _, frame in picks]],
+            [
+                [f"frame {n}: memory, {share:.1%} known" for n, share, _, _ in picks],
+                [f"frame {n}: result" for n, _, _, _ in picks],
+            ],
+        )
+
+
+def same_camera(a: Cameras, b: Cameras) -> bool:
+    return torch.equal(a.cam2world, b.cam2world) and torch.equal(a.intrinsics, b.intrinsics)
+
+
+def _plain(value: Any) -> Any:
+    """Numbers as JSON can hold them: rounded to six digits, None where there is none."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return value
