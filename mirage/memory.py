@@ -4,24 +4,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mirage_kernels import Cameras, Points, splat, unproject
+from mirage_kernels import Cameras, Points, Splat, splat, unproject
 
 from .depth import fill_from_far_side
 from .errors import DataError
 
 SAME_SURFACE = 0.05  # depths within 5 % of one another are of one surface
 CLOSER_LOOK = 2.0  # a surface is written again when it is seen from this many times nearer
-FORMAT = "mirage.memory/1"
+VERSION = 1  # of the files
 
 
 class MemoryView(NamedTuple):
@@ -70,6 +71,8 @@ class LatentSpatialMemory:
         self.features = torch.zeros(0, channels, dtype=dtype, device=device)
         self.footprint = torch.zeros(0, device=device)
         self.stamp = torch.zeros(0, dtype=torch.int64, device=device)
+        self.coarse = torch.zeros(0, dtype=torch.bool, device=device)  # a closer look at the same surface is kept too
+        self._any_coarse = False
         # Written views by grid size: their cameras, and the depth of the surface each of them saw (+inf elsewhere).
         self._seen: dict[tuple[int, int], tuple[Cameras, Tensor]] = {}
 
@@ -88,14 +91,33 @@ class LatentSpatialMemory:
 
     def read(self, cameras: Cameras) -> MemoryView:
         """What the cameras see, on their grid. Changes nothing."""
-        view = splat(self.xyz, self.features, cameras, extent=self.extent_scale * self.footprint)
-        winner = view.index.clamp(min=0)
-        if len(self) == 0:
-            unknown = torch.full_like(view.depth, torch.inf)
-            return MemoryView(view.features.movedim(0, 1), view.mask, view.depth, unknown, view.index)
-        footprint = torch.where(view.mask, self.footprint[winner], torch.inf)
-        stamp = torch.where(view.mask, self.stamp[winner], -1)
-        return MemoryView(view.features.movedim(0, 1), view.mask, view.depth, footprint, stamp)
+        return self._describe(self._draw(cameras))
+
+    def _draw(self, cameras: Cameras) -> Splat:
+        """The points, except that a coarse look shows only where no closer look at the same surface does."""
+        extent = self.extent_scale * self.footprint
+        closest = splat(self.xyz, self.features, cameras, valid=~self.coarse, extent=extent)
+        if not self._any_coarse:
+            return closest
+        coarse = splat(self.xyz, self.features, cameras, valid=self.coarse, extent=extent)
+        other = closest.depth > coarse.depth * (1 + SAME_SURFACE)  # true in the closest look's holes: they are +inf
+        return Splat(
+            torch.where(other[:, None], coarse.features, closest.features),
+            torch.where(other, coarse.depth, closest.depth),
+            torch.where(other, coarse.index, closest.index),
+        )
+
+    def _describe(self, drawn: Splat) -> MemoryView:
+        winner = drawn.index.clamp(min=0)
+        known = self.footprint[winner] if len(self) else drawn.depth
+        stamp = self.stamp[winner] if len(self) else drawn.index
+        return MemoryView(
+            drawn.features.movedim(0, 1),
+            drawn.mask,
+            drawn.depth,
+            torch.where(drawn.mask, known, torch.inf),
+            torch.where(drawn.mask, stamp, -1),
+        )
 
     def write(
         self,
@@ -144,7 +166,8 @@ class LatentSpatialMemory:
     def _write_frame(
         self, latent: Tensor, camera: Cameras, depth: Tensor | None, mask: Tensor | None, stamp: int
     ) -> int:
-        view = self.read(camera)
+        drawn = self._draw(camera)
+        view = self._describe(drawn)
         imagined = depth is None
         depth = fill_from_far_side(view.depth)[0] if depth is None else depth
         points = unproject(
@@ -161,14 +184,21 @@ class LatentSpatialMemory:
             new = new & ~self._would_hide(points, new.flatten()).reshape(camera.size)
             z = torch.where(new, z, view.depth[0])
         else:
-            new = new & adds_something(view, z, points.footprint.reshape(camera.size))
-        keep = new.flatten()
+            adds, closer = compare(view, z, points.footprint.reshape(camera.size))
+            new = new & adds
+            self.coarse[drawn.index[0, new & closer]] = True
+            self._any_coarse = self._any_coarse or bool((new & closer).any())
+        self._append(points, new.flatten(), stamp)
+        self._remember(camera, z[None])
+        return int(new.sum())
+
+    def _append(self, points: Points, keep: Tensor, stamp: int) -> None:
+        count = int(keep.sum())
         self.xyz = torch.cat([self.xyz, points.xyz[keep]])
         self.features = torch.cat([self.features, points.features[keep]])
         self.footprint = torch.cat([self.footprint, points.footprint[keep]])
-        self.stamp = torch.cat([self.stamp, self.stamp.new_full((int(keep.sum()),), stamp)])
-        self._remember(camera, z[None])
-        return int(keep.sum())
+        self.stamp = torch.cat([self.stamp, self.stamp.new_full((count,), stamp)])
+        self.coarse = torch.cat([self.coarse, self.coarse.new_zeros(count)])
 
     def _would_hide(self, points: Points, candidates: Tensor) -> Tensor:
         """Which of the candidates (N,) would lie in front of a surface in a remembered view that saw it."""
@@ -191,7 +221,8 @@ class LatentSpatialMemory:
         self._seen[camera.size] = cameras[-self.max_frames :], surfaces[-self.max_frames :]
 
     def _tensors(self) -> dict[str, Tensor]:
-        tensors = {"xyz": self.xyz, "features": self.features, "footprint": self.footprint, "stamp": self.stamp}
+        tensors = {"xyz": self.xyz, "features": self.features, "footprint": self.footprint}
+        tensors |= {"stamp": self.stamp, "coarse": self.coarse}
         for (h, w), (cameras, surface) in self._seen.items():
             tensors[f"seen.{h}x{w}.intrinsics"] = cameras.intrinsics
             tensors[f"seen.{h}x{w}.cam2world"] = cameras.cam2world
@@ -202,9 +233,11 @@ class LatentSpatialMemory:
         """Write one safetensors file. A file of that name is replaced only once the new one is whole and on disk."""
         path = Path(path)
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        settings = {"format": FORMAT, "extent_scale": repr(self.extent_scale), "max_frames": str(self.max_frames)}
+        settings = {"version": VERSION, "extent_scale": self.extent_scale, "max_frames": self.max_frames}
+        # one entry: safetensors writes several in any order, and the same memory should be the same bytes
+        header = {"mirage.memory": json.dumps(settings)}
         try:
-            save_file({name: t.contiguous() for name, t in self._tensors().items()}, partial, settings)
+            save_file({name: t.contiguous() for name, t in self._tensors().items()}, partial, header)
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
             partial.replace(path)
@@ -223,32 +256,39 @@ class LatentSpatialMemory:
             raise DataError(f"{path}: no such memory")
         try:
             with safe_open(path, "pt", device=str(device)) as file:
-                settings = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+                header = (file.metadata() or {}).get("mirage.memory")
+                # Copies: what safetensors hands out is the file itself, mapped, and may be cut off under our feet.
+                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a dict)
         except (SafetensorError, OSError) as error:
             raise DataError(f"{path}: expected a memory, got a damaged file ({error})") from None
-        if settings.get("format") != FORMAT:
-            raise DataError(f"{path}: expected a memory ({FORMAT}), got format {settings.get('format')!r}")
+        if header is None:
+            raise DataError(f"{path}: expected a memory, got another kind of safetensors file")
         try:
+            settings = json.loads(header)
+            if settings["version"] != VERSION:
+                raise DataError(f"{path}: expected a memory of version {VERSION}, got version {settings['version']}")
             return cls._from_tensors(tensors, settings)
+        except DataError:
+            raise
         except (KeyError, ValueError, TypeError) as error:
             raise DataError(f"{path}: expected a memory, got a file that does not fit together ({error})") from None
 
     @classmethod
-    def _from_tensors(cls, tensors: dict[str, Tensor], settings: dict[str, str]) -> LatentSpatialMemory:
+    def _from_tensors(cls, tensors: dict[str, Tensor], settings: dict[str, Any]) -> LatentSpatialMemory:
         features = tensors["features"]
         memory = cls(
             features.shape[1],
             dtype=features.dtype,
             device=features.device,
-            extent_scale=float(settings["extent_scale"]),
-            max_frames=int(settings["max_frames"]),
+            extent_scale=settings["extent_scale"],
+            max_frames=settings["max_frames"],
         )
-        for name in ("xyz", "features", "footprint", "stamp"):
+        for name in ("xyz", "features", "footprint", "stamp", "coarse"):
             value, empty = tensors.pop(name), getattr(memory, name)
             if value.dtype != empty.dtype or value.shape != (len(features), *empty.shape[1:]):
                 raise ValueError(f"{name}: {value.dtype} {tuple(value.shape)}")
             setattr(memory, name, value)
+        memory._any_coarse = bool(memory.coarse.any())
         for name in [name for name in tensors if name.endswith(".surface")]:
             stem, surface = name.removesuffix(".surface"), tensors[name]
             cameras = Cameras(
@@ -262,16 +302,20 @@ class LatentSpatialMemory:
         return memory
 
 
-def adds_something(view: MemoryView, depth: Tensor, footprint: Tensor) -> Tensor:
-    """Which cells (h, w) of a new frame the memory is better with: it shows nothing there, or something more than 5 %
-    farther, or the same surface seen from at least twice the distance.
+def compare(view: MemoryView, depth: Tensor, footprint: Tensor) -> tuple[Tensor, Tensor]:
+    """Hold a new frame against what the memory shows to its camera.
 
     Args:
-        view: what the memory shows to the frame's camera (T = 1).
+        view: what the memory shows (T = 1).
         depth: (h, w) of the new cells; +inf where there is none.
         footprint: (h, w) of the new cells.
+
+    Returns:
+        Which cells (h, w) the memory is better with: it shows nothing there, or something more than 5 % farther, or the
+        same surface seen from at least twice the distance; and which of them are such a closer look.
     """
     shown = view.depth[0]
     farther = shown > depth * (1 + SAME_SURFACE)
     same = (shown - depth).abs() <= SAME_SURFACE * depth
-    return ~view.mask[0] | farther | (same & (view.footprint[0] >= CLOSER_LOOK * footprint))
+    closer = same & (view.footprint[0] >= CLOSER_LOOK * footprint)
+    return ~view.mask[0] | farther | closer, closer

@@ -120,11 +120,11 @@ class Results:
 
     def _write_comparison(self, name: str, chunk: Chunk, k: int, real: Tensor) -> None:
         size = self.codec.spatial_stride
+        # Known is what the memory shows of the picture; what was filled in on the way has nothing to be held against.
         mask, remembered = chunk.view.mask[k], chunk.view.stamp[k] == 0
         view = self.codec.decode(chunk.view.latents[None, :, k : k + 1])[0, :, 0]
         write_picture(self.partial / f"{name}_view.png", show_holes(view, enlarge(mask, size)))
-        # white: remembered from the picture; grey: filled in on the way; black: unknown
-        write_picture(self.partial / f"{name}_known.png", enlarge((mask.float() + remembered.float()) / 2, size))
+        write_picture(self.partial / f"{name}_known.png", enlarge(remembered.float(), size))
         write_picture(self.partial / f"{name}_real.png", real)
         self.metrics[f"{name}_view_psnr"] = psnr(view, real, enlarge(remembered, size))
         self.metrics[f"{name}_view_psnr_with_filled"] = psnr(view, real, enlarge(mask, size))

@@ -16,20 +16,21 @@ from ..errors import DataError
 
 def _open_picture(path: Path, what: str) -> Image.Image:
     try:
-        picture = Image.open(path)
-        picture.load()
+        with path.open("rb") as file:
+            picture = Image.open(file)
+            picture.load()
     except FileNotFoundError:
         raise DataError(f"{path}: no such {what}") from None
     except UnidentifiedImageError:
-        raise DataError(f"{path}: expected {what}, got something that is not a picture") from None
+        raise DataError(f"{path}: expected a {what}, got something that is not a picture") from None
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises on damaged files
-        raise DataError(f"{path}: expected {what}, got a damaged file ({error})") from None
+        raise DataError(f"{path}: expected a {what}, got a damaged file ({error})") from None
     return picture
 
 
 def read_image(path: str | Path) -> Tensor:
     """A picture as (3, H, W) float32, 0 to 1. Alpha is dropped."""
-    picture = _open_picture(Path(path), "a picture").convert("RGB")
+    picture = _open_picture(Path(path), "picture").convert("RGB")
     return torch.from_numpy(np.asarray(picture).copy()).movedim(2, 0).float() / 255
 
 
@@ -41,7 +42,7 @@ def read_depth(path: str | Path) -> Tensor:
     path = Path(path)
     if path.suffix == ".npy":
         return _read_npy(path)
-    picture = _open_picture(path, "a depth map")
+    picture = _open_picture(path, "depth map")
     if picture.mode not in ("I;16", "I;16B", "I"):
         raise DataError(f"{path}: expected a 16-bit depth map in millimetres, got a picture of mode {picture.mode}")
     return torch.from_numpy(np.asarray(picture).astype(np.float32)) / 1000

@@ -1,0 +1,218 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mirage.cli import main
+from mirage.memory import LatentSpatialMemory
+from mirage.pictures import VideoWriter
+
+OUTPUTS = {"video.mp4", "contact_sheet.png", "cameras.json", "memory.safetensors", "metrics.json"}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    """A picture of 50x70 pixels with its depth, intrinsics and a path of 13 poses."""
+    rng = np.random.default_rng(0)
+    paths = {name: tmp_path / name for name in ("image.png", "depth.png", "depth.npy", "k.txt", "poses.txt")}
+    Image.fromarray(rng.integers(0, 256, (50, 70, 3), dtype=np.uint8)).resize((70, 50)).save(paths["image.png"])
+    depth = 2 + rng.random((50, 70))
+    Image.fromarray((depth * 1000).astype(np.uint16)).save(paths["depth.png"])
+    np.save(paths["depth.npy"], depth.astype(np.float32))
+    paths["k.txt"].write_text("60 0 35\n0 60 25\n0 0 1\n")
+    poses = torch.eye(4).repeat(13, 1, 1)
+    poses[:, 0, 3] = -torch.linspace(0, 0.3, 13)
+    paths["poses.txt"].write_text("\n".join(json.dumps(pose.tolist()) for pose in poses))
+    return paths
+
+
+def arguments(files: dict[str, Path], target: Path, *more: str, **changed: str) -> list[str]:
+    options = {
+        "image": str(files["image.png"]),
+        "depth": str(files["depth.png"]),
+        "intrinsics": str(files["k.txt"]),
+        "block": "8",
+        "frames": "9",
+        "chunk": "5",
+        "out": str(target),
+    } | changed
+    return ["generate", *(x for name, value in options.items() if value for x in (f"--{name}", value)), *more]
+
+
+def read_metrics(out: Path) -> dict[str, Any]:
+    metrics: dict[str, Any] = json.loads((out / "metrics.json").read_text())
+    return metrics
+
+
+def test_a_walk_through_a_picture(files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "results" / "walk"
+    assert main(arguments(files, out)) == 0
+    assert {path.name for path in out.iterdir()} == OUTPUTS
+    assert list(out.parent.iterdir()) == [out]
+    metrics = read_metrics(out)
+    assert metrics["size"] == [48, 64]
+    assert metrics["frames"] == 9
+    assert len(metrics["known_share"]) == len(metrics["points_written"]) == 3
+    assert metrics["points_written"][0] == 48
+    assert (
+        sum(metrics["points_written"]) == metrics["points"] == len(LatentSpatialMemory.load(out / "memory.safetensors"))
+    )
+    assert metrics["loop_psnr"] >= metrics["codec_psnr"] - 1
+    cameras = json.loads((out / "cameras.json").read_text())
+    assert len(cameras["cam2world"]) == len(cameras["intrinsics"]) == 9
+    with av.open(str(out / "video.mp4")) as video:
+        frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+    assert len(frames) == 9
+    assert frames[0].shape == (48, 2 * 64 + 8, 3)
+    result = capsys.readouterr()
+    assert f"{out}: 9 frames" in result.out
+    assert "walking" in result.err
+    assert "9/9" in result.err
+
+
+@pytest.mark.parametrize("more", [
+    ("--trajectory", "orbit", "--amount", "10", "--radius", "2"),
+    ("--trajectory", "pan", "--amount", "-15", "--one-way"),
+    ("--trajectory", "dolly", "--amount", "0.4", "--integer-centres"),
+])  # fmt: skip
+def test_moves(files: dict[str, Path], tmp_path: Path, more: tuple[str, ...]) -> None:
+    assert main(arguments(files, tmp_path / "out", *more, depth=str(files["depth.npy"]))) == 0
+    metrics = read_metrics(tmp_path / "out")
+    assert ("loop_psnr" in metrics) == ("--one-way" not in more)
+
+
+def test_poses_from_a_file(files: dict[str, Path], tmp_path: Path) -> None:
+    assert main(arguments(files, tmp_path / "out", "--poses", str(files["poses.txt"]), frames="")) == 0
+    cameras = json.loads((tmp_path / "out" / "cameras.json").read_text())
+    assert len(cameras["cam2world"]) == 13
+    assert cameras["cam2world"][12][0][3] == pytest.approx(0.3), "world-to-camera in the file"
+
+
+def test_the_same_seed_gives_the_same_bytes(files: dict[str, Path], tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        assert main(arguments(files, tmp_path / name, seed="5")) == 0
+    for name in OUTPUTS - {"metrics.json"}:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+
+
+def test_results_replace_those_of_an_earlier_run(files: dict[str, Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert main(arguments(files, out)) == 0
+    (out / "note.txt").write_text("mine")
+    assert main(arguments(files, out, frames="5")) == 0
+    assert read_metrics(out)["frames"] == 5
+    assert (out / "note.txt").read_text() == "mine"
+
+
+BAD: list[tuple[dict[str, str], tuple[str, ...], str]] = [
+    ({"image": "missing.png"}, (), "missing.png: no such picture"),
+    ({"image": ""}, (), "--image: expected a file (or use --scene), got none"),
+    ({"depth": ""}, (), "--depth: expected a file (or use --scene), got none"),
+    ({"depth": "cut.png"}, (), "cut.png: expected a depth map, got a damaged file"),
+    ({"depth": "image.png"}, (), "image.png: expected a 16-bit depth map in millimetres, got a picture of mode RGB"),
+    ({"depth": "small.npy"}, (), "small.npy: expected depth of the picture's size (50, 70), got (5, 7)"),
+    ({"intrinsics": "poses.txt"}, (), "poses.txt: expected a 3x3 matrix or fx fy cx cy, got 208 numbers"),
+    ({"frames": "10"}, (), "frames: expected 4 N + 1, got 10"),
+    ({"chunk": "8"}, (), "chunk: expected 4 N + 1, got 8"),
+    ({"block": "2"}, (), "--block: expected at least 4, got 2"),
+    ({"block": "64"}, (), "image: expected at least 64x64 pixels, got (50, 70)"),
+    ({"fps": "0"}, (), "--fps: expected at least 1, got 0"),
+    ({}, ("--trajectory", "scene"), "--trajectory scene: expected --scene with it"),
+    ({}, ("--scene", "motorcycle"), "--scene: expected no --image, --depth or --intrinsics with it"),
+    ({"poses": "poses.txt"}, ("--trajectory", "pan"), "--poses: expected no --trajectory with it"),
+    ({"poses": "poses.txt", "frames": "17"}, (), "poses.txt: expected at least 17 poses for 17 frames, got 13"),
+    ({"poses": "cut.txt"}, (), "cut.txt:2: expected a pose of 4x4 numbers"),
+    ({"depth": "empty.npy"}, (), "--radius: expected a number, because the depth map is empty"),
+    ({"out": "image.png"}, (), "image.png: expected a folder, got a file"),
+    ({"out": "image.png/out"}, (), "image.png"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changed", "more", "message"), BAD, ids=[b[2][:48] for b in BAD])
+def test_bad_input_gives_one_line_and_leaves_nothing(
+    files: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    changed: dict[str, str],
+    more: tuple[str, ...],
+    message: str,
+) -> None:
+    (tmp_path / "cut.png").write_bytes(files["depth.png"].read_bytes()[:400])
+    (tmp_path / "cut.txt").write_text(files["poses.txt"].read_text()[:150])
+    np.save(tmp_path / "small.npy", np.ones((5, 7), np.float32))
+    np.save(tmp_path / "empty.npy", np.zeros((50, 70), np.float32))
+    before = sorted(path.name for path in tmp_path.iterdir())
+    text = ("frames", "chunk", "block", "fps")
+    given = {name: value if name in text or not value else str(tmp_path / value) for name, value in changed.items()}
+    assert main(arguments(files, tmp_path / "out", *more, **given)) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert error.startswith("mirage: error: ")
+    assert message in error
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("argv", [["generate", "--block", "x"], ["generate", "--scene", "moon"], ["walk"], []])
+def test_wrong_options_exit_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(argv)
+    assert stop.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("failure", "code"), [(OSError(28, "No space left on device"), 2), (KeyboardInterrupt(), 130)])
+def test_a_failure_on_the_way_leaves_the_old_results_whole(
+    files: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    failure: BaseException,
+    code: int,
+) -> None:
+    out = tmp_path / "out"
+    assert main(arguments(files, out)) == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    write, count = VideoWriter.write, 0
+
+    def fail(self: VideoWriter, picture: torch.Tensor) -> None:
+        nonlocal count
+        count += 1
+        if count == 7:
+            raise failure
+        write(self, picture)
+
+    monkeypatch.setattr(VideoWriter, "write", fail)
+    capsys.readouterr()
+    assert main(arguments(files, out, frames="13")) == code
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.startswith("mirage: ")
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert not list(tmp_path.glob(".*partial*"))
+
+
+@pytest.mark.parametrize(("block", "codec", "right"), [(16, 24.4, 17.6), (8, 29.8, 18.9)])
+def test_the_motorcycle(tmp_path: Path, block: int, codec: float, right: float) -> None:
+    """Out to the real right camera and back: placement, codec and memory, in decibels."""
+    out = tmp_path / "out"
+    assert main(["generate", "--scene", "motorcycle", "--block", str(block), "--frames", "97", "--out", str(out)]) == 0
+    assert {path.name for path in out.iterdir()} == OUTPUTS | {"right_view.png", "right_known.png", "right_real.png"}
+    metrics = read_metrics(out)
+    assert metrics["codec_psnr"] == pytest.approx(codec, abs=0.05)
+    assert metrics["unmoved_psnr"] == pytest.approx(12.6, abs=0.05)
+    assert metrics["right_view_psnr"] >= right
+    assert metrics["loop_psnr"] >= metrics["codec_psnr"] - 1
+    assert sum(metrics["points_written"][1:]) > 0
+    assert min(metrics["second_trip_known_share"]) >= 0.99
+    # the picture itself, held against the real one over the mask beside it, gives the measure
+    view, known, real = (np.asarray(Image.open(out / f"right_{name}.png")) / 255 for name in ("view", "known", "real"))
+    error = ((view - real) ** 2)[known == 1].mean()
+    assert -10 * np.log10(error) == pytest.approx(metrics["right_view_psnr"], abs=0.05)

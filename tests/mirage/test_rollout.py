@@ -1,0 +1,130 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from mirage.cameras import out_and_back, pan
+from mirage.codecs import DctCodec
+from mirage.generators import FillGenerator
+from mirage.memory import LatentSpatialMemory
+from mirage.rollout import Chunk, plan_chunks, rollout
+from mirage_kernels import Cameras
+
+SIZE = (48, 64)
+START = Cameras(torch.tensor([[60.0, 0, 32], [0, 60, 24], [0, 0, 1]]), torch.eye(4), SIZE)
+IMAGE = torch.rand(3, *SIZE, generator=torch.Generator().manual_seed(0))
+DEPTH = torch.full(SIZE, 3.0)
+
+
+def walk(frames: int = 41, chunk: int = 17, **options: Any) -> list[Chunk]:
+    given = {
+        "memory": LatentSpatialMemory(48),
+        "codec": DctCodec(8),
+        "generator": FillGenerator(),
+        "chunk": chunk,
+    } | options
+    return list(rollout(IMAGE, DEPTH, pan(START, out_and_back(frames), 20), **given))
+
+
+@pytest.mark.parametrize(
+    ("frames", "chunk", "expected"),
+    [
+        (1, 33, [(0, 1)]),
+        (5, 33, [(0, 2)]),
+        (33, 33, [(0, 9)]),
+        (37, 33, [(0, 9), (8, 10)]),
+        (97, 33, [(0, 9), (8, 17), (16, 25)]),
+        (97, 5, [(k, k + 2) for k in range(24)]),
+    ],
+)
+def test_the_plan_covers_every_latent_once(frames: int, chunk: int, expected: list[tuple[int, int]]) -> None:
+    assert [(part.start, part.stop) for part in plan_chunks(frames, chunk)] == expected
+
+
+@pytest.mark.parametrize(("frames", "chunk", "message"), [
+    (96, 33, r"frames: expected 4 N \+ 1, got 96"),
+    (0, 33, r"frames: expected 4 N \+ 1, got 0"),
+    (97, 32, r"chunk: expected 4 N \+ 1, got 32"),
+    (97, 1, "chunk: expected at least 5 frames, got 1"),
+])  # fmt: skip
+def test_impossible_plans(frames: int, chunk: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        plan_chunks(frames, chunk)
+
+
+def test_chunks_join_without_gap_or_overlap() -> None:
+    chunks = walk()
+    assert [(c.start, c.frames.shape[1]) for c in chunks] == [(0, 17), (17, 16), (33, 8)]
+    assert [c.latents.shape[1] for c in chunks] == [5, 4, 2]
+    assert [len(c.written) for c in chunks] == [5, 4, 2]
+    assert [c.view.mask.shape[0] for c in chunks] == [5, 5, 3]
+    latents = torch.cat([c.latents for c in chunks], 1)
+    frames = torch.cat([c.frames for c in chunks], 1)
+    torch.testing.assert_close(frames[:, ::4], DctCodec(8).decode(latents[None])[0, :, ::4], rtol=0, atol=1e-6)
+
+
+def test_the_first_frame_is_the_picture_and_the_last_shows_it_again() -> None:
+    chunks = walk()
+    coded = DctCodec(8).encode(IMAGE[None, :, None])[0]
+    assert torch.equal(chunks[0].latents[:, 0], coded[:, 0])
+    assert torch.equal(chunks[-1].latents[:, -1], coded[:, 0])
+
+
+def test_what_was_filled_in_is_remembered() -> None:
+    chunks = walk()
+    written = [n for c in chunks for n in c.written]
+    assert written[0] == 48
+    assert sum(written[1:6]) > 0
+    assert sum(written[6:]) == 0, "nothing new on the way back"
+    assert chunks[-1].view.mask.all()
+
+
+def test_the_same_seed_gives_the_same_bits() -> None:
+    for a, b in zip(walk(seed=3), walk(seed=3), strict=True):
+        assert torch.equal(a.frames, b.frames)
+        assert torch.equal(a.latents, b.latents)
+
+
+def test_the_generator_is_told_what_it_needs() -> None:
+    calls = []
+
+    class Spy(FillGenerator):
+        def __call__(self, view: Tensor, mask: Tensor, **given: Any) -> Tensor:
+            calls.append({"view": view, "mask": mask} | given)
+            return super().__call__(view, mask, **given)
+
+    chunks = walk(generator=Spy(), prompt="a room")
+    latents = torch.cat([c.latents for c in chunks], 1)
+    assert [c["view"].shape[1] for c in calls] == [5, 5, 3]
+    assert [c["preceding"].shape[1] for c in calls] == [0, 2, 2]
+    assert torch.equal(calls[1]["first"], latents[:, 4])
+    assert torch.equal(calls[1]["preceding"], latents[:, 2:4])
+    assert torch.equal(calls[2]["preceding"], latents[:, 6:8])
+    assert {c["prompt"] for c in calls} == {"a room"}
+
+
+def test_a_walk_can_go_on_in_the_same_memory() -> None:
+    memory = LatentSpatialMemory(48)
+    walk(memory=memory)
+    points = len(memory)
+    assert sum(n for c in walk(memory=memory) for n in c.written) == 0
+    assert len(memory) == points
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"image": IMAGE[:, :47]}, r"image: expected \(3, H, W\) in steps of 8, got \(3, 47, 64\)"),
+    ({"depth": DEPTH[:, 1:]}, r"depth: expected \(H=48, W=64\), got \(48, 63\)"),
+    ({"cameras": pan(START, out_and_back(40), 20)}, r"frames: expected 4 N \+ 1, got 40"),
+    ({"cameras": START.rescale((24, 32))}, r"cameras: expected size \(H=48, W=64\), got \(24, 32\)"),
+])  # fmt: skip
+def test_wrong_arguments(change: dict[str, Any], message: str) -> None:
+    memory = LatentSpatialMemory(48)
+    given: dict[str, Any] = {"image": IMAGE, "depth": DEPTH, "cameras": START} | change
+    with pytest.raises(ValueError, match=message):
+        next(rollout(**given, memory=memory, codec=DctCodec(8), generator=FillGenerator()))
+    assert len(memory) == 0
