@@ -35,6 +35,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 bench: $(READY)
+	@mkdir -p out
 	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-json=out/bench.json
 
 wheel: $(READY)

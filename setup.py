@@ -82,8 +82,9 @@ def find_cxx() -> str | None:
     return find_tool("MIRAGE_CPP", "C++ compiler", [named] if named else ["c++", "g++", "clang++"])
 
 
-def first_line(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+def tool_version(tool: str) -> str:
+    lines = subprocess.run([tool, "--version"], capture_output=True, text=True, check=True).stdout.splitlines()
+    return next((line for line in lines if "release" in line), lines[0])  # nvcc's is not the first line
 
 
 def project_version() -> str:
@@ -101,7 +102,7 @@ class NinjaFile:
         self.cxx, self.nvcc, self.torch = cxx, nvcc, torch
         self.build_dir = build_dir
         self.isas = X86_ISAS if platform.machine() in ("x86_64", "AMD64") else {"baseline": []}
-        self.torch_includes = [f"-isystem{path}" for path in cpp_extension.include_paths()]
+        self.torch_includes = [f"-isystem {path}" for path in cpp_extension.include_paths()]
         self.torch_libraries = cpp_extension.library_paths()
         self.cuda_sources = sorted(CSRC.glob("**/*.cu")) if nvcc else []
         self.edges: list[str] = []
@@ -110,8 +111,8 @@ class NinjaFile:
     def info(self) -> dict[str, object]:
         return {
             "version": project_version(),
-            "cxx": first_line(self.cxx, "--version"),
-            "nvcc": first_line(self.nvcc, "--version") if self.nvcc and self.cuda_sources else None,
+            "cxx": tool_version(self.cxx),
+            "nvcc": tool_version(self.nvcc) if self.nvcc and self.cuda_sources else None,
             "torch": self.torch.__version__,
             "python": platform.python_version(),
             "instruction_sets": list(self.isas),
@@ -126,7 +127,7 @@ class NinjaFile:
     def write(self, output: Path) -> None:
         import sysconfig
 
-        python = [f"-isystem{sysconfig.get_path('include')}", f"-DPy_LIMITED_API={PYTHON_TARGET}"]
+        python = [f"-isystem {sysconfig.get_path('include')}", f"-DPy_LIMITED_API={PYTHON_TARGET}"]
         torch = [*self.torch_includes, f"-DTORCH_TARGET_VERSION={TORCH_TARGET}"]
         for source in sorted(CSRC.glob("**/*.cpp")):
             if source.stem.endswith("_isa"):  # plain loops, once per instruction set
@@ -141,9 +142,12 @@ class NinjaFile:
 
         include = f"-I{ROOT / CSRC} -I{self.build_dir}"
         werror = "-Werror" if switch("MIRAGE_WERROR") else ""
-        shared = "-bundle -undefined dynamic_lookup" if sys.platform == "darwin" else "-shared -Wl,--as-needed"
+        shared = (
+            "$cxx -bundle -undefined dynamic_lookup" if sys.platform == "darwin" else "$cxx -shared -Wl,--as-needed -s"
+        )
+        if self.cuda_sources:  # nvcc knows where its runtime lies, and links it statically
+            shared = "$nvcc -shared -Xlinker --as-needed,-s"
         libraries = " ".join(f"-L{path}" for path in self.torch_libraries) + " -ltorch_cpu -ltorch -lc10"
-        libraries += " -lcudart_static -lrt -ldl" if self.cuda_sources else ""
         lines = [
             "ninja_required_version = 1.5",
             f"cxx = {self.cxx}",
@@ -159,7 +163,7 @@ class NinjaFile:
             "  deps = gcc",
             "  description = compiling $out",
             "rule link",
-            f"  command = $cxx {shared} -s $in {libraries} -o $out",
+            f"  command = {shared} $in {libraries} -o $out",
             "  description = linking $out",
             *self.edges,
             f"build {output}: link {' '.join(self.objects)}",

@@ -17,27 +17,29 @@ namespace {
 
 constexpr int64_t kGroup = 64;  // cells moved together: all their rows are fetched before the first is needed
 
-struct Keys {  // (parts, V, h w): the z-buffers of the parts, to be joined by their minimum
+constexpr int64_t kStreamFrom = 1 << 20;  // bytes of output that no longer fit a core's cache
+
+struct Keys {  // the z-buffers (V, h w) of several parts of the points, to be joined by their minimum
   int64_t* first;
   int64_t* others;  // (parts - 1, V, h w)
   int64_t parts, size;
-
-  int64_t joined(int64_t at) const {
-    int64_t key = first[at];
-    for (int64_t p = 0; p + 1 < parts; ++p) key = std::min(key, others[p * size + at]);
-    return key;
-  }
 };
 
-// Work is cut into (part of the points, view); fewer parts mean fewer z-buffers, more parts a better balance.
-int64_t choose_parts(int64_t points, int64_t views) {
+// Work is cut into (part of the points, view). More parts balance better; each has z-buffers of its own to clear and
+// join, at about three times the cost of a point in a view.
+int64_t choose_parts(int64_t points, int64_t views, int64_t cells) {
   const int64_t threads = torch::stable::get_num_threads();
   if (threads == 1 || points * views < 8192) return 1;
-  for (int64_t parts = 1; parts < threads; ++parts) {
+  int64_t best = 1, least = INT64_MAX;
+  for (int64_t parts = 1; parts <= threads; ++parts) {
     const int64_t rounds = (parts * views + threads - 1) / threads;
-    if (10 * rounds * threads <= 11 * parts * views) return parts;
+    const int64_t cost = rounds * (points / parts + cells);
+    if (cost < least) {
+      best = parts;
+      least = cost;
+    }
   }
-  return threads;
+  return best;
 }
 
 void fill_keys(const SplatPoints& points, const std::vector<SplatView>& views, int h, int w, const Keys& keys) {
@@ -54,60 +56,70 @@ void fill_keys(const SplatPoints& points, const std::vector<SplatView>& views, i
   });
 }
 
-// Cells [begin, end) of (V, h w): keys to depth and index. Returns how many are not holes. `keys.first` may be `index`
-// itself: a cell is read before it is written.
-int64_t resolve_keys(const Keys& keys, int64_t begin, int64_t end, float* depth, int64_t* index) {
-  int64_t hits = 0;
-  for (int64_t at = begin; at < end; ++at) {
-    const int64_t key = keys.joined(at);
-    const bool hit = key != kEmptyKey;
-    index[at] = hit ? key_index(key) : -1;
-    depth[at] = hit ? key_depth(key) : bits_float(0x7f800000u);
-    hits += hit;
-  }
-  return hits;
-}
-
-// Copies each winner's row of features (N, C) into its column of one view (C, cells), for cells [begin, end).
+// One view: the winners' rows of features (N, C) go into their columns of out (C, cells).
 template <class Word>
-void move_winners(const int64_t* index, int64_t begin, int64_t end, int64_t hits, const Word* features,
-                  int64_t channels, int64_t cells, const Word* hole, Word* out) {
-  if (hits < (end - begin) / 8) {  // nearly all holes: clear in long runs, then write the few columns
-    for (int64_t c = 0; c < channels; ++c) std::fill(out + c * cells + begin, out + c * cells + end, Word{0});
-    for (int64_t k = begin; k < end; ++k) {
-      if (index[k] < 0) continue;
-      const Word* row = features + index[k] * channels;
-      for (int64_t c = 0; c < channels; ++c) out[c * cells + k] = row[c];
-    }
-    return;
-  }
+struct Columns {
+  const int64_t* index;  // (cells,), -1 in holes
+  const Word* features;
+  const Word* hole;  // (C,) zeros
+  Word* out;
+  int64_t channels, cells;
+};
+
+template <class Word, bool kStream>
+void move_winners(const Columns<Word>& view, int64_t begin, int64_t end) {
+  const int64_t channels = view.channels;
   for (int64_t first = begin; first < end; first += kGroup) {
     const int64_t count = std::min(kGroup, end - first);
     const Word* rows[kGroup];
     for (int64_t k = 0; k < count; ++k) {
-      const int64_t point = index[first + k];
-      rows[k] = point < 0 ? hole : features + point * channels;
+      const int64_t point = view.index[first + k];
+      rows[k] = point < 0 ? view.hole : view.features + point * channels;
       for (int64_t c = 0; c < channels; c += 64 / sizeof(Word)) __builtin_prefetch(rows[k] + c);
     }
-    for (int64_t k = 0; k < count; k += kTile<Word>)
-      transpose_rows<Word>(rows + k, static_cast<int>(std::min<int64_t>(kTile<Word>, count - k)), channels,
-                           out + first + k, cells);
+    transpose<Word, kStream>(rows, count, channels, view.out + first, view.cells);
   }
 }
 
+// Where nearly all cells are holes: clear in long runs, then write the few columns.
+template <class Word>
+void move_few_winners(const Columns<Word>& view, int64_t begin, int64_t end) {
+  for (int64_t c = 0; c < view.channels; ++c)
+    std::fill(view.out + c * view.cells + begin, view.out + c * view.cells + end, Word{0});
+  for (int64_t k = begin; k < end; ++k) {
+    if (view.index[k] < 0) continue;
+    const Word* row = view.features + view.index[k] * view.channels;
+    for (int64_t c = 0; c < view.channels; ++c) view.out[c * view.cells + k] = row[c];
+  }
+}
+
+// Turns keys into depth and index, and moves the winners' features.
 template <class Word>
 void resolve(const Keys& keys, const Word* features, int64_t channels, int64_t views, int64_t cells, Word* out,
-             float* depth, int64_t* index) {
+             float* depth) {
   const std::vector<Word> hole(channels);
-  const int64_t grain = std::max(kGroup, 65536 / (channels + 1));
-  torch::stable::parallel_for(0, views * cells, grain, [&](int64_t begin, int64_t end) {
-    while (begin < end) {  // one view at a time
-      const int64_t v = begin / cells, start = v * cells, stop = std::min(end, start + cells);
-      const int64_t hits = resolve_keys(keys, begin, stop, depth, index);
-      move_winners(index + start, begin - start, stop - start, hits, features, channels, cells, hole.data(),
-                   out + start * channels);
-      begin = stop;
+  const SplatKernels& kernels = MIRAGE_KERNELS(splat_kernels);
+  const int64_t groups = (cells + kGroup - 1) / kGroup;
+  const bool stream = views * channels * cells * static_cast<int64_t>(sizeof(Word)) >= kStreamFrom &&
+                      can_stream(out, cells);
+  const int64_t grain = std::max<int64_t>(1, 65536 / (channels + 1) / kGroup);
+  torch::stable::parallel_for(0, views * groups, grain, [&](int64_t task, int64_t last) {
+    while (task < last) {  // the groups of one view at a time
+      const int64_t v = task / groups, some = std::min(last - task, groups - task % groups);
+      const int64_t begin = task % groups * kGroup, end = std::min(cells, begin + some * kGroup);
+      const int64_t at = v * cells + begin;
+      for (int64_t p = 0; p + 1 < keys.parts; ++p)
+        kernels.join(keys.first + at, keys.others + p * keys.size + at, end - begin);
+      const int64_t hits = kernels.decode(keys.first + at, end - begin, depth + at);
+      const Columns<Word> view{keys.first + v * cells, features, hole.data(), out + v * channels * cells, channels,
+                               cells};
+      if (hits < (end - begin) / 8)
+        move_few_winners(view, begin, end);
+      else
+        (stream ? move_winners<Word, true> : move_winners<Word, false>)(view, begin, end);
+      task += some;
     }
+    stream_fence();
   });
 }
 
@@ -133,15 +145,14 @@ std::tuple<Tensor, Tensor, Tensor> splat(const Tensor& xyz, const Tensor& featur
   const Tensor depth = empty_like(xyz, {v, h, w}, ScalarType::Float);
   const Tensor index = empty_like(xyz, {v, h, w}, ScalarType::Long);
 
-  const int64_t cells = h * w, parts = choose_parts(n, v);
+  const int64_t cells = h * w, parts = choose_parts(n, v, cells);
   const auto others = std::make_unique_for_overwrite<int64_t[]>((parts - 1) * v * cells);
-  const Keys keys{mutable_data<int64_t>(index), others.get(), parts, v * cells};
+  const Keys keys{mutable_data<int64_t>(index), others.get(), parts, v * cells};  // turned into the index in place
   fill_keys({data<float>(points), data<uint8_t>(valid), data<float>(extents), static_cast<float>(extent), n}, views,
             static_cast<int>(h), static_cast<int>(w), keys);
   const auto finish = [&](auto word) {
     using Word = decltype(word);
-    resolve<Word>(keys, data<Word>(rows), c, v, cells, mutable_data<Word>(out), mutable_data<float>(depth),
-                  mutable_data<int64_t>(index));
+    resolve<Word>(keys, data<Word>(rows), c, v, cells, mutable_data<Word>(out), mutable_data<float>(depth));
   };
   switch (features.element_size()) {
     case 2: finish(uint16_t{}); break;
@@ -163,13 +174,10 @@ void sum_channels(const T* grad, const int64_t* index, int64_t views, int64_t ce
       for (int64_t first = 0; first < cells; first += kGroup) {
         const int64_t count = std::min(kGroup, cells - first);
         Word tile[kGroup * kWidth];  // (cell, channel)
-        for (int64_t c = 0; c < width; c += kTile<Word>) {
-          const Word* rows[kTile<Word>];
-          const int64_t some = std::min<int64_t>(kTile<Word>, width - c);
-          for (int64_t r = 0; r < some; ++r)
-            rows[r] = reinterpret_cast<const Word*>(grad) + (v * channels + c0 + c + r) * cells + first;
-          transpose_rows<Word>(rows, static_cast<int>(some), count, tile + c, kWidth);
-        }
+        const Word* rows[kWidth];
+        for (int64_t c = 0; c < width; ++c)
+          rows[c] = reinterpret_cast<const Word*>(grad) + (v * channels + c0 + c) * cells + first;
+        transpose<Word>(rows, width, count, tile, kWidth);
         for (int64_t k = 0; k < count; ++k) {
           const int64_t point = index[v * cells + first + k];
           if (point < 0) continue;

@@ -29,18 +29,25 @@ struct alignas(64) Candidates {
   int32_t hits[kBlock + kLanes];  // the lanes with something to draw
 };
 
-void load(const SplatPoints& points, int64_t first, PointBlock& block) {
-  const int64_t left = points.n - first;
-  const int count = left < kBlock ? static_cast<int>(left) : kBlock;
-  const float* xyz = points.xyz + 3 * first;
-  const float nan = bits_float(0x7fc00000u);
+MIRAGE_HD void deinterleave(const float* xyz, int count, PointBlock& block) {
 #pragma GCC ivdep
   for (int k = 0; k < count; ++k) {
     block.x[k] = xyz[3 * k];
     block.y[k] = xyz[3 * k + 1];
     block.z[k] = xyz[3 * k + 2];
   }
-  for (int k = count; k < kBlock; ++k) block.x[k] = block.y[k] = block.z[k] = nan;  // a NaN is never drawn
+}
+
+void load(const SplatPoints& points, int64_t first, PointBlock& block) {
+  const int64_t left = points.n - first;
+  const int count = left < kBlock ? static_cast<int>(left) : kBlock;
+  const float nan = bits_float(0x7fc00000u);
+  if (count == kBlock) {
+    deinterleave(points.xyz + 3 * first, kBlock, block);
+  } else {
+    deinterleave(points.xyz + 3 * first, count, block);
+    for (int k = count; k < kBlock; ++k) block.x[k] = block.y[k] = block.z[k] = nan;  // a NaN is never drawn
+  }
   if (points.valid) {
     const uint8_t* valid = points.valid + first;
     for (int k = 0; k < count; ++k) block.x[k] = valid[k] != 0 ? block.x[k] : nan;
@@ -52,27 +59,28 @@ void load(const SplatPoints& points, int64_t first, PointBlock& block) {
   block.first = static_cast<uint32_t>(first);
 }
 
-// By lanes, so that it vectorises; `a < b ? a : b` keeps b where a is NaN, so such a point leaves the box alone.
+typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float))));
+
+// `a < b ? a : b` keeps b where a is NaN, so such a point leaves the box alone.
 void bound(const float* coordinate, float* least, float* most) {
-  alignas(64) float lo[kLanes], hi[kLanes];
-  for (int l = 0; l < kLanes; ++l) {
-    lo[l] = bits_float(0x7f800000u);
-    hi[l] = bits_float(0xff800000u);
-  }
+  Lanes lo = Lanes{} + bits_float(0x7f800000u), hi = -lo;
   for (int k = 0; k < kBlock; k += kLanes) {
-#pragma GCC ivdep
-    for (int l = 0; l < kLanes; ++l) {
-      const float c = coordinate[k + l];
-      lo[l] = c < lo[l] ? c : lo[l];
-      hi[l] = c > hi[l] ? c : hi[l];
+    Lanes c;
+    __builtin_memcpy(&c, coordinate + k, sizeof(c));
+    lo = c < lo ? c : lo;
+    hi = c > hi ? c : hi;
+  }
+  float low[kLanes], high[kLanes];
+  __builtin_memcpy(low, &lo, sizeof(lo));
+  __builtin_memcpy(high, &hi, sizeof(hi));
+  for (int half = kLanes / 2; half > 0; half /= 2) {
+    for (int l = 0; l < half; ++l) {
+      low[l] = low[l + half] < low[l] ? low[l + half] : low[l];
+      high[l] = high[l + half] > high[l] ? high[l + half] : high[l];
     }
   }
-  for (int l = 1; l < kLanes; ++l) {
-    lo[0] = lo[l] < lo[0] ? lo[l] : lo[0];
-    hi[0] = hi[l] > hi[0] ? hi[l] : hi[0];
-  }
-  *least = lo[0];
-  *most = hi[0];
+  *least = low[0];
+  *most = high[0];
 }
 
 void project_points(const PointBlock& block, const SplatView& view, int h, int w, Candidates& out) {
@@ -102,18 +110,25 @@ void project_squares(const PointBlock& block, const SplatView& view, int h, int 
   }
 }
 
-// Packs the lanes whose cell is not negative into hits; returns how many.
-int compress(Candidates& c) {
+// Packs the lanes that have something to draw into hits; returns how many. Points may be held against the depth bits
+// that their cells show already (`keys`, or null), because most come too late: a nearer one is there.
+int pack_hits(Candidates& c, const int64_t* keys) {
   int n = 0;
 #if defined(__AVX512F__)
   __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   for (int k = 0; k < kBlock; k += kLanes) {
-    const __mmask16 in = _mm512_cmpge_epi32_mask(_mm512_load_si512(c.cell + k), _mm512_setzero_si512());
+    const __m512i cell = _mm512_load_si512(c.cell + k);
+    __mmask16 in = _mm512_cmpge_epi32_mask(cell, _mm512_setzero_si512());
+    if (keys && in) {  // the upper half of a key is the depth
+      const __m512i shown = _mm512_mask_i32gather_epi32(cell, in, cell, reinterpret_cast<const int32_t*>(keys) + 1, 8);
+      in = _mm512_mask_cmple_epu32_mask(in, _mm512_load_si512(c.depth + k), shown);
+    }
     _mm512_storeu_si512(c.hits + n, _mm512_maskz_compress_epi32(in, lane));
     n += __builtin_popcount(in);
     lane = _mm512_add_epi32(lane, _mm512_set1_epi32(kLanes));
   }
 #else
+  (void)keys;  // without a gather that is worth it, the comparison waits for the store
   for (int k = 0; k < kBlock; k += kLanes) {
     int32_t all = -1;
     for (int l = 0; l < kLanes; ++l) all &= c.cell[k + l];
@@ -151,7 +166,7 @@ void scatter(const SplatPoints& points, const SplatJob& job) {
       if (misses(view.frustum, block.box, largest_extent)) continue;
       int64_t* keys = job.keys + v * cells;
       (squares ? project_squares : project_points)(block, view, job.h, job.w, c);
-      const int n = compress(c);
+      const int n = pack_hits(c, squares ? nullptr : keys);
       for (int hit = 0; hit < n; ++hit) {
         const int k = c.hits[hit];
         const int64_t key = depth_key(bits_float(c.depth[k]), block.first + static_cast<uint32_t>(k));
@@ -166,9 +181,27 @@ void scatter(const SplatPoints& points, const SplatJob& job) {
   }
 }
 
+void join(int64_t* keys, const int64_t* others, int64_t n) {
+#pragma GCC ivdep
+  for (int64_t i = 0; i < n; ++i) keys[i] = others[i] < keys[i] ? others[i] : keys[i];
+}
+
+int64_t decode(int64_t* keys, int64_t n, float* depth) {
+  int64_t hits = 0;
+#pragma GCC ivdep
+  for (int64_t i = 0; i < n; ++i) {
+    const int64_t key = keys[i];
+    const bool hit = key != kEmptyKey;
+    depth[i] = hit ? key_depth(key) : bits_float(0x7f800000u);
+    keys[i] = hit ? key_index(key) : -1;
+    hits += hit;
+  }
+  return hits;
+}
+
 }  // namespace
 
-extern const SplatKernels splat_kernels{scatter};
+extern const SplatKernels splat_kernels{scatter, join, decode};
 
 }  // namespace MIRAGE_ISA
 }  // namespace mirage

@@ -21,7 +21,7 @@ struct SplatView {
   Frustum frustum;
 };
 
-// Lowers keys (h w) per view, (views, h, w) in all, by the points of blocks part, part + parts, ...
+// Keys (h w) per view, (views, h, w) in all, of the points of blocks part, part + parts, ...
 struct SplatJob {
   const SplatView* views;
   int64_t* keys;
@@ -30,7 +30,12 @@ struct SplatJob {
 };
 
 struct SplatKernels {
+  // Clears the job's keys and lowers them by its points.
   void (*scatter)(const SplatPoints&, const SplatJob&);
+  // Lowers keys (n,) by others (n,).
+  void (*join)(int64_t* keys, const int64_t* others, int64_t n);
+  // Turns keys (n,) into depth and, in place, index; returns how many are not holes.
+  int64_t (*decode)(int64_t* keys, int64_t n, float* depth);
 };
 
 MIRAGE_EACH_ISA(extern const SplatKernels splat_kernels)

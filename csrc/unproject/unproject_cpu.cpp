@@ -65,7 +65,7 @@ void move_features(const Word* from, int64_t channels, int64_t cells, int64_t w,
     const Word* rows[kTile<Word>];
     const int64_t count = std::min<int64_t>(kTile<Word>, channels - c);
     for (int64_t r = 0; r < count; ++r) rows[r] = from + (c + r) * cells;
-    transpose_rows<Word>(rows, static_cast<int>(count), w, to + c, channels);
+    transpose<Word>(rows, count, w, to + c, channels);
   }
   for (int64_t j = 0; j < w; ++j)
     if (!valid[j]) std::fill_n(to + j * channels, channels, Word{0});
@@ -123,7 +123,7 @@ Tensor unproject_backward_features(const Tensor& grad, const Tensor& valid, int6
           const int64_t count = std::min<int64_t>(kTile<Word>, w - j);
           for (int64_t k = 0; k < count; ++k)
             from[k] = data<uint8_t>(ok)[r * w + j + k] ? data<Word>(rows) + (r * w + j + k) * c : zeros.data();
-          transpose_rows<Word>(from, static_cast<int>(count), c, to + j, cells);
+          transpose<Word>(from, count, c, to + j, cells);
         }
       }
     });

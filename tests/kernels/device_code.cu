@@ -1,0 +1,63 @@
+// SPDX-FileCopyrightText: 2026 The Mirage authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// Compiled by a test, never run: every shared header must serve as device code unchanged.
+#include "common/depth_key.h"
+#include "common/float16.h"
+#include "common/frustum.h"
+#include "splat/splat.h"
+#include "unproject/unproject.h"
+
+using namespace mirage;
+
+struct Values {
+  const uint32_t* at;
+  int n;
+  MIRAGE_HD int32_t at_most(uint32_t x) const {
+    int32_t count = 0;
+    for (int k = 0; k < n; ++k) count += at[k] <= x;
+    return count;
+  }
+  MIRAGE_HD uint32_t greatest_up_to(uint32_t x) const {
+    uint32_t best = 0;
+    for (int k = 0; k < n; ++k) best = at[k] <= x && at[k] > best ? at[k] : best;
+    return best;
+  }
+  MIRAGE_HD uint32_t least_above(uint32_t x) const {
+    uint32_t best = kUnusable;
+    for (int k = 0; k < n; ++k) best = at[k] > x && at[k] < best ? at[k] : best;
+    return best;
+  }
+};
+
+__global__ void splat_point(const float* xyz, const float* pose, const float* lens, int h, int w, float extent,
+                            long long* keys) {
+  const int n = blockIdx.x * blockDim.x + threadIdx.x;
+  const Rigid m = load_rigid(pose);
+  const Pinhole k = load_pinhole(lens);
+  const Projection p = project(m, k, xyz[3 * n], xyz[3 * n + 1], xyz[3 * n + 2]);
+  const long long key = depth_key(p.z, n);
+  const Box box{{p.u, p.v, p.z}, {p.u, p.v, p.z}};
+  if (misses(make_frustum(m, k, h, w), box, extent)) return;
+  if (cell_of(p, h, w) >= 0) atomicMin(keys + cell_of(p, h, w), key);
+  const CellRange cells = covered_cells(p, k, extent, h, w);
+  for (int i = cells.i0; i <= cells.i1; ++i)
+    for (int j = cells.j0; j <= cells.j1; ++j) atomicMin(keys + i * w + j, key);
+}
+
+__global__ void unproject_cell(const uint32_t* values, int n, const float* pose, const float* lens, float* out,
+                               uint16_t* halves) {
+  const int i = threadIdx.x;
+  const float z = bits_float(select_rank(1, kLargest, n / 2, Values{values, n}));
+  const LiftedCell cell = lift_cell(load_rigid(pose), load_pinhole(lens), i, i, z);
+  const Taps taps = taps_of(i, 4, 16);
+  const PixelRange range = pixels_of(i, 4, 16);
+  const float d = blend(z, z, z, z, taps.weight, taps.weight);
+  const bool ok = enough(n, pixel_under(i, 4, 16), range.last - range.first, 1, 0.5);
+  out[i] = cell.valid && ok ? cell.x + d + lift_cell_backward(load_rigid(pose), load_pinhole(lens), i, i, z, z, z, z) : 0;
+  BFloat16 b;
+  Float16 f;
+  from_float(z, &b);
+  from_float(z, &f);
+  halves[i] = b.bits + f.bits + static_cast<uint16_t>(to_float(b) + to_float(f)) + sortable(float_bits(z));
+}
