@@ -47,7 +47,8 @@ class VideoWriter:
 
     def __init__(self, path: str | Path, fps: int) -> None:
         self._container = av.open(str(path), "w", format="mp4")
-        self._stream = self._container.add_stream("libx264", rate=fps, options={"crf": "18"})
+        # On several threads the encoder does not always write the same bytes (seen on a loaded machine).
+        self._stream = self._container.add_stream("libx264", rate=fps, options={"crf": "18", "threads": "1"})
         self._stream.pix_fmt = "yuv420p"
         self._size: tuple[int, int] | None = None
 

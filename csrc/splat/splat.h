@@ -34,9 +34,9 @@ MIRAGE_HD Span centres_within(float at, float reach, int size) {
 }
 
 // The cells of a point that is a square of half-size `extent` (world units) facing the camera: those whose
-// centres it covers, or else the cell it lands in. An extent that is not positive leaves a point.
+// centres it covers, or else the cell it lands in. An extent that is negative or NaN covers no centre.
 MIRAGE_HD CellRange covered_cells(const Projection& p, const Pinhole& k, float extent, int h, int w) {
-  const float half = (extent > 0.0f ? extent : 0.0f) * p.inv;
+  const float half = extent * p.inv;
   const Span columns = centres_within(p.u, half * k.fx, w);
   const Span rows = centres_within(p.v, half * k.fy, h);
   const bool square = in_front(p.z) & (columns.first <= columns.last) & (rows.first <= rows.last);

@@ -111,7 +111,8 @@ void project_squares(const PointBlock& block, const SplatView& view, int h, int 
 }
 
 // Packs the lanes that have something to draw into hits; returns how many. Points may be held against the depth bits
-// that their cells show already (`keys`, or null), because most come too late: a nearer one is there.
+// that their cells show already (`keys`, or null), because most come too late: a nearer one is there. So does an
+// equal one, for points come in ascending order.
 int pack_hits(Candidates& c, const int64_t* keys) {
   int n = 0;
 #if defined(__AVX512F__)
@@ -121,7 +122,7 @@ int pack_hits(Candidates& c, const int64_t* keys) {
     __mmask16 in = _mm512_cmpge_epi32_mask(cell, _mm512_setzero_si512());
     if (keys && in) {  // the upper half of a key is the depth
       const __m512i shown = _mm512_mask_i32gather_epi32(cell, in, cell, reinterpret_cast<const int32_t*>(keys) + 1, 8);
-      in = _mm512_mask_cmple_epu32_mask(in, _mm512_load_si512(c.depth + k), shown);
+      in = _mm512_mask_cmplt_epu32_mask(in, _mm512_load_si512(c.depth + k), shown);
     }
     _mm512_storeu_si512(c.hits + n, _mm512_maskz_compress_epi32(in, lane));
     n += __builtin_popcount(in);

@@ -35,6 +35,18 @@ def test_world2cam_is_the_inverse_rounded_once(seed: int) -> None:
     assert same_bits(cameras.world2cam[:, :, 3], torch.stack(shift, 1).float())
 
 
+def test_the_order_of_the_sum_shows_where_it_cancels() -> None:
+    """A camera far out along its own x axis: two components of R^T t are nothing but rounding error."""
+    m = testing.random_cameras(torch.Generator().manual_seed(0), 200, (4, 5)).cam2world
+    m[:, :3, 3] = 1000 * m[:, :3, 0]
+    cameras = Cameras(K, m, (4, 5))
+    r, t = m.double()[:, :3, :3], m.double()[:, :3, 3]
+    shift = [-((r[:, 0, a] * t[:, 0] + r[:, 1, a] * t[:, 1]) + r[:, 2, a] * t[:, 2]) for a in range(3)]
+    other = [-(r[:, 0, a] * t[:, 0] + (r[:, 1, a] * t[:, 1] + r[:, 2, a] * t[:, 2])) for a in range(3)]
+    assert same_bits(cameras.world2cam[:, :, 3], torch.stack(shift, 1).float())
+    assert not same_bits(torch.stack(other, 1).float(), torch.stack(shift, 1).float())
+
+
 def test_round_trip_through_world2cam() -> None:
     cameras = testing.random_cameras(torch.Generator().manual_seed(0), 4, (4, 5))
     full = torch.cat([cameras.world2cam, torch.tensor([0.0, 0, 0, 1]).expand(4, 1, 4)], 1)

@@ -138,6 +138,22 @@ def test_cell_of(c: ModuleType, u: float, v: float, z: float, h: int, w: int) ->
 )
 @fixture_is_pure
 def test_centres_within(c: ModuleType, at: float, reach: float, size: int) -> None:
+    check_centres_within(c, at, reach, size)
+
+
+@given(st.integers(-2, 22), st.floats(0, 8, width=32), st.integers(-3, 3), st.booleans(), st.integers(1, 20))
+@settings(max_examples=1000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_centres_within_at_the_very_border(
+    c: ModuleType, cell: int, reach: float, steps: int, left: bool, size: int
+) -> None:
+    """A square that ends on a cell's centre, give or take a few units in the last place."""
+    at = np.float32(cell + 0.5) + np.float32(reach) * (1 if left else -1)
+    for _ in range(abs(steps)):
+        at = np.nextafter(at, np.float32(math.copysign(math.inf, steps)))
+    check_centres_within(c, float(at), reach, size)
+
+
+def check_centres_within(c: ModuleType, at: float, reach: float, size: int) -> None:
     with np.errstate(all="ignore"):
         lo = (np.float32(at) - np.float32(reach)) - np.float32(0.5)
         hi = (np.float32(at) + np.float32(reach)) - np.float32(0.5)

@@ -40,7 +40,7 @@ def splat(
             keys[v].scatter_reduce_(0, cell, key, "amin")
         else:
             reach = torch.full_like(depth, extent) if extents is None else extents.to(depth.dtype)
-            half = torch.where(reach > 0, reach, 0) * inverse
+            half = reach * inverse  # negative or NaN: covers no centre
             drawn = (depth > NEAR) & (depth < torch.inf)
             if valid is not None:
                 drawn = drawn & valid
