@@ -187,7 +187,8 @@ class NinjaBuild(build_ext):
         assert cxx is not None  # else there would be no extension
         output = Path(self.get_ext_fullpath(ext.name)).resolve()
         output.parent.mkdir(parents=True, exist_ok=True)
-        build_dir = Path(self.build_temp).resolve()
+        # not setuptools' own folder, which an editable install throws away: the next build then starts from nothing
+        build_dir = ROOT / "build" / "native"
         NinjaFile(build_dir, cxx, find_nvcc()).write(output)
         jobs = os.environ.get("MAX_JOBS")
         command = [shutil.which("ninja") or "ninja", "-C", str(build_dir), *(["-j", jobs] if jobs else [])]
