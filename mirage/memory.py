@@ -4,25 +4,33 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from mirage_kernels import Cameras, Points, Splat, splat, unproject
+from mirage_kernels import (
+    Cameras,
+    InsertCounts,
+    Points,
+    Splat,
+    VoxelCache,
+    load_tensors,
+    save_tensors,
+    splat,
+    unproject,
+)
 
 from .depth import fill_from_far_side
 from .errors import DataError
+from .history import History, References
 
 SAME_SURFACE = 0.05  # depths within 5 % of one another are of one surface
 CLOSER_LOOK = 2.0  # a surface is written again when it is seen from this many times nearer
-VERSION = 1  # of the files
+VOXEL = 1 / 16  # of the median footprint: larger voxels let a closer look take the row of a coarse one and leave gaps
+KIND, VERSION = "memory", 2  # of the files
 
 
 class MemoryView(NamedTuple):
@@ -44,16 +52,22 @@ class MemoryView(NamedTuple):
 
 
 class LatentSpatialMemory:
-    """Latent cells as points in the world: written where the memory does not know better, read through any camera.
+    """Latent cells at their places in the world: written where the memory does not know better, read through any
+    camera.
+
+    Rows live in a :class:`mirage_kernels.VoxelCache` whose voxels are so small that they only catch what is the same
+    point again; what saves room is asking the memory what it already shows before a frame is written.
 
     Args:
         channels: C of the latents.
         dtype: what they are kept in: float32, bfloat16 or float16.
         device: where.
-        extent_scale: a point is drawn as a square of this many footprints' half-size. A little over half closes the
-            gaps between neighbours; 0 draws points.
-        max_frames: how many written views are remembered, to keep what is imagined later from hiding what they saw. The
-            oldest are forgotten first.
+        storage: ``"int8"`` for latents of a quarter of float32's size.
+        extent_scale: a row is drawn as a square of this many footprints' half-size. A little over half closes the gaps
+            between neighbours; 0 draws points.
+        max_bytes: a budget for the rows; the oldest go first.
+        max_frames: how many past latent frames are remembered, for :meth:`retrieve` and to keep what is imagined later
+            from hiding what they saw.
     """
 
     def __init__(
@@ -62,44 +76,48 @@ class LatentSpatialMemory:
         *,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
-        extent_scale: float = 0.6,
+        storage: str | None = None,
+        extent_scale: float = 0.65,
+        max_bytes: int | None = None,
         max_frames: int = 256,
     ) -> None:
-        self.extent_scale = extent_scale
-        self.max_frames = max_frames
-        self.xyz = torch.zeros(0, 3, device=device)
-        self.features = torch.zeros(0, channels, dtype=dtype, device=device)
-        self.footprint = torch.zeros(0, device=device)
-        self.stamp = torch.zeros(0, dtype=torch.int64, device=device)
-        self.coarse = torch.zeros(0, dtype=torch.bool, device=device)  # a closer look at the same surface is kept too
-        self._any_coarse = False
-        # Written views by grid size: their cameras, and the depth of the surface each of them saw (+inf elsewhere).
-        self._seen: dict[tuple[int, int], tuple[Cameras, Tensor]] = {}
+        self.cache = VoxelCache(
+            "auto",
+            channels,
+            dtype=dtype,
+            device=device,
+            storage=storage,
+            extent_scale=extent_scale,
+            max_bytes=max_bytes,
+            auto_scale=VOXEL,
+        )
+        self.history = History(channels, dtype=dtype, device=device, max_frames=max_frames)
+        # A closer look at the same surface is kept too: such rows show only where that one does not.
+        self._coarse = _Flags(device)
 
     def __len__(self) -> int:
-        """How many points are kept."""
-        return self.xyz.shape[0]
+        """How many rows are kept."""
+        return len(self.cache)
 
     @property
     def channels(self) -> int:
-        return self.features.shape[1]
+        return self.cache.channels
 
     @property
     def nbytes(self) -> int:
-        """Bytes of every tensor that is kept."""
-        return sum(t.numel() * t.element_size() for t in self._tensors().values())
+        """Bytes of every tensor that is kept, past frames and room to grow included."""
+        return self.cache.nbytes + sum(t.numel() * t.element_size() for t in self.history.tensors().values())
 
     def read(self, cameras: Cameras) -> MemoryView:
         """What the cameras see, on their grid. Changes nothing."""
         return self._describe(self._draw(cameras))
 
     def _draw(self, cameras: Cameras) -> Splat:
-        """The points, except that a coarse look shows only where no closer look at the same surface does."""
-        extent = self.extent_scale * self.footprint
-        closest = splat(self.xyz, self.features, cameras, valid=~self.coarse, extent=extent)
-        if not self._any_coarse:
-            return closest
-        coarse = splat(self.xyz, self.features, cameras, valid=self.coarse, extent=extent)
+        """The rows, except that a coarse look shows only where no closer look at the same surface does."""
+        if not self._coarse.any:
+            return self.cache.splat(cameras)
+        closest = self.cache.splat(cameras, valid=self._coarse.clear(len(self)))
+        coarse = self.cache.splat(cameras, valid=self._coarse.set(len(self)))
         other = closest.depth > coarse.depth * (1 + SAME_SURFACE)  # true in the closest look's holes: they are +inf
         return Splat(
             torch.where(other[:, None], coarse.features, closest.features),
@@ -109,8 +127,8 @@ class LatentSpatialMemory:
 
     def _describe(self, drawn: Splat) -> MemoryView:
         winner = drawn.index.clamp(min=0)
-        known = self.footprint[winner] if len(self) else drawn.depth
-        stamp = self.stamp[winner] if len(self) else drawn.index
+        known = self.cache.footprint[winner] if len(self) else drawn.depth
+        stamp = self.cache.stamp[winner] if len(self) else drawn.index
         return MemoryView(
             drawn.features.movedim(0, 1),
             drawn.mask,
@@ -118,6 +136,12 @@ class LatentSpatialMemory:
             torch.where(drawn.mask, known, torch.inf),
             torch.where(drawn.mask, stamp, -1),
         )
+
+    def retrieve(
+        self, cameras: Cameras, *, k: int = 4, threshold: float = 0.1, before: int | None = None
+    ) -> References:
+        """Past latent frames that see what target views see; see :meth:`mirage.history.History.retrieve`."""
+        return self.history.retrieve(cameras, self.cache.xyz, k=k, threshold=threshold, before=before)
 
     def write(
         self,
@@ -172,13 +196,14 @@ class LatentSpatialMemory:
         depth = fill_from_far_side(view.depth)[0] if depth is None else depth
         points = unproject(
             depth[None].contiguous(),
-            latent[None].to(self.features.dtype),
+            latent[None].to(self.cache.dtype),
             camera.rescale((depth.shape[0], depth.shape[1])),
             mask=None if mask is None else mask[None],
         )
         _, z, _ = camera.project(points.xyz)
         z = torch.where(points.valid, z[0], torch.inf).reshape(camera.size)
         new = points.valid.reshape(camera.size)
+        superseded = drawn.index[:0]
         if imagined:
             new = new & ~view.mask[0]
             new = new & ~self._would_hide(points, new.flatten()).reshape(camera.size)
@@ -186,63 +211,46 @@ class LatentSpatialMemory:
         else:
             adds, closer = compare(view, z, points.footprint.reshape(camera.size))
             new = new & adds
-            self.coarse[drawn.index[0, new & closer]] = True
-            self._any_coarse = self._any_coarse or bool((new & closer).any())
-        self._append(points, new.flatten(), stamp)
-        self._remember(camera, z[None])
-        return int(new.sum())
+            superseded = drawn.index[0, new & closer]
+        counts = self._insert(points, new.flatten(), superseded, stamp)
+        self.history.add(latent, camera, z, stamp, self.cache.xyz)
+        return counts.added
 
-    def _append(self, points: Points, keep: Tensor, stamp: int) -> None:
-        count = int(keep.sum())
-        self.xyz = torch.cat([self.xyz, points.xyz[keep]])
-        self.features = torch.cat([self.features, points.features[keep]])
-        self.footprint = torch.cat([self.footprint, points.footprint[keep]])
-        self.stamp = torch.cat([self.stamp, self.stamp.new_full((count,), stamp)])
-        self.coarse = torch.cat([self.coarse, self.coarse.new_zeros(count)])
+    def _insert(self, points: Points, new: Tensor, superseded: Tensor, stamp: int) -> InsertCounts:
+        before = self.cache.footprint[superseded]
+        counts = self.cache.insert(points.xyz, points.features, points.footprint, valid=new, stamp=stamp)
+        if counts.remap is not None:
+            self._coarse.move(counts.remap)
+            superseded = counts.remap[superseded]
+            superseded, before = superseded[superseded >= 0], before[superseded >= 0]
+        # a closer look that fell into the very voxel of the coarse one has taken its row
+        self._coarse.mark(superseded[self.cache.footprint[superseded] == before], len(self))
+        return counts
 
     def _would_hide(self, points: Points, candidates: Tensor) -> Tensor:
         """Which of the candidates (N,) would lie in front of a surface in a remembered view that saw it."""
         hiding = torch.zeros_like(candidates)
+        if self.history.cameras is None:
+            return hiding
         nothing = points.features[:, :0]
-        extent = self.extent_scale * points.footprint
-        for cameras, surface in self._seen.values():
-            while True:  # a point that is in the way may itself hide another that is
-                view = splat(points.xyz, nothing, cameras, valid=candidates & ~hiding, extent=extent)
-                known = surface.isfinite()
-                winners = view.index[view.mask & known & (surface > view.depth * (1 + SAME_SURFACE))]
-                if winners.numel() == 0:
-                    break
-                hiding[winners] = True
-        return hiding
-
-    def _remember(self, camera: Cameras, surface: Tensor) -> None:
-        cameras, surfaces = self._seen.get(camera.size, (camera[:0], surface[:0]))
-        cameras, surfaces = Cameras.cat([cameras, camera]), torch.cat([surfaces, surface])
-        self._seen[camera.size] = cameras[-self.max_frames :], surfaces[-self.max_frames :]
+        extent = self.cache.extent_scale * points.footprint
+        surface = self.history.surface
+        while True:  # a point that is in the way may itself hide another that is
+            view = splat(points.xyz, nothing, self.history.cameras, valid=candidates & ~hiding, extent=extent)
+            in_front = view.mask & surface.isfinite() & (surface > view.depth * (1 + SAME_SURFACE))
+            if not in_front.any():
+                return hiding
+            hiding[view.index[in_front]] = True
 
     def _tensors(self) -> dict[str, Tensor]:
-        tensors = {"xyz": self.xyz, "features": self.features, "footprint": self.footprint}
-        tensors |= {"stamp": self.stamp, "coarse": self.coarse}
-        for (h, w), (cameras, surface) in self._seen.items():
-            tensors[f"seen.{h}x{w}.intrinsics"] = cameras.intrinsics
-            tensors[f"seen.{h}x{w}.cam2world"] = cameras.cam2world
-            tensors[f"seen.{h}x{w}.surface"] = surface
-        return tensors
+        tensors = {f"cache.{name}": tensor for name, tensor in self.cache.state_dict().items()}
+        tensors |= {f"history.{name}": tensor for name, tensor in self.history.tensors().items()}
+        return tensors | {"coarse": self._coarse.set(len(self))}
 
     def save(self, path: str | Path) -> None:
         """Write one safetensors file. A file of that name is replaced only once the new one is whole and on disk."""
-        path = Path(path)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        settings = {"version": VERSION, "extent_scale": self.extent_scale, "max_frames": self.max_frames}
-        # one entry: safetensors writes several in any order, and the same memory should be the same bytes
-        header = {"mirage.memory": json.dumps(settings)}
-        try:
-            save_file({name: t.contiguous() for name, t in self._tensors().items()}, partial, header)
-            with partial.open("rb") as file:
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        settings = {"cache": self.cache.settings, "max_frames": self.history.max_frames}
+        save_tensors(path, self._tensors(), kind=KIND, version=VERSION, settings=settings)
 
     @classmethod
     def load(cls, path: str | Path, device: torch.device | str = "cpu") -> LatentSpatialMemory:
@@ -251,55 +259,71 @@ class LatentSpatialMemory:
         Raises:
             DataError: the file is missing, damaged, or of another kind.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise DataError(f"{path}: no such memory")
         try:
-            with safe_open(path, "pt", device=str(device)) as file:
-                header = (file.metadata() or {}).get("mirage.memory")
-                # Copies: what safetensors hands out is the file itself, mapped, and may be cut off under our feet.
-                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a dict)
-        except (SafetensorError, OSError) as error:
-            raise DataError(f"{path}: expected a memory, got a damaged file ({error})") from None
-        if header is None:
-            raise DataError(f"{path}: expected a memory, got another kind of safetensors file")
+            tensors, settings = load_tensors(path, kind=KIND, version=VERSION, device=device)
+        except (ValueError, OSError) as error:
+            raise DataError(str(error)) from None
         try:
-            settings = json.loads(header)
-            if settings["version"] != VERSION:
-                raise DataError(f"{path}: expected a memory of version {VERSION}, got version {settings['version']}")
-            return cls._from_tensors(tensors, settings)
-        except DataError:
-            raise
+            return cls._from_tensors(tensors, settings, device)
         except (KeyError, ValueError, TypeError) as error:
             raise DataError(f"{path}: expected a memory, got a file that does not fit together ({error})") from None
 
     @classmethod
-    def _from_tensors(cls, tensors: dict[str, Tensor], settings: dict[str, Any]) -> LatentSpatialMemory:
-        features = tensors["features"]
-        memory = cls(
-            features.shape[1],
-            dtype=features.dtype,
-            device=features.device,
-            extent_scale=settings["extent_scale"],
-            max_frames=settings["max_frames"],
-        )
-        for name in ("xyz", "features", "footprint", "stamp", "coarse"):
-            value, empty = tensors.pop(name), getattr(memory, name)
-            if value.dtype != empty.dtype or value.shape != (len(features), *empty.shape[1:]):
-                raise ValueError(f"{name}: {value.dtype} {tuple(value.shape)}")
-            setattr(memory, name, value)
-        memory._any_coarse = bool(memory.coarse.any())
-        for name in [name for name in tensors if name.endswith(".surface")]:
-            stem, surface = name.removesuffix(".surface"), tensors[name]
-            cameras = Cameras(
-                tensors[f"{stem}.intrinsics"],
-                tensors[f"{stem}.cam2world"],
-                (surface.shape[1], surface.shape[2]),
-            )
-            if len(cameras) != len(surface):
-                raise ValueError(f"{name}: {tuple(surface.shape)}")
-            memory._seen[cameras.size] = cameras, surface
+    def _from_tensors(
+        cls, tensors: dict[str, Tensor], settings: dict[str, Any], device: torch.device | str
+    ) -> LatentSpatialMemory:
+        parts: dict[str, dict[str, Tensor]] = {"cache": {}, "history": {}}
+        for name, tensor in tensors.items():
+            if "." in name:
+                part, name = name.split(".", 1)
+                parts[part][name] = tensor
+        cache = VoxelCache.from_state_dict(settings["cache"], parts["cache"], device)
+        memory = cls(cache.channels, dtype=cache.dtype, device=device, max_frames=settings["max_frames"])
+        memory.cache = cache
+        memory.history.load(parts["history"])
+        coarse = tensors["coarse"]
+        if coarse.dtype != torch.bool or coarse.shape != (len(cache),):
+            raise ValueError(f"coarse: expected bool ({len(cache)},), got {coarse.dtype} {tuple(coarse.shape)}")
+        memory._coarse.mark(coarse.nonzero().squeeze(1), len(cache))
         return memory
+
+
+class _Flags:
+    """One flag a row, and its opposite: reading a large memory should not have to turn every flag around."""
+
+    def __init__(self, device: torch.device | str) -> None:
+        self.any = False
+        self._set = torch.zeros(0, dtype=torch.bool, device=device)
+        self._clear = torch.ones(0, dtype=torch.bool, device=device)
+
+    def set(self, rows: int) -> Tensor:
+        """(rows,) bool, the flags."""
+        self._reach(rows)
+        return self._set[:rows]
+
+    def clear(self, rows: int) -> Tensor:
+        """(rows,) bool, True where there is none."""
+        self._reach(rows)
+        return self._clear[:rows]
+
+    def _reach(self, rows: int) -> None:
+        if rows > len(self._set):
+            more = max(rows, len(self._set) * 3 // 2) - len(self._set)
+            self._set = torch.cat([self._set, self._set.new_zeros(more)])
+            self._clear = torch.cat([self._clear, self._clear.new_ones(more)])
+
+    def mark(self, index: Tensor, rows: int) -> None:
+        self._reach(rows)
+        self._set[index], self._clear[index] = True, False
+        self.any = self.any or index.numel() > 0
+
+    def move(self, remap: Tensor) -> None:
+        """Rows went where ``remap`` says, -1 = gone."""
+        kept = self.set(len(remap))[remap >= 0]
+        self._set = torch.zeros_like(self._set)
+        self._clear = torch.ones_like(self._clear)
+        self._set[: len(kept)], self._clear[: len(kept)] = kept, ~kept
+        self.any = bool(kept.any())
 
 
 def compare(view: MemoryView, depth: Tensor, footprint: Tensor) -> tuple[Tensor, Tensor]:

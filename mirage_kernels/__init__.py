@@ -20,19 +20,26 @@ from .backend import (
     use_instruction_set,
 )
 from .cameras import Cameras
-from .ops.splat.splat import Splat, splat
+from .files import load_tensors, save_tensors
+from .ops.splat.splat import splat
 from .ops.unproject.unproject import Points, unproject
+from .ops.voxel_cache.voxel_cache import InsertCounts, VoxelCache
 from .version import __version__
+from .views import Splat
 
 __all__ = [
     "Cameras",
+    "InsertCounts",
     "Points",
     "Splat",
+    "VoxelCache",
     "__version__",
     "backends",
     "build_info",
     "current_backend",
     "instruction_sets",
+    "load_tensors",
+    "save_tensors",
     "splat",
     "unproject",
     "use_backend",

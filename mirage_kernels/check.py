@@ -74,6 +74,15 @@ def _tuple(parts: list[str]) -> str:
     return f"({parts[0]},)" if len(parts) == 1 else f"({', '.join(parts)})"
 
 
+def dtype(name: str, value: Any) -> torch.dtype:
+    """One of :data:`FEATURE_DTYPES`."""
+    if not isinstance(value, torch.dtype):
+        raise type_error(name, "a torch.dtype", value)
+    if value not in FEATURE_DTYPES:
+        raise value_error(name, one_of([dtype_name(d) for d in FEATURE_DTYPES]), dtype_name(value))
+    return value
+
+
 def number(name: str, value: Any, minimum: float | None = None, maximum: float | None = None) -> float:
     """A finite real number within bounds, as a float."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):

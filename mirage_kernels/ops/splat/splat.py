@@ -4,33 +4,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ... import backend, check, library
 from ...cameras import Cameras
+from ...views import Splat
 from . import splat_reference as reference
-
-
-class Splat(NamedTuple):
-    """What V cameras see of a cloud of points.
-
-    Attributes:
-        features: (V, C, h, w), the winner's row of every cell, bit for bit; zeros in holes.
-        depth: (V, h, w) float32, the winner's z-depth; +inf in holes.
-        index: (V, h, w) int64, the winner; -1 in holes.
-    """
-
-    features: Tensor
-    depth: Tensor
-    index: Tensor  # type: ignore[assignment]  # not tuple's method
-
-    @property
-    def mask(self) -> Tensor:
-        """(V, h, w) bool: the cells that show a point."""
-        return self.index >= 0
 
 
 def splat(

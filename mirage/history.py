@@ -1,0 +1,158 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Past latent frames: what each of them was, where it stood, and which of them saw what is about to be shown."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mirage_kernels import Cameras, group_voxels, overlap, visible
+
+ROOM_MADE = 16  # of a full history, one frame in so many is forgotten at once
+
+
+class References(NamedTuple):
+    """Past latent frames that see the same places as some target views, best first.
+
+    Attributes:
+        latents: (C, R, h, w).
+        cameras: R cameras over (h, w).
+        stamps: (R,) int64.
+        scores: (R,) float32, the overlap with the target views, intersection over union of voxels.
+    """
+
+    latents: Tensor
+    cameras: Cameras
+    stamps: Tensor
+    scores: Tensor
+
+
+class History:
+    """At most ``max_frames`` latent frames, over one grid.
+
+    Args:
+        channels: C of the latents.
+        dtype, device: of the latents.
+        max_frames: when there are more, those go first whose voxels the others see too.
+        voxel_size: world units; the voxels by which frames are compared.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        max_frames: int = 256,
+        voxel_size: float = 0.1,
+    ) -> None:
+        if max_frames < 1:
+            raise ValueError(f"max_frames: expected at least 1, got {max_frames}")
+        self.max_frames, self.voxel_size = max_frames, voxel_size
+        self.cameras: Cameras | None = None
+        self.latents = torch.zeros(channels, 0, 0, 0, dtype=dtype, device=device)
+        self.surface = torch.zeros(0, 0, 0, device=device)
+        self.stamps = torch.zeros(0, dtype=torch.int64, device=device)
+
+    def __len__(self) -> int:
+        return len(self.stamps)
+
+    def add(self, latent: Tensor, camera: Cameras, surface: Tensor, stamp: int, xyz: Tensor) -> None:
+        """Remember a frame: its latent (C, h, w), its camera over (h, w), the depth (h, w) of the surface it saw (+inf
+        elsewhere) and its stamp. ``xyz`` (N, 3) is what there is to see, by which frames are forgotten."""
+        if self.cameras is None:
+            self.cameras = camera[:0]
+            self.latents = self.latents.reshape(*self.latents.shape[:2], 1, 1).expand(-1, -1, *camera.size)
+            self.surface = self.surface.reshape(0, 1, 1).expand(-1, *camera.size)
+        elif camera.size != self.cameras.size:
+            raise ValueError(f"latents: expected a grid of {self.cameras.size} like earlier frames, got {camera.size}")
+        self.cameras = Cameras.cat([self.cameras, camera])
+        self.latents = torch.cat([self.latents, latent[:, None].to(self.latents.dtype)], 1)
+        self.surface = torch.cat([self.surface, surface[None]])
+        self.stamps = torch.cat([self.stamps, self.stamps.new_tensor([stamp])])
+        if len(self) > self.max_frames:
+            self._forget(xyz)
+
+    def _forget(self, xyz: Tensor) -> None:
+        """Give up, one after the other, the frame that sees the fewest voxels which no other sees; of equals the
+        oldest."""
+        assert self.cameras is not None
+        groups, count = group_voxels(xyz, self.voxel_size)
+        words = visible(xyz, self.cameras, groups=groups, num_groups=count)
+        seen = (words[:, :, None] >> torch.arange(64, device=words.device) & 1).bool().flatten(1)
+        times = seen.sum(0)
+        left = torch.ones(len(self), dtype=torch.bool, device=words.device)
+        for _ in range(len(self) - self.max_frames + self.max_frames // ROOM_MADE):
+            alone = (seen & (times == 1)).sum(1)
+            first = torch.where(left, alone, torch.iinfo(torch.int64).max).argmin()
+            left[first] = False
+            times = times - seen[first].long()
+        self.cameras = self.cameras[left.nonzero().squeeze(1)]
+        self.latents, self.surface, self.stamps = self.latents[:, left], self.surface[left], self.stamps[left]
+
+    def retrieve(
+        self, cameras: Cameras, xyz: Tensor, *, k: int = 4, threshold: float = 0.1, before: int | None = None
+    ) -> References:
+        """The frames that see most of what target views see.
+
+        A frame's score is the intersection over union of the voxels inside its view with those inside any of the target
+        views; what hides what is not looked at.
+
+        Args:
+            cameras: the target views.
+            xyz: (N, 3), what there is to see.
+            k: how many frames at most.
+            threshold: the least score.
+            before: only frames with a smaller stamp.
+
+        Returns:
+            The best first; of equals the older.
+        """
+        if self.cameras is None:
+            grid = cameras[:0]
+            latents = self.latents.new_zeros(self.latents.shape[0], 0, *cameras.size)
+            return References(latents, grid, self.stamps, self.surface.new_zeros(0))
+        groups, count = group_voxels(xyz, self.voxel_size)
+        words = visible(xyz, Cameras.cat([self.cameras, cameras.rescale(self.cameras.size)]), groups=groups,
+                        num_groups=count)  # fmt: skip
+        target = words.new_zeros(1, words.shape[1])
+        for view in words[len(self) :]:
+            target |= view
+        scores = overlap(target, words[: len(self)])[0]
+        asked = torch.ones_like(self.stamps, dtype=torch.bool) if before is None else self.stamps < before
+        best = torch.where(asked, scores, -1.0).sort(descending=True, stable=True).indices[:k]
+        best = best[(scores[best] >= threshold) & asked[best]]
+        return References(self.latents[:, best], self.cameras[best], self.stamps[best], scores[best])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that is kept."""
+        if self.cameras is None:
+            return {}
+        return {
+            "intrinsics": self.cameras.intrinsics,
+            "cam2world": self.cameras.cam2world,
+            "latents": self.latents,
+            "surface": self.surface,
+            "stamps": self.stamps,
+        }
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Replace every frame by those of :meth:`tensors`.
+
+        Raises:
+            ValueError: they do not fit together.
+        """
+        if not tensors:
+            return
+        surface, latents, stamps = tensors["surface"], tensors["latents"], tensors["stamps"]
+        count, h, w = surface.shape
+        cameras = Cameras(tensors["intrinsics"], tensors["cam2world"], (h, w))
+        expected = (self.latents.shape[0], count, h, w)
+        if latents.shape != expected or latents.dtype != self.latents.dtype:
+            raise ValueError(f"latents: expected {self.latents.dtype} {expected}, got {tuple(latents.shape)}")
+        if stamps.shape != (count,) or stamps.dtype != torch.int64 or len(cameras) != count:
+            raise ValueError(f"stamps: expected as many as frames ({count})")
+        self.cameras, self.latents, self.surface, self.stamps = cameras, latents, surface, stamps

@@ -1,0 +1,156 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""How the cache finds a voxel (the table) and what it need not look at (the boxes), in pure PyTorch.
+
+**The table** maps keys to rows: open addressing, linear probing, T a power of two. The eight voxels of a 2x2x2 block
+lie side by side. It is canonical, the same for the same rows whatever order they came in: the one that entering rows 0,
+1, 2, ... in turn gives, in other words, the lower row wins a slot.
+
+**The boxes** bound runs of 64, 4096 and 262144 rows: least and greatest x, y, z and the largest footprint, (P, 7). A
+box holds every observation its rows have held since the last rebuild, so that it never has to be measured again.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+AXIS = 21  # bits of an axis
+LIMIT = 1 << 20  # voxels to either side of the origin
+RUNS = (64, 64**2, 64**3)  # rows in a box of each level
+_MIX = (0x9E3779B97F4A7C15 - (1 << 64), 0xD6E8FEB86659FD93 - (1 << 64))
+_SPREAD = (
+    (32, 0x1F00000000FFFF),
+    (16, 0x1F0000FF0000FF),
+    (8, 0x100F00F00F00F00F),
+    (4, 0x10C30C30C30C30C3),
+    (2, 0x1249249249249249),
+)
+
+
+def axes_of(key: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """x, y, z of packed keys, 0 .. 2^21 - 1."""
+    mask = (1 << AXIS) - 1
+    return key >> 2 * AXIS, (key >> AXIS) & mask, key & mask
+
+
+def morton(key: Tensor) -> Tensor:
+    """Interleave the axes: bit b of x, y, z becomes bit 3b + 2, 3b + 1, 3b."""
+    code = torch.zeros_like(key)
+    for place, axis in zip((2, 1, 0), axes_of(key), strict=True):
+        for shift, mask in _SPREAD:
+            axis = (axis | axis << shift) & mask
+        code |= axis << place
+    return code
+
+
+def home_slot(key: Tensor, slots: int) -> Tensor:
+    """Where in a table of so many slots the search for a key begins."""
+    x, y, z = axes_of(key)
+    h = x >> 1 << 40 | y >> 1 << 20 | z >> 1
+    for factor in _MIX:
+        h = h * factor
+        h = h ^ ((h >> 32) & 0xFFFFFFFF)
+    return (h & (slots // 8 - 1)) * 8 + ((x & 1) << 2 | (y & 1) << 1 | (z & 1))
+
+
+def look_up(key: Tensor, keys: Tensor, table: Tensor) -> Tensor:
+    """The row (S,) int64 that holds each key, -1 where none does."""
+    row = torch.full_like(key, -1)
+    slot = home_slot(key, len(table))
+    pending = torch.arange(len(key), device=key.device)
+    while pending.numel():
+        entry = table[slot[pending]].long()
+        found = entry >= 0
+        same = found & (keys[torch.where(found, entry, 0)] == key[pending]) if len(keys) else found
+        row[pending[same]] = entry[same]
+        pending = pending[found & ~same]
+        slot[pending] = (slot[pending] + 1) & (len(table) - 1)
+    return row
+
+
+def enter_table(table: Tensor, keys: Tensor, rows: Tensor) -> None:
+    """Enter rows, whose keys are new. Whoever loses its slot to a lower row tries the next one."""
+    none = torch.iinfo(table.dtype).max
+    slots = torch.where(table < 0, none, table)
+    row = rows.to(table.dtype)
+    slot = home_slot(keys[rows], len(table))
+    while row.numel():
+        before = slots[slot]
+        slots.scatter_reduce_(0, slot, row, "amin")
+        after = slots[slot]
+        lost = after != row
+        # a row that stood there before and had to give way is found once, by the one that took its place
+        driven = (before != none) & (after == row) & (before != row)
+        row, slot = torch.cat([row[lost], before[driven]]), torch.cat([slot[lost], slot[driven]])
+        slot = (slot + 1) & (len(table) - 1)
+    table.copy_(torch.where(slots == none, -1, slots))
+
+
+def grow_boxes(levels: tuple[Tensor, ...], rows: Tensor, xyz: Tensor, footprint: Tensor) -> None:
+    """Let the boxes of all levels take in observations of these rows. Adding 0 makes -0 and 0 one."""
+    for boxes, run in zip(levels, RUNS, strict=True):
+        at = (rows // run)[:, None]
+        boxes[:, :3] = boxes[:, :3].scatter_reduce(0, at.expand(-1, 3), xyz + 0.0, "amin")
+        boxes[:, 3:6] = boxes[:, 3:6].scatter_reduce(0, at.expand(-1, 3), xyz + 0.0, "amax")
+        boxes[:, 6] = boxes[:, 6].scatter_reduce(0, at[:, 0], footprint + 0.0, "amax")
+
+
+def cull(
+    boxes0: Tensor,
+    boxes1: Tensor,
+    boxes2: Tensor,
+    intrinsics: Tensor,
+    world2cam: Tensor,
+    h: int,
+    w: int,
+    rows: int,
+    scale: float,
+    least: float,
+) -> Tensor:
+    """The runs of 64 rows that a view may draw something of, as bits: run p is bit p % 64 of word p // 64, int64
+    (ceil(ceil(rows / 64) / 64),). Conservative: a run whose bit is not set shows in no view."""
+    pages = -(-rows // RUNS[0])
+    words = -(-pages // 64)
+    seen = torch.zeros(len(world2cam), words * 64, dtype=torch.bool, device=boxes0.device)
+    page = torch.arange(pages, device=boxes0.device)
+    for v in range(len(world2cam)):
+        planes = _frustum(intrinsics[v].double(), world2cam[v].double(), h, w)
+        hits = [~_misses(planes, boxes, scale, least) for boxes in (boxes0, boxes1, boxes2)]
+        seen[v, :pages] = hits[0][page] & hits[1][page // 64] & hits[2][page // 4096]
+    bits = seen.any(0).reshape(words, 64).long() << torch.arange(64, device=boxes0.device)
+    return bits.sum(1)
+
+
+def _frustum(k: Tensor, m: Tensor, h: int, w: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Five half-spaces ``n x + d >= 0`` (csrc/common/frustum.h): normals (5, 3), offsets (5,), how far a square's
+    half-size moves them (5,), and the sums of magnitudes that bound their rounding (5, 4). float64."""
+    fx, fy, cx, cy = k[0, 0], k[1, 1], k[0, 2], k[1, 2]
+    side = torch.stack([fx, -fx, fy, -fy, torch.zeros_like(fx)])
+    depth = torch.stack([cx, w - cx, cy, h - cy, torch.ones_like(cx)])
+    depth_size = torch.stack([cx.abs(), cx.abs() + w, cy.abs(), cy.abs() + h, torch.ones_like(cx)])
+    across = side[:, None] * m[[0, 0, 1, 1, 2]]
+    plane = across + depth[:, None] * m[2]
+    size = across.abs() + depth_size[:, None] * m[2].abs()
+    return plane[:, :3], plane[:, 3], side.abs(), size
+
+
+def _misses(planes: tuple[Tensor, Tensor, Tensor, Tensor], boxes: Tensor, scale: float, least: float) -> Tensor:
+    """(P,) bool: no point of the box, drawn as a square, can show."""
+    normal, offset, focal, size = planes
+    reach = boxes[:, 6].clamp(min=least) * scale  # float32, as drawn
+    reach = torch.where(reach > 0, reach, 0).double()
+    low, high = boxes[:, :3].double(), boxes[:, 3:6].double()
+    empty = ~(low <= high).all(1)
+    centre, half = 0.5 * (low + high), 0.5 * (high - low)
+    largest = torch.maximum(low.abs(), high.abs())
+    huge = ~(largest < 1e15).all(1) | ~(reach < 1e15)
+    out = torch.zeros_like(empty)
+    for p in range(5):
+        best, error = offset[p].expand(len(boxes)), size[p, 3].expand(len(boxes))
+        for a in range(3):
+            best = best + (normal[p, a] * centre[:, a] + normal[p, a].abs() * half[:, a])
+            error = error + size[p, a] * largest[:, a]
+        grown = focal[p] * reach
+        out |= best + grown < -(1e-5 * (error + grown) + 1e-12 * (1.0 + focal[p]))
+    return empty | (~huge & out)
