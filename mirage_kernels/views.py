@@ -13,9 +13,10 @@ class Splat(NamedTuple):
     """What V cameras see of a cloud of points.
 
     Attributes:
-        features: (V, C, h, w); zeros in holes. Nearest: the winner's row of every cell, bit for bit.
+        features: (V, C, h, w), the winner's row of every cell, bit for bit (of mode "bilinear": a mixture); zeros in
+            holes.
         depth: (V, h, w) float32, the winner's z-depth; +inf in holes.
-        index: (V, h, w) int64, the winner; -1 in holes.
+        index: (V, h, w) int64, the winner, which is the nearest point, and of equals the first; -1 in holes.
     """
 
     features: Tensor

@@ -25,13 +25,16 @@ MIRAGE_HD double magnitude_of(double x) {
   return x < 0 ? -x : x;
 }
 
-MIRAGE_HD Frustum make_frustum(const Rigid& m, const Pinhole& k, int h, int w) {
+// Of the grid grown by `margin` cells on every side: a point there may still cover cells of the grid.
+MIRAGE_HD Frustum make_frustum(const Rigid& m, const Pinhole& k, int h, int w, float margin = 0.0f) {
+  const double grown = margin;
   const double rows[3][4] = {{m.r00, m.r01, m.r02, m.t0}, {m.r10, m.r11, m.r12, m.t1}, {m.r20, m.r21, m.r22, m.t2}};
   const double side[5] = {k.fx, -k.fx, k.fy, -k.fy, 0.0};
-  const double depth[5] = {k.cx, w - static_cast<double>(k.cx), k.cy, h - static_cast<double>(k.cy), 1.0};
+  const double depth[5] = {k.cx + grown, (w - static_cast<double>(k.cx)) + grown, k.cy + grown,
+                           (h - static_cast<double>(k.cy)) + grown, 1.0};
   // |u| and the bound it is compared with, per unit of depth, both count towards the rounding error
-  const double depth_size[5] = {magnitude_of(k.cx), magnitude_of(k.cx) + w, magnitude_of(k.cy),
-                                magnitude_of(k.cy) + h, 1.0};
+  const double depth_size[5] = {magnitude_of(k.cx) + grown, magnitude_of(k.cx) + w + grown,
+                                magnitude_of(k.cy) + grown, magnitude_of(k.cy) + h + grown, 1.0};
   const int axis[5] = {0, 0, 1, 1, 2};
   Frustum f;
   for (int p = 0; p < 5; ++p) {

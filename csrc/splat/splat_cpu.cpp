@@ -5,56 +5,16 @@
 #include <tuple>
 #include <vector>
 
-#include "common/depth_key.h"
 #include "common/float16.h"
 #include "cpu/tile.h"
-#include "splat/splat_isa.h"
-#include "torch/tensor.h"
+#include "splat/splat.h"
+#include "splat/splat_cpu.h"
 
 // N points, V views, C channels, grid (h, w).
 namespace mirage {
 namespace {
 
-constexpr int64_t kGroup = 64;  // cells moved together: all their rows are fetched before the first is needed
-
 constexpr int64_t kStreamFrom = 1 << 20;  // bytes of output that no longer fit a core's cache
-
-struct Keys {  // the z-buffers (V, h w) of several parts of the points, to be joined by their minimum
-  int64_t* first;
-  int64_t* others;  // (parts - 1, V, h w)
-  int64_t parts, size;
-};
-
-// Work is cut into (part of the points, view). More parts balance better; each has z-buffers of its own to clear and
-// join, at about three times the cost of a point in a view.
-int64_t choose_parts(int64_t points, int64_t views, int64_t cells) {
-  const int64_t threads = torch::stable::get_num_threads();
-  if (threads == 1 || points * views < 8192) return 1;
-  int64_t best = 1, least = INT64_MAX;
-  for (int64_t parts = 1; parts <= threads; ++parts) {
-    const int64_t rounds = (parts * views + threads - 1) / threads;
-    const int64_t cost = rounds * (points / parts + cells);
-    if (cost < least) {
-      best = parts;
-      least = cost;
-    }
-  }
-  return best;
-}
-
-void fill_keys(const SplatPoints& points, const std::vector<SplatView>& views, int h, int w, const Keys& keys) {
-  const int64_t v = static_cast<int64_t>(views.size()), cells = static_cast<int64_t>(h) * w;
-  const SplatKernels& kernels = MIRAGE_KERNELS(splat_kernels);
-  torch::stable::parallel_for(0, keys.parts * v, std::max<int64_t>(1, 8192 / (points.n / keys.parts + 1)),
-                              [&](int64_t begin, int64_t end) {
-    while (begin < end) {  // [begin, end) runs over views within parts
-      const int64_t part = begin / v, first = begin % v, count = std::min(end - begin, v - first);
-      int64_t* buffer = part == 0 ? keys.first : keys.others + (part - 1) * keys.size;
-      kernels.scatter(points, {&views[first], buffer + first * cells, static_cast<int>(count), h, w, part, keys.parts});
-      begin += count;
-    }
-  });
-}
 
 // One view: the winners' rows of features (N, C) go into their columns of out (C, cells).
 template <class Word>
@@ -108,8 +68,7 @@ void resolve(const Keys& keys, const Word* features, int64_t channels, int64_t v
       const int64_t v = task / groups, some = std::min(last - task, groups - task % groups);
       const int64_t begin = task % groups * kGroup, end = std::min(cells, begin + some * kGroup);
       const int64_t at = v * cells + begin;
-      for (int64_t p = 0; p + 1 < keys.parts; ++p)
-        kernels.join(keys.first + at, keys.others + p * keys.size + at, end - begin);
+      join_keys(keys, at, end - begin);
       const int64_t hits = kernels.decode(keys.first + at, end - begin, depth + at);
       const Columns<Word> view{keys.first + v * cells, features, hole.data(), out + v * channels * cells, channels,
                                cells};
@@ -123,36 +82,56 @@ void resolve(const Keys& keys, const Word* features, int64_t channels, int64_t v
   });
 }
 
+// The first points of the pages whose bits are set: a word that is zero costs one test.
+std::vector<uint32_t> list_pages(const uint64_t* words, int64_t points) {
+  const int64_t pages = (points + kPointsPerPage - 1) / kPointsPerPage;
+  std::vector<uint32_t> firsts;
+  for (int64_t word = 0; word * 64 < pages; ++word) {
+    for (uint64_t left = words[word]; left; left &= left - 1) {
+      const int64_t page = word * 64 + __builtin_ctzll(left);
+      if (page < pages) firsts.push_back(static_cast<uint32_t>(page * kPointsPerPage));
+    }
+  }
+  return firsts;
+}
+
 std::tuple<Tensor, Tensor, Tensor> splat(const Tensor& xyz, const Tensor& features, const Tensor& intrinsics,
                                          const Tensor& world2cam, int64_t h, int64_t w, OptionalTensor valid,
-                                         OptionalTensor extents, double extent) {
+                                         OptionalTensor extents, double extent, double least_extent, double radius,
+                                         OptionalTensor pages) {
   const int64_t n = xyz.size(0), v = world2cam.size(0), c = features.size(-1);
-  guard(h > 0 && w > 0 && h <= INT32_MAX / w, "splat: bad grid size");
+  const int64_t num_pages = (n + kPointsPerPage - 1) / kPointsPerPage;
   guard(n <= UINT32_MAX, "splat: more than 2^32 - 1 points");
-  const Tensor points = expect(xyz, ScalarType::Float, {n, 3}, "splat: xyz must be float32 (N, 3)");
+  guard(radius >= 0 && radius <= kMostRadius, "splat: radius must be 0 to 2^24");
+  const Tensor dense_xyz = expect(xyz, ScalarType::Float, {n, 3}, "splat: xyz must be float32 (N, 3)");
   const Tensor rows = expect(features, features.scalar_type(), {n, c}, "splat: features must be (N, C)");
-  const Tensor k = expect(intrinsics, ScalarType::Float, {v, 3, 3}, "splat: intrinsics must be float32 (V, 3, 3)");
-  const Tensor m = expect(world2cam, ScalarType::Float, {v, 3, 4}, "splat: world2cam must be float32 (V, 3, 4)");
+  const auto views = load_views(intrinsics, world2cam, h, w, static_cast<float>(radius));
   valid = expect(valid, ScalarType::Bool, {n}, "splat: valid must be bool (N,)");
   extents = expect(extents, ScalarType::Float, {n}, "splat: extents must be float32 (N,)");
+  pages = expect(pages, ScalarType::Long, {(num_pages + 63) / 64}, "splat: pages must be int64, a bit for 64 points");
 
-  std::vector<SplatView> views(v);
-  for (int64_t i = 0; i < v; ++i) {
-    views[i] = {load_rigid(data<float>(m) + 12 * i), load_pinhole(data<float>(k) + 9 * i), {}};
-    views[i].frustum = make_frustum(views[i].world2cam, views[i].pinhole, static_cast<int>(h), static_cast<int>(w));
+  SplatPoints points{data<float>(dense_xyz), data<uint8_t>(valid), data<float>(extents), static_cast<float>(extent),
+                     static_cast<float>(least_extent), static_cast<float>(radius), Shape::kPoint, n, nullptr,
+                     num_pages};
+  if (extents || points.extent > 0.0f)
+    points.shape = Shape::kSquare;
+  else if (points.radius > 0.0f)
+    points.shape = Shape::kDisc;
+  std::vector<uint32_t> firsts;
+  if (pages) {
+    firsts = list_pages(data<uint64_t>(pages), n);
+    points.pages = firsts.data();
+    points.num_pages = static_cast<int64_t>(firsts.size());
   }
+
   const Tensor out = empty_like(features, {v, c, h, w}, features.scalar_type());
   const Tensor depth = empty_like(xyz, {v, h, w}, ScalarType::Float);
   const Tensor index = empty_like(xyz, {v, h, w}, ScalarType::Long);
-
-  const int64_t cells = h * w, parts = choose_parts(n, v, cells);
-  const auto others = std::make_unique_for_overwrite<int64_t[]>((parts - 1) * v * cells);
-  const Keys keys{mutable_data<int64_t>(index), others.get(), parts, v * cells};  // turned into the index in place
-  fill_keys({data<float>(points), data<uint8_t>(valid), data<float>(extents), static_cast<float>(extent), n}, views,
-            static_cast<int>(h), static_cast<int>(w), keys);
+  const Keys keys = fill_keys(MIRAGE_KERNELS(splat_kernels).scatter, points, views, static_cast<int>(h),
+                              static_cast<int>(w), mutable_data<int64_t>(index));  // the index, in place
   const auto finish = [&](auto word) {
     using Word = decltype(word);
-    resolve<Word>(keys, data<Word>(rows), c, v, cells, mutable_data<Word>(out), mutable_data<float>(depth));
+    resolve<Word>(keys, data<Word>(rows), c, v, h * w, mutable_data<Word>(out), mutable_data<float>(depth));
   };
   switch (features.element_size()) {
     case 2: finish(uint16_t{}); break;

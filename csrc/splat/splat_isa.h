@@ -7,13 +7,27 @@
 
 namespace mirage {
 
+constexpr int64_t kPointsPerPage = 64;
+constexpr int64_t kPagesPerBlock = 4;  // a block of points is deinterleaved once, and then met by every view
+
+enum class Shape : int32_t { kPoint, kSquare, kDisc };
+
 struct SplatPoints {
-  const float* xyz;       // (N, 3)
-  const uint8_t* valid;   // (N,), 0 = not to be drawn; or null: all of them
-  const float* extents;   // (N,) or null: `extent` for all of them
-  float extent;           // world units
+  const float* xyz;      // (N, 3)
+  const uint8_t* valid;  // (N,), 0 = not to be drawn; or null: all of them
+  const float* extents;  // (N,), see scaled_extent; or null: `extent` for all of them
+  float extent;          // world units
+  float least_extent;
+  float radius;  // cells
+  Shape shape;
   int64_t n;
+  const uint32_t* pages;  // (num_pages,), ascending: the first points of the pages to be read; or null: all of them
+  int64_t num_pages;
 };
+
+MIRAGE_HD int64_t num_blocks(const SplatPoints& points) {
+  return (points.num_pages + kPagesPerBlock - 1) / kPagesPerBlock;
+}
 
 struct SplatView {
   Rigid world2cam;
@@ -29,9 +43,11 @@ struct SplatJob {
   int64_t part, parts;
 };
 
+// Clears the job's keys and lowers them by its points.
+using Scatter = void (*)(const SplatPoints&, const SplatJob&);
+
 struct SplatKernels {
-  // Clears the job's keys and lowers them by its points.
-  void (*scatter)(const SplatPoints&, const SplatJob&);
+  Scatter scatter;
   // Lowers keys (n,) by others (n,).
   void (*join)(int64_t* keys, const int64_t* others, int64_t n);
   // Turns keys (n,) into depth and, in place, index; returns how many are not holes.

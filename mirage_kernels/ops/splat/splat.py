@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -12,7 +13,10 @@ from torch import Tensor
 from ... import backend, check, library
 from ...cameras import Cameras
 from ...views import Splat
+from . import splat_bilinear as _bilinear  # noqa: F401 (registers the operation)
 from . import splat_reference as reference
+
+MODES = ("nearest", "bilinear")
 
 
 def splat(
@@ -22,16 +26,27 @@ def splat(
     *,
     valid: Tensor | None = None,
     extent: float | Tensor | None = None,
+    radius: float = 0.0,
+    mode: str = "nearest",
+    band: float = 0.05,
 ) -> Splat:
     """Draw points into the grid of every camera; in each cell the nearest point wins, and of equals the first.
 
-    A cell holds exactly one point's features and that same point's depth; points are never mixed. The result is the
-    same, bit for bit, on every backend, device and number of threads. Projection is that of
+    In mode "nearest" a cell holds exactly one point's features and that same point's depth; points are never mixed.
+    The result is the same, bit for bit, on every backend, device and number of threads. Projection is that of
     :mod:`mirage_kernels.cameras`. Points behind a camera, outside of its grid, or with a coordinate that is not finite
     are not drawn.
 
-    Gradients flow to ``features``, and to ``xyz`` through ``depth``. Their sums run in (view, cell) order in float32
-    and are rounded once. Cameras get none.
+    In mode "bilinear" a point touches the four cells whose centres surround it (those on the grid), with weights that
+    follow from where it lies between them: with a = u - 0.5, s = a - floor(a), and t alike of v, they are
+    (1 - s) (1 - t), s (1 - t), (1 - s) t and s t, of which only those above 0 count. A cell mixes the points that touch
+    it with depth <= (1 + band) * that of the nearest: sum(weight * feature) / sum(weight), both sums in float32 in the
+    order of the points, rounded once. It is known where sum(weight) > 1e-4, and a hole elsewhere. ``depth`` and
+    ``index`` are the nearest point's.
+
+    Gradients flow to ``features``, and to ``xyz`` through ``depth``; in mode "bilinear" also to ``xyz`` through the
+    weights, while which points a cell mixes is taken as constant. The sums for ``features`` run in (view, cell) order
+    in float32 and are rounded once. Cameras get none.
 
     Args:
         xyz: (N, 3) float32, world units.
@@ -41,6 +56,11 @@ def splat(
         extent: world units, a number or (N,) float32. The point is a square of that half-size that faces the camera,
             and also covers the cells whose centres lie within it, so that a patch of surface seen from nearer than it
             was observed leaves no holes. An extent that is not positive leaves a point.
+        radius: cells, 0 to 2^24. The point is a disc of that radius around the place (u, v) where it lands, and also
+            covers the cells (i, j) with ((j + 0.5) - u)^2 + ((i + 0.5) - v)^2 <= radius^2. Not together with
+            ``extent``.
+        mode: "nearest" or "bilinear"; the latter knows neither ``extent`` nor ``radius``.
+        band: of mode "bilinear", at least 0: how much farther than the nearest a point may be and still be mixed.
 
     Raises:
         TypeError, ValueError: ``name: expected X, got Y``.
@@ -55,18 +75,30 @@ def splat(
         raise check.value_error("cameras", f"cameras on {xyz.device} like xyz", cameras.device)
     if valid is not None:
         check.tensor("valid", valid, ("N",), dims, (torch.bool,), like)
+    check.choice("mode", mode, MODES)
+    radius = check.number("radius", radius, 0, 1 << 24)
+    band = check.number("band", band, 0)
     extents: Tensor | None = None
     size = 0.0
     if isinstance(extent, Tensor):
         check.tensor("extent", extent, ("N",), dims, like=like)
-        extents = extent
+        extents, size = extent, 1.0
     elif extent is not None:
         size = check.number("extent", extent, 0)
+    if extent is not None and radius > 0:
+        raise check.value_error("radius", "0 where an extent is given", radius)
     if dims["N"] >= 1 << 32:
         raise check.value_error("xyz", "fewer than 2^32 points", dims["N"])
-    h, w = cameras.size
+    view = (cameras.intrinsics, cameras.world2cam, *cameras.size, valid)
+    if mode == "bilinear":
+        if extent is not None:
+            raise check.value_error("extent", "None in mode 'bilinear'", "an extent")
+        if radius > 0:
+            raise check.value_error("radius", "0 in mode 'bilinear'", radius)
+        operation = backend.operation("splat_bilinear", xyz.device.type)
+        return Splat(*operation(xyz, features, *view, band)[:3])
     operation = backend.operation("splat", xyz.device.type)
-    return Splat(*operation(xyz, features, cameras.intrinsics, cameras.world2cam, h, w, valid, extents, size))
+    return Splat(*operation(xyz, features, *view, extents, size, -math.inf, radius, None))
 
 
 def _fake_splat(
@@ -79,6 +111,9 @@ def _fake_splat(
     valid: Tensor | None,
     extents: Tensor | None,
     extent: float,
+    least_extent: float,
+    radius: float,
+    pages: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     views = world2cam.shape[0]
     return (
@@ -97,7 +132,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
 
 def _backward(call: Any, ctx: Any, grad_features: Tensor | None, grad_depth: Tensor | None, _: None) -> tuple[Any, ...]:
     world2cam, index = ctx.saved_tensors
-    grads: list[Tensor | None] = [None] * 9
+    grads: list[Tensor | None] = [None] * 12
     if ctx.needs_input_grad[0] and grad_depth is not None:
         grads[0] = call("splat_backward_xyz", grad_depth, index, world2cam, ctx.num_points)
     if ctx.needs_input_grad[1] and grad_features is not None:
@@ -107,7 +142,7 @@ def _backward(call: Any, ctx: Any, grad_features: Tensor | None, grad_depth: Ten
 
 library.define(
     "splat(Tensor xyz, Tensor features, Tensor intrinsics, Tensor world2cam, SymInt h, SymInt w, Tensor? valid, "
-    "Tensor? extents, float extent) -> (Tensor, Tensor, Tensor)",
+    "Tensor? extents, float extent, float least_extent, float radius, Tensor? pages) -> (Tensor, Tensor, Tensor)",
     reference=reference.splat,
     fake=_fake_splat,
 )

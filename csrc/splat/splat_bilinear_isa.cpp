@@ -1,0 +1,208 @@
+// SPDX-FileCopyrightText: 2026 The Mirage authors
+// SPDX-License-Identifier: Apache-2.0
+#include "splat/splat_bilinear_isa.h"
+
+#include "splat/splat_block.h"
+
+namespace mirage {
+namespace MIRAGE_ISA {
+namespace {
+
+struct alignas(64) Neighbours {
+  int32_t i[kBlock], j[kBlock];
+  float s[kBlock], t[kBlock], z[kBlock];
+  int32_t mark[kBlock];           // negative: touches nothing
+  int32_t hits[kBlock + kLanes];  // the lanes that touch something
+};
+
+int project_corners(const PointBlock& block, const SplatView& view, int h, int w, Neighbours& out) {
+  const Rigid m = view.world2cam;
+  const Pinhole pinhole = view.pinhole;
+#pragma GCC ivdep
+  for (int k = 0; k < kBlock; ++k) {
+    const Projection p = project(m, pinhole, block.x[k], block.y[k], block.z[k]);
+    const Corners c = corners_of(p, h, w);
+    out.i[k] = c.i;
+    out.j[k] = c.j;
+    out.s[k] = c.s;
+    out.t[k] = c.t;
+    out.z[k] = p.z;
+    out.mark[k] = c.i + 1;
+  }
+  return pack_marked(out.mark, out.hits);
+}
+
+MIRAGE_HD Corners corners_at(const Neighbours& c, int lane) {
+  return {c.i[lane], c.j[lane], c.s[lane], c.t[lane]};
+}
+
+void scatter(const SplatPoints& points, const SplatJob& job) {
+  const int64_t cells = static_cast<int64_t>(job.h) * job.w;
+  PointBlock block;
+  Neighbours c;
+  prepare(points, block);
+  for (int64_t i = 0; i < job.num_views * cells; ++i) job.keys[i] = kEmptyKey;
+  for (int64_t number = job.part; number < num_blocks(points); number += job.parts) {
+    load(points, number, block);
+    for (int v = 0; v < job.num_views; ++v) {
+      if (misses(job.views[v].frustum, block.box, 0.0f)) continue;
+      int64_t* keys = job.keys + v * cells;
+      const int n = project_corners(block, job.views[v], job.h, job.w, c);
+      for (int hit = 0; hit < n; ++hit) {
+        const int k = c.hits[hit];
+        const int64_t key = depth_key(c.z[k], index_of(block, k));
+        const Corners corners = corners_at(c, k);
+        for (int corner = 0; corner < 4; ++corner) {
+          const Touch t = touch(corners, corner, job.h, job.w);
+          if (t.cell >= 0) lower(keys[t.cell], key);
+        }
+      }
+    }
+  }
+}
+
+// Calls visit(block, lane, depth, corners) for the block's points that touch a cell of the view, in ascending order.
+template <class Visit>
+MIRAGE_HD void meet(const PointBlock& block, const SplatView& view, const BlendGrid& grid, Neighbours& c,
+                    const Visit& visit) {
+  if (misses(view.frustum, block.box, 0.0f)) return;
+  const int n = project_corners(block, view, grid.h, grid.w, c);
+  for (int hit = 0; hit < n; ++hit) {
+    const int k = c.hits[hit];
+    visit(index_of(block, k), k, c.z[k], corners_at(c, k));
+  }
+}
+
+// The corner's cell and weight if the cell mixes the point.
+MIRAGE_HD Touch mixed(const Corners& corners, int corner, float z, const BlendGrid& grid, const float* limits) {
+  const Touch t = touch(corners, corner, grid.h, grid.w);
+  return {t.cell >= 0 && z <= limits[t.cell] ? t.cell : -1, t.weight};
+}
+
+template <class T>
+void mix(const SplatPoints& points, const SplatView& view, const BlendGrid& grid, const void* features,
+         const BlendSums& sums) {
+  const int64_t channels = grid.channels;
+  for (int64_t i = 0; i < (sums.last - sums.first) * channels; ++i) sums.features[i] = 0.0f;
+  for (int64_t i = 0; i < sums.last - sums.first; ++i) sums.weights[i] = 0.0f;
+  PointBlock block;
+  Neighbours c;
+  prepare(points, block);
+  const auto add = [&](int64_t index, int, float z, const Corners& corners) {
+    const T* row = static_cast<const T*>(features) + index * channels;
+    for (int corner = 0; corner < 4; ++corner) {
+      const Touch t = mixed(corners, corner, z, grid, grid.limits);
+      if (t.cell < sums.first || t.cell >= sums.last) continue;
+      sums.weights[t.cell - sums.first] += t.weight;
+      float* __restrict sum = sums.features + (t.cell - sums.first) * channels;
+      for (int64_t channel = 0; channel < channels; ++channel) sum[channel] += t.weight * to_float(row[channel]);
+    }
+  };
+  for (int64_t number = 0; number < num_blocks(points); ++number) {
+    load(points, number, block);
+    meet(block, view, grid, c, add);
+  }
+}
+
+template <class T>
+void finish(const BlendGrid& grid, const BlendSums& sums, const BlendResult& result) {
+  constexpr int64_t kTile = 64;
+  T zero;
+  from_float(0.0f, &zero);
+  T* out = static_cast<T*>(result.out);
+  for (int64_t first = 0; first < result.count; first += kTile) {
+    const int64_t last = first + kTile < result.count ? first + kTile : result.count;
+    for (int64_t channel = 0; channel < grid.channels; ++channel) {
+      for (int64_t k = first; k < last; ++k) {
+        T value;
+        from_float(sums.features[k * grid.channels + channel] / sums.weights[k], &value);
+        out[channel * result.stride + k] = sums.weights[k] > kLeastWeight ? value : zero;
+      }
+    }
+    for (int64_t k = first; k < last; ++k) {
+      const bool known = sums.weights[k] > kLeastWeight;
+      result.index[k] = known ? result.index[k] : -1;
+      result.depth[k] = known ? result.depth[k] : bits_float(0x7f800000u);
+      sums.weights[k] = known ? sums.weights[k] : 0.0f;
+    }
+  }
+}
+
+void spread(const SplatPoints& points, const BlendGrid& grid, const BlendGradient& job, float* sums) {
+  const int64_t cells = static_cast<int64_t>(grid.h) * grid.w, channels = grid.channels;
+  PointBlock block;
+  Neighbours c;
+  prepare(points, block);
+  for (int64_t number = job.first; number < job.last; ++number) {
+    load(points, number, block);
+    for (int v = 0; v < job.num_views; ++v) {
+      meet(block, job.views[v], grid, c, [&](int64_t index, int, float z, const Corners& corners) {
+        float* __restrict sum = sums + index * channels;
+        for (int corner = 0; corner < 4; ++corner) {
+          const Touch t = mixed(corners, corner, z, grid, grid.limits + v * cells);
+          if (t.cell < 0) continue;
+          const float share = t.weight / job.weights[v * cells + t.cell];
+          const float* grad = job.grad + (v * cells + t.cell) * channels;
+          for (int64_t channel = 0; channel < channels; ++channel) sum[channel] += share * grad[channel];
+        }
+      });
+    }
+  }
+}
+
+template <class T>
+MIRAGE_HD float dot(const float* a, const T* b, int64_t n) {
+  float parts[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    for (int l = 0; l < kLanes; ++l) parts[l] += a[i + l] * to_float(b[i + l]);
+  float sum = 0.0f;
+  for (; i < n; ++i) sum += a[i] * to_float(b[i]);
+  for (int l = 0; l < kLanes; ++l) sum += parts[l];
+  return sum;
+}
+
+template <class T>
+void pull(const SplatPoints& points, const BlendGrid& grid, const BlendGradient& job, const void* features,
+          float* sums) {
+  const int64_t cells = static_cast<int64_t>(grid.h) * grid.w, channels = grid.channels;
+  PointBlock block;
+  Neighbours c;
+  prepare(points, block);
+  for (int64_t number = job.first; number < job.last; ++number) {
+    load(points, number, block);
+    for (int v = 0; v < job.num_views; ++v) {
+      const SplatView& view = job.views[v];
+      meet(block, view, grid, c, [&](int64_t index, int lane, float z, const Corners& corners) {
+        const T* row = static_cast<const T*>(features) + index * channels;
+        float grad_u = 0.0f, grad_v = 0.0f;
+        for (int corner = 0; corner < 4; ++corner) {
+          const Touch t = mixed(corners, corner, z, grid, grid.limits + v * cells);
+          if (t.cell < 0) continue;
+          const int64_t at = v * cells + t.cell;
+          const float grad = (dot(job.grad + at * channels, row, channels) - job.along[at]) / job.weights[at];
+          const float across = corner % 2 ? corners.s : 1.0f - corners.s;
+          const float down = corner / 2 ? corners.t : 1.0f - corners.t;
+          grad_u += (corner % 2 ? grad : -grad) * down;
+          grad_v += (corner / 2 ? grad : -grad) * across;
+        }
+        const Vec3 g = project_backward(view.world2cam, view.pinhole, block.x[lane], block.y[lane], block.z[lane],
+                                        grad_u, grad_v);
+        sums[3 * index] += g.x;
+        sums[3 * index + 1] += g.y;
+        sums[3 * index + 2] += g.z;
+      });
+    }
+  }
+}
+
+}  // namespace
+
+extern const BilinearKernels bilinear_kernels{scatter,
+                                              {mix<float>, mix<BFloat16>, mix<Float16>},
+                                              {finish<float>, finish<BFloat16>, finish<Float16>},
+                                              spread,
+                                              {pull<float>, pull<BFloat16>, pull<Float16>}};
+
+}  // namespace MIRAGE_ISA
+}  // namespace mirage

@@ -1,0 +1,34 @@
+// SPDX-FileCopyrightText: 2026 The Mirage authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "splat/splat_isa.h"
+#include "torch/tensor.h"
+
+// What the modes of splat share on a CPU. N points, V views, grid (h, w).
+namespace mirage {
+
+constexpr int64_t kGroup = 64;  // cells moved together: all their rows are fetched before the first is needed
+
+// The z-buffers (V, h w) of several parts of the points, to be joined by their minimum.
+struct Keys {
+  int64_t* first;
+  std::unique_ptr<int64_t[]> others;  // (parts - 1, V, h w)
+  int64_t parts, size;
+};
+
+// Guards the shapes (`views` must be contiguous) and reads the cameras; `margin` in cells as in make_frustum.
+std::vector<SplatView> load_views(const Tensor& intrinsics, const Tensor& world2cam, int64_t h, int64_t w,
+                                  float margin);
+
+// Fills `first` (V, h w), and others besides where the points are split between threads.
+Keys fill_keys(Scatter scatter, const SplatPoints& points, const std::vector<SplatView>& views, int h, int w,
+               int64_t* first);
+
+// Joins cells [at, at + n) of all views and parts into the first part's.
+void join_keys(const Keys& keys, int64_t at, int64_t n);
+
+}  // namespace mirage

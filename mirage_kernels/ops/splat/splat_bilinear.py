@@ -1,0 +1,76 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""splat's mode "bilinear", as torch sees it: schemas, fake kernels, gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ... import library
+from . import splat_bilinear_reference as reference
+
+
+def _fake_splat_bilinear(
+    xyz: Tensor,
+    features: Tensor,
+    intrinsics: Tensor,
+    world2cam: Tensor,
+    h: int,
+    w: int,
+    valid: Tensor | None,
+    band: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    views = world2cam.shape[0]
+    return (
+        features.new_empty(views, features.shape[1], h, w),
+        xyz.new_empty(views, h, w),
+        xyz.new_empty(views, h, w, dtype=torch.int64),
+        xyz.new_empty(views, h, w),
+    )
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
+    xyz, features, intrinsics, world2cam, _, _, valid, ctx.band = inputs
+    out, depth, index, weight = output
+    ctx.mark_non_differentiable(index, weight)
+    ctx.save_for_backward(xyz, features, intrinsics, world2cam, valid, out, depth, index, weight)
+
+
+def _backward(
+    call: Any, ctx: Any, grad_features: Tensor | None, grad_depth: Tensor | None, *_: None
+) -> tuple[Tensor | None, ...]:
+    xyz, features, intrinsics, world2cam, valid, out, depth, index, weight = ctx.saved_tensors
+    grads: list[Tensor | None] = [None] * 8
+    read = (intrinsics, world2cam, valid, depth, weight, ctx.band)
+    if ctx.needs_input_grad[0] and grad_features is not None:
+        grads[0] = call("splat_bilinear_backward_xyz", grad_features, out, xyz, features, *read)
+    if ctx.needs_input_grad[0] and grad_depth is not None:
+        through_depth = call("splat_backward_xyz", grad_depth, index, world2cam, xyz.shape[0])
+        grads[0] = through_depth if grads[0] is None else grads[0] + through_depth
+    if ctx.needs_input_grad[1] and grad_features is not None:
+        grads[1] = call("splat_bilinear_backward_features", grad_features, xyz, *read)
+    return tuple(grads)
+
+
+library.define(
+    "splat_bilinear(Tensor xyz, Tensor features, Tensor intrinsics, Tensor world2cam, SymInt h, SymInt w, "
+    "Tensor? valid, float band) -> (Tensor, Tensor, Tensor, Tensor)",
+    reference=reference.splat_bilinear,
+    fake=_fake_splat_bilinear,
+)
+library.define(
+    "splat_bilinear_backward_features(Tensor grad_features, Tensor xyz, Tensor intrinsics, Tensor world2cam, "
+    "Tensor? valid, Tensor depth, Tensor weight, float band) -> Tensor",
+    reference=reference.splat_bilinear_backward_features,
+    fake=lambda grad_features, xyz, *_: grad_features.new_empty(xyz.shape[0], grad_features.shape[1]),
+)
+library.define(
+    "splat_bilinear_backward_xyz(Tensor grad_features, Tensor blended, Tensor xyz, Tensor features, "
+    "Tensor intrinsics, Tensor world2cam, Tensor? valid, Tensor depth, Tensor weight, float band) -> Tensor",
+    reference=reference.splat_bilinear_backward_xyz,
+    fake=lambda grad_features, blended, xyz, *_: torch.empty_like(xyz, memory_format=torch.contiguous_format),
+)
+library.differentiate("splat_bilinear", setup_context=_setup_context, backward=_backward)
