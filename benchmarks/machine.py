@@ -1,0 +1,48 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Where and with what a figure was measured."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import mirage_kernels
+
+
+def commit() -> str:
+    root = Path(__file__).resolve().parents[1]
+    told = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=root, capture_output=True, text=True, check=False
+    )
+    return told.stdout.strip() or "unknown"
+
+
+def processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def facts() -> dict[str, Any]:
+    return {
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "instruction_sets": mirage_kernels.instruction_sets(),
+        "torch": torch.__version__,
+        "commit": commit(),
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def describe() -> str:
+    f = facts()
+    widest = f["instruction_sets"][-1] if f["instruction_sets"] else "no native kernels"
+    return f"{f['processor']}, {f['threads']} threads, {widest}, torch {f['torch']}, commit {f['commit']}, {f['date']}"
