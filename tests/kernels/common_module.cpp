@@ -13,6 +13,7 @@
 #include "common/depth_key.h"
 #include "common/float16.h"
 #include "common/frustum.h"
+#include "common/voxel_key.h"
 #include "splat/splat.h"
 #include "unproject/unproject.h"
 
@@ -48,6 +49,18 @@ PYBIND11_MODULE(common_module, m) {
   m.def("key_index", &key_index);
   m.def("key_depth", &key_depth);
   m.attr("EMPTY_KEY") = kEmptyKey;
+  m.def("voxel_axis", &voxel_axis);
+  m.def("voxel_key", [](uint32_t x, uint32_t y, uint32_t z) { return voxel_key({x, y, z}); });
+  m.def("axes_of", [](int64_t key) {
+    const VoxelAxes a = axes_of(key);
+    return std::array<uint32_t, 3>{a.x, a.y, a.z};
+  });
+  m.def("morton", [](int64_t key) { return morton(axes_of(key)); });
+  m.def("axes_of_morton", [](uint64_t code) {
+    const VoxelAxes a = axes_of_morton(code);
+    return std::array<uint32_t, 3>{a.x, a.y, a.z};
+  });
+  m.def("home_slot", [](int64_t key, uint64_t slots) { return home_slot(axes_of(key), slots); });
   m.def("bfloat16_to_float", py::vectorize([](uint16_t x) { return to_float(BFloat16{x}); }));
   m.def("float16_to_float", py::vectorize([](uint16_t x) { return to_float(Float16{x}); }));
   m.def("float_to_bfloat16", py::vectorize([](float x) {

@@ -29,7 +29,12 @@ CSRC = HERE.parents[1] / "csrc"
 FLOATS = st.floats(width=32)
 TAME = st.floats(-1e3, 1e3, width=32)
 POSITIVE = st.floats(2.0**-126, 2.0**126, width=32)
+AXES = st.tuples(*[st.one_of(st.integers(0, 2**21 - 1), st.integers(2**20 - 9, 2**20 + 9))] * 3)
 fixture_is_pure = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def f32(x: float) -> float:
+    return float(np.float32(x))
 
 
 @pytest.fixture(scope="session")
@@ -68,10 +73,6 @@ def c(pytestconfig: pytest.Config) -> ModuleType:
     return module
 
 
-def f32(x: float) -> float:
-    return float(np.float32(x))
-
-
 @given(FLOATS)
 @fixture_is_pure
 def test_is_finite(c: ModuleType, x: float) -> None:
@@ -91,6 +92,54 @@ def test_keys_order_by_depth_then_index(c: ModuleType, z1: float, z2: float, n1:
     assert (a < b) == ((z1, n1) < (z2, n2))
     assert (c.key_depth(a), c.key_index(a)) == (z1, n1)
     assert 0 < a < c.EMPTY_KEY
+
+
+@given(st.one_of(FLOATS, TAME), st.one_of(POSITIVE, st.sampled_from([1.0, 2.0, f32(1 / f32(0.03))])))
+@fixture_is_pure
+def test_voxel_axis(c: ModuleType, x: float, inverse: float) -> None:
+    check_voxel_axis(c, x, inverse)
+
+
+@given(st.one_of(st.integers(-(2**20) - 2, 2**20 + 2), st.integers(-3, 3)), st.integers(-2, 2))
+@fixture_is_pure
+def test_voxel_axis_at_the_very_border(c: ModuleType, voxel: int, steps: int) -> None:
+    """A coordinate that ends on a voxel's face, give or take a few units in the last place."""
+    for inverse in (1.0, 0.125, f32(1 / f32(0.03))):
+        x = np.float32(voxel / inverse)
+        for _ in range(abs(steps)):
+            x = np.nextafter(x, np.float32(math.copysign(math.inf, steps)))
+        check_voxel_axis(c, float(x), inverse)
+
+
+def check_voxel_axis(c: ModuleType, x: float, inverse: float) -> None:
+    with np.errstate(all="ignore"):
+        cell = float(np.floor(np.float32(x) * np.float32(inverse)))
+    assert c.voxel_axis(x, inverse) == (int(cell) + 2**20 if -(2.0**20) <= cell < 2.0**20 else -1)
+
+
+@given(AXES, AXES)
+@fixture_is_pure
+def test_keys_pack_and_morton_interleaves(c: ModuleType, a: tuple[int, ...], b: tuple[int, ...]) -> None:
+    x, y, z = a
+    key = c.voxel_key(x, y, z)
+    assert key == x << 42 | y << 21 | z
+    assert c.axes_of(key) == [x, y, z]
+    code = sum((axis >> bit & 1) << (3 * bit + place) for bit in range(21) for place, axis in enumerate((z, y, x)))
+    assert c.morton(key) == code
+    assert c.axes_of_morton(code) == [x, y, z]
+    # the axis whose highest differing bit is highest decides, x before y before z
+    first = max(range(3), key=lambda axis: ((a[axis] ^ b[axis]).bit_length(), -axis))
+    assert (code < c.morton(c.voxel_key(*b))) == (a[first] < b[first])
+
+
+@given(AXES, st.integers(6, 40))
+@fixture_is_pure
+def test_home_slot(c: ModuleType, axes: tuple[int, int, int], log_slots: int) -> None:
+    x, y, z = axes
+    h = ((x >> 1) << 40 | (y >> 1) << 20 | (z >> 1)) * 0x9E3779B97F4A7C15 % 2**64
+    h = (h ^ h >> 32) * 0xD6E8FEB86659FD93 % 2**64
+    block = (h ^ h >> 32) % (2**log_slots // 8)
+    assert c.home_slot(c.voxel_key(x, y, z), 2**log_slots) == block * 8 + (x % 2 * 4 + y % 2 * 2 + z % 2)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

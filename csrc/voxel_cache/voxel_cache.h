@@ -1,0 +1,97 @@
+// SPDX-FileCopyrightText: 2026 The Mirage authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "../common/frustum.h"
+#include "../common/voxel_key.h"
+
+// voxel_cache: one point, one row, one box, one slot of the table. N points, S voxels among them, R rows, T slots.
+namespace mirage {
+
+enum class Fusion { kBest = 0, kLatest = 1, kMean = 2 };
+
+constexpr int64_t kPage = 64;  // rows in a box of the first level, and boxes of a level in one of the next
+
+struct CacheBox {  // as stored, 7 floats: every observation that its rows have held since the last rebuild
+  Box box;
+  float footprint;  // the largest
+};
+
+MIRAGE_HD CacheBox empty_box() {
+  const float inf = bits_float(0x7f800000u);
+  return {{{inf, inf, inf}, {-inf, -inf, -inf}}, 0.0f};
+}
+
+// Adding 0 turns -0 into 0, so that the box is the same bits whichever of the two came first.
+MIRAGE_HD void grow(CacheBox& b, const float* xyz, float footprint) {
+  for (int a = 0; a < 3; ++a) {
+    const float x = xyz[a] + 0.0f;
+    b.box.min[a] = x < b.box.min[a] ? x : b.box.min[a];
+    b.box.max[a] = x > b.box.max[a] ? x : b.box.max[a];
+  }
+  b.footprint = footprint > b.footprint ? footprint : b.footprint;
+}
+
+MIRAGE_HD void grow(CacheBox& b, const CacheBox& other) {
+  for (int a = 0; a < 3; ++a) {
+    b.box.min[a] = other.box.min[a] < b.box.min[a] ? other.box.min[a] : b.box.min[a];
+    b.box.max[a] = other.box.max[a] > b.box.max[a] ? other.box.max[a] : b.box.max[a];
+  }
+  b.footprint = other.footprint > b.footprint ? other.footprint : b.footprint;
+}
+
+MIRAGE_HD bool usable_footprint(float f) {  // false for NaN
+  return (f >= 0.0f) & (f < bits_float(0x7f800000u));
+}
+
+// The half-size a row is drawn with.
+MIRAGE_HD float row_extent(float footprint, float scale, float least) {
+  return scale * (footprint > least ? footprint : least);
+}
+
+// One scale a row: the largest magnitude is 127.
+MIRAGE_HD float int8_scale(float largest) {
+  return largest / 127.0f;
+}
+
+// Adding and taking away 1.5 * 2^23 rounds to nearest, ties to even. A scale that has lost its bits to underflow can
+// leave a quotient above 127.
+MIRAGE_HD int8_t to_int8(float x, float scale) {
+  const float steps = (x / (scale > 0.0f ? scale : 1.0f) + 12582912.0f) - 12582912.0f;
+  const float high = steps < 127.0f ? steps : 127.0f;
+  const float in = high > -127.0f ? high : -127.0f;
+  return static_cast<int8_t>(static_cast<int32_t>(scale > 0.0f ? in : 0.0f));
+}
+
+// Does a depth map show, where a row at depth z falls, something more than `factor` times as far?
+MIRAGE_HD bool seen_through(float shown, float z, float factor) {
+  return is_finite(shown) & (shown > 0.0f) & (shown > z * factor);
+}
+
+// The row that holds a key, or -1. Entries that no row in use can have had are passed by.
+MIRAGE_HD int32_t find_row(const int32_t* table, uint64_t slots, const int64_t* keys, int64_t rows, int64_t key,
+                           uint64_t home) {
+  uint64_t slot = home;
+  for (uint64_t probe = 0; probe < slots; ++probe) {
+    const int32_t row = table[slot];
+    if (row < 0) return -1;
+    if (row < rows && keys[row] == key) return row;
+    slot = (slot + 1) & (slots - 1);
+  }
+  return -1;
+}
+
+// Enters a row higher than every other: the first empty slot is its own. False when the table is full.
+MIRAGE_HD bool enter_row(int32_t* table, uint64_t slots, int32_t row, uint64_t home) {
+  uint64_t slot = home;
+  for (uint64_t probe = 0; probe < slots; ++probe) {
+    if (table[slot] < 0) {
+      table[slot] = row;
+      return true;
+    }
+    slot = (slot + 1) & (slots - 1);
+  }
+  return false;
+}
+
+}  // namespace mirage

@@ -1,0 +1,227 @@
+// SPDX-FileCopyrightText: 2026 The Mirage authors
+// SPDX-License-Identifier: Apache-2.0
+#include "voxel_cache/voxel_cache_isa.h"
+
+#include "common/float16.h"
+
+namespace mirage {
+namespace MIRAGE_ISA {
+namespace {
+
+constexpr int kBlock = 256;
+constexpr int kLine = 64;    // bytes
+constexpr int64_t kAhead = 8;  // rows
+
+struct alignas(64) AxisBlock {
+  float x[kBlock], y[kBlock], z[kBlock];
+};
+
+MIRAGE_HD void deinterleave(const float* xyz, int count, AxisBlock& block) {
+#pragma GCC ivdep
+  for (int k = 0; k < count; ++k) {
+    block.x[k] = xyz[3 * k];
+    block.y[k] = xyz[3 * k + 1];
+    block.z[k] = xyz[3 * k + 2];
+  }
+}
+
+// A coordinate at or above the origin has the top bit and then its distance; one below has all bits of the distance,
+// less one, turned over.
+MIRAGE_HD uint32_t axis_reach(int32_t c) {
+  const uint32_t low = static_cast<uint32_t>(c) & (kAxisLimit - 1);
+  return c >= kAxisLimit ? low : low ^ (kAxisLimit - 1);
+}
+
+Encoded encode(const CachePoints& points, int64_t begin, int64_t end, uint64_t* codes) {
+  Encoded sum{0, 0, 0};
+  AxisBlock block;
+  alignas(64) int32_t kept[kBlock];
+  alignas(64) int32_t cx[kBlock], cy[kBlock], cz[kBlock];
+  const float inverse = points.inverse_size;
+  for (int64_t first = begin; first < end; first += kBlock) {
+    const int count = end - first < kBlock ? static_cast<int>(end - first) : kBlock;
+    deinterleave(points.xyz + 3 * first, count, block);
+    int32_t offered = count, good = 0;
+    for (int k = 0; k < count; ++k) {
+      cx[k] = voxel_axis(block.x[k], inverse);
+      cy[k] = voxel_axis(block.y[k], inverse);
+      cz[k] = voxel_axis(block.z[k], inverse);
+      kept[k] = static_cast<int32_t>((cx[k] | cy[k] | cz[k]) >= 0);
+    }
+    if (points.footprint) {
+      const float* footprint = points.footprint + first;
+      for (int k = 0; k < count; ++k) kept[k] &= static_cast<int32_t>(usable_footprint(footprint[k]));
+    } else if (!usable_footprint(points.default_footprint)) {
+      for (int k = 0; k < count; ++k) kept[k] = 0;
+    }
+    if (points.valid) {
+      const uint8_t* valid = points.valid + first;
+      offered = 0;
+      for (int k = 0; k < count; ++k) {
+        offered += valid[k] != 0;
+        kept[k] &= static_cast<int32_t>(valid[k] != 0);
+      }
+    }
+    uint32_t reach = 0;
+    for (int k = 0; k < count; ++k) {
+      const uint32_t far = axis_reach(cx[k]) | axis_reach(cy[k]) | axis_reach(cz[k]);
+      reach |= kept[k] != 0 ? far : 0;
+      good += kept[k];
+    }
+    uint64_t* out = codes + (first - begin);
+#pragma GCC ivdep
+    for (int k = 0; k < count; ++k) {
+      const VoxelAxes axes{static_cast<uint32_t>(cx[k]), static_cast<uint32_t>(cy[k]), static_cast<uint32_t>(cz[k])};
+      const uint64_t code = morton(axes);
+      out[k] = kept[k] != 0 ? code : kDropped;
+    }
+    sum.kept += good;
+    sum.rejected += offered - good;
+    sum.reach |= reach;
+  }
+  return sum;
+}
+
+void decode(const uint64_t* codes, int64_t n, uint64_t slots, int64_t* keys, uint64_t* homes) {
+#pragma GCC ivdep
+  for (int64_t k = 0; k < n; ++k) {
+    const VoxelAxes axes = axes_of_morton(codes[k]);
+    keys[k] = voxel_key(axes);
+    homes[k] = home_slot(axes, slots);
+  }
+}
+
+void find_homes(const int64_t* keys, int64_t n, uint64_t slots, uint64_t* homes) {
+#pragma GCC ivdep
+  for (int64_t k = 0; k < n; ++k) homes[k] = home_slot(axes_of(keys[k]), slots);
+}
+
+void copy_rows(const char* source, const int32_t* from, char* target, const int32_t* to, int64_t n, int64_t bytes) {
+  const int64_t whole = bytes - bytes % kLine;
+  for (int64_t k = 0; k < n; ++k) {
+    if (k + kAhead < n) {
+      const char* next = source + from[k + kAhead] * bytes;
+      for (int64_t b = 0; b < bytes; b += kLine) __builtin_prefetch(next + b);
+    }
+    const char* row = source + from[k] * bytes;
+    char* out = target + to[k] * bytes;
+    for (int64_t b = 0; b < whole; b += kLine) __builtin_memcpy(out + b, row + b, kLine);
+    __builtin_memcpy(out + whole, row + whole, bytes - whole);
+  }
+}
+
+template <class T>
+float quantise_row(const T* row, int64_t channels, int8_t* out) {
+  uint32_t largest = 0;  // magnitudes sort as integers
+  for (int64_t c = 0; c < channels; ++c) {
+    const uint32_t size = float_bits(to_float(row[c])) & 0x7fffffffu;
+    largest = size > largest ? size : largest;
+  }
+  const float scale = int8_scale(bits_float(largest));
+#pragma GCC ivdep
+  for (int64_t c = 0; c < channels; ++c) out[c] = to_int8(to_float(row[c]), scale);
+  return scale;
+}
+
+template <class T>
+void add_row(const T* row, int64_t channels, bool first, float* sum) {
+  if (first) {
+#pragma GCC ivdep
+    for (int64_t c = 0; c < channels; ++c) sum[c] = to_float(row[c]);
+  } else {
+#pragma GCC ivdep
+    for (int64_t c = 0; c < channels; ++c) sum[c] += to_float(row[c]);
+  }
+}
+
+MIRAGE_HD float to_float(int8_t x) {
+  return static_cast<float>(x);
+}
+
+using mirage::to_float;
+
+template <class From, class To>
+void expand_row(const From* row, int64_t channels, float scale, float divisor, To* out) {
+#pragma GCC ivdep
+  for (int64_t c = 0; c < channels; ++c) from_float((to_float(row[c]) * scale) / divisor, out + c);
+}
+
+template <class Run>
+MIRAGE_HD void with_float(Element element, const Run& run) {
+  switch (element) {
+    case Element::kBFloat16: run(BFloat16{}); break;
+    case Element::kFloat16: run(Float16{}); break;
+    default: run(float{});
+  }
+}
+
+float quantise(Element element, const void* row, int64_t channels, int8_t* out) {
+  float scale = 0.0f;
+  with_float(element, [&](auto type) {
+    scale = quantise_row(static_cast<const decltype(type)*>(row), channels, out);
+  });
+  return scale;
+}
+
+void add(Element element, const void* row, int64_t channels, bool first, float* sum) {
+  with_float(element, [&](auto type) { add_row(static_cast<const decltype(type)*>(row), channels, first, sum); });
+}
+
+void expand(Element from, const void* row, int64_t channels, float scale, float divisor, Element to, void* out) {
+  with_float(to, [&](auto type) {
+    auto* words = static_cast<decltype(type)*>(out);
+    if (from == Element::kInt8) {
+      expand_row(static_cast<const int8_t*>(row), channels, scale, divisor, words);
+    } else {
+      with_float(from, [&](auto stored) {
+        expand_row(static_cast<const decltype(stored)*>(row), channels, scale, divisor, words);
+      });
+    }
+  });
+}
+
+void bound(const float* xyz, const float* footprint, int64_t n, CacheBox* box) {
+  CacheBox b = *box;
+  for (int64_t k = 0; k < n; ++k) grow(b, xyz + 3 * k, footprint[k]);
+  *box = b;
+}
+
+uint64_t seen(const CacheBox* boxes, int64_t n, const CacheView* const* views, int64_t num_views, float scale,
+              float least) {
+  const uint64_t all = n < 64 ? (uint64_t{1} << n) - 1 : ~uint64_t{0};
+  uint64_t bits = 0;
+  for (int64_t v = 0; v < num_views && bits != all; ++v) {
+    for (int64_t p = 0; p < n; ++p) {
+      const float extent = row_extent(boxes[p].footprint, scale, least);
+      bits |= static_cast<uint64_t>(!misses(views[v]->frustum, boxes[p].box, extent)) << p;
+    }
+  }
+  return bits;
+}
+
+void carve(const float* xyz, int64_t n, const CacheView& view, const float* depth, int h, int w, float factor,
+           uint8_t* keep) {
+  AxisBlock block;
+  int32_t cell[kPage];
+  float z[kPage];
+  const int count = static_cast<int>(n);
+  deinterleave(xyz, count, block);
+  const Rigid m = view.world2cam;
+  const Pinhole pinhole = view.pinhole;
+#pragma GCC ivdep
+  for (int k = 0; k < count; ++k) {
+    const Projection p = project(m, pinhole, block.x[k], block.y[k], block.z[k]);
+    cell[k] = cell_of(p, h, w);
+    z[k] = p.z;
+  }
+  for (int k = 0; k < count; ++k)
+    if (cell[k] >= 0 && seen_through(depth[cell[k]], z[k], factor)) keep[k] = 0;
+}
+
+}  // namespace
+
+extern const VoxelCacheKernels voxel_cache_kernels{encode, decode, find_homes, copy_rows, quantise, add,
+                                                   expand, bound,  seen,       carve};
+
+}  // namespace MIRAGE_ISA
+}  // namespace mirage

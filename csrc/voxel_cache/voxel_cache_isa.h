@@ -1,0 +1,60 @@
+// SPDX-FileCopyrightText: 2026 The Mirage authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "cpu/isa.h"
+#include "voxel_cache/voxel_cache.h"
+
+namespace mirage {
+
+constexpr uint64_t kDropped = ~uint64_t{0};  // in place of a Morton code, of which 63 bits are used
+
+struct CachePoints {
+  const float* xyz;        // (N, 3)
+  const uint8_t* valid;    // (N,), 0 = not offered; or null: all of them are
+  const float* footprint;  // (N,) or null: `default_footprint` for all of them
+  float default_footprint;
+  float inverse_size;
+};
+
+struct Encoded {
+  int64_t kept, rejected;
+  // The bits, of 20, that any axis of any kept point needs to say how far from the origin it is.
+  uint32_t reach;
+};
+
+enum class Element { kFloat, kBFloat16, kFloat16, kInt8 };
+
+struct CacheView {
+  Rigid world2cam;
+  Pinhole pinhole;
+  Frustum frustum;
+};
+
+struct VoxelCacheKernels {
+  // Morton codes (end - begin,) of points [begin, end), kDropped where one is not to be kept.
+  Encoded (*encode)(const CachePoints&, int64_t begin, int64_t end, uint64_t* codes);
+  // Turns Morton codes (n,) into keys and home slots.
+  void (*decode)(const uint64_t* codes, int64_t n, uint64_t slots, int64_t* keys, uint64_t* homes);
+  void (*find_homes)(const int64_t* keys, int64_t n, uint64_t slots, uint64_t* homes);
+  // Copies rows from[k] of `source` to rows to[k] of `target`.
+  void (*copy_rows)(const char* source, const int32_t* from, char* target, const int32_t* to, int64_t n, int64_t bytes);
+  // Quantises one row to int8; returns its scale.
+  float (*quantise)(Element, const void* row, int64_t channels, int8_t* out);
+  // sum = row where it is the first, else sum += row.
+  void (*add)(Element, const void* row, int64_t channels, bool first, float* sum);
+  // (float(row) * scale) / divisor, rounded once to the output's dtype. What is 1 changes nothing.
+  void (*expand)(Element from, const void* row, int64_t channels, float scale, float divisor, Element to, void* out);
+  // Grows a box by rows (n,).
+  void (*bound)(const float* xyz, const float* footprint, int64_t n, CacheBox* box);
+  // Bit p is set when any of the views may draw something of box p of at most 64.
+  uint64_t (*seen)(const CacheBox* boxes, int64_t n, const CacheView* const* views, int64_t num_views, float scale,
+                   float least);
+  // Clears keep (n,), at most 64, where a depth map (h, w) sees through the row.
+  void (*carve)(const float* xyz, int64_t n, const CacheView& view, const float* depth, int h, int w, float factor,
+                uint8_t* keep);
+};
+
+MIRAGE_EACH_ISA(extern const VoxelCacheKernels voxel_cache_kernels)
+
+}  // namespace mirage
