@@ -56,7 +56,9 @@ def record() -> Recording:
     cameras = cameras[every].rescale(SIZE)
     latents = torch.randn(len(every), scenes.CHANNELS, *scenes.GRID, generator=torch.Generator().manual_seed(0))
     p = unproject(depth, latents[:, :0], cameras)
-    z = p.footprint * cameras.rescale(scenes.GRID).intrinsics[:, 0, 0].repeat_interleave(scenes.GRID[0] * scenes.GRID[1])
+    z = p.footprint * cameras.rescale(scenes.GRID).intrinsics[:, 0, 0].repeat_interleave(
+        scenes.GRID[0] * scenes.GRID[1]
+    )
     truth = torch.where(p.valid, z, torch.inf).reshape(len(every), *scenes.GRID)
     return Recording(depth, cameras, latents, truth)
 

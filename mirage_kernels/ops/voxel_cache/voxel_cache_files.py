@@ -32,6 +32,8 @@ def settings(cache: VoxelCache) -> dict[str, Any]:
 def from_state_dict(
     kind: type[VoxelCache], settings: dict[str, Any], tensors: dict[str, Tensor], device: torch.device | str
 ) -> VoxelCache:
+    if not isinstance(settings, dict):
+        raise check.type_error("settings", "a dict", settings)
     check.choice("dtype", settings.get("dtype"), tuple(_DTYPES))
     cache = kind(**settings | {"dtype": _DTYPES[settings["dtype"]]}, device=device)
     load_state_dict(cache, {name: tensor.to(device) for name, tensor in tensors.items()})
