@@ -19,8 +19,9 @@ from .codecs import DctCodec
 from .data.files import read_depth, read_image
 from .data.scenes import SCENES, Scene
 from .errors import DataError
-from .generators import FillGenerator
+from .generators import FillGenerator, push_pull
 from .memory import LatentSpatialMemory
+from .pictures import enlarge
 from .results import Results
 from .rollout import plan_chunks, rollout
 
@@ -40,6 +41,11 @@ def build_parser() -> argparse.ArgumentParser:
     source = generate.add_argument_group("what to start from")
     source.add_argument("--scene", choices=sorted(SCENES), help="a scene at hand, instead of files")
     source.add_argument("--image", type=Path, help="a picture")
+    source.add_argument(
+        "--memory",
+        type=Path,
+        help="memory.safetensors of an earlier walk: go on in its world, from where it ended (or from a picture)",
+    )
     source.add_argument("--depth", type=Path, help="its depth: 16-bit PNG in millimetres, or .npy of floats in metres")
     source.add_argument(
         "--intrinsics",
@@ -81,13 +87,34 @@ def _read_scene(args: argparse.Namespace) -> Scene:
         return SCENES[args.scene]()
     for name in ("image", "depth", "intrinsics"):
         if getattr(args, name) is None:
-            raise DataError(f"--{name}: expected a file (or use --scene), got none")
+            raise DataError(f"--{name}: expected a file (or use --scene or --memory), got none")
     image, depth = read_image(args.image), read_depth(args.depth)
     size: tuple[int, int] = (image.shape[1], image.shape[2])
     if tuple(depth.shape) != size:
         raise DataError(f"{args.depth}: expected depth of the picture's size {size}, got {tuple(depth.shape)}")
     k = read_intrinsics(args.intrinsics, size, integer_centres=args.integer_centres)
     return Scene(image, depth, Cameras(k, torch.eye(4), size), {})
+
+
+def _scene_in_memory(memory: LatentSpatialMemory, codec: DctCodec) -> Scene:
+    """What an earlier walk saw last, as the memory shows it; depth is 0 where it shows nothing."""
+    if memory.history.cameras is None:
+        raise DataError("--memory: expected a world that something was seen of, got an empty one")
+    camera = memory.history.cameras[-1]
+    view, step = memory.read(camera), codec.spatial_stride
+    image = codec.decode(push_pull(view.latents.movedim(1, 0), view.mask).movedim(0, 1)[None])[0, :, 0]
+    depth = enlarge(torch.where(view.mask, view.depth, 0)[0], step)
+    return Scene(image, depth, camera.rescale((image.shape[1], image.shape[2])), {})
+
+
+def _open_memory(args: argparse.Namespace, codec: DctCodec) -> LatentSpatialMemory:
+    name = f"dct-{codec.spatial_stride}"
+    if args.memory is None:
+        return LatentSpatialMemory(codec.channels, codec=name)
+    memory = LatentSpatialMemory.load(args.memory)
+    if memory.codec != name:
+        raise DataError(f"--block: expected that of the memory ({memory.codec!r}), got {args.block}")
+    return memory
 
 
 def _path_from_file(args: argparse.Namespace, start: Cameras) -> Cameras:
@@ -135,10 +162,11 @@ def generate(args: argparse.Namespace) -> dict[str, Any]:
     """Run ``mirage generate`` and return the measures."""
     _check_numbers(args)
     codec = DctCodec(args.block)
-    scene = _read_scene(args).trim(args.block)
+    memory = _open_memory(args, codec)
+    goes_on = args.memory is not None and not (args.scene or args.image)
+    scene = (_scene_in_memory(memory, codec) if goes_on else _read_scene(args)).trim(args.block)
     cameras = _plan_path(args, scene)
     plan_chunks(len(cameras), args.chunk)
-    memory = LatentSpatialMemory(codec.channels)
     settings = {
         "frames": len(cameras),
         "size": list(cameras.size),
@@ -150,13 +178,14 @@ def generate(args: argparse.Namespace) -> dict[str, Any]:
     }
     walk = rollout(
         scene.image,
-        scene.depth,
+        None if goes_on else scene.depth,
         cameras,
         memory=memory,
         codec=codec,
         generator=FillGenerator(),
         seed=args.seed,
         chunk=args.chunk,
+        stamp=int(memory.history.stamps.max()) + codec.temporal_stride if len(memory.history) else 0,
     )
     with Results(args.out, scene, cameras, memory, codec, settings, args.fps) as results:
         with tqdm(total=len(cameras), unit="frame", desc="walking") as bar:

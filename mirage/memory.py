@@ -68,6 +68,7 @@ class LatentSpatialMemory:
         max_bytes: a budget for the rows; the oldest go first.
         max_frames: how many past latent frames are remembered, for :meth:`retrieve` and to keep what is imagined later
             from hiding what they saw.
+        codec: a note of what the latents are, such as ``"dct-16"``; kept in files.
     """
 
     def __init__(
@@ -80,7 +81,9 @@ class LatentSpatialMemory:
         extent_scale: float = 0.65,
         max_bytes: int | None = None,
         max_frames: int = 256,
+        codec: str = "",
     ) -> None:
+        self.codec = codec
         self.cache = VoxelCache(
             "auto",
             channels,
@@ -249,7 +252,7 @@ class LatentSpatialMemory:
 
     def save(self, path: str | Path) -> None:
         """Write one safetensors file. A file of that name is replaced only once the new one is whole and on disk."""
-        settings = {"cache": self.cache.settings, "max_frames": self.history.max_frames}
+        settings = {"cache": self.cache.settings, "max_frames": self.history.max_frames, "codec": self.codec}
         save_tensors(path, self._tensors(), kind=KIND, version=VERSION, settings=settings)
 
     @classmethod
@@ -278,7 +281,8 @@ class LatentSpatialMemory:
                 part, name = name.split(".", 1)
                 parts[part][name] = tensor
         cache = VoxelCache.from_state_dict(settings["cache"], parts["cache"], device)
-        memory = cls(cache.channels, dtype=cache.dtype, device=device, max_frames=settings["max_frames"])
+        notes = {name: settings[name] for name in ("max_frames", "codec")}
+        memory = cls(cache.channels, dtype=cache.dtype, device=device, **notes)
         memory.cache = cache
         memory.history.load(parts["history"])
         coarse = tensors["coarse"]

@@ -19,6 +19,7 @@ from .memory import LatentSpatialMemory, MemoryView
 
 CHUNK = 33  # frames: 9 latents of Wan2.2, the first of which a later chunk shares with the one before
 PRECEDING = 2  # latents handed to the generator from before the chunk
+REFERENCES = 4  # and from any time before, that saw the same places
 
 
 class Chunk(NamedTuple):
@@ -61,7 +62,7 @@ def plan_chunks(frames: int, chunk: int = CHUNK, stride: int = 4) -> list[range]
 
 def rollout(
     image: Tensor,
-    depth: Tensor,
+    depth: Tensor | None,
     cameras: Cameras,
     *,
     memory: LatentSpatialMemory,
@@ -70,6 +71,7 @@ def rollout(
     prompt: str = "",
     seed: int = 0,
     chunk: int = CHUNK,
+    stamp: int = 0,
 ) -> Iterator[Chunk]:
     """Walk along a path of cameras, chunk by chunk, starting from one picture and its depth.
 
@@ -78,12 +80,14 @@ def rollout(
 
     Args:
         image: (3, H, W), 0 to 1; H and W multiples of the codec's stride.
-        depth: (H, W) float32 of the image, world units.
+        depth: (H, W) float32 of the image, world units; None where the memory knows the place: then the picture only
+            fills what the memory does not show.
         cameras: of every frame, over (H, W); the first is the image's. Their number is 1 + stride * N.
         memory: is read and written.
         codec, generator: see :mod:`mirage.codecs` and :mod:`mirage.generators`.
         prompt, seed: handed to the generator.
         chunk: frames of a chunk.
+        stamp: of the first frame in the memory; later ones count on from it.
 
     Yields:
         :class:`Chunk`, as each is ready; the first one begins with the image's own frame.
@@ -91,7 +95,9 @@ def rollout(
     size = (image.shape[-2], image.shape[-1])
     if image.dim() != 3 or any(side % codec.spatial_stride for side in size):
         raise ValueError(f"image: expected (3, H, W) in steps of {codec.spatial_stride}, got {tuple(image.shape)}")
-    if depth.shape != size:
+    if depth is None and len(memory) == 0:
+        raise ValueError(f"depth: expected (H={size[0]}, W={size[1]}), because the memory is empty, got none")
+    if depth is not None and depth.shape != size:
         raise ValueError(f"depth: expected (H={size[0]}, W={size[1]}), got {tuple(depth.shape)}")
     if cameras.size != size:
         raise ValueError(f"cameras: expected size (H={size[0]}, W={size[1]}), got {cameras.size}")
@@ -102,28 +108,33 @@ def rollout(
     rng = torch.Generator().manual_seed(seed)
 
     history = codec.encode(image[None, :, None])[0]  # (C, T, h, w) so far
-    first_written = memory.write(history, cameras[:1], depth[None])
+    first_written = memory.write(history, cameras[:1], None if depth is None else depth[None], stamps=[stamp])
     for number, part in enumerate(plan):
         clock = _Clock()
-        view = memory.read(latent_cameras[part.start : part.stop])
+        views = latent_cameras[part.start : part.stop]
+        view = memory.read(views)
         clock.lap("read")
+        # those the generator is handed anyway are no references
+        references = memory.retrieve(views, k=REFERENCES, before=stamp + stride * (part.start - PRECEDING))
+        clock.lap("retrieve")
         latents = generator(
             view.latents,
             view.mask,
             first=history[:, -1],
             preceding=history[:, -1 - PRECEDING : -1],
+            references=references.latents,
             prompt=prompt,
             rng=rng,
         )
         clock.lap("generate")
         frames = codec.decode(latents[None])[0]
         clock.lap("decode")
-        stamps = [stride * k for k in part[1:]]
-        written = memory.write(latents[:, 1:], cameras[stamps], stamps=stamps)
+        frames_of = [stride * k for k in part[1:]]
+        written = memory.write(latents[:, 1:], cameras[frames_of], stamps=[stamp + frame for frame in frames_of])
         clock.lap("write")
         history = torch.cat([history, latents[:, 1:]], 1)[:, -1 - PRECEDING :]
         old = 0 if number == 0 else 1  # the shared latent and its frame were part of the chunk before
-        start, written = (0, first_written + written) if number == 0 else (stamps[0] - stride + 1, written)
+        start, written = (0, first_written + written) if number == 0 else (frames_of[0] - stride + 1, written)
         yield Chunk(start, frames[:, old:], latents[:, old:], view, written, clock.seconds)
 
 

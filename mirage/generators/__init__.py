@@ -18,7 +18,15 @@ class Generator(Protocol):
     """What the rollout asks of a generator."""
 
     def __call__(
-        self, view: Tensor, mask: Tensor, *, first: Tensor, preceding: Tensor, prompt: str, rng: torch.Generator
+        self,
+        view: Tensor,
+        mask: Tensor,
+        *,
+        first: Tensor,
+        preceding: Tensor,
+        references: Tensor,
+        prompt: str,
+        rng: torch.Generator,
     ) -> Tensor:
         """Make T latents.
 
@@ -27,6 +35,7 @@ class Generator(Protocol):
             mask: (T, h, w) bool, False in holes.
             first: (C, h, w), the chunk's first latent, which is given.
             preceding: (C, P, h, w), up to two latents that came before it.
+            references: (C, R, h, w), up to four past latents that saw the same places, best first.
             prompt: what the video is of.
             rng: source of randomness.
 

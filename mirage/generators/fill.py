@@ -32,11 +32,19 @@ def push_pull(values: Tensor, mask: Tensor) -> Tensor:
 
 
 class FillGenerator:
-    """What the memory shows, its holes filled by :func:`push_pull`. Deterministic: prompt and randomness have no
-    effect."""
+    """What the memory shows, its holes filled by :func:`push_pull`. Deterministic: references, prompt and randomness
+    have no effect."""
 
     def __call__(
-        self, view: Tensor, mask: Tensor, *, first: Tensor, preceding: Tensor, prompt: str, rng: torch.Generator
+        self,
+        view: Tensor,
+        mask: Tensor,
+        *,
+        first: Tensor,
+        preceding: Tensor,
+        references: Tensor,
+        prompt: str,
+        rng: torch.Generator,
     ) -> Tensor:
         filled = push_pull(view.movedim(1, 0), mask).movedim(0, 1)
         return torch.cat([first[:, None], filled[:, 1:]], 1)

@@ -1,0 +1,197 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Is a memory as fast after ten thousand chunks as after ten?
+
+A walk down a corridor without end, 2.4 m wide and high. Every chunk moves 0.3 m on and writes the walls from the camera
+to 2.7 m ahead, of which the last 0.3 m are new (about 1,100 voxels), then reads nine views. The visible surface is the
+same in every chunk after the first few. ``python -m benchmarks.corridor`` measures it and draws the curves.
+
+* *read*: the median of 20 reads after that chunk.
+* *insert*: the mean over the chunks since half as many (so that growth is averaged in). The first chunks are over in
+  milliseconds, so their figure is the median of 15 fresh caches.
+* *append-only*: ``torch.cat`` of what each chunk adds, in float32, read by the same kernels without culling, for as long
+  as a read takes less than a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from benchmarks import machine, scenes
+from mirage_kernels import Cameras, VoxelCache, splat
+
+HALF, STEP, SIGHT, SPACING = 1.2, 0.3, 2.7, 0.05
+VOXEL = 0.04
+CHUNKS = 10_000
+CHECKED = (10, 30, 100, 300, 1000, 2000, 3000, 5000, 7000, 10_000)
+EARLY_RUNS = 15
+
+
+def ring() -> Tensor:
+    """(N, 3) points on the four walls over a step; none near the border of a voxel in any chunk that matters."""
+    across = torch.arange(-HALF + SPACING / 2, HALF, SPACING)
+    along = torch.arange(SPACING / 2, STEP, SPACING)
+    a, z = (x.flatten() for x in torch.meshgrid(across, along, indexing="ij"))
+    wall = torch.full_like(a, HALF)
+    return torch.cat([torch.stack(p, 1) for p in ((a, wall, z), (a, -wall, z), (wall, a, z), (-wall, a, z))])
+
+
+def shift(xyz: Tensor, chunk: int) -> Tensor:
+    return xyz + torch.tensor([0.0, 0.0, STEP * chunk])
+
+
+class Walk:
+    """What each chunk writes and reads."""
+
+    def __init__(self) -> None:
+        one = ring()
+        self.added = len(one)
+        steps = round(SIGHT / STEP)
+        self.seen = torch.cat([shift(one, k) for k in range(steps)])
+        g = torch.Generator().manual_seed(0)
+        self.features = torch.randn(len(self.seen), scenes.CHANNELS, generator=g).bfloat16()
+        self.footprint = torch.full((len(self.seen),), SPACING)
+        self.intrinsics = torch.tensor([[40.0, 0, 40], [0, 40.0, 22], [0, 0, 1]])
+
+    def write(self, cache: VoxelCache, chunk: int) -> float:
+        """Insert a chunk; seconds."""
+        xyz = shift(self.seen, chunk)
+        begin = time.perf_counter()
+        cache.insert(xyz, self.features, self.footprint, stamp=chunk)
+        return time.perf_counter() - begin
+
+    def cameras(self, chunk: int) -> Cameras:
+        pose = torch.eye(4).repeat(9, 1, 1)
+        pose[:, 2, 3] = STEP * (chunk + torch.arange(9) / 9)
+        return Cameras(self.intrinsics, pose, scenes.GRID)
+
+
+def timed(call: Callable[[], Any], repeats: int = 20) -> float:
+    """The median of several calls, seconds."""
+    call()
+    seconds = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - begin)
+    return median(seconds)
+
+
+def new_cache() -> VoxelCache:
+    return VoxelCache(VOXEL, scenes.CHANNELS, dtype=torch.bfloat16)
+
+
+def early_insert(walk: Walk, chunks: int) -> float:
+    """The mean insert of chunks ``chunks / 2 + 1 .. chunks``, of many young caches the median."""
+    runs = []
+    for _ in range(EARLY_RUNS):
+        cache = new_cache()
+        seconds = [walk.write(cache, chunk) for chunk in range(chunks)]
+        runs.append(mean(seconds[chunks // 2 :]))
+    return median(runs)
+
+
+def voxel_cache(walk: Walk, chunks: int) -> list[dict[str, float]]:
+    cache = new_cache()
+    rows, seconds = [], []
+    for chunk in tqdm(range(chunks), unit="chunk", desc="voxel cache"):
+        seconds.append(walk.write(cache, chunk))
+        if chunk + 1 in CHECKED:
+            cameras = walk.cameras(chunk)
+            insert = early_insert(walk, chunk + 1) if chunk < 50 else mean(seconds[chunk // 2 :])
+            mask = cache.splat(cameras).mask
+            rows.append(
+                {
+                    "chunk": chunk + 1,
+                    "rows": len(cache),
+                    "visible": mask.float().mean().item(),
+                    "mib": cache.nbytes / 2**20,
+                    "read": timed(lambda cameras=cameras: cache.splat(cameras)),
+                    "unculled": timed(lambda cameras=cameras: cache.splat(cameras, cull=False), 5),
+                    "insert": insert,
+                }
+            )
+    return rows
+
+
+def append_only(walk: Walk, chunks: int) -> list[dict[str, float]]:
+    new = walk.seen[-walk.added :]
+    features = walk.features[-walk.added :].float()
+    xyz, kept, footprint = walk.seen, walk.features.float(), walk.footprint
+    rows = []
+    for chunk in tqdm(range(1, chunks), unit="chunk", desc="append-only"):
+        begin = time.perf_counter()
+        xyz = torch.cat([xyz, shift(new, chunk)])
+        kept = torch.cat([kept, features])
+        footprint = torch.cat([footprint, walk.footprint[: walk.added]])
+        insert = time.perf_counter() - begin
+        if chunk + 1 in CHECKED:
+            cameras = walk.cameras(chunk)
+            read = timed(lambda cameras=cameras: splat(xyz, kept, cameras, extent=0.6 * footprint), 5)
+            mib = (xyz.nbytes + kept.nbytes) / 2**20
+            rows.append({"chunk": chunk + 1, "rows": len(xyz), "mib": mib, "read": read, "insert": insert})
+            if read > 1 or mib > 3000:
+                break
+    return rows
+
+
+def draw(ours: list[dict[str, float]], appended: list[dict[str, float]], path: Path, caption: str) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    for axis, what in zip(axes, ("read", "insert"), strict=True):
+        for rows, name in ((ours, "voxel cache"), (appended, "append-only")):
+            axis.plot([r["chunk"] for r in rows], [1e3 * r[what] for r in rows], "o-", label=name)
+        if what == "read":
+            axis.plot(
+                [r["chunk"] for r in ours], [1e3 * r["unculled"] for r in ours], "o:", label="voxel cache, no culling"
+            )
+        axis.set(xscale="log", yscale="log", xlabel="chunk", ylabel=f"{what}, ms")
+        axis.set_title("reading nine views" if what == "read" else "writing a chunk, growth averaged in")
+        axis.grid(alpha=0.3)
+        axis.legend()
+    figure.suptitle(f"A corridor: {int(ours[-1]['rows']):,} rows in the end. {caption}", fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--chunks", type=int, default=CHUNKS)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    args = parser.parse_args()
+    walk = Walk()
+    ours = voxel_cache(walk, args.chunks)
+    appended = append_only(walk, args.chunks)
+    first, last = ours[0], ours[-1]
+    ratios = {what: last[what] / first[what] for what in ("read", "insert")}
+    ratios["culling"] = last["unculled"] / last["read"]
+    ratios["culling_least"] = min(r["unculled"] / r["read"] for r in ours)
+    for row in ours:
+        print(
+            "  ".join(
+                f"{name} {value * 1e3:.3f} ms" if name in ("read", "unculled", "insert") else f"{name} {value:,.6g}"
+                for name, value in row.items()
+            )
+        )
+    print(json.dumps(ratios))
+    result = {"machine": machine.facts(), "ratios": ratios, "voxel_cache": ours, "append_only": appended}
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "corridor.json").write_text(json.dumps(result, indent=1) + "\n")
+    draw(ours, appended, args.out / "corridor.png", machine.describe())
+
+
+if __name__ == "__main__":
+    main()
