@@ -20,21 +20,26 @@ from .backend import (
     use_instruction_set,
 )
 from .cameras import Cameras
+from .ops.overlap.overlap import Groups, group_voxels, overlap, visible
 from .ops.splat.splat import Splat, splat
 from .ops.unproject.unproject import Points, unproject
 from .version import __version__
 
 __all__ = [
     "Cameras",
+    "Groups",
     "Points",
     "Splat",
     "__version__",
     "backends",
     "build_info",
     "current_backend",
+    "group_voxels",
     "instruction_sets",
+    "overlap",
     "splat",
     "unproject",
     "use_backend",
     "use_instruction_set",
+    "visible",
 ]
