@@ -21,6 +21,7 @@ from .backend import (
 )
 from .cameras import Cameras
 from .files import load_tensors, save_tensors
+from .ops.overlap.overlap import Groups, group_voxels, overlap, visible
 from .ops.splat.splat import splat
 from .ops.unproject.unproject import Points, unproject
 from .ops.voxel_cache.voxel_cache import InsertCounts, VoxelCache
@@ -29,6 +30,7 @@ from .views import Splat
 
 __all__ = [
     "Cameras",
+    "Groups",
     "InsertCounts",
     "Points",
     "Splat",
@@ -37,11 +39,14 @@ __all__ = [
     "backends",
     "build_info",
     "current_backend",
+    "group_voxels",
     "instruction_sets",
     "load_tensors",
+    "overlap",
     "save_tensors",
     "splat",
     "unproject",
     "use_backend",
     "use_instruction_set",
+    "visible",
 ]

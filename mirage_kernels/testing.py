@@ -142,6 +142,45 @@ def splat_case(
     return SplatCase(xyz, features, cameras, torch.rand(n, generator=g) < 0.7 if valid else None, size_of)
 
 
+class VisibleCase(NamedTuple):
+    """Arguments of one call of ``visible``."""
+
+    xyz: Tensor
+    cameras: Cameras
+    valid: Tensor | None
+    groups: Tensor | None
+    num_groups: int | None
+
+    def run(self, visible: Any) -> Any:
+        return visible(self.xyz, self.cameras, valid=self.valid, groups=self.groups, num_groups=self.num_groups)
+
+
+def visible_case(
+    seed: int,
+    *,
+    n: int = 200,
+    views: int = 2,
+    size: tuple[int, int] = (6, 9),
+    kind: str = "room",
+    valid: bool = False,
+    num_groups: int | None = None,
+    strided: bool = False,
+) -> VisibleCase:
+    """A reproducible case. With ``num_groups`` every point gets a group, which for some of them is none of those."""
+    g = torch.Generator().manual_seed(seed)
+    cameras = plain_cameras(views, size) if kind == "border" else random_cameras(g, views, size)
+    xyz = random_points(g, kind, n)
+    if strided:
+        xyz = xyz.T.contiguous().T
+    groups: Tensor | None = None
+    if num_groups is not None:
+        groups = torch.randint(-1, num_groups + 1, (n,), generator=g)
+        groups[torch.rand(n, generator=g) < 0.1] = -1
+        groups[torch.rand(n, generator=g) < 0.05] = torch.iinfo(torch.int64).min
+        groups[torch.rand(n, generator=g) < 0.05] = torch.iinfo(torch.int64).max
+    return VisibleCase(xyz, cameras, torch.rand(n, generator=g) < 0.7 if valid else None, groups, num_groups)
+
+
 class UnprojectCase(NamedTuple):
     """Arguments of one call of ``unproject``."""
 

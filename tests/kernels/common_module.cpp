@@ -14,6 +14,7 @@
 #include "common/float16.h"
 #include "common/frustum.h"
 #include "common/voxel_key.h"
+#include "overlap/overlap.h"
 #include "splat/splat.h"
 #include "unproject/unproject.h"
 
@@ -111,6 +112,12 @@ PYBIND11_MODULE(common_module, m) {
   m.def("sortable", [](float depth) { return sortable(float_bits(depth)); });
   m.attr("UNUSABLE") = kUnusable;
   m.def("enough", &enough);
+  m.def("count_bits", &count_bits);
+  m.def("bit_of_group", [](int64_t group, int64_t groups) {
+    const GroupBit at = bit_of_group(group, groups);
+    return std::tuple(at.word, at.bit);
+  });
+  m.def("intersection_over_union", &intersection_over_union);
   m.def("select_rank", [](const std::vector<uint32_t>& values, int32_t rank) {
     const auto [lo, hi] = std::minmax_element(values.begin(), values.end());
     return select_rank(*lo, *hi, rank, Sorted{values});

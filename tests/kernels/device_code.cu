@@ -5,6 +5,7 @@
 #include "common/depth_key.h"
 #include "common/float16.h"
 #include "common/frustum.h"
+#include "overlap/overlap.h"
 #include "splat/splat.h"
 #include "unproject/unproject.h"
 
@@ -60,4 +61,13 @@ __global__ void unproject_cell(const uint32_t* values, int n, const float* pose,
   from_float(z, &b);
   from_float(z, &f);
   halves[i] = b.bits + f.bits + static_cast<uint16_t>(to_float(b) + to_float(f)) + sortable(float_bits(z));
+}
+
+__global__ void see_points(const float* xyz, const float* pose, const float* lens, const long long* groups, int h, int w,
+                           unsigned long long* bits, float* share) {
+  const int n = blockIdx.x * blockDim.x + threadIdx.x;
+  const GroupBit at = bit_of_group(groups[n], 64);
+  if (sees(load_rigid(pose), load_pinhole(lens), xyz[3 * n], xyz[3 * n + 1], xyz[3 * n + 2], h, w))
+    atomicOr(bits + at.word, static_cast<unsigned long long>(at.bit));
+  share[n] = intersection_over_union(count_bits(bits[0] & bits[1]), count_bits(bits[0]), count_bits(bits[1]));
 }

@@ -32,6 +32,21 @@ def splat_cases() -> st.SearchStrategy[testing.SplatCase]:
     )
 
 
+def visible_cases() -> st.SearchStrategy[testing.VisibleCase]:
+    return st.builds(
+        testing.visible_case,
+        SEEDS,
+        # the last ones are enough work to be split between threads
+        n=st.one_of(st.integers(0, 40), st.integers(0, 700), st.sampled_from([255, 256, 257, 20_001])),
+        views=st.integers(0, 4),
+        size=st.tuples(SIDES, SIDES),
+        kind=st.sampled_from(testing.POINT_KINDS),
+        valid=st.booleans(),
+        num_groups=st.one_of(st.none(), st.integers(0, 300), st.sampled_from([63, 64, 65, 5000])),
+        strided=st.booleans(),
+    )
+
+
 def unproject_cases() -> st.SearchStrategy[testing.UnprojectCase]:
     return st.builds(
         testing.unproject_case,

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 import torch
 
-from mirage_kernels import Cameras, splat, testing, unproject
+from mirage_kernels import Cameras, group_voxels, overlap, splat, testing, unproject, visible
 
 K = torch.tensor([[50.0, 0, 40], [0, 45.0, 22], [0, 0, 1]])
 POSE = torch.eye(4)
 XYZ, FEATURES = torch.zeros(7, 3), torch.zeros(7, 5)
 DEPTH, MAPS = torch.ones(2, 12, 20), torch.zeros(2, 5, 3, 4)
+SETS, GROUPS = torch.zeros(3, 2, dtype=torch.int64), torch.zeros(7, dtype=torch.int64)
 VIEWS, CAMERAS = testing.plain_cameras(3, (6, 9)), testing.plain_cameras(2, (12, 20))
 
 
@@ -40,6 +41,19 @@ def call_splat(**wrong: Any) -> None:
 def call_unproject(**wrong: Any) -> None:
     given = {"depth": DEPTH, "features": MAPS, "cameras": CAMERAS} | wrong
     unproject(given.pop("depth"), given.pop("features"), given.pop("cameras"), **given)
+
+
+def call_visible(**wrong: Any) -> None:
+    given = {"xyz": XYZ, "cameras": VIEWS} | wrong
+    visible(given.pop("xyz"), given.pop("cameras"), **given)
+
+
+def call_overlap(**wrong: Any) -> None:
+    overlap(**({"a": SETS, "b": SETS} | wrong))
+
+
+def call_group_voxels(**wrong: Any) -> None:
+    group_voxels(**({"xyz": XYZ, "size": 0.1} | wrong))
 
 
 def call_cameras(**wrong: Any) -> None:
@@ -112,6 +126,36 @@ CASES = [
     (call_unproject, {"max_masked": 1.5}, ValueError, "max_masked: expected at most 1, got 1.5"),
     (call_unproject, {"max_masked": -0.1}, ValueError, "max_masked: expected at least 0, got -0.1"),
     (call_unproject, {"max_masked": None}, TypeError, "max_masked: expected a number, got NoneType"),
+    # visible, overlap, group_voxels
+    (call_visible, {"xyz": [1, 2, 3]}, TypeError, "xyz: expected a tensor, got list"),
+    (call_visible, {"xyz": torch.zeros(7, 4)}, ValueError, "xyz: expected (N, 3), got (7, 4)"),
+    (call_visible, {"xyz": XYZ.double()}, TypeError, "xyz: expected float32, got float64"),
+    (call_visible, {"cameras": POSE}, TypeError, "cameras: expected Cameras, got Tensor"),
+    (call_visible, {"cameras": OnMeta()}, ValueError, "cameras: expected cameras on cpu like xyz, got meta"),
+    (call_visible, {"valid": torch.zeros(7)}, TypeError, "valid: expected bool, got float32"),
+    (call_visible, {"valid": torch.zeros(6, dtype=torch.bool)}, ValueError, "valid: expected (N=7,), got (6,)"),
+    (call_visible, {"groups": GROUPS.int(), "num_groups": 3}, TypeError, "groups: expected int64, got int32"),
+    (call_visible, {"groups": GROUPS[1:], "num_groups": 3}, ValueError, "groups: expected (N=7,), got (6,)"),
+    (call_visible, {"groups": GROUPS.to("meta"), "num_groups": 3}, ValueError,
+     "groups: expected a tensor on cpu like xyz, got meta"),
+    (call_visible, {"groups": GROUPS}, TypeError, "num_groups: expected an integer, got NoneType"),
+    (call_visible, {"groups": GROUPS, "num_groups": 3.0}, TypeError, "num_groups: expected an integer, got float"),
+    (call_visible, {"groups": GROUPS, "num_groups": -1}, ValueError, "num_groups: expected at least 0, got -1"),
+    (call_visible, {"num_groups": 7}, ValueError, "num_groups: expected None where there are no groups, got 7"),
+    (call_overlap, {"a": [[0]]}, TypeError, "a: expected a tensor, got list"),
+    (call_overlap, {"a": SETS[0]}, ValueError, "a: expected (A, W), got (2,)"),
+    (call_overlap, {"a": SETS.int()}, TypeError, "a: expected int64, got int32"),
+    (call_overlap, {"b": SETS.bool()}, TypeError, "b: expected int64, got bool"),
+    (call_overlap, {"b": SETS[:, :1]}, ValueError, "b: expected (B, W=2), got (3, 1)"),
+    (call_overlap, {"b": SETS.to("meta")}, ValueError, "b: expected a tensor on cpu like a, got meta"),
+    (call_group_voxels, {"xyz": XYZ.half()}, TypeError, "xyz: expected float32, got float16"),
+    (call_group_voxels, {"xyz": XYZ.T}, ValueError, "xyz: expected (N, 3), got (3, 7)"),
+    (call_group_voxels, {"size": 0.0}, ValueError, "size: expected at least 1.17549e-38, got 0.0"),
+    (call_group_voxels, {"size": 1e39}, ValueError, "size: expected at most 3.40282e+38, got 1e+39"),
+    (call_group_voxels, {"size": math.nan}, ValueError, "size: expected at least 1.17549e-38, got nan"),
+    (call_group_voxels, {"size": "0.1"}, TypeError, "size: expected a number, got str"),
+    (call_group_voxels, {"valid": torch.zeros(7)}, TypeError, "valid: expected bool, got float32"),
+    (call_group_voxels, {"valid": torch.zeros(6, dtype=torch.bool)}, ValueError, "valid: expected (N=7,), got (6,)"),
     # Cameras
     (call_cameras, {"intrinsics": K.tolist()}, TypeError, "intrinsics: expected a tensor, got list"),
     (call_cameras, {"intrinsics": K.half()}, TypeError, "intrinsics: expected float32 or float64, got float16"),
@@ -174,6 +218,10 @@ def test_wrong_argument(call: Any, wrong: dict[str, Any], kind: type[Exception],
 def test_the_calls_are_right_without_a_wrong_argument() -> None:
     call_splat()
     call_unproject()
+    call_visible()
+    call_visible(groups=GROUPS, num_groups=1)
+    call_overlap()
+    call_group_voxels()
     call_cameras()
     call_world2cam()
     call_look_at()

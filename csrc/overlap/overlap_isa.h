@@ -1,0 +1,45 @@
+// SPDX-FileCopyrightText: 2026 The Mirage authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "common/frustum.h"
+#include "cpu/isa.h"
+
+namespace mirage {
+
+constexpr int kVisibleBlock = 256;  // points that are met by a view together: whole words of bits
+
+struct GroupedPoints {
+  const float* xyz;       // (N, 3)
+  const uint8_t* valid;   // (N,), 0 = not there; or null: all of them are
+  const int64_t* groups;  // (N,) or null: point n is group n
+  int64_t n, num_groups;
+};
+
+struct VisibleView {
+  Rigid world2cam;
+  Pinhole pinhole;
+  Frustum frustum;
+};
+
+// The bits (views, words) that points first .. last - 1 set; first is a multiple of kVisibleBlock.
+struct VisibleJob {
+  const VisibleView* views;
+  uint64_t* bits;
+  int64_t num_views, words;
+  int h, w;
+  int64_t first, last;
+};
+
+struct OverlapKernels {
+  // Sets bits; all of them were clear, or set by other points.
+  void (*look)(const GroupedPoints&, const VisibleJob&);
+  // bits (n,) |= others (n,)
+  void (*join)(uint64_t* bits, const uint64_t* others, int64_t n);
+  // How many bits of a (n,) and b (n,) are set in both.
+  int64_t (*count_common)(const uint64_t* a, const uint64_t* b, int64_t n);
+};
+
+MIRAGE_EACH_ISA(extern const OverlapKernels overlap_kernels)
+
+}  // namespace mirage

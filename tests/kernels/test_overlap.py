@@ -1,0 +1,259 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from strategies import SEEDS, visible_cases
+from torch import Tensor
+
+import mirage_kernels as mk
+from mirage_kernels import Cameras, group_voxels, library, overlap, testing, unproject, visible
+from mirage_kernels.testing import VisibleCase, same_bits, visible_case
+
+EveryWay = Callable[[Callable[[], Any]], Iterator[tuple[str, Any]]]
+Voxels = set[tuple[float, ...]]
+
+
+def run_reference(function: Callable[[], Any]) -> Any:
+    with mk.use_backend("reference"):
+        return function()
+
+
+def members(bits: Tensor) -> list[set[int]]:
+    """Sets of bits as Python sets, by Python's own integers."""
+    rows = [[word & (2**64 - 1) for word in row] for row in bits.tolist()]
+    return [{64 * i + k for i, word in enumerate(row) for k in range(64) if word >> k & 1} for row in rows]
+
+
+def random_sets(seed: int, count: int, words: int) -> Tensor:
+    """Sets of all densities, empty and full ones among them."""
+    g = torch.Generator().manual_seed(seed)
+    density = torch.randint(0, 5, (count, 1, 1), generator=g) / 4
+    flags = torch.rand(count, words, 64, generator=g) < density
+    return (flags.long() << torch.arange(64)).sum(2)
+
+
+def share(a: set[Any], b: set[Any]) -> float:
+    """Intersection over union, as a float32."""
+    return float(np.float32(len(a & b) / len(a | b))) if a | b else 0.0
+
+
+def oracle(case: VisibleCase) -> list[set[int]]:
+    """The groups in view by the letter of the contract: one numpy float32 operation after the other, one point at a
+    time."""
+    h, w = case.cameras.size
+    result = []
+    for k, m in zip(case.cameras.intrinsics.numpy(), case.cameras.world2cam.numpy(), strict=True):
+        seen = set()
+        for n, (x, y, z) in enumerate(case.xyz.numpy()):
+            px, py, pz = (((row[0] * x + row[1] * y) + row[2] * z) + row[3] for row in m)
+            inv = np.float32(1) / pz
+            u, v = (px * inv) * k[0, 0] + k[0, 2], (py * inv) * k[1, 1] + k[1, 2]
+            group = n if case.groups is None else int(case.groups[n])
+            there = case.valid is None or bool(case.valid[n])
+            known = case.num_groups is None or 0 <= group < case.num_groups
+            if there and known and np.float32(1e-6) < pz < math.inf and 0 <= u < w and 0 <= v < h:
+                seen.add(group)
+        result.append(seen)
+    return result
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's overflow, which is part of the cases
+@settings(max_examples=150)
+@given(SEEDS)
+def test_reference_follows_the_contract(seed: int) -> None:
+    g = torch.Generator().manual_seed(seed)
+    size = tuple(torch.randint(1, 7, (2,), generator=g).tolist())
+    groups = (None, 1, 17, 64, 200)[seed // 4 % 5]
+    kind = testing.POINT_KINDS[seed % 4]
+    case = visible_case(seed, n=70, size=size, kind=kind, valid=seed % 3 == 0, num_groups=groups)
+    bits = run_reference(lambda: case.run(visible))
+    assert bits.shape == (2, math.ceil((70 if groups is None else groups) / 64))
+    assert members(bits) == oracle(case)
+
+
+@pytest.mark.usefixtures("native")
+@settings(max_examples=800, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(case=visible_cases())
+def test_cpp_equals_reference(case: VisibleCase, every_way: EveryWay) -> None:
+    expected = run_reference(lambda: case.run(visible))
+    for way, result in every_way(lambda: case.run(visible)):
+        assert same_bits(result, expected), way
+
+
+@pytest.mark.parametrize("groups", [None, 100, 70_000])
+@pytest.mark.usefixtures("native")
+def test_many_views_equal_reference(groups: int | None, every_way: EveryWay) -> None:
+    """Enough of everything that work is split by views and by points, and blocks are out of view."""
+    for views in (1, 3, 40):
+        case = visible_case(views, n=30_000, views=views, size=(40, 60), valid=True, num_groups=groups)
+        case = case._replace(xyz=case.xyz[case.xyz[:, 0].argsort()])
+        expected = run_reference(lambda case=case: case.run(visible))
+        for way, result in every_way(lambda case=case: case.run(visible)):
+            assert same_bits(result, expected), f"{views} views, {way}"
+
+
+@pytest.mark.usefixtures("native")
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(SEEDS, st.integers(0, 4), st.integers(0, 5), st.one_of(st.integers(0, 40), st.sampled_from([2047, 2049])))
+def test_overlap_is_that_of_sets(every_way: EveryWay, seed: int, num_a: int, num_b: int, words: int) -> None:
+    a, b = random_sets(seed, num_a, words), random_sets(seed + 1, num_b, words)
+    expected = run_reference(lambda: overlap(a, b))
+    assert expected.shape == (num_a, num_b)
+    if words <= 40:
+        assert expected.tolist() == [[share(x, y) for y in members(b)] for x in members(a)]
+    for way, result in every_way(lambda: overlap(a, b)):
+        assert same_bits(result, expected), way
+    for way, result in every_way(lambda: overlap(a.T.contiguous().T, b)):
+        assert same_bits(result, expected), f"strided, {way}"
+
+
+def test_overlap_of_many_sets_is_the_same_on_every_thread(every_way: EveryWay) -> None:
+    a, b = random_sets(0, 3, 700), random_sets(1, 150, 700)
+    expected = run_reference(lambda: overlap(a, b))
+    for way, result in every_way(lambda: overlap(a, b)):
+        assert same_bits(result, expected), way
+
+
+def test_empty_inputs() -> None:
+    cameras = testing.plain_cameras(2, (3, 4))
+    none = torch.zeros(0, dtype=torch.int64)
+    for name in [name for name, reason in mk.backends().items() if reason is None]:
+        with mk.use_backend(name):
+            assert visible(torch.zeros(0, 3), cameras).shape == (2, 0)
+            assert visible(torch.ones(7, 3), cameras[:0]).shape == (0, 1)
+            assert visible(torch.zeros(0, 3), cameras, groups=none, num_groups=65).tolist() == [[0, 0]] * 2
+            assert visible(torch.ones(7, 3), cameras, groups=torch.zeros(7).long(), num_groups=0).shape == (2, 0)
+            assert overlap(none.reshape(2, 0), none.reshape(3, 0)).tolist() == [[0.0] * 3] * 2
+            assert overlap(none.reshape(0, 2), torch.zeros(3, 2).long()).shape == (0, 3)
+    assert group_voxels(torch.zeros(0, 3), 0.1).num_groups == 0
+
+
+def test_nothing_hides_what_lies_behind_it() -> None:
+    cameras = testing.plain_cameras(1, (4, 4))
+    xyz = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, 9.0], [0.0, 0.0, -1.0], [9.0, 0.0, 1.0], [math.nan, 0.0, 1.0]])
+    assert visible(xyz, cameras).tolist() == [[0b00011]]
+    assert visible(xyz, cameras, valid=torch.arange(5) > 0).tolist() == [[0b00010]]
+
+
+def voxels_of(xyz: Tensor, size: float = 0.1) -> Voxels:
+    return {tuple(v) for v in np.floor(xyz.numpy() / np.float32(size)).tolist()}
+
+
+@settings(max_examples=200)
+@given(SEEDS)
+def test_groups_are_voxels_in_order(seed: int) -> None:
+    """Close together and far apart, beyond what an integer holds, on the borders of voxels, and not finite."""
+    g = torch.Generator().manual_seed(seed)
+    xyz = testing.random_points(g, testing.POINT_KINDS[seed % 4], 60)
+    if seed % 3 == 0:  # on and next to borders
+        whole = torch.randint(-9, 9, xyz.shape, generator=g).float() * 0.1
+        xyz = whole.view(torch.int32).add(torch.randint(-1, 2, xyz.shape, generator=g).int()).view(torch.float32)
+    valid = torch.rand(60, generator=g) < 0.8 if seed % 2 else None
+    groups, count = group_voxels(xyz, 0.1, valid)
+    with np.errstate(all="ignore"):
+        cells = np.floor(xyz.numpy() / 0.1)
+    known = np.isfinite(cells).all(1) & (True if valid is None else valid.numpy())
+    number = {voxel: i for i, voxel in enumerate(sorted({tuple(v) for v in cells[known].tolist()}))}
+    assert count == len(number)
+    assert groups.tolist() == [number[tuple(v)] if ok else -1 for v, ok in zip(cells.tolist(), known, strict=True)]
+
+
+def test_a_voxel_far_away_does_not_change_the_numbers() -> None:
+    """The table of near voxels and the sort of far ones number alike."""
+    xyz = testing.random_points(torch.Generator().manual_seed(0), "room", 5000)
+    groups, count = group_voxels(xyz, 0.1)
+    with_far, more = group_voxels(torch.cat([xyz, torch.tensor([[3e37, 0.0, 0.0]])]), 0.1)
+    assert more == count + 1
+    assert with_far.tolist() == [*groups.tolist(), count]
+
+
+def made_up_room() -> tuple[Tensor, Cameras]:
+    g = torch.Generator().manual_seed(0)
+    return testing.random_points(g, "room", 20_000), testing.random_cameras(g, 12, (40, 60))
+
+
+def hololens(data: Path) -> tuple[Tensor, Cameras]:
+    read_rgbd = pytest.importorskip("mirage.data.rgbd").read_rgbd
+    recording = read_rgbd(data / "hololens_dev")
+    points = unproject(recording.depth, torch.zeros(73, 1, 90, 135), recording.cameras)
+    return points.xyz[points.valid], recording.cameras[::4]
+
+
+@pytest.mark.parametrize("scene", ["room", "hololens"])
+@pytest.mark.parametrize("name", list(mk.backends()))
+def test_retrieval_is_that_of_python_sets(request: pytest.FixtureRequest, name: str, scene: str) -> None:
+    """Every share of voxels in view, of every pair of frames, is that of Python sets of ``floor(xyz / 0.1)``."""
+    if mk.backends()[name] is not None:
+        pytest.skip(f"backend {name}: {mk.backends()[name]}")
+    xyz, cameras = made_up_room() if scene == "room" else hololens(request.getfixturevalue("data"))
+    with mk.use_backend(name):
+        groups, count = group_voxels(xyz, 0.1)
+        bits = visible(xyz, cameras, groups=groups, num_groups=count)
+        shares = overlap(bits[:3], bits)
+        sets = [voxels_of(xyz[inside]) for inside in cameras.project(xyz)[2]]
+    assert shares.tolist() == [[share(a, b) for b in sets] for a in sets[:3]]
+    assert 0 < shares[0, 1:].max() < 1
+    assert count == len(voxels_of(xyz))
+
+
+@pytest.fixture(params=[library.NATIVE, library.REFERENCE])
+def namespace(request: pytest.FixtureRequest) -> str:
+    if request.param == library.NATIVE and mk.backends()["cpp"] is not None:
+        pytest.skip(f"backend cpp: {mk.backends()['cpp']}")
+    return str(request.param)
+
+
+@pytest.mark.parametrize("options", [{}, {"valid": True, "num_groups": 70}, {"n": 0}, {"views": 0, "strided": True}])
+def test_opcheck(namespace: str, options: dict[str, Any]) -> None:
+    case = visible_case(0, **options)
+    groups = case.xyz.shape[0] if case.num_groups is None else case.num_groups
+    args = (case.cameras.intrinsics, case.cameras.world2cam, 6, 9, case.valid, case.groups, groups)
+    torch.library.opcheck(library.overload(namespace, "visible"), (case.xyz, *args))
+    torch.library.opcheck(library.overload(namespace, "overlap"), (random_sets(0, 2, 3), random_sets(1, 4, 3)))
+
+
+def test_points_that_need_a_gradient_are_seen_alike() -> None:
+    case = visible_case(0)
+    for name in [name for name, reason in mk.backends().items() if reason is None]:
+        with mk.use_backend(name):
+            bits = case._replace(xyz=case.xyz.clone().requires_grad_()).run(visible)
+            assert not bits.requires_grad
+            assert same_bits(bits, case.run(visible))
+
+
+def retrieve(xyz: Tensor, targets: Cameras, history: Cameras, groups: Tensor, num_groups: int) -> tuple[Tensor, Tensor]:
+    seen = visible(xyz, targets, groups=groups, num_groups=num_groups)
+    return overlap(seen, visible(xyz, history, groups=groups, num_groups=num_groups)), visible(xyz, targets)
+
+
+@pytest.mark.parametrize("name", list(mk.backends()))
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_retrieval_compiles_into_one_graph(name: str, dynamic: bool) -> None:
+    if mk.backends()[name] is not None:
+        pytest.skip(f"backend {name}: {mk.backends()[name]}")
+    torch.compiler.reset()
+    compiled = torch.compile(retrieve, fullgraph=True, dynamic=dynamic, backend="aot_eager")
+    with mk.use_backend(name):
+        for n, num_groups in ((200, 70), (333, 150)):
+            case = visible_case(3, n=n, views=4, num_groups=num_groups)
+            args = (case.xyz, case.cameras[:2], case.cameras[1:], case.groups, num_groups)
+            for result, expected in zip(compiled(*args), retrieve(*args), strict=True):
+                assert same_bits(result, expected)
+
+
+def test_shapes_are_known_without_data() -> None:
+    cameras = testing.plain_cameras(3, (6, 9)).to("meta")
+    seen = visible(torch.empty(130, 3, device="meta"), cameras)
+    assert seen.shape == (3, 3)
+    assert overlap(seen, seen[:2]).shape == (3, 2)
+    assert overlap(seen, seen).dtype == torch.float32
