@@ -150,14 +150,15 @@ void spread(const SplatPoints& points, const BlendGrid& grid, const BlendGradien
   }
 }
 
+// sum(grad * (row - shown)). The difference comes first, for it is small where the sum is divided by a small weight.
 template <class T>
-MIRAGE_HD float dot(const float* a, const T* b, int64_t n) {
+MIRAGE_HD float along(const float* grad, const T* row, const float* shown, int64_t n) {
   float parts[kLanes] = {};
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes)
-    for (int l = 0; l < kLanes; ++l) parts[l] += a[i + l] * to_float(b[i + l]);
+    for (int l = 0; l < kLanes; ++l) parts[l] += grad[i + l] * (to_float(row[i + l]) - shown[i + l]);
   float sum = 0.0f;
-  for (; i < n; ++i) sum += a[i] * to_float(b[i]);
+  for (; i < n; ++i) sum += grad[i] * (to_float(row[i]) - shown[i]);
   for (int l = 0; l < kLanes; ++l) sum += parts[l];
   return sum;
 }
@@ -180,7 +181,8 @@ void pull(const SplatPoints& points, const BlendGrid& grid, const BlendGradient&
           const Touch t = mixed(corners, corner, z, grid, grid.limits + v * cells);
           if (t.cell < 0) continue;
           const int64_t at = v * cells + t.cell;
-          const float grad = (dot(job.grad + at * channels, row, channels) - job.along[at]) / job.weights[at];
+          const float grad =
+              along(job.grad + at * channels, row, job.shown + at * channels, channels) / job.weights[at];
           const float across = corner % 2 ? corners.s : 1.0f - corners.s;
           const float down = corner / 2 ? corners.t : 1.0f - corners.t;
           grad_u += (corner % 2 ? grad : -grad) * down;
