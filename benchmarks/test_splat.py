@@ -68,6 +68,22 @@ def test_read_with_extents(benchmark: Any, scene: str, points: int, way: str) ->
         measure(benchmark, way, lambda: read(way, cloud, extent))
 
 
+@pytest.mark.parametrize("way", ["reference", "cpp"])
+@pytest.mark.parametrize(("kind", "options"), [("radius 0.7", {"radius": 0.7}), ("bilinear", {"mode": "bilinear"})])
+def test_read_of_another_kind(benchmark: Any, kind: str, options: dict[str, Any], way: str) -> None:
+    cloud = scenes.cloud("room", 31_680)
+    describe(benchmark, f"read room, 31,680 points, {kind}", way, 31_680)
+
+    def run() -> Any:
+        return splat(cloud.xyz, cloud.features, cloud.cameras, valid=cloud.valid, **options)
+
+    with mk.use_backend("reference"):
+        expected = run()
+    with mk.use_backend(way):
+        assert_same(run(), expected)
+        measure(benchmark, way, run)
+
+
 @pytest.mark.parametrize("isa", mk.instruction_sets())
 def test_read_by_instruction_set(benchmark: Any, isa: str) -> None:
     cloud = scenes.cloud("room", 316_800)

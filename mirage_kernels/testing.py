@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Inputs and comparisons shared by tests and benchmarks, and of use to anyone who writes another backend.
 
-There are no tolerances between backends: what the operations decide is integers and copies, so equal means equal bits.
+There are hardly any tolerances between backends: what the operations decide is integers, copies and sums in a stated
+order, so equal means equal bits. The one exception is at :func:`assert_close_gradients`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,16 @@ def assert_same(result: Any, expected: Any) -> None:
         if not same_bits(a, b):
             at = (a != b).nonzero()[:3].tolist() if a.shape == b.shape else f"{tuple(a.shape)} and {tuple(b.shape)}"
             raise AssertionError(f"{name} differs, first at {at}")
+
+
+def assert_close_gradients(result: Tensor, expected: Tensor) -> None:
+    """Assert that two gradients of points (N, 3) are equal but for the order of their sums.
+
+    The gradient through bilinear weights is a difference of sums over channels, each of which a backend may add up in
+    its own order: a few units in the last place of the largest terms, which the gradients of other points stand for.
+    """
+    largest = float(expected.abs().amax()) if len(expected) else 0.0
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5 * largest)
 
 
 def random_cameras(generator: torch.Generator, views: int, size: tuple[int, int], near_origin: float = 0.3) -> Cameras:
@@ -98,16 +109,27 @@ def random_points(generator: torch.Generator, kind: str, n: int) -> Tensor:
 
 
 class SplatCase(NamedTuple):
-    """Arguments of one call of ``splat``."""
+    """Arguments of one call of ``splat``; ``pages`` only the operation underneath knows."""
 
     xyz: Tensor
     features: Tensor
     cameras: Cameras
     valid: Tensor | None
     extent: float | Tensor | None
+    radius: float = 0.0
+    pages: Tensor | None = None
 
-    def run(self, splat: Any) -> Any:
-        return splat(self.xyz, self.features, self.cameras, valid=self.valid, extent=self.extent)
+    def run(self, splat: Any, **options: Any) -> Any:
+        shape = {"extent": self.extent, "radius": self.radius}
+        return splat(self.xyz, self.features, self.cameras, valid=self.valid, **shape, **options)
+
+    def arguments(self, scale: float = 1.0, least_extent: float = -math.inf) -> tuple[Any, ...]:
+        """What the operation takes. ``scale`` and ``least_extent`` apply where every point has its own extent."""
+        each = self.extent if isinstance(self.extent, Tensor) else None
+        extent = scale if isinstance(self.extent, Tensor) else self.extent or 0.0
+        view = (self.cameras.intrinsics, self.cameras.world2cam, *self.cameras.size)
+        shape = (each, extent, least_extent, self.radius)
+        return (self.xyz, self.features, *view, self.valid, *shape, self.pages)
 
 
 def splat_case(
@@ -121,10 +143,12 @@ def splat_case(
     kind: str = "room",
     valid: bool = False,
     extent: str = "none",
+    radius: float = 0.0,
+    pages: float | None = None,
     strided: bool = False,
 ) -> SplatCase:
     """A reproducible case. ``extent`` is none, one (a number for all) or each (a tensor, some of it NaN or
-    negative)."""
+    negative). ``pages`` is the share of pages that are read."""
     g = torch.Generator().manual_seed(seed)
     cameras = plain_cameras(views, size) if kind == "border" else random_cameras(g, views, size)
     xyz = random_points(g, kind, n)
@@ -139,7 +163,15 @@ def splat_case(
         size_of = 0.3 * torch.randn(n, generator=g)
         size_of[torch.rand(n, generator=g) < 0.05] = math.nan
         size_of[torch.rand(n, generator=g) < 0.02] = math.inf
-    return SplatCase(xyz, features, cameras, torch.rand(n, generator=g) < 0.7 if valid else None, size_of)
+    drawn = torch.rand(n, generator=g) < 0.7 if valid else None
+    return SplatCase(xyz, features, cameras, drawn, size_of, radius, None if pages is None else _bits(g, n, pages))
+
+
+def _bits(generator: torch.Generator, n: int, share: float) -> Tensor:
+    """(ceil(ceil(N / 64) / 64),) int64 words with this share of bits set, those of pages that are not there too."""
+    words = -(-n // (64 * 64))
+    bits = torch.rand(words, 64, generator=generator) < share
+    return (bits.long() << torch.arange(64)).sum(1)
 
 
 class VisibleCase(NamedTuple):

@@ -93,7 +93,7 @@ MIRAGE_HD Corners corners_of(const Projection& p, int h, int w) {
   const float b_in = some ? b : 0.0f;
   const int32_t j = floor_of(a_in);
   const int32_t i = floor_of(b_in);
-  return {some ? i : -2, j, a_in - static_cast<float>(j), b_in - static_cast<float>(i)};
+  return {i - 2 * static_cast<int32_t>(!some), j, a_in - static_cast<float>(j), b_in - static_cast<float>(i)};
 }
 
 struct Touch {  // cell < 0: the corner lies off the grid or weighs nothing
@@ -108,8 +108,10 @@ MIRAGE_HD Touch touch(const Corners& c, int corner, int h, int w) {
   const float across = corner % 2 ? c.s : 1.0f - c.s;
   const float down = corner / 2 ? c.t : 1.0f - c.t;
   const float weight = across * down;
-  const bool on_grid = (i >= 0) & (i < h) & (j >= 0) & (j < w);
-  return {on_grid & (weight > 0.0f) ? i * w + j : -1, weight};
+  const bool touches = (i >= 0) & (i < h) & (j >= 0) & (j < w) & (weight > 0.0f);
+  const int32_t row = touches ? i : 0;
+  const int32_t column = touches ? j : 0;
+  return {row * w + column - static_cast<int32_t>(!touches), weight};  // not a select: it would become a branch
 }
 
 // A cell mixes the points that touch it no farther than this; none (all depths are positive) where it shows nothing.

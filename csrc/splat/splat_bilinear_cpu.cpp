@@ -174,10 +174,7 @@ Tensor splat_bilinear_backward_xyz(const Tensor& grad_features, const Tensor& bl
   const ScalarType dtype = features.scalar_type();
   const Tensor rows = expect(features, dtype, {n, c}, "splat_bilinear: features must be (N, C)");
   const auto shown = rows_of(expect(blended, dtype, {v, c, h, w}, "splat_bilinear: blended must be (V, C, h, w)"));
-  std::vector<float> along(v * h * w);
-  for (int64_t i = 0; i < v * h * w; ++i)
-    for (int64_t k = i * c; k < (i + 1) * c; ++k) along[i] += b.rows[k] * shown[k];
-  b.job.along = along.data();
+  b.job.shown = shown.get();
   const Tensor out = empty_like(b.xyz, {n, 3}, ScalarType::Float);
   std::fill_n(mutable_data<float>(out), 3 * n, 0.0f);
   const auto pull = MIRAGE_KERNELS(bilinear_kernels).pull[dtype_number(dtype)];

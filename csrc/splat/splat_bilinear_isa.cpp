@@ -8,32 +8,34 @@ namespace mirage {
 namespace MIRAGE_ISA {
 namespace {
 
-struct alignas(64) Neighbours {
-  int32_t i[kBlock], j[kBlock];
-  float s[kBlock], t[kBlock], z[kBlock];
+struct alignas(64) Neighbours {  // the cells that points touch, by corner
+  int32_t cell[4][kBlock];
+  float weight[4][kBlock];
+  uint32_t depth[kBlock];  // bits of Z
+  float s[kBlock], t[kBlock];
   int32_t mark[kBlock];           // negative: touches nothing
-  int32_t hits[kBlock + kLanes];  // the lanes that touch something
+  int32_t hits[kBlock + kLanes];  // lanes
 };
 
-int project_corners(const PointBlock& block, const SplatView& view, int h, int w, Neighbours& out) {
+void project_corners(const PointBlock& block, const SplatView& view, int h, int w, Neighbours& out) {
   const Rigid m = view.world2cam;
   const Pinhole pinhole = view.pinhole;
 #pragma GCC ivdep
   for (int k = 0; k < kBlock; ++k) {
     const Projection p = project(m, pinhole, block.x[k], block.y[k], block.z[k]);
     const Corners c = corners_of(p, h, w);
-    out.i[k] = c.i;
-    out.j[k] = c.j;
+    int32_t none = -1;
+    for (int corner = 0; corner < 4; ++corner) {
+      const Touch t = touch(c, corner, h, w);
+      out.cell[corner][k] = t.cell;
+      out.weight[corner][k] = t.weight;
+      none &= t.cell;
+    }
+    out.mark[k] = none;
+    out.depth[k] = float_bits(p.z);
     out.s[k] = c.s;
     out.t[k] = c.t;
-    out.z[k] = p.z;
-    out.mark[k] = c.i + 1;
   }
-  return pack_marked(out.mark, out.hits);
-}
-
-MIRAGE_HD Corners corners_at(const Neighbours& c, int lane) {
-  return {c.i[lane], c.j[lane], c.s[lane], c.t[lane]};
 }
 
 void scatter(const SplatPoints& points, const SplatJob& job) {
@@ -47,36 +49,32 @@ void scatter(const SplatPoints& points, const SplatJob& job) {
     for (int v = 0; v < job.num_views; ++v) {
       if (misses(job.views[v].frustum, block.box, 0.0f)) continue;
       int64_t* keys = job.keys + v * cells;
-      const int n = project_corners(block, job.views[v], job.h, job.w, c);
-      for (int hit = 0; hit < n; ++hit) {
-        const int k = c.hits[hit];
-        const int64_t key = depth_key(c.z[k], index_of(block, k));
-        const Corners corners = corners_at(c, k);
-        for (int corner = 0; corner < 4; ++corner) {
-          const Touch t = touch(corners, corner, job.h, job.w);
-          if (t.cell >= 0) lower(keys[t.cell], key);
+      project_corners(block, job.views[v], job.h, job.w, c);
+      for (int corner = 0; corner < 4; ++corner) {
+        const int n = pack_winners<true>(c.cell[corner], c.depth, keys, c.hits);
+        for (int hit = 0; hit < n; ++hit) {
+          const int k = c.hits[hit];
+          lower(keys[c.cell[corner][k]], depth_key(bits_float(c.depth[k]), index_of(block, k)));
         }
       }
     }
   }
 }
 
-// Calls visit(block, lane, depth, corners) for the block's points that touch a cell of the view, in ascending order.
+// Calls visit(index, lane) for the block's points that touch a cell of the view, in ascending order.
 template <class Visit>
 MIRAGE_HD void meet(const PointBlock& block, const SplatView& view, const BlendGrid& grid, Neighbours& c,
                     const Visit& visit) {
   if (misses(view.frustum, block.box, 0.0f)) return;
-  const int n = project_corners(block, view, grid.h, grid.w, c);
-  for (int hit = 0; hit < n; ++hit) {
-    const int k = c.hits[hit];
-    visit(index_of(block, k), k, c.z[k], corners_at(c, k));
-  }
+  project_corners(block, view, grid.h, grid.w, c);
+  const int n = pack_marked(c.mark, c.hits);
+  for (int hit = 0; hit < n; ++hit) visit(static_cast<int64_t>(index_of(block, c.hits[hit])), c.hits[hit]);
 }
 
-// The corner's cell and weight if the cell mixes the point.
-MIRAGE_HD Touch mixed(const Corners& corners, int corner, float z, const BlendGrid& grid, const float* limits) {
-  const Touch t = touch(corners, corner, grid.h, grid.w);
-  return {t.cell >= 0 && z <= limits[t.cell] ? t.cell : -1, t.weight};
+// The corner's cell if it mixes the point, or -1.
+MIRAGE_HD int32_t mixing_cell(const Neighbours& c, int corner, int lane, const float* limits) {
+  const int32_t cell = c.cell[corner][lane];
+  return cell >= 0 && bits_float(c.depth[lane]) <= limits[cell] ? cell : -1;
 }
 
 template <class T>
@@ -88,14 +86,15 @@ void mix(const SplatPoints& points, const SplatView& view, const BlendGrid& grid
   PointBlock block;
   Neighbours c;
   prepare(points, block);
-  const auto add = [&](int64_t index, int, float z, const Corners& corners) {
+  const auto add = [&](int64_t index, int lane) {
     const T* row = static_cast<const T*>(features) + index * channels;
     for (int corner = 0; corner < 4; ++corner) {
-      const Touch t = mixed(corners, corner, z, grid, grid.limits);
-      if (t.cell < sums.first || t.cell >= sums.last) continue;
-      sums.weights[t.cell - sums.first] += t.weight;
-      float* __restrict sum = sums.features + (t.cell - sums.first) * channels;
-      for (int64_t channel = 0; channel < channels; ++channel) sum[channel] += t.weight * to_float(row[channel]);
+      const int32_t cell = mixing_cell(c, corner, lane, grid.limits);
+      if (cell < sums.first || cell >= sums.last) continue;
+      const float weight = c.weight[corner][lane];
+      sums.weights[cell - sums.first] += weight;
+      float* __restrict sum = sums.features + (cell - sums.first) * channels;
+      for (int64_t channel = 0; channel < channels; ++channel) sum[channel] += weight * to_float(row[channel]);
     }
   };
   for (int64_t number = 0; number < num_blocks(points); ++number) {
@@ -136,13 +135,13 @@ void spread(const SplatPoints& points, const BlendGrid& grid, const BlendGradien
   for (int64_t number = job.first; number < job.last; ++number) {
     load(points, number, block);
     for (int v = 0; v < job.num_views; ++v) {
-      meet(block, job.views[v], grid, c, [&](int64_t index, int, float z, const Corners& corners) {
+      meet(block, job.views[v], grid, c, [&](int64_t index, int lane) {
         float* __restrict sum = sums + index * channels;
         for (int corner = 0; corner < 4; ++corner) {
-          const Touch t = mixed(corners, corner, z, grid, grid.limits + v * cells);
-          if (t.cell < 0) continue;
-          const float share = t.weight / job.weights[v * cells + t.cell];
-          const float* grad = job.grad + (v * cells + t.cell) * channels;
+          const int32_t cell = mixing_cell(c, corner, lane, grid.limits + v * cells);
+          if (cell < 0) continue;
+          const float share = c.weight[corner][lane] / job.weights[v * cells + cell];
+          const float* grad = job.grad + (v * cells + cell) * channels;
           for (int64_t channel = 0; channel < channels; ++channel) sum[channel] += share * grad[channel];
         }
       });
@@ -150,14 +149,15 @@ void spread(const SplatPoints& points, const BlendGrid& grid, const BlendGradien
   }
 }
 
+// sum(grad * (row - shown)). The difference comes first, for it is small where the sum is divided by a small weight.
 template <class T>
-MIRAGE_HD float dot(const float* a, const T* b, int64_t n) {
+MIRAGE_HD float along(const float* grad, const T* row, const float* shown, int64_t n) {
   float parts[kLanes] = {};
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes)
-    for (int l = 0; l < kLanes; ++l) parts[l] += a[i + l] * to_float(b[i + l]);
+    for (int l = 0; l < kLanes; ++l) parts[l] += grad[i + l] * (to_float(row[i + l]) - shown[i + l]);
   float sum = 0.0f;
-  for (; i < n; ++i) sum += a[i] * to_float(b[i]);
+  for (; i < n; ++i) sum += grad[i] * (to_float(row[i]) - shown[i]);
   for (int l = 0; l < kLanes; ++l) sum += parts[l];
   return sum;
 }
@@ -173,16 +173,17 @@ void pull(const SplatPoints& points, const BlendGrid& grid, const BlendGradient&
     load(points, number, block);
     for (int v = 0; v < job.num_views; ++v) {
       const SplatView& view = job.views[v];
-      meet(block, view, grid, c, [&](int64_t index, int lane, float z, const Corners& corners) {
+      meet(block, view, grid, c, [&](int64_t index, int lane) {
         const T* row = static_cast<const T*>(features) + index * channels;
         float grad_u = 0.0f, grad_v = 0.0f;
         for (int corner = 0; corner < 4; ++corner) {
-          const Touch t = mixed(corners, corner, z, grid, grid.limits + v * cells);
-          if (t.cell < 0) continue;
-          const int64_t at = v * cells + t.cell;
-          const float grad = (dot(job.grad + at * channels, row, channels) - job.along[at]) / job.weights[at];
-          const float across = corner % 2 ? corners.s : 1.0f - corners.s;
-          const float down = corner / 2 ? corners.t : 1.0f - corners.t;
+          const int32_t cell = mixing_cell(c, corner, lane, grid.limits + v * cells);
+          if (cell < 0) continue;
+          const int64_t at = v * cells + cell;
+          const float grad =
+              along(job.grad + at * channels, row, job.shown + at * channels, channels) / job.weights[at];
+          const float across = corner % 2 ? c.s[lane] : 1.0f - c.s[lane];
+          const float down = corner / 2 ? c.t[lane] : 1.0f - c.t[lane];
           grad_u += (corner % 2 ? grad : -grad) * down;
           grad_v += (corner / 2 ? grad : -grad) * across;
         }

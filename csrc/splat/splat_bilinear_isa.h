@@ -35,7 +35,7 @@ struct BlendGradient {
   int num_views;
   const float* grad;     // (views, h w, C)
   const float* weights;  // (views, h w)
-  const float* along;    // (views, h w): the cell's own features, projected on its gradient
+  const float* shown;    // (views, h w, C): the features that the cell shows; of pull only
   int64_t first, last;
 };
 

@@ -136,6 +136,32 @@ inline int pack_marked(const int32_t* mark, int32_t* hits) {
   return n;
 }
 
+// Packs the lanes with cell >= 0 whose point may win: most come too late, for a nearer one is there already. So is an
+// equal one where points come in ascending order; where they do not, ties have to be let in.
+template <bool kTies>
+MIRAGE_HD int pack_winners(const int32_t* cell, const uint32_t* depth, const int64_t* keys, int32_t* hits) {
+#if defined(__AVX512F__)
+  int n = 0;
+  __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  for (int k = 0; k < kBlock; k += kLanes) {
+    const __m512i at = _mm512_load_si512(cell + k);
+    __mmask16 in = _mm512_cmpge_epi32_mask(at, _mm512_setzero_si512());
+    if (in) {  // the upper half of a key is the depth
+      const __m512i shown = _mm512_mask_i32gather_epi32(at, in, at, reinterpret_cast<const int32_t*>(keys) + 1, 8);
+      const __m512i mine = _mm512_load_si512(depth + k);
+      in = kTies ? _mm512_mask_cmple_epu32_mask(in, mine, shown) : _mm512_mask_cmplt_epu32_mask(in, mine, shown);
+    }
+    _mm512_storeu_si512(hits + n, _mm512_maskz_compress_epi32(in, lane));
+    n += __builtin_popcount(in);
+    lane = _mm512_add_epi32(lane, _mm512_set1_epi32(kLanes));
+  }
+  return n;
+#else
+  (void)depth, (void)keys;  // without a gather that is worth it, the comparison waits for the store
+  return pack_marked(cell, hits);
+#endif
+}
+
 // Stores without a branch: which point comes nearer is a coin toss the branch predictor loses.
 MIRAGE_HD void lower(int64_t& cell, int64_t key) {
   cell = key < cell ? key : cell;

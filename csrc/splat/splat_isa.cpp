@@ -63,37 +63,13 @@ void project_discs(const PointBlock& block, const SplatView& view, float radius,
   }
 }
 
-// The lanes with a point that may win: most come too late, for a nearer one is there already. So is an equal one, for
-// points come in ascending order.
-int pack_winners(Candidates& c, const int64_t* keys) {
-#if defined(__AVX512F__)
-  int n = 0;
-  __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  for (int k = 0; k < kBlock; k += kLanes) {
-    const __m512i cell = _mm512_load_si512(c.cell + k);
-    __mmask16 in = _mm512_cmpge_epi32_mask(cell, _mm512_setzero_si512());
-    if (in) {  // the upper half of a key is the depth
-      const __m512i shown = _mm512_mask_i32gather_epi32(cell, in, cell, reinterpret_cast<const int32_t*>(keys) + 1, 8);
-      in = _mm512_mask_cmplt_epu32_mask(in, _mm512_load_si512(c.depth + k), shown);
-    }
-    _mm512_storeu_si512(c.hits + n, _mm512_maskz_compress_epi32(in, lane));
-    n += __builtin_popcount(in);
-    lane = _mm512_add_epi32(lane, _mm512_set1_epi32(kLanes));
-  }
-  return n;
-#else
-  (void)keys;  // without a gather that is worth it, the comparison waits for the store
-  return pack_marked(c.cell, c.hits);
-#endif
-}
-
 MIRAGE_HD int64_t key_of(const PointBlock& block, const Candidates& c, int lane) {
   return depth_key(bits_float(c.depth[lane]), index_of(block, lane));
 }
 
 void draw_points(const PointBlock& block, const SplatView& view, int h, int w, Candidates& c, int64_t* keys) {
   project_points(block, view, h, w, c);
-  const int n = pack_winners(c, keys);
+  const int n = pack_winners<false>(c.cell, c.depth, keys, c.hits);
   for (int hit = 0; hit < n; ++hit) {
     const int k = c.hits[hit];
     lower(keys[c.cell[k]], key_of(block, c, k));

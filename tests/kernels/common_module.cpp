@@ -88,10 +88,10 @@ PYBIND11_MODULE(common_module, m) {
     return std::array<float, 3>{p.x, p.y, p.z};
   });
   m.def("misses", [](const Matrix& pose, const Lens& k, int h, int w, std::array<float, 3> lo, std::array<float, 3> hi,
-                     float extent) {
+                     float extent, float margin) {
     const Box box{{lo[0], lo[1], lo[2]}, {hi[0], hi[1], hi[2]}};
-    return misses(make_frustum(load_rigid(pose.data()), lens(k), h, w), box, extent);
-  });
+    return misses(make_frustum(load_rigid(pose.data()), lens(k), h, w, margin), box, extent);
+  }, py::arg(), py::arg(), py::arg(), py::arg(), py::arg(), py::arg(), py::arg(), py::arg("margin") = 0.0f);
   m.def("centres_within", [](float at, float reach, int size) {
     const Span s = centres_within(at, reach, size);
     return std::array<int32_t, 2>{s.first, s.last};
@@ -100,6 +100,21 @@ PYBIND11_MODULE(common_module, m) {
     const CellRange c = covered_cells(project(load_rigid(pose.data()), lens(k), x, y, z), lens(k), extent, h, w);
     return std::array<int32_t, 4>{c.i0, c.i1, c.j0, c.j1};
   });
+  m.def("scaled_extent", &scaled_extent);
+  m.def("disc_covers", &disc_covers);
+  m.def("cells_around", [](float u, float v, float radius, int h, int w) {
+    const CellRange c = cells_around({u, v, 1.0f, 1.0f}, radius, h, w);
+    return std::array<int32_t, 4>{c.i0, c.i1, c.j0, c.j1};
+  });
+  m.def("touched", [](float u, float v, float z, int h, int w) {  // (cell, weight) of every corner
+    std::array<std::pair<int32_t, float>, 4> out;
+    for (int corner = 0; corner < 4; ++corner) {
+      const Touch t = touch(corners_of({u, v, z, 1.0f / z}, h, w), corner, h, w);
+      out[corner] = {t.cell, t.weight};
+    }
+    return out;
+  });
+  m.def("blend_limit", &blend_limit);
   m.def("pixels_of", [](int64_t i, int64_t cells, int64_t pixels) {
     const PixelRange r = pixels_of(i, cells, pixels);
     return std::array<int32_t, 2>{r.first, r.last};

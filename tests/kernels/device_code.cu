@@ -44,6 +44,16 @@ __global__ void splat_point(const float* xyz, const float* pose, const float* le
   const CellRange cells = covered_cells(p, k, extent, h, w);
   for (int i = cells.i0; i <= cells.i1; ++i)
     for (int j = cells.j0; j <= cells.j1; ++j) atomicMin(keys + i * w + j, key);
+  const float radius = scaled_extent(2.0f, extent, 0.5f);
+  const CellRange around = cells_around(p, radius, h, w);
+  for (int i = around.i0; i <= around.i1; ++i)
+    for (int j = around.j0; j <= around.j1; ++j)
+      if (disc_covers(p.u, p.v, radius, i, j)) atomicMin(keys + i * w + j, key);
+  const Vec3 g = project_backward(m, k, xyz[3 * n], xyz[3 * n + 1], xyz[3 * n + 2], p.u, p.v);
+  for (int corner = 0; corner < 4; ++corner) {
+    const Touch t = touch(corners_of(p, h, w), corner, h, w);
+    if (t.cell >= 0 && t.weight > kLeastWeight && g.x <= blend_limit(p.z, 0.05f)) atomicMin(keys + t.cell, key);
+  }
 }
 
 __global__ void unproject_cell(const uint32_t* values, int n, const float* pose, const float* lens, float* out,

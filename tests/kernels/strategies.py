@@ -5,6 +5,8 @@ shrink."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from hypothesis import strategies as st
 
@@ -15,10 +17,22 @@ SEEDS = st.integers(0, 2**32 - 1)
 SIDES = st.integers(1, 17)
 
 
-def splat_cases() -> st.SearchStrategy[testing.SplatCase]:
+# extent and radius
+SHAPES = st.sampled_from([("none", 0.0), ("one", 0.0), ("each", 0.0), *(("none", r) for r in (0.3, 0.71, 2.5, 40.0))])
+
+NO_PAGES = st.none()
+
+
+def splat_cases(
+    shapes: st.SearchStrategy[tuple[str, float]] = SHAPES, pages: st.SearchStrategy[float | None] = NO_PAGES
+) -> st.SearchStrategy[testing.SplatCase]:
+    def build(shape: tuple[str, float], **options: Any) -> testing.SplatCase:
+        return testing.splat_case(extent=shape[0], radius=shape[1], **options)
+
     return st.builds(
-        testing.splat_case,
-        SEEDS,
+        build,
+        shape=shapes,
+        seed=SEEDS,
         # the last ones are enough work to be split between threads
         n=st.one_of(st.integers(0, 40), st.integers(0, 700), st.sampled_from([255, 256, 257, 6000])),
         views=st.integers(1, 4),
@@ -27,7 +41,7 @@ def splat_cases() -> st.SearchStrategy[testing.SplatCase]:
         dtype=DTYPES,
         kind=st.sampled_from(testing.POINT_KINDS),
         valid=st.booleans(),
-        extent=st.sampled_from(["none", "one", "each"]),
+        pages=pages,
         strided=st.booleans(),
     )
 

@@ -236,12 +236,111 @@ def test_a_box_is_rejected_only_when_nothing_in_it_is_drawn(c: ModuleType, seed:
             assert not any(drawn)
 
 
+@given(SEEDS)
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_box_is_rejected_only_when_no_disc_and_no_corner_of_it_is_drawn(c: ModuleType, seed: int) -> None:
+    g = torch.Generator().manual_seed(seed)
+    scale = 10.0 ** (torch.randint(-6, 7, (), generator=g).item() if seed % 2 else 0)
+    cameras = testing.random_cameras(g, 1, (6, 9), near_origin=0.3 * scale)
+    k, m = cameras.intrinsics[0], cameras.world2cam[0].flatten().tolist()
+    lens = [k[0, 0].item(), k[1, 1].item(), k[0, 2].item(), k[1, 2].item()]
+    radius = f32((0.7, 3.0, 1e3)[seed % 3])
+    corners = seed % 5 == 0
+    reach = f32(0.5 if corners else radius)
+    # as far beside the grid as still touches it, give or take a rounding
+    u = torch.tensor([-reach, 9 + reach, 0.5 - reach, 8.5 + reach, 4])[torch.randint(5, (8,), generator=g)]
+    v = torch.tensor([-reach, 6 + reach, 0.5 - reach, 5.5 + reach, 3])[torch.randint(5, (8,), generator=g)]
+    z = scale * torch.rand(8, generator=g) * torch.tensor([1.0, 1, 1, 1, 1, 1, -1, 1e-6])
+    local = torch.stack([(u - k[0, 2]) / k[0, 0] * z, (v - k[1, 2]) / k[1, 1] * z, z], 1)
+    xyz = local @ cameras.cam2world[0, :3, :3].T + cameras.cam2world[0, :3, 3]
+    cells = [(i, j) for i in range(6) for j in range(9)]
+    for count in (1, 2, 8):
+        part, drawn = xyz[:count], False
+        for point in part.tolist():
+            at_u, at_v, depth, _ = c.project(m, lens, *point)
+            if corners:
+                drawn |= any(cell >= 0 for cell, _ in c.touched(at_u, at_v, depth, 6, 9))
+            else:
+                covered = any(c.disc_covers(at_u, at_v, radius, *cell) for cell in cells)
+                drawn |= depth > f32(1e-6) and (covered or c.cell_of(at_u, at_v, depth, 6, 9) >= 0)
+        margin = 1.0 if corners else radius
+        if c.misses(m, lens, 6, 9, part.amin(0).tolist(), part.amax(0).tolist(), 0.0, margin=margin):
+            assert not drawn
+
+
+@given(
+    st.one_of(FLOATS, st.floats(-20, 40, width=32)),
+    st.one_of(FLOATS, st.floats(-20, 40, width=32)),
+    st.floats(2.0**-10, 40, width=32),
+    st.integers(1, 20),
+    st.integers(1, 20),
+)
+@fixture_is_pure
+def test_the_range_around_a_disc_leaves_nothing_out(
+    c: ModuleType, u: float, v: float, radius: float, h: int, w: int
+) -> None:
+    i0, i1, j0, j1 = c.cells_around(u, v, radius, h, w)
+    for i in range(h):
+        for j in range(w):
+            x, y = (np.float32(j) + np.float32(0.5)) - np.float32(u), (np.float32(i) + np.float32(0.5)) - np.float32(v)
+            with np.errstate(all="ignore"):
+                covered = x * x + y * y <= np.float32(radius) * np.float32(radius)
+            assert c.disc_covers(u, v, radius, i, j) == covered
+            assert not covered or (i0 <= i <= i1 and j0 <= j <= j1)
+
+
+@given(st.integers(0, 8), st.sampled_from([0.3, 0.5, 1.0, 2.0, 7.25]), st.integers(-3, 3), st.booleans())
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_range_around_a_disc_at_the_very_border(
+    c: ModuleType, cell: int, radius: float, steps: int, left: bool
+) -> None:
+    at = np.float32(cell + 0.5) + np.float32(radius) * (1 if left else -1)
+    for _ in range(abs(steps)):
+        at = np.nextafter(at, np.float32(math.copysign(math.inf, steps)))
+    i0, i1, j0, j1 = c.cells_around(float(at), 3.5, radius, 7, 9)
+    if c.disc_covers(float(at), 3.5, radius, 3, cell):
+        assert i0 <= 3 <= i1
+        assert j0 <= cell <= j1
+
+
+@given(st.one_of(FLOATS, st.floats(-2, 12, width=32)), st.one_of(FLOATS, st.floats(-2, 9, width=32)), st.booleans())
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_corners_surround_the_point(c: ModuleType, u: float, v: float, border: bool) -> None:
+    if border and abs(u) < 20:
+        u = f32(round(u) + 0.5)
+    one, half = np.float32(1), np.float32(0.5)
+    expected = []
+    with np.errstate(all="ignore"):
+        a, b = np.float32(u) - half, np.float32(v) - half
+        near = bool(-1 <= a < 9 and -1 <= b < 6)
+        for di, dj in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            if not near:
+                continue
+            j, i = math.floor(a), math.floor(b)
+            s, t = a - np.float32(j), b - np.float32(i)
+            weight = (s if dj else one - s) * (t if di else one - t)
+            if 0 <= i + di < 6 and 0 <= j + dj < 9 and weight > 0:
+                expected.append(((i + di) * 9 + j + dj, float(weight)))
+    assert [(cell, weight) for cell, weight in c.touched(u, v, 1.0, 6, 9) if cell >= 0] == expected
+    assert all(cell < 0 for cell, _ in c.touched(u, v, -1.0, 6, 9)), "behind the camera"
+
+
+def test_extents_and_limits_by_rule(c: ModuleType) -> None:
+    assert c.scaled_extent(0.5, 3.0, 2.0) == 1.5
+    assert c.scaled_extent(0.5, 1.0, 2.0) == 1.0
+    assert c.scaled_extent(0.5, math.nan, 2.0) == 1.0
+    assert c.blend_limit(2.0, 0.5) == 3.0
+    assert c.blend_limit(math.inf, 0.5) == 0.0, "a hole mixes nothing"
+
+
 def test_boxes_out_of_view_are_rejected(c: ModuleType) -> None:
     pose, lens = [1.0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0], [4.0, 4, 4.5, 3]
     behind, left, ahead = [(-1, -1, -3), (1, 1, -1)], [(-9, -1, 1), (-8, 1, 2)], [(-1, -1, 1), (1, 1, 2)]
     assert c.misses(pose, lens, 6, 9, *behind, 0.0)
     assert c.misses(pose, lens, 6, 9, *left, 0.0)
     assert not c.misses(pose, lens, 6, 9, *left, 8.0)
+    assert c.misses(pose, lens, 6, 9, *left, 0.0, margin=11.0)  # at most at column 4.5 - 4 * 8 / 2
+    assert not c.misses(pose, lens, 6, 9, *left, 0.0, margin=12.0)
     assert not c.misses(pose, lens, 6, 9, *ahead, 0.0)
     assert c.misses(pose, lens, 6, 9, *left, math.nan), "an extent that is not a number leaves a point"
     for value in (math.inf, 3e38):

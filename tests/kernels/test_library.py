@@ -18,8 +18,10 @@ SPLATS = [
     {},
     {"valid": True, "extent": "each", "dtype": torch.bfloat16},
     {"extent": "one", "strided": True, "dtype": torch.float16},
+    {"radius": 1.5, "pages": 0.5},
     {"n": 0},
 ]
+BILINEARS = [{"valid": True}, {"dtype": torch.bfloat16, "strided": True}, {"n": 0}]
 UNPROJECTS = [
     {},
     {"mask": True, "pooling": "min", "dtype": torch.bfloat16},
@@ -42,12 +44,8 @@ def needs_grad(tensor: Tensor) -> Tensor:
 @pytest.mark.parametrize("options", SPLATS)
 def test_opcheck_splat(namespace: str, options: dict[str, Any]) -> None:
     case = splat_case(0, n=options.pop("n", 30), channels=4, **options)
-    each = isinstance(case.extent, Tensor)
-    args = (
-        *(needs_grad(case.xyz), needs_grad(case.features), case.cameras.intrinsics, case.cameras.world2cam, 6, 9),
-        *(case.valid, case.extent if each else None, 0.0 if each or case.extent is None else case.extent),
-    )
-    torch.library.opcheck(library.overload(namespace, "splat"), args)
+    xyz, features, *others = case.arguments()
+    torch.library.opcheck(library.overload(namespace, "splat"), (needs_grad(xyz), needs_grad(features), *others))
     result = case.run(splat)
     grad = torch.randn(result.features.shape).to(result.features.dtype)
     n = case.xyz.shape[0]
@@ -56,6 +54,18 @@ def test_opcheck_splat(namespace: str, options: dict[str, Any]) -> None:
     torch.library.opcheck(
         library.overload(namespace, "splat_backward_xyz"), (torch.randn(result.depth.shape), result.index, world2cam, n)
     )
+
+
+@pytest.mark.parametrize("options", BILINEARS)
+def test_opcheck_splat_bilinear(namespace: str, options: dict[str, Any]) -> None:
+    case = splat_case(0, n=options.pop("n", 30), channels=4, **options)
+    xyz, features, k, m, h, w, valid, *_ = case.arguments()
+    operation = library.overload(namespace, "splat_bilinear")
+    torch.library.opcheck(operation, (needs_grad(xyz), needs_grad(features), k, m, h, w, valid, 0.1))
+    out, depth, _, weight = operation(xyz, features, k, m, h, w, valid, 0.1)
+    grad, read = torch.randn(out.shape).to(out.dtype), (k, m, valid, depth, weight, 0.1)
+    torch.library.opcheck(library.overload(namespace, "splat_bilinear_backward_features"), (grad, xyz, *read))
+    torch.library.opcheck(library.overload(namespace, "splat_bilinear_backward_xyz"), (grad, out, xyz, features, *read))
 
 
 @pytest.mark.parametrize("options", UNPROJECTS)
@@ -76,9 +86,15 @@ def test_opcheck_unproject(namespace: str, options: dict[str, Any]) -> None:
     )
 
 
-def memory_step(depth: Tensor, latents: Tensor, cameras: Cameras, views: Cameras) -> tuple[Points, Splat]:
+def memory_step(depth: Tensor, latents: Tensor, cameras: Cameras, views: Cameras) -> tuple[Points | Splat, ...]:
     points = unproject(depth, latents, cameras)
-    return points, splat(points.xyz, points.features, views, valid=points.valid, extent=0.6 * points.footprint)
+    cloud = (points.xyz, points.features, views)
+    return (
+        points,
+        splat(*cloud, valid=points.valid, extent=0.6 * points.footprint),
+        splat(*cloud, valid=points.valid, radius=1.2),
+        splat(*cloud, valid=points.valid, mode="bilinear"),
+    )
 
 
 @pytest.mark.parametrize("name", list(mk.backends()))
@@ -108,8 +124,8 @@ def test_a_compiled_graph_has_the_gradients_of_the_eager_one() -> None:
 
     def run(step: Any) -> list[Tensor]:
         depth, features = needs_grad(case.depth), needs_grad(case.features)
-        _, view = step(depth, features, case.cameras, views)
-        loss = view.features.square().sum() + view.depth.nan_to_num(posinf=0).sum()
+        _, *reads = step(depth, features, case.cameras, views)
+        loss = sum(view.features.square().sum() + view.depth.nan_to_num(posinf=0).sum() for view in reads)
         return list(torch.autograd.grad(loss, [depth, features]))
 
     for a, b in zip(run(compiled), run(memory_step), strict=True):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from strategies import SEEDS, splat_cases
 from torch import Tensor
 
@@ -44,12 +45,14 @@ def oracle(case: SplatCase) -> tuple[Tensor, Tensor]:
             extent = case.extent[n].item() if isinstance(case.extent, Tensor) else (case.extent or 0.0)
             half = (f(extent) if extent > 0 else f(0)) * inv
             eu, ev = half * k[0, 0], half * k[1, 1]
-            cells = [
-                (i, j)
-                for i in range(h)
-                for j in range(w)
-                if (u - eu) - f(0.5) <= j <= (u + eu) - f(0.5) and (r - ev) - f(0.5) <= i <= (r + ev) - f(0.5)
-            ]
+            grid = [(i, j) for i in range(h) for j in range(w)]
+            if case.radius > 0:
+                at = [(f(i) + f(0.5) - r, f(j) + f(0.5) - u) for i, j in grid]
+                covered = [x * x + y * y <= f(case.radius) * f(case.radius) for y, x in at]
+                cells = [cell for cell, inside in zip(grid, covered, strict=True) if inside]
+            else:
+                lo, hi = ((r - ev) - f(0.5), (u - eu) - f(0.5)), ((r + ev) - f(0.5), (u + eu) - f(0.5))
+                cells = [(i, j) for i, j in grid if lo[0] <= i <= hi[0] and lo[1] <= j <= hi[1]]
             if not cells and 0 <= u < w and 0 <= r < h:
                 cells = [(int(r), int(u))]
             for i, j in cells:
@@ -66,7 +69,8 @@ def test_reference_follows_the_contract(seed: int) -> None:
     kind = testing.POINT_KINDS[seed % 4]
     extent = ("none", "one", "each")[seed // 4 % 3]
     size = tuple(torch.randint(1, 7, (2,), generator=g).tolist())
-    case = splat_case(seed, n=40, size=size, kind=kind, extent=extent, valid=seed % 5 == 0)
+    radius = 0.0 if extent != "none" else (0.0, 0.4, 1.0, 3.0)[seed // 16 % 4]
+    case = splat_case(seed, n=40, size=size, kind=kind, extent=extent, radius=radius, valid=seed % 5 == 0)
     depth, index = oracle(case)
     result = run_reference(case)
     assert same_bits(result.index, index)
@@ -83,6 +87,50 @@ def test_cpp_equals_reference(case: SplatCase, every_way: EveryWay) -> None:
             assert_same(result, expected)
         except AssertionError as error:
             raise AssertionError(f"{way}: {error}") from None
+
+
+@pytest.mark.usefixtures("native")
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    case=splat_cases(pages=st.sampled_from([None, 0.0, 0.1, 0.5, 1.0])),
+    scale=st.sampled_from([0.6, 1.0, 0.0]),
+    least=st.sampled_from([-math.inf, 0.05, 0.3]),
+    more=st.sampled_from([0, 0, 20_000]),
+)
+def test_cpp_equals_reference_underneath(
+    case: SplatCase, scale: float, least: float, more: int, every_way: EveryWay
+) -> None:
+    """What only the cache asks for: pages of points, and extents of at least a voxel."""
+    if more and case.pages is not None:  # several words of pages
+        g = torch.Generator().manual_seed(more)
+        pages = torch.randint(-(1 << 62), 1 << 62, (2, 5), generator=g)
+        pages = pages[0] & pages[1]
+        pages[1] = 0
+        xyz, extent = testing.random_points(g, "room", more), case.extent
+        extent = torch.rand(more, generator=g) if isinstance(extent, Tensor) else extent
+        case = SplatCase(xyz, torch.randn(more, 2, generator=g), case.cameras, None, extent, case.radius, pages)
+    expected = torch.ops.mirage_kernels_reference.splat(*case.arguments(scale, least))
+    for way, result in every_way(lambda: torch.ops.mirage_kernels.splat(*case.arguments(scale, least))):
+        assert all(map(same_bits, result, expected)), way
+
+
+@settings(max_examples=60)
+@given(case=splat_cases(pages=st.sampled_from([0.0, 0.1, 0.5, 1.0])), scale=st.sampled_from([0.6, 1.0]))
+def test_pages_and_extents_by_rule_say_what_arguments_say(case: SplatCase, scale: float) -> None:
+    assert case.pages is not None
+    read = [(int(case.pages[n // 4096]) >> (n // 64 % 64)) & 1 == 1 for n in range(len(case.xyz))]
+    valid = torch.tensor(read, dtype=torch.bool) & (True if case.valid is None else case.valid)
+    extent, least = case.extent, np.float32(0.1)
+    if isinstance(extent, Tensor):
+        own = [np.float32(scale) * (e if e > least else least) for e in extent.numpy()]
+        extent = torch.tensor(own, dtype=torch.float32)
+    operation = (
+        torch.ops.mirage_kernels.splat if mk.backends()["cpp"] is None else torch.ops.mirage_kernels_reference.splat
+    )
+    assert_same(
+        mk.Splat(*operation(*case.arguments(scale, float(least)))),
+        case._replace(valid=valid, extent=extent).run(splat),
+    )
 
 
 @settings(max_examples=100)
@@ -134,15 +182,34 @@ def test_extent_closes_the_gaps_of_a_nearer_look() -> None:
     assert splat(points.xyz, points.features, near, extent=0.51 * points.footprint).mask.all()
 
 
-def test_empty_inputs() -> None:
-    cameras = testing.plain_cameras(2, (3, 4))
+def test_radius_draws_discs() -> None:
+    cameras, row = testing.plain_cameras(1, (7, 7)), torch.ones(1, 1)
+    centre = torch.tensor([[0.0, 0.0, 1.0]])  # of cell (3, 3)
+    beside = torch.tensor([[-9 / 4, 0.0, 1.0]])  # six columns left of the centre of cell (3, 0)
     for name in mk.backends():
         with mk.use_backend(name):
-            nothing = splat(torch.zeros(0, 3), torch.zeros(0, 5), cameras)
-            assert nothing.features.shape == (2, 5, 3, 4)
-            assert not nothing.mask.any()
-            no_views = splat(torch.zeros(7, 3), torch.zeros(7, 5), cameras[:0])
-            assert no_views.features.shape == (0, 5, 3, 4)
+            mask = splat(centre, row, cameras, radius=2.0).mask[0]
+            assert [int(cells.sum()) for cells in mask] == [0, 1, 3, 5, 3, 1, 0]
+            assert splat(centre, row, cameras, radius=1e-3).mask.nonzero().tolist() == [[0, 3, 3]]
+            assert not splat(beside, row, cameras, radius=5.95).mask.any()
+            assert splat(beside, row, cameras, radius=6.05).mask.nonzero().tolist() == [[0, 3, 0]]
+
+
+def test_empty_inputs() -> None:
+    cameras = testing.plain_cameras(2, (3, 4))
+    options: list[dict[str, Any]] = [{}, {"radius": 1.0}, {"mode": "bilinear"}]
+    for name in mk.backends():
+        for option in options:
+            with mk.use_backend(name):
+                nothing = splat(torch.zeros(0, 3), torch.zeros(0, 5), cameras, **option)
+                assert nothing.features.shape == (2, 5, 3, 4)
+                assert not nothing.mask.any()
+                assert bool((nothing.depth == math.inf).all())
+                no_views = splat(torch.zeros(7, 3), torch.zeros(7, 5), cameras[:0], **option)
+                assert no_views.features.shape == (0, 5, 3, 4)
+                no_channels = splat(torch.tensor([[0.0, 0, 1]]), torch.zeros(1, 0), cameras, **option)
+                assert no_channels.features.shape == (2, 0, 3, 4)
+                assert no_channels.mask.any()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -177,14 +244,15 @@ def test_cpp_gradients_equal_reference(case: SplatCase, seed: int, every_way: Ev
         assert same_bits(result[1], expected[1]), f"features, {way}"
 
 
-@pytest.mark.parametrize("extent", [0.0, 0.2])
-def test_reference_gradients_are_those_of_the_function(extent: float) -> None:
+@pytest.mark.parametrize(("extent", "radius"), [(0.0, 0.0), (0.2, 0.0), (0.0, 1.5)])
+def test_reference_gradients_are_those_of_the_function(extent: float, radius: float) -> None:
     case = splat_case(5, n=30, size=(4, 5))
     k, m = case.cameras.intrinsics, case.cameras.world2cam
     xyz, features = case.xyz.double().requires_grad_(), case.features.double().requires_grad_()
 
     def drawn(xyz: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-        out, depth, _ = torch.ops.mirage_kernels_reference.splat(xyz, features, k, m, 4, 5, None, None, extent)
+        shape = (None, extent, -math.inf, radius)
+        out, depth, _ = torch.ops.mirage_kernels_reference.splat(xyz, features, k, m, 4, 5, None, *shape, None)
         return out, torch.where(depth.isfinite(), depth, 0)
 
     assert torch.autograd.gradcheck(drawn, (xyz, features))

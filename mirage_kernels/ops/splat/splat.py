@@ -75,30 +75,46 @@ def splat(
         raise check.value_error("cameras", f"cameras on {xyz.device} like xyz", cameras.device)
     if valid is not None:
         check.tensor("valid", valid, ("N",), dims, (torch.bool,), like)
-    check.choice("mode", mode, MODES)
-    radius = check.number("radius", radius, 0, 1 << 24)
-    band = check.number("band", band, 0)
-    extents: Tensor | None = None
-    size = 0.0
-    if isinstance(extent, Tensor):
-        check.tensor("extent", extent, ("N",), dims, like=like)
-        extents, size = extent, 1.0
-    elif extent is not None:
-        size = check.number("extent", extent, 0)
-    if extent is not None and radius > 0:
-        raise check.value_error("radius", "0 where an extent is given", radius)
+    if radius != 0:
+        radius = check.number("radius", radius, 0, 1 << 24)
     if dims["N"] >= 1 << 32:
         raise check.value_error("xyz", "fewer than 2^32 points", dims["N"])
-    view = (cameras.intrinsics, cameras.world2cam, *cameras.size, valid)
-    if mode == "bilinear":
-        if extent is not None:
-            raise check.value_error("extent", "None in mode 'bilinear'", "an extent")
-        if radius > 0:
-            raise check.value_error("radius", "0 in mode 'bilinear'", radius)
-        operation = backend.operation("splat_bilinear", xyz.device.type)
-        return Splat(*operation(xyz, features, *view, band)[:3])
+    if mode != "nearest":
+        check.choice("mode", mode, MODES)
+        return _splat_bilinear(xyz, features, cameras, valid, extent, radius, check.number("band", band, 0))
+    extents: Tensor | None = None
+    size = 0.0
+    if extent is not None:
+        if isinstance(extent, Tensor):
+            check.tensor("extent", extent, ("N",), dims, like=like)
+            extents, size = extent, 1.0
+        else:
+            size = check.number("extent", extent, 0)
+        if radius != 0:
+            raise check.value_error("radius", "0 where an extent is given", radius)
+    h, w = cameras.size
+    view = (cameras.intrinsics, cameras.world2cam, h, w)
     operation = backend.operation("splat", xyz.device.type)
-    return Splat(*operation(xyz, features, *view, extents, size, -math.inf, radius, None))
+    return Splat(*operation(xyz, features, *view, valid, extents, size, -math.inf, radius, None))
+
+
+def _splat_bilinear(
+    xyz: Tensor,
+    features: Tensor,
+    cameras: Cameras,
+    valid: Tensor | None,
+    extent: float | Tensor | None,
+    radius: float,
+    band: float,
+) -> Splat:
+    if extent is not None:
+        raise check.value_error("extent", "None in mode 'bilinear'", type(extent).__name__)
+    if radius != 0:
+        raise check.value_error("radius", "0 in mode 'bilinear'", radius)
+    h, w = cameras.size
+    operation = backend.operation("splat_bilinear", xyz.device.type)
+    features, depth, index, _ = operation(xyz, features, cameras.intrinsics, cameras.world2cam, h, w, valid, band)
+    return Splat(features, depth, index)
 
 
 def _fake_splat(

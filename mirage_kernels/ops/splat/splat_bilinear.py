@@ -71,6 +71,6 @@ library.define(
     "splat_bilinear_backward_xyz(Tensor grad_features, Tensor blended, Tensor xyz, Tensor features, "
     "Tensor intrinsics, Tensor world2cam, Tensor? valid, Tensor depth, Tensor weight, float band) -> Tensor",
     reference=reference.splat_bilinear_backward_xyz,
-    fake=lambda grad_features, blended, xyz, *_: torch.empty_like(xyz, memory_format=torch.contiguous_format),
+    fake=lambda grad_features, blended, xyz, *_: xyz.new_empty(xyz.shape),
 )
 library.differentiate("splat_bilinear", setup_context=_setup_context, backward=_backward)

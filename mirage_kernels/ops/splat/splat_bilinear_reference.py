@@ -137,15 +137,14 @@ def splat_bilinear_backward_xyz(
     the point. Which points a cell mixes is taken as constant."""
     _, channels, h, w = grad_features.shape
     grad, shown = grad_features.to(xyz.dtype).flatten(2), blended.to(xyz.dtype).flatten(2)
-    sums = torch.zeros_like(xyz)
+    sums = xyz.new_zeros(xyz.shape)
     for v in range(grad.shape[0]):
         k, m = intrinsics[v : v + 1], world2cam[v : v + 1]
         pairs, z = _touches(xyz, k, m, h, w, valid)
-        along = (grad[v] * shown[v]).sum(0)
         a, b, _, _ = (x[0] - 0.5 for x in project(xyz, m, k))
         for part in _parts(_within(pairs, z, depth[v].flatten(), band), channels):
-            dot = (grad[v].T[part.cell] * features[part.point].to(xyz.dtype)).sum(1)
-            by_weight = (dot - along[part.cell]) / weight[v].flatten()[part.cell]
+            change = features[part.point].to(xyz.dtype) - shown[v].T[part.cell]
+            by_weight = (grad[v].T[part.cell] * change).sum(1) / weight[v].flatten()[part.cell]
             s, t = (x[part.point] - x[part.point].floor() for x in (a, b))
             right, low = part.corner % 2 == 1, part.corner >= 2
             by_u = torch.where(right, by_weight, -by_weight) * torch.where(low, t, 1 - t)

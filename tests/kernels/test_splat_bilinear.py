@@ -1,0 +1,195 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from strategies import SEEDS, splat_cases
+from torch import Tensor
+
+import mirage_kernels as mk
+from mirage_kernels import splat, testing
+from mirage_kernels.testing import SplatCase, assert_close_gradients, assert_same, same_bits, splat_case
+
+EveryWay = Callable[[Callable[[], Any]], Iterator[tuple[str, Any]]]
+CASES = splat_cases(shapes=st.just(("none", 0.0)))
+BANDS = st.sampled_from([0.0, 0.05, 0.5, 1e30])
+
+
+def run(case: SplatCase, band: float = 0.05) -> Any:
+    return case.run(splat, mode="bilinear", band=band)
+
+
+def touches(case: SplatCase, view: int) -> list[tuple[int, int, Any, Any]]:
+    """(point, cell, weight, depth) by the letter of the contract: one numpy float32 operation after the other."""
+    f = np.float32
+    h, w = case.cameras.size
+    k, m = case.cameras.intrinsics[view].numpy(), case.cameras.world2cam[view].numpy()
+    found = []
+    for n, (x, y, z) in enumerate(case.xyz.numpy()):
+        px, py, pz = (((row[0] * x + row[1] * y) + row[2] * z) + row[3] for row in m)
+        inv = f(1) / pz
+        a = ((px * inv) * k[0, 0] + k[0, 2]) - f(0.5)
+        b = ((py * inv) * k[1, 1] + k[1, 2]) - f(0.5)
+        drawn = f(1e-6) < pz < math.inf and -1 <= a < w and -1 <= b < h
+        if not drawn or (case.valid is not None and not case.valid[n]):
+            continue
+        s, t = a - np.floor(a), b - np.floor(b)
+        for di, dj in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            i, j = int(np.floor(b)) + di, int(np.floor(a)) + dj
+            weight = (s if dj else f(1) - s) * (t if di else f(1) - t)
+            if 0 <= i < h and 0 <= j < w and weight > 0:
+                found.append((n, i * w + j, weight, pz))
+    return found
+
+
+def oracle(case: SplatCase, view: int, band: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Features (C, h w), depth and index (h w,) of float32 features."""
+    h, w = case.cameras.size
+    features = torch.zeros(case.features.shape[1], h * w)
+    depth, index = torch.full((h * w,), math.inf), torch.full((h * w,), -1)
+    found = touches(case, view)
+    for cell in range(h * w):
+        mine = [(z, n, weight) for n, at, weight, z in found if at == cell]
+        if not mine:
+            continue
+        nearest, winner, _ = min(mine)
+        limit = (np.float32(1) + np.float32(band)) * nearest
+        total, sums = np.float32(0), np.zeros(case.features.shape[1], np.float32)
+        for z, n, weight in mine:
+            if z <= limit:
+                total = total + weight
+                sums = sums + weight * case.features[n].numpy()
+        if total > np.float32(1e-4):
+            features[:, cell] = torch.from_numpy(sums / total)
+            depth[cell], index[cell] = float(nearest), winner
+    return features, depth, index
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's overflow, which is part of the cases
+@settings(max_examples=100)
+@given(SEEDS, BANDS)
+def test_reference_follows_the_contract(seed: int, band: float) -> None:
+    g = torch.Generator().manual_seed(seed)
+    size = tuple(torch.randint(1, 7, (2,), generator=g).tolist())
+    case = splat_case(seed, n=40, size=size, views=1, kind=testing.POINT_KINDS[seed % 4], valid=seed % 5 == 0)
+    features, depth, index = oracle(case, 0, band)
+    with mk.use_backend("reference"):
+        result = run(case, band)
+    assert same_bits(result.index.flatten(), index)
+    assert same_bits(result.depth.flatten(), depth)
+    assert same_bits(result.features.flatten(2)[0], features)
+
+
+@pytest.mark.usefixtures("native")
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(case=CASES, band=BANDS)
+def test_cpp_equals_reference(case: SplatCase, band: float, every_way: EveryWay) -> None:
+    """Index, mask and depth have to; so do the features, for all sums run in the order of the points."""
+    with mk.use_backend("reference"):
+        expected = run(case, band)
+    for way, result in every_way(lambda: run(case, band)):
+        try:
+            assert_same(result, expected)
+        except AssertionError as error:
+            raise AssertionError(f"{way}: {error}") from None
+
+
+def test_a_point_on_a_centre_is_alone_and_between_four_is_shared() -> None:
+    cameras = testing.plain_cameras(1, (4, 4))  # cell centres lie at half columns
+    row = torch.tensor([[3.0, -1.0]])
+    for name in mk.backends():
+        with mk.use_backend(name):
+            alone = splat(torch.tensor([[0.125, 0.125, 1.0]]), row, cameras, mode="bilinear")
+            assert alone.mask.nonzero().tolist() == [[0, 2, 2]]
+            shared = splat(torch.tensor([[0.0, 0.0, 1.0]]), row, cameras, mode="bilinear")
+            assert shared.mask.nonzero().tolist() == [[0, 1, 1], [0, 1, 2], [0, 2, 1], [0, 2, 2]]
+            assert same_bits(shared.features[0, :, 1, 2], row[0])
+
+
+def test_a_ramp_is_interpolated() -> None:
+    """A dense wall whose feature is its place shows, in every cell, the place of the cell's centre."""
+    cameras = testing.plain_cameras(1, (8, 8))
+    at = torch.arange(-2, 10, 0.25) + 0.125
+    v, u = torch.meshgrid(at, at, indexing="ij")
+    xyz = torch.stack([(u - 4) / 4, (v - 4) / 4, torch.ones_like(u)], -1).reshape(-1, 3)
+    shown = splat(xyz, torch.stack([u, v], -1).reshape(-1, 2), cameras, mode="bilinear")
+    centres = torch.arange(8) + 0.5
+    torch.testing.assert_close(shown.features[0, 0], centres.expand(8, 8))
+    torch.testing.assert_close(shown.features[0, 1], centres[:, None].expand(8, 8))
+
+
+def test_points_behind_the_band_are_left_out() -> None:
+    cameras, centre = testing.plain_cameras(1, (4, 4)), torch.tensor([0.125, 0.125, 1.0])
+    xyz = torch.stack([centre, 1.04 * centre, 1.06 * centre])  # on one ray
+    rows = torch.tensor([[0.0], [1.0], [5.0]])
+    for name in mk.backends():
+        with mk.use_backend(name):
+            for band, expected in ((0.05, 0.5), (0.0, 0.0), (0.1, 2.0)):
+                shown = splat(xyz, rows, cameras, mode="bilinear", band=band)
+                assert shown.features[0, 0, 2, 2].item() == pytest.approx(expected, abs=1e-5)
+                assert shown.index[0, 2, 2] == 0
+                assert shown.depth[0, 2, 2] == 1.0
+
+
+def test_a_cell_that_is_hardly_touched_is_a_hole() -> None:
+    cameras = testing.plain_cameras(1, (4, 4))
+    for name in mk.backends():
+        with mk.use_backend(name):
+            for weight, known in ((2.0**-14, False), (2.0**-13, True)):  # 1e-4 lies between
+                beside = torch.tensor([[0.125 + weight / 4, 0.125, 1.0]])
+                shown = splat(beside, torch.ones(1, 1), cameras, mode="bilinear")
+                assert shown.mask[0, 2].tolist() == [False, False, True, known]
+                assert bool((shown.depth[~shown.mask] == math.inf).all())
+                assert not shown.features[~shown.mask.unsqueeze(1)].any()
+            twice = splat(beside.repeat(2, 1), torch.ones(2, 1), cameras, mode="bilinear")
+            assert twice.mask[0, 2].tolist() == [False, False, True, True]
+
+
+def test_twenty_repeats_give_the_same_bits() -> None:
+    case = splat_case(7, n=20_000, views=3, size=(44, 80), channels=48)
+    first = run(case)
+    for _ in range(20):
+        assert_same(run(case), first)
+
+
+def gradients(case: SplatCase, seed: int) -> list[Tensor]:
+    xyz, features = case.xyz.clone().requires_grad_(), case.features.clone().requires_grad_()
+    result = run(case._replace(xyz=xyz, features=features))
+    g = torch.Generator().manual_seed(seed)
+    grad_features = torch.randn(result.features.shape, generator=g).to(features.dtype)
+    grad_depth = torch.randn(result.depth.shape, generator=g)
+    return list(torch.autograd.grad([result.features, result.depth], [xyz, features], [grad_features, grad_depth]))
+
+
+@pytest.mark.usefixtures("native")
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(case=CASES, seed=SEEDS)
+def test_cpp_gradients_equal_reference(case: SplatCase, seed: int, every_way: EveryWay) -> None:
+    with mk.use_backend("reference"):
+        expected = gradients(case, seed)
+    tame = (case.xyz.abs() < 1e3).all() and (case.xyz[:, 2].abs() > 1e-3).all()
+    for way, result in every_way(lambda: gradients(case, seed)):
+        assert same_bits(result[1], expected[1]), f"features, {way}"
+        if tame:
+            assert_close_gradients(result[0], expected[0])
+
+
+def test_reference_gradients_are_those_of_the_function() -> None:
+    case = splat_case(5, n=30, size=(4, 5))
+    k, m = case.cameras.intrinsics, case.cameras.world2cam
+    xyz, features = case.xyz.double().requires_grad_(), case.features.double().requires_grad_()
+
+    def drawn(xyz: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        operation = torch.ops.mirage_kernels_reference.splat_bilinear
+        out, depth, _, _ = operation(xyz, features, k, m, 4, 5, None, 0.3)
+        return out, torch.where(depth.isfinite(), depth, 0)
+
+    assert torch.autograd.gradcheck(drawn, (xyz, features))
