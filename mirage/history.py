@@ -127,6 +127,17 @@ class History:
         best = best[(scores[best] >= threshold) & asked[best]]
         return References(self.latents[:, best], self.cameras[best], self.stamps[best], scores[best])
 
+    def saw(self, xyz: Tensor, footprint: Tensor, tolerance: float) -> Tensor:
+        """(N,) bool: points (N, 3) that lie on a surface some frame saw, within a share ``tolerance`` of its depth, from
+        no farther (to the same tolerance) than their ``footprint`` (N,) tells."""
+        if self.cameras is None or len(xyz) == 0:
+            return torch.zeros_like(footprint, dtype=torch.bool)
+        uv, z, inside = self.cameras.project(xyz)
+        column, row = torch.where(inside[..., None], uv, 0).long().unbind(-1)
+        surface = self.surface.flatten(1).gather(1, row * self.surface.shape[2] + column)  # (F, N)
+        near = z / self.cameras.intrinsics[:, 0, 0, None] <= (1 + tolerance) * footprint
+        return (inside & near & ((surface - z).abs() <= tolerance * z)).any(0)
+
     def tensors(self) -> dict[str, Tensor]:
         """Everything that is kept."""
         if self.cameras is None:

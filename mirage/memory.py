@@ -116,17 +116,14 @@ class LatentSpatialMemory:
         return self._describe(self._draw(cameras))
 
     def _draw(self, cameras: Cameras) -> Splat:
-        """The rows, except that a coarse look shows only where no closer look at the same surface does."""
+        """Every row where it lands, then squares where nothing does or what does lies behind one; and a coarse look
+        only where no closer look at the same surface shows."""
+        fine = self._coarse.clear(len(self)) if self._coarse.any else None
+        points = self.cache.splat(cameras, valid=fine, extent_scale=0)
+        drawn = _behind(points, self.cache.splat(cameras, valid=fine))
         if not self._coarse.any:
-            return self.cache.splat(cameras)
-        closest = self.cache.splat(cameras, valid=self._coarse.clear(len(self)))
-        coarse = self.cache.splat(cameras, valid=self._coarse.set(len(self)))
-        other = closest.depth > coarse.depth * (1 + SAME_SURFACE)  # true in the closest look's holes: they are +inf
-        return Splat(
-            torch.where(other[:, None], coarse.features, closest.features),
-            torch.where(other, coarse.depth, closest.depth),
-            torch.where(other, coarse.index, closest.index),
-        )
+            return drawn
+        return _behind(drawn, self.cache.splat(cameras, valid=self._coarse.set(len(self))))
 
     def _describe(self, drawn: Splat) -> MemoryView:
         winner = drawn.index.clamp(min=0)
@@ -158,7 +155,8 @@ class LatentSpatialMemory:
         """Write T latent frames one after the other, each where the memory does not show its cells already.
 
         With ``depth``, a cell is written where the memory shows nothing, or a surface more than 5 % farther, or the
-        same surface seen from at least twice the distance. Without, the depth is the memory's own, holes taking the far
+        same surface seen from at least twice the distance. What a remembered view has seen from as near is taken in
+        again only where the memory shows nothing, or a surface more than 10 % farther. Without, the depth is the memory's own, holes taking the far
         side's; then only holes are written, and nothing that would hide a surface from a view that saw it.
 
         Args:
@@ -213,7 +211,14 @@ class LatentSpatialMemory:
             z = torch.where(new, z, view.depth[0])
         else:
             adds, closer = compare(view, z, points.footprint.reshape(camera.size))
-            new = new & adds
+            at = (new & view.mask[0] & (adds | closer)).flatten().nonzero().squeeze(1)
+            known = torch.zeros_like(points.valid)
+            known[at] = self.history.saw(points.xyz[at], points.footprint[at], SAME_SURFACE)
+            known = known.reshape(camera.size)
+            # What a view has seen is not taken in twice because its neighbours have moved in the meantime.
+            adds = adds & ~(known & (view.depth[0] <= z * (1 + SAME_SURFACE) ** 2))
+            closer = closer & ~known
+            new = new & (adds | closer)
             superseded = drawn.index[0, new & closer]
         counts = self._insert(points, new.flatten(), superseded, stamp)
         self.history.add(latent, camera, z, stamp, self.cache.xyz)
@@ -330,6 +335,16 @@ class _Flags:
         self.any = bool(kept.any())
 
 
+def _behind(first: Splat, second: Splat) -> Splat:
+    """The second drawing, where the first shows nothing or a surface behind it."""
+    other = first.depth > second.depth * (1 + SAME_SURFACE)  # true in the first one's holes: they are +inf
+    return Splat(
+        torch.where(other[:, None], second.features, first.features),
+        torch.where(other, second.depth, first.depth),
+        torch.where(other, second.index, first.index),
+    )
+
+
 def compare(view: MemoryView, depth: Tensor, footprint: Tensor) -> tuple[Tensor, Tensor]:
     """Hold a new frame against what the memory shows to its camera.
 
@@ -339,11 +354,9 @@ def compare(view: MemoryView, depth: Tensor, footprint: Tensor) -> tuple[Tensor,
         footprint: (h, w) of the new cells.
 
     Returns:
-        Which cells (h, w) the memory is better with: it shows nothing there, or something more than 5 % farther, or the
-        same surface seen from at least twice the distance; and which of them are such a closer look.
+        Where (h, w) the memory shows nothing, or something more than 5 % farther. And where it shows the same surface, but seen from at least twice the distance.
     """
     shown = view.depth[0]
-    farther = shown > depth * (1 + SAME_SURFACE)
+    adds = ~view.mask[0] | (shown > depth * (1 + SAME_SURFACE))
     same = (shown - depth).abs() <= SAME_SURFACE * depth
-    closer = same & (view.footprint[0] >= CLOSER_LOOK * footprint)
-    return ~view.mask[0] | farther | closer, closer
+    return adds, same & (view.footprint[0] >= CLOSER_LOOK * footprint)

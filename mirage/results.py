@@ -152,7 +152,8 @@ class Results:
             "known_share": self.known_share,
             "points_written": self.points_written,
             "points": len(self.memory),
-            "memory_bytes": self.memory.nbytes,
+            "memory_bytes": self.memory.cache.nbytes,
+            "history_bytes": self.memory.nbytes - self.memory.cache.nbytes,
             "seconds": self.seconds,
         }
         if same_camera(self.cameras[-1], self.cameras[0]) and self._last_frame is not None:

@@ -74,7 +74,8 @@ def save_tensors(
         version: of that kind.
         settings: anything JSON can hold.
     """
-    tensors = {name: t.detach().to("cpu").contiguous() for name, t in tensors.items()}
+    # clones, because safetensors refuses tensors that share their memory
+    tensors = {name: t.detach().to("cpu").clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
     about = {"kind": kind, "version": version, "settings": settings}
     # one entry: safetensors writes several in any order, and the same content should be the same bytes
     header = {_HEADER: json.dumps(about | {"sha256": _digest(about, tensors)}, sort_keys=True)}

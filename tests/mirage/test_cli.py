@@ -115,8 +115,8 @@ def test_results_replace_those_of_an_earlier_run(files: dict[str, Path], tmp_pat
 
 BAD: list[tuple[dict[str, str], tuple[str, ...], str]] = [
     ({"image": "missing.png"}, (), "missing.png: no such picture"),
-    ({"image": ""}, (), "--image: expected a file (or use --scene), got none"),
-    ({"depth": ""}, (), "--depth: expected a file (or use --scene), got none"),
+    ({"image": ""}, (), "--image: expected a file (or use --scene or --memory), got none"),
+    ({"depth": ""}, (), "--depth: expected a file (or use --scene or --memory), got none"),
     ({"depth": "cut.png"}, (), "cut.png: expected a depth map, got a damaged file"),
     ({"depth": "image.png"}, (), "image.png: expected a 16-bit depth map in millimetres, got a picture of mode RGB"),
     ({"depth": "small.npy"}, (), "small.npy: expected depth of the picture's size (50, 70), got (5, 7)"),

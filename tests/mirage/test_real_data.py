@@ -88,8 +88,7 @@ def test_the_memory_keeps_what_it_saw(hololens: RgbdFrames, number: list[int]) -
     both = view.mask & valid
     assert both.sum() / valid.sum() > 0.995
     assert ((view.depth > 1.05 * z) & both).sum() / both.sum() < 0.001
-    again = memory.write(latents, cameras, depth)
-    assert sum(again) < 0.01 * sum(written)
+    assert sum(memory.write(latents, cameras, depth)) == 0
 
 
 @pytest.mark.parametrize("case", ["case_1", "case_2", "case_3"])

@@ -268,7 +268,14 @@ class VoxelCache:
         self._totals["evicted"] += before - len(self)
         return remap
 
-    def splat(self, cameras: Cameras, *, valid: Tensor | None = None, cull: bool = True) -> Splat:
+    def splat(
+        self,
+        cameras: Cameras,
+        *,
+        valid: Tensor | None = None,
+        extent_scale: float | None = None,
+        cull: bool = True,
+    ) -> Splat:
         """What cameras see of the cache, as :func:`mirage_kernels.splat` draws it; ``index`` names rows.
 
         Rows that no camera can see are passed over in runs, so the cost follows what is visible.
@@ -276,6 +283,7 @@ class VoxelCache:
         Args:
             cameras: V cameras over a grid (h, w), on the cache's device.
             valid: (rows,) bool; rows that are False are not drawn.
+            extent_scale: instead of the cache's own.
             cull: False looks at every row; the result is the same, bit for bit.
         """
         s, rows = self.state, self.state.rows
@@ -287,18 +295,19 @@ class VoxelCache:
             check.tensor("valid", valid, ("rows",), {"rows": rows}, (torch.bool,), ("the cache", s.keys))
         h, w = cameras.size
         views = (cameras.intrinsics, cameras.world2cam)
+        scale = self.extent_scale if extent_scale is None else check.number("extent_scale", extent_scale, 0)
         least = self.voxel_size or 0.0
         pages = None
         if cull:
-            pages = self._store.call("voxel_cache_cull", *s.boxes, *views, h, w, rows, self.extent_scale, least)
+            pages = self._store.call("voxel_cache_cull", *s.boxes, *views, h, w, rows, scale, least)
         plain = s.scale is None and s.count is None
         features = s.features[:rows] if plain else s.features[:rows, :0].to(self.dtype)
-        extents = s.footprint[:rows] if self.extent_scale > 0 else None
+        extents = s.footprint[:rows] if scale > 0 else None
         drawn = Splat(
             *self._store.call(
                 "splat",
                 *(s.xyz[:rows], features, *views, h, w, valid),
-                *(extents, self.extent_scale, least, 0.0, pages),
+                *(extents, scale, least, 0.0, pages),
             )
         )
         return drawn if plain else drawn._replace(features=self._decode(drawn.index))
