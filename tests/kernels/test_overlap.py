@@ -185,8 +185,8 @@ def made_up_room() -> tuple[Tensor, Cameras]:
 def hololens(data: Path) -> tuple[Tensor, Cameras]:
     read_rgbd = pytest.importorskip("mirage.data.rgbd").read_rgbd
     recording = read_rgbd(data / "hololens_dev")
-    points = unproject(recording.depth, torch.zeros(73, 1, 90, 135), recording.cameras)
-    return points.xyz[points.valid], recording.cameras[::4]
+    points = unproject(recording.depth, torch.zeros(73, 1, 45, 68), recording.cameras)
+    return points.xyz[points.valid], recording.cameras[::9]
 
 
 @pytest.mark.parametrize("scene", ["room", "hololens"])
