@@ -118,7 +118,7 @@ def test_overlap_is_that_of_sets(every_way: EveryWay, seed: int, num_a: int, num
 
 
 def test_overlap_of_many_sets_is_the_same_on_every_thread(every_way: EveryWay) -> None:
-    a, b = random_sets(0, 3, 700), random_sets(1, 150, 700)
+    a, b = random_sets(0, 3, 3000), random_sets(1, 150, 3000)
     expected = run_reference(lambda: overlap(a, b))
     for way, result in every_way(lambda: overlap(a, b)):
         assert same_bits(result, expected), way
