@@ -133,7 +133,7 @@ Tensor overlap(const Tensor& a, const Tensor& b) {
   }
   const Pairs pairs{data<uint64_t>(rows), data<uint64_t>(columns), num_a, num_b, words, of_a.data(),
                     mutable_data<float>(out)};
-  torch::stable::parallel_for(0, num_b, std::max<int64_t>(1, 65536 / ((num_a + 1) * words + 1)),
+  torch::stable::parallel_for(0, num_b, std::max<int64_t>(1, (1 << 20) / ((num_a + 1) * words + 1)),
                               [&](int64_t b0, int64_t b1) { overlap_rows(pairs, b0, b1); });
   return out;
 }

@@ -386,6 +386,27 @@ def test_select_rank_is_sorting(c: ModuleType, values: list[int], data: st.DataO
     assert c.select_rank(values, rank) == sorted(values)[rank]
 
 
+@given(st.integers(0, 2**64 - 1))
+@fixture_is_pure
+def test_count_bits(c: ModuleType, word: int) -> None:
+    assert c.count_bits(word) == word.bit_count()
+
+
+@given(st.one_of(st.integers(-200, 200), st.integers(-(2**63), 2**63 - 1)), st.integers(1, 200))
+@fixture_is_pure
+def test_bit_of_group(c: ModuleType, group: int, groups: int) -> None:
+    assert c.bit_of_group(group, groups) == ((group // 64, 1 << group % 64) if 0 <= group < groups else (0, 0))
+
+
+@given(st.integers(0, 2**24), st.integers(0, 2**24), st.integers(0, 2**24))
+@fixture_is_pure
+def test_intersection_over_union_is_one_division(c: ModuleType, common: int, only_a: int, only_b: int) -> None:
+    either = min(common + only_a + only_b, 2**24)
+    common = min(common, either)
+    expected = float(np.float32(common) / np.float32(either)) if either else 0.0
+    assert c.intersection_over_union(common, common, either) == expected
+
+
 def test_enough(c: ModuleType) -> None:
     assert c.enough(1, 0, 4, 1, 0.0)
     assert not c.enough(0, 0, 0, 1, 1.0)

@@ -135,28 +135,31 @@ def group_voxels(xyz: Tensor, size: float, valid: Tensor | None = None) -> Group
     if not dims["N"]:
         return Groups(torch.empty(0, dtype=torch.int64, device=xyz.device), 0)
     # Divided by a tensor: on a GPU the division by a number is a multiplication by its inverse. Zero has one sign.
-    cells = (xyz.detach().T.contiguous() / torch.full((), side, device=xyz.device)).floor() + 0.0  # (3, N)
-    known = (cells - cells == 0).all(0)  # neither infinite nor NaN
+    cells = (xyz.detach().T.contiguous() / torch.full((), side, device=xyz.device)).floor_().add_(0.0)  # (3, N)
+    known = cells.isfinite().all(0)
     if valid is not None:
         known = known & valid
-    first, last = torch.where(known, cells, math.inf).amin(1), torch.where(known, cells, -math.inf).amax(1)
-    extents = [int(b - a) + 1 if a <= b else 0 for a, b in zip(first.tolist(), last.tolist(), strict=True)]
+    unknown = ~known
+    cells.masked_fill_(unknown, 0)
+    first, last = cells.amin(1), cells.amax(1)
+    extents = [int(b - a) + 1 for a, b in zip(first.tolist(), last.tolist(), strict=True)]
     if max(extents) <= _DENSE_AXIS and math.prod(extents) <= (1 << 20) + 8 * dims["N"]:
-        return _number_dense(cells - first[:, None], extents, known)
+        return _number_dense(cells.sub_(first[:, None]), extents, unknown)
     return _number_sorted(cells, known)
 
 
-def _number_dense(cells: Tensor, extents: list[int], known: Tensor) -> Groups:
+def _number_dense(cells: Tensor, extents: list[int], unknown: Tensor) -> Groups:
     """Where voxels (3, N), counted from the first on every axis, lie close together: a table of all there could be."""
-    _, ny, nz = extents
     volume = math.prod(extents)
-    x, y, z = torch.where(known, cells, 0).long()
-    place = torch.where(known, (x * ny + y) * nz + z, volume)
+    place, y, z = cells.long()
+    place.mul_(extents[1]).add_(y).mul_(extents[2]).add_(z).masked_fill_(unknown, volume)
     used = torch.zeros(volume + 1, dtype=torch.bool, device=cells.device)
     used[place] = True
-    number = used.cumsum(0) - 1
-    number[volume] = -1  # where points without a voxel went
-    return Groups(number[place], int(used[:volume].sum()))
+    used[volume] = False  # where points without a voxel went
+    number = used.cumsum(0).sub_(1)
+    count = int(number[-1]) + 1
+    number[volume] = -1
+    return Groups(number[place], count)
 
 
 def _number_sorted(cells: Tensor, known: Tensor) -> Groups:
