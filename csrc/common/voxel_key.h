@@ -15,15 +15,19 @@ struct VoxelAxes {
   uint32_t x, y, z;  // 0 .. 2^21 - 1
 };
 
-// floor(x * inverse_size) + 2^20, or -1 out of range and for NaN. The select before the conversion keeps it defined,
-// and truncating first keeps it vectorisable where there is no instruction for floor.
-MIRAGE_HD int32_t voxel_axis(float x, float inverse_size) {
+// floor(x * inverse_size) + 2^20; anything above 2^21 - 1 is out of range, or NaN. Clamping one voxel beyond the range
+// keeps the conversion defined, and truncating first keeps it vectorisable where there is no instruction for floor.
+MIRAGE_HD uint32_t voxel_axis(float x, float inverse_size) {
   const float scaled = x * inverse_size;
-  const bool in = (scaled >= -1048576.0f) & (scaled < 1048576.0f);
-  const float s = in ? scaled : 0.0f;
+  const float least = scaled > -1048577.0f ? scaled : -1048577.0f;
+  const float s = least < 1048576.0f ? least : 1048576.0f;
   const int32_t truncated = static_cast<int32_t>(s);
   const int32_t below = truncated - static_cast<int32_t>(static_cast<float>(truncated) > s);
-  return in ? below + kAxisLimit : -1;
+  return static_cast<uint32_t>(below + kAxisLimit);
+}
+
+MIRAGE_HD bool in_range(VoxelAxes a) {
+  return ((a.x | a.y | a.z) >> kAxisBits) == 0;
 }
 
 MIRAGE_HD int64_t voxel_key(VoxelAxes a) {

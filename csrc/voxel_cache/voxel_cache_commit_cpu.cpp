@@ -162,7 +162,7 @@ class Writer {
       to[n++] = static_cast<int32_t>(row);
     }
     for (int64_t k = 0; k < n; ++k) __builtin_prefetch(in_.xyz + 3 * from[k]);
-    for (int64_t k = 0; k < n; ++k) std::copy_n(in_.xyz + 3 * from[k], 3, rows_.xyz + 3 * to[k]);
+    for (int64_t k = 0; k < n; ++k) __builtin_memcpy(rows_.xyz + 3 * to[k], in_.xyz + 3 * from[k], 3 * sizeof(float));
     for (int64_t k = 0; k < n; ++k)
       rows_.footprint[to[k]] = in_.footprint ? in_.footprint[from[k]] : in_.default_footprint;
     if (!in_.count) replace(from, to, n);

@@ -9,8 +9,9 @@ namespace MIRAGE_ISA {
 namespace {
 
 constexpr int kBlock = 256;
-constexpr int kLine = 64;    // bytes
-constexpr int64_t kAhead = 8;  // rows
+constexpr int kLanes = 16;
+constexpr int kLine = 64;       // bytes
+constexpr int64_t kAhead = 16;  // rows
 
 struct alignas(64) AxisBlock {
   float x[kBlock], y[kBlock], z[kBlock];
@@ -27,16 +28,16 @@ MIRAGE_HD void deinterleave(const float* xyz, int count, AxisBlock& block) {
 
 // A coordinate at or above the origin has the top bit and then its distance; one below has all bits of the distance,
 // less one, turned over.
-MIRAGE_HD uint32_t axis_reach(int32_t c) {
-  const uint32_t low = static_cast<uint32_t>(c) & (kAxisLimit - 1);
-  return c >= kAxisLimit ? low : low ^ (kAxisLimit - 1);
+MIRAGE_HD uint32_t axis_reach(uint32_t c) {
+  constexpr uint32_t mask = kAxisLimit - 1;
+  return (c >> (kAxisBits - 1) != 0 ? c : ~c) & mask;
 }
 
 Encoded encode(const CachePoints& points, int64_t begin, int64_t end, uint64_t* codes) {
   Encoded sum{0, 0, 0};
   AxisBlock block;
   alignas(64) int32_t kept[kBlock];
-  alignas(64) int32_t cx[kBlock], cy[kBlock], cz[kBlock];
+  alignas(64) uint32_t cx[kBlock], cy[kBlock], cz[kBlock];
   const float inverse = points.inverse_size;
   for (int64_t first = begin; first < end; first += kBlock) {
     const int count = end - first < kBlock ? static_cast<int>(end - first) : kBlock;
@@ -46,7 +47,7 @@ Encoded encode(const CachePoints& points, int64_t begin, int64_t end, uint64_t* 
       cx[k] = voxel_axis(block.x[k], inverse);
       cy[k] = voxel_axis(block.y[k], inverse);
       cz[k] = voxel_axis(block.z[k], inverse);
-      kept[k] = static_cast<int32_t>((cx[k] | cy[k] | cz[k]) >= 0);
+      kept[k] = static_cast<int32_t>(in_range({cx[k], cy[k], cz[k]}));
     }
     if (points.footprint) {
       const float* footprint = points.footprint + first;
@@ -71,8 +72,7 @@ Encoded encode(const CachePoints& points, int64_t begin, int64_t end, uint64_t* 
     uint64_t* out = codes + (first - begin);
 #pragma GCC ivdep
     for (int k = 0; k < count; ++k) {
-      const VoxelAxes axes{static_cast<uint32_t>(cx[k]), static_cast<uint32_t>(cy[k]), static_cast<uint32_t>(cz[k])};
-      const uint64_t code = morton(axes);
+      const uint64_t code = morton({cx[k], cy[k], cz[k]});
       out[k] = kept[k] != 0 ? code : kDropped;
     }
     sum.kept += good;
@@ -106,20 +106,36 @@ void copy_rows(const char* source, const int32_t* from, char* target, const int3
     const char* row = source + from[k] * bytes;
     char* out = target + to[k] * bytes;
     for (int64_t b = 0; b < whole; b += kLine) __builtin_memcpy(out + b, row + b, kLine);
-    __builtin_memcpy(out + whole, row + whole, bytes - whole);
+    if (whole < bytes) __builtin_memcpy(out + whole, row + whole, bytes - whole);
   }
+}
+
+// Between bytes and wider words 16 at a time: in a loop of any length the compiler waits for the 64 that fill a vector
+// of bytes and leaves the rest scalar, and unrolled it sees no loop.
+template <class From, class To>
+MIRAGE_HD void convert(const From* __restrict from, int64_t n, To* __restrict to) {
+  int64_t c = 0;
+  for (; c + kLanes <= n; c += kLanes) {
+#pragma GCC unroll 1
+    for (int l = 0; l < kLanes; ++l) to[c + l] = static_cast<To>(from[c + l]);
+  }
+  for (; c < n; ++c) to[c] = static_cast<To>(from[c]);
 }
 
 template <class T>
 float quantise_row(const T* row, int64_t channels, int8_t* out) {
-  uint32_t largest = 0;  // magnitudes sort as integers
+  int32_t largest = 0;  // magnitudes sort as integers
   for (int64_t c = 0; c < channels; ++c) {
-    const uint32_t size = float_bits(to_float(row[c])) & 0x7fffffffu;
+    const int32_t size = static_cast<int32_t>(float_bits(to_float(row[c])) & 0x7fffffffu);
     largest = size > largest ? size : largest;
   }
-  const float scale = int8_scale(bits_float(largest));
-#pragma GCC ivdep
-  for (int64_t c = 0; c < channels; ++c) out[c] = to_int8(to_float(row[c]), scale);
+  const float scale = int8_scale(bits_float(static_cast<uint32_t>(largest)));
+  for (int64_t first = 0; first < channels; first += kBlock) {
+    const int64_t count = channels - first < kBlock ? channels - first : kBlock;
+    int32_t steps[kBlock];
+    for (int64_t c = 0; c < count; ++c) steps[c] = int8_steps(to_float(row[first + c]), scale);
+    convert(steps, count, out + first);
+  }
   return scale;
 }
 
@@ -134,16 +150,22 @@ void add_row(const T* row, int64_t channels, bool first, float* sum) {
   }
 }
 
-MIRAGE_HD float to_float(int8_t x) {
-  return static_cast<float>(x);
-}
-
-using mirage::to_float;
-
 template <class From, class To>
 void expand_row(const From* row, int64_t channels, float scale, float divisor, To* out) {
 #pragma GCC ivdep
   for (int64_t c = 0; c < channels; ++c) from_float((to_float(row[c]) * scale) / divisor, out + c);
+}
+
+template <class To>
+void expand_row(const int8_t* row, int64_t channels, float scale, float divisor, To* out) {
+  int32_t steps[kBlock];
+  float values[kBlock];
+  for (int64_t first = 0; first < channels; first += kBlock) {
+    const int64_t count = channels - first < kBlock ? channels - first : kBlock;
+    convert(row + first, count, steps);
+    for (int64_t c = 0; c < count; ++c) values[c] = static_cast<float>(steps[c]);
+    expand_row(values, count, scale, divisor, out + first);
+  }
 }
 
 template <class Run>
@@ -180,10 +202,45 @@ void expand(Element from, const void* row, int64_t channels, float scale, float 
   });
 }
 
+typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float))));
+
+// The least and the greatest of a block's first `count` values, all of which are numbers; adding 0 turns -0 into 0.
+void bound_values(const float* values, int count, float* least, float* most) {
+  const float inf = bits_float(0x7f800000u);
+  Lanes lo = Lanes{} + inf, hi = Lanes{} - inf;
+  int k = 0;
+  for (; k + kLanes <= count; k += kLanes) {
+    Lanes c;
+    __builtin_memcpy(&c, values + k, sizeof(c));
+    c = c + 0.0f;
+    lo = c < lo ? c : lo;
+    hi = c > hi ? c : hi;
+  }
+  float low[kLanes], high[kLanes];
+  __builtin_memcpy(low, &lo, sizeof(lo));
+  __builtin_memcpy(high, &hi, sizeof(hi));
+  for (; k < count; ++k) {
+    const float c = values[k] + 0.0f;
+    low[0] = c < low[0] ? c : low[0];
+    high[0] = c > high[0] ? c : high[0];
+  }
+  for (int l = 0; l < kLanes; ++l) {
+    *least = low[l] < *least ? low[l] : *least;
+    *most = high[l] > *most ? high[l] : *most;
+  }
+}
+
 void bound(const float* xyz, const float* footprint, int64_t n, CacheBox* box) {
-  CacheBox b = *box;
-  for (int64_t k = 0; k < n; ++k) grow(b, xyz + 3 * k, footprint[k]);
-  *box = b;
+  AxisBlock block;
+  float unused = 0.0f;
+  for (int64_t first = 0; first < n; first += kBlock) {
+    const int count = n - first < kBlock ? static_cast<int>(n - first) : kBlock;
+    deinterleave(xyz + 3 * first, count, block);
+    bound_values(block.x, count, &box->box.min[0], &box->box.max[0]);
+    bound_values(block.y, count, &box->box.min[1], &box->box.max[1]);
+    bound_values(block.z, count, &box->box.min[2], &box->box.max[2]);
+    bound_values(footprint + first, count, &unused, &box->footprint);
+  }
 }
 
 uint64_t seen(const CacheBox* boxes, int64_t n, const CacheView* const* views, int64_t num_views, float scale,

@@ -5,6 +5,7 @@
 #include <bit>
 #include <memory>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "torch/tensor.h"
@@ -15,7 +16,7 @@
 namespace mirage {
 namespace {
 
-constexpr int kDigitBits = 11;  // 2048 counters stay in the first-level cache
+constexpr int kDigitBits = 12;  // 4096 counters stay in the first-level cache
 constexpr int64_t kBuckets = 1 << kDigitBits;
 constexpr int64_t kLeastPerThread = 4096;  // points
 constexpr int64_t kBatch = 128;            // segments whose memory is fetched together
@@ -54,29 +55,40 @@ struct Part {  // of the sorted points: whole buckets of the highest digit, sort
   bool in_spare = false;
 };
 
-// Sorts words [first, first + count) by `bits` bits from `shift` up, least significant digit first; equal ones keep
-// their order. True when the result lies in `spare`.
-template <class Word>
-bool radix_sort(Word* words, Word* spare, int64_t count, int shift, int bits) {
-  const int digits = (bits + kDigitBits - 1) / kDigitBits, width = (bits + digits - 1) / digits;
-  const uint32_t mask = (1u << width) - 1;
-  const auto counters = std::make_unique<uint32_t[]>(digits << width);
+// Sorts words (count,) by the digits from bit `shift` up, least significant first; equal ones keep their order. True
+// when the result lies in `spare`.
+template <int kDigits, class Word>
+bool radix_sort(Word* words, Word* spare, int64_t count, int shift) {
+  const auto digit = [](Word code, int d) {
+    return static_cast<uint32_t>(code >> (d * kDigitBits)) & (kBuckets - 1);
+  };
+  const auto counters = std::make_unique<uint32_t[]>(kDigits * kBuckets);
   for (int64_t i = 0; i < count; ++i) {
     const Word code = words[i] >> shift;
-    for (int d = 0; d < digits; ++d) ++counters[(d << width) + (static_cast<uint32_t>(code >> (d * width)) & mask)];
+    for (int d = 0; d < kDigits; ++d) ++counters[d * kBuckets + digit(code, d)];
   }
   Word* from = words;
   Word* to = spare;
-  for (int d = 0; d < digits; ++d) {
-    uint32_t* next = counters.get() + (d << width);
-    const int low = shift + d * width;
-    if (next[static_cast<uint32_t>(from[0] >> low) & mask] == count) continue;  // one bucket holds them all
+  for (int d = 0; d < kDigits; ++d) {
+    uint32_t* next = counters.get() + d * kBuckets;
+    if (next[digit(from[0] >> shift, d)] == count) continue;  // they are all the same
     uint32_t sum = 0;
-    for (uint32_t b = 0; b <= mask; ++b) sum += std::exchange(next[b], sum);
-    for (int64_t i = 0; i < count; ++i) to[next[static_cast<uint32_t>(from[i] >> low) & mask]++] = from[i];
+    for (int64_t b = 0; b < kBuckets; ++b) sum += std::exchange(next[b], sum);
+    for (int64_t i = 0; i < count; ++i) to[next[digit(from[i] >> shift, d)]++] = from[i];
     std::swap(from, to);
   }
   return from != words;
+}
+
+template <class Word>
+bool radix_sort(Word* words, Word* spare, int64_t count, int shift, int bits) {
+  switch ((bits + kDigitBits - 1) / kDigitBits) {
+    case 1: return radix_sort<1>(words, spare, count, shift);
+    case 2: return radix_sort<2>(words, spare, count, shift);
+    case 3: return radix_sort<3>(words, spare, count, shift);
+    case 4: return radix_sort<4>(words, spare, count, shift);
+    default: return radix_sort<6>(words, spare, count, shift);
+  }
 }
 
 struct Lookup {
@@ -97,14 +109,23 @@ struct Outputs {
 template <class Word>
 class Plan {
  public:
-  Plan(const uint64_t* codes, int64_t n, const std::vector<Encoded>& chunks, ShortCode code)
-      : codes_(codes), n_(n), num_chunks_(static_cast<int64_t>(chunks.size())), code_(code),
+  // The codes are used up.
+  Plan(uint64_t* codes, int64_t n, const std::vector<Encoded>& chunks, ShortCode code)
+      : codes_(codes), n_(n), parts_(chunks.size()), code_(code),
         index_bits_(std::bit_width(static_cast<uint64_t>(n))) {
     for (const Encoded& chunk : chunks) kept_ += chunk.kept;
     words_ = std::make_unique_for_overwrite<Word[]>(kept_);
-    spare_ = std::make_unique_for_overwrite<Word[]>(kept_);
-    starts_ = std::make_unique_for_overwrite<int32_t[]>(kept_);
-    gather();
+    if (num_parts() == 1) {
+      gather();
+    } else {
+      partition();
+    }
+    if constexpr (sizeof(Word) == sizeof(uint64_t)) {
+      spare_ = codes;
+    } else {
+      more_ = std::make_unique_for_overwrite<Word[]>(kept_);
+      spare_ = more_.get();
+    }
     each(num_parts(), [&](int64_t p) { sort(parts_[p]); });
     for (Part& part : parts_) {
       part.first_segment = segments_;
@@ -119,11 +140,9 @@ class Plan {
   int64_t write(const CachePoints& points, Fusion fusion, const Lookup& lookup, const Outputs& out) {
     out.starts[segments_] = static_cast<int32_t>(kept_);
     each(num_parts(), [&](int64_t p) {
-      Part& part = parts_[p];
-      const Word* sorted = words_of(part);
-      for (int64_t i = 0; i < part.count; ++i) out.order[part.first + i] = index_of(sorted[i]);
-      for (int64_t s = 0; s < part.segments; s += kBatch)
-        write_batch(part, s, std::min(kBatch, part.segments - s), points, fusion, lookup, out);
+      sweep(parts_[p], points, fusion, out);
+      for (int64_t s = 0; s < parts_[p].segments; s += kBatch)
+        look_up(parts_[p], s, std::min(kBatch, parts_[p].segments - s), points, fusion, lookup, out);
     });
     int64_t added = 0;
     for (Part& part : parts_) {
@@ -144,96 +163,107 @@ class Plan {
   int32_t index_of(Word word) const {
     return static_cast<int32_t>(static_cast<uint64_t>(word) & ((uint64_t{1} << index_bits_) - 1));
   }
-  const Word* words_of(const Part& part) const { return (part.in_spare ? spare_ : words_).get() + part.first; }
-  int64_t chunk_start(int64_t chunk) const { return n_ * chunk / num_chunks_; }
+  Word word_of(uint64_t code, int64_t index) const {
+    return static_cast<Word>(code) << index_bits_ | static_cast<uint64_t>(index);
+  }
+  const Word* sorted(const Part& part) const { return (part.in_spare ? spare_ : words_.get()) + part.first; }
 
   // Calls visit(short code, index) for every kept point of a chunk.
   template <class Visit>
   void each_kept(int64_t chunk, const Visit& visit) const {
-    for (int64_t i = chunk_start(chunk); i < chunk_start(chunk + 1); ++i)
+    for (int64_t i = n_ * chunk / num_parts(); i < n_ * (chunk + 1) / num_parts(); ++i)
       if (codes_[i] != kDropped) visit(code_.shorten(codes_[i]), i);
   }
 
-  // Packs the kept points into words: as many parts as chunks, of consecutive codes and about the same size.
   void gather() {
-    const int64_t parts = num_chunks_;
+    Word* next = words_.get();
+    each_kept(0, [&](uint64_t code, int64_t i) { *next++ = word_of(code, i); });
+    parts_[0].count = kept_;
+  }
+
+  // As many parts as chunks of points, each with consecutive codes, of about the same size.
+  void partition() {
+    const int64_t parts = num_parts();
     const int shift = std::max(0, code_.bits() - kDigitBits);
     const auto counters = std::make_unique<uint32_t[]>(parts * kBuckets);
-    if (parts > 1)
-      each(parts, [&](int64_t c) {
-        uint32_t* count = counters.get() + c * kBuckets;
-        each_kept(c, [&](uint64_t code, int64_t) { ++count[code >> shift]; });
-      });
-    const std::vector<int32_t> part_of = cut(counters.get());
-    std::vector<int64_t> starts(parts * parts);  // (chunk, part): where its words begin
-    for (int64_t c = 0; c < parts; ++c)
-      for (int64_t b = 0; parts > 1 && b < kBuckets; ++b) starts[c * parts + part_of[b]] += counters[c * kBuckets + b];
-    int64_t sum = 0;
-    for (int64_t p = 0; p < parts; ++p)
-      for (int64_t c = 0; c < parts; ++c) sum += std::exchange(starts[c * parts + p], sum);
     each(parts, [&](int64_t c) {
-      int64_t* next = starts.data() + c * parts;
+      uint32_t* count = counters.get() + c * kBuckets;
+      each_kept(c, [&](uint64_t code, int64_t) { ++count[code >> shift]; });
+    });
+    std::vector<int32_t> part_of(kBuckets);
+    std::vector<int64_t> next(parts * parts);  // (part, chunk): where its words go
+    for (int64_t b = 0, p = 0, seen = 0; b < kBuckets; ++b) {
+      int64_t count = 0;
+      for (int64_t c = 0; c < parts; ++c) count += counters[c * kBuckets + b];
+      while (p + 1 < parts && (seen + count / 2) * parts >= kept_ * (p + 1)) ++p;
+      part_of[b] = static_cast<int32_t>(p);
+      for (int64_t c = 0; c < parts; ++c) next[p * parts + c] += counters[c * kBuckets + b];
+      parts_[p].count += count;
+      seen += count;
+    }
+    int64_t sum = 0;
+    for (int64_t& count : next) sum += std::exchange(count, sum);
+    for (int64_t p = 0; p < parts; ++p) parts_[p].first = next[p * parts];
+    each(parts, [&](int64_t c) {
       each_kept(c, [&](uint64_t code, int64_t i) {
-        words_[next[part_of[code >> shift]]++] = static_cast<Word>(code) << index_bits_ | static_cast<uint64_t>(i);
+        words_[next[part_of[code >> shift] * parts + c]++] = word_of(code, i);
       });
     });
   }
 
-  // The part of every bucket. Sets parts_.
-  std::vector<int32_t> cut(const uint32_t* counters) {
-    parts_.resize(num_chunks_);
-    std::vector<int32_t> part_of(kBuckets);
-    parts_[0].count = kept_;
-    if (num_chunks_ == 1) return part_of;
-    parts_[0].count = 0;
-    int64_t seen = 0, p = 0;
-    for (int64_t b = 0; b < kBuckets; ++b) {
-      int64_t count = 0;
-      for (int64_t c = 0; c < num_chunks_; ++c) count += counters[c * kBuckets + b];
-      while (p + 1 < num_chunks_ && (seen + count / 2) * num_chunks_ >= kept_ * (p + 1)) parts_[++p].first = seen;
-      part_of[b] = static_cast<int32_t>(p);
-      parts_[p].count += count;
-      seen += count;
-    }
-    while (++p < num_chunks_) parts_[p].first = seen;
-    return part_of;
-  }
-
   void sort(Part& part) {
     if (part.count == 0) return;
-    part.in_spare = radix_sort(words_.get() + part.first, spare_.get() + part.first, part.count, index_bits_,
-                               code_.bits());
-    const Word* sorted = words_of(part);
-    int32_t* starts = starts_.get() + part.first;
-    uint64_t last = ~code_of(sorted[0]);
-    for (int64_t i = 0; i < part.count; ++i) {
-      const uint64_t code = code_of(sorted[i]);
-      starts[part.segments] = static_cast<int32_t>(part.first + i);
-      part.segments += code != last;
+    part.in_spare = radix_sort(words_.get() + part.first, spare_ + part.first, part.count, index_bits_, code_.bits());
+    const Word* words = sorted(part);
+    part.segments = 1;
+    for (int64_t i = 1; i < part.count; ++i) part.segments += code_of(words[i]) != code_of(words[i - 1]);
+  }
+
+  // One pass over the sorted points, in masks and minima without a branch: where a voxel ends is anyone's guess.
+  void sweep(const Part& part, const CachePoints& points, Fusion fusion, const Outputs& out) const {
+    const Word* words = sorted(part);
+    const uint64_t always = fusion == Fusion::kLatest ? ~uint64_t{0} : 0;
+    uint64_t last = part.count == 0 ? 0 : ~code_of(words[0]), least = 0;
+    int64_t begin = 0;
+    for (int64_t i = 0, s = part.first_segment - 1; i < part.count; ++i) {
+      const uint64_t code = code_of(words[i]);
+      const int32_t point = index_of(words[i]);
+      const uint64_t opens = -static_cast<uint64_t>(code != last);
+      // A usable footprint's bits sort as an integer once -0 has become 0; then the lower point wins.
+      const uint32_t size = points.footprint ? float_bits(points.footprint[point] + 0.0f) : 0;
+      const uint64_t rank = static_cast<uint64_t>(size) << 32 | static_cast<uint32_t>(point);
+      least |= opens | always;
+      least = rank < least ? rank : least;
+      begin += (i - begin) & static_cast<int64_t>(opens);
+      s -= static_cast<int64_t>(opens);
       last = code;
+      out.order[part.first + i] = point;
+      out.winner[s] = static_cast<int32_t>(least);
+      out.starts[s] = static_cast<int32_t>(part.first + begin);
     }
   }
 
-  void write_batch(Part& part, int64_t first, int64_t count, const CachePoints& points, Fusion fusion,
-                   const Lookup& lookup, const Outputs& out) const {
-    const Word* sorted = words_of(part) - part.first;
-    const int32_t* starts = starts_.get() + part.first + first;
+  // Keys and rows of segments [first, first + count) of a part; a row that has come closer keeps its own observation.
+  void look_up(Part& part, int64_t first, int64_t count, const CachePoints& points, Fusion fusion,
+               const Lookup& lookup, const Outputs& out) const {
+    const Word* words = sorted(part) - part.first;
     const int64_t at = part.first_segment + first;
     uint64_t codes[kBatch], homes[kBatch];
-    for (int64_t s = 0; s < count; ++s) codes[s] = code_.restore(code_of(sorted[starts[s]]));
+    for (int64_t s = 0; s < count; ++s) codes[s] = code_.restore(code_of(words[out.starts[at + s]]));
     MIRAGE_KERNELS(voxel_cache_kernels).decode(codes, count, lookup.slots, out.key + at, homes);
-    std::copy_n(starts, count, out.starts + at);
     int32_t* row = out.row + at;
     if (lookup.rows == 0) {
       std::fill_n(row, count, -1);
-    } else {
-      find_rows(lookup, out.key + at, homes, count, row);
+      part.added += count;
+      return;
     }
+    find_rows(lookup, out.key + at, homes, count, row);
     for (int64_t s = 0; s < count; ++s) {
-      const int64_t begin = starts[s];
-      const int64_t end = first + s + 1 < part.segments ? starts[s + 1] : part.first + part.count;
-      out.winner[at + s] = winner(sorted + begin, sorted + end, points, fusion, lookup, row[s]);
       part.added += row[s] < 0;
+      if (row[s] < 0 || fusion == Fusion::kLatest) continue;
+      int32_t& winner = out.winner[at + s];
+      const float size = points.footprint ? points.footprint[winner] : points.default_footprint;
+      winner = size < lookup.footprint_rows[row[s]] ? winner : -1;
     }
   }
 
@@ -249,31 +279,14 @@ class Plan {
       row[s] = find_row(lookup.table, lookup.slots, lookup.keys, lookup.rows, key[s], homes[s]);
   }
 
-  int32_t winner(const Word* begin, const Word* end, const CachePoints& points, Fusion fusion, const Lookup& lookup,
-                 int32_t row) const {
-    if (fusion == Fusion::kLatest) return index_of(end[-1]);
-    int32_t best = index_of(*begin);
-    float least = points.default_footprint;
-    if (points.footprint) {
-      least = points.footprint[best];
-      for (const Word* word = begin + 1; word < end; ++word) {
-        const int32_t point = index_of(*word);
-        if (!(points.footprint[point] < least)) continue;
-        best = point;
-        least = points.footprint[point];
-      }
-    }
-    return row < 0 || least < lookup.footprint_rows[row] ? best : -1;
-  }
-
   const uint64_t* codes_;
-  int64_t n_, num_chunks_;
+  int64_t n_;
+  std::vector<Part> parts_;
   ShortCode code_;
   int index_bits_;
   int64_t kept_ = 0, segments_ = 0;
-  std::unique_ptr<Word[]> words_, spare_;
-  std::unique_ptr<int32_t[]> starts_;  // of a part's segments, from the part's first word on
-  std::vector<Part> parts_;
+  std::unique_ptr<Word[]> words_, more_;
+  Word* spare_;
 };
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> voxel_cache_plan(
