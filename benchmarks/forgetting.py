@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +29,9 @@ OFF = 0.05
 APPEND_ONLY = 12 + 4 * scenes.CHANNELS  # bytes of a float32 point
 
 
+Shares = tuple[float, float, float]  # known, behind, front
+
+
 class Recording(NamedTuple):
     """Depth (T, H, W) with cameras, latents (T, C, h, w), and the true depth of every cell (T, h, w), inf = none."""
 
@@ -38,14 +42,14 @@ class Recording(NamedTuple):
 
 
 class Result(NamedTuple):
-    """A row of the table; bytes are None where they say nothing."""
+    """A row of the table; bytes with room to grow and without."""
 
     name: str
     rows: int
-    nbytes: int | None
-    shrunk: int | None
-    own: tuple[float, float, float]
-    later: tuple[float, float, float]
+    nbytes: int
+    shrunk: int
+    own: Shares
+    later: Shares
 
 
 def record() -> Recording:
@@ -63,7 +67,7 @@ def record() -> Recording:
     return Recording(depth, cameras, latents, truth)
 
 
-def judge(recording: Recording, read: Callable[[Cameras], Tensor], frames: range) -> tuple[float, float, float]:
+def judge(recording: Recording, read: Callable[[Cameras], Tensor], frames: range) -> Shares:
     """known, behind, front of what ``read`` shows (depth) to the cameras of these frames."""
     truth = recording.truth[frames.start : frames.stop]
     shown = read(recording.cameras[frames.start : frames.stop].rescale(scenes.GRID))
@@ -74,11 +78,9 @@ def judge(recording: Recording, read: Callable[[Cameras], Tensor], frames: range
     return tuple((count.sum() / total).item() for count in counts)  # type: ignore[return-value]
 
 
-def judge_both(recording: Recording, read: Callable[[Cameras], Tensor]) -> dict[str, tuple[float, float, float]]:
-    return {
-        "own": judge(recording, read, range(WRITTEN)),
-        "later": judge(recording, read, range(WRITTEN, WRITTEN + READ)),
-    }
+def judge_both(recording: Recording, read: Callable[[Cameras], Tensor]) -> tuple[Shares, Shares]:
+    """Of the written views and of the later ones."""
+    return judge(recording, read, range(WRITTEN)), judge(recording, read, range(WRITTEN, WRITTEN + READ))
 
 
 def append_only(recording: Recording) -> Iterator[Result]:
@@ -91,7 +93,7 @@ def append_only(recording: Recording) -> Iterator[Result]:
 
         name = f"append-only, {f'extents {scale:g}' if scale else 'points'}"
         nbytes = rows * APPEND_ONLY
-        yield Result(name, rows, nbytes, nbytes, **judge_both(recording, read))
+        yield Result(name, rows, nbytes, nbytes, *judge_both(recording, read))
 
 
 def fixed_voxels(recording: Recording) -> Iterator[Result]:
@@ -108,7 +110,7 @@ def fixed_voxels(recording: Recording) -> Iterator[Result]:
                 return splat(cache.xyz, cache.xyz[:, :0], cameras, extent=extent).depth
 
             name = f"voxels of {100 * size:g} cm, {f'extents {scale:g}' if scale else 'points'}"
-            yield Result(name, len(cache), *nbytes_of(cache), **judge_both(recording, read))
+            yield Result(name, len(cache), *nbytes_of(cache), *judge_both(recording, read))
 
 
 def nbytes_of(cache: VoxelCache) -> tuple[int, int]:
@@ -116,6 +118,10 @@ def nbytes_of(cache: VoxelCache) -> tuple[int, int]:
     small = cache.clone()
     small.shrink_to_fit()
     return cache.nbytes, small.nbytes
+
+
+def shown_depth(memory: LatentSpatialMemory, cameras: Cameras) -> Tensor:
+    return memory.read(cameras).depth
 
 
 def view_rule(recording: Recording) -> Iterator[Result]:
@@ -126,12 +132,12 @@ def view_rule(recording: Recording) -> Iterator[Result]:
         cameras, depth = recording.cameras[:WRITTEN], recording.depth[:WRITTEN]
         memory.write(latents, cameras, depth, stamps=range(WRITTEN))
         rows = len(memory)
-        result = judge_both(recording, lambda cameras, memory=memory: memory.read(cameras).depth)
+        result = judge_both(recording, partial(shown_depth, memory))
         nbytes = nbytes_of(memory.cache)
         again = sum(memory.write(latents, cameras, depth, stamps=range(WRITTEN)))
         name = f"**view rule**, extents {scale:g}, {storage or 'bfloat16'}"
         name += " (default)" if scale == default and storage is None else ""
-        yield Result(f"{name}; the same again adds {again}", rows, *nbytes, **result)
+        yield Result(f"{name}; the same again adds {again}", rows, *nbytes, *result)
 
 
 def table(results: list[Result]) -> list[str]:
@@ -141,11 +147,8 @@ def table(results: list[Result]) -> list[str]:
         "| own views: known, behind, front | later views: known, behind, front |",
         "|---|---:|---:|---:|---:|---|---|",
     ]
-    assert first.nbytes is not None
     for r in results:
         own, later = (" ".join(f"{value:.3f}" for value in views) for views in (r.own, r.later))
-        assert r.nbytes is not None
-        assert r.shrunk is not None
         size = f"{r.nbytes / 2**20:.2f} | {r.nbytes / first.nbytes:.3f} | {r.shrunk / first.nbytes:.3f}"
         lines.append(f"| {r.name} | {r.rows:,} | {size} | {own} | {later} |")
     return lines

@@ -128,8 +128,8 @@ class History:
         return References(self.latents[:, best], self.cameras[best], self.stamps[best], scores[best])
 
     def saw(self, xyz: Tensor, footprint: Tensor, tolerance: float) -> Tensor:
-        """(N,) bool: points (N, 3) that lie on a surface some frame saw, within a share ``tolerance`` of its depth, from
-        no farther (to the same tolerance) than their ``footprint`` (N,) tells."""
+        """(N,) bool: points (N, 3) that lie on a surface some frame saw, within a share ``tolerance`` of its depth, and
+        from no farther, to the same tolerance, than their ``footprint`` (N,) tells."""
         if self.cameras is None or len(xyz) == 0:
             return torch.zeros_like(footprint, dtype=torch.bool)
         uv, z, inside = self.cameras.project(xyz)

@@ -156,8 +156,9 @@ class LatentSpatialMemory:
 
         With ``depth``, a cell is written where the memory shows nothing, or a surface more than 5 % farther, or the
         same surface seen from at least twice the distance. What a remembered view has seen from as near is taken in
-        again only where the memory shows nothing, or a surface more than 10 % farther. Without, the depth is the memory's own, holes taking the far
-        side's; then only holes are written, and nothing that would hide a surface from a view that saw it.
+        again only where the memory shows nothing, or a surface more than 10 % farther. Without ``depth``, it is the
+        memory's own, holes taking the far side's; then only holes are written, and nothing that would hide a surface
+        from a view that saw it.
 
         Args:
             latents: (C, T, h, w).
@@ -354,7 +355,8 @@ def compare(view: MemoryView, depth: Tensor, footprint: Tensor) -> tuple[Tensor,
         footprint: (h, w) of the new cells.
 
     Returns:
-        Where (h, w) the memory shows nothing, or something more than 5 % farther. And where it shows the same surface, but seen from at least twice the distance.
+        Where (h, w) the memory shows nothing, or something more than 5 % farther. And where it shows the same surface,
+        but seen from at least twice the distance.
     """
     shown = view.depth[0]
     adds = ~view.mask[0] | (shown > depth * (1 + SAME_SURFACE))
