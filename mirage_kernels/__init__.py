@@ -24,7 +24,8 @@ from .files import load_tensors, save_tensors
 from .ops.overlap.overlap import Groups, group_voxels, overlap, visible
 from .ops.splat.splat import splat
 from .ops.unproject.unproject import Points, unproject
-from .ops.voxel_cache.voxel_cache import InsertCounts, VoxelCache
+from .ops.voxel_cache.voxel_cache import VoxelCache
+from .ops.voxel_cache.voxel_cache_store import InsertCounts
 from .version import __version__
 from .views import Splat
 

@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,36 +12,16 @@ from torch import Tensor
 from ... import check
 from ...cameras import Cameras
 from ...views import Splat
-from . import voxel_cache_files as files
 from . import voxel_cache_schemas as schemas  # noqa: F401 (defines the operations)
+from .voxel_cache_files import CacheFiles
 from .voxel_cache_reference import FUSIONS
 from .voxel_cache_state import MOST_ROWS, Layout, State
-from .voxel_cache_store import Store, chain
+from .voxel_cache_store import InsertCounts, Points, Store
 
 EVICTIONS = ("oldest", "untouched", "farthest")
-_LEFT_BY_EVICTION = 7 / 8  # of a budget, so that not every insert has to evict
 
 
-class InsertCounts(NamedTuple):
-    """What became of the points of one insert.
-
-    Attributes:
-        added: voxels that are new, each a row.
-        merged: points that met another of their voxel, in the cache or in the same call.
-        rejected: valid points that were not taken: a coordinate out of range (2^20 voxels from the origin) or not
-            finite, a footprint negative or not finite, or, for int8, a feature not finite.
-        evicted: rows given up to keep within the budget.
-        remap: (rows before,) int64, where each row went, -1 = gone; None where no row was evicted.
-    """
-
-    added: int
-    merged: int
-    rejected: int
-    evicted: int
-    remap: Tensor | None
-
-
-class VoxelCache:
+class VoxelCache(CacheFiles):
     """Point features at the places in the world they belong to, at most one row a voxel.
 
     A row keeps one observation: where the point was, how wide it was, its features. All state is plain tensors
@@ -199,12 +178,16 @@ class VoxelCache:
         with torch.no_grad():
             rejected = 0
             if self.voxel_size is None and not self._choose_size(footprint, valid):
-                return self._count(0, 0, len(xyz) if valid is None else int(valid.sum()), 0, None)
+                return self._count(InsertCounts(0, 0, len(xyz) if valid is None else int(valid.sum()), 0, None))
             if self.storage == "int8":
                 sound = features.isfinite().all(1)
                 rejected = int((~sound if valid is None else valid & ~sound).sum())
                 valid = sound if valid is None else valid & sound
-            return self._insert(xyz, features, footprint, valid, stamp, rejected)
+            points = Points(xyz, features, footprint, valid)
+            size = self.voxel_size
+            assert size is not None
+            counts = self._store.insert(points, size, stamp, FUSIONS.index(self.fusion), self.eviction)
+            return self._count(counts._replace(rejected=counts.rejected + rejected))
 
     def _choose_size(self, footprint: Tensor | None, valid: Tensor | None) -> bool:
         """Settle what "auto" stands for; False where no footprint tells."""
@@ -217,56 +200,10 @@ class VoxelCache:
         self.voxel_size = _size("footprint", known.median().item() * self.auto_scale)
         return True
 
-    def _insert(
-        self,
-        xyz: Tensor,
-        features: Tensor,
-        footprint: Tensor | None,
-        valid: Tensor | None,
-        stamp: int,
-        rejected: int,
-    ) -> InsertCounts:
-        size, fusion, most = self.voxel_size, FUSIONS.index(self.fusion), self._store.most
-        assert size is not None
-        start, remap = len(self), None
-        while True:
-            s = self.state
-            order, starts, key, row, winner, counts = self._store.call(
-                "voxel_cache_plan",
-                *(xyz, valid, footprint, s.keys, s.footprint, s.table, s.rows),
-                *(inverse_of(size), size, fusion),
-            )
-            added, outside = counts.tolist()
-            if s.rows + added <= most:
-                break
-            if len(key) > most:
-                raise check.value_error("xyz", f"at most {most} voxels, the budget of the cache", len(key))
-            # what this call would have merged with may go too and then counts as new: plan again
-            remap = chain(remap, self._evict_to(min(most - added, int(most * _LEFT_BY_EVICTION)), self.eviction))
-        s = self._store.make_room(s.rows + added)
-        self._store.call(
-            "voxel_cache_commit",
-            *(order, starts, key, row, winner, xyz, footprint, features),
-            *(s.keys, s.xyz, s.footprint, s.features, s.scale, s.count, s.stamp, s.table, *s.boxes),
-            *(s.rows, stamp, size, fusion),
-        )
-        if s.touched is not None:
-            s.touched[row.long()] = stamp
-        s.rows += added
-        self._store.state = s
-        return self._count(added, len(order) - added, rejected + outside, start + added - s.rows, remap)
-
-    def _count(self, added: int, merged: int, rejected: int, evicted: int, remap: Tensor | None) -> InsertCounts:
-        counts = InsertCounts(added, merged, rejected, evicted, remap)
-        for name in ("added", "merged", "rejected"):
+    def _count(self, counts: InsertCounts) -> InsertCounts:
+        for name in ("added", "merged", "rejected", "evicted"):
             self._totals[name] += getattr(counts, name)
         return counts
-
-    def _evict_to(self, rows: int, by: str, position: Tensor | None = None) -> Tensor:
-        before = len(self)
-        remap = self._store.evict_to(rows, by, position)
-        self._totals["evicted"] += before - len(self)
-        return remap
 
     def splat(
         self,
@@ -371,13 +308,15 @@ class VoxelCache:
             check.tensor("position", position, (3,), {}, like=("the cache", self.state.keys))
         elif position is not None:
             raise check.value_error("position", "none unless by is 'farthest'", "a position")
-        if max_rows is not None:
-            return self._evict_to(check.integer("max_rows", max_rows, 0), by, position)
-        assert max_bytes is not None
-        rows = self._store.rows_within(check.integer("max_bytes", max_bytes, self._store.layout.nbytes(0)))
-        remap = self._evict_to(rows, by, position)
-        if self.nbytes > max_bytes:
-            self._store.shrink_to_fit()
+        before = len(self)
+        if max_bytes is not None:
+            check.integer("max_bytes", max_bytes, self._store.layout.nbytes(0))
+            remap = self._store.evict_to(self._store.rows_within(max_bytes), by, position)
+            if self.nbytes > max_bytes:
+                self._store.shrink_to_fit()
+        else:
+            remap = self._store.evict_to(check.integer("max_rows", max_rows, 0), by, position)
+        self._totals["evicted"] += before - len(self)
         return remap
 
     def touch(self, index: Tensor, stamp: int) -> None:
@@ -431,58 +370,6 @@ class VoxelCache:
     def clone(self) -> VoxelCache:
         """A cache of its own with the same state."""
         return self._with(self._store.map(torch.clone))
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """What is kept of every row, without room to grow, and nothing that can be made from it: ``keys``, ``xyz``,
-        ``footprint``, ``features``, ``stamp``, and where there are any ``scale``, ``count``, ``touched``. Views."""
-        return files.state_dict(self)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What the cache was made with, as JSON can hold it; with :meth:`state_dict` all there is to it."""
-        return files.settings(self)
-
-    @classmethod
-    def from_state_dict(
-        cls, settings: dict[str, Any], tensors: dict[str, Tensor], device: torch.device | str = "cpu"
-    ) -> VoxelCache:
-        """The cache that had these :attr:`settings` and this :meth:`state_dict`."""
-        return files.from_state_dict(cls, settings, tensors, device)
-
-    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
-        """Replace every row by those of :meth:`state_dict` of a cache with the same settings.
-
-        Raises:
-            ValueError: they do not fit this cache or one another; nothing is changed.
-        """
-        files.load_state_dict(self, tensors)
-
-    def save(self, path: str | Path) -> None:
-        """Write one safetensors file. A file of that name is replaced only once the new one is whole and on disk."""
-        files.save(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path, device: torch.device | str = "cpu") -> VoxelCache:
-        """Read what :meth:`save` wrote.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: it is damaged, of another kind or version, or does not fit together.
-        """
-        return files.load(cls, path, device)
-
-    def export_ply(self, path: str | Path, colors: Tensor | None = None) -> None:
-        """Write the rows as a binary PLY file of vertices: x, y, z, footprint, stamp (as double), and colours.
-
-        Args:
-            colors: (rows, 3) uint8.
-        """
-        files.export_ply(self, path, colors)
-
-
-def inverse_of(size: float) -> float:
-    """float32(1 / float32(size)), by which coordinates are multiplied to find their voxel."""
-    return float((1 / torch.tensor(size, dtype=torch.float32)).item())
 
 
 def _size(name: str, value: Any) -> float:

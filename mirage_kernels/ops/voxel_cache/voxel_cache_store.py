@@ -5,15 +5,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ... import backend
+from ... import backend, check
 from .voxel_cache_state import MOST_ROWS, Layout, State
 
+_LEFT_BY_EVICTION = 7 / 8  # of a budget, so that not every insert has to evict
 GROWTH = 1.25  # a cache that has to grow becomes this much larger: more room copies less, and wastes more
+
+
+class InsertCounts(NamedTuple):
+    """What became of the points of one insert.
+
+    Attributes:
+        added: voxels that are new, each a row.
+        merged: points that met another of their voxel, in the cache or in the same call.
+        rejected: valid points that were not taken: a coordinate out of range (2^20 voxels from the origin) or not
+            finite, a footprint negative or not finite, or, for int8, a feature not finite.
+        evicted: rows given up to keep within the budget.
+        remap: (rows before,) int64, where each row went, -1 = gone; None where no row was evicted.
+    """
+
+    added: int
+    merged: int
+    rejected: int
+    evicted: int
+    remap: Tensor | None
+
+
+class Points(NamedTuple):
+    """What is inserted: xyz (N, 3), features (N, C), footprint (N,) and valid (N,) or None."""
+
+    xyz: Tensor
+    features: Tensor
+    footprint: Tensor | None
+    valid: Tensor | None
 
 
 class Store:
@@ -54,7 +84,7 @@ class Store:
         return low
 
     def make_room(self, rows: int) -> State:
-        """The state with room for so many rows; the store keeps the old one until it is given the new."""
+        """The state, with room for so many rows."""
         if rows <= self.state.capacity:
             return self.state
         return self._resized(min(max(rows, int(self.state.capacity * GROWTH)), self.most))
@@ -68,6 +98,38 @@ class Store:
         if new.table is not self.state.table:
             self.index(new)
         return new
+
+    def insert(self, points: Points, size: float, stamp: int, fusion: int, eviction: str) -> InsertCounts:
+        """Plan, make room, write; see :meth:`VoxelCache.insert`. ``size`` is the voxel's, ``fusion`` a number."""
+        xyz, features, footprint, valid = points
+        before, remap = self.state.rows, None
+        while True:
+            s = self.state
+            order, starts, key, row, winner, counts = self.call(
+                "voxel_cache_plan",
+                *(xyz, valid, footprint, s.keys, s.footprint, s.table, s.rows),
+                *(inverse_of(size), size, fusion),
+            )
+            added, rejected = counts.tolist()
+            if len(key) > self.most:
+                raise check.value_error("xyz", f"at most {self.most} voxels, the budget of the cache", len(key))
+            self.state = s = self.make_room(min(s.rows + added, self.most))
+            if s.rows + added <= self.most:
+                break
+            # what this call would have merged with may go too and then counts as new: plan again
+            keep = min(self.most - added, int(self.most * _LEFT_BY_EVICTION))
+            remap = chain(remap, self.evict_to(keep, eviction))
+        evicted = before - s.rows
+        self.call(
+            "voxel_cache_commit",
+            *(order, starts, key, row, winner, xyz, footprint, features),
+            *(s.keys, s.xyz, s.footprint, s.features, s.scale, s.count, s.stamp, s.table, *s.boxes),
+            *(s.rows, stamp, size, fusion),
+        )
+        if s.touched is not None:
+            s.touched[row.long()] = stamp
+        s.rows += added
+        return InsertCounts(added, len(order) - added, rejected, evicted, remap)
 
     def index(self, s: State) -> None:
         """Make the table and the boxes from the rows."""
@@ -108,6 +170,12 @@ class Store:
             s.rows = len(kept)
             self.index(s)
         return remap
+
+
+@lru_cache
+def inverse_of(size: float) -> float:
+    """float32(1 / float32(size)), by which coordinates are multiplied to find their voxel."""
+    return float((1 / torch.tensor(size, dtype=torch.float32)).item())
 
 
 def chain(first: Tensor | None, second: Tensor) -> Tensor:
