@@ -156,8 +156,8 @@ def test_groups_are_voxels_in_order(seed: int) -> None:
     g = torch.Generator().manual_seed(seed)
     xyz = testing.random_points(g, testing.POINT_KINDS[seed % 4], 60)
     if seed % 3 == 0:  # on and next to borders
-        whole = torch.randint(-9, 9, xyz.shape, generator=g).float() * 0.1
-        xyz = whole.view(torch.int32).add(torch.randint(-1, 2, xyz.shape, generator=g).int()).view(torch.float32)
+        whole = torch.randint(-200, 200, xyz.shape, generator=g).float() * 0.1
+        xyz = whole.view(torch.int32).add(torch.randint(-3, 4, xyz.shape, generator=g).int()).view(torch.float32)
     valid = torch.rand(60, generator=g) < 0.8 if seed % 2 else None
     groups, count = group_voxels(xyz, 0.1, valid)
     with np.errstate(all="ignore"):
