@@ -199,6 +199,39 @@ def test_a_failure_on_the_way_leaves_the_old_results_whole(
     assert not list(tmp_path.glob(".*partial*"))
 
 
+def test_a_walk_goes_on_in_a_saved_world(
+    files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second walk starts where the first one ended and finds what that one saw."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert main(arguments(files, first, "--trajectory", "pan", "--amount", "30", "--one-way")) == 0
+    kept = (first / "memory.safetensors").read_bytes()
+    go_on = ["generate", "--memory", str(first / "memory.safetensors"), "--block", "8", "--frames", "9", "--chunk", "5"]
+    go_on += ["--trajectory", "pan", "--amount", "-30", "--one-way"]
+    assert main([*go_on, "--out", str(second)]) == 0
+    assert (first / "memory.safetensors").read_bytes() == kept
+    before, after = read_metrics(first), read_metrics(second)
+    assert min(after["known_share"]) > 0.95
+    assert after["points"] == before["points"] + sum(after["points_written"])
+    paths = [json.loads((out / "cameras.json").read_text())["cam2world"] for out in (first, second)]
+    assert paths[1][0] == paths[0][-1]
+    np.testing.assert_allclose(paths[1][-1], paths[0][0], atol=1e-5)
+    stamps = LatentSpatialMemory.load(second / "memory.safetensors").history.stamps
+    assert len(stamps.unique()) == len(stamps) == 6
+    # a picture of its own starts at the world's origin, and knows the world
+    assert main(arguments(files, tmp_path / "third", memory=str(first / "memory.safetensors"))) == 0
+    assert read_metrics(tmp_path / "third")["points_written"][0] == 0
+    capsys.readouterr()
+    wrong = [*go_on, "--out", str(tmp_path / "fourth")]
+    wrong[wrong.index("8")] = "16"
+    assert main(wrong) == 2
+    assert "--block: expected that of the memory ('dct-8'), got 16" in capsys.readouterr().err
+    (first / "memory.safetensors").write_bytes(kept[:-9])
+    assert main([*go_on, "--out", str(tmp_path / "fourth")]) == 2
+    assert "expected a memory file, got a damaged file" in capsys.readouterr().err
+    assert not (tmp_path / "fourth").exists()
+
+
 @pytest.mark.parametrize(("block", "codec", "right"), [(16, 24.4, 17.6), (8, 29.8, 18.9)])
 def test_the_motorcycle(tmp_path: Path, block: int, codec: float, right: float) -> None:
     """Out to the real right camera and back: placement, codec and memory, in decibels."""

@@ -91,6 +91,53 @@ def test_the_memory_keeps_what_it_saw(hololens: RgbdFrames, number: list[int]) -
     assert sum(memory.write(latents, cameras, depth)) == 0
 
 
+def lift(cells: torch.Tensor, z: torch.Tensor, k: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
+    """World points (N, 3) float64 of positions (N, 2) at depths (N,)."""
+    rays = torch.cat([(cells - k[:2, 2]) / k[:2, :2].diagonal(), torch.ones_like(z)[:, None]], 1)
+    return (rays * z[:, None]) @ pose[:3, :3].T + pose[:3, 3]
+
+
+def place(xyz: torch.Tensor, k: torch.Tensor, pose: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Positions (N, 2) and depths (N,) of world points, float64."""
+    x, y, z = ((xyz - pose[:3, 3]) @ pose[:3, :3]).unbind(1)
+    return torch.stack([x / z, y / z], 1) * k[:2, :2].diagonal() + k[:2, 2], z
+
+
+def test_revisits_place_points_where_they_are(hololens: RgbdFrames) -> None:
+    """The stored points, seen again at least 20 frames later by a view that holds half of them: where they land in
+    cells, against full-resolution intrinsics in float64. Beside it the convention of whole-number cell centres."""
+    full, (h, w), (height, width) = hololens.cameras, GRID, hololens.cameras.size
+    scale = torch.tensor([w / width, h / height], dtype=torch.float64)
+    i, j = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
+    corner = torch.stack([j, i], -1).reshape(-1, 2).double()
+    grid = full.rescale(GRID)
+    ours, old, pairs = [], [], 0
+    for a in range(0, 50, 2):
+        p = unproject(hololens.depth[a : a + 1], no_latents(1), full[a])
+        k, pose = full.intrinsics[a].double(), full.cam2world[a].double()
+        z = p.footprint.double() * grid.intrinsics[a, 0, 0].double()
+        exact = lift((corner + 0.5) / scale, z, k, pose)
+        # whole numbers: the cell's corner stands for its centre, and intrinsics whose centres are whole are scaled
+        whole = k.clone()
+        whole[:2, 2] -= 0.5
+        whole[:2] *= scale[:, None]
+        shifted = lift(corner, z, whole, pose)
+        for b in range(a + 20, 73):
+            uv, _, inside = grid[b].project(p.xyz)
+            seen = inside[0] & p.valid
+            if seen.sum() < 0.5 * p.valid.sum():
+                continue
+            pairs += 1
+            pose_b = full.cam2world[b].double()
+            truth = place(exact[seen], full.intrinsics[b].double(), pose_b)[0] * scale
+            ours.append((uv[0, seen].double() - truth).norm(dim=1))
+            old.append((place(shifted[seen], whole, pose_b)[0] + 0.5 - truth).norm(dim=1))
+    assert pairs >= 20
+    print(f"{pairs} revisits: {torch.cat(ours).mean():.1e} cells, whole numbers {torch.cat(old).mean():.2f}")
+    assert torch.cat(ours).mean() < 0.001
+    assert torch.cat(old).mean() > 0.1
+
+
 @pytest.mark.parametrize("case", ["case_1", "case_2", "case_3"])
 def test_camera_paths_of_spatia(data: Path, case: str) -> None:
     folder = data / "spatia_trajectories" / case
