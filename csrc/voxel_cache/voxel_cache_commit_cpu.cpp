@@ -36,7 +36,7 @@ struct Rows {  // what finds rows; `limit` is their number R
     const Tensor* levels[kLevels] = {&boxes0, &boxes1, &boxes2};
     for (int64_t level = 0, size = limit; level < kLevels; ++level) {
       size = ceil_div(size, kPage);
-      expect_state(*levels[level], ScalarType::Float, {size, 7}, "voxel_cache: boxes must be float32 (ceil(R / 64^l), 7)");
+      expect_state(*levels[level], ScalarType::Float, {size, 7}, "voxel_cache: boxes must be (ceil(R / 64^l), 7)");
       boxes[level] = reinterpret_cast<CacheBox*>(mutable_data<float>(*levels[level]));
     }
   }

@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <memory>
+#include <numeric>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -18,6 +19,7 @@ namespace {
 
 constexpr int kDigitBits = 12;  // 4096 counters stay in the first-level cache
 constexpr int64_t kBuckets = 1 << kDigitBits;
+constexpr int kCutBits = 10;  // enough to cut the points into parts of about the same size
 constexpr int64_t kLeastPerThread = 4096;  // points
 constexpr int64_t kBatch = 128;            // segments whose memory is fetched together
 
@@ -32,7 +34,8 @@ void each(int64_t tasks, const Task& task) {
 // between the top bit and the lowest `low` ones. The order stays the same, and two or three digits are enough to sort.
 class ShortCode {
  public:
-  explicit ShortCode(uint32_t reach) : low_(3 * std::bit_width(reach)), mask_((uint64_t{1} << low_) - 1) {
+  explicit ShortCode(uint32_t reach)
+      : low_(3 * static_cast<int>(std::bit_width(reach))), mask_((uint64_t{1} << low_) - 1) {
     for (uint64_t top = 0; top < 8; ++top) {
       const uint64_t below = top ^ 7;  // the axes that are below the origin
       fill_[top] = top << 60 | ((below * 0x1249249249249249u) & (((uint64_t{1} << 60) - 1) ^ mask_));
@@ -105,14 +108,29 @@ struct Outputs {
   int32_t *row, *winner;
 };
 
-// Word: a short code above the point's index; 64 bits, or 128 where those are too few.
+// A short code above the point's index, in 64 bits, or 128 where those are too few.
+template <class Word>
+struct Packing {
+  int index_bits;
+
+  Word pack(uint64_t code, int64_t index) const {
+    return static_cast<Word>(code) << index_bits | static_cast<uint64_t>(index);
+  }
+  uint64_t code(Word word) const { return static_cast<uint64_t>(word >> index_bits); }
+  int32_t index(Word word) const {
+    return static_cast<int32_t>(static_cast<uint64_t>(word) & ((uint64_t{1} << index_bits) - 1));
+  }
+};
+
+// The loops below work on copies of members, which then stay in registers: for all the compiler knows, a store to an
+// array is one to a member.
 template <class Word>
 class Plan {
  public:
   // The codes are used up.
   Plan(uint64_t* codes, int64_t n, const std::vector<Encoded>& chunks, ShortCode code)
       : codes_(codes), n_(n), parts_(chunks.size()), code_(code),
-        index_bits_(std::bit_width(static_cast<uint64_t>(n))) {
+        packing_{static_cast<int>(std::bit_width(static_cast<uint64_t>(n)))} {
     for (const Encoded& chunk : chunks) kept_ += chunk.kept;
     words_ = std::make_unique_for_overwrite<Word[]>(kept_);
     if (num_parts() == 1) {
@@ -144,6 +162,7 @@ class Plan {
       for (int64_t s = 0; s < parts_[p].segments; s += kBatch)
         look_up(parts_[p], s, std::min(kBatch, parts_[p].segments - s), points, fusion, lookup, out);
     });
+    if (lookup.rows == 0) return segments_;
     int64_t added = 0;
     for (Part& part : parts_) {
       part.first_new = added;
@@ -159,102 +178,105 @@ class Plan {
 
  private:
   int64_t num_parts() const { return static_cast<int64_t>(parts_.size()); }
-  uint64_t code_of(Word word) const { return static_cast<uint64_t>(word >> index_bits_); }
-  int32_t index_of(Word word) const {
-    return static_cast<int32_t>(static_cast<uint64_t>(word) & ((uint64_t{1} << index_bits_) - 1));
-  }
-  Word word_of(uint64_t code, int64_t index) const {
-    return static_cast<Word>(code) << index_bits_ | static_cast<uint64_t>(index);
-  }
   const Word* sorted(const Part& part) const { return (part.in_spare ? spare_ : words_.get()) + part.first; }
 
   // Calls visit(short code, index) for every kept point of a chunk.
   template <class Visit>
   void each_kept(int64_t chunk, const Visit& visit) const {
-    for (int64_t i = n_ * chunk / num_parts(); i < n_ * (chunk + 1) / num_parts(); ++i)
-      if (codes_[i] != kDropped) visit(code_.shorten(codes_[i]), i);
+    const ShortCode code = code_;
+    const uint64_t* codes = codes_;
+    const int64_t last = n_ * (chunk + 1) / num_parts();
+    for (int64_t i = n_ * chunk / num_parts(); i < last; ++i)
+      if (codes[i] != kDropped) visit(code.shorten(codes[i]), i);
   }
 
   void gather() {
     Word* next = words_.get();
-    each_kept(0, [&](uint64_t code, int64_t i) { *next++ = word_of(code, i); });
+    each_kept(0, [&, packing = packing_](uint64_t code, int64_t i) { *next++ = packing.pack(code, i); });
     parts_[0].count = kept_;
   }
 
   // As many parts as chunks of points, each with consecutive codes, of about the same size.
   void partition() {
-    const int64_t parts = num_parts();
-    const int shift = std::max(0, code_.bits() - kDigitBits);
-    const auto counters = std::make_unique<uint32_t[]>(parts * kBuckets);
+    const int64_t parts = num_parts(), cuts = 1 << kCutBits;
+    const int shift = std::max(0, code_.bits() - kCutBits);
+    const auto counters = std::make_unique<uint32_t[]>(parts * cuts);
     each(parts, [&](int64_t c) {
-      uint32_t* count = counters.get() + c * kBuckets;
+      uint32_t* count = counters.get() + c * cuts;
       each_kept(c, [&](uint64_t code, int64_t) { ++count[code >> shift]; });
     });
-    std::vector<int32_t> part_of(kBuckets);
-    std::vector<int64_t> next(parts * parts);  // (part, chunk): where its words go
-    for (int64_t b = 0, p = 0, seen = 0; b < kBuckets; ++b) {
+    std::vector<int32_t> part_of(cuts);
+    std::vector<int64_t> places(parts * parts);  // (part, chunk): where its words go
+    for (int64_t b = 0, p = 0, seen = 0; b < cuts; ++b) {
       int64_t count = 0;
-      for (int64_t c = 0; c < parts; ++c) count += counters[c * kBuckets + b];
+      for (int64_t c = 0; c < parts; ++c) count += counters[c * cuts + b];
       while (p + 1 < parts && (seen + count / 2) * parts >= kept_ * (p + 1)) ++p;
       part_of[b] = static_cast<int32_t>(p);
-      for (int64_t c = 0; c < parts; ++c) next[p * parts + c] += counters[c * kBuckets + b];
+      for (int64_t c = 0; c < parts; ++c) places[p * parts + c] += counters[c * cuts + b];
       parts_[p].count += count;
       seen += count;
     }
     int64_t sum = 0;
-    for (int64_t& count : next) sum += std::exchange(count, sum);
-    for (int64_t p = 0; p < parts; ++p) parts_[p].first = next[p * parts];
+    for (int64_t& place : places) sum += std::exchange(place, sum);
+    for (int64_t p = 0; p < parts; ++p) parts_[p].first = places[p * parts];
     each(parts, [&](int64_t c) {
-      each_kept(c, [&](uint64_t code, int64_t i) {
-        words_[next[part_of[code >> shift] * parts + c]++] = word_of(code, i);
+      std::vector<Word*> next(parts);  // its own: shared counters would send their cache line back and forth
+      for (int64_t p = 0; p < parts; ++p) next[p] = words_.get() + places[p * parts + c];
+      each_kept(c, [&, packing = packing_](uint64_t code, int64_t i) {
+        *next[part_of[code >> shift]]++ = packing.pack(code, i);
       });
     });
   }
 
   void sort(Part& part) {
     if (part.count == 0) return;
-    part.in_spare = radix_sort(words_.get() + part.first, spare_ + part.first, part.count, index_bits_, code_.bits());
+    part.in_spare = radix_sort(words_.get() + part.first, spare_ + part.first, part.count, packing_.index_bits,
+                               code_.bits());
     const Word* words = sorted(part);
-    part.segments = 1;
-    for (int64_t i = 1; i < part.count; ++i) part.segments += code_of(words[i]) != code_of(words[i - 1]);
+    const Packing<Word> packing = packing_;
+    int64_t segments = 1;
+    for (int64_t i = 1; i < part.count; ++i) segments += packing.code(words[i]) != packing.code(words[i - 1]);
+    part.segments = segments;
   }
 
   // One pass over the sorted points, in masks and minima without a branch: where a voxel ends is anyone's guess.
   void sweep(const Part& part, const CachePoints& points, Fusion fusion, const Outputs& out) const {
     const Word* words = sorted(part);
+    const Packing<Word> packing = packing_;
+    const float* footprint = points.footprint;
+    const int64_t first = part.first, count = part.count;
     const uint64_t always = fusion == Fusion::kLatest ? ~uint64_t{0} : 0;
-    uint64_t last = part.count == 0 ? 0 : ~code_of(words[0]), least = 0;
+    uint64_t last = count == 0 ? 0 : ~packing.code(words[0]), least = 0;
     int64_t begin = 0;
-    for (int64_t i = 0, s = part.first_segment - 1; i < part.count; ++i) {
-      const uint64_t code = code_of(words[i]);
-      const int32_t point = index_of(words[i]);
+    for (int64_t i = 0, s = part.first_segment - 1; i < count; ++i) {
+      const uint64_t code = packing.code(words[i]);
+      const int32_t point = packing.index(words[i]);
       const uint64_t opens = -static_cast<uint64_t>(code != last);
       // A usable footprint's bits sort as an integer once -0 has become 0; then the lower point wins.
-      const uint32_t size = points.footprint ? float_bits(points.footprint[point] + 0.0f) : 0;
+      const uint32_t size = footprint ? float_bits(footprint[point] + 0.0f) : 0;
       const uint64_t rank = static_cast<uint64_t>(size) << 32 | static_cast<uint32_t>(point);
       least |= opens | always;
       least = rank < least ? rank : least;
       begin += (i - begin) & static_cast<int64_t>(opens);
       s -= static_cast<int64_t>(opens);
       last = code;
-      out.order[part.first + i] = point;
+      out.order[first + i] = point;
       out.winner[s] = static_cast<int32_t>(least);
-      out.starts[s] = static_cast<int32_t>(part.first + begin);
+      out.starts[s] = static_cast<int32_t>(first + begin);
     }
   }
 
-  // Keys and rows of segments [first, first + count) of a part; a row that has come closer keeps its own observation.
+  // Keys and rows of segments [first, first + count) of a part; a row that was seen from nearer keeps its observation.
   void look_up(Part& part, int64_t first, int64_t count, const CachePoints& points, Fusion fusion,
                const Lookup& lookup, const Outputs& out) const {
     const Word* words = sorted(part) - part.first;
     const int64_t at = part.first_segment + first;
     uint64_t codes[kBatch], homes[kBatch];
-    for (int64_t s = 0; s < count; ++s) codes[s] = code_.restore(code_of(words[out.starts[at + s]]));
+    for (int64_t s = 0; s < count; ++s) codes[s] = code_.restore(packing_.code(words[out.starts[at + s]]));
     MIRAGE_KERNELS(voxel_cache_kernels).decode(codes, count, lookup.slots, out.key + at, homes);
     int32_t* row = out.row + at;
-    if (lookup.rows == 0) {
-      std::fill_n(row, count, -1);
-      part.added += count;
+    if (lookup.rows == 0) {  // then all are new, and their numbers known
+      std::iota(row, row + count, static_cast<int32_t>(at));
       return;
     }
     find_rows(lookup, out.key + at, homes, count, row);
@@ -283,7 +305,7 @@ class Plan {
   int64_t n_;
   std::vector<Part> parts_;
   ShortCode code_;
-  int index_bits_;
+  Packing<Word> packing_;
   int64_t kept_ = 0, segments_ = 0;
   std::unique_ptr<Word[]> words_, more_;
   Word* spare_;

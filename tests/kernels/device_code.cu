@@ -8,6 +8,7 @@
 #include "overlap/overlap.h"
 #include "splat/splat.h"
 #include "unproject/unproject.h"
+#include "voxel_cache/voxel_cache.h"
 
 using namespace mirage;
 
@@ -80,4 +81,20 @@ __global__ void see_points(const float* xyz, const float* pose, const float* len
   if (sees(load_rigid(pose), load_pinhole(lens), xyz[3 * n], xyz[3 * n + 1], xyz[3 * n + 2], h, w))
     atomicOr(bits + at.word, static_cast<unsigned long long>(at.bit));
   share[n] = intersection_over_union(count_bits(bits[0] & bits[1]), count_bits(bits[0]), count_bits(bits[1]));
+}
+
+__global__ void cache_point(const float* xyz, const float* footprint, float inverse, int32_t* table, uint64_t slots,
+                            const int64_t* keys, int rows, CacheBox* boxes, int8_t* steps) {
+  const int n = threadIdx.x;
+  const VoxelAxes axes{voxel_axis(xyz[3 * n], inverse), voxel_axis(xyz[3 * n + 1], inverse),
+                       voxel_axis(xyz[3 * n + 2], inverse)};
+  if (!in_range(axes) || !usable_footprint(footprint[n])) return;
+  const VoxelAxes same = axes_of_morton(morton(axes_of(voxel_key(axes))));
+  const int32_t row = find_row(table, slots, keys, rows, voxel_key(same), home_slot(same, slots));
+  if (row < 0 && !enter_row(table, slots, rows + n, home_slot(same, slots))) return;
+  CacheBox box = empty_box();
+  grow(box, xyz + 3 * n, footprint[n]);
+  grow(boxes[n], box);
+  const float scale = int8_scale(row_extent(footprint[n], 0.6f, 0.1f));
+  steps[n] = static_cast<int8_t>(seen_through(xyz[3 * n], xyz[3 * n + 1], 1.05f) ? int8_steps(xyz[3 * n], scale) : 0);
 }
