@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Latent spatial memory for video world models: the operations, fast and exact.
 
+Four operations: :func:`unproject` lifts latents to points, :func:`splat` draws points into cameras, :class:`VoxelCache`
+keeps them, :func:`visible` and :func:`overlap` tell which frames saw the same places.
+
 >>> import torch
 >>> from mirage_kernels import Cameras, splat, unproject
 >>> cameras = Cameras(torch.tensor([[60.0, 0, 40], [0, 60, 22], [0, 0, 1]]), torch.eye(4), size=(44, 80))
