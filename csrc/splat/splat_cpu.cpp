@@ -120,7 +120,7 @@ std::tuple<Tensor, Tensor, Tensor> splat(const Tensor& xyz, const Tensor& featur
   std::vector<uint32_t> firsts;
   if (pages) {
     firsts = list_pages(data<uint64_t>(pages), n);
-    points.pages = firsts.data();
+    if (static_cast<int64_t>(firsts.size()) < num_pages) points.pages = firsts.data();  // else all: blocks as they lie
     points.num_pages = static_cast<int64_t>(firsts.size());
   }
 

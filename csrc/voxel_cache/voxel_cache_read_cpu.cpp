@@ -14,6 +14,7 @@ namespace {
 
 constexpr int64_t kGroup = 64;     // cells decoded together
 constexpr int64_t kChannels = 64;  // of each of them
+constexpr int64_t kSample = 64;    // pages asked before all of them are
 
 using Views = std::vector<const CacheView*>;
 
@@ -72,6 +73,18 @@ void each_word(const Boxes& boxes, const std::vector<CacheView>& views, float sc
   });
 }
 
+// Whether three quarters of a sample of the pages are in view. Then telling the pages apart costs more than it saves.
+bool most_are_seen(const Boxes& boxes, const std::vector<CacheView>& views, float scale, float least) {
+  const VoxelCacheKernels& kernels = MIRAGE_KERNELS(voxel_cache_kernels);
+  const int64_t step = std::max<int64_t>(1, boxes.num_pages / kSample);
+  Views all;
+  for (const CacheView& view : views) all.push_back(&view);
+  int64_t seen = 0, asked = 0;
+  for (int64_t page = 0; page < boxes.num_pages; page += step, ++asked)
+    seen += kernels.seen(boxes.pages + page, 1, all.data(), static_cast<int64_t>(all.size()), scale, least) != 0;
+  return 4 * seen > 3 * asked;
+}
+
 Tensor voxel_cache_cull(const Tensor& boxes0, const Tensor& boxes1, const Tensor& boxes2, const Tensor& intrinsics,
                         const Tensor& world2cam, int64_t h, int64_t w, int64_t rows, double scale, double least) {
   const Boxes boxes(boxes0, boxes1, boxes2, rows);
@@ -79,6 +92,11 @@ Tensor voxel_cache_cull(const Tensor& boxes0, const Tensor& boxes1, const Tensor
   const float scale32 = static_cast<float>(scale), least32 = static_cast<float>(least);
   const Tensor out = empty_like(boxes0, {boxes.num_words}, ScalarType::Long);
   uint64_t* bits = mutable_data<uint64_t>(out);
+  if (most_are_seen(boxes, views, scale32, least32)) {
+    std::fill_n(bits, boxes.num_words, ~uint64_t{0});
+    if (boxes.num_pages % kPage) bits[boxes.num_words - 1] >>= kPage - boxes.num_pages % kPage;
+    return out;
+  }
   std::fill_n(bits, boxes.num_words, 0);
   const VoxelCacheKernels& kernels = MIRAGE_KERNELS(voxel_cache_kernels);
   each_word(boxes, views, scale32, least32, [&](int64_t word, const Views& some) {

@@ -147,7 +147,8 @@ def _add_up(
 def quantise(features: Tensor) -> tuple[Tensor, Tensor]:
     """(N, C) to int8 with one scale a row: the largest magnitude is 127."""
     values = features.float()
-    scale = values.abs().amax(1) / 127 if values.shape[1] else values.new_zeros(len(values))
+    # a tensor: on a GPU, dividing by a Python number multiplies by its reciprocal
+    scale = values.abs().amax(1) / values.new_tensor(127.0) if values.shape[1] else values.new_zeros(len(values))
     steps = torch.where(scale[:, None] > 0, values / scale[:, None], 0)
     return steps.round().clamp(-127, 127).to(torch.int8), scale
 
@@ -208,4 +209,5 @@ def decode(features: Tensor, scale: Tensor | None, count: Tensor | None, index: 
     if count is not None:
         values = values / count[row][:, None].float()
     values = torch.where((index.flatten() >= 0)[:, None], values, 0).to(like.dtype)
-    return values.reshape(v, h * w, -1).transpose(1, 2).reshape(v, features.shape[1], h, w).contiguous()
+    channels = features.shape[1]
+    return values.reshape(v, h * w, channels).transpose(1, 2).reshape(v, channels, h, w).contiguous()
