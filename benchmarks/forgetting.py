@@ -96,6 +96,10 @@ def append_only(recording: Recording) -> Iterator[Result]:
         yield Result(name, rows, nbytes, nbytes, *judge_both(recording, read))
 
 
+def drawn_depth(cache: VoxelCache, scale: float, cameras: Cameras) -> Tensor:
+    return cache.splat(cameras, extent_scale=scale).depth
+
+
 def fixed_voxels(recording: Recording) -> Iterator[Result]:
     for size in (0.02, 0.03, 0.05, 0.10):
         cache = VoxelCache(size, scenes.CHANNELS, dtype=torch.bfloat16)
@@ -103,14 +107,9 @@ def fixed_voxels(recording: Recording) -> Iterator[Result]:
             p = unproject(recording.depth[t : t + 1], recording.latents[t : t + 1], recording.cameras[t])
             cache.insert(p.xyz, p.features.bfloat16(), p.footprint, valid=p.valid, stamp=t)
         for scale in (0.0, 0.5):
-            # half of the footprint, not of the voxel: what the observation itself covered
-            extent = scale * cache.footprint
-
-            def read(cameras: Cameras, cache: VoxelCache = cache, extent: Tensor = extent) -> Tensor:
-                return splat(cache.xyz, cache.xyz[:, :0], cameras, extent=extent).depth
-
+            result = judge_both(recording, partial(drawn_depth, cache, scale))
             name = f"voxels of {100 * size:g} cm, {f'extents {scale:g}' if scale else 'points'}"
-            yield Result(name, len(cache), *nbytes_of(cache), *judge_both(recording, read))
+            yield Result(name, len(cache), *nbytes_of(cache), *result)
 
 
 def nbytes_of(cache: VoxelCache) -> tuple[int, int]:
