@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,12 +17,10 @@ from .voxel_cache_index_reference import AXIS
 from .voxel_cache_state import State
 from .voxel_cache_store import Store
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
 KIND, VERSION = "voxel_cache", 1
 _SETTINGS = ("fusion", "storage", "eviction", "extent_scale", "auto_scale", "max_rows", "max_bytes")
 _DTYPES = {check.dtype_name(dtype): dtype for dtype in check.FEATURE_DTYPES}
+_Cache = TypeVar("_Cache", bound="CacheFiles")
 
 
 class CacheFiles:
@@ -47,13 +45,13 @@ class CacheFiles:
 
     @classmethod
     def from_state_dict(
-        cls, settings: dict[str, Any], tensors: dict[str, Tensor], device: torch.device | str = "cpu"
-    ) -> Self:
+        cls: type[_Cache], settings: dict[str, Any], tensors: dict[str, Tensor], device: torch.device | str = "cpu"
+    ) -> _Cache:
         """The cache that had these :attr:`settings` and this :meth:`state_dict`."""
         if not isinstance(settings, dict):
             raise check.type_error("settings", "a dict", settings)
         check.choice("dtype", settings.get("dtype"), tuple(_DTYPES))
-        make: Callable[..., Self] = cls
+        make: Callable[..., _Cache] = cls
         cache = make(**settings | {"dtype": _DTYPES[settings["dtype"]]}, device=device)
         cache.load_state_dict({name: tensor.to(device) for name, tensor in tensors.items()})
         return cache
@@ -93,7 +91,7 @@ class CacheFiles:
         save_tensors(path, self.state_dict(), kind=KIND, version=VERSION, settings=self.settings)
 
     @classmethod
-    def load(cls, path: str | Path, device: torch.device | str = "cpu") -> Self:
+    def load(cls: type[_Cache], path: str | Path, device: torch.device | str = "cpu") -> _Cache:
         """Read what :meth:`save` wrote.
 
         Raises:
