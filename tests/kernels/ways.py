@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -31,6 +32,14 @@ def assert_every_way_same(every_way: EveryWay, function: Callable[[], Any]) -> N
             assert_same(result, expected)
         except AssertionError as error:
             raise AssertionError(f"{way}: {error}") from None
+
+
+def assert_refused(call: Callable[..., Any], wrong: dict[str, Any], kind: type[Exception], message: str) -> None:
+    """Assert that a call with a wrong argument raises exactly this kind of error, whose message begins so."""
+    with pytest.raises(kind) as error:
+        call(**wrong)
+    assert type(error.value) is kind
+    assert str(error.value).startswith(message)
 
 
 def needs_grad(tensor: Tensor) -> Tensor:

@@ -50,19 +50,25 @@ class CacheFiles:
         """The cache that had these :attr:`settings` and this :meth:`state_dict`."""
         if not isinstance(settings, dict):
             raise check.type_error("settings", "a dict", settings)
+        if not isinstance(tensors, dict):
+            raise check.type_error("tensors", "a dict of tensors", tensors)
         check.choice("dtype", settings.get("dtype"), tuple(_DTYPES))
         make: Callable[..., _Cache] = cls
         cache = make(**settings | {"dtype": _DTYPES[settings["dtype"]]}, device=device)
-        cache.load_state_dict({name: tensor.to(device) for name, tensor in tensors.items()})
+        there = {name: tensor.to(device) if isinstance(tensor, Tensor) else tensor for name, tensor in tensors.items()}
+        cache.load_state_dict(there)
         return cache
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
-        """Replace every row by those of :meth:`state_dict` of a cache with the same settings.
+        """Replace every row by those of :meth:`state_dict` of a cache with the same settings,
+        on this cache's device.
 
         Raises:
             TypeError, ValueError: they do not fit this cache or one another; nothing is changed.
         """
-        layout, rows = self._store.layout, len(tensors.get("keys", ()))
+        if not isinstance(tensors, dict):
+            raise check.type_error("tensors", "a dict of tensors", tensors)
+        layout, dims = self._store.layout, check.Dims()
         empty = State.allocate(layout._replace(touched="touched" in tensors or layout.touched), 0)
         expected = {name: tensor for name, tensor in empty.row_tensors() if name != "touched" or name in tensors}
         if unknown := sorted(set(tensors) - set(expected)):
@@ -70,7 +76,8 @@ class CacheFiles:
         for name, like in expected.items():
             if name not in tensors:
                 raise check.value_error(name, "a tensor", "none")
-            check.tensor(name, tensors[name], (rows, *like.shape[1:]), {}, (like.dtype,))
+            check.tensor(name, tensors[name], ("rows", *like.shape[1:]), dims, (like.dtype,), ("the cache", like))
+        rows = dims["rows"]
         in_order = tensors["keys"].sort().values
         if rows and (int(in_order[0]) < 0 or int(in_order[-1]) >> 3 * AXIS or not bool(in_order.diff().all())):
             raise check.value_error("keys", "packed voxels, each once", "others")
