@@ -83,6 +83,15 @@ def dtype(name: str, value: Any) -> torch.dtype:
     return value
 
 
+def device(name: str, value: Any) -> torch.device:
+    if not isinstance(value, (str, torch.device)):
+        raise type_error(name, "a torch.device or its name", value)
+    try:
+        return torch.device(value)
+    except RuntimeError:
+        raise value_error(name, "a torch.device or its name", repr(value)) from None
+
+
 def number(name: str, value: Any, minimum: float | None = None, maximum: float | None = None) -> float:
     """A finite real number within bounds, as a float."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):

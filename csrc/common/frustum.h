@@ -48,6 +48,23 @@ MIRAGE_HD Frustum make_frustum(const Rigid& m, const Pinhole& k, int h, int w, f
   return f;
 }
 
+struct View {  // a camera over a grid
+  Rigid world2cam;
+  Pinhole pinhole;
+  Frustum frustum;
+};
+
+MIRAGE_HD View load_view(const float* world2cam, const float* intrinsics, int h, int w, float margin = 0.0f) {
+  const Rigid m = load_rigid(world2cam);
+  const Pinhole k = load_pinhole(intrinsics);
+  return {m, k, make_frustum(m, k, h, w, margin)};
+}
+
+// A point's extent where each has its own: `scale` times the larger of its own and `least`, which a NaN gives way to.
+MIRAGE_HD float scaled_extent(float scale, float own, float least) {
+  return scale * (own > least ? own : least);
+}
+
 // True only when no point of the box, taken as a square of half-size up to `extent`, can be drawn.
 // Rounding in camera.h is below 16 units in the last place of the summed magnitudes (2^-24 each, 1e-6 in all);
 // the margin is ten times that, plus what an underflow of X / Z can hide while coordinates stay below 1e15.

@@ -8,37 +8,59 @@
 // cache. Everything here is inlined into the files that are compiled once per instruction set.
 namespace mirage {
 
-template <int kBlock>
+constexpr int kPointBlock = 256;
+constexpr int kLanes = 16;  // floats in the widest register
+
 struct alignas(64) PointBlock {
-  float x[kBlock], y[kBlock], z[kBlock];
+  float x[kPointBlock], y[kPointBlock], z[kPointBlock];
   Box box;
 };
 
-template <int kBlock>
-MIRAGE_HD void deinterleave(const float* xyz, int count, PointBlock<kBlock>& block) {
+// Points (count,) into the lanes from lane `at`.
+MIRAGE_HD void deinterleave(const float* xyz, int count, PointBlock& block, int at = 0) {
 #pragma GCC ivdep
   for (int k = 0; k < count; ++k) {
-    block.x[k] = xyz[3 * k];
-    block.y[k] = xyz[3 * k + 1];
-    block.z[k] = xyz[3 * k + 2];
+    block.x[at + k] = xyz[3 * k];
+    block.y[at + k] = xyz[3 * k + 1];
+    block.z[at + k] = xyz[3 * k + 2];
   }
 }
 
-// `a < b ? a : b` keeps b where a is NaN, so such a point leaves the box alone.
-template <int kBlock>
-MIRAGE_HD void bound(const float* coordinate, float* least, float* most) {
-  constexpr int kLanes = 16;
+// The first `size` of `left` points into as many lanes from lane `at`. Lanes without a point, and those of points that
+// are not valid (or null: all are), become NaN, which no view sees.
+MIRAGE_HD void load_points(const float* xyz, const uint8_t* valid, int64_t left, int size, PointBlock& block,
+                           int at = 0) {
+  const int count = left < size ? static_cast<int>(left) : size;
+  const float nan = bits_float(0x7fc00000u);
+  if (count == size) {  // by far the most, and with a fixed count
+    deinterleave(xyz, size, block, at);
+  } else {
+    deinterleave(xyz, count, block, at);
+    for (int k = at + count; k < at + size; ++k) block.x[k] = block.y[k] = block.z[k] = nan;
+  }
+  if (valid)
+    for (int k = 0; k < count; ++k) block.x[at + k] = valid[k] != 0 ? block.x[at + k] : nan;
+}
+
+// The least and the greatest of values (count,); `a < b ? a : b` keeps b where a is NaN, so such a value counts for
+// nothing.
+MIRAGE_HD void bound_values(const float* values, int count, float* least, float* most) {
   typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float))));
   Lanes lo = Lanes{} + bits_float(0x7f800000u), hi = -lo;
-  for (int k = 0; k < kBlock; k += kLanes) {
+  int k = 0;
+  for (; k + kLanes <= count; k += kLanes) {
     Lanes c;
-    __builtin_memcpy(&c, coordinate + k, sizeof(c));
+    __builtin_memcpy(&c, values + k, sizeof(c));
     lo = c < lo ? c : lo;
     hi = c > hi ? c : hi;
   }
   float low[kLanes], high[kLanes];
   __builtin_memcpy(low, &lo, sizeof(lo));
   __builtin_memcpy(high, &hi, sizeof(hi));
+  for (; k < count; ++k) {
+    low[0] = values[k] < low[0] ? values[k] : low[0];
+    high[0] = values[k] > high[0] ? values[k] : high[0];
+  }
   for (int half = kLanes / 2; half > 0; half /= 2) {
     for (int l = 0; l < half; ++l) {
       low[l] = low[l + half] < low[l] ? low[l + half] : low[l];
@@ -49,24 +71,11 @@ MIRAGE_HD void bound(const float* coordinate, float* least, float* most) {
   *most = high[0];
 }
 
-// The `count` points at xyz, of which those that are not valid (or null: all are), and the lanes that are left over,
-// become NaN, which no view sees.
-template <int kBlock>
-MIRAGE_HD void load_block(const float* xyz, const uint8_t* valid, int64_t count, PointBlock<kBlock>& block) {
-  const float nan = bits_float(0x7fc00000u);
-  if (count >= kBlock) {  // by far the most, and with a fixed count
-    deinterleave(xyz, kBlock, block);
-  } else {
-    deinterleave(xyz, static_cast<int>(count), block);
-    for (int k = static_cast<int>(count); k < kBlock; ++k) block.x[k] = block.y[k] = block.z[k] = nan;
-  }
-  if (valid) {
-    const int some = count < kBlock ? static_cast<int>(count) : kBlock;
-    for (int k = 0; k < some; ++k) block.x[k] = valid[k] != 0 ? block.x[k] : nan;
-  }
-  bound<kBlock>(block.x, &block.box.min[0], &block.box.max[0]);
-  bound<kBlock>(block.y, &block.box.min[1], &block.box.max[1]);
-  bound<kBlock>(block.z, &block.box.min[2], &block.box.max[2]);
+// The box of the first `count` lanes.
+MIRAGE_HD void bound_points(PointBlock& block, int count = kPointBlock) {
+  bound_values(block.x, count, &block.box.min[0], &block.box.max[0]);
+  bound_values(block.y, count, &block.box.min[1], &block.box.max[1]);
+  bound_values(block.z, count, &block.box.min[2], &block.box.max[2]);
 }
 
 }  // namespace mirage

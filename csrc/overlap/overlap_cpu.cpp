@@ -6,12 +6,14 @@
 
 #include "overlap/overlap.h"
 #include "overlap/overlap_isa.h"
-#include "torch/tensor.h"
+#include "torch/parts.h"
+#include "torch/views.h"
 
 // N points in G groups, V views, W = ceil(G / 64) words; sets a (A, W) and b (B, W).
 namespace mirage {
 namespace {
 
+constexpr int64_t kLeast = 16384;        // points in views that are worth a second thread
 constexpr int64_t kWordsAtOnce = 2048;  // of every set: those of b in the first-level cache, those of a in the second
 
 struct Bits {  // (V, W) of several parts of the points
@@ -23,42 +25,20 @@ struct Bits {  // (V, W) of several parts of the points
   uint64_t* of(int64_t part) const { return part == 0 || !others ? first : others + (part - 1) * size; }
 };
 
-// Work is cut into (part of the points, view), so that no two threads write to a word. More parts balance better; each
-// has words of its own to clear and join, a word at about the cost of a point in a view.
-int64_t choose_parts(int64_t points, int64_t views, int64_t words) {
-  const int64_t threads = torch::stable::get_num_threads();
-  if (threads == 1 || points * views < 16384) return 1;
-  int64_t best = 1, least = INT64_MAX;
-  for (int64_t parts = 1; parts <= threads; ++parts) {
-    const int64_t rounds = (parts * views + threads - 1) / threads;
-    const int64_t cost = rounds * (points / parts + words);
-    if (cost < least) {
-      best = parts;
-      least = cost;
-    }
-  }
-  return best;
-}
-
-void look_at_all(const GroupedPoints& points, const std::vector<VisibleView>& views, int h, int w, const Bits& bits) {
+void look_at_all(const GroupedPoints& points, const std::vector<View>& views, int h, int w, const Bits& bits) {
   const int64_t v = static_cast<int64_t>(views.size());
-  const int64_t blocks = ceil_div(points.n, kVisibleBlock);
+  const int64_t blocks = ceil_div(points.n, kPointBlock);
   const OverlapKernels& kernels = MIRAGE_KERNELS(overlap_kernels);
-  const auto start_of = [&](int64_t part) { return std::min(points.n, blocks * part / bits.parts * kVisibleBlock); };
+  const auto start_of = [&](int64_t part) { return std::min(points.n, blocks * part / bits.parts * kPointBlock); };
   const auto clear = [&](int64_t part, uint64_t* row) {  // the words that this part alone may set
     const int64_t from = bits.grouped ? 0 : start_of(part) / 64;
     const int64_t to = bits.grouped ? bits.words : ceil_div(start_of(part + 1), 64);
     std::fill(row + from, row + to, 0);
   };
-  torch::stable::parallel_for(0, bits.parts * v, std::max<int64_t>(1, 16384 / (points.n / bits.parts + 1)),
-                              [&](int64_t begin, int64_t end) {
-    while (begin < end) {  // [begin, end) runs over views within parts
-      const int64_t part = begin / v, first = begin % v, count = std::min(end - begin, v - first);
-      uint64_t* rows = bits.of(part) + first * bits.words;
-      for (int64_t i = 0; i < count; ++i) clear(part, rows + i * bits.words);
-      kernels.look(points, {&views[first], rows, count, bits.words, h, w, start_of(part), start_of(part + 1)});
-      begin += count;
-    }
+  each_part(points.n, v, bits.parts, kLeast, [&](int64_t part, int64_t first, int64_t count) {
+    uint64_t* rows = bits.of(part) + first * bits.words;
+    for (int64_t i = 0; i < count; ++i) clear(part, rows + i * bits.words);
+    kernels.look(points, {&views[first], rows, count, bits.words, h, w, start_of(part), start_of(part + 1)});
   });
   if (!bits.others) return;
   torch::stable::parallel_for(0, bits.size, 65536, [&](int64_t begin, int64_t end) {
@@ -70,23 +50,16 @@ void look_at_all(const GroupedPoints& points, const std::vector<VisibleView>& vi
 Tensor visible(const Tensor& xyz, const Tensor& intrinsics, const Tensor& world2cam, int64_t h, int64_t w,
                OptionalTensor valid, OptionalTensor groups, int64_t num_groups) {
   const int64_t n = xyz.size(0), v = world2cam.size(0);
-  guard(h > 0 && w > 0 && h <= INT32_MAX / w, "visible: bad grid size");
   guard(num_groups >= 0 && (groups || num_groups == n), "visible: bad number of groups");
   const Tensor points = expect(xyz, ScalarType::Float, {n, 3}, "visible: xyz must be float32 (N, 3)");
-  const Tensor k = expect(intrinsics, ScalarType::Float, {v, 3, 3}, "visible: intrinsics must be float32 (V, 3, 3)");
-  const Tensor m = expect(world2cam, ScalarType::Float, {v, 3, 4}, "visible: world2cam must be float32 (V, 3, 4)");
+  const std::vector<View> views = load_views(intrinsics, world2cam, h, w);
   valid = expect(valid, ScalarType::Bool, {n}, "visible: valid must be bool (N,)");
   groups = expect(groups, ScalarType::Long, {n}, "visible: groups must be int64 (N,)");
 
   const int64_t words = ceil_div(num_groups, 64);
   const Tensor out = empty_like(xyz, {v, words}, ScalarType::Long);
   if (v * words == 0) return out;
-  std::vector<VisibleView> views(v);
-  for (int64_t i = 0; i < v; ++i) {
-    views[i] = {load_rigid(data<float>(m) + 12 * i), load_pinhole(data<float>(k) + 9 * i), {}};
-    views[i].frustum = make_frustum(views[i].world2cam, views[i].pinhole, static_cast<int>(h), static_cast<int>(w));
-  }
-  const int64_t parts = choose_parts(n, v, groups ? words : 0);
+  const int64_t parts = choose_parts(n, v, groups ? words : 0, kLeast);
   std::unique_ptr<uint64_t[]> others;
   if (groups && parts > 1) others = std::make_unique_for_overwrite<uint64_t[]>((parts - 1) * v * words);
   const Bits bits{mutable_data<uint64_t>(out), others.get(), words, parts, v * words, groups.has_value()};

@@ -2,17 +2,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "overlap/overlap_isa.h"
 
-#include "cpu/point_block.h"
 #include "overlap/overlap.h"
 
 namespace mirage {
 namespace MIRAGE_ISA {
 namespace {
 
-constexpr int kBlock = kVisibleBlock;
+constexpr int kBlock = kPointBlock;
 constexpr int kWords = kBlock / 64;
-
-using Block = PointBlock<kBlock>;
+static_assert(kBlock % 64 == 0);  // a block sets whole words of bits
 
 // Eight bytes of 0 or 1 are gathered into one by a multiplication: byte k, at bit 8 k, arrives at bit 56 + k.
 void pack_bits(const uint8_t* seen, uint64_t* words) {
@@ -27,7 +25,7 @@ void pack_bits(const uint8_t* seen, uint64_t* words) {
   }
 }
 
-void look_at_block(const Block& block, const VisibleView& view, int h, int w, uint64_t* words) {
+void look_at_block(const PointBlock& block, const View& view, int h, int w, uint64_t* words) {
   const Rigid m = view.world2cam;
   const Pinhole pinhole = view.pinhole;
   alignas(64) uint8_t seen[kBlock];
@@ -46,10 +44,11 @@ void set_groups(const uint64_t* words, const int64_t* groups, int64_t num_groups
 }
 
 void look(const GroupedPoints& points, const VisibleJob& job) {
-  Block block;
+  PointBlock block;
   for (int64_t first = job.first; first < job.last; first += kBlock) {
     const int64_t count = job.last - first;
-    load_block(points.xyz + 3 * first, points.valid ? points.valid + first : nullptr, count, block);
+    load_points(points.xyz + 3 * first, points.valid ? points.valid + first : nullptr, count, kBlock, block);
+    bound_points(block);
     for (int64_t v = 0; v < job.num_views; ++v) {
       if (misses(job.views[v].frustum, block.box, 0.0f)) continue;
       uint64_t words[kWords];

@@ -2,12 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "common/frustum.h"
 #include "cpu/isa.h"
+#include "cpu/point_block.h"
 
 namespace mirage {
-
-constexpr int kVisibleBlock = 256;  // points that are met by a view together: whole words of bits
 
 struct GroupedPoints {
   const float* xyz;       // (N, 3)
@@ -16,15 +14,9 @@ struct GroupedPoints {
   int64_t n, num_groups;
 };
 
-struct VisibleView {
-  Rigid world2cam;
-  Pinhole pinhole;
-  Frustum frustum;
-};
-
-// The bits (views, words) that points first .. last - 1 set; first is a multiple of kVisibleBlock.
+// The bits (views, words) that points first .. last - 1 set; first is a multiple of kPointBlock.
 struct VisibleJob {
-  const VisibleView* views;
+  const View* views;
   uint64_t* bits;
   int64_t num_views, words;
   int h, w;

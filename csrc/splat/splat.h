@@ -33,11 +33,6 @@ MIRAGE_HD Span centres_within(float at, float reach, int size) {
   return {first, (lo <= end) & (hi >= 0.0f) ? last : -1};
 }
 
-// A point's extent where each has its own: `scale` times the larger of its own and `least`, which a NaN gives way to.
-MIRAGE_HD float scaled_extent(float scale, float own, float least) {
-  return scale * (own > least ? own : least);
-}
-
 // The cells of a point that is a square of half-size `extent` (world units) facing the camera: those whose
 // centres it covers, or else the cell it lands in. An extent that is negative or NaN covers no centre.
 MIRAGE_HD CellRange covered_cells(const Projection& p, const Pinhole& k, float extent, int h, int w) {

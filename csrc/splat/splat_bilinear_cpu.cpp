@@ -106,7 +106,7 @@ std::unique_ptr<float[]> rows_of(const Tensor& maps) {
 struct Backward {
   Tensor grad, xyz, depth, weight;
   OptionalTensor valid;
-  std::vector<SplatView> views;
+  std::vector<View> views;
   std::unique_ptr<float[]> limits, rows;
   SplatPoints points;
   BlendGrid grid;

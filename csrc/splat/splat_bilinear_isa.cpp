@@ -17,7 +17,7 @@ struct alignas(64) Neighbours {  // the cells that points touch, by corner
   int32_t hits[kBlock + kLanes];  // lanes
 };
 
-void project_corners(const PointBlock& block, const SplatView& view, int h, int w, Neighbours& out) {
+void project_corners(const SplatBlock& block, const View& view, int h, int w, Neighbours& out) {
   const Rigid m = view.world2cam;
   const Pinhole pinhole = view.pinhole;
 #pragma GCC ivdep
@@ -40,7 +40,7 @@ void project_corners(const PointBlock& block, const SplatView& view, int h, int 
 
 void scatter(const SplatPoints& points, const SplatJob& job) {
   const int64_t cells = static_cast<int64_t>(job.h) * job.w;
-  PointBlock block;
+  SplatBlock block;
   Neighbours c;
   prepare(points, block);
   for (int64_t i = 0; i < job.num_views * cells; ++i) job.keys[i] = kEmptyKey;
@@ -63,7 +63,7 @@ void scatter(const SplatPoints& points, const SplatJob& job) {
 
 // Calls visit(index, lane) for the block's points that touch a cell of the view, in ascending order.
 template <class Visit>
-MIRAGE_HD void meet(const PointBlock& block, const SplatView& view, const BlendGrid& grid, Neighbours& c,
+MIRAGE_HD void meet(const SplatBlock& block, const View& view, const BlendGrid& grid, Neighbours& c,
                     const Visit& visit) {
   if (misses(view.frustum, block.box, 0.0f)) return;
   project_corners(block, view, grid.h, grid.w, c);
@@ -78,12 +78,12 @@ MIRAGE_HD int32_t mixing_cell(const Neighbours& c, int corner, int lane, const f
 }
 
 template <class T>
-void mix(const SplatPoints& points, const SplatView& view, const BlendGrid& grid, const void* features,
+void mix(const SplatPoints& points, const View& view, const BlendGrid& grid, const void* features,
          const BlendSums& sums) {
   const int64_t channels = grid.channels;
   for (int64_t i = 0; i < (sums.last - sums.first) * channels; ++i) sums.features[i] = 0.0f;
   for (int64_t i = 0; i < sums.last - sums.first; ++i) sums.weights[i] = 0.0f;
-  PointBlock block;
+  SplatBlock block;
   Neighbours c;
   prepare(points, block);
   const auto add = [&](int64_t index, int lane) {
@@ -129,7 +129,7 @@ void finish(const BlendGrid& grid, const BlendSums& sums, const BlendResult& res
 
 void spread(const SplatPoints& points, const BlendGrid& grid, const BlendGradient& job, float* sums) {
   const int64_t cells = static_cast<int64_t>(grid.h) * grid.w, channels = grid.channels;
-  PointBlock block;
+  SplatBlock block;
   Neighbours c;
   prepare(points, block);
   for (int64_t number = job.first; number < job.last; ++number) {
@@ -166,13 +166,13 @@ template <class T>
 void pull(const SplatPoints& points, const BlendGrid& grid, const BlendGradient& job, const void* features,
           float* sums) {
   const int64_t cells = static_cast<int64_t>(grid.h) * grid.w, channels = grid.channels;
-  PointBlock block;
+  SplatBlock block;
   Neighbours c;
   prepare(points, block);
   for (int64_t number = job.first; number < job.last; ++number) {
     load(points, number, block);
     for (int v = 0; v < job.num_views; ++v) {
-      const SplatView& view = job.views[v];
+      const View& view = job.views[v];
       meet(block, view, grid, c, [&](int64_t index, int lane) {
         const T* row = static_cast<const T*>(features) + index * channels;
         float grad_u = 0.0f, grad_v = 0.0f;

@@ -31,7 +31,7 @@ struct BlendResult {
 
 // What the gradients of points in blocks [first, last) are made of.
 struct BlendGradient {
-  const SplatView* views;
+  const View* views;
   int num_views;
   const float* grad;     // (views, h w, C)
   const float* weights;  // (views, h w)
@@ -43,7 +43,7 @@ struct BlendGradient {
 struct BilinearKernels {
   Scatter scatter;  // by the cells that points touch
   // Clears the sums and adds the points in ascending order.
-  void (*mix[3])(const SplatPoints&, const SplatView&, const BlendGrid&, const void* features, const BlendSums&);
+  void (*mix[3])(const SplatPoints&, const View&, const BlendGrid&, const void* features, const BlendSums&);
   // Divides by the weights; a cell that is not known becomes a hole, in index, depth and weights too.
   void (*finish[3])(const BlendGrid&, const BlendSums&, const BlendResult&);
   // Adds to sums (N, C) the gradient of the features.

@@ -15,83 +15,38 @@ namespace MIRAGE_ISA {
 namespace {
 
 constexpr int kPage = kPointsPerPage;
-constexpr int kBlock = kPagesPerBlock * kPage;
-constexpr int kLanes = 16;
+constexpr int kBlock = kPointBlock;
 
-struct alignas(64) PointBlock {  // stays in the first-level cache while every view meets it
-  float x[kBlock], y[kBlock], z[kBlock], extent[kBlock];
-  Box box;
+struct SplatBlock : PointBlock {
+  alignas(64) float extent[kBlock];
   float largest_extent;
   uint32_t first[kPagesPerBlock];  // index of each page's first point
 };
 
-MIRAGE_HD uint32_t index_of(const PointBlock& block, int lane) {
+MIRAGE_HD uint32_t index_of(const SplatBlock& block, int lane) {
   return block.first[lane / kPage] + static_cast<uint32_t>(lane % kPage);
 }
 
-MIRAGE_HD void deinterleave(const float* xyz, int count, PointBlock& block, int at) {
-#pragma GCC ivdep
-  for (int k = 0; k < count; ++k) {
-    block.x[at + k] = xyz[3 * k];
-    block.y[at + k] = xyz[3 * k + 1];
-    block.z[at + k] = xyz[3 * k + 2];
-  }
-}
-
-// Points first, first + 1, ... into `size` lanes from lane `at`; lanes without a point become NaN, never to be drawn.
-MIRAGE_HD void load_run(const SplatPoints& points, int64_t first, int size, PointBlock& block, int at) {
+// Points first, first + 1, ... into `size` lanes from lane `at`.
+MIRAGE_HD void load_run(const SplatPoints& points, int64_t first, int size, SplatBlock& block, int at) {
   const int64_t left = points.n - first;
-  const int count = left < size ? static_cast<int>(left) : size;
-  const float nan = bits_float(0x7fc00000u);
-  if (count == size) {
-    deinterleave(points.xyz + 3 * first, size, block, at);
-  } else {
-    deinterleave(points.xyz + 3 * first, count, block, at);
-    for (int k = at + count; k < at + size; ++k) block.x[k] = block.y[k] = block.z[k] = nan;
-  }
-  if (points.valid) {
-    const uint8_t* valid = points.valid + first;
-    for (int k = 0; k < count; ++k) block.x[at + k] = valid[k] != 0 ? block.x[at + k] : nan;
-  }
+  load_points(points.xyz + 3 * first, points.valid ? points.valid + first : nullptr, left, size, block, at);
   if (points.extents) {
     const float* own = points.extents + first;
+    const int count = left < size ? static_cast<int>(left) : size;
     for (int k = 0; k < count; ++k)
       block.extent[at + k] = scaled_extent(points.extent, own[k], points.least_extent);
     for (int k = at + count; k < at + size; ++k) block.extent[k] = 0.0f;
   }
 }
 
-typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float))));
-
-// `a < b ? a : b` keeps b where a is NaN, so such a point leaves the box alone.
-inline void bound(const float* coordinate, float* least, float* most) {
-  Lanes lo = Lanes{} + bits_float(0x7f800000u), hi = -lo;
-  for (int k = 0; k < kBlock; k += kLanes) {
-    Lanes c;
-    __builtin_memcpy(&c, coordinate + k, sizeof(c));
-    lo = c < lo ? c : lo;
-    hi = c > hi ? c : hi;
-  }
-  float low[kLanes], high[kLanes];
-  __builtin_memcpy(low, &lo, sizeof(lo));
-  __builtin_memcpy(high, &hi, sizeof(hi));
-  for (int half = kLanes / 2; half > 0; half /= 2) {
-    for (int l = 0; l < half; ++l) {
-      low[l] = low[l + half] < low[l] ? low[l + half] : low[l];
-      high[l] = high[l + half] > high[l] ? high[l + half] : high[l];
-    }
-  }
-  *least = low[0];
-  *most = high[0];
-}
-
 // Once for all blocks: what no load changes.
-inline void prepare(const SplatPoints& points, PointBlock& block) {
+inline void prepare(const SplatPoints& points, SplatBlock& block) {
   for (int k = 0; k < kBlock; ++k) block.extent[k] = points.extent;
   block.largest_extent = points.extent;
 }
 
-inline void load(const SplatPoints& points, int64_t number, PointBlock& block) {
+inline void load(const SplatPoints& points, int64_t number, SplatBlock& block) {
   if (points.pages) {
     for (int64_t q = 0; q < kPagesPerBlock; ++q) {
       const int64_t page = number * kPagesPerBlock + q;
@@ -104,11 +59,9 @@ inline void load(const SplatPoints& points, int64_t number, PointBlock& block) {
     for (int64_t q = 0; q < kPagesPerBlock; ++q)
       block.first[q] = static_cast<uint32_t>(number * kBlock + q * kPage);
   }
-  bound(block.x, &block.box.min[0], &block.box.max[0]);
-  bound(block.y, &block.box.min[1], &block.box.max[1]);
-  bound(block.z, &block.box.min[2], &block.box.max[2]);
+  bound_points(block);
   float unused;
-  if (points.extents) bound(block.extent, &unused, &block.largest_extent);
+  if (points.extents) bound_values(block.extent, kBlock, &unused, &block.largest_extent);
 }
 
 // Packs the lanes with mark >= 0 into hits (kBlock + kLanes,); returns how many.

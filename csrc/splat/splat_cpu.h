@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "splat/splat_isa.h"
-#include "torch/tensor.h"
+#include "torch/views.h"
 
 // What the modes of splat share on a CPU. N points, V views, grid (h, w).
 namespace mirage {
@@ -20,12 +20,8 @@ struct Keys {
   int64_t parts, size;
 };
 
-// Guards the shapes (`views` must be contiguous) and reads the cameras; `margin` in cells as in make_frustum.
-std::vector<SplatView> load_views(const Tensor& intrinsics, const Tensor& world2cam, int64_t h, int64_t w,
-                                  float margin);
-
 // Fills `first` (V, h w), and others besides where the points are split between threads.
-Keys fill_keys(Scatter scatter, const SplatPoints& points, const std::vector<SplatView>& views, int h, int w,
+Keys fill_keys(Scatter scatter, const SplatPoints& points, const std::vector<View>& views, int h, int w,
                int64_t* first);
 
 // Joins cells [at, at + n) of all views and parts into the first part's.

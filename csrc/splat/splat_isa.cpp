@@ -17,7 +17,7 @@ struct alignas(64) Candidates {
   int32_t hits[kBlock + kLanes];  // the lanes with something to draw
 };
 
-void project_points(const PointBlock& block, const SplatView& view, int h, int w, Candidates& out) {
+void project_points(const SplatBlock& block, const View& view, int h, int w, Candidates& out) {
   const Rigid m = view.world2cam;
   const Pinhole pinhole = view.pinhole;
 #pragma GCC ivdep
@@ -28,7 +28,7 @@ void project_points(const PointBlock& block, const SplatView& view, int h, int w
   }
 }
 
-void project_squares(const PointBlock& block, const SplatView& view, int h, int w, Candidates& out) {
+void project_squares(const SplatBlock& block, const View& view, int h, int w, Candidates& out) {
   const Rigid m = view.world2cam;
   const Pinhole pinhole = view.pinhole;
 #pragma GCC ivdep
@@ -44,7 +44,7 @@ void project_squares(const PointBlock& block, const SplatView& view, int h, int 
   }
 }
 
-void project_discs(const PointBlock& block, const SplatView& view, float radius, int h, int w, Candidates& out) {
+void project_discs(const SplatBlock& block, const View& view, float radius, int h, int w, Candidates& out) {
   const Rigid m = view.world2cam;
   const Pinhole pinhole = view.pinhole;
 #pragma GCC ivdep
@@ -63,11 +63,11 @@ void project_discs(const PointBlock& block, const SplatView& view, float radius,
   }
 }
 
-MIRAGE_HD int64_t key_of(const PointBlock& block, const Candidates& c, int lane) {
+MIRAGE_HD int64_t key_of(const SplatBlock& block, const Candidates& c, int lane) {
   return depth_key(bits_float(c.depth[lane]), index_of(block, lane));
 }
 
-void draw_points(const PointBlock& block, const SplatView& view, int h, int w, Candidates& c, int64_t* keys) {
+void draw_points(const SplatBlock& block, const View& view, int h, int w, Candidates& c, int64_t* keys) {
   project_points(block, view, h, w, c);
   const int n = pack_winners<false>(c.cell, c.depth, keys, c.hits);
   for (int hit = 0; hit < n; ++hit) {
@@ -76,7 +76,7 @@ void draw_points(const PointBlock& block, const SplatView& view, int h, int w, C
   }
 }
 
-void draw_squares(const PointBlock& block, const SplatView& view, int h, int w, Candidates& c, int64_t* keys) {
+void draw_squares(const SplatBlock& block, const View& view, int h, int w, Candidates& c, int64_t* keys) {
   project_squares(block, view, h, w, c);
   const int n = pack_marked(c.cell, c.hits);
   for (int hit = 0; hit < n; ++hit) {
@@ -87,7 +87,7 @@ void draw_squares(const PointBlock& block, const SplatView& view, int h, int w, 
   }
 }
 
-void draw_discs(const PointBlock& block, const SplatView& view, float radius, int h, int w, Candidates& c,
+void draw_discs(const SplatBlock& block, const View& view, float radius, int h, int w, Candidates& c,
                 int64_t* keys) {
   project_discs(block, view, radius, h, w, c);
   const int n = pack_marked(c.mark, c.hits);
@@ -103,14 +103,14 @@ void draw_discs(const PointBlock& block, const SplatView& view, float radius, in
 
 void scatter(const SplatPoints& points, const SplatJob& job) {
   const int64_t cells = static_cast<int64_t>(job.h) * job.w;
-  PointBlock block;
+  SplatBlock block;
   Candidates c;
   prepare(points, block);
   for (int64_t i = 0; i < job.num_views * cells; ++i) job.keys[i] = kEmptyKey;
   for (int64_t number = job.part; number < num_blocks(points); number += job.parts) {
     load(points, number, block);
     for (int v = 0; v < job.num_views; ++v) {
-      const SplatView& view = job.views[v];
+      const View& view = job.views[v];
       if (misses(view.frustum, block.box, block.largest_extent)) continue;
       int64_t* keys = job.keys + v * cells;
       switch (points.shape) {

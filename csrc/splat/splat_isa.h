@@ -2,20 +2,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "common/frustum.h"
 #include "cpu/isa.h"
+#include "cpu/point_block.h"
 
 namespace mirage {
 
 constexpr int64_t kPointsPerPage = 64;
-constexpr int64_t kPagesPerBlock = 4;  // a block of points is deinterleaved once, and then met by every view
+constexpr int64_t kPagesPerBlock = kPointBlock / kPointsPerPage;
 
 enum class Shape : int32_t { kPoint, kSquare, kDisc };
 
 struct SplatPoints {
   const float* xyz;      // (N, 3)
   const uint8_t* valid;  // (N,), 0 = not to be drawn; or null: all of them
-  const float* extents;  // (N,), see scaled_extent; or null: `extent` for all of them
+  const float* extents;  // (N,), each to be scaled (scaled_extent); or null: `extent` for all of them
   float extent;          // world units
   float least_extent;
   float radius;  // cells
@@ -29,15 +29,9 @@ MIRAGE_HD int64_t num_blocks(const SplatPoints& points) {
   return (points.num_pages + kPagesPerBlock - 1) / kPagesPerBlock;
 }
 
-struct SplatView {
-  Rigid world2cam;
-  Pinhole pinhole;
-  Frustum frustum;
-};
-
 // Keys (h w) per view, (views, h, w) in all, of the points of blocks part, part + parts, ...
 struct SplatJob {
-  const SplatView* views;
+  const View* views;
   int64_t* keys;
   int num_views, h, w;
   int64_t part, parts;

@@ -44,11 +44,6 @@ MIRAGE_HD bool usable_footprint(float f) {  // false for NaN
   return (f >= 0.0f) & (f < bits_float(0x7f800000u));
 }
 
-// The half-size a row is drawn with.
-MIRAGE_HD float row_extent(float footprint, float scale, float least) {
-  return scale * (footprint > least ? footprint : least);
-}
-
 // One scale a row: the largest magnitude is 127.
 MIRAGE_HD float int8_scale(float largest) {
   return largest / 127.0f;

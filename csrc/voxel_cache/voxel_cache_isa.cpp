@@ -3,28 +3,15 @@
 #include "voxel_cache/voxel_cache_isa.h"
 
 #include "common/float16.h"
+#include "cpu/point_block.h"
 
 namespace mirage {
 namespace MIRAGE_ISA {
 namespace {
 
-constexpr int kBlock = 256;
-constexpr int kLanes = 16;
+constexpr int kBlock = kPointBlock;
 constexpr int kLine = 64;       // bytes
 constexpr int64_t kAhead = 16;  // rows
-
-struct alignas(64) AxisBlock {
-  float x[kBlock], y[kBlock], z[kBlock];
-};
-
-MIRAGE_HD void deinterleave(const float* xyz, int count, AxisBlock& block) {
-#pragma GCC ivdep
-  for (int k = 0; k < count; ++k) {
-    block.x[k] = xyz[3 * k];
-    block.y[k] = xyz[3 * k + 1];
-    block.z[k] = xyz[3 * k + 2];
-  }
-}
 
 // A coordinate at or above the origin has the top bit and then its distance; one below has all bits of the distance,
 // less one, turned over.
@@ -35,7 +22,7 @@ MIRAGE_HD uint32_t axis_reach(uint32_t c) {
 
 Encoded encode(const CachePoints& points, int64_t begin, int64_t end, uint64_t* codes) {
   Encoded sum{0, 0, 0};
-  AxisBlock block;
+  PointBlock block;
   alignas(64) int32_t kept[kBlock];
   alignas(64) uint32_t cx[kBlock], cy[kBlock], cz[kBlock];
   const float inverse = points.inverse_size;
@@ -202,63 +189,36 @@ void expand(Element from, const void* row, int64_t channels, float scale, float 
   });
 }
 
-typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float))));
-
-// The least and the greatest of a block's first `count` values, all of which are numbers; adding 0 turns -0 into 0.
-void bound_values(const float* values, int count, float* least, float* most) {
-  const float inf = bits_float(0x7f800000u);
-  Lanes lo = Lanes{} + inf, hi = Lanes{} - inf;
-  int k = 0;
-  for (; k + kLanes <= count; k += kLanes) {
-    Lanes c;
-    __builtin_memcpy(&c, values + k, sizeof(c));
-    c = c + 0.0f;
-    lo = c < lo ? c : lo;
-    hi = c > hi ? c : hi;
-  }
-  float low[kLanes], high[kLanes];
-  __builtin_memcpy(low, &lo, sizeof(lo));
-  __builtin_memcpy(high, &hi, sizeof(hi));
-  for (; k < count; ++k) {
-    const float c = values[k] + 0.0f;
-    low[0] = c < low[0] ? c : low[0];
-    high[0] = c > high[0] ? c : high[0];
-  }
-  for (int l = 0; l < kLanes; ++l) {
-    *least = low[l] < *least ? low[l] : *least;
-    *most = high[l] > *most ? high[l] : *most;
-  }
-}
-
+// A row's coordinates are all numbers, and the corners of what holds them are as good as the rows.
 void bound(const float* xyz, const float* footprint, int64_t n, CacheBox* box) {
-  AxisBlock block;
-  float unused = 0.0f;
+  PointBlock block;
+  float unused, widest;
   for (int64_t first = 0; first < n; first += kBlock) {
     const int count = n - first < kBlock ? static_cast<int>(n - first) : kBlock;
     deinterleave(xyz + 3 * first, count, block);
-    bound_values(block.x, count, &box->box.min[0], &box->box.max[0]);
-    bound_values(block.y, count, &box->box.min[1], &box->box.max[1]);
-    bound_values(block.z, count, &box->box.min[2], &box->box.max[2]);
-    bound_values(footprint + first, count, &unused, &box->footprint);
+    bound_points(block, count);
+    bound_values(footprint + first, count, &unused, &widest);
+    grow(*box, block.box.min, widest);
+    grow(*box, block.box.max, widest);
   }
 }
 
-uint64_t seen(const CacheBox* boxes, int64_t n, const CacheView* const* views, int64_t num_views, float scale,
+uint64_t seen(const CacheBox* boxes, int64_t n, const View* const* views, int64_t num_views, float scale,
               float least) {
   const uint64_t all = n < 64 ? (uint64_t{1} << n) - 1 : ~uint64_t{0};
   uint64_t bits = 0;
   for (int64_t v = 0; v < num_views && bits != all; ++v) {
     for (int64_t p = 0; p < n; ++p) {
-      const float extent = row_extent(boxes[p].footprint, scale, least);
+      const float extent = scaled_extent(scale, boxes[p].footprint, least);
       bits |= static_cast<uint64_t>(!misses(views[v]->frustum, boxes[p].box, extent)) << p;
     }
   }
   return bits;
 }
 
-void carve(const float* xyz, int64_t n, const CacheView& view, const float* depth, int h, int w, float factor,
+void carve(const float* xyz, int64_t n, const View& view, const float* depth, int h, int w, float factor,
            uint8_t* keep) {
-  AxisBlock block;
+  PointBlock block;
   int32_t cell[kPage];
   float z[kPage];
   const int count = static_cast<int>(n);

@@ -25,12 +25,6 @@ struct Encoded {
 
 enum class Element { kFloat, kBFloat16, kFloat16, kInt8 };
 
-struct CacheView {
-  Rigid world2cam;
-  Pinhole pinhole;
-  Frustum frustum;
-};
-
 struct VoxelCacheKernels {
   // Morton codes (end - begin,) of points [begin, end), kDropped where one is not to be kept.
   Encoded (*encode)(const CachePoints&, int64_t begin, int64_t end, uint64_t* codes);
@@ -48,10 +42,10 @@ struct VoxelCacheKernels {
   // Grows a box by rows (n,).
   void (*bound)(const float* xyz, const float* footprint, int64_t n, CacheBox* box);
   // Bit p is set when any of the views may draw something of box p of at most 64.
-  uint64_t (*seen)(const CacheBox* boxes, int64_t n, const CacheView* const* views, int64_t num_views, float scale,
+  uint64_t (*seen)(const CacheBox* boxes, int64_t n, const View* const* views, int64_t num_views, float scale,
                    float least);
   // Clears keep (n,), at most 64, where a depth map (h, w) sees through the row.
-  void (*carve)(const float* xyz, int64_t n, const CacheView& view, const float* depth, int h, int w, float factor,
+  void (*carve)(const float* xyz, int64_t n, const View& view, const float* depth, int h, int w, float factor,
                 uint8_t* keep);
 };
 

@@ -6,6 +6,7 @@
 
 #include "common/float16.h"
 #include "cpu/tile.h"
+#include "torch/views.h"
 #include "voxel_cache/voxel_cache_tensor.h"
 
 // What views see of the rows. V views on a grid (h, w), R rows, C channels.
@@ -16,7 +17,7 @@ constexpr int64_t kGroup = 64;     // cells decoded together
 constexpr int64_t kChannels = 64;  // of each of them
 constexpr int64_t kSample = 64;    // pages asked before all of them are
 
-using Views = std::vector<const CacheView*>;
+using Views = std::vector<const View*>;
 
 struct Boxes {
   const CacheBox *pages, *words, *tops;  // runs of 64, 64^2 and 64^3 rows
@@ -38,35 +39,21 @@ struct Boxes {
   }
 };
 
-std::vector<CacheView> load_views(const Tensor& intrinsics, const Tensor& world2cam, int64_t h, int64_t w) {
-  guard(h > 0 && w > 0 && h <= INT32_MAX / w, "voxel_cache: bad grid size");
-  const int64_t v = world2cam.size(0);
-  const Tensor k = expect(intrinsics, ScalarType::Float, {v, 3, 3}, "voxel_cache: intrinsics must be (V, 3, 3)");
-  const Tensor m = expect(world2cam, ScalarType::Float, {v, 3, 4}, "voxel_cache: world2cam must be (V, 3, 4)");
-  std::vector<CacheView> views(v);
-  for (int64_t i = 0; i < v; ++i) {
-    views[i].world2cam = load_rigid(data<float>(m) + 12 * i);
-    views[i].pinhole = load_pinhole(data<float>(k) + 9 * i);
-    views[i].frustum = make_frustum(views[i].world2cam, views[i].pinhole, static_cast<int>(h), static_cast<int>(w));
-  }
-  return views;
-}
-
 // Calls visit(word, views that may draw of it) in parallel, for every run of 64 pages that there are such views of.
 template <class Visit>
-void each_word(const Boxes& boxes, const std::vector<CacheView>& views, float scale, float least, const Visit& visit) {
-  const auto may_draw = [&](const CacheView* view, const CacheBox& b) {
-    return !misses(view->frustum, b.box, row_extent(b.footprint, scale, least));
+void each_word(const Boxes& boxes, const std::vector<View>& views, float scale, float least, const Visit& visit) {
+  const auto may_draw = [&](const View* view, const CacheBox& b) {
+    return !misses(view->frustum, b.box, scaled_extent(scale, b.footprint, least));
   };
   std::vector<Views> near(boxes.num_tops);
   for (int64_t top = 0; top < boxes.num_tops; ++top)
-    for (const CacheView& view : views)
+    for (const View& view : views)
       if (may_draw(&view, boxes.tops[top])) near[top].push_back(&view);
   torch::stable::parallel_for(0, boxes.num_words, 4, [&](int64_t begin, int64_t end) {
     Views some;
     for (int64_t word = begin; word < end; ++word) {
       some.clear();
-      for (const CacheView* view : near[word / kPage])
+      for (const View* view : near[word / kPage])
         if (may_draw(view, boxes.words[word])) some.push_back(view);
       if (!some.empty()) visit(word, some);
     }
@@ -74,11 +61,11 @@ void each_word(const Boxes& boxes, const std::vector<CacheView>& views, float sc
 }
 
 // Whether three quarters of a sample of the pages are in view. Then telling the pages apart costs more than it saves.
-bool most_are_seen(const Boxes& boxes, const std::vector<CacheView>& views, float scale, float least) {
+bool most_are_seen(const Boxes& boxes, const std::vector<View>& views, float scale, float least) {
   const VoxelCacheKernels& kernels = MIRAGE_KERNELS(voxel_cache_kernels);
   const int64_t step = std::max<int64_t>(1, boxes.num_pages / kSample);
   Views all;
-  for (const CacheView& view : views) all.push_back(&view);
+  for (const View& view : views) all.push_back(&view);
   int64_t seen = 0, asked = 0;
   for (int64_t page = 0; page < boxes.num_pages; page += step, ++asked)
     seen += kernels.seen(boxes.pages + page, 1, all.data(), static_cast<int64_t>(all.size()), scale, least) != 0;
@@ -88,7 +75,7 @@ bool most_are_seen(const Boxes& boxes, const std::vector<CacheView>& views, floa
 Tensor voxel_cache_cull(const Tensor& boxes0, const Tensor& boxes1, const Tensor& boxes2, const Tensor& intrinsics,
                         const Tensor& world2cam, int64_t h, int64_t w, int64_t rows, double scale, double least) {
   const Boxes boxes(boxes0, boxes1, boxes2, rows);
-  const std::vector<CacheView> views = load_views(intrinsics, world2cam, h, w);
+  const std::vector<View> views = load_views(intrinsics, world2cam, h, w);
   const float scale32 = static_cast<float>(scale), least32 = static_cast<float>(least);
   const Tensor out = empty_like(boxes0, {boxes.num_words}, ScalarType::Long);
   uint64_t* bits = mutable_data<uint64_t>(out);
@@ -115,7 +102,7 @@ Tensor voxel_cache_carve(const Tensor& xyz, const Tensor& depth, const Tensor& i
   expect_state(xyz, ScalarType::Float, {-1, 3}, "voxel_cache_carve: xyz must be float32 (R, 3)");
   guard(rows <= xyz.size(0), "voxel_cache_carve: rows must be within capacity");
   const Boxes boxes(boxes0, boxes1, boxes2, rows);
-  const std::vector<CacheView> views = load_views(intrinsics, world2cam, h, w);
+  const std::vector<View> views = load_views(intrinsics, world2cam, h, w);
   const Tensor out = empty_like(xyz, {rows}, ScalarType::Bool);
   uint8_t* keep = mutable_data<uint8_t>(out);
   std::fill_n(keep, rows, uint8_t{1});
@@ -123,7 +110,7 @@ Tensor voxel_cache_carve(const Tensor& xyz, const Tensor& depth, const Tensor& i
   const VoxelCacheKernels& kernels = MIRAGE_KERNELS(voxel_cache_kernels);
   each_word(boxes, views, 0.0f, 0.0f, [&](int64_t word, const Views& some) {
     const int64_t first = word * kPage, count = std::min(kPage, boxes.num_pages - first);
-    for (const CacheView* view : some) {
+    for (const View* view : some) {
       const float* map = data<float>(maps) + (view - views.data()) * h * w;
       uint64_t bits = kernels.seen(boxes.pages + first, count, &view, 1, 0.0f, 0.0f);
       for (; bits != 0; bits &= bits - 1) {

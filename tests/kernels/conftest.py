@@ -2,13 +2,26 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sysconfig
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+from ways import EveryWay
 
 import mirage_kernels as mk
+from mirage_kernels import library
+
+HERE = Path(__file__).resolve().parent
+CSRC = HERE.parents[1] / "csrc"
 
 
 @pytest.fixture
@@ -19,8 +32,25 @@ def native() -> None:
         pytest.skip(f"backend cpp: {reason}")
 
 
+@pytest.fixture(params=[library.NATIVE, library.REFERENCE])
+def namespace(request: pytest.FixtureRequest) -> str:
+    """The library of operations."""
+    if request.param == library.NATIVE and mk.backends()["cpp"] is not None:
+        pytest.skip(f"backend cpp: {mk.backends()['cpp']}")
+    return str(request.param)
+
+
+@pytest.fixture(params=list(mk.backends()))
+def backend(request: pytest.FixtureRequest) -> str:
+    """Each backend that is ready, by name."""
+    reason = mk.backends()[request.param]
+    if reason is not None:
+        pytest.skip(f"backend {request.param}: {reason}")
+    return str(request.param)
+
+
 @pytest.fixture
-def every_way() -> Callable[[Callable[[], Any]], Iterator[tuple[str, Any]]]:
+def every_way() -> EveryWay:
     """Runs a function with the native kernels in every instruction set, on 1 and on 2 threads."""
 
     def run(function: Callable[[], Any]) -> Iterator[tuple[str, Any]]:
@@ -36,3 +66,39 @@ def every_way() -> Callable[[Callable[[], Any]], Iterator[tuple[str, Any]]]:
             mk.use_instruction_set(sets[-1])
 
     return run
+
+
+@pytest.fixture(scope="session")
+def c(pytestconfig: pytest.Config) -> ModuleType:
+    """The test module, built once per state of the sources."""
+    pybind11 = pytest.importorskip("pybind11")
+    compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+    if not compiler or not CSRC.is_dir():
+        pytest.skip("needs a C++ compiler and the sources")
+    sources = [HERE / "common_module.cpp", *sorted(CSRC.glob("**/*.h"))]
+    state = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+    cache = pytestconfig.cache
+    assert cache is not None
+    library = cache.mkdir("common_module") / f"{state}{sysconfig.get_config_var('EXT_SUFFIX')}"
+    if not library.exists():
+        include = [f"-I{path}" for path in (CSRC, pybind11.get_include(), sysconfig.get_path("include"))]
+        flags = [
+            "-std=c++20",
+            "-O1",
+            "-ffp-contract=off",
+            "-fvisibility=hidden",
+            "-fPIC",
+            "-shared",
+            "-undefined",
+            "dynamic_lookup",
+        ]
+        flags = flags if os.uname().sysname == "Darwin" else flags[:-2]
+        partial = library.with_suffix(f".{os.getpid()}")
+        subprocess.run([compiler, *flags, *include, str(sources[0]), "-o", str(partial)], check=True)
+        partial.rename(library)
+    spec = importlib.util.spec_from_file_location("common_module", library)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -5,6 +5,7 @@
 #include "common/depth_key.h"
 #include "common/float16.h"
 #include "common/frustum.h"
+#include "common/voxel_key.h"
 #include "overlap/overlap.h"
 #include "splat/splat.h"
 #include "unproject/unproject.h"
@@ -40,7 +41,7 @@ __global__ void splat_point(const float* xyz, const float* pose, const float* le
   const Projection p = project(m, k, xyz[3 * n], xyz[3 * n + 1], xyz[3 * n + 2]);
   const long long key = depth_key(p.z, n);
   const Box box{{p.u, p.v, p.z}, {p.u, p.v, p.z}};
-  if (misses(make_frustum(m, k, h, w), box, extent)) return;
+  if (misses(make_frustum(m, k, h, w, 1.0f), box, extent)) return;
   if (cell_of(p, h, w) >= 0) atomicMin(keys + cell_of(p, h, w), key);
   const CellRange cells = covered_cells(p, k, extent, h, w);
   for (int i = cells.i0; i <= cells.i1; ++i)
@@ -83,18 +84,32 @@ __global__ void see_points(const float* xyz, const float* pose, const float* len
   share[n] = intersection_over_union(count_bits(bits[0] & bits[1]), count_bits(bits[0]), count_bits(bits[1]));
 }
 
-__global__ void cache_point(const float* xyz, const float* footprint, float inverse, int32_t* table, uint64_t slots,
-                            const int64_t* keys, int rows, CacheBox* boxes, int8_t* steps) {
-  const int n = threadIdx.x;
-  const VoxelAxes axes{voxel_axis(xyz[3 * n], inverse), voxel_axis(xyz[3 * n + 1], inverse),
-                       voxel_axis(xyz[3 * n + 2], inverse)};
-  if (!in_range(axes) || !usable_footprint(footprint[n])) return;
-  const VoxelAxes same = axes_of_morton(morton(axes_of(voxel_key(axes))));
-  const int32_t row = find_row(table, slots, keys, rows, voxel_key(same), home_slot(same, slots));
-  if (row < 0 && !enter_row(table, slots, rows + n, home_slot(same, slots))) return;
+__global__ void decode_cell(const int64_t* keys, float* depth, int64_t* index) {
+  const int i = blockIdx.x * blockDim.x + threadIdx.x;
+  depth[i] = key_depth(keys[i]);
+  index[i] = key_index(keys[i]);
+}
+
+__global__ void cache_point(const float* xyz, const float* footprint, float inverse_size, int32_t* table, uint64_t slots,
+                            const int64_t* keys, int64_t rows, int32_t* row, CacheBox* boxes) {
+  const int n = blockIdx.x * blockDim.x + threadIdx.x;
+  const float* p = xyz + 3 * n;
+  const VoxelAxes point{voxel_axis(p[0], inverse_size), voxel_axis(p[1], inverse_size), voxel_axis(p[2], inverse_size)};
+  if (!in_range(point) || !usable_footprint(footprint[n])) return;
+  const VoxelAxes a = axes_of(voxel_key(axes_of_morton(morton(point))));
+  row[n] = find_row(table, slots, keys, rows, voxel_key(a), home_slot(a, slots));
+  if (row[n] < 0 && !enter_row(table, slots, n, home_slot(a, slots))) return;
   CacheBox box = empty_box();
-  grow(box, xyz + 3 * n, footprint[n]);
-  grow(boxes[n], box);
-  const float scale = int8_scale(row_extent(footprint[n], 0.6f, 0.1f));
-  steps[n] = static_cast<int8_t>(seen_through(xyz[3 * n], xyz[3 * n + 1], 1.05f) ? int8_steps(xyz[3 * n], scale) : 0);
+  grow(box, p, footprint[n]);
+  grow(boxes[n / kPage], box);
+}
+
+__global__ void read_row(const float* pose, const float* lens, const CacheBox* boxes, const float* shown, int h, int w,
+                         const float* values, int8_t* steps, uint8_t* keep) {
+  const int n = blockIdx.x * blockDim.x + threadIdx.x;
+  const View view = load_view(pose, lens, h, w);
+  const CacheBox box = boxes[n / kPage];
+  const bool out = misses(view.frustum, box.box, scaled_extent(0.6f, box.footprint, 0.01f));
+  keep[n] = !out && !seen_through(shown[n], box.box.min[2], 1.05f);
+  steps[n] = static_cast<int8_t>(int8_steps(values[n], int8_scale(values[0])));
 }

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from mirage_kernels import testing
@@ -15,6 +17,12 @@ from mirage_kernels import testing
 DTYPES = st.sampled_from([torch.float32, torch.bfloat16, torch.float16])
 SEEDS = st.integers(0, 2**32 - 1)
 SIDES = st.integers(1, 17)
+FLOATS = st.floats(width=32)
+fixture_is_pure = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def f32(x: float) -> float:
+    return float(np.float32(x))
 
 
 # extent and radius

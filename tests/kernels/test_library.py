@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from ways import READY, needs_grad
 
 import mirage_kernels as mk
 from mirage_kernels import Cameras, Points, Splat, library, splat, testing, unproject
@@ -28,17 +29,6 @@ UNPROJECTS = [
     {"strided": True, "pooling": "bilinear"},
     {"pooling": "nearest", "batch": 1},
 ]
-
-
-@pytest.fixture(params=[library.NATIVE, library.REFERENCE])
-def namespace(request: pytest.FixtureRequest) -> str:
-    if request.param == library.NATIVE and mk.backends()["cpp"] is not None:
-        pytest.skip(f"backend cpp: {mk.backends()['cpp']}")
-    return str(request.param)
-
-
-def needs_grad(tensor: Tensor) -> Tensor:
-    return tensor.detach().clone().requires_grad_()
 
 
 @pytest.mark.parametrize("options", SPLATS)
@@ -97,14 +87,11 @@ def memory_step(depth: Tensor, latents: Tensor, cameras: Cameras, views: Cameras
     )
 
 
-@pytest.mark.parametrize("name", list(mk.backends()))
 @pytest.mark.parametrize("dynamic", [False, True])
-def test_the_operations_compile_into_one_graph(name: str, dynamic: bool) -> None:
-    if mk.backends()[name] is not None:
-        pytest.skip(f"backend {name}: {mk.backends()[name]}")
+def test_the_operations_compile_into_one_graph(backend: str, dynamic: bool) -> None:
     torch.compiler.reset()
     compiled = torch.compile(memory_step, fullgraph=True, dynamic=dynamic, backend="aot_eager")
-    with mk.use_backend(name):
+    with mk.use_backend(backend):
         for batch, size in ((1, (12, 20)), (2, (24, 40))):
             case = unproject_case(3, batch=batch, size=size)
             views = case.cameras.rescale((4, 7))
@@ -136,7 +123,7 @@ def test_changing_the_backend_recompiles() -> None:
     torch.compiler.reset()
     case = splat_case(0)
     compiled = torch.compile(lambda xyz, f: splat(xyz, f, case.cameras), fullgraph=True, backend="aot_eager")
-    for name in [name for name, reason in mk.backends().items() if reason is None]:
+    for name in READY:
         with mk.use_backend(name):
             assert_same(compiled(case.xyz, case.features), splat(case.xyz, case.features, case.cameras))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import SEEDS, visible_cases
 from torch import Tensor
+from ways import READY, EveryWay, run_reference
 
 import mirage_kernels as mk
 from mirage_kernels import Cameras, group_voxels, library, overlap, testing, unproject, visible
 from mirage_kernels.testing import VisibleCase, same_bits, visible_case
 
-EveryWay = Callable[[Callable[[], Any]], Iterator[tuple[str, Any]]]
 Voxels = set[tuple[float, ...]]
-
-
-def run_reference(function: Callable[[], Any]) -> Any:
-    with mk.use_backend("reference"):
-        return function()
 
 
 def members(bits: Tensor) -> list[set[int]]:
@@ -127,7 +121,7 @@ def test_overlap_of_many_sets_is_the_same_on_every_thread(every_way: EveryWay) -
 def test_empty_inputs() -> None:
     cameras = testing.plain_cameras(2, (3, 4))
     none = torch.zeros(0, dtype=torch.int64)
-    for name in [name for name, reason in mk.backends().items() if reason is None]:
+    for name in READY:
         with mk.use_backend(name):
             assert visible(torch.zeros(0, 3), cameras).shape == (2, 0)
             assert visible(torch.ones(7, 3), cameras[:0]).shape == (0, 1)
@@ -190,13 +184,10 @@ def hololens(data: Path) -> tuple[Tensor, Cameras]:
 
 
 @pytest.mark.parametrize("scene", ["room", "hololens"])
-@pytest.mark.parametrize("name", list(mk.backends()))
-def test_retrieval_is_that_of_python_sets(request: pytest.FixtureRequest, name: str, scene: str) -> None:
+def test_retrieval_is_that_of_python_sets(request: pytest.FixtureRequest, backend: str, scene: str) -> None:
     """Every share of voxels in view, of every pair of frames, is that of Python sets of ``floor(xyz / 0.1)``."""
-    if mk.backends()[name] is not None:
-        pytest.skip(f"backend {name}: {mk.backends()[name]}")
     xyz, cameras = made_up_room() if scene == "room" else hololens(request.getfixturevalue("data"))
-    with mk.use_backend(name):
+    with mk.use_backend(backend):
         groups, count = group_voxels(xyz, 0.1)
         bits = visible(xyz, cameras, groups=groups, num_groups=count)
         shares = overlap(bits[:3], bits)
@@ -204,13 +195,6 @@ def test_retrieval_is_that_of_python_sets(request: pytest.FixtureRequest, name: 
     assert shares.tolist() == [[share(a, b) for b in sets] for a in sets[:3]]
     assert 0 < shares[0, 1:].max() < 1
     assert count == len(voxels_of(xyz))
-
-
-@pytest.fixture(params=[library.NATIVE, library.REFERENCE])
-def namespace(request: pytest.FixtureRequest) -> str:
-    if request.param == library.NATIVE and mk.backends()["cpp"] is not None:
-        pytest.skip(f"backend cpp: {mk.backends()['cpp']}")
-    return str(request.param)
 
 
 @pytest.mark.parametrize("options", [{}, {"valid": True, "num_groups": 70}, {"n": 0}, {"views": 0, "strided": True}])
@@ -224,7 +208,7 @@ def test_opcheck(namespace: str, options: dict[str, Any]) -> None:
 
 def test_points_that_need_a_gradient_are_seen_alike() -> None:
     case = visible_case(0)
-    for name in [name for name, reason in mk.backends().items() if reason is None]:
+    for name in READY:
         with mk.use_backend(name):
             bits = case._replace(xyz=case.xyz.clone().requires_grad_()).run(visible)
             assert not bits.requires_grad
@@ -236,14 +220,11 @@ def retrieve(xyz: Tensor, targets: Cameras, history: Cameras, groups: Tensor, nu
     return overlap(seen, visible(xyz, history, groups=groups, num_groups=num_groups)), visible(xyz, targets)
 
 
-@pytest.mark.parametrize("name", list(mk.backends()))
 @pytest.mark.parametrize("dynamic", [False, True])
-def test_retrieval_compiles_into_one_graph(name: str, dynamic: bool) -> None:
-    if mk.backends()[name] is not None:
-        pytest.skip(f"backend {name}: {mk.backends()[name]}")
+def test_retrieval_compiles_into_one_graph(backend: str, dynamic: bool) -> None:
     torch.compiler.reset()
     compiled = torch.compile(retrieve, fullgraph=True, dynamic=dynamic, backend="aot_eager")
-    with mk.use_backend(name):
+    with mk.use_backend(backend):
         for n, num_groups in ((200, 70), (333, 150)):
             case = visible_case(3, n=n, views=4, num_groups=num_groups)
             args = (case.xyz, case.cameras[:2], case.cameras[1:], case.groups, num_groups)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,17 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import SEEDS, splat_cases
 from torch import Tensor
+from ways import READY, EveryWay, assert_every_way_same, needs_grad, run_reference, splat_gradients
 
 import mirage_kernels as mk
 from mirage_kernels import Cameras, splat, testing
 from mirage_kernels.testing import SplatCase, assert_same, same_bits, splat_case
-
-EveryWay = Callable[[Callable[[], Any]], Iterator[tuple[str, Any]]]
-
-
-def run_reference(case: SplatCase) -> Any:
-    with mk.use_backend("reference"):
-        return case.run(splat)
 
 
 def oracle(case: SplatCase) -> tuple[Tensor, Tensor]:
@@ -72,7 +65,7 @@ def test_reference_follows_the_contract(seed: int) -> None:
     radius = 0.0 if extent != "none" else (0.0, 0.4, 1.0, 3.0)[seed // 16 % 4]
     case = splat_case(seed, n=40, size=size, kind=kind, extent=extent, radius=radius, valid=seed % 5 == 0)
     depth, index = oracle(case)
-    result = run_reference(case)
+    result = run_reference(lambda: case.run(splat))
     assert same_bits(result.index, index)
     assert same_bits(result.depth, depth)
 
@@ -81,12 +74,7 @@ def test_reference_follows_the_contract(seed: int) -> None:
 @settings(max_examples=1200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=splat_cases())
 def test_cpp_equals_reference(case: SplatCase, every_way: EveryWay) -> None:
-    expected = run_reference(case)
-    for way, result in every_way(lambda: case.run(splat)):
-        try:
-            assert_same(result, expected)
-        except AssertionError as error:
-            raise AssertionError(f"{way}: {error}") from None
+    assert_every_way_same(every_way, lambda: case.run(splat))
 
 
 @pytest.mark.usefixtures("native")
@@ -186,7 +174,7 @@ def test_radius_draws_discs() -> None:
     cameras, row = testing.plain_cameras(1, (7, 7)), torch.ones(1, 1)
     centre = torch.tensor([[0.0, 0.0, 1.0]])  # of cell (3, 3)
     beside = torch.tensor([[-9 / 4, 0.0, 1.0]])  # six columns left of the centre of cell (3, 0)
-    for name in mk.backends():
+    for name in READY:
         with mk.use_backend(name):
             mask = splat(centre, row, cameras, radius=2.0).mask[0]
             assert [int(cells.sum()) for cells in mask] == [0, 1, 3, 5, 3, 1, 0]
@@ -198,7 +186,7 @@ def test_radius_draws_discs() -> None:
 def test_empty_inputs() -> None:
     cameras = testing.plain_cameras(2, (3, 4))
     options: list[dict[str, Any]] = [{}, {"radius": 1.0}, {"mode": "bilinear"}]
-    for name in mk.backends():
+    for name in READY:
         for option in options:
             with mk.use_backend(name):
                 nothing = splat(torch.zeros(0, 3), torch.zeros(0, 5), cameras, **option)
@@ -218,28 +206,18 @@ def test_features_are_copied_bit_for_bit(dtype: torch.dtype) -> None:
     words = torch.arange(-(1 << 15), 1 << 15, dtype=torch.int32).to(torch.int16)
     row = words.view(dtype) if dtype != torch.float32 else (words.int() << 16 | 0x1234).view(torch.float32)
     cameras = testing.plain_cameras(1, (1, 1))
-    for name in mk.backends():
+    for name in READY:
         with mk.use_backend(name):
             result = splat(torch.tensor([[0.0, 0.0, 1.0]]), row[None], cameras)
             assert same_bits(result.features[0, :, 0, 0], row)
-
-
-def gradients(case: SplatCase, seed: int) -> list[Tensor]:
-    xyz, features = case.xyz.clone().requires_grad_(), case.features.clone().requires_grad_()
-    result = case._replace(xyz=xyz, features=features).run(splat)
-    g = torch.Generator().manual_seed(seed)
-    grad_features = torch.randn(result.features.shape, generator=g).to(features.dtype)
-    grad_depth = torch.randn(result.depth.shape, generator=g)
-    return list(torch.autograd.grad([result.features, result.depth], [xyz, features], [grad_features, grad_depth]))
 
 
 @pytest.mark.usefixtures("native")
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=splat_cases(), seed=SEEDS)
 def test_cpp_gradients_equal_reference(case: SplatCase, seed: int, every_way: EveryWay) -> None:
-    with mk.use_backend("reference"):
-        expected = gradients(case, seed)
-    for way, result in every_way(lambda: gradients(case, seed)):
+    expected = run_reference(lambda: splat_gradients(case, seed))
+    for way, result in every_way(lambda: splat_gradients(case, seed)):
         assert same_bits(result[0], expected[0]), f"xyz, {way}"
         assert same_bits(result[1], expected[1]), f"features, {way}"
 
@@ -262,7 +240,7 @@ def test_gradient_sums_run_in_float32_and_round_once() -> None:
     """One point over 4096 cells: a bfloat16 sum would stall at 256."""
     cameras = testing.plain_cameras(1, (64, 64))
     features = torch.ones(1, 1, dtype=torch.bfloat16, requires_grad=True)
-    for name in mk.backends():
+    for name in READY:
         with mk.use_backend(name):
             out = splat(torch.tensor([[0.0, 0.0, 1.0]]), features, cameras, extent=100.0).features
             (grad,) = torch.autograd.grad(out, features, torch.ones_like(out))
@@ -271,9 +249,9 @@ def test_gradient_sums_run_in_float32_and_round_once() -> None:
 
 def test_unused_outputs_need_no_gradient() -> None:
     case = splat_case(1)
-    features = case.features.clone().requires_grad_()
+    features = needs_grad(case.features)
     splat(case.xyz, features, case.cameras).features.sum().backward()
     assert features.grad is not None
-    xyz = case.xyz.clone().requires_grad_()
+    xyz = needs_grad(case.xyz)
     splat(xyz, case.features, case.cameras).depth.nan_to_num(posinf=0).sum().backward()
     assert xyz.grad is not None

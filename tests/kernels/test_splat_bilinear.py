@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import SEEDS, splat_cases
 from torch import Tensor
+from ways import READY, EveryWay, assert_every_way_same, run_reference, splat_gradients
 
 import mirage_kernels as mk
 from mirage_kernels import splat, testing
 from mirage_kernels.testing import SplatCase, assert_close_gradients, assert_same, same_bits, splat_case
 
-EveryWay = Callable[[Callable[[], Any]], Iterator[tuple[str, Any]]]
 CASES = splat_cases(shapes=st.just(("none", 0.0)))
 BANDS = st.sampled_from([0.0, 0.05, 0.5, 1e30])
 
@@ -93,19 +92,13 @@ def test_reference_follows_the_contract(seed: int, band: float) -> None:
 @given(case=CASES, band=BANDS)
 def test_cpp_equals_reference(case: SplatCase, band: float, every_way: EveryWay) -> None:
     """Index, mask and depth have to; so do the features, for all sums run in the order of the points."""
-    with mk.use_backend("reference"):
-        expected = run(case, band)
-    for way, result in every_way(lambda: run(case, band)):
-        try:
-            assert_same(result, expected)
-        except AssertionError as error:
-            raise AssertionError(f"{way}: {error}") from None
+    assert_every_way_same(every_way, lambda: run(case, band))
 
 
 def test_a_point_on_a_centre_is_alone_and_between_four_is_shared() -> None:
     cameras = testing.plain_cameras(1, (4, 4))  # cell centres lie at half columns
     row = torch.tensor([[3.0, -1.0]])
-    for name in mk.backends():
+    for name in READY:
         with mk.use_backend(name):
             alone = splat(torch.tensor([[0.125, 0.125, 1.0]]), row, cameras, mode="bilinear")
             assert alone.mask.nonzero().tolist() == [[0, 2, 2]]
@@ -130,7 +123,7 @@ def test_points_behind_the_band_are_left_out() -> None:
     cameras, centre = testing.plain_cameras(1, (4, 4)), torch.tensor([0.125, 0.125, 1.0])
     xyz = torch.stack([centre, 1.04 * centre, 1.06 * centre])  # on one ray
     rows = torch.tensor([[0.0], [1.0], [5.0]])
-    for name in mk.backends():
+    for name in READY:
         with mk.use_backend(name):
             for band, expected in ((0.05, 0.5), (0.0, 0.0), (0.1, 2.0)):
                 shown = splat(xyz, rows, cameras, mode="bilinear", band=band)
@@ -141,7 +134,7 @@ def test_points_behind_the_band_are_left_out() -> None:
 
 def test_a_cell_that_is_hardly_touched_is_a_hole() -> None:
     cameras = testing.plain_cameras(1, (4, 4))
-    for name in mk.backends():
+    for name in READY:
         with mk.use_backend(name):
             for weight, known in ((2.0**-14, False), (2.0**-13, True)):  # 1e-4 lies between
                 beside = torch.tensor([[0.125 + weight / 4, 0.125, 1.0]])
@@ -160,23 +153,13 @@ def test_twenty_repeats_give_the_same_bits() -> None:
         assert_same(run(case), first)
 
 
-def gradients(case: SplatCase, seed: int) -> list[Tensor]:
-    xyz, features = case.xyz.clone().requires_grad_(), case.features.clone().requires_grad_()
-    result = run(case._replace(xyz=xyz, features=features))
-    g = torch.Generator().manual_seed(seed)
-    grad_features = torch.randn(result.features.shape, generator=g).to(features.dtype)
-    grad_depth = torch.randn(result.depth.shape, generator=g)
-    return list(torch.autograd.grad([result.features, result.depth], [xyz, features], [grad_features, grad_depth]))
-
-
 @pytest.mark.usefixtures("native")
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=CASES, seed=SEEDS)
 def test_cpp_gradients_equal_reference(case: SplatCase, seed: int, every_way: EveryWay) -> None:
-    with mk.use_backend("reference"):
-        expected = gradients(case, seed)
+    expected = run_reference(lambda: splat_gradients(case, seed, mode="bilinear"))
     tame = (case.xyz.abs() < 1e3).all() and (case.xyz[:, 2].abs() > 1e-3).all()
-    for way, result in every_way(lambda: gradients(case, seed)):
+    for way, result in every_way(lambda: splat_gradients(case, seed, mode="bilinear")):
         assert same_bits(result[1], expected[1]), f"features, {way}"
         if tame:
             assert_close_gradients(result[0], expected[0])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,18 +10,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from strategies import SEEDS, unproject_cases
 from torch import Tensor
+from ways import EveryWay, assert_every_way_same, needs_grad, random_gradients, run_reference
 
-import mirage_kernels as mk
 from mirage_kernels import Cameras, splat, testing, unproject
-from mirage_kernels.testing import UnprojectCase, assert_same, same_bits, unproject_case
+from mirage_kernels.testing import UnprojectCase, same_bits, unproject_case
 
-EveryWay = Callable[[Callable[[], Any]], Iterator[tuple[str, Any]]]
 POOLINGS = ("median", "nearest", "min", "bilinear")
-
-
-def run_reference(case: UnprojectCase) -> Any:
-    with mk.use_backend("reference"):
-        return case.run(unproject)
 
 
 def oracle_depth(case: UnprojectCase) -> list[float]:
@@ -73,7 +65,7 @@ def test_reference_follows_the_contract(seed: int) -> None:
         min_valid=1 + seed % 3,
         max_masked=(0.0, 0.3, 1.0)[seed // 7 % 3],
     )
-    result = run_reference(case)
+    result = run_reference(lambda: case.run(unproject))
     depth = torch.tensor(oracle_depth(case))
     k = case.cameras.rescale(grid).intrinsics.repeat_interleave(grid[0] * grid[1], 0)
     footprint = depth * (1 / k[:, 0, 0])
@@ -88,12 +80,7 @@ def test_reference_follows_the_contract(seed: int) -> None:
 @settings(max_examples=1200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=unproject_cases())
 def test_cpp_equals_reference(case: UnprojectCase, every_way: EveryWay) -> None:
-    expected = run_reference(case)
-    for way, result in every_way(lambda: case.run(unproject)):
-        try:
-            assert_same(result, expected)
-        except AssertionError as error:
-            raise AssertionError(f"{way}: {error}") from None
+    assert_every_way_same(every_way, lambda: case.run(unproject))
 
 
 @pytest.mark.usefixtures("native")
@@ -103,9 +90,7 @@ def test_cpp_equals_reference_on_whole_frames(seed: int, every_way: EveryWay) ->
     """Enough work to be split between threads, and cells of 8 and 16 pixels and of sizes that do not divide."""
     grid = ((11, 20), (22, 40), (9, 17))[seed % 3]
     case = unproject_case(seed, size=(176, 320), grid=grid, channels=48, mask=seed % 2 == 0, max_masked=0.4)
-    expected = run_reference(case)
-    for way, result in every_way(lambda: case.run(unproject)):
-        assert_same(result, expected), way
+    assert_every_way_same(every_way, lambda: case.run(unproject))
 
 
 @settings(max_examples=100)
@@ -178,19 +163,16 @@ def test_a_grid_finer_than_the_depth_leaves_cells_without_a_pixel() -> None:
 
 
 def gradients(case: UnprojectCase, seed: int) -> list[Tensor]:
-    depth, features = case.depth.clone().requires_grad_(), case.features.clone().requires_grad_()
+    depth, features = needs_grad(case.depth), needs_grad(case.features)
     p = case._replace(depth=depth, features=features).run(unproject)
-    g = torch.Generator().manual_seed(seed)
-    grads = [torch.randn(t.shape, generator=g).to(t.dtype) for t in (p.xyz, p.features, p.footprint)]
-    return list(torch.autograd.grad([p.xyz, p.features, p.footprint], [depth, features], grads))
+    return random_gradients([p.xyz, p.features, p.footprint], [depth, features], seed)
 
 
 @pytest.mark.usefixtures("native")
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=unproject_cases(), seed=SEEDS)
 def test_cpp_gradients_equal_reference(case: UnprojectCase, seed: int, every_way: EveryWay) -> None:
-    with mk.use_backend("reference"):
-        expected = gradients(case, seed)
+    expected = run_reference(lambda: gradients(case, seed))
     for way, result in every_way(lambda: gradients(case, seed)):
         assert same_bits(result[0], expected[0]), f"depth, {way}"
         assert same_bits(result[1], expected[1]), f"features, {way}"

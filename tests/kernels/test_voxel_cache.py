@@ -12,12 +12,12 @@ from cache_steps import Game, Oracle, games, play, points, read, snapshot
 from hypothesis import HealthCheck, given, settings
 from strategies import SEEDS
 from torch import Tensor
+from ways import READY
 
 import mirage_kernels as mk
 from mirage_kernels import Cameras, VoxelCache, splat, testing, unproject
 from mirage_kernels.testing import assert_same, same_bits
 
-READY = [name for name, reason in mk.backends().items() if reason is None]
 ALLOW = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
@@ -82,26 +82,21 @@ def test_every_instruction_set_plays_the_same_game(game: Game, tmp_path: Path, e
 @settings(max_examples=200, suppress_health_check=ALLOW)
 @given(game=games())
 def test_culling_changes_nothing(game: Game) -> None:
-    for name in mk.backends():
-        if mk.backends()[name] is not None:
-            continue
+    for name in READY:
         with mk.use_backend(name):
             for step, cache, _ in play(game):
                 assert_same(read(cache, step, cull=True), read(cache, step, cull=False))
 
 
-@pytest.mark.parametrize("name", list(mk.backends()))
 @settings(max_examples=150, suppress_health_check=ALLOW)
 @given(game=games(max_rows=None, max_bytes=None))
-def test_a_dict_does_the_same(game: Game, name: str) -> None:
-    if mk.backends()[name] is not None:
-        pytest.skip(f"backend {name}: {mk.backends()[name]}")
+def test_a_dict_does_the_same(game: Game, backend: str) -> None:
     if game.settings["voxel_size"] == "auto":
         game = game._replace(settings=game.settings | {"voxel_size": 0.25})
     steps = [step._replace(size=min(step.size, 80)) for step in game.steps if step.kind != "read"]
     game = game._replace(steps=steps)
     oracle = Oracle(game)
-    with mk.use_backend(name):
+    with mk.use_backend(backend):
         for step, cache, result in play(game):
             if step.kind == "insert":
                 assert oracle.insert(points(game, step), step.seed % 5) == tuple(result[:3])
@@ -305,16 +300,13 @@ def test_copies_are_their_own() -> None:
     assert cache.to("cpu") is cache
 
 
-@pytest.mark.parametrize("name", list(mk.backends()))
-def test_reading_compiles_into_one_graph(name: str) -> None:
-    if mk.backends()[name] is not None:
-        pytest.skip(f"backend {name}: {mk.backends()[name]}")
+def test_reading_compiles_into_one_graph(backend: str) -> None:
     torch.compiler.reset()
     cameras = testing.random_cameras(torch.Generator().manual_seed(1), 2, (6, 9))
     for storage in (None, "int8"):
         cache = room(storage=storage)
         compiled = torch.compile(lambda views, cache=cache: cache.splat(views), fullgraph=True, backend="aot_eager")
-        with mk.use_backend(name):
+        with mk.use_backend(backend):
             assert_same(compiled(cameras), cache.splat(cameras))
             cache.insert(torch.rand(50, 3), torch.zeros(50, 5))
             assert_same(compiled(cameras), cache.splat(cameras))

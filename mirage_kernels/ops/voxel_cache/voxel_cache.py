@@ -82,7 +82,7 @@ class VoxelCache(CacheFiles):
             counted=fusion == "mean",
             # with a budget of bytes there must be room for it from the start
             touched=eviction == "untouched" or max_bytes is not None,
-            device=torch.device(device),
+            device=check.device("device", device),
         )
         self._store = Store(layout, max_rows, max_bytes)
         if self._store.most < 1:
@@ -250,8 +250,9 @@ class VoxelCache(CacheFiles):
         return drawn if plain else drawn._replace(features=self._decode(drawn.index))
 
     def _decode(self, index: Tensor) -> Tensor:
-        s = self.state
-        drawn: Tensor = self._store.call("voxel_cache_decode", s.features, s.scale, s.count, index, self._like)
+        s, rows = self.state, self.state.rows
+        scale, count = (None if tensor is None else tensor[:rows] for tensor in (s.scale, s.count))
+        drawn: Tensor = self._store.call("voxel_cache_decode", s.features[:rows], scale, count, index, self._like)
         return drawn
 
     def carve(self, depth: Tensor, cameras: Cameras, tolerance: float = 0.05) -> Tensor:
@@ -303,7 +304,8 @@ class VoxelCache(CacheFiles):
         """
         by = self.eviction if by is None else check.choice("by", by, EVICTIONS)
         if (max_rows is None) == (max_bytes is None):
-            raise check.value_error("max_rows", "either max_rows or max_bytes", "both" if max_rows else "neither")
+            got = "neither" if max_rows is None else "both"
+            raise check.value_error("max_rows", "either max_rows or max_bytes", got)
         if by == "farthest":
             check.tensor("position", position, (3,), {}, like=("the cache", self.state.keys))
         elif position is not None:
@@ -364,7 +366,7 @@ class VoxelCache(CacheFiles):
 
     def to(self, device: torch.device | str) -> VoxelCache:
         """The cache on a device; itself where it is there already."""
-        device = torch.device(device)
+        device = check.device("device", device)
         return self if device == self.device else self._with(self._store.map(lambda t: t.to(device)))
 
     def clone(self) -> VoxelCache:

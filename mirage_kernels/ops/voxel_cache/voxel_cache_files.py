@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,12 +17,10 @@ from .voxel_cache_index_reference import AXIS
 from .voxel_cache_state import State
 from .voxel_cache_store import Store
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
 KIND, VERSION = "voxel_cache", 1
 _SETTINGS = ("fusion", "storage", "eviction", "extent_scale", "auto_scale", "max_rows", "max_bytes")
 _DTYPES = {check.dtype_name(dtype): dtype for dtype in check.FEATURE_DTYPES}
+_Cache = TypeVar("_Cache", bound="CacheFiles")
 
 
 class CacheFiles:
@@ -47,24 +45,30 @@ class CacheFiles:
 
     @classmethod
     def from_state_dict(
-        cls, settings: dict[str, Any], tensors: dict[str, Tensor], device: torch.device | str = "cpu"
-    ) -> Self:
+        cls: type[_Cache], settings: dict[str, Any], tensors: dict[str, Tensor], device: torch.device | str = "cpu"
+    ) -> _Cache:
         """The cache that had these :attr:`settings` and this :meth:`state_dict`."""
         if not isinstance(settings, dict):
             raise check.type_error("settings", "a dict", settings)
+        if not isinstance(tensors, dict):
+            raise check.type_error("tensors", "a dict of tensors", tensors)
         check.choice("dtype", settings.get("dtype"), tuple(_DTYPES))
-        make: Callable[..., Self] = cls
+        make: Callable[..., _Cache] = cls
         cache = make(**settings | {"dtype": _DTYPES[settings["dtype"]]}, device=device)
-        cache.load_state_dict({name: tensor.to(device) for name, tensor in tensors.items()})
+        there = {name: tensor.to(device) if isinstance(tensor, Tensor) else tensor for name, tensor in tensors.items()}
+        cache.load_state_dict(there)
         return cache
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
-        """Replace every row by those of :meth:`state_dict` of a cache with the same settings.
+        """Replace every row by those of :meth:`state_dict` of a cache with the same settings,
+        on this cache's device.
 
         Raises:
             TypeError, ValueError: they do not fit this cache or one another; nothing is changed.
         """
-        layout, rows = self._store.layout, len(tensors.get("keys", ()))
+        if not isinstance(tensors, dict):
+            raise check.type_error("tensors", "a dict of tensors", tensors)
+        layout, dims = self._store.layout, check.Dims()
         empty = State.allocate(layout._replace(touched="touched" in tensors or layout.touched), 0)
         expected = {name: tensor for name, tensor in empty.row_tensors() if name != "touched" or name in tensors}
         if unknown := sorted(set(tensors) - set(expected)):
@@ -72,7 +76,8 @@ class CacheFiles:
         for name, like in expected.items():
             if name not in tensors:
                 raise check.value_error(name, "a tensor", "none")
-            check.tensor(name, tensors[name], (rows, *like.shape[1:]), {}, (like.dtype,))
+            check.tensor(name, tensors[name], ("rows", *like.shape[1:]), dims, (like.dtype,), ("the cache", like))
+        rows = dims["rows"]
         in_order = tensors["keys"].sort().values
         if rows and (int(in_order[0]) < 0 or int(in_order[-1]) >> 3 * AXIS or not bool(in_order.diff().all())):
             raise check.value_error("keys", "packed voxels, each once", "others")
@@ -93,7 +98,7 @@ class CacheFiles:
         save_tensors(path, self.state_dict(), kind=KIND, version=VERSION, settings=self.settings)
 
     @classmethod
-    def load(cls, path: str | Path, device: torch.device | str = "cpu") -> Self:
+    def load(cls: type[_Cache], path: str | Path, device: torch.device | str = "cpu") -> _Cache:
         """Read what :meth:`save` wrote.
 
         Raises:

@@ -1,0 +1,84 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The operations under a voxel cache as torch sees them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from mirage_kernels import VoxelCache, library, testing
+
+CACHES: list[dict[str, Any]] = [
+    {},
+    {"fusion": "mean", "dtype": torch.bfloat16},
+    {"storage": "int8", "fusion": "latest", "dtype": torch.float16},
+    {"channels": 0},
+]
+
+
+class Insert(NamedTuple):
+    """A cache with room for points, some of which meet its rows, and what the operations are given of both."""
+
+    cache: VoxelCache
+    state: tuple[Any, ...]
+    points: tuple[Tensor, Tensor, Tensor, Tensor]  # xyz, features, footprint, valid
+    fusion: int
+
+
+def insert(**options: Any) -> Insert:
+    g = torch.Generator().manual_seed(0)
+    cache = VoxelCache(**({"voxel_size": 0.25, "channels": 5} | options))
+    xyz, valid = testing.random_points(g, "room", 200), torch.rand(200, generator=g) < 0.8
+    features = torch.randn(200, cache.channels, generator=g).to(cache.dtype)
+    footprint = torch.rand(200, generator=g)
+    cache.insert(xyz[:120], features[:120], footprint[:120])
+    cache._store.state = cache._store.make_room(300)
+    s = cache.state
+    rows = (s.keys, s.xyz, s.footprint, s.features, s.scale, s.count, s.stamp, s.table, *s.boxes)
+    return Insert(cache, rows, (xyz, features, footprint, valid), ("best", "latest", "mean").index(cache.fusion))
+
+
+def fresh(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(arg.clone() if isinstance(arg, Tensor) else arg for arg in args)
+
+
+def check(namespace: str, name: str, *args: Any) -> None:
+    torch.library.opcheck(library.overload(namespace, f"voxel_cache_{name}"), fresh(args))
+
+
+@pytest.mark.parametrize("each", [False, True])
+@pytest.mark.parametrize("options", CACHES)
+def test_opcheck_what_an_insert_does(namespace: str, options: dict[str, Any], each: bool) -> None:
+    cache, state, (xyz, features, footprint, valid), fusion = insert(**options)
+    s, wide = cache.state, footprint if each else None
+    planned = (xyz, valid if each else None, wide, s.keys, s.footprint, s.table, s.rows, 4.0, 0.25, fusion)
+    check(namespace, "plan", *planned)
+    plan = library.overload(namespace, "voxel_cache_plan")(*planned)[:5]
+    check(namespace, "commit", *plan, xyz, wide, features, *state, s.rows, 7, 0.25, fusion)
+    check(namespace, "index", s.keys, s.xyz, s.footprint, s.table, *s.boxes, s.rows)
+
+
+@pytest.mark.parametrize("options", CACHES)
+def test_opcheck_what_a_read_does(namespace: str, options: dict[str, Any]) -> None:
+    cache, *_ = insert(**options)
+    s, cameras = cache.state, testing.random_cameras(torch.Generator().manual_seed(1), 2, (6, 9))
+    views = (cameras.intrinsics, cameras.world2cam)
+    check(namespace, "cull", *s.boxes, *views, 6, 9, s.rows, 0.6, 0.25)
+    check(namespace, "carve", s.xyz, 3 * torch.rand(2, 6, 9), *views, *s.boxes, s.rows, 1.05)
+    index = cache.splat(cameras).index
+    assert 0 < (index >= 0).sum() < index.numel()
+    check(namespace, "decode", s.features, s.scale, s.count, index, torch.empty(0, dtype=cache.dtype))
+
+
+def test_opcheck_of_nothing(namespace: str) -> None:
+    s, views = VoxelCache(0.25, 3).state, testing.plain_cameras(2, (6, 9))
+    lenses = (views.intrinsics, views.world2cam)
+    check(namespace, "plan", torch.zeros(0, 3), None, None, s.keys, s.footprint, s.table, 0, 4.0, 0.25, 0)
+    check(namespace, "index", s.keys, s.xyz, s.footprint, s.table, *s.boxes, 0)
+    check(namespace, "cull", *s.boxes, *lenses, 6, 9, 0, 0.6, 0.25)
+    check(namespace, "carve", s.xyz, torch.ones(2, 6, 9), *lenses, *s.boxes, 0, 1.05)
+    check(namespace, "decode", s.features, None, None, torch.full((2, 6, 9), -1), torch.empty(0))

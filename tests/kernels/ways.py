@@ -1,0 +1,60 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests of several operations do alike: run on one backend or in every way, and compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import mirage_kernels as mk
+from mirage_kernels import splat
+from mirage_kernels.testing import SplatCase, assert_same
+
+EveryWay = Callable[[Callable[[], Any]], Iterator[tuple[str, Any]]]
+READY = [name for name, reason in mk.backends().items() if reason is None]
+
+
+def run_reference(function: Callable[[], Any]) -> Any:
+    with mk.use_backend("reference"):
+        return function()
+
+
+def assert_every_way_same(every_way: EveryWay, function: Callable[[], Any]) -> None:
+    """Assert that the native kernels give the named tuple that the reference gives, in every way."""
+    expected = run_reference(function)
+    for way, result in every_way(function):
+        try:
+            assert_same(result, expected)
+        except AssertionError as error:
+            raise AssertionError(f"{way}: {error}") from None
+
+
+def assert_refused(call: Callable[..., Any], wrong: dict[str, Any], kind: type[Exception], message: str) -> None:
+    """Assert that a call with a wrong argument raises exactly this kind of error, whose message begins so."""
+    with pytest.raises(kind) as error:
+        call(**wrong)
+    assert type(error.value) is kind
+    assert str(error.value).startswith(message)
+
+
+def needs_grad(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone().requires_grad_()
+
+
+def random_gradients(outputs: list[Tensor], inputs: list[Tensor], seed: int) -> list[Tensor]:
+    """The gradients of inputs for random ones of outputs."""
+    g = torch.Generator().manual_seed(seed)
+    grads = [torch.randn(t.shape, generator=g).to(t.dtype) for t in outputs]
+    return list(torch.autograd.grad(outputs, inputs, grads))
+
+
+def splat_gradients(case: SplatCase, seed: int, **options: Any) -> list[Tensor]:
+    """Those of xyz and of features."""
+    xyz, features = needs_grad(case.xyz), needs_grad(case.features)
+    result = case._replace(xyz=xyz, features=features).run(splat, **options)
+    return random_gradients([result.features, result.depth], [xyz, features], seed)
