@@ -29,13 +29,20 @@ def record(game: Game, folder: Path) -> list[tuple[str, dict[str, Any]]]:
     return log
 
 
+def one_nan(tensor: Tensor) -> Tensor:
+    return torch.where(tensor.isnan(), math.nan, tensor) if tensor.is_floating_point() else tensor
+
+
 def assert_same_games(log: list[Any], expected: list[Any], way: str) -> None:
     for number, ((kind, a), (_, b)) in enumerate(zip(log, expected, strict=True)):
         where = f"{way}, step {number} ({kind})"
         assert a.keys() == b.keys(), where
         for name, value in a.items():
             if isinstance(value, Tensor):
-                assert same_bits(value, b[name]), f"{where}: {name}"
+                # Sums begin with a conversion to float32, and which NaN that makes of a float16 one depends, in torch
+                # itself, on whether it falls into a full vector.
+                tell = one_nan if "count" in a else lambda tensor: tensor
+                assert same_bits(tell(value), tell(b[name])), f"{where}: {name}"
             else:
                 assert value == b[name], f"{where}: {name}"
 
