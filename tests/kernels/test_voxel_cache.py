@@ -27,7 +27,9 @@ def record(game: Game, folder: Path) -> list[tuple[str, dict[str, Any]]]:
     for step, cache, result in play(game, folder):
         happened: dict[str, Any] = {f"result {n}": value for n, value in enumerate(result)}
         happened |= snapshot(cache)
-        if game.settings["fusion"] == "mean":  # copies keep every bit; of sums, which NaN comes out is the processor's
+        if game.settings["fusion"] == "mean":
+            # Copies keep every bit. Sums begin with a conversion to float32, and which NaN that makes of a float16 one
+            # depends, in torch itself, on whether it falls into a full vector.
             happened = {name: one_nan(value) for name, value in happened.items()}
         log.append((step.kind, happened))
     return log
