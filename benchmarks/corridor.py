@@ -6,9 +6,10 @@ A walk down a corridor without end, 2.4 m wide and high. Every chunk moves 0.3 m
 to 2.7 m ahead, of which the last 0.3 m are new (about 1,100 voxels), then reads nine views. The visible surface is the
 same in every chunk after the first few. ``python -m benchmarks.corridor`` measures it and draws the curves.
 
-* *read*: the median of 20 reads after that chunk.
+* *read*: the median of 40 reads after that chunk, in turn with reads without culling and with reads of a copy of the
+  cache as it was after chunk 10, so that the ratios hold when the machine's speed drifts.
 * *insert*: the mean over the chunks since half as many (so that growth is averaged in). The first chunks are over in
-  milliseconds, so their figure is the median of 15 fresh caches.
+  milliseconds, so their figure is the median of 25 fresh caches, taken at the end.
 * *append-only*: ``torch.cat`` of what each chunk adds, in float32, read by the same kernels, which look at every point;
   until a write takes a tenth of a second.
 """
@@ -35,7 +36,7 @@ HALF, STEP, SIGHT, SPACING = 1.2, 0.3, 2.7, 0.05
 VOXEL = 0.04
 CHUNKS = 10_000
 CHECKED = (10, 30, 100, 300, 1000, 2000, 3000, 5000, 7000, 10_000)
-EARLY_RUNS = 15
+EARLY_RUNS = 25
 LONGEST_APPEND = 0.1  # seconds
 
 
@@ -78,15 +79,16 @@ class Walk:
         return Cameras(self.intrinsics, pose, scenes.GRID)
 
 
-def timed(call: Callable[[], Any], repeats: int = 20) -> float:
-    """The median of several calls, seconds."""
-    call()
-    seconds = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - begin)
-    return median(seconds)
+def in_turn(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    """The median of each of several calls, made in turn; seconds."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(rounds + 2):
+        for name, call in calls.items():
+            begin = time.perf_counter()
+            call()
+            if turn >= 2:  # the first ones warm up
+                seconds[name].append(time.perf_counter() - begin)
+    return {name: median(values) for name, values in seconds.items()}
 
 
 def new_cache() -> VoxelCache:
@@ -104,26 +106,22 @@ def early_insert(walk: Walk, chunks: int) -> float:
 
 
 def voxel_cache(walk: Walk, chunks: int) -> list[dict[str, float]]:
-    cache = new_cache()
+    cache, first = new_cache(), None
     rows: list[dict[str, float]] = []
     seconds = []
     for chunk in tqdm(range(chunks), unit="chunk", desc="voxel cache"):
         seconds.append(walk.write(cache, chunk))
-        if chunk + 1 in CHECKED:
-            cameras = walk.cameras(chunk)
-            insert = early_insert(walk, chunk + 1) if chunk < 50 else mean(seconds[chunk // 2 :])
-            mask = cache.splat(cameras).mask
-            rows.append(
-                {
-                    "chunk": chunk + 1,
-                    "rows": len(cache),
-                    "visible": mask.float().mean().item(),
-                    "mib": cache.nbytes / 2**20,
-                    "read": timed(partial(cache.splat, cameras)),
-                    "unculled": timed(partial(cache.splat, cameras, cull=False), 5),
-                    "insert": insert,
-                }
-            )
+        if chunk + 1 not in CHECKED:
+            continue
+        cameras = walk.cameras(chunk)
+        first = first or partial(cache.clone().splat, cameras)
+        read, unculled = partial(cache.splat, cameras), partial(cache.splat, cameras, cull=False)
+        row = {"chunk": chunk + 1, "rows": len(cache), "mib": cache.nbytes / 2**20}
+        row["visible"] = read().mask.float().mean().item()
+        row |= in_turn({"read": read, "unculled": unculled, "first_read": first}, 40)
+        rows.append(row | {"insert": mean(seconds[chunk // 2 :])})
+    del cache
+    rows[0]["insert"] = early_insert(walk, CHECKED[0])
     return rows
 
 
@@ -140,9 +138,8 @@ def append_only(walk: Walk, chunks: int) -> list[dict[str, float]]:
         insert = time.perf_counter() - begin
         if chunk + 1 in CHECKED:
             cameras = walk.cameras(chunk)
-            read = timed(partial(splat, xyz, kept, cameras, extent=0.6 * footprint), 5)
-            mib = (xyz.nbytes + kept.nbytes) / 2**20
-            rows.append({"chunk": chunk + 1, "rows": len(xyz), "mib": mib, "read": read, "insert": insert})
+            row = {"chunk": chunk + 1, "rows": len(xyz), "mib": (xyz.nbytes + kept.nbytes) / 2**20, "insert": insert}
+            rows.append(row | in_turn({"read": partial(splat, xyz, kept, cameras, extent=0.6 * footprint)}, 5))
             if insert > LONGEST_APPEND:
                 break
     return rows
@@ -179,7 +176,9 @@ def main() -> None:
     ours = voxel_cache(walk, args.chunks)
     appended = append_only(walk, args.chunks)
     first, last = ours[0], ours[-1]
-    ratios = {what: last[what] / first[what] for what in ("read", "insert")}
+    ratios = {"read": last["read"] / last["first_read"], "insert": last["insert"] / first["insert"]}
+    ratios["read_worst"] = max(r["read"] / r["first_read"] for r in ours)
+    ratios["insert_worst"] = max(r["insert"] / first["insert"] for r in ours)
     ratios["culling"] = last["unculled"] / last["read"]
     ratios["culling_least"] = min(r["unculled"] / r["read"] for r in ours)
     for row in ours:

@@ -15,7 +15,7 @@ from ... import backend, check
 from .voxel_cache_state import MOST_ROWS, Layout, State
 
 _LEFT_BY_EVICTION = 7 / 8  # of a budget, so that not every insert has to evict
-GROWTH = 1.25  # a cache that has to grow becomes this much larger: more room copies less, and wastes more
+GROWTH = 1.5  # a cache that has to grow becomes this much larger: more room copies less, and wastes more
 
 
 class InsertCounts(NamedTuple):
