@@ -104,12 +104,12 @@ def current_backend(device: str = "cpu") -> str:
     return next(name for name in BACKENDS if _LIBRARY[name] == library)
 
 
-def operation(name: str, device: str) -> torch._ops.OpOverload:
-    """The implementation of an operation for this type of device."""
+def operation(name: str, device: str, kind: str = "default") -> torch._ops.OpOverload:
+    """The implementation of an operation for this type of device; ``kind`` is the overload's name."""
     library = _table.get(device, _elsewhere)
     if library is None:
         raise RuntimeError(_wrong_device(device))
-    return overload(library, name)
+    return overload(library, name, kind)
 
 
 def _wrong_device(device: str) -> str:

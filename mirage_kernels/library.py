@@ -27,24 +27,27 @@ _libraries = {
 }
 
 
-def overload(namespace: str, name: str) -> torch._ops.OpOverload:
-    operation: torch._ops.OpOverload = getattr(getattr(torch.ops, namespace), name).default
+def overload(namespace: str, name: str, kind: str = "default") -> torch._ops.OpOverload:
+    operation: torch._ops.OpOverload = getattr(getattr(getattr(torch.ops, namespace), name), kind)
     return operation
 
 
-def define(schema: str, *, reference: Callable[..., Any], fake: Callable[..., Any]) -> None:
+def define(schema: str, *, reference: Callable[..., Any], fake: Callable[..., Any], inference: bool = False) -> None:
     """Define an operation in every library.
 
     Args:
         schema: ``name(Tensor x, ...) -> ...``.
         reference: the pure-PyTorch implementation.
         fake: computes the shapes and dtypes of the outputs.
+        inference: also define an overload of this name, which never has a gradient. Autograd's way through Python costs
+            as much as a small call itself.
     """
-    name = schema.split("(", 1)[0]
-    for namespace, library in _libraries.items():
-        library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
-        torch.library.register_fake(f"{namespace}::{name}", fake, lib=library)
-    _libraries[REFERENCE].impl(name, reference, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
+    base, arguments = schema.split("(", 1)
+    for name in (base, f"{base}.inference") if inference else (base,):
+        for namespace, library in _libraries.items():
+            library.define(f"{name}({arguments}", tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
+            torch.library.register_fake(f"{namespace}::{name}", fake, lib=library)
+        _libraries[REFERENCE].impl(name, reference, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
 
 
 def differentiate(name: str, *, setup_context: Callable[..., None], backward: Callable[..., Any]) -> None:

@@ -244,6 +244,7 @@ Tensor splat_backward_xyz(const Tensor& grad_depth, const Tensor& index, const T
 
 STABLE_TORCH_LIBRARY_IMPL(mirage_kernels, CPU, m) {
   m.impl("splat", TORCH_BOX(&mirage::splat));
+  m.impl("splat.inference", TORCH_BOX(&mirage::splat));
   m.impl("splat_backward_features", TORCH_BOX(&mirage::splat_backward_features));
   m.impl("splat_backward_xyz", TORCH_BOX(&mirage::splat_backward_xyz));
 }

@@ -36,6 +36,7 @@ def test_opcheck_splat(namespace: str, options: dict[str, Any]) -> None:
     case = splat_case(0, n=options.pop("n", 30), channels=4, **options)
     xyz, features, *others = case.arguments()
     torch.library.opcheck(library.overload(namespace, "splat"), (needs_grad(xyz), needs_grad(features), *others))
+    torch.library.opcheck(library.overload(namespace, "splat", "inference"), (xyz, features, *others))
     result = case.run(splat)
     grad = torch.randn(result.features.shape).to(result.features.dtype)
     n = case.xyz.shape[0]

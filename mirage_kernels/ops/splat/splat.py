@@ -94,7 +94,8 @@ def splat(
             raise check.value_error("radius", "0 where an extent is given", radius)
     h, w = cameras.size
     view = (cameras.intrinsics, cameras.world2cam, h, w)
-    operation = backend.operation("splat", xyz.device.type)
+    learns = torch.is_grad_enabled() and (xyz.requires_grad or features.requires_grad)
+    operation = backend.operation("splat", xyz.device.type, "default" if learns else "inference")
     return Splat(*operation(xyz, features, *view, valid, extents, size, -math.inf, radius, None))
 
 
@@ -161,6 +162,7 @@ library.define(
     "Tensor? extents, float extent, float least_extent, float radius, Tensor? pages) -> (Tensor, Tensor, Tensor)",
     reference=reference.splat,
     fake=_fake_splat,
+    inference=True,
 )
 library.define(
     "splat_backward_features(Tensor grad_features, Tensor index, SymInt num_points) -> Tensor",

@@ -245,6 +245,7 @@ class VoxelCache(CacheFiles):
                 "splat",
                 *(s.xyz[:rows], features, *views, h, w, valid),
                 *(extents, scale, least, 0.0, pages),
+                kind="inference",
             )
         )
         return drawn if plain else drawn._replace(features=self._decode(drawn.index))

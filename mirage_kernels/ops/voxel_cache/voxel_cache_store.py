@@ -61,9 +61,9 @@ class Store:
         self.most = most if max_bytes is None else min(most, self.rows_within(max_bytes))
         self.state = State.allocate(layout, 0)
 
-    def call(self, name: str, *args: Any) -> Any:
+    def call(self, name: str, *args: Any, kind: str = "default") -> Any:
         """Run an operation on the backend of this device."""
-        return backend.operation(name, self.layout.device.type)(*args)
+        return backend.operation(name, self.layout.device.type, kind)(*args)
 
     def with_state(self, state: State) -> Store:
         """A store like this one with another state, perhaps elsewhere."""
