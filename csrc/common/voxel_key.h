@@ -71,15 +71,16 @@ MIRAGE_HD VoxelAxes axes_of_morton(uint64_t code) {
   return {unspread_bits(code >> 2), unspread_bits(code >> 1), unspread_bits(code)};
 }
 
-// Where the search for a key begins in a table of `slots`, a power of two >= 8. The eight voxels of a 2x2x2 block lie
-// side by side, so that a surface looked up in Morton order touches few cache lines.
+// Where the search for a key begins in a table of `slots`, a power of two >= 64. The voxels of a 4x4x4 block lie
+// side by side in Morton order, so that a surface looked up in that order touches few cache lines and pages.
 MIRAGE_HD uint64_t home_slot(VoxelAxes a, uint64_t slots) {
-  const uint64_t block = static_cast<uint64_t>(a.x >> 1) << 40 | static_cast<uint64_t>(a.y >> 1) << 20 | (a.z >> 1);
+  const uint64_t block = static_cast<uint64_t>(a.x >> 2) << 38 | static_cast<uint64_t>(a.y >> 2) << 19 | (a.z >> 2);
   uint64_t h = block * 0x9e3779b97f4a7c15u;
   h ^= h >> 32;
   h *= 0xd6e8feb86659fd93u;
   h ^= h >> 32;
-  return (h & (slots / 8 - 1)) * 8 + ((a.x & 1) << 2 | (a.y & 1) << 1 | (a.z & 1));
+  const uint64_t inner = (a.x & 2) << 4 | (a.y & 2) << 3 | (a.z & 2) << 2 | (a.x & 1) << 2 | (a.y & 1) << 1 | (a.z & 1);
+  return (h & (slots / 64 - 1)) * 64 + inner;
 }
 
 }  // namespace mirage

@@ -86,10 +86,11 @@ def test_keys_pack_and_morton_interleaves(c: ModuleType, a: tuple[int, ...], b: 
 @fixture_is_pure
 def test_home_slot(c: ModuleType, axes: tuple[int, int, int], log_slots: int) -> None:
     x, y, z = axes
-    h = ((x >> 1) << 40 | (y >> 1) << 20 | (z >> 1)) * 0x9E3779B97F4A7C15 % 2**64
+    h = ((x >> 2) << 38 | (y >> 2) << 19 | (z >> 2)) * 0x9E3779B97F4A7C15 % 2**64
     h = (h ^ h >> 32) * 0xD6E8FEB86659FD93 % 2**64
-    block = (h ^ h >> 32) % (2**log_slots // 8)
-    assert c.home_slot(c.voxel_key(x, y, z), 2**log_slots) == block * 8 + (x % 2 * 4 + y % 2 * 2 + z % 2)
+    block = (h ^ h >> 32) % (2**log_slots // 64)
+    inner = sum((axis >> 1) % 2 << 5 - n | axis % 2 << 2 - n for n, axis in enumerate(axes))  # Morton order
+    assert c.home_slot(c.voxel_key(x, y, z), 2**log_slots) == block * 64 + inner
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How the cache finds a voxel (the table) and what it need not look at (the boxes), in pure PyTorch.
 
-**The table** maps keys to rows: open addressing, linear probing, T a power of two. The eight voxels of a 2x2x2 block
-lie side by side. It is canonical, the same for the same rows whatever order they came in: the one that entering rows 0,
+**The table** maps keys to rows: open addressing, linear probing, T a power of two. The voxels of a 4x4x4 block lie
+side by side. It is canonical, the same for the same rows whatever order they came in: the one that entering rows 0,
 1, 2, ... in turn gives, in other words, the lower row wins a slot.
 
 **The boxes** bound runs of 64, 4096 and 262144 rows: least and greatest x, y, z and the largest footprint, (P, 7). A
@@ -48,11 +48,12 @@ def morton(key: Tensor) -> Tensor:
 def home_slot(key: Tensor, slots: int) -> Tensor:
     """Where in a table of so many slots the search for a key begins."""
     x, y, z = axes_of(key)
-    h = x >> 1 << 40 | y >> 1 << 20 | z >> 1
+    h = x >> 2 << 38 | y >> 2 << 19 | z >> 2
     for factor in _MIX:
         h = h * factor
         h = h ^ ((h >> 32) & 0xFFFFFFFF)
-    return (h & (slots // 8 - 1)) * 8 + ((x & 1) << 2 | (y & 1) << 1 | (z & 1))
+    inner = (x & 2) << 4 | (y & 2) << 3 | (z & 2) << 2 | (x & 1) << 2 | (y & 1) << 1 | (z & 1)
+    return (h & (slots // 64 - 1)) * 64 + inner
 
 
 def look_up(key: Tensor, keys: Tensor, table: Tensor) -> Tensor:
