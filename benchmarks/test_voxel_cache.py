@@ -13,7 +13,7 @@ import torch
 import mirage_kernels as mk
 from benchmarks import scenes
 from benchmarks.baselines import argsort, open3d_map, unique
-from mirage_kernels import VoxelCache, splat
+from mirage_kernels import VoxelCache, splat, unproject
 from mirage_kernels.testing import assert_same
 
 POINTS = (31_680, 316_800, 1_000_000)
@@ -63,8 +63,17 @@ def test_build(benchmark: Any, scene: str, count: int, way: str) -> None:
 
 @memoise
 def large(scene: str) -> VoxelCache:
-    """A million points at 1 cm, with room for a chunk."""
-    cache = build(scene, 1_000_000, READ_SIZE)
+    """A million rows, drawn by seed from what all frames at depth resolution fill at 1 cm, with room for a chunk."""
+    depth, cameras = scenes.frames(scene)
+    full = VoxelCache(READ_SIZE, 0)
+    for t in range(scenes.FRAMES):
+        p = unproject(depth[t : t + 1], torch.zeros(1, 0, *scenes.SIZE), cameras[t])
+        full.insert(p.xyz, p.features, p.footprint, valid=p.valid)
+    generator = torch.Generator().manual_seed(0)
+    pick = torch.randperm(len(full), generator=generator)[:1_000_000].sort().values
+    features = torch.randn(len(pick), scenes.CHANNELS, generator=generator)
+    cache = VoxelCache(READ_SIZE, scenes.CHANNELS, extent_scale=0.0)
+    cache.insert(full.xyz[pick], features, full.footprint[pick])
     cache.insert(torch.full((1, 3), 50.0), torch.zeros(1, scenes.CHANNELS))
     return cache
 
@@ -91,7 +100,7 @@ def test_insert(benchmark: Any, scene: str, way: str) -> None:
 @pytest.mark.parametrize("way", ["argsort", "cpp, no culling", "cpp"])
 @pytest.mark.parametrize("scene", scenes.scenes())
 def test_read(benchmark: Any, scene: str, way: str) -> None:
-    """Nine views along the path out of a million points at 1 cm; extents off, as the baseline has none."""
+    """Nine views along the path out of a million voxels of 1 cm; extents off, as the baseline has none."""
     cache, cameras = large(scene), scenes.path(scene)
     benchmark.group = f"cache read {scene}, {len(cache):,} rows"
     benchmark.extra_info.update(who=way, subject=way == "cpp")
