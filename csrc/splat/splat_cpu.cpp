@@ -60,7 +60,8 @@ void resolve(const Keys& keys, const Word* features, int64_t channels, int64_t v
   const std::vector<Word> hole(channels);
   const SplatKernels& kernels = MIRAGE_KERNELS(splat_kernels);
   const int64_t groups = (cells + kGroup - 1) / kGroup;
-  // Tiles of 2-byte words write eight lines at a time, more than are combined on the way past the caches: a third as fast.
+  // Tiles of 2-byte words write eight lines at a time, more than are combined on the way past the caches: that took
+  // three times as long.
   const bool stream = views * channels * cells * static_cast<int64_t>(sizeof(Word)) >= kStreamFrom && sizeof(Word) == 4 &&
                       can_stream(out, cells);
   const int64_t grain = std::max<int64_t>(1, 65536 / (channels + 1) / kGroup);
