@@ -112,6 +112,11 @@ def operation(name: str, device: str, kind: str = "default") -> torch._ops.OpOve
     return overload(library, name, kind)
 
 
+def host_operation(name: str) -> torch._ops.OpOverload:
+    """The implementation of an operation that runs on the CPU whatever device the work is on."""
+    return overload(REFERENCE if "cpp" in _missing or _asked == "reference" else NATIVE, name)
+
+
 def _wrong_device(device: str) -> str:
     return f"backend: {_asked!r} was asked for and runs on {check.one_of(list(_DEVICES[str(_asked)]))}, not on {device}"
 

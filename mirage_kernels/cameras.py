@@ -24,15 +24,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from . import check
+from . import backend, camera_values, check
 
 NEAR = 1e-6
-RIGID_TOLERANCE = 1e-3
 _GEOMETRY_DTYPES = (torch.float32, torch.float64)
 
 
@@ -100,13 +98,14 @@ class Cameras:
         check.tensor("cam2world", cam2world, ("V", 4, 4), dims, _GEOMETRY_DTYPES)
         check.tensor("intrinsics", intrinsics, ("V", 3, 3), dims, _GEOMETRY_DTYPES, ("cam2world", cam2world))
         self.size = check.size("size", size)
-        with torch.no_grad():
-            self.intrinsics = intrinsics.detach().to(torch.float32).contiguous()
-            self.cam2world = cam2world.detach().to(torch.float32).contiguous()
-            m = self.cam2world.to("cpu", torch.float64)
-            _check_intrinsics(self.intrinsics.to("cpu", torch.float64))
-            _check_poses("cam2world", m)
-            self.world2cam = _invert_rigid(m).to(self.cam2world.device, torch.float32)
+        self.intrinsics = intrinsics.detach().to(torch.float32).contiguous()
+        self.cam2world = cam2world.detach().to(torch.float32).contiguous()
+        k, m = self.intrinsics.cpu(), self.cam2world.cpu()
+        world2cam, ok = backend.host_operation("prepare_cameras")(k, m)
+        if not ok:
+            camera_values.explain_intrinsics(k.double())
+            camera_values.explain_poses("cam2world", m.double())
+        self.world2cam = world2cam.to(self.cam2world.device)
 
     @classmethod
     def _trusted(cls, intrinsics: Tensor, cam2world: Tensor, world2cam: Tensor, size: tuple[int, int]) -> Cameras:
@@ -127,8 +126,8 @@ class Cameras:
         check.tensor("world2cam", world2cam, ("V", world2cam.shape[1], 4), {}, _GEOMETRY_DTYPES)
         pose = torch.eye(4, dtype=torch.float64).repeat(world2cam.shape[0], 1, 1)
         pose[:, : world2cam.shape[1]] = world2cam.detach().to("cpu", torch.float64)
-        _check_poses("world2cam", pose)
-        pose[:, :3] = _invert_rigid(pose)
+        camera_values.check_poses("world2cam", pose)
+        pose[:, :3] = camera_values.invert_rigid(pose)
         return cls(intrinsics, pose.to(world2cam.device), size)
 
     @classmethod
@@ -252,81 +251,6 @@ class Cameras:
         for key, here in ((first, part == 0), (second, part == 1)):
             intrinsics[here], cam2world[here] = k[key[here]], m[key[here]]
         return Cameras(intrinsics.to(self.device), cam2world.to(self.device), self.size)
-
-
-def _invert_rigid(m: Tensor) -> Tensor:
-    """(V, 4, 4) -> (V, 3, 4): ``R^T`` and ``-((r00 tx + r10 ty) + r20 tz)`` and so on, elementwise: no LAPACK, whose
-    result depends on the machine."""
-    r = m[:, :3, :3]
-    x, y, z = (r * m[:, :3, 3:]).unbind(1)  # row a holds r[a, b] t[a]
-    inverse = m.new_empty(m.shape[0], 3, 4)
-    inverse[:, :, :3] = r.mT
-    torch.neg((x + y) + z, out=inverse[:, :, 3])
-    return inverse
-
-
-# The least and greatest value of every entry. A tensor that clamping does not change is finite and within bounds: two
-# operations for a whole batch, because cameras are built in the frame loop of other people's models.
-_LARGEST = torch.finfo(torch.float32).max
-_LEAST = torch.finfo(torch.float32).tiny
-_ANY = (-_LARGEST, _LARGEST)
-_FOCAL, _ZERO, _ONE = (_LEAST, _LARGEST), (0.0, 0.0), (1.0, 1.0)
-_INTRINSICS = torch.tensor([_FOCAL, _ZERO, _ANY, _ZERO, _FOCAL, _ANY, _ZERO, _ZERO, _ONE], dtype=torch.float64)
-_INTRINSICS_LOW, _INTRINSICS_HIGH = _INTRINSICS.T.reshape(2, 3, 3)
-_POSE = torch.tensor([_ANY] * 12 + [_ZERO, _ZERO, _ZERO, _ONE], dtype=torch.float64)
-_POSE_LOW, _POSE_HIGH = _POSE.T.reshape(2, 4, 4)
-_IDENTITY = torch.eye(3, dtype=torch.float64)
-_IDENTITY_LOW, _IDENTITY_HIGH = _IDENTITY - RIGID_TOLERANCE, _IDENTITY + RIGID_TOLERANCE
-
-
-def _within(x: Tensor, low: Any, high: Any) -> bool:
-    return torch.equal(x, x.clamp(low, high))
-
-
-def _check_intrinsics(k: Tensor) -> None:
-    if not _within(k, _INTRINSICS_LOW, _INTRINSICS_HIGH):
-        _explain_intrinsics(k)
-
-
-def _check_poses(name: str, m: Tensor) -> None:
-    r = m[:, :3, :3]
-    a, b, c = r.unbind(1)
-    # a x b is c for a rotation and -c, two units away, for a mirrored one
-    if not (
-        _within(m, _POSE_LOW, _POSE_HIGH)
-        and _within(r @ r.mT, _IDENTITY_LOW, _IDENTITY_HIGH)
-        and _within(torch.linalg.cross(a, b) - c, -0.5, 0.5)
-    ):
-        _explain_pose(name, m)
-
-
-def _explain_intrinsics(k: Tensor) -> None:
-    for v, matrix in enumerate(k):
-        name = f"intrinsics[{v}]"
-        if not _within(matrix, -_LARGEST, _LARGEST):
-            raise check.value_error(name, "finite float32 values", matrix.tolist())
-        if matrix[0, 1] != 0:
-            raise check.value_error(name, "no skew (0 in row 0, column 1)", matrix[0, 1].item())
-        if matrix[1, 0] != 0 or matrix[2].tolist() != [0.0, 0.0, 1.0]:
-            raise check.value_error(name, "[[fx, 0, cx], [0, fy, cy], [0, 0, 1]]", matrix.tolist())
-        for axis, value in (("fx", matrix[0, 0].item()), ("fy", matrix[1, 1].item())):
-            if not value >= _LEAST:
-                raise check.value_error(f"{name} {axis}", "a focal length above 0", f"{value:g}")
-
-
-def _explain_pose(name: str, m: Tensor) -> None:
-    for v, matrix in enumerate(m):
-        at = f"{name}[{v}]"
-        if not _within(matrix, -_LARGEST, _LARGEST):
-            raise check.value_error(at, "finite float32 values", matrix.tolist())
-        if matrix[3].tolist() != [0.0, 0.0, 0.0, 1.0]:
-            raise check.value_error(at, "a last row of [0, 0, 0, 1]", matrix[3].tolist())
-        r = matrix[:3, :3]
-        error = (r @ r.mT - _IDENTITY).abs().max().item()
-        if not error <= RIGID_TOLERANCE:
-            raise check.value_error(at, f"a rigid pose (max |R R^T - 1| <= {RIGID_TOLERANCE:g})", f"{error:.3g}")
-        if torch.linalg.det(r) < 0:
-            raise check.value_error(at, "a rotation", "a mirrored pose (determinant -1)")
 
 
 def _slerp(a: Tensor, b: Tensor, part: Tensor) -> Tensor:

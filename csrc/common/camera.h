@@ -69,6 +69,45 @@ MIRAGE_HD int32_t cell_of(const Projection& p, int h, int w) {
   return in ? cell : -1;
 }
 
+// What Cameras asks of its values; mirage_kernels/camera_values.py says so in words. All false for NaN.
+MIRAGE_HD bool is_pinhole_matrix(const float* k) {  // (3, 3)
+  const float least = bits_float(0x00800000u);  // the smallest normal number
+  return is_finite(k[0]) & is_finite(k[2]) & is_finite(k[4]) & is_finite(k[5]) & (k[0] >= least) & (k[4] >= least) &
+         (k[1] == 0.0f) & (k[3] == 0.0f) & (k[6] == 0.0f) & (k[7] == 0.0f) & (k[8] == 1.0f);
+}
+
+constexpr double kRigidTolerance = 1e-3;
+
+MIRAGE_HD bool is_rigid_matrix(const float* m) {  // (4, 4)
+  double r[3][3];
+  bool ok = (m[12] == 0.0f) & (m[13] == 0.0f) & (m[14] == 0.0f) & (m[15] == 1.0f);
+  for (int a = 0; a < 3; ++a) {
+    for (int b = 0; b < 3; ++b) r[a][b] = m[4 * a + b];
+    ok = ok & is_finite(m[4 * a + 3]);
+  }
+  for (int a = 0; a < 3; ++a) {
+    for (int b = a; b < 3; ++b) {
+      const double off = ((r[a][0] * r[b][0] + r[a][1] * r[b][1]) + r[a][2] * r[b][2]) - (a == b ? 1.0 : 0.0);
+      ok = ok & (off <= kRigidTolerance) & (off >= -kRigidTolerance);
+    }
+  }
+  const double det = r[0][0] * (r[1][1] * r[2][2] - r[1][2] * r[2][1]) -
+                     r[0][1] * (r[1][0] * r[2][2] - r[1][2] * r[2][0]) +
+                     r[0][2] * (r[1][0] * r[2][1] - r[1][1] * r[2][0]);
+  return ok & (det > 0.0);
+}
+
+// cam2world (4, 4) -> world2cam (3, 4): R^T and -((r00 tx + r10 ty) + r20 tz) and so on, in float64, rounded once.
+MIRAGE_HD void invert_rigid(const float* m, float* inverse) {
+  for (int a = 0; a < 3; ++a) {
+    for (int b = 0; b < 3; ++b) inverse[4 * a + b] = m[4 * b + a];
+    const double x = static_cast<double>(m[a]) * static_cast<double>(m[3]);
+    const double y = static_cast<double>(m[4 + a]) * static_cast<double>(m[7]);
+    const double z = static_cast<double>(m[8 + a]) * static_cast<double>(m[11]);
+    inverse[4 * a + 3] = static_cast<float>(-((x + y) + z));
+  }
+}
+
 // Camera-space point of the centre of cell (i, j) at depth z.
 MIRAGE_HD Vec3 lift(const Pinhole& k, int i, int j, float z) {
   return {((static_cast<float>(j) + 0.5f - k.cx) * (1.0f / k.fx)) * z,

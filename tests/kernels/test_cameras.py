@@ -6,11 +6,13 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from strategies import SEEDS
 from torch import Tensor
 
 from mirage_kernels import Cameras, testing
+from mirage_kernels.library import overload
 from mirage_kernels.testing import same_bits
 
 K = torch.tensor([[50.0, 0, 40], [0, 45.0, 22], [0, 0, 1]])
@@ -140,3 +142,28 @@ def test_indexing_and_joining() -> None:
     with pytest.raises(IndexError, match="camera 5 of 5"):
         cameras[5]
     assert len(list(cameras)) == 5
+
+
+@given(SEEDS, st.sampled_from(["", "skew", "focal", "infinite", "not rigid", "mirrored", "last row"]))
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_every_library_prepares_the_same_cameras(namespace: str, seed: int, fault: str) -> None:
+    g = torch.Generator().manual_seed(seed)
+    cameras = testing.random_cameras(g, 3, (4, 5), near_origin=100.0)
+    k, m = cameras.intrinsics.clone(), cameras.cam2world.clone()
+    at = seed % 3
+    if fault == "skew":
+        k[at, 0, 1] = 1e-30
+    elif fault == "focal":
+        k[at, 1, 1] = -1.0
+    elif fault == "infinite":
+        m[at, 1, 3] = math.inf
+    elif fault == "not rigid":
+        m[at, 0] *= 1.001
+    elif fault == "mirrored":
+        m[at, :3, 0] *= -1
+    elif fault == "last row":
+        m[at, 3, 3] = 2
+    world2cam, ok = overload(namespace, "prepare_cameras")(k, m)
+    assert ok == (fault == "")
+    if ok:
+        assert same_bits(world2cam, cameras.world2cam)
