@@ -16,12 +16,13 @@ struct Box {  // points whose coordinates are NaN or infinite are never drawn an
 struct Frustum {
   // A point with depth > 0 is left of column 0 when fx X + cx Z < 0, right of the last one when
   // (w - cx) Z - fx X <= 0; rows alike; and behind when Z <= 0. Five half-spaces n . x + d >= 0.
-  double normal[5][3], offset[5];
-  double focal[5];         // how far a square's half-size moves the half-space: fx, fx, fy, fy, 0
-  double magnitude[5][4];  // the same sums over absolute values, which bound the rounding error
+  float normal[5][3], offset[5];
+  float focal[5];         // how far a square's half-size moves the half-space: fx, fx, fy, fy, 0
+  float magnitude[5][4];  // the same sums over absolute values, which bound the rounding error
 };
 
-MIRAGE_HD double magnitude_of(double x) {
+template <class T>
+MIRAGE_HD T magnitude_of(T x) {
   return x < 0 ? -x : x;
 }
 
@@ -40,10 +41,10 @@ MIRAGE_HD Frustum make_frustum(const Rigid& m, const Pinhole& k, int h, int w, f
   for (int p = 0; p < 5; ++p) {
     for (int a = 0; a < 4; ++a) {
       const double across = side[p] * rows[axis[p]][a];
-      (a < 3 ? f.normal[p][a] : f.offset[p]) = across + depth[p] * rows[2][a];
-      f.magnitude[p][a] = magnitude_of(across) + depth_size[p] * magnitude_of(rows[2][a]);
+      (a < 3 ? f.normal[p][a] : f.offset[p]) = static_cast<float>(across + depth[p] * rows[2][a]);
+      f.magnitude[p][a] = static_cast<float>(magnitude_of(across) + depth_size[p] * magnitude_of(rows[2][a]));
     }
-    f.focal[p] = magnitude_of(side[p]);
+    f.focal[p] = static_cast<float>(magnitude_of(side[p]));
   }
   return f;
 }
@@ -65,32 +66,53 @@ MIRAGE_HD float scaled_extent(float scale, float own, float least) {
   return scale * (own > least ? own : least);
 }
 
-// True only when no point of the box, taken as a square of half-size up to `extent`, can be drawn.
-// Rounding in camera.h is below 16 units in the last place of the summed magnitudes (2^-24 each, 1e-6 in all);
-// the margin is ten times that, plus what an underflow of X / Z can hide while coordinates stay below 1e15.
+// A box of points, taken as squares of half-size up to `reach`, as every view asks for it.
+struct BoxSpan {
+  Vec3 centre, half, largest;
+  float reach;
+  int32_t none;     // 1: there is no finite point at all
+  int32_t bounded;  // 1: the numbers are small enough to say anything about
+};
+
+MIRAGE_HD float larger(float a, float b) {
+  return a > b ? a : b;
+}
+
+MIRAGE_HD BoxSpan span_of(const Box& box, float extent) {
+  const Vec3 lo = {box.min[0], box.min[1], box.min[2]}, hi = {box.max[0], box.max[1], box.max[2]};
+  const Vec3 largest = {larger(magnitude_of(lo.x), magnitude_of(hi.x)), larger(magnitude_of(lo.y), magnitude_of(hi.y)),
+                        larger(magnitude_of(lo.z), magnitude_of(hi.z))};
+  const float reach = extent > 0.0f ? extent : 0.0f;
+  return {{0.5f * (lo.x + hi.x), 0.5f * (lo.y + hi.y), 0.5f * (lo.z + hi.z)},
+          {0.5f * (hi.x - lo.x), 0.5f * (hi.y - lo.y), 0.5f * (hi.z - lo.z)},
+          largest,
+          reach,
+          !((lo.x <= hi.x) & (lo.y <= hi.y) & (lo.z <= hi.z)),
+          (largest.x < 1e15f) & (largest.y < 1e15f) & (largest.z < 1e15f) & (reach < 1e15f)};
+}
+
+// Whether all of the box lies beyond half-space p. True only where no point of it can be drawn. Rounding in camera.h is below 16 units in the last place of the
+// summed magnitudes (2^-24 each, 1e-6 in all), and so is that of the sums below; the margin is five times both, plus
+// what an underflow of X / Z can hide while coordinates stay below 1e15. Where a sum overflows, so does the margin.
+MIRAGE_HD int32_t lies_beyond(const Frustum& f, int p, const BoxSpan& s) {
+  const float* n = f.normal[p];
+  const float* m = f.magnitude[p];
+  const float across = (n[0] * s.centre.x + n[1] * s.centre.y) + n[2] * s.centre.z;
+  const float reach = (magnitude_of(n[0]) * s.half.x + magnitude_of(n[1]) * s.half.y) +
+                      (magnitude_of(n[2]) * s.half.z + f.focal[p] * s.reach);
+  const float size = (m[0] * s.largest.x + m[1] * s.largest.y) + (m[2] * s.largest.z + m[3]) + f.focal[p] * s.reach;
+  return (across + f.offset[p]) + reach < -(1e-5f * size + 1e-12f * (1.0f + f.focal[p]));
+}
+
+// 1 where nothing of the box can be drawn. (No loop and no bool, so that a loop over boxes vectorises.)
+MIRAGE_HD int32_t misses(const Frustum& f, const BoxSpan& s) {
+  const int32_t beyond = lies_beyond(f, 0, s) | lies_beyond(f, 1, s) | lies_beyond(f, 2, s) | lies_beyond(f, 3, s) |
+                         lies_beyond(f, 4, s);
+  return s.none | (s.bounded & beyond);
+}
+
 MIRAGE_HD bool misses(const Frustum& f, const Box& box, float extent) {
-  double centre[3], half[3], largest[3];
-  for (int a = 0; a < 3; ++a) {
-    const double lo = box.min[a], hi = box.max[a];
-    if (!(lo <= hi)) return true;  // no finite point at all
-    centre[a] = 0.5 * (lo + hi);
-    half[a] = 0.5 * (hi - lo);
-    largest[a] = magnitude_of(lo) > magnitude_of(hi) ? magnitude_of(lo) : magnitude_of(hi);
-    if (!(largest[a] < 1e15)) return false;
-  }
-  const double reach = extent > 0.0f ? extent : 0.0;
-  if (!(reach < 1e15)) return false;
-  bool out = false;
-  for (int p = 0; p < 5; ++p) {
-    double best = f.offset[p], size = f.magnitude[p][3];
-    for (int a = 0; a < 3; ++a) {
-      best += f.normal[p][a] * centre[a] + magnitude_of(f.normal[p][a]) * half[a];
-      size += f.magnitude[p][a] * largest[a];
-    }
-    const double grown = f.focal[p] * reach;
-    out |= best + grown < -(1e-5 * (size + grown) + 1e-12 * (1.0 + f.focal[p]));
-  }
-  return out;
+  return misses(f, span_of(box, extent)) != 0;
 }
 
 }  // namespace mirage

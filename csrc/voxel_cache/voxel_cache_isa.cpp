@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "voxel_cache/voxel_cache_isa.h"
 
+#include <algorithm>
+
 #include "common/float16.h"
 #include "cpu/point_block.h"
 
@@ -203,16 +205,69 @@ void bound(const float* xyz, const float* footprint, int64_t n, CacheBox* box) {
   }
 }
 
+// The boxes of a run of pages, side by side.
+struct alignas(64) Spans {
+  float x[kPage], y[kPage], z[kPage];                          // centres
+  float half_x[kPage], half_y[kPage], half_z[kPage];
+  float largest_x[kPage], largest_y[kPage], largest_z[kPage];
+  float reach[kPage];
+  int32_t none[kPage], bounded[kPage];
+};
+
+MIRAGE_HD BoxSpan span_at(const Spans& s, int64_t k) {
+  return {{s.x[k], s.y[k], s.z[k]},
+          {s.half_x[k], s.half_y[k], s.half_z[k]},
+          {s.largest_x[k], s.largest_y[k], s.largest_z[k]},
+          s.reach[k],
+          s.none[k],
+          s.bounded[k]};
+}
+
+void load_spans(const CacheBox* boxes, int64_t n, float scale, float least, Spans& out) {
+  static_assert(sizeof(CacheBox) == 7 * sizeof(float));
+  alignas(64) float field[7][kPage];
+  for (int64_t k = 0; k < kPage; ++k) {
+    float box[7];
+    __builtin_memcpy(box, boxes + (k < n ? k : 0), sizeof(box));
+    for (int i = 0; i < 7; ++i) field[i][k] = box[i];
+  }
+#pragma GCC ivdep
+  for (int64_t k = 0; k < kPage; ++k) {
+    const Box box{{field[0][k], field[1][k], field[2][k]}, {field[3][k], field[4][k], field[5][k]}};
+    const BoxSpan s = span_of(box, scaled_extent(scale, field[6][k], least));
+    out.x[k] = s.centre.x;
+    out.y[k] = s.centre.y;
+    out.z[k] = s.centre.z;
+    out.half_x[k] = s.half.x;
+    out.half_y[k] = s.half.y;
+    out.half_z[k] = s.half.z;
+    out.largest_x[k] = s.largest.x;
+    out.largest_y[k] = s.largest.y;
+    out.largest_z[k] = s.largest.z;
+    out.reach[k] = s.reach;
+    out.none[k] = s.none;
+    out.bounded[k] = s.bounded;
+  }
+}
+
 uint64_t seen(const CacheBox* boxes, int64_t n, const View* const* views, int64_t num_views, float scale,
               float least) {
-  const uint64_t all = n < 64 ? (uint64_t{1} << n) - 1 : ~uint64_t{0};
-  uint64_t bits = 0;
-  for (int64_t v = 0; v < num_views && bits != all; ++v) {
-    for (int64_t p = 0; p < n; ++p) {
-      const float extent = scaled_extent(scale, boxes[p].footprint, least);
-      bits |= static_cast<uint64_t>(!misses(views[v]->frustum, boxes[p].box, extent)) << p;
+  Spans spans;
+  load_spans(boxes, n, scale, least, spans);
+  alignas(64) int32_t missed[kPage];  // by every view so far
+  std::fill_n(missed, kPage, 1);
+  for (int64_t v = 0, left = kPage; v < num_views && left > 0; ++v) {
+    const Frustum f = views[v]->frustum;
+    int32_t sum = 0;
+#pragma GCC ivdep
+    for (int64_t k = 0; k < kPage; ++k) {
+      missed[k] &= misses(f, span_at(spans, k));
+      sum += missed[k];
     }
+    left = sum;
   }
+  uint64_t bits = 0;
+  for (int64_t k = 0; k < n; ++k) bits |= static_cast<uint64_t>(1 - missed[k]) << k;
   return bits;
 }
 

@@ -15,7 +15,7 @@ namespace {
 
 constexpr int64_t kGroup = 64;     // cells decoded together
 constexpr int64_t kChannels = 64;  // of each of them
-constexpr int64_t kSample = 64;    // pages asked before all of them are
+constexpr int64_t kSample = 8;     // runs of pages asked before all of them are
 
 using Views = std::vector<const View*>;
 
@@ -63,12 +63,16 @@ void each_word(const Boxes& boxes, const std::vector<View>& views, float scale, 
 // Whether three quarters of a sample of the pages are in view. Then telling the pages apart costs more than it saves.
 bool most_are_seen(const Boxes& boxes, const std::vector<View>& views, float scale, float least) {
   const VoxelCacheKernels& kernels = MIRAGE_KERNELS(voxel_cache_kernels);
-  const int64_t step = std::max<int64_t>(1, boxes.num_pages / kSample);
+  const int64_t step = ceil_div(boxes.num_words, kSample);
   Views all;
   for (const View& view : views) all.push_back(&view);
   int64_t seen = 0, asked = 0;
-  for (int64_t page = 0; page < boxes.num_pages; page += step, ++asked)
-    seen += kernels.seen(boxes.pages + page, 1, all.data(), static_cast<int64_t>(all.size()), scale, least) != 0;
+  for (int64_t word = 0; word < boxes.num_words; word += step) {
+    const int64_t first = word * kPage, count = std::min(kPage, boxes.num_pages - first);
+    seen += __builtin_popcountll(kernels.seen(boxes.pages + first, count, all.data(), static_cast<int64_t>(all.size()), scale,
+                                    least));
+    asked += count;
+  }
   return 4 * seen > 3 * asked;
 }
 
