@@ -109,7 +109,7 @@ def random_points(generator: torch.Generator, kind: str, n: int) -> Tensor:
 
 
 class SplatCase(NamedTuple):
-    """Arguments of one call of ``splat``; ``pages`` only the operation underneath knows."""
+    """Arguments of one call of ``splat``; ``boxes`` only the operation underneath knows."""
 
     xyz: Tensor
     features: Tensor
@@ -117,7 +117,7 @@ class SplatCase(NamedTuple):
     valid: Tensor | None
     extent: float | Tensor | None
     radius: float = 0.0
-    pages: Tensor | None = None
+    boxes: tuple[Tensor, ...] | None = None
 
     def run(self, splat: Any, **options: Any) -> Any:
         shape = {"extent": self.extent, "radius": self.radius}
@@ -129,7 +129,7 @@ class SplatCase(NamedTuple):
         extent = scale if isinstance(self.extent, Tensor) else self.extent or 0.0
         view = (self.cameras.intrinsics, self.cameras.world2cam, *self.cameras.size)
         shape = (each, extent, least_extent, self.radius)
-        return (self.xyz, self.features, *view, self.valid, *shape, self.pages)
+        return (self.xyz, self.features, *view, self.valid, *shape, *(self.boxes or (None, None, None)))
 
 
 def splat_case(
@@ -144,14 +144,16 @@ def splat_case(
     valid: bool = False,
     extent: str = "none",
     radius: float = 0.0,
-    pages: float | None = None,
+    boxes: bool = False,
     strided: bool = False,
 ) -> SplatCase:
     """A reproducible case. ``extent`` is none, one (a number for all) or each (a tensor, some of it NaN or
-    negative). ``pages`` is the share of pages that are read."""
+    negative). With ``boxes`` the points come in an order in which neighbours lie together."""
     g = torch.Generator().manual_seed(seed)
     cameras = plain_cameras(views, size) if kind == "border" else random_cameras(g, views, size)
     xyz = random_points(g, kind, n)
+    if boxes:
+        xyz = xyz[xyz[:, 0].argsort()]
     features = torch.randn(n, channels, generator=g).to(dtype)
     if strided:  # the same values behind other strides
         xyz = xyz.T.contiguous().T
@@ -164,14 +166,26 @@ def splat_case(
         size_of[torch.rand(n, generator=g) < 0.05] = math.nan
         size_of[torch.rand(n, generator=g) < 0.02] = math.inf
     drawn = torch.rand(n, generator=g) < 0.7 if valid else None
-    return SplatCase(xyz, features, cameras, drawn, size_of, radius, None if pages is None else _bits(g, n, pages))
+    known = page_boxes(xyz, size_of) if boxes else None
+    return SplatCase(xyz, features, cameras, drawn, size_of, radius, known)
 
 
-def _bits(generator: torch.Generator, n: int, share: float) -> Tensor:
-    """(ceil(ceil(N / 64) / 64),) int64 words with this share of bits set, those of pages that are not there too."""
-    words = -(-n // (64 * 64))
-    bits = torch.rand(words, 64, generator=generator) < share
-    return (bits.long() << torch.arange(64)).sum(1)
+def page_boxes(xyz: Tensor, extent: float | Tensor | None) -> tuple[Tensor, ...]:
+    """Where runs of 64, 64^2 and 64^3 points lie, (B, 7) each, as ``splat`` takes it."""
+    own = extent if isinstance(extent, Tensor) else torch.zeros(len(xyz))
+    finite = xyz.isfinite().all(1, keepdim=True)
+    low, high = (torch.where(finite, xyz, sign * math.inf) for sign in (1, -1))
+    own = torch.where(own > 0, own, 0)[:, None]  # false for NaN
+    levels = []
+    for run in (64, 64**2, 64**3):
+        count = -(-len(xyz) // run)
+        at = (torch.arange(len(xyz)) // run)[:, None].expand(-1, 3)
+        level = torch.zeros(count, 7)
+        level[:, :3] = torch.full((count, 3), math.inf).scatter_reduce(0, at, low, "amin")
+        level[:, 3:6] = torch.full((count, 3), -math.inf).scatter_reduce(0, at, high, "amax")
+        level[:, 6:] = level[:, 6:].scatter_reduce(0, at[:, :1], own, "amax")
+        levels.append(level)
+    return tuple(levels)
 
 
 class VisibleCase(NamedTuple):

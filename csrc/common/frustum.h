@@ -13,6 +13,13 @@ struct Box {  // points whose coordinates are NaN or infinite are never drawn an
   float min[3], max[3];
 };
 
+constexpr int64_t kPage = 64;  // points in a box of the first level, and boxes of a level in one of the next
+
+struct PageBox {  // as stored, 7 floats
+  Box box;
+  float extent;  // the largest of the points' own
+};
+
 struct Frustum {
   // A point with depth > 0 is left of column 0 when fx X + cx Z < 0, right of the last one when
   // (w - cx) Z - fx X <= 0; rows alike; and behind when Z <= 0. Five half-spaces n . x + d >= 0.

@@ -25,8 +25,7 @@ int dtype_number(ScalarType dtype) {
 SplatPoints points_of(const Tensor& xyz, const OptionalTensor& valid) {
   const int64_t n = xyz.size(0);
   guard(n <= UINT32_MAX, "splat_bilinear: more than 2^32 - 1 points");
-  return {data<float>(xyz), data<uint8_t>(valid), nullptr, 0.0f,    0.0f,
-          0.0f,             Shape::kPoint,        n,       nullptr, (n + kPointsPerPage - 1) / kPointsPerPage};
+  return {data<float>(xyz), data<uint8_t>(valid), nullptr, 0.0f, 0.0f, 0.0f, Shape::kPoint, n, {}};
 }
 
 std::unique_ptr<float[]> limits_of(const float* depth, int64_t n, double band) {

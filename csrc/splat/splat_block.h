@@ -14,7 +14,6 @@ namespace mirage {
 namespace MIRAGE_ISA {
 namespace {
 
-constexpr int kPage = kPointsPerPage;
 constexpr int kBlock = kPointBlock;
 
 struct SplatBlock : PointBlock {
@@ -47,21 +46,17 @@ inline void prepare(const SplatPoints& points, SplatBlock& block) {
 }
 
 inline void load(const SplatPoints& points, int64_t number, SplatBlock& block) {
-  if (points.pages) {
-    for (int64_t q = 0; q < kPagesPerBlock; ++q) {
-      const int64_t page = number * kPagesPerBlock + q;
-      const int64_t first = page < points.num_pages ? points.pages[page] : points.n;
-      load_run(points, first, kPage, block, static_cast<int>(q * kPage));
-      block.first[q] = static_cast<uint32_t>(first);
-    }
-  } else {
-    load_run(points, number * kBlock, kBlock, block, 0);
-    for (int64_t q = 0; q < kPagesPerBlock; ++q)
-      block.first[q] = static_cast<uint32_t>(number * kBlock + q * kPage);
-  }
+  load_run(points, number * kBlock, kBlock, block, 0);
+  for (int64_t q = 0; q < kPagesPerBlock; ++q) block.first[q] = static_cast<uint32_t>(number * kBlock + q * kPage);
   bound_points(block);
   float unused;
   if (points.extents) bound_values(block.extent, kBlock, &unused, &block.largest_extent);
+}
+
+// The page whose first point this is into part q of the block; at n there is none.
+inline void load_page(const SplatPoints& points, int64_t first, int q, SplatBlock& block) {
+  load_run(points, first, kPage, block, q * static_cast<int>(kPage));
+  block.first[q] = static_cast<uint32_t>(first);
 }
 
 // Packs the lanes with mark >= 0 into hits (kBlock + kLanes,); returns how many.

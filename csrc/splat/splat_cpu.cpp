@@ -9,6 +9,7 @@
 #include "cpu/tile.h"
 #include "splat/splat.h"
 #include "splat/splat_cpu.h"
+#include "torch/boxes.h"
 
 // N points, V views, C channels, grid (h, w).
 namespace mirage {
@@ -84,25 +85,12 @@ void resolve(const Keys& keys, const Word* features, int64_t channels, int64_t v
   });
 }
 
-// The first points of the pages whose bits are set: a word that is zero costs one test.
-std::vector<uint32_t> list_pages(const uint64_t* words, int64_t points) {
-  const int64_t pages = (points + kPointsPerPage - 1) / kPointsPerPage;
-  std::vector<uint32_t> firsts;
-  for (int64_t word = 0; word * 64 < pages; ++word) {
-    for (uint64_t left = words[word]; left; left &= left - 1) {
-      const int64_t page = word * 64 + __builtin_ctzll(left);
-      if (page < pages) firsts.push_back(static_cast<uint32_t>(page * kPointsPerPage));
-    }
-  }
-  return firsts;
-}
-
 std::tuple<Tensor, Tensor, Tensor> splat(const Tensor& xyz, const Tensor& features, const Tensor& intrinsics,
                                          const Tensor& world2cam, int64_t h, int64_t w, OptionalTensor valid,
                                          OptionalTensor extents, double extent, double least_extent, double radius,
-                                         OptionalTensor pages) {
+                                         const OptionalTensor& boxes0, const OptionalTensor& boxes1,
+                                         const OptionalTensor& boxes2) {
   const int64_t n = xyz.size(0), v = world2cam.size(0), c = features.size(-1);
-  const int64_t num_pages = (n + kPointsPerPage - 1) / kPointsPerPage;
   guard(n <= UINT32_MAX, "splat: more than 2^32 - 1 points");
   guard(radius >= 0 && radius <= kMostRadius, "splat: radius must be 0 to 2^24");
   const Tensor dense_xyz = expect(xyz, ScalarType::Float, {n, 3}, "splat: xyz must be float32 (N, 3)");
@@ -110,21 +98,17 @@ std::tuple<Tensor, Tensor, Tensor> splat(const Tensor& xyz, const Tensor& featur
   const auto views = load_views(intrinsics, world2cam, h, w, static_cast<float>(radius));
   valid = expect(valid, ScalarType::Bool, {n}, "splat: valid must be bool (N,)");
   extents = expect(extents, ScalarType::Float, {n}, "splat: extents must be float32 (N,)");
-  pages = expect(pages, ScalarType::Long, {(num_pages + 63) / 64}, "splat: pages must be int64, a bit for 64 points");
+  guard(boxes0.has_value() == boxes1.has_value() && boxes0.has_value() == boxes2.has_value(),
+        "splat: boxes must come in three levels");
+  guard(!boxes0 || extents || !(extent > 0.0), "splat: boxes know no extent that is the same for all");
 
   SplatPoints points{data<float>(dense_xyz), data<uint8_t>(valid), data<float>(extents), static_cast<float>(extent),
-                     static_cast<float>(least_extent), static_cast<float>(radius), Shape::kPoint, n, nullptr,
-                     num_pages};
+                     static_cast<float>(least_extent), static_cast<float>(radius), Shape::kPoint, n,
+                     boxes0 ? load_boxes(*boxes0, *boxes1, *boxes2, n) : PageBoxes{}};
   if (extents || points.extent > 0.0f)
     points.shape = Shape::kSquare;
   else if (points.radius > 0.0f)
     points.shape = Shape::kDisc;
-  std::vector<uint32_t> firsts;
-  if (pages) {
-    firsts = list_pages(data<uint64_t>(pages), n);
-    if (static_cast<int64_t>(firsts.size()) < num_pages) points.pages = firsts.data();  // else all: blocks as they lie
-    points.num_pages = static_cast<int64_t>(firsts.size());
-  }
 
   const Tensor out = empty_like(features, {v, c, h, w}, features.scalar_type());
   const Tensor depth = empty_like(xyz, {v, h, w}, ScalarType::Float);

@@ -101,24 +101,54 @@ void draw_discs(const SplatBlock& block, const View& view, float radius, int h, 
   }
 }
 
+void draw(const SplatPoints& points, const SplatBlock& block, const SplatJob& job, int v, Candidates& c) {
+  const View& view = job.views[v];
+  int64_t* keys = job.keys + v * (static_cast<int64_t>(job.h) * job.w);
+  switch (points.shape) {
+    case Shape::kPoint: draw_points(block, view, job.h, job.w, c, keys); break;
+    case Shape::kSquare: draw_squares(block, view, job.h, job.w, c, keys); break;
+    case Shape::kDisc: draw_discs(block, view, points.radius, job.h, job.w, c, keys); break;
+  }
+}
+
+void draw_all(const SplatPoints& points, const SplatJob& job, SplatBlock& block, Candidates& c) {
+  for (int64_t number = job.part; number < num_blocks(points); number += job.parts) {
+    load(points, number, block);
+    for (int v = 0; v < job.num_views; ++v)
+      if (!misses(job.views[v].frustum, block.box, block.largest_extent)) draw(points, block, job, v, c);
+  }
+}
+
+// The pages that views first .. first + count - 1 may see.
+void draw_pages(const SplatPoints& points, const SplatJob& job, int first, int count, SplatBlock& block,
+                Candidates& c) {
+  const ExtentRule rule{points.extents ? points.extent : 0.0f, points.least_extent};
+  int held = 0;
+  uint32_t views = 0;  // that may see one of the pages held
+  const auto flush = [&] {
+    for (; views != 0; views &= views - 1) draw(points, block, job, first + __builtin_ctz(views), c);
+    held = 0;
+  };
+  walk_pages(points.boxes, rule, job.views + first, count, job.part, job.parts, [&](int64_t page, uint32_t some) {
+    load_page(points, page * kPage, held++, block);
+    views |= some;
+    if (held == kPagesPerBlock) flush();
+  });
+  if (held == 0) return;
+  while (held < kPagesPerBlock) load_page(points, points.n, held++, block);
+  flush();
+}
+
 void scatter(const SplatPoints& points, const SplatJob& job) {
   const int64_t cells = static_cast<int64_t>(job.h) * job.w;
   SplatBlock block;
   Candidates c;
   prepare(points, block);
   for (int64_t i = 0; i < job.num_views * cells; ++i) job.keys[i] = kEmptyKey;
-  for (int64_t number = job.part; number < num_blocks(points); number += job.parts) {
-    load(points, number, block);
-    for (int v = 0; v < job.num_views; ++v) {
-      const View& view = job.views[v];
-      if (misses(view.frustum, block.box, block.largest_extent)) continue;
-      int64_t* keys = job.keys + v * cells;
-      switch (points.shape) {
-        case Shape::kPoint: draw_points(block, view, job.h, job.w, c, keys); break;
-        case Shape::kSquare: draw_squares(block, view, job.h, job.w, c, keys); break;
-        case Shape::kDisc: draw_discs(block, view, points.radius, job.h, job.w, c, keys); break;
-      }
-    }
+  if (!points.boxes.pages) return draw_all(points, job, block, c);
+  for (int first = 0; first < job.num_views; first += kViewsAtOnce) {
+    const int left = job.num_views - first;
+    draw_pages(points, job, first, left < kViewsAtOnce ? left : kViewsAtOnce, block, c);
   }
 }
 

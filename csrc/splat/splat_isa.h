@@ -3,12 +3,12 @@
 #pragma once
 
 #include "cpu/isa.h"
+#include "cpu/page_walk.h"
 #include "cpu/point_block.h"
 
 namespace mirage {
 
-constexpr int64_t kPointsPerPage = 64;
-constexpr int64_t kPagesPerBlock = kPointBlock / kPointsPerPage;
+constexpr int64_t kPagesPerBlock = kPointBlock / kPage;
 
 enum class Shape : int32_t { kPoint, kSquare, kDisc };
 
@@ -21,15 +21,15 @@ struct SplatPoints {
   float radius;  // cells
   Shape shape;
   int64_t n;
-  const uint32_t* pages;  // (num_pages,), ascending: the first points of the pages to be read; or null: all of them
-  int64_t num_pages;
+  PageBoxes boxes;  // that all points lie in; or nulls: nobody knows where they lie
 };
 
 MIRAGE_HD int64_t num_blocks(const SplatPoints& points) {
-  return (points.num_pages + kPagesPerBlock - 1) / kPagesPerBlock;
+  return ceil_div(points.n, kPointBlock);
 }
 
-// Keys (h w) per view, (views, h, w) in all, of the points of blocks part, part + parts, ...
+// Keys (h w) per view, (views, h, w) in all, of the points of blocks (with boxes: of runs of 64 pages) part,
+// part + parts, ...
 struct SplatJob {
   const View* views;
   int64_t* keys;

@@ -15,10 +15,9 @@ constexpr int64_t kLeast = 8192;  // points in views that are worth a second thr
 Keys fill_keys(Scatter scatter, const SplatPoints& points, const std::vector<View>& views, int h, int w,
                int64_t* first) {
   const int64_t v = static_cast<int64_t>(views.size()), cells = static_cast<int64_t>(h) * w;
-  const int64_t read = points.num_pages * kPointsPerPage;
-  const int64_t parts = choose_parts(read, v, cells, kLeast);
+  const int64_t parts = choose_parts(points.n, v, cells, kLeast);
   Keys keys{first, std::make_unique_for_overwrite<int64_t[]>((parts - 1) * v * cells), parts, v * cells};
-  each_part(read, v, parts, kLeast, [&](int64_t part, int64_t view, int64_t count) {
+  each_part(points.n, v, parts, kLeast, [&](int64_t part, int64_t view, int64_t count) {
     int64_t* buffer = part == 0 ? keys.first : keys.others.get() + (part - 1) * keys.size;
     scatter(points, {&views[view], buffer + view * cells, static_cast<int>(count), h, w, part, parts});
   });

@@ -10,34 +10,28 @@ namespace mirage {
 
 enum class Fusion { kBest = 0, kLatest = 1, kMean = 2 };
 
-constexpr int64_t kPage = 64;  // rows in a box of the first level, and boxes of a level in one of the next
-
-struct CacheBox {  // as stored, 7 floats: every observation that its rows have held since the last rebuild
-  Box box;
-  float footprint;  // the largest
-};
-
-MIRAGE_HD CacheBox empty_box() {
+// A page's box holds every observation that its rows have held since the last rebuild.
+MIRAGE_HD PageBox empty_box() {
   const float inf = bits_float(0x7f800000u);
   return {{{inf, inf, inf}, {-inf, -inf, -inf}}, 0.0f};
 }
 
 // Adding 0 turns -0 into 0, so that the box is the same bits whichever of the two came first.
-MIRAGE_HD void grow(CacheBox& b, const float* xyz, float footprint) {
+MIRAGE_HD void grow(PageBox& b, const float* xyz, float footprint) {
   for (int a = 0; a < 3; ++a) {
     const float x = xyz[a] + 0.0f;
     b.box.min[a] = x < b.box.min[a] ? x : b.box.min[a];
     b.box.max[a] = x > b.box.max[a] ? x : b.box.max[a];
   }
-  b.footprint = footprint > b.footprint ? footprint : b.footprint;
+  b.extent = footprint > b.extent ? footprint : b.extent;
 }
 
-MIRAGE_HD void grow(CacheBox& b, const CacheBox& other) {
+MIRAGE_HD void grow(PageBox& b, const PageBox& other) {
   for (int a = 0; a < 3; ++a) {
     b.box.min[a] = other.box.min[a] < b.box.min[a] ? other.box.min[a] : b.box.min[a];
     b.box.max[a] = other.box.max[a] > b.box.max[a] ? other.box.max[a] : b.box.max[a];
   }
-  b.footprint = other.footprint > b.footprint ? other.footprint : b.footprint;
+  b.extent = other.extent > b.extent ? other.extent : b.extent;
 }
 
 MIRAGE_HD bool usable_footprint(float f) {  // false for NaN

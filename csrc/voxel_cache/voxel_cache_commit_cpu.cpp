@@ -18,7 +18,7 @@ struct Rows {  // what finds rows; `limit` is their number R
   float *xyz, *footprint;
   int32_t* table;
   uint64_t slots;
-  CacheBox* boxes[kLevels];
+  PageBox* boxes[kLevels];
   int64_t limit;
 
   Rows(const Tensor& keys_, const Tensor& xyz_, const Tensor& footprint_, const Tensor& table_, const Tensor& boxes0,
@@ -37,7 +37,7 @@ struct Rows {  // what finds rows; `limit` is their number R
     for (int64_t level = 0, size = limit; level < kLevels; ++level) {
       size = ceil_div(size, kPage);
       expect_state(*levels[level], ScalarType::Float, {size, 7}, "voxel_cache: boxes must be (ceil(R / 64^l), 7)");
-      boxes[level] = reinterpret_cast<CacheBox*>(mutable_data<float>(*levels[level]));
+      boxes[level] = reinterpret_cast<PageBox*>(mutable_data<float>(*levels[level]));
     }
   }
 

@@ -192,7 +192,7 @@ void expand(Element from, const void* row, int64_t channels, float scale, float 
 }
 
 // A row's coordinates are all numbers, and the corners of what holds them are as good as the rows.
-void bound(const float* xyz, const float* footprint, int64_t n, CacheBox* box) {
+void bound(const float* xyz, const float* footprint, int64_t n, PageBox* box) {
   PointBlock block;
   float unused, widest;
   for (int64_t first = 0; first < n; first += kBlock) {
@@ -205,95 +205,43 @@ void bound(const float* xyz, const float* footprint, int64_t n, CacheBox* box) {
   }
 }
 
-// The boxes of a run of pages, side by side.
-struct alignas(64) Spans {
-  float x[kPage], y[kPage], z[kPage];                          // centres
-  float half_x[kPage], half_y[kPage], half_z[kPage];
-  float largest_x[kPage], largest_y[kPage], largest_z[kPage];
-  float reach[kPage];
-  int32_t none[kPage], bounded[kPage];
-};
-
-MIRAGE_HD BoxSpan span_at(const Spans& s, int64_t k) {
-  return {{s.x[k], s.y[k], s.z[k]},
-          {s.half_x[k], s.half_y[k], s.half_z[k]},
-          {s.largest_x[k], s.largest_y[k], s.largest_z[k]},
-          s.reach[k],
-          s.none[k],
-          s.bounded[k]};
-}
-
-void load_spans(const CacheBox* boxes, int64_t n, float scale, float least, Spans& out) {
-  static_assert(sizeof(CacheBox) == 7 * sizeof(float));
-  alignas(64) float field[7][kPage];
-  for (int64_t k = 0; k < kPage; ++k) {
-    float box[7];
-    __builtin_memcpy(box, boxes + (k < n ? k : 0), sizeof(box));
-    for (int i = 0; i < 7; ++i) field[i][k] = box[i];
-  }
-#pragma GCC ivdep
-  for (int64_t k = 0; k < kPage; ++k) {
-    const Box box{{field[0][k], field[1][k], field[2][k]}, {field[3][k], field[4][k], field[5][k]}};
-    const BoxSpan s = span_of(box, scaled_extent(scale, field[6][k], least));
-    out.x[k] = s.centre.x;
-    out.y[k] = s.centre.y;
-    out.z[k] = s.centre.z;
-    out.half_x[k] = s.half.x;
-    out.half_y[k] = s.half.y;
-    out.half_z[k] = s.half.z;
-    out.largest_x[k] = s.largest.x;
-    out.largest_y[k] = s.largest.y;
-    out.largest_z[k] = s.largest.z;
-    out.reach[k] = s.reach;
-    out.none[k] = s.none;
-    out.bounded[k] = s.bounded;
-  }
-}
-
-uint64_t seen(const CacheBox* boxes, int64_t n, const View* const* views, int64_t num_views, float scale,
-              float least) {
-  Spans spans;
-  load_spans(boxes, n, scale, least, spans);
-  alignas(64) int32_t missed[kPage];  // by every view so far
-  std::fill_n(missed, kPage, 1);
-  for (int64_t v = 0, left = kPage; v < num_views && left > 0; ++v) {
-    const Frustum f = views[v]->frustum;
-    int32_t sum = 0;
-#pragma GCC ivdep
-    for (int64_t k = 0; k < kPage; ++k) {
-      missed[k] &= misses(f, span_at(spans, k));
-      sum += missed[k];
-    }
-    left = sum;
-  }
-  uint64_t bits = 0;
-  for (int64_t k = 0; k < n; ++k) bits |= static_cast<uint64_t>(1 - missed[k]) << k;
-  return bits;
-}
-
-void carve(const float* xyz, int64_t n, const View& view, const float* depth, int h, int w, float factor,
-           uint8_t* keep) {
+void carve_page(const float* xyz, int n, const View& view, const float* depth, const CarveJob& job, uint8_t* keep) {
   PointBlock block;
   int32_t cell[kPage];
   float z[kPage];
-  const int count = static_cast<int>(n);
-  deinterleave(xyz, count, block);
+  deinterleave(xyz, n, block);
   const Rigid m = view.world2cam;
   const Pinhole pinhole = view.pinhole;
 #pragma GCC ivdep
-  for (int k = 0; k < count; ++k) {
+  for (int k = 0; k < n; ++k) {
     const Projection p = project(m, pinhole, block.x[k], block.y[k], block.z[k]);
-    cell[k] = cell_of(p, h, w);
+    cell[k] = cell_of(p, job.h, job.w);
     z[k] = p.z;
   }
-  for (int k = 0; k < count; ++k)
-    if (cell[k] >= 0 && seen_through(depth[cell[k]], z[k], factor)) keep[k] = 0;
+  for (int k = 0; k < n; ++k)
+    if (cell[k] >= 0 && seen_through(depth[cell[k]], z[k], job.factor)) keep[k] = 0;
+}
+
+void carve(const CarveJob& job, int64_t part, int64_t parts) {
+  const int64_t cells = static_cast<int64_t>(job.h) * job.w;
+  for (int64_t first = 0; first < job.num_views; first += kViewsAtOnce) {
+    const int64_t left = job.num_views - first;
+    const int count = static_cast<int>(left < kViewsAtOnce ? left : kViewsAtOnce);
+    walk_pages(job.boxes, {0.0f, 0.0f}, job.views + first, count, part, parts, [&](int64_t page, uint32_t views) {
+      const int64_t row = page * kPage, rows = job.rows - row;
+      for (; views != 0; views &= views - 1) {
+        const int64_t v = first + __builtin_ctz(views);
+        carve_page(job.xyz + 3 * row, static_cast<int>(rows < kPage ? rows : kPage), job.views[v],
+                   job.depth + v * cells, job, job.keep + row);
+      }
+    });
+  }
 }
 
 }  // namespace
 
 extern const VoxelCacheKernels voxel_cache_kernels{encode, decode, find_homes, copy_rows, quantise, add,
-                                                   expand, bound,  seen,       carve};
+                                                   expand, bound, carve};
 
 }  // namespace MIRAGE_ISA
 }  // namespace mirage

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cpu/isa.h"
+#include "cpu/page_walk.h"
 #include "voxel_cache/voxel_cache.h"
 
 namespace mirage {
@@ -23,6 +24,19 @@ struct Encoded {
   uint32_t reach;
 };
 
+// Clears keep (R,) where a depth map (V, h, w) sees through the row.
+struct CarveJob {
+  const float* xyz;  // (R, 3)
+  int64_t rows;
+  PageBoxes boxes;
+  const View* views;
+  int64_t num_views;
+  const float* depth;
+  int h, w;
+  float factor;
+  uint8_t* keep;
+};
+
 enum class Element { kFloat, kBFloat16, kFloat16, kInt8 };
 
 struct VoxelCacheKernels {
@@ -40,13 +54,8 @@ struct VoxelCacheKernels {
   // (float(row) * scale) / divisor, rounded once to the output's dtype. What is 1 changes nothing.
   void (*expand)(Element from, const void* row, int64_t channels, float scale, float divisor, Element to, void* out);
   // Grows a box by rows (n,).
-  void (*bound)(const float* xyz, const float* footprint, int64_t n, CacheBox* box);
-  // Bit p is set when any of the views may draw something of box p of at most 64.
-  uint64_t (*seen)(const CacheBox* boxes, int64_t n, const View* const* views, int64_t num_views, float scale,
-                   float least);
-  // Clears keep (n,), at most 64, where a depth map (h, w) sees through the row.
-  void (*carve)(const float* xyz, int64_t n, const View& view, const float* depth, int h, int w, float factor,
-                uint8_t* keep);
+  void (*bound)(const float* xyz, const float* footprint, int64_t n, PageBox* box);
+  void (*carve)(const CarveJob&, int64_t part, int64_t parts);
 };
 
 MIRAGE_EACH_ISA(extern const VoxelCacheKernels voxel_cache_kernels)

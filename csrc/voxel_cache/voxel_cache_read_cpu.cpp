@@ -6,6 +6,8 @@
 
 #include "common/float16.h"
 #include "cpu/tile.h"
+#include "torch/boxes.h"
+#include "torch/parts.h"
 #include "torch/views.h"
 #include "voxel_cache/voxel_cache_tensor.h"
 
@@ -15,88 +17,7 @@ namespace {
 
 constexpr int64_t kGroup = 64;     // cells decoded together
 constexpr int64_t kChannels = 64;  // of each of them
-constexpr int64_t kSample = 8;     // runs of pages asked before all of them are
-
-using Views = std::vector<const View*>;
-
-struct Boxes {
-  const CacheBox *pages, *words, *tops;  // runs of 64, 64^2 and 64^3 rows
-  int64_t num_pages, num_words, num_tops;
-
-  // Of so many rows. The tensors may have room for more.
-  Boxes(const Tensor& boxes0, const Tensor& boxes1, const Tensor& boxes2, int64_t rows)
-      : num_pages(ceil_div(rows, kPage)), num_words(ceil_div(num_pages, kPage)), num_tops(ceil_div(num_words, kPage)) {
-    guard(rows >= 0, "voxel_cache: rows must be >= 0");
-    pages = level(boxes0, num_pages);
-    words = level(boxes1, num_words);
-    tops = level(boxes2, num_tops);
-  }
-
-  static const CacheBox* level(const Tensor& boxes, int64_t count) {
-    expect_state(boxes, ScalarType::Float, {-1, 7}, "voxel_cache: boxes must be float32 (B, 7)");
-    guard(boxes.size(0) >= count, "voxel_cache: boxes must hold all rows");
-    return reinterpret_cast<const CacheBox*>(data<float>(boxes));
-  }
-};
-
-// Calls visit(word, views that may draw of it) in parallel, for every run of 64 pages that there are such views of.
-template <class Visit>
-void each_word(const Boxes& boxes, const std::vector<View>& views, float scale, float least, const Visit& visit) {
-  const auto may_draw = [&](const View* view, const CacheBox& b) {
-    return !misses(view->frustum, b.box, scaled_extent(scale, b.footprint, least));
-  };
-  std::vector<Views> near(boxes.num_tops);
-  for (int64_t top = 0; top < boxes.num_tops; ++top)
-    for (const View& view : views)
-      if (may_draw(&view, boxes.tops[top])) near[top].push_back(&view);
-  torch::stable::parallel_for(0, boxes.num_words, 4, [&](int64_t begin, int64_t end) {
-    Views some;
-    for (int64_t word = begin; word < end; ++word) {
-      some.clear();
-      for (const View* view : near[word / kPage])
-        if (may_draw(view, boxes.words[word])) some.push_back(view);
-      if (!some.empty()) visit(word, some);
-    }
-  });
-}
-
-// Whether three quarters of a sample of the pages are in view. Then telling the pages apart costs more than it saves.
-bool most_are_seen(const Boxes& boxes, const std::vector<View>& views, float scale, float least) {
-  const VoxelCacheKernels& kernels = MIRAGE_KERNELS(voxel_cache_kernels);
-  const int64_t step = ceil_div(boxes.num_words, kSample);
-  Views all;
-  for (const View& view : views) all.push_back(&view);
-  int64_t seen = 0, asked = 0;
-  for (int64_t word = 0; word < boxes.num_words; word += step) {
-    const int64_t first = word * kPage, count = std::min(kPage, boxes.num_pages - first);
-    seen += __builtin_popcountll(kernels.seen(boxes.pages + first, count, all.data(), static_cast<int64_t>(all.size()), scale,
-                                    least));
-    asked += count;
-  }
-  return 4 * seen > 3 * asked;
-}
-
-Tensor voxel_cache_cull(const Tensor& boxes0, const Tensor& boxes1, const Tensor& boxes2, const Tensor& intrinsics,
-                        const Tensor& world2cam, int64_t h, int64_t w, int64_t rows, double scale, double least) {
-  const Boxes boxes(boxes0, boxes1, boxes2, rows);
-  const std::vector<View> views = load_views(intrinsics, world2cam, h, w);
-  const float scale32 = static_cast<float>(scale), least32 = static_cast<float>(least);
-  const Tensor out = empty_like(boxes0, {boxes.num_words}, ScalarType::Long);
-  uint64_t* bits = mutable_data<uint64_t>(out);
-  if (most_are_seen(boxes, views, scale32, least32)) {
-    std::fill_n(bits, boxes.num_words, ~uint64_t{0});
-    if (boxes.num_pages % kPage) bits[boxes.num_words - 1] >>= kPage - boxes.num_pages % kPage;
-    return out;
-  }
-  std::fill_n(bits, boxes.num_words, 0);
-  const VoxelCacheKernels& kernels = MIRAGE_KERNELS(voxel_cache_kernels);
-  each_word(boxes, views, scale32, least32, [&](int64_t word, const Views& some) {
-    const int64_t first = word * kPage, count = std::min(kPage, boxes.num_pages - first);
-    bits[word] = kernels.seen(boxes.pages + first, count, some.data(), static_cast<int64_t>(some.size()), scale32,
-                              least32);
-  });
-  return out;
-}
+constexpr int64_t kLeast = 8192;   // rows in views that are worth a second thread
 
 Tensor voxel_cache_carve(const Tensor& xyz, const Tensor& depth, const Tensor& intrinsics, const Tensor& world2cam,
                          const Tensor& boxes0, const Tensor& boxes1, const Tensor& boxes2, int64_t rows,
@@ -105,24 +26,17 @@ Tensor voxel_cache_carve(const Tensor& xyz, const Tensor& depth, const Tensor& i
   const Tensor maps = expect(depth, ScalarType::Float, {world2cam.size(0), h, w}, "voxel_cache_carve: bad depth");
   expect_state(xyz, ScalarType::Float, {-1, 3}, "voxel_cache_carve: xyz must be float32 (R, 3)");
   guard(rows <= xyz.size(0), "voxel_cache_carve: rows must be within capacity");
-  const Boxes boxes(boxes0, boxes1, boxes2, rows);
+  guard(rows >= 0, "voxel_cache_carve: rows must be >= 0");
+  const PageBoxes boxes = load_boxes(boxes0, boxes1, boxes2, rows);
   const std::vector<View> views = load_views(intrinsics, world2cam, h, w);
   const Tensor out = empty_like(xyz, {rows}, ScalarType::Bool);
   uint8_t* keep = mutable_data<uint8_t>(out);
   std::fill_n(keep, rows, uint8_t{1});
-  if (v == 0) return out;
-  const VoxelCacheKernels& kernels = MIRAGE_KERNELS(voxel_cache_kernels);
-  each_word(boxes, views, 0.0f, 0.0f, [&](int64_t word, const Views& some) {
-    const int64_t first = word * kPage, count = std::min(kPage, boxes.num_pages - first);
-    for (const View* view : some) {
-      const float* map = data<float>(maps) + (view - views.data()) * h * w;
-      uint64_t bits = kernels.seen(boxes.pages + first, count, &view, 1, 0.0f, 0.0f);
-      for (; bits != 0; bits &= bits - 1) {
-        const int64_t row = (first + __builtin_ctzll(bits)) * kPage;
-        kernels.carve(data<float>(xyz) + 3 * row, std::min(kPage, rows - row), *view, map, static_cast<int>(h),
-                      static_cast<int>(w), static_cast<float>(factor), keep + row);
-      }
-    }
+  const CarveJob job{data<float>(xyz), rows, boxes, views.data(), v, data<float>(maps), static_cast<int>(h),
+                     static_cast<int>(w), static_cast<float>(factor), keep};
+  const int64_t parts = choose_parts(rows, v, 0, kLeast);
+  each_part(rows, 1, parts, kLeast, [&](int64_t part, int64_t, int64_t) {
+    MIRAGE_KERNELS(voxel_cache_kernels).carve(job, part, parts);
   });
   return out;
 }
@@ -202,7 +116,6 @@ Tensor voxel_cache_decode(const Tensor& features, OptionalTensor scale, Optional
 }  // namespace mirage
 
 STABLE_TORCH_LIBRARY_IMPL(mirage_kernels, CPU, m) {
-  m.impl("voxel_cache_cull", TORCH_BOX(&mirage::voxel_cache_cull));
   m.impl("voxel_cache_carve", TORCH_BOX(&mirage::voxel_cache_carve));
   m.impl("voxel_cache_decode", TORCH_BOX(&mirage::voxel_cache_decode));
 }

@@ -16,9 +16,6 @@ from strategies import DTYPES, SEEDS
 from torch import Tensor
 
 from mirage_kernels import VoxelCache, testing
-from mirage_kernels.ops.voxel_cache import voxel_cache
-
-voxel_cache.CULL_FROM = 0  # these caches are small, and culling is to be tested
 
 
 class Step(NamedTuple):

@@ -28,11 +28,9 @@ def f32(x: float) -> float:
 # extent and radius
 SHAPES = st.sampled_from([("none", 0.0), ("one", 0.0), ("each", 0.0), *(("none", r) for r in (0.3, 0.71, 2.5, 40.0))])
 
-NO_PAGES = st.none()
-
 
 def splat_cases(
-    shapes: st.SearchStrategy[tuple[str, float]] = SHAPES, pages: st.SearchStrategy[float | None] = NO_PAGES
+    shapes: st.SearchStrategy[tuple[str, float]] = SHAPES, boxes: bool = False
 ) -> st.SearchStrategy[testing.SplatCase]:
     def build(shape: tuple[str, float], **options: Any) -> testing.SplatCase:
         return testing.splat_case(extent=shape[0], radius=shape[1], **options)
@@ -49,7 +47,7 @@ def splat_cases(
         dtype=DTYPES,
         kind=st.sampled_from(testing.POINT_KINDS),
         valid=st.booleans(),
-        pages=pages,
+        boxes=st.just(boxes),
         strided=st.booleans(),
     )
 

@@ -19,7 +19,7 @@ SPLATS = [
     {},
     {"valid": True, "extent": "each", "dtype": torch.bfloat16},
     {"extent": "one", "strided": True, "dtype": torch.float16},
-    {"radius": 1.5, "pages": 0.5},
+    {"radius": 1.5, "boxes": True},
     {"n": 0},
 ]
 BILINEARS = [{"valid": True}, {"dtype": torch.bfloat16, "strided": True}, {"n": 0}]

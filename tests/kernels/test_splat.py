@@ -77,37 +77,39 @@ def test_cpp_equals_reference(case: SplatCase, every_way: EveryWay) -> None:
     assert_every_way_same(every_way, lambda: case.run(splat))
 
 
+# A number for all is not for points in boxes: no box knows it.
+BOXED = st.sampled_from([("none", 0.0), ("each", 0.0), ("none", 0.71), ("none", 40.0)])
+
+
 @pytest.mark.usefixtures("native")
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    case=splat_cases(pages=st.sampled_from([None, 0.0, 0.1, 0.5, 1.0])),
+    case=splat_cases(BOXED, boxes=True),
     scale=st.sampled_from([0.6, 1.0, 0.0]),
     least=st.sampled_from([-math.inf, 0.05, 0.3]),
     more=st.sampled_from([0, 0, 20_000]),
+    views=st.sampled_from([1, 2, 40]),
 )
 def test_cpp_equals_reference_underneath(
-    case: SplatCase, scale: float, least: float, more: int, every_way: EveryWay
+    case: SplatCase, scale: float, least: float, more: int, views: int, every_way: EveryWay
 ) -> None:
-    """What only the cache asks for: pages of points, and extents of at least a voxel."""
-    if more and case.pages is not None:  # several words of pages
+    """What only the cache asks for: boxes that points lie in, and extents of at least a voxel."""
+    if more:  # several runs of 64 pages, in a world that is larger than a view, and more views than are met at once
         g = torch.Generator().manual_seed(more)
-        pages = torch.randint(-(1 << 62), 1 << 62, (2, 5), generator=g)
-        pages = pages[0] & pages[1]
-        pages[1] = 0
-        xyz, extent = testing.random_points(g, "room", more), case.extent
-        extent = torch.rand(more, generator=g) if isinstance(extent, Tensor) else extent
-        case = SplatCase(xyz, torch.randn(more, 2, generator=g), case.cameras, None, extent, case.radius, pages)
+        xyz = 30 * torch.rand(more, 3, generator=g)
+        xyz = xyz[(xyz // 3 @ torch.tensor([100.0, 10.0, 1.0])).argsort()]
+        extent = 0.1 * torch.rand(more, generator=g) if isinstance(case.extent, Tensor) else None
+        cameras = testing.random_cameras(g, views, case.cameras.size)
+        boxes = testing.page_boxes(xyz, extent)
+        case = SplatCase(xyz, torch.randn(more, 2, generator=g), cameras, None, extent, case.radius, boxes)
     expected = torch.ops.mirage_kernels_reference.splat(*case.arguments(scale, least))
     for way, result in every_way(lambda: torch.ops.mirage_kernels.splat(*case.arguments(scale, least))):
         assert all(map(same_bits, result, expected)), way
 
 
 @settings(max_examples=60)
-@given(case=splat_cases(pages=st.sampled_from([0.0, 0.1, 0.5, 1.0])), scale=st.sampled_from([0.6, 1.0]))
-def test_pages_and_extents_by_rule_say_what_arguments_say(case: SplatCase, scale: float) -> None:
-    assert case.pages is not None
-    read = [(int(case.pages[n // 4096]) >> (n // 64 % 64)) & 1 == 1 for n in range(len(case.xyz))]
-    valid = torch.tensor(read, dtype=torch.bool) & (True if case.valid is None else case.valid)
+@given(case=splat_cases(BOXED, boxes=True), scale=st.sampled_from([0.6, 1.0]))
+def test_extents_by_rule_say_what_arguments_say(case: SplatCase, scale: float) -> None:
     extent, least = case.extent, np.float32(0.1)
     if isinstance(extent, Tensor):
         own = [np.float32(scale) * (e if e > least else least) for e in extent.numpy()]
@@ -117,8 +119,20 @@ def test_pages_and_extents_by_rule_say_what_arguments_say(case: SplatCase, scale
     )
     assert_same(
         mk.Splat(*operation(*case.arguments(scale, float(least)))),
-        case._replace(valid=valid, extent=extent).run(splat),
+        case._replace(extent=extent).run(splat),
     )
+
+
+@pytest.mark.usefixtures("native")
+def test_points_are_not_looked_for_outside_of_their_boxes() -> None:
+    case = testing.splat_case(0, n=64 * 6, boxes=True)
+    assert case.boxes is not None
+    behind = [level.clone() for level in case.boxes]
+    behind[0][2] = torch.tensor([0.0, 0, -50, 1, 1, -49, 0])
+    lost = torch.ops.mirage_kernels.splat(*case._replace(boxes=tuple(behind)).arguments())[2]
+    found = torch.ops.mirage_kernels.splat(*case.arguments())[2]
+    assert bool((found // 64 == 2).any())
+    assert not bool((lost // 64 == 2).any())
 
 
 @settings(max_examples=100)

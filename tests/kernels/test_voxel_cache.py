@@ -317,8 +317,8 @@ def test_reading_compiles_into_one_graph(backend: str) -> None:
 @pytest.mark.usefixtures("native")
 @settings(max_examples=150, suppress_health_check=ALLOW)
 @given(game=games(), seed=SEEDS)
-def test_cpp_culls_what_reference_culls(game: Game, seed: int) -> None:
-    """The bits themselves; many of them in a world that is much larger than a view."""
+def test_culling_changes_nothing_in_a_wide_world(game: Game, seed: int) -> None:
+    """Where most of it is in no view."""
     g = torch.Generator().manual_seed(seed)
     cameras = testing.random_cameras(g, seed % 4, (6, 9))
     cache = game.cache()
@@ -329,9 +329,5 @@ def test_cpp_culls_what_reference_culls(game: Game, seed: int) -> None:
         cache.insert(xyz, torch.zeros(n, cache.channels, dtype=cache.dtype), torch.rand(n, generator=g))
     except ValueError:  # more than the budget allows
         return
-    pages = []
-    for name in ("reference", "cpp"):
-        with mk.use_backend(name):
-            call = (*cache.state.boxes, cameras.intrinsics, cameras.world2cam, 6, 9, len(cache))
-            pages.append(cache._store.call("voxel_cache_cull", *call, cache.extent_scale, cache.voxel_size))
-    assert torch.equal(pages[0], pages[1])
+    with mk.use_backend("cpp"):
+        assert_same(cache.splat(cameras), cache.splat(cameras, cull=False))

@@ -67,7 +67,6 @@ def test_opcheck_what_a_read_does(namespace: str, options: dict[str, Any]) -> No
     cache, *_ = insert(**options)
     s, cameras = cache.state, testing.random_cameras(torch.Generator().manual_seed(1), 2, (6, 9))
     views = (cameras.intrinsics, cameras.world2cam)
-    check(namespace, "cull", *s.boxes, *views, 6, 9, s.rows, 0.6, 0.25)
     check(namespace, "carve", s.xyz, 3 * torch.rand(2, 6, 9), *views, *s.boxes, s.rows, 1.05)
     index = cache.splat(cameras).index
     assert 0 < (index >= 0).sum() < index.numel()
@@ -79,6 +78,5 @@ def test_opcheck_of_nothing(namespace: str) -> None:
     lenses = (views.intrinsics, views.world2cam)
     check(namespace, "plan", torch.zeros(0, 3), None, None, s.keys, s.footprint, s.table, 0, 4.0, 0.25, 0)
     check(namespace, "index", s.keys, s.xyz, s.footprint, s.table, *s.boxes, 0)
-    check(namespace, "cull", *s.boxes, *lenses, 6, 9, 0, 0.6, 0.25)
     check(namespace, "carve", s.xyz, torch.ones(2, 6, 9), *lenses, *s.boxes, 0, 1.05)
     check(namespace, "decode", s.features, None, None, torch.full((2, 6, 9), -1), torch.empty(0))

@@ -96,7 +96,7 @@ def splat(
     view = (cameras.intrinsics, cameras.world2cam, h, w)
     learns = torch.is_grad_enabled() and (xyz.requires_grad or features.requires_grad)
     operation = backend.operation("splat", xyz.device.type, "default" if learns else "inference")
-    return Splat(*operation(xyz, features, *view, valid, extents, size, -math.inf, radius, None))
+    return Splat(*operation(xyz, features, *view, valid, extents, size, -math.inf, radius, None, None, None))
 
 
 def _splat_bilinear(
@@ -130,7 +130,7 @@ def _fake_splat(
     extent: float,
     least_extent: float,
     radius: float,
-    pages: Tensor | None,
+    *boxes: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     views = world2cam.shape[0]
     return (
@@ -149,7 +149,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
 
 def _backward(call: Any, ctx: Any, grad_features: Tensor | None, grad_depth: Tensor | None, _: None) -> tuple[Any, ...]:
     world2cam, index = ctx.saved_tensors
-    grads: list[Tensor | None] = [None] * 12
+    grads: list[Tensor | None] = [None] * 14
     if ctx.needs_input_grad[0] and grad_depth is not None:
         grads[0] = call("splat_backward_xyz", grad_depth, index, world2cam, ctx.num_points)
     if ctx.needs_input_grad[1] and grad_features is not None:
@@ -159,7 +159,8 @@ def _backward(call: Any, ctx: Any, grad_features: Tensor | None, grad_depth: Ten
 
 library.define(
     "splat(Tensor xyz, Tensor features, Tensor intrinsics, Tensor world2cam, SymInt h, SymInt w, Tensor? valid, "
-    "Tensor? extents, float extent, float least_extent, float radius, Tensor? pages) -> (Tensor, Tensor, Tensor)",
+    "Tensor? extents, float extent, float least_extent, float radius, Tensor? boxes0, Tensor? boxes1, "
+    "Tensor? boxes2) -> (Tensor, Tensor, Tensor)",
     reference=reference.splat,
     fake=_fake_splat,
     inference=True,

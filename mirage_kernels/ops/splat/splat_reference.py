@@ -25,7 +25,7 @@ def splat(
     extent: float,
     least_extent: float,
     radius: float,
-    pages: Tensor | None,
+    *boxes: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The z-buffer is a ``scatter_reduce(amin)`` over packed (depth, index) keys, one view after the other.
 
@@ -33,17 +33,13 @@ def splat(
         extents: (N,); a point's extent is ``extent * max(extents[i], least_extent)``, where a NaN gives way.
         extent: for all points where there are no ``extents``.
         radius: cells; used where there are no extents.
-        pages: (ceil(ceil(N / 64) / 64),) int64; bit p % 64 of word p // 64 says whether points 64 p to 64 p + 63 are
-            read.
+        boxes: where runs of 64, 64^2 and 64^3 points lie, (B, 7) each: least and greatest x, y, z and largest
+            extent. They only tell native kernels where not to look; nothing is looked for elsewhere.
     """
     n, views, channels = xyz.shape[0], world2cam.shape[0], features.shape[1]
     # One slot more than there are cells: what is not drawn goes there.
     keys = torch.full((views, h * w + 1), EMPTY, dtype=torch.int64, device=xyz.device)
     order = torch.arange(n, device=xyz.device)
-    if pages is not None:
-        read = (pages[:, None] >> torch.arange(64, device=xyz.device)) & 1
-        read = read.flatten().repeat_interleave(64)[:n].bool()
-        valid = read if valid is None else valid & read
     for v in range(views):
         u, row, depth, inverse = (x[0] for x in project(xyz, world2cam[v : v + 1], intrinsics[v : v + 1]))
         key = (depth.float().view(torch.int32).long() << 32) | order

@@ -21,9 +21,6 @@ from .voxel_cache_store import InsertCounts, Points, Store
 EVICTIONS = ("oldest", "untouched", "farthest")
 
 
-CULL_FROM = 1 << 16  # rows; fewer are all looked at sooner than told apart
-
-
 class VoxelCache(CacheFiles):
     """Point features at the places in the world they belong to, at most one row a voxel.
 
@@ -237,9 +234,6 @@ class VoxelCache(CacheFiles):
         views = (cameras.intrinsics, cameras.world2cam)
         scale = self.extent_scale if extent_scale is None else check.number("extent_scale", extent_scale, 0)
         least = self.voxel_size or 0.0
-        pages = None
-        if cull and rows > CULL_FROM:
-            pages = self._store.call("voxel_cache_cull", *s.boxes, *views, h, w, rows, scale, least)
         plain = s.scale is None and s.count is None
         features = s.features[:rows] if plain else s.features[:rows, :0].to(self.dtype)
         extents = s.footprint[:rows] if scale > 0 else None
@@ -247,7 +241,8 @@ class VoxelCache(CacheFiles):
             *self._store.call(
                 "splat",
                 *(s.xyz[:rows], features, *views, h, w, valid),
-                *(extents, scale, least, 0.0, pages),
+                *(extents, scale, least, 0.0),
+                *(s.boxes if cull else (None, None, None)),
                 kind="inference",
             )
         )

@@ -18,7 +18,6 @@ from torch import Tensor
 AXIS = 21  # bits of an axis
 LIMIT = 1 << 20  # voxels to either side of the origin
 RUNS = (64, 64**2, 64**3)  # rows in a box of each level
-SAMPLE = 64  # boxes asked before all of them are
 _MIX = (0x9E3779B97F4A7C15 - (1 << 64), 0xD6E8FEB86659FD93 - (1 << 64))
 _SPREAD = (
     (32, 0x1F00000000FFFF),
@@ -96,70 +95,3 @@ def grow_boxes(levels: tuple[Tensor, ...], rows: Tensor, xyz: Tensor, footprint:
         boxes[:, :3] = boxes[:, :3].scatter_reduce(0, at.expand(-1, 3), xyz + 0.0, "amin")
         boxes[:, 3:6] = boxes[:, 3:6].scatter_reduce(0, at.expand(-1, 3), xyz + 0.0, "amax")
         boxes[:, 6] = boxes[:, 6].scatter_reduce(0, at[:, 0], footprint + 0.0, "amax")
-
-
-def cull(
-    boxes0: Tensor,
-    boxes1: Tensor,
-    boxes2: Tensor,
-    intrinsics: Tensor,
-    world2cam: Tensor,
-    h: int,
-    w: int,
-    rows: int,
-    scale: float,
-    least: float,
-) -> Tensor:
-    """The runs of 64 rows that a view may draw something of, as bits: run p is bit p % 64 of word p // 64, int64
-    (ceil(ceil(rows / 64) / 64),). Conservative: a run whose bit is not set shows in no view. Where three quarters of a
-    sample of the runs are in view, telling them apart costs more than it saves, and every bit is set."""
-    pages = -(-rows // RUNS[0])
-    words = -(-pages // 64)
-    frustums = [_frustum(k, m, h, w) for k, m in zip(intrinsics.double(), world2cam.double(), strict=True)]
-    sample = boxes0[: pages : max(1, pages // SAMPLE)]
-    hit = torch.zeros(len(sample), dtype=torch.bool, device=boxes0.device)
-    for planes in frustums:
-        hit |= ~_misses(planes, sample, scale, least)
-    seen = torch.zeros(len(world2cam), words * 64, dtype=torch.bool, device=boxes0.device)
-    page = torch.arange(pages, device=boxes0.device)
-    # a tensor, for a GPU should not be waited for
-    seen[:, :pages] = 4 * hit.sum() > 3 * len(sample)
-    for v, planes in enumerate(frustums):
-        hits = [~_misses(planes, boxes, scale, least) for boxes in (boxes0, boxes1, boxes2)]
-        seen[v, :pages] |= hits[0][page] & hits[1][page // 64] & hits[2][page // 4096]
-    bits = seen.any(0).reshape(words, 64).long() << torch.arange(64, device=boxes0.device)
-    return bits.sum(1)
-
-
-def _frustum(k: Tensor, m: Tensor, h: int, w: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Five half-spaces ``n x + d >= 0`` (csrc/common/frustum.h): normals (5, 3), offsets (5,), how far a square's
-    half-size moves them (5,), and the sums of magnitudes that bound their rounding (5, 4). float64."""
-    fx, fy, cx, cy = k[0, 0], k[1, 1], k[0, 2], k[1, 2]
-    side = torch.stack([fx, -fx, fy, -fy, torch.zeros_like(fx)])
-    depth = torch.stack([cx, w - cx, cy, h - cy, torch.ones_like(cx)])
-    depth_size = torch.stack([cx.abs(), cx.abs() + w, cy.abs(), cy.abs() + h, torch.ones_like(cx)])
-    across = side[:, None] * m[[0, 0, 1, 1, 2]]
-    plane = across + depth[:, None] * m[2]
-    size = across.abs() + depth_size[:, None] * m[2].abs()
-    return plane[:, :3], plane[:, 3], side.abs(), size
-
-
-def _misses(planes: tuple[Tensor, Tensor, Tensor, Tensor], boxes: Tensor, scale: float, least: float) -> Tensor:
-    """(P,) bool: no point of the box, drawn as a square, can show."""
-    normal, offset, focal, size = planes
-    reach = boxes[:, 6].clamp(min=least) * scale  # float32, as drawn
-    reach = torch.where(reach > 0, reach, 0).double()
-    low, high = boxes[:, :3].double(), boxes[:, 3:6].double()
-    empty = ~(low <= high).all(1)
-    centre, half = 0.5 * (low + high), 0.5 * (high - low)
-    largest = torch.maximum(low.abs(), high.abs())
-    huge = ~(largest < 1e15).all(1) | ~(reach < 1e15)
-    out = torch.zeros_like(empty)
-    for p in range(5):
-        best, error = offset[p].expand(len(boxes)), size[p, 3].expand(len(boxes))
-        for a in range(3):
-            best = best + (normal[p, a] * centre[:, a] + normal[p, a].abs() * half[:, a])
-            error = error + size[p, a] * largest[:, a]
-        grown = focal[p] * reach
-        out |= best + grown < -(1e-5 * (error + grown) + 1e-12 * (1.0 + focal[p]))
-    return empty | (~huge & out)

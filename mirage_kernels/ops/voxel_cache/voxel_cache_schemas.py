@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from ... import library
-from . import voxel_cache_index_reference as index_reference
 from . import voxel_cache_reference as reference
 
 
@@ -33,21 +32,6 @@ def _fake_plan(xyz: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor,
 
 def _fake_nothing(*args: Any) -> None:
     return None
-
-
-def _fake_cull(
-    boxes0: Tensor,
-    boxes1: Tensor,
-    boxes2: Tensor,
-    intrinsics: Tensor,
-    world2cam: Tensor,
-    h: int,
-    w: int,
-    rows: int,
-    scale: float,
-    least: float,
-) -> Tensor:
-    return boxes0.new_empty(((rows + 63) // 64 + 63) // 64, dtype=torch.int64)
 
 
 def _fake_carve(
@@ -90,12 +74,6 @@ library.define(
     "Tensor(c!) boxes1, Tensor(d!) boxes2, SymInt rows) -> ()",
     reference=reference.index,
     fake=_fake_nothing,
-)
-library.define(
-    "voxel_cache_cull(Tensor boxes0, Tensor boxes1, Tensor boxes2, Tensor intrinsics, Tensor world2cam, SymInt h, "
-    "SymInt w, SymInt rows, float scale, float least) -> Tensor",
-    reference=index_reference.cull,
-    fake=_fake_cull,
 )
 library.define(
     "voxel_cache_carve(Tensor xyz, Tensor depth, Tensor intrinsics, Tensor world2cam, Tensor boxes0, Tensor boxes1, "
