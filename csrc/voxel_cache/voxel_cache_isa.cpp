@@ -15,15 +15,19 @@ constexpr int kBlock = kPointBlock;
 constexpr int kLine = 64;       // bytes
 constexpr int64_t kAhead = 16;  // rows
 
-// A coordinate at or above the origin has the top bit and then its distance; one below has all bits of the distance,
-// less one, turned over.
-MIRAGE_HD uint32_t axis_reach(uint32_t c) {
-  constexpr uint32_t mask = kAxisLimit - 1;
-  return (c >> (kAxisBits - 1) != 0 ? c : ~c) & mask;
+void gather_bits(const uint32_t* axis, const int32_t* kept, int count, uint32_t* ones, uint32_t* zeros) {
+  uint32_t one = 0, zero = 0;
+  for (int k = 0; k < count; ++k) {
+    const uint32_t mask = -static_cast<uint32_t>(kept[k]), folded = fold_axis(axis[k]);
+    one |= folded & mask;
+    zero |= ~folded & mask;
+  }
+  *ones |= one;
+  *zeros |= zero;
 }
 
 Encoded encode(const CachePoints& points, int64_t begin, int64_t end, uint64_t* codes) {
-  Encoded sum{0, 0, 0};
+  Encoded sum{0, 0, {0, 0, 0}, {0, 0, 0}};
   PointBlock block;
   alignas(64) int32_t kept[kBlock];
   alignas(64) uint32_t cx[kBlock], cy[kBlock], cz[kBlock];
@@ -52,12 +56,10 @@ Encoded encode(const CachePoints& points, int64_t begin, int64_t end, uint64_t* 
         kept[k] &= static_cast<int32_t>(valid[k] != 0);
       }
     }
-    uint32_t reach = 0;
-    for (int k = 0; k < count; ++k) {
-      const uint32_t far = axis_reach(cx[k]) | axis_reach(cy[k]) | axis_reach(cz[k]);
-      reach |= kept[k] != 0 ? far : 0;
-      good += kept[k];
-    }
+    for (int k = 0; k < count; ++k) good += kept[k];
+    gather_bits(cx, kept, count, &sum.ones.x, &sum.zeros.x);
+    gather_bits(cy, kept, count, &sum.ones.y, &sum.zeros.y);
+    gather_bits(cz, kept, count, &sum.ones.z, &sum.zeros.z);
     uint64_t* out = codes + (first - begin);
 #pragma GCC ivdep
     for (int k = 0; k < count; ++k) {
@@ -66,15 +68,24 @@ Encoded encode(const CachePoints& points, int64_t begin, int64_t end, uint64_t* 
     }
     sum.kept += good;
     sum.rejected += offered - good;
-    sum.reach |= reach;
   }
   return sum;
 }
 
-void decode(const uint64_t* codes, int64_t n, uint64_t slots, int64_t* keys, uint64_t* homes) {
+void shorten_all(const ShortCode& code, uint64_t* codes, int64_t n) {
+  const ShortCode s = code;
 #pragma GCC ivdep
   for (int64_t k = 0; k < n; ++k) {
-    const VoxelAxes axes = axes_of_morton(codes[k]);
+    const uint64_t full = codes[k], brief = shorten(s, full);
+    codes[k] = full == kDropped ? kDropped : brief;
+  }
+}
+
+void decode(const ShortCode& code, const uint64_t* codes, int64_t n, uint64_t slots, int64_t* keys, uint64_t* homes) {
+  const ShortCode s = code;
+#pragma GCC ivdep
+  for (int64_t k = 0; k < n; ++k) {
+    const VoxelAxes axes = axes_of_morton(restore(s, codes[k]));
     keys[k] = voxel_key(axes);
     homes[k] = home_slot(axes, slots);
   }
@@ -240,8 +251,8 @@ void carve(const CarveJob& job, int64_t part, int64_t parts) {
 
 }  // namespace
 
-extern const VoxelCacheKernels voxel_cache_kernels{encode, decode, find_homes, copy_rows, quantise, add,
-                                                   expand, bound, carve};
+extern const VoxelCacheKernels voxel_cache_kernels{encode,   shorten_all, decode, find_homes, copy_rows,
+                                                   quantise, add,         expand, bound,      carve};
 
 }  // namespace MIRAGE_ISA
 }  // namespace mirage

@@ -5,6 +5,7 @@
 #include "cpu/isa.h"
 #include "cpu/page_walk.h"
 #include "voxel_cache/voxel_cache.h"
+#include "voxel_cache/voxel_cache_code.h"
 
 namespace mirage {
 
@@ -20,8 +21,7 @@ struct CachePoints {
 
 struct Encoded {
   int64_t kept, rejected;
-  // The bits, of 20, that any axis of any kept point needs to say how far from the origin it is.
-  uint32_t reach;
+  VoxelAxes ones, zeros;  // the bits that are 1, and those that are 0, in a folded axis of any kept point
 };
 
 // Clears keep (R,) where a depth map (V, h, w) sees through the row.
@@ -42,8 +42,10 @@ enum class Element { kFloat, kBFloat16, kFloat16, kInt8 };
 struct VoxelCacheKernels {
   // Morton codes (end - begin,) of points [begin, end), kDropped where one is not to be kept.
   Encoded (*encode)(const CachePoints&, int64_t begin, int64_t end, uint64_t* codes);
-  // Turns Morton codes (n,) into keys and home slots.
-  void (*decode)(const uint64_t* codes, int64_t n, uint64_t slots, int64_t* keys, uint64_t* homes);
+  // Shortens codes (n,) in place; kDropped stays.
+  void (*shorten_all)(const ShortCode&, uint64_t* codes, int64_t n);
+  // Turns short codes (n,) into keys and home slots.
+  void (*decode)(const ShortCode&, const uint64_t* codes, int64_t n, uint64_t slots, int64_t* keys, uint64_t* homes);
   void (*find_homes)(const int64_t* keys, int64_t n, uint64_t slots, uint64_t* homes);
   // Copies rows from[k] of `source` to rows to[k] of `target`.
   void (*copy_rows)(const char* source, const int32_t* from, char* target, const int32_t* to, int64_t n, int64_t bytes);

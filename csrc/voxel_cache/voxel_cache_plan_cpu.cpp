@@ -30,28 +30,6 @@ void each(int64_t tasks, const Task& task) {
   });
 }
 
-// A Morton code without the bits that are the same as the top one of their axis (turned over) for every point: those
-// between the top bit and the lowest `low` ones. The order stays the same, and two or three digits are enough to sort.
-class ShortCode {
- public:
-  explicit ShortCode(uint32_t reach)
-      : low_(3 * static_cast<int>(std::bit_width(reach))), mask_((uint64_t{1} << low_) - 1) {
-    for (uint64_t top = 0; top < 8; ++top) {
-      const uint64_t below = top ^ 7;  // the axes that are below the origin
-      fill_[top] = top << 60 | ((below * 0x1249249249249249u) & (((uint64_t{1} << 60) - 1) ^ mask_));
-    }
-  }
-
-  int bits() const { return low_ + 3; }
-  uint64_t shorten(uint64_t code) const { return code >> 60 << low_ | (code & mask_); }
-  uint64_t restore(uint64_t code) const { return fill_[code >> low_] | (code & mask_); }
-
- private:
-  int low_;
-  uint64_t mask_;
-  std::array<uint64_t, 8> fill_;
-};
-
 struct Part {  // of the sorted points: whole buckets of the highest digit, sorted by one thread
   int64_t first = 0, count = 0;  // words
   int64_t first_segment = 0, segments = 0, first_new = 0, added = 0;
@@ -86,6 +64,7 @@ bool radix_sort(Word* words, Word* spare, int64_t count, int shift) {
 template <class Word>
 bool radix_sort(Word* words, Word* spare, int64_t count, int shift, int bits) {
   switch ((bits + kDigitBits - 1) / kDigitBits) {
+    case 0:
     case 1: return radix_sort<1>(words, spare, count, shift);
     case 2: return radix_sort<2>(words, spare, count, shift);
     case 3: return radix_sort<3>(words, spare, count, shift);
@@ -128,7 +107,7 @@ template <class Word>
 class Plan {
  public:
   // The codes are used up.
-  Plan(uint64_t* codes, int64_t n, const std::vector<Encoded>& chunks, ShortCode code)
+  Plan(uint64_t* codes, int64_t n, const std::vector<Encoded>& chunks, const ShortCode& code)
       : codes_(codes), n_(n), parts_(chunks.size()), code_(code),
         packing_{static_cast<int>(std::bit_width(static_cast<uint64_t>(n)))} {
     for (const Encoded& chunk : chunks) kept_ += chunk.kept;
@@ -180,17 +159,22 @@ class Plan {
   int64_t num_parts() const { return static_cast<int64_t>(parts_.size()); }
   const Word* sorted(const Part& part) const { return (part.in_spare ? spare_ : words_.get()) + part.first; }
 
+  void shorten_chunk(int64_t chunk) const {
+    const int64_t first = n_ * chunk / num_parts(), last = n_ * (chunk + 1) / num_parts();
+    MIRAGE_KERNELS(voxel_cache_kernels).shorten_all(code_, codes_ + first, last - first);
+  }
+
   // Calls visit(short code, index) for every kept point of a chunk.
   template <class Visit>
   void each_kept(int64_t chunk, const Visit& visit) const {
-    const ShortCode code = code_;
     const uint64_t* codes = codes_;
     const int64_t last = n_ * (chunk + 1) / num_parts();
     for (int64_t i = n_ * chunk / num_parts(); i < last; ++i)
-      if (codes[i] != kDropped) visit(code.shorten(codes[i]), i);
+      if (codes[i] != kDropped) visit(codes[i], i);
   }
 
   void gather() {
+    shorten_chunk(0);
     Word* next = words_.get();
     each_kept(0, [&, packing = packing_](uint64_t code, int64_t i) { *next++ = packing.pack(code, i); });
     parts_[0].count = kept_;
@@ -199,10 +183,11 @@ class Plan {
   // As many parts as chunks of points, each with consecutive codes, of about the same size.
   void partition() {
     const int64_t parts = num_parts(), cuts = 1 << kCutBits;
-    const int shift = std::max(0, code_.bits() - kCutBits);
+    const int shift = std::max(0, code_.bits - kCutBits);
     const auto counters = std::make_unique<uint32_t[]>(parts * cuts);
     each(parts, [&](int64_t c) {
       uint32_t* count = counters.get() + c * cuts;
+      shorten_chunk(c);
       each_kept(c, [&](uint64_t code, int64_t) { ++count[code >> shift]; });
     });
     std::vector<int32_t> part_of(cuts);
@@ -231,7 +216,7 @@ class Plan {
   void sort(Part& part) {
     if (part.count == 0) return;
     part.in_spare = radix_sort(words_.get() + part.first, spare_ + part.first, part.count, packing_.index_bits,
-                               code_.bits());
+                               code_.bits);
     const Word* words = sorted(part);
     const Packing<Word> packing = packing_;
     int64_t segments = 1;
@@ -272,8 +257,8 @@ class Plan {
     const Word* words = sorted(part) - part.first;
     const int64_t at = part.first_segment + first;
     uint64_t codes[kBatch], homes[kBatch];
-    for (int64_t s = 0; s < count; ++s) codes[s] = code_.restore(packing_.code(words[out.starts[at + s]]));
-    MIRAGE_KERNELS(voxel_cache_kernels).decode(codes, count, lookup.slots, out.key + at, homes);
+    for (int64_t s = 0; s < count; ++s) codes[s] = packing_.code(words[out.starts[at + s]]);
+    MIRAGE_KERNELS(voxel_cache_kernels).decode(code_, codes, count, lookup.slots, out.key + at, homes);
     int32_t* row = out.row + at;
     if (lookup.rows == 0) {  // then all are new, and their numbers known
       std::iota(row, row + count, static_cast<int32_t>(at));
@@ -301,7 +286,7 @@ class Plan {
       row[s] = find_row(lookup.table, lookup.slots, lookup.keys, lookup.rows, key[s], homes[s]);
   }
 
-  const uint64_t* codes_;
+  uint64_t* codes_;
   int64_t n_;
   std::vector<Part> parts_;
   ShortCode code_;
@@ -336,13 +321,14 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> voxel_cache_plan(
     const int64_t begin = n * c / count, end = n * (c + 1) / count;
     chunks[c] = MIRAGE_KERNELS(voxel_cache_kernels).encode(points, begin, end, codes.get() + begin);
   });
-  uint32_t reach = 0;
+  VoxelAxes ones{0, 0, 0}, zeros{0, 0, 0};
   int64_t rejected = 0;
   for (const Encoded& chunk : chunks) {
-    reach |= chunk.reach;
+    ones = {ones.x | chunk.ones.x, ones.y | chunk.ones.y, ones.z | chunk.ones.z};
+    zeros = {zeros.x | chunk.zeros.x, zeros.y | chunk.zeros.y, zeros.z | chunk.zeros.z};
     rejected += chunk.rejected;
   }
-  const ShortCode code(reach);
+  const ShortCode code = make_short_code(ones, zeros);
   const Lookup lookup{data<int64_t>(held), data<float>(worn), data<int32_t>(entries), static_cast<uint64_t>(slots),
                       rows};
   const auto finish = [&](auto word) {
@@ -359,7 +345,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> voxel_cache_plan(
     mutable_data<int64_t>(counts)[1] = rejected;
     return std::tuple(order, starts, key, row, winner, counts);
   };
-  const bool fits = code.bits() + std::bit_width(static_cast<uint64_t>(n)) <= 64;
+  const bool fits = code.bits + std::bit_width(static_cast<uint64_t>(n)) <= 64;
   return fits ? finish(uint64_t{}) : finish(static_cast<unsigned __int128>(0));
 }
 

@@ -17,6 +17,7 @@
 #include "overlap/overlap.h"
 #include "splat/splat.h"
 #include "unproject/unproject.h"
+#include "voxel_cache/voxel_cache_code.h"
 
 namespace py = pybind11;
 using namespace mirage;
@@ -57,6 +58,21 @@ PYBIND11_MODULE(common_module, m) {
     return std::array<uint32_t, 3>{a.x, a.y, a.z};
   });
   m.def("morton", [](int64_t key) { return morton(axes_of(key)); });
+  m.def("short_codes", [](const std::vector<int64_t>& keys) {  // of these voxels, and what they restore to
+    VoxelAxes ones{0, 0, 0}, zeros{0, 0, 0};
+    for (int64_t key : keys) {
+      const VoxelAxes a = axes_of(key), f{fold_axis(a.x), fold_axis(a.y), fold_axis(a.z)};
+      ones = {ones.x | f.x, ones.y | f.y, ones.z | f.z};
+      zeros = {zeros.x | ~f.x, zeros.y | ~f.y, zeros.z | ~f.z};
+    }
+    const ShortCode code = make_short_code(ones, zeros);
+    std::vector<uint64_t> brief, back;
+    for (int64_t key : keys) {
+      brief.push_back(shorten(code, morton(axes_of(key))));
+      back.push_back(restore(code, brief.back()));
+    }
+    return py::make_tuple(code.bits, brief, back);
+  });
   m.def("axes_of_morton", [](uint64_t code) {
     const VoxelAxes a = axes_of_morton(code);
     return std::array<uint32_t, 3>{a.x, a.y, a.z};

@@ -82,6 +82,20 @@ def test_keys_pack_and_morton_interleaves(c: ModuleType, a: tuple[int, ...], b: 
     assert (code < c.morton(c.voxel_key(*b))) == (a[first] < b[first])
 
 
+@given(AXES, st.lists(st.tuples(*[st.integers(-40, 40)] * 3), min_size=1, max_size=9), st.booleans())
+@fixture_is_pure
+def test_short_codes(c: ModuleType, a: tuple[int, int, int], steps: list[tuple[int, int, int]], home: bool) -> None:
+    """Voxels near each other, anywhere or on both sides of the origin."""
+    centre = (2**20,) * 3 if home else a
+    axes = [tuple(min(max(x + d, 0), 2**21 - 1) for x, d in zip(centre, step, strict=True)) for step in steps]
+    codes = [c.morton(c.voxel_key(*voxel)) for voxel in axes]
+    bits, brief, back = c.short_codes([c.voxel_key(*voxel) for voxel in axes])
+    assert back == codes
+    assert max(brief) < 2**bits
+    assert sorted(brief) == [code for _, code in sorted(zip(codes, brief, strict=True))]
+    assert not home or bits <= 3 * 7  # 40 has six bits, and there is the side
+
+
 @given(AXES, st.integers(6, 40))
 @fixture_is_pure
 def test_home_slot(c: ModuleType, axes: tuple[int, int, int], log_slots: int) -> None:
