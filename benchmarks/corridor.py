@@ -6,9 +6,9 @@ A walk down a corridor without end, 2.4 m wide and high. Every chunk moves 0.3 m
 to 2.7 m ahead, of which the last 0.3 m are new (about 1,100 voxels), then reads nine views. The visible surface is the
 same in every chunk after the first few. ``python -m benchmarks.corridor`` measures it and draws the curves.
 
-* *read*: the median of 200 reads after that chunk, in turn with reads of a copy of the cache as it was after chunk 10, so
-  that the ratio holds when the machine's speed drifts. Then, in turn with reads without culling, which go through all
-  rows and leave nothing of another in the processor's caches: the ratio that culling is worth.
+* *read*: the median of 200 reads after that chunk, in turn with reads of a copy of the cache as it was after chunk 10,
+  so that the ratio holds when the machine's speed drifts. Then, in turn with reads without culling, which go through
+  all rows and leave nothing of another in the processor's caches: the ratio that culling is worth.
 * *insert*: the mean over the chunks since half as many (so that growth is averaged in). The first ten chunks are over
   in milliseconds, so their figure is the median of nine processes that walk no farther: each begins, as a walk does,
   with memory that was never used (later caches of one process are handed that of earlier ones, which is faster).
