@@ -9,6 +9,22 @@ namespace mirage {
 
 enum class Pooling : int64_t { kMedian = 0, kNearest = 1, kMin = 2, kBilinear = 3 };
 
+struct DepthMap {
+  const float* depth;   // (H, W)
+  const uint8_t* mask;  // (H, W), not 0 = not to be used; or null
+  int64_t height, width;
+};
+
+struct PoolRule {
+  Pooling pooling;
+  int64_t min_valid;
+  double max_masked;
+};
+
+struct Grid {
+  int64_t h, w;
+};
+
 struct PixelRange {  // first..last - 1
   int32_t first, last;
 };
