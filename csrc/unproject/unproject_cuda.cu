@@ -34,7 +34,6 @@ struct Inputs {
 
   int64_t batch() const { return depth.size(0); }
   int64_t cells() const { return batch() * maps.grid.h * maps.grid.w; }
-  int64_t pixels() const { return batch() * maps.height * maps.width; }
 };
 
 // How features are cut into tiles, and whether maps (B, C, cells) and rows (B cells, C) take sixteen bytes at a time.
@@ -122,15 +121,19 @@ Tensor unproject_backward_depth(const Tensor& grad_xyz, const Tensor& grad_footp
   const OnDevice on(depth);
   float* sums = mutable_data<float>(out);
   const GradientOfCells g{data<float>(gxyz), data<float>(gfoot), data<uint8_t>(ok)};
+  const auto grid = [&](int64_t of_map, int64_t per_block) {
+    return blocks_of(in.batch() * ceil_div(of_map, per_block), 1);
+  };
+  const int64_t cells = h * w, pixels = in.maps.height * in.maps.width;
   if (in.maps.rule.pooling == Pooling::kBilinear) {
     const Tensor dz = empty_like(depth, {n}, ScalarType::Float);
-    launch(unproject_cells_backward, blocks_of(n, kTileThreads), kTileThreads, 0, on.stream, in.maps, g, n,
+    launch(unproject_cells_backward, grid(cells, kTileThreads), kTileThreads, 0, on.stream, in.maps, g,
            mutable_data<float>(dz));
-    launch(unproject_bilinear_backward, blocks_of(in.pixels(), kTileThreads), kTileThreads, 0, on.stream, in.maps,
-           data<float>(dz), g.valid, in.pixels(), sums);
+    launch(unproject_bilinear_backward, grid(pixels, kTileThreads), kTileThreads, 0, on.stream, in.maps,
+           data<float>(dz), g.valid, sums);
   } else {
-    fill_bytes(sums, 0, in.pixels() * sizeof(float), on.stream);
-    launch(unproject_depth_backward, blocks_of(n, kTileWarps), kTileThreads, 0, on.stream, in.maps, g, n, sums);
+    fill_bytes(sums, 0, in.batch() * pixels * sizeof(float), on.stream);
+    launch(unproject_depth_backward, grid(cells, kTileWarps), kTileThreads, 0, on.stream, in.maps, g, sums);
   }
   return out;
 }

@@ -66,8 +66,10 @@ struct CellOfWarp {
         ++r;
       }
     }
-    if (map.mask)
+    if (map.mask) {
+#pragma unroll 1
       for (int32_t k = kHeld * kWarp + lane; k < pixels; k += kWarp) out += map.mask[at(k)] != 0;
+    }
     masked = static_cast<int32_t>(__reduce_add_sync(kAllLanes, out));
   }
 
@@ -81,6 +83,7 @@ struct CellOfWarp {
     const int32_t lane = threadIdx.x % kWarp;
 #pragma unroll
     for (int k = 0; k < kHeld; ++k) visit(held[k], kWarp * k + lane);
+#pragma unroll 1
     for (int32_t k = kHeld * kWarp + lane; k < pixels; k += kWarp) visit(pixel_at(map, at(k)), k);
   }
 
@@ -127,9 +130,16 @@ __device__ __forceinline__ float bilinear(const DepthMap& map, const Taps& down,
 
 // By a whole warp; every lane has the result. `pixel` is looked for only where it is wanted.
 template <bool kPixel>
-__device__ __forceinline__ PooledCell pool_cell(const MapsOfDepth& in, int64_t b, int64_t i, int64_t j) {
+__device__ __forceinline__ PooledCell pool_cell(const MapsOfDepth& in, int64_t b, int32_t of_map) {
   const DepthMap map = in.map(b);
-  const CellOfWarp cell(map, pixels_of(i, in.grid.h, map.height), pixels_of(j, in.grid.w, map.width));
+  const int32_t i = of_map / static_cast<int32_t>(in.grid.w), j = of_map % static_cast<int32_t>(in.grid.w);
+  // Lanes 0 to 3 divide once each: rows from and to, columns from and to.
+  const int32_t lane = threadIdx.x % kWarp;
+  const int32_t bound = lane < 2 ? first_pixel_of(i + lane, in.grid.h, map.height)
+                                 : first_pixel_of(j + lane % 2, in.grid.w, map.width);
+  const auto bound_of = [&](int from) { return __shfl_sync(kAllLanes, bound, from); };
+  const PixelRange rows{bound_of(0), bound_of(1)}, columns{bound_of(2), bound_of(3)};
+  const CellOfWarp cell(map, rows, columns);
   const int32_t valid = cell.at_most(kLargest);
   PooledCell pooled{0.0f, -1};
   if (!enough(valid, cell.masked, cell.pixels, in.rule.min_valid, in.rule.max_masked)) return pooled;
@@ -164,19 +174,20 @@ __global__ void __launch_bounds__(kTileThreads)
   MIRAGE_DYNAMIC_SHARED(Word, tile);
   __shared__ float depth[kTileCells];
   __shared__ unsigned ballots[2];
-  const PlaceOfTile place(in.cells());
+  const Place<kTileCells> place(in.cells());
+#pragma unroll 1
   for (int k = threadIdx.x / kWarp; k < place.count; k += kTileWarps) {
-    const int64_t cell = place.first + k;
-    const PooledCell pooled = pool_cell<false>(in, place.b, cell / in.grid.w, cell % in.grid.w);
+    const PooledCell pooled = pool_cell<false>(in, place.b, place.first + k);
     if (threadIdx.x % kWarp == 0) depth[k] = pooled.depth;
   }
   __syncthreads();
   const int64_t n = place.b * in.cells() + place.first;
   bool valid = false;
   if (static_cast<int>(threadIdx.x) < place.count) {
-    const int64_t cell = place.first + threadIdx.x, at = n + threadIdx.x;
-    const LiftedCell lifted = lift_cell(in.pose(place.b), in.pinhole(place.b), static_cast<int>(cell / in.grid.w),
-                                        static_cast<int>(cell % in.grid.w), depth[threadIdx.x]);
+    const int32_t cell = place.first + static_cast<int32_t>(threadIdx.x), w = static_cast<int32_t>(in.grid.w);
+    const int64_t at = n + threadIdx.x;
+    const LiftedCell lifted =
+        lift_cell(in.pose(place.b), in.pinhole(place.b), cell / w, cell % w, depth[threadIdx.x]);
     out.xyz[3 * at] = lifted.x;
     out.xyz[3 * at + 1] = lifted.y;
     out.xyz[3 * at + 2] = lifted.z;
@@ -199,7 +210,7 @@ __global__ void __launch_bounds__(kTileThreads)
     unproject_features_backward(Features f, int64_t cells, const Word* grad, const uint8_t* valid, Word* out) {
   MIRAGE_DYNAMIC_SHARED(Word, tile);
   __shared__ unsigned ballots[2];
-  const PlaceOfTile place(cells);
+  const Place<kTileCells> place(cells);
   const int64_t n = place.b * cells + place.first;
   const bool mine = static_cast<int>(threadIdx.x) < place.count && valid[n + threadIdx.x] != 0;
   const uint64_t all_valid = share_valid(mine, ballots);
@@ -217,53 +228,57 @@ struct GradientOfCells {
   const uint8_t* valid;          // (N,)
 };
 
-__device__ __forceinline__ float depth_backward(const MapsOfDepth& in, const GradientOfCells& g, int64_t n) {
-  const int64_t b = n / in.cells(), cell = n % in.cells();
-  return lift_cell_backward(in.pose(b), in.pinhole(b), static_cast<int>(cell / in.grid.w),
-                            static_cast<int>(cell % in.grid.w), g.xyz[3 * n], g.xyz[3 * n + 1], g.xyz[3 * n + 2],
-                            g.footprint[n]);
+__device__ __forceinline__ float depth_backward(const MapsOfDepth& in, const GradientOfCells& g, int64_t b,
+                                                int32_t of_map) {
+  const int32_t w = static_cast<int32_t>(in.grid.w);
+  const int64_t n = b * in.cells() + of_map;
+  return lift_cell_backward(in.pose(b), in.pinhole(b), of_map / w, of_map % w, g.xyz[3 * n], g.xyz[3 * n + 1],
+                            g.xyz[3 * n + 2], g.footprint[n]);
 }
 
 // A warp a cell. Every pixel is that of one valid cell at most: the one it belongs to. `out` is clear.
 __global__ void __launch_bounds__(kTileThreads)
-    unproject_depth_backward(MapsOfDepth in, GradientOfCells g, int64_t cells, float* out) {
-  const int64_t n = static_cast<int64_t>(blockIdx.x) * kTileWarps + threadIdx.x / kWarp;
-  if (n >= cells || g.valid[n] == 0) return;
-  const int64_t b = n / in.cells(), cell = n % in.cells();
-  const PooledCell pooled = pool_cell<true>(in, b, cell / in.grid.w, cell % in.grid.w);
+    unproject_depth_backward(MapsOfDepth in, GradientOfCells g, float* out) {
+  const Place<kTileWarps> place(in.cells());
+  const int32_t warp = threadIdx.x / kWarp, of_map = place.first + warp;
+  if (warp >= place.count || g.valid[place.b * in.cells() + of_map] == 0) return;
+  const PooledCell pooled = pool_cell<true>(in, place.b, of_map);
   if (threadIdx.x % kWarp == 0 && pooled.pixel >= 0)
-    out[b * in.height * in.width + pooled.pixel] = 0.0f + depth_backward(in, g, n);
+    out[place.b * in.height * in.width + pooled.pixel] = 0.0f + depth_backward(in, g, place.b, of_map);
 }
 
 __global__ void __launch_bounds__(kTileThreads)
-    unproject_cells_backward(MapsOfDepth in, GradientOfCells g, int64_t cells, float* dz) {
-  const int64_t n = static_cast<int64_t>(blockIdx.x) * kTileThreads + threadIdx.x;
-  if (n < cells) dz[n] = depth_backward(in, g, n);
+    unproject_cells_backward(MapsOfDepth in, GradientOfCells g, float* dz) {
+  const Place<kTileThreads> place(in.cells());
+  const int32_t thread = threadIdx.x, of_map = place.first + thread;
+  if (thread < place.count) dz[place.b * in.cells() + of_map] = depth_backward(in, g, place.b, of_map);
 }
 
 struct CellRun {
-  int64_t first, last;  // first .. last - 1
+  int32_t first, last;  // first .. last - 1
 };
 
-// The cells that may have a tap in pixel r: those whose centre lies within a pixel of its own, and one more either side.
+// The cells that may have a tap in pixel r: those whose centre lies within a pixel of its own, and two more either side.
 __device__ __forceinline__ CellRun cells_near(int64_t r, int64_t cells, int64_t pixels) {
   const int64_t before = (2 * r - 1) * cells / pixels / 2 - 2, after = (2 * r + 3) * cells / pixels / 2 + 2;
-  return {r == 0 || before < 0 ? 0 : before, r == pixels - 1 || after > cells ? cells : after};
+  return {static_cast<int32_t>(r == 0 || before < 0 ? 0 : before),
+          static_cast<int32_t>(r == pixels - 1 || after > cells ? cells : after)};
 }
 
 // A thread a pixel: the sum over cells in their order, and over the taps of each in theirs.
 __global__ void __launch_bounds__(kTileThreads)
-    unproject_bilinear_backward(MapsOfDepth in, const float* dz, const uint8_t* valid, int64_t pixels, float* out) {
-  const int64_t n = static_cast<int64_t>(blockIdx.x) * kTileThreads + threadIdx.x;
-  if (n >= pixels) return;
-  const int64_t b = n / (in.height * in.width), r = n / in.width % in.height, c = n % in.width;
+    unproject_bilinear_backward(MapsOfDepth in, const float* dz, const uint8_t* valid, float* out) {
+  const Place<kTileThreads> place(in.height * in.width);
+  if (static_cast<int32_t>(threadIdx.x) >= place.count) return;
+  const int32_t pixel = place.first + static_cast<int32_t>(threadIdx.x), width = static_cast<int32_t>(in.width);
+  const int32_t r = pixel / width, c = pixel % width;
   const CellRun near_rows = cells_near(r, in.grid.h, in.height), near_columns = cells_near(c, in.grid.w, in.width);
   float sum = 0.0f;
-  for (int64_t i = near_rows.first; i < near_rows.last; ++i) {
+  for (int32_t i = near_rows.first; i < near_rows.last; ++i) {
     const Taps down = taps_of(i, in.grid.h, in.height);
     if (down.first != r && down.second != r) continue;
-    for (int64_t j = near_columns.first; j < near_columns.last; ++j) {
-      const int64_t cell = b * in.cells() + i * in.grid.w + j;
+    for (int32_t j = near_columns.first; j < near_columns.last; ++j) {
+      const int64_t cell = place.b * in.cells() + i * in.grid.w + j;
       const Taps across = taps_of(j, in.grid.w, in.width);
       if (valid[cell] == 0 || (across.first != c && across.second != c)) continue;
       const float left = 1.0f - across.weight, top = 1.0f - down.weight;
@@ -273,7 +288,7 @@ __global__ void __launch_bounds__(kTileThreads)
       if (down.second == r && across.second == c) sum += dz[cell] * (across.weight * down.weight);
     }
   }
-  out[n] = sum;
+  out[place.b * in.height * in.width + pixel] = sum;
 }
 
 }  // namespace

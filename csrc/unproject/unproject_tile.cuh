@@ -35,11 +35,13 @@ struct TileOfFeatures {
   __device__ __forceinline__ void along_cells(const Visit& visit) const {
     if (wide_maps && count == kTileCells) {
       constexpr int pairs = kTileCells / kAlong<Word> / 2;
+#pragma unroll 2
       for (int i = threadIdx.x; i < depth * pairs * 2; i += kTileThreads) {
         const int pair = i / 2 / depth, c = i / 2 % depth;
         visit((2 * pair + i % 2) * kAlong<Word>, c);
       }
     } else {
+#pragma unroll 1
       for (int i = threadIdx.x; i < depth * count; i += kTileThreads) visit(i % count, i / count);
     }
   }
@@ -84,8 +86,10 @@ __device__ __forceinline__ void along_rows(const TileOfFeatures& t, const Move& 
   int32_t begin = 0;
   if (t.wide_rows && t.depth == t.channels) {  // the tile is one run of memory
     begin = size / kAlong<Word> * kAlong<Word>;
+#pragma unroll 2
     for (int32_t i = threadIdx.x * kAlong<Word>; i < begin; i += kTileThreads * kAlong<Word>) move_wide(i);
   }
+#pragma unroll 1
   for (int32_t i = begin + threadIdx.x; i < size; i += kTileThreads)
     move(i, i / t.depth * t.channels + t.channel + i % t.depth);
 }
@@ -110,19 +114,22 @@ struct Features {
   bool wide_maps, wide_rows;
 };
 
-struct PlaceOfTile {
-  int64_t b, first;  // map, and its cell
-  int32_t count;
+// What a block has to do with: kCells consecutive cells of one map, or pixels. A map has fewer than 2^31 of them.
+template <int kCells>
+struct Place {
+  int64_t b;
+  int32_t first, count;
 
-  __device__ __forceinline__ explicit PlaceOfTile(int64_t cells) {
-    const int64_t tiles = ceil_div(cells, kTileCells);
-    b = blockIdx.x / tiles;
-    first = blockIdx.x % tiles * kTileCells;
-    count = static_cast<int32_t>(min(cells - first, static_cast<int64_t>(kTileCells)));
+  __device__ __forceinline__ explicit Place(int64_t cells) {
+    const unsigned blocks = (static_cast<unsigned>(cells) + kCells - 1) / kCells;
+    b = blockIdx.x / blocks;
+    first = static_cast<int32_t>(blockIdx.x % blocks * kCells);
+    count = min(static_cast<int32_t>(cells) - first, kCells);
   }
 };
 
-__device__ __forceinline__ TileOfFeatures tile_of(const Features& f, const PlaceOfTile& p, int64_t cells, int64_t c) {
+__device__ __forceinline__ TileOfFeatures tile_of(const Features& f, const Place<kTileCells>& p, int64_t cells,
+                                                  int64_t c) {
   return {f.channels, cells, p.first, p.count, c, static_cast<int32_t>(min(f.channels - c, int64_t{f.depth})),
           f.wide_maps, f.wide_rows};
 }
