@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 KERNELS = sorted(ROOT.glob("mirage_kernels/**/*.py"))
 PIPELINE = sorted(ROOT.glob("mirage/**/*.py"))
-NATIVE = sorted(path for path in ROOT.glob("csrc/**/*") if path.suffix in (".h", ".cpp", ".cu"))
+NATIVE = sorted(path for path in ROOT.glob("csrc/**/*") if path.suffix in (".h", ".cpp", ".cu", ".cuh"))
 
 
 def imports(path: Path) -> set[str]:
@@ -75,7 +75,7 @@ def test_native_includes_go_one_way(path: Path) -> None:
     for name in re.findall(r'#include "([^"]+)"', path.read_text()):
         parts = name.removeprefix("../").split("/")
         assert len(parts) == 1 or parts[0] in allowed or folder == "module.cpp", name
-    header = path.suffix == ".h" and folder != "torch"
+    header = path.suffix in (".h", ".cuh") and folder != "torch"
     torch_free = folder in ("common", "cpu") or header or path.stem.endswith("_isa")
     assert not (torch_free and "<torch/" in path.read_text())
 

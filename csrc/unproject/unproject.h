@@ -9,15 +9,34 @@ namespace mirage {
 
 enum class Pooling : int64_t { kMedian = 0, kNearest = 1, kMin = 2, kBilinear = 3 };
 
+struct DepthMap {
+  const float* depth;   // (H, W)
+  const uint8_t* mask;  // (H, W), not 0 = not to be used; or null
+  int64_t height, width;
+};
+
+struct PoolRule {
+  Pooling pooling;
+  int64_t min_valid;
+  double max_masked;
+};
+
+struct Grid {
+  int64_t h, w;
+};
+
 struct PixelRange {  // first..last - 1
   int32_t first, last;
 };
 
 // Pixel r belongs to cell ((2r + 1) h) / (2H): where its centre falls. So cell i owns a run of pixels, which is
-// empty for some cells when the grid is finer than the depth map.
+// empty for some cells when the grid is finer than the depth map; this is the first of them, and of cell i + 1.
+MIRAGE_HD int32_t first_pixel_of(int64_t i, int64_t cells, int64_t pixels) {
+  return static_cast<int32_t>(ceil_div(2 * pixels * i - cells, 2 * cells));
+}
+
 MIRAGE_HD PixelRange pixels_of(int64_t i, int64_t cells, int64_t pixels) {
-  return {static_cast<int32_t>(ceil_div(2 * pixels * i - cells, 2 * cells)),
-          static_cast<int32_t>(ceil_div(2 * pixels * (i + 1) - cells, 2 * cells))};
+  return {first_pixel_of(i, cells, pixels), first_pixel_of(i + 1, cells, pixels)};
 }
 
 // The pixel under the centre of cell i.

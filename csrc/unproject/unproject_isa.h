@@ -7,22 +7,6 @@
 
 namespace mirage {
 
-struct DepthMap {
-  const float* depth;   // (H, W)
-  const uint8_t* mask;  // (H, W), not 0 = not to be used; or null
-  int64_t height, width;
-};
-
-struct PoolRule {
-  Pooling pooling;
-  int64_t min_valid;
-  double max_masked;
-};
-
-struct Grid {
-  int64_t h, w;
-};
-
 struct UnprojectKernels {
   // Depths of the cells of row i: depth (w,), 0 where a cell has none, and with `pixel` (w,) the row-major pixel
   // each was read from (-1 where none, or several). `scratch` holds the pixels of one cell.

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import emulated
 import pytest
 import torch
 from ways import EveryWay
@@ -49,9 +50,19 @@ def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="session")
+def cuda_code(pytestconfig: pytest.Config) -> emulated.Emulated | None:
+    """The CUDA code on a CPU; None where it cannot be built."""
+    if emulated.compiler() is None or not CSRC.is_dir():
+        return None
+    assert pytestconfig.cache is not None
+    return emulated.Emulated(pytestconfig.cache.mkdir("emulated"))
+
+
 @pytest.fixture
-def every_way() -> EveryWay:
-    """Runs a function with the native kernels in every instruction set, on 1 and on 2 threads."""
+def every_way(cuda_code: emulated.Emulated | None) -> EveryWay:
+    """Runs a function with the native kernels in every instruction set, on 1 and on 2 threads, and with the CUDA code
+    on a CPU, where all operations that it calls have some."""
 
     def run(function: Callable[[], Any]) -> Iterator[tuple[str, Any]]:
         sets = mk.instruction_sets()
@@ -64,6 +75,13 @@ def every_way() -> EveryWay:
                         yield f"{name} on {threads} threads", function()
         finally:
             mk.use_instruction_set(sets[-1])
+        if cuda_code is not None:
+            try:
+                with cuda_code.use():
+                    result = function()
+            except NotImplementedError:
+                return
+            yield "CUDA on a CPU", result
 
     return run
 

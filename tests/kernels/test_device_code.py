@@ -1,21 +1,125 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
+"""What the CUDA sources were compiled to, as far as that shows without a GPU: read out of the built module."""
+
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
+from types import ModuleType
 
+import emulated
 import pytest
+import torch
+
+import mirage_kernels as mk
 
 HERE = Path(__file__).resolve().parent
 CSRC = HERE.parents[1] / "csrc"
+ARCHES = ("80", "90", "100")
+
+WIDE_LOAD, WIDE_STORE = r"LDG\.E\S*\.128", r"STG\.E\S*\.128"
+# What the machine code of a kernel must have: every instantiation, on every architecture.
+NEEDED = {
+    r"see_pointsILb0": [r"VOTE", r"LDS\.128", r"STG\.E\.64", r"REDUX"],
+    r"see_pointsILb1": [r"LDS\.128", r"REDG?\.E\.OR\.64"],
+    r"count_common": [WIDE_LOAD, r"LDS\.128", r"POPC", r"REDG?\.E\.ADD\.64"],
+    r"unproject_tile": [WIDE_LOAD, WIDE_STORE, r"REDUX"],
+    r"unproject_features_backward": [WIDE_LOAD, WIDE_STORE],
+}
 
 
-@pytest.mark.parametrize("arch", ["sm_80", "sm_90", "sm_100"])
-def test_shared_headers_compile_for_the_device(tmp_path: Path, arch: str) -> None:
+def test_every_header_serves_as_device_code(tmp_path: Path) -> None:
     nvcc = shutil.which("nvcc")
     if nvcc is None or not CSRC.is_dir():
         pytest.skip("needs nvcc and the sources")
-    command = [nvcc, "-std=c++20", "-fmad=false", "-Werror=all-warnings", f"-arch={arch}", "-cubin", f"-I{CSRC}"]
+    command = [nvcc, "-std=c++20", "-fmad=false", "-Werror=all-warnings", "-arch=sm_80", "-cubin", f"-I{CSRC}"]
     subprocess.run([*command, str(HERE / "device_code.cu"), "-o", str(tmp_path / "device_code.cubin")], check=True)
+
+
+@pytest.fixture(scope="module")
+def module() -> ModuleType:
+    """The native module, built with CUDA."""
+    if not mk.build_info().get("cuda_arches"):
+        pytest.skip("built without CUDA")
+    return sys.modules["mirage_kernels._C"]
+
+
+class Code:
+    """The module's device code, by the tools of CUDA."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self._path = str(module.__file__)
+        found = shutil.which("cuobjdump")
+        if found is None:  # Triton carries it
+            triton = pytest.importorskip("triton")
+            found = str(Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump")
+        self._tool = found
+
+    def dump(self, *options: str) -> str:
+        command = [self._tool, *options, self._path]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    def resources(self) -> list[tuple[str, dict[str, int]]]:
+        """Every kernel on every architecture, with its registers and bytes of memory."""
+        found = re.findall(r"Function (\S+):\s+(REG.*)", self.dump("--dump-resource-usage"))
+        return [(name, {k: int(v) for k, v in re.findall(r"(\w+):(\d+)", line)}) for name, line in found]
+
+    def instructions(self, arch: str) -> dict[str, str]:
+        """The instructions of every kernel, without their operands."""
+        _, *functions = re.split(r"Function : ", self.dump("-sass", "-arch", f"sm_{arch}"))
+        mnemonic = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?\w+\s+)?([A-Z][\w.]*)", re.MULTILINE)
+        return {text.split()[0]: " ".join(mnemonic.findall(text)) for text in functions}
+
+
+@pytest.fixture(scope="module")
+def code(module: ModuleType) -> Code:
+    return Code(module)
+
+
+def test_the_module_has_code_for_every_architecture(code: Code) -> None:
+    assert tuple(mk.build_info()["cuda_arches"]) == ARCHES
+    for arch in ARCHES:
+        assert code.instructions(arch), f"sm_{arch}"
+    assert ".target sm_100" in code.dump("-ptx"), "for architectures to come"
+
+
+def test_no_kernel_spills(code: Code) -> None:
+    resources = code.resources()
+    assert len(resources) >= 3 * len(NEEDED)
+    for name, use in resources:
+        assert use["STACK"] == use["LOCAL"] == 0, f"{name}: {use}"
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_kernels_use_the_instructions_they_were_written_for(code: Code, arch: str) -> None:
+    kernels = code.instructions(arch)
+    for wanted, patterns in NEEDED.items():
+        found = {name: text for name, text in kernels.items() if wanted in name}
+        assert found, wanted
+        for name, text in found.items():
+            missing = [pattern for pattern in patterns if not re.search(pattern, text)]
+            assert not missing, f"{name}: no {missing}"
+    for name, text in kernels.items():
+        assert not re.search(r"\b(LDL|STL)\b", text), f"{name}: local memory"
+        assert "ATOMS.CAS" not in text, f"{name}: an atomic on shared memory that is a loop"
+
+
+def test_arithmetic_rounds_once(code: Code) -> None:
+    """In PTX, where an exact division is one instruction, nothing is fused and nothing approximate."""
+    ptx = code.dump("-ptx")
+    assert re.search(r"\b(div|rcp)\.rn\.f32\b", ptx)
+    assert not re.findall(r"\b(?:fma\.\S+|mad\.\S*f\d+|(?:div|rcp|sqrt)\.(?:full|approx)\S*|\S+\.ftz\.\S+)", ptx)
+
+
+@pytest.mark.usefixtures("module")
+def test_the_module_registers_every_kernel_that_the_tests_run_on_a_cpu(cuda_code: emulated.Emulated | None) -> None:
+    if cuda_code is None:
+        pytest.skip("needs GCC and the sources")
+    registered = torch._C._dispatch_get_registrations_for_dispatch_key("CUDA")
+    assert cuda_code.operations() == {n.split("::")[1] for n in registered if n.startswith("mirage_kernels::")}
+    unproject = {"unproject", "unproject_backward_depth", "unproject_backward_features"}
+    assert cuda_code.operations() >= {"visible", "overlap"} | unproject

@@ -112,10 +112,23 @@ def test_overlap_is_that_of_sets(every_way: EveryWay, seed: int, num_a: int, num
 
 
 def test_overlap_of_many_sets_is_the_same_on_every_thread(every_way: EveryWay) -> None:
-    a, b = random_sets(0, 3, 3000), random_sets(1, 150, 3000)
-    expected = run_reference(lambda: overlap(a, b))
-    for way, result in every_way(lambda: overlap(a, b)):
-        assert same_bits(result, expected), way
+    few, many = random_sets(0, 3, 3000), random_sets(1, 150, 3000)
+    for a, b in ((few, many), (many[:20], few)):
+        expected = run_reference(lambda a=a, b=b: overlap(a, b))
+        for way, result in every_way(lambda a=a, b=b: overlap(a, b)):
+            assert same_bits(result, expected), way
+
+
+@pytest.mark.parametrize("words", [1, 2, 511, 512, 513])
+def test_sets_may_begin_anywhere(words: int, every_way: EveryWay) -> None:
+    """Sets on multiples of 16 bytes, and beside them; other numbers in front of them and behind."""
+    a, room = random_sets(words, 2, words), random_sets(words, 1, 5 * words + 2).flatten()
+    for first in (0, 1):
+        b = room[first : first + 5 * words].reshape(5, words)
+        expected = run_reference(lambda b=b: overlap(a, b))
+        for way, result in every_way(lambda b=b: overlap(a, b)):
+            assert same_bits(result, expected), f"from word {first}, {way}"
+            assert same_bits(overlap(b, a).T, expected)
 
 
 def test_empty_inputs() -> None:

@@ -93,6 +93,18 @@ def test_cpp_equals_reference_on_whole_frames(seed: int, every_way: EveryWay) ->
     assert_every_way_same(every_way, lambda: case.run(unproject))
 
 
+@pytest.mark.usefixtures("native")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("first", [0, 1])
+def test_features_may_begin_anywhere(dtype: torch.dtype, first: int, every_way: EveryWay) -> None:
+    """On multiples of 16 bytes and beside them, in whole tiles of cells and a rest."""
+    case = unproject_case(5, size=(32, 80), grid=(8, 20), channels=48, dtype=dtype)
+    room = torch.zeros(first + case.features.numel(), dtype=dtype)
+    moved = room[first:].copy_(case.features.flatten()).reshape(case.features.shape)
+    assert moved.data_ptr() % 16 == first * dtype.itemsize
+    assert_every_way_same(every_way, lambda: case._replace(features=moved).run(unproject))
+
+
 @settings(max_examples=100)
 @given(case=unproject_cases())
 def test_invalid_cells_are_zeros_and_valid_ones_finite(case: UnprojectCase) -> None:

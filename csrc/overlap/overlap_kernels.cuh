@@ -1,0 +1,222 @@
+// SPDX-FileCopyrightText: 2026 The Mirage authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "common/device.h"
+#include "common/frustum.h"
+#include "overlap/overlap.h"
+
+// N points in G groups, V views, W = ceil(G / 64) words; sets a (A, W) and b (B, W).
+namespace mirage {
+namespace {
+
+// ---- visible: a warp holds 64 points, as many as a word has bits, and meets all views with them
+
+constexpr int kPerLane = 64 / kWarp;
+constexpr int kSeeWarps = 4;
+constexpr int kViewsAtOnce = 64;  // in shared memory
+
+struct PointsInViews {
+  const float* xyz;       // (N, 3)
+  const uint8_t* valid;   // (N,), 0 = not there; or null: all of them are
+  const int64_t* groups;  // (N,) or null: point n is group n
+  const float *intrinsics, *world2cam;
+  int64_t n, num_groups, views, words;
+  int h, w;
+  Word64* bits;  // (V, W), clear where there are groups
+};
+
+struct alignas(16) CameraOfView {  // read by all lanes of a warp at once, sixteen bytes at a time
+  Rigid world2cam;
+  Pinhole pinhole;
+};
+
+// Maps floats to integers of the same order, for the warp's integer minimum and maximum.
+__device__ __forceinline__ int ordered(float x) {
+  const int bits = static_cast<int>(float_bits(x));
+  return bits ^ ((bits >> 31) & 0x7fffffff);
+}
+
+__device__ __forceinline__ float unordered(int x) {
+  return bits_float(static_cast<uint32_t>(x ^ ((x >> 31) & 0x7fffffff)));
+}
+
+// The box of the points that the lanes of a warp hold. NaN counts for nothing.
+__device__ __forceinline__ Box box_of_warp(const float (&points)[3][kPerLane]) {
+  const float infinity = bits_float(0x7f800000u);
+  Box box;
+  for (int axis = 0; axis < 3; ++axis) {
+    float least = infinity, most = -infinity;
+    for (int k = 0; k < kPerLane; ++k) {
+      const float at = points[axis][k];
+      least = at < least ? at : least;
+      most = at > most ? at : most;
+    }
+    box.min[axis] = unordered(__reduce_min_sync(kAllLanes, ordered(least)));
+    box.max[axis] = unordered(__reduce_max_sync(kAllLanes, ordered(most)));
+  }
+  return box;
+}
+
+__device__ __forceinline__ void set_group(const PointsInViews& p, int64_t view, int64_t group) {
+  const GroupBit at = bit_of_group(group, p.num_groups);
+  Word64* word = p.bits + view * p.words + at.word;
+  if (at.bit & ~__ldcg(word)) atomicOr(word, static_cast<Word64>(at.bit));  // an old value only costs an atomic
+}
+
+template <bool kGrouped>
+__global__ void __launch_bounds__(kSeeWarps * kWarp) see_points(PointsInViews p) {
+  __shared__ CameraOfView cameras[kViewsAtOnce];
+  __shared__ Frustum frusta[kViewsAtOnce];  // 45 words, an odd number: lanes that look at one each meet no conflict
+  const int lane = threadIdx.x % kWarp;
+  const int64_t word = static_cast<int64_t>(blockIdx.x) * kSeeWarps + threadIdx.x / kWarp;
+  float points[3][kPerLane];
+  int64_t groups[kPerLane];
+  for (int k = 0; k < kPerLane; ++k) {
+    const int64_t n = 64 * word + kWarp * k + lane;
+    const bool there = n < p.n && (!p.valid || p.valid[n] != 0);
+    for (int axis = 0; axis < 3; ++axis)
+      points[axis][k] = there ? __ldg(p.xyz + 3 * n + axis) : bits_float(0x7fc00000u);
+    groups[k] = kGrouped && there ? __ldg(p.groups + n) : -1;
+  }
+  const BoxSpan span = span_of(box_of_warp(points), 0.0f);
+  for (int64_t first = static_cast<int64_t>(blockIdx.y) * kViewsAtOnce; first < p.views;
+       first += static_cast<int64_t>(gridDim.y) * kViewsAtOnce) {
+    const int count = static_cast<int>(min(p.views - first, static_cast<int64_t>(kViewsAtOnce)));
+    __syncthreads();
+    for (int v = threadIdx.x; v < count; v += kSeeWarps * kWarp) {
+      const View view = load_view(p.world2cam + 12 * (first + v), p.intrinsics + 9 * (first + v), p.h, p.w);
+      cameras[v] = {view.world2cam, view.pinhole};
+      frusta[v] = view.frustum;
+    }
+    __syncthreads();
+    for (int next = 0; next < count && 64 * word < p.n; next += kWarp) {
+      const bool asked = next + lane < count;
+      const bool maybe = asked && !misses(frusta[asked ? next + lane : 0], span);
+      Word64* row = p.bits + (first + next) * p.words + word;
+      if (!kGrouped && asked && !maybe) row[lane * p.words] = 0;
+      for (unsigned left = __ballot_sync(kAllLanes, maybe); left; left &= left - 1) {
+        const int v = __ffs(static_cast<int>(left)) - 1;
+        const CameraOfView camera = cameras[next + v];
+        Word64 seen = 0;
+        for (int k = 0; k < kPerLane; ++k) {
+          const bool in = sees(camera.world2cam, camera.pinhole, points[0][k], points[1][k], points[2][k], p.h, p.w);
+          if (!kGrouped)
+            seen |= static_cast<Word64>(__ballot_sync(kAllLanes, in)) << (kWarp * k);
+          else if (in)
+            set_group(p, first + next + v, groups[k]);
+        }
+        if (!kGrouped && lane == 0) row[v * p.words] = seen;
+      }
+    }
+  }
+}
+
+// ---- overlap: a warp holds a piece of two sets of b in registers, and meets all sets of a with it
+
+constexpr int kPieces = 8;                      // of four 32-bit words, of a set and lane
+constexpr int kChunk = kPieces * 2 * kWarp;     // 64-bit words that a warp holds of a set
+constexpr int kSetsOfWarp = 2;
+constexpr int kOverlapWarps = 8;
+constexpr int kSetsOfBlock = kSetsOfWarp * kOverlapWarps;
+constexpr int kSetsAtOnce = 8;  // of a, in shared memory
+
+struct SetsOfBits {
+  const Word64 *a, *b;
+  int64_t num_a, num_b, words;
+  int classes;     // sets b, b + classes, ... begin alike: on a multiple of 16 bytes, or beside one
+  Word64* counts;  // (A + 1, B): what sets of a and b have in common; the last row, what those of b have. Clear.
+};
+
+// One column of full adders: a + b + c = sum + 2 carry, in all 32 bit positions.
+__device__ __forceinline__ uint32_t add_bits(uint32_t& sum, uint32_t b, uint32_t c) {
+  const uint32_t a = sum;
+  sum = a ^ b ^ c;
+  return (a & b) | (a & c) | (b & c);
+}
+
+struct BitCounter {  // counts up to seven in binary, one counter a bit position
+  uint32_t ones = 0, twos = 0, fours = 0;
+
+  // Returns the carry out of the fours, by eights.
+  __device__ __forceinline__ uint32_t add(const uint4& x, const uint4& y) {
+    const uint32_t two0 = add_bits(ones, x.x, x.y), two1 = add_bits(ones, x.z, x.w);
+    const uint32_t two2 = add_bits(ones, y.x, y.y), two3 = add_bits(ones, y.z, y.w);
+    const uint32_t four0 = add_bits(twos, two0, two1), four1 = add_bits(twos, two2, two3);
+    return add_bits(fours, four0, four1);
+  }
+  __device__ __forceinline__ unsigned total(unsigned of_eights) const {
+    return 8 * of_eights + 4 * __popc(fours) + 2 * __popc(twos) + __popc(ones);
+  }
+};
+
+__device__ __forceinline__ uint4 both(const uint4& a, const uint4& b) {
+  return make_uint4(a.x & b.x, a.y & b.y, a.z & b.z, a.w & b.w);
+}
+
+// Two words at word `at` of b as a whole, at an even address. Beyond its ends there is nothing.
+__device__ __forceinline__ uint4 load_pair(const SetsOfBits& s, int64_t at) {
+  const int64_t size = s.num_b * s.words;
+  if (at >= 0 && at + 1 < size) return __ldcs(reinterpret_cast<const uint4*>(s.b + at));
+  const Word64 low = at >= 0 && at < size ? s.b[at] : 0, high = at + 1 == 0 ? s.b[0] : 0;
+  return make_uint4(static_cast<unsigned>(low), static_cast<unsigned>(low >> 32), static_cast<unsigned>(high),
+                    static_cast<unsigned>(high >> 32));
+}
+
+// Words first .. first + kChunk - 1 of sets of a into shared memory, zeros outside of the sets; behind the last set, one
+// that holds everything.
+__device__ __forceinline__ void load_sets(const SetsOfBits& s, int64_t set, int count, int64_t first, Word64* to) {
+  for (int i = threadIdx.x; i < count * kChunk; i += kOverlapWarps * kWarp) {
+    const int64_t row = set + i / kChunk, word = first + i % kChunk;
+    const bool inside = word >= 0 && word < s.words;
+    to[i] = !inside ? 0 : row < s.num_a ? __ldg(s.a + row * s.words + word) : ~Word64{0};
+  }
+}
+
+__global__ void __launch_bounds__(kOverlapWarps* kWarp) count_common(SetsOfBits s) {
+  MIRAGE_DYNAMIC_SHARED(Word64, sets_of_a);
+  const int lane = threadIdx.x % kWarp;
+  // A chunk begins where a pair of words is aligned, which may be one word before the set.
+  const int64_t kind = blockIdx.x % s.classes;
+  const int64_t begins = static_cast<int64_t>(reinterpret_cast<uintptr_t>(s.b) / sizeof(Word64) % 2) + kind * s.words;
+  const int64_t first = static_cast<int64_t>(blockIdx.y) * kChunk - begins % 2;
+  const int64_t rank = static_cast<int64_t>(blockIdx.x / s.classes) * kSetsOfBlock + threadIdx.x / kWarp * kSetsOfWarp;
+  uint4 held[kSetsOfWarp][kPieces];
+  for (int r = 0; r < kSetsOfWarp; ++r)
+    for (int k = 0; k < kPieces; ++k)
+      held[r][k] = load_pair(s, ((rank + r) * s.classes + kind) * s.words + first + 2 * (kWarp * k + lane));
+  for (int64_t set = 0; set <= s.num_a; set += kSetsAtOnce) {
+    const int count = static_cast<int>(min(s.num_a + 1 - set, static_cast<int64_t>(kSetsAtOnce)));
+    __syncthreads();
+    load_sets(s, set, count, first, sets_of_a);
+    __syncthreads();
+    for (int i = 0; i < count; ++i) {
+      const uint4* other = reinterpret_cast<const uint4*>(sets_of_a + i * kChunk) + lane;
+      BitCounter counter[kSetsOfWarp];
+      unsigned eights[kSetsOfWarp] = {};
+#pragma unroll
+      for (int k = 0; k < kPieces; k += 2) {
+        const uint4 x = other[kWarp * k], y = other[kWarp * (k + 1)];
+        for (int r = 0; r < kSetsOfWarp; ++r)
+          eights[r] += __popc(counter[r].add(both(held[r][k], x), both(held[r][k + 1], y)));
+      }
+      for (int r = 0; r < kSetsOfWarp; ++r) {
+        const unsigned common = __reduce_add_sync(kAllLanes, counter[r].total(eights[r]));
+        const int64_t column = (rank + r) * s.classes + kind;
+        if (lane == r && column < s.num_b && common) atomicAdd(s.counts + (set + i) * s.num_b + column, Word64{common});
+      }
+    }
+  }
+}
+
+constexpr int kShareThreads = 256;
+
+__global__ void __launch_bounds__(kShareThreads)
+    share(const int64_t* counts, const int64_t* of_a, int64_t num_a, int64_t num_b, float* out) {
+  const int64_t at = static_cast<int64_t>(blockIdx.x) * kShareThreads + threadIdx.x;
+  if (at < num_a * num_b)
+    out[at] = intersection_over_union(counts[at], of_a[at / num_b], counts[num_a * num_b + at % num_b]);
+}
+
+}  // namespace
+}  // namespace mirage

@@ -1,0 +1,148 @@
+// SPDX-FileCopyrightText: 2026 The Mirage authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "common/device.h"
+
+// Features between maps (B, C, cells) and rows (B cells, C), through tiles (cells, C) in shared memory.
+namespace mirage {
+namespace {
+
+constexpr int kTileCells = 64;  // consecutive cells of one map, which a block takes
+constexpr int kTileWarps = 8;
+constexpr int kTileThreads = kTileWarps * kWarp;
+
+// What a thread moves at a time: sixteen bytes along the cells of one channel. Two neighbouring lanes complete a sector
+// of 32 bytes; the others take other channels, which lie side by side in the tile.
+template <class Word>
+constexpr int kAlong = 16 / sizeof(Word);
+
+template <class Word>
+struct alignas(16) Words {
+  Word at[kAlong<Word>];
+};
+
+struct TileOfFeatures {
+  int64_t channels, cells;  // C and h w
+  int64_t first;            // cell of the map
+  int32_t count;            // cells
+  int64_t channel;          // the first
+  int32_t depth;            // channels
+  bool wide_maps, wide_rows;  // runs of cells, or all rows of the tile together, begin on multiples of 16 bytes
+
+  // Calls visit(cell of the tile, channel of the tile) for every sixteen bytes along cells, or else for every word.
+  template <class Word, class Visit>
+  __device__ __forceinline__ void along_cells(const Visit& visit) const {
+    if (wide_maps && count == kTileCells) {
+      constexpr int pairs = kTileCells / kAlong<Word> / 2;
+#pragma unroll 2
+      for (int i = threadIdx.x; i < depth * pairs * 2; i += kTileThreads) {
+        const int pair = i / 2 / depth, c = i / 2 % depth;
+        visit((2 * pair + i % 2) * kAlong<Word>, c);
+      }
+    } else {
+#pragma unroll 1
+      for (int i = threadIdx.x; i < depth * count; i += kTileThreads) visit(i % count, i / count);
+    }
+  }
+};
+
+template <class Word>
+__device__ __forceinline__ void maps_to_tile(const TileOfFeatures& t, const Word* map, uint64_t valid, Word* tile) {
+  const bool wide = t.wide_maps && t.count == kTileCells;
+  t.along_cells<Word>([&](int cell, int c) {
+    const Word* from = map + (t.channel + c) * t.cells + t.first + cell;
+    Words<Word> words;
+    if (wide)
+      *reinterpret_cast<uint4*>(&words) = __ldcs(reinterpret_cast<const uint4*>(from));
+    else
+      words.at[0] = __ldg(from);
+#pragma unroll
+    for (int k = 0; k < kAlong<Word>; ++k)
+      if (k == 0 || wide) tile[(cell + k) * t.depth + c] = valid >> (cell + k) & 1 ? words.at[k] : Word{0};
+  });
+}
+
+template <class Word>
+__device__ __forceinline__ void tile_to_maps(const TileOfFeatures& t, const Word* tile, uint64_t valid, Word* map) {
+  const bool wide = t.wide_maps && t.count == kTileCells;
+  t.along_cells<Word>([&](int cell, int c) {
+    Word* to = map + (t.channel + c) * t.cells + t.first + cell;
+    Words<Word> words;
+#pragma unroll
+    for (int k = 0; k < kAlong<Word>; ++k)
+      words.at[k] = (k == 0 || wide) && (valid >> (cell + k) & 1) ? tile[(cell + k) * t.depth + c] : Word{0};
+    if (wide)
+      __stcs(reinterpret_cast<uint4*>(to), *reinterpret_cast<const uint4*>(&words));
+    else
+      *to = words.at[0];
+  });
+}
+
+// Rows (count, C) beginning at `rows`, or as many channels of them as the tile has. One of the two is const.
+template <class Word, class Move, class MoveWide>
+__device__ __forceinline__ void along_rows(const TileOfFeatures& t, const Move& move, const MoveWide& move_wide) {
+  const int32_t size = t.count * t.depth;
+  int32_t begin = 0;
+  if (t.wide_rows && t.depth == t.channels) {  // the tile is one run of memory
+    begin = size / kAlong<Word> * kAlong<Word>;
+#pragma unroll 2
+    for (int32_t i = threadIdx.x * kAlong<Word>; i < begin; i += kTileThreads * kAlong<Word>) move_wide(i);
+  }
+#pragma unroll 1
+  for (int32_t i = begin + threadIdx.x; i < size; i += kTileThreads)
+    move(i, i / t.depth * t.channels + t.channel + i % t.depth);
+}
+
+template <class Word>
+__device__ __forceinline__ void tile_to_rows(const TileOfFeatures& t, const Word* tile, Word* rows) {
+  along_rows<Word>(
+      t, [&](int32_t i, int64_t at) { rows[at] = tile[i]; },
+      [&](int32_t i) { __stcs(reinterpret_cast<uint4*>(rows + i), *reinterpret_cast<const uint4*>(tile + i)); });
+}
+
+template <class Word>
+__device__ __forceinline__ void rows_to_tile(const TileOfFeatures& t, const Word* rows, Word* tile) {
+  along_rows<Word>(
+      t, [&](int32_t i, int64_t at) { tile[i] = __ldg(rows + at); },
+      [&](int32_t i) { *reinterpret_cast<uint4*>(tile + i) = __ldcs(reinterpret_cast<const uint4*>(rows + i)); });
+}
+
+struct Features {
+  int64_t channels;
+  int32_t depth;  // channels that a tile in shared memory takes
+  bool wide_maps, wide_rows;
+};
+
+// What a block has to do with: kCells consecutive cells of one map, or pixels. A map has fewer than 2^31 of them.
+template <int kCells>
+struct Place {
+  int64_t b;
+  int32_t first, count;
+
+  __device__ __forceinline__ explicit Place(int64_t cells) {
+    const unsigned blocks = (static_cast<unsigned>(cells) + kCells - 1) / kCells;
+    b = blockIdx.x / blocks;
+    first = static_cast<int32_t>(blockIdx.x % blocks * kCells);
+    count = min(static_cast<int32_t>(cells) - first, kCells);
+  }
+};
+
+__device__ __forceinline__ TileOfFeatures tile_of(const Features& f, const Place<kTileCells>& p, int64_t cells,
+                                                  int64_t c) {
+  return {f.channels, cells, p.first, p.count, c, static_cast<int32_t>(min(f.channels - c, int64_t{f.depth})),
+          f.wide_maps, f.wide_rows};
+}
+
+// Warps 0 and 1 know of a cell a lane; afterwards everyone knows of all.
+__device__ __forceinline__ uint64_t share_valid(bool valid, unsigned (&shared)[2]) {
+  if (threadIdx.x < kTileCells) {
+    const unsigned ballot = __ballot_sync(kAllLanes, valid);
+    if (threadIdx.x % kWarp == 0) shared[threadIdx.x / kWarp] = ballot;
+  }
+  __syncthreads();
+  return static_cast<uint64_t>(shared[1]) << 32 | shared[0];
+}
+
+}  // namespace
+}  // namespace mirage

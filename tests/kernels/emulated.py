@@ -1,0 +1,125 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The CUDA code on a CPU: every .cu file compiled as C++, with the threads of a block as fibers.
+
+The kernels are the ones a GPU runs; the order of blocks and threads is shuffled, and shared memory and fresh tensors
+hold rubbish, so that what needs a barrier or a cleared workspace shows. The operations lie in a library of their own,
+``mirage_kernels_emulated``, with the schemas, fakes and gradients of the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+from torch.utils import cpp_extension
+
+from mirage_kernels import backend, library
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+CSRC = ROOT / "csrc"
+HEADER = HERE / "emulation" / "cuda_emulation.h"
+NAMESPACE = "mirage_kernels_emulated"
+FLAGS = [
+    "-std=c++20",
+    "-O1",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-ffp-contract=off",
+    "-U_FORTIFY_SOURCE",  # which takes a jump between fibers for a mistake
+    "-Wall",
+    "-Werror",
+    "-Wno-unknown-pragmas",
+    "-Wno-attributes",
+    "-DMIRAGE_EMULATE",
+]
+
+
+def compiler() -> str | None:
+    """GCC, whose sections and jumps the fibers rely on."""
+    return next(filter(None, map(shutil.which, [os.environ.get("CXX", "g++"), "g++"])), None)
+
+
+def build(cache: Path, sources: list[Path], flags: list[str], libraries: list[str]) -> Path:
+    """A shared library of sources as emulated CUDA, built once per state of the sources."""
+    gxx = compiler()
+    assert gxx is not None
+    parts = [*sources, *sorted(CSRC.glob("**/*.h")), *sorted(CSRC.glob("**/*.cuh")), *sorted(HEADER.parent.glob("*.h"))]
+    text = b"".join(path.read_bytes() for path in parts) + repr((FLAGS, flags, libraries, torch.__version__)).encode()
+    output = cache / f"{hashlib.sha256(text).hexdigest()[:16]}.so"
+    if output.exists():
+        return output
+    command = [gxx, *FLAGS, "-include", str(HEADER), f"-I{CSRC}", *flags]
+    objects = [output.with_suffix(f".{os.getpid()}.{source.stem}.o") for source in sources]
+    runs = [
+        subprocess.Popen([*command, "-x", "c++", "-c", str(source), "-o", str(target)])
+        for source, target in zip(sources, objects, strict=True)
+    ]
+    failed = [source.name for source, run in zip(sources, runs, strict=True) if run.wait() != 0]
+    assert not failed, f"did not compile as emulated CUDA: {failed}"
+    partial = output.with_suffix(f".{os.getpid()}")
+    subprocess.run([gxx, "-shared", *map(str, objects), *libraries, "-o", str(partial)], check=True)
+    for target in objects:
+        target.unlink()
+    partial.rename(output)
+    return output
+
+
+def define_operations() -> torch.library.Library:
+    """Run every file that defines operations once more, for the emulated library alone."""
+    emulated = torch.library.Library(NAMESPACE, "DEF")
+
+    def define(schema: str, *, fake: Callable[..., Any], inference: bool = False, **_: Any) -> None:
+        base, arguments = schema.split("(", 1)
+        for name in (base, f"{base}.inference") if inference else (base,):
+            emulated.define(f"{name}({arguments}", tags=(torch.Tag.pt2_compliant_tag,))
+            torch.library.register_fake(f"{NAMESPACE}::{name}", fake, lib=emulated)
+
+    with mock.patch.object(library, "define", define), mock.patch.object(library, "_libraries", {NAMESPACE: emulated}):
+        for path in sorted((ROOT / "mirage_kernels" / "ops").glob("*/*.py")):
+            if "library.define(" not in path.read_text():
+                continue
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            spec = importlib.util.find_spec(name)
+            assert spec is not None
+            assert spec.loader is not None
+            spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    return emulated
+
+
+class Emulated:
+    """The emulated library, built and loaded."""
+
+    def __init__(self, cache: Path) -> None:
+        includes = [f"-isystem{path}" for path in cpp_extension.include_paths()]
+        sources = sorted(CSRC.glob("**/*.cu"))
+        libraries = [*(f"-L{path}" for path in cpp_extension.library_paths()), "-ltorch_cpu"]
+        built = build(cache, sources, [*includes, "-DTORCH_TARGET_VERSION=0x020a000000000000"], libraries)
+        self._library = define_operations()
+        torch.ops.load_library(str(built))
+
+    def operations(self) -> set[str]:
+        """Those that have a kernel, overloads as name.overload."""
+        names = torch._C._dispatch_get_registrations_for_dispatch_key("CPU")
+        return {name.split("::")[1] for name in names if name.startswith(f"{NAMESPACE}::")}
+
+    @contextlib.contextmanager
+    def use(self) -> Iterator[None]:
+        """Every operation on a CPU runs the CUDA code; one without raises NotImplementedError."""
+        deterministic = torch.are_deterministic_algorithms_enabled()
+        with mock.patch.dict(backend._table, {"cpu": NAMESPACE}):
+            torch.use_deterministic_algorithms(True)  # new tensors are filled, with NaN or the largest number
+            try:
+                yield
+            finally:
+                torch.use_deterministic_algorithms(deterministic)
