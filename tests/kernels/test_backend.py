@@ -52,6 +52,32 @@ def test_a_backend_asked_for_by_name_never_falls_back(monkeypatch: pytest.Monkey
         mk.use_backend("cpp")
 
 
+def test_the_default_follows_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is listed for GPUs needs none to be there: a tensor on one is proof enough."""
+    monkeypatch.setattr(backend, "_missing", {})
+    mk.use_backend(None)
+    assert [mk.current_backend(device) for device in ("cuda", "cpu", "meta")] == ["cuda", "cpp", "reference"]
+    monkeypatch.setattr(backend, "_missing", {"cuda": "no CUDA kernels", "cpp": "no compiler"})
+    mk.use_backend(None)
+    assert [mk.current_backend(device) for device in ("cuda", "cpu", "meta")] == ["triton", "reference", "reference"]
+    monkeypatch.undo()
+    mk.use_backend(None)
+
+
+def test_the_reasons_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    if torch.cuda.is_available() or backend.INTERPRETED:
+        pytest.skip("there is a GPU, or an interpreter for it")
+    monkeypatch.setattr(backend, "_missing", {})
+    assert "this torch is built for CPUs only" in str(mk.backends()["triton"]) or torch.version.cuda
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    assert "torch finds no GPU; look at its driver" in str(mk.backends()["cuda"])
+    with pytest.raises(RuntimeError, match=r"'triton' is not available \(cuda: torch finds no GPU.*; cpp: ready"):
+        mk.use_backend("triton")
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    backend._find_gpu_backends()
+    assert "the triton backend serves them" in str(mk.backends()["cuda"])
+
+
 @pytest.mark.usefixtures("native")
 def test_a_backend_on_the_wrong_device() -> None:
     with mk.use_backend("cpp"):
@@ -93,6 +119,11 @@ print(testing.splat_case(0).run(mk.splat).mask.any().item())
     result = run_python(code)
     assert result.stdout.startswith("reference mirage_kernels was installed without its native kernels"), result.stderr
     assert result.stdout.endswith("[] {}\nTrue\n")
+
+
+def test_importing_does_not_import_triton() -> None:
+    code = "import sys, mirage_kernels as mk; mk.backends(); print('triton' in sys.modules)"
+    assert run_python(code).stdout.strip() == "False"
 
 
 def test_importing_needs_only_torch_and_safetensors() -> None:

@@ -118,7 +118,9 @@ def _taps(height: int, width: int, h: int, w: int, like: Tensor) -> tuple[Tensor
         rest = position - before * 2 * cells
         first, after = before.clamp(min=0), (before + 1).clamp(max=pixels - 1)
         # A tap without weight is not read: its depth may be invalid.
-        return first, torch.where(rest == 0, first, after), rest.to(like.dtype) / (2 * cells)
+        # Divided by a tensor: on a GPU the division by a number is a multiplication by its inverse.
+        part = rest.to(like.dtype) / torch.full((), 2 * cells, dtype=like.dtype, device=like.device)
+        return first, torch.where(rest == 0, first, after), part
 
     top, bottom, down = (x[:, None].expand(h, w).reshape(-1) for x in axis(height, h))
     left, right, across = (x.expand(h, w).reshape(-1) for x in axis(width, w))

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """unproject in Triton: the reference's bits. The letters are those of ``unproject_reference.py``.
 
-One warp pools and lifts four cells; where cells are up to 16x16 pixels it holds them all in registers. Features are
-transposed through tiles, so that both sides of the copy are contiguous.
+One warp pools and lifts four cells at a time; where cells are up to 16x16 pixels it holds them all in registers.
+Features are transposed through tiles, so that both sides of the copy are contiguous.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ...backend import INTERPRETED
 from ...triton_common import is_finite, launch, transform_row
 from . import unproject_reference as reference
 from .unproject_pool_triton import CELLS, SIDE, locate, pool, taps
 
 _BILINEAR = tl.constexpr(reference.BILINEAR)
 _TILE = tl.constexpr(64)  # cells of one tile of features
-_PIXELS = tl.constexpr(128)  # of one program that gathers gradients
+_PIXELS = tl.constexpr(1024 if INTERPRETED else 128)  # of one program that gathers gradients
 
 
 @triton.jit(
