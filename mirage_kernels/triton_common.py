@@ -25,6 +25,8 @@ import triton.language as tl
 NEAR = tl.constexpr(1e-6)  # that of mirage_kernels.cameras
 INFINITY = tl.constexpr(float("inf"))
 
+OPTIONS = {"enable_fp_fusion": False}  # every kernel is compiled with
+
 
 def launch(
     kernel: Any, grid: tuple[int, ...], device: torch.device, *args: Any, num_warps: int = 4, **options: Any
@@ -34,7 +36,7 @@ def launch(
         return
     on_device = torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
     with on_device:
-        kernel[grid](*args, num_warps=num_warps, enable_fp_fusion=False, **options)
+        kernel[grid](*args, num_warps=num_warps, **OPTIONS, **options)
 
 
 @triton.jit

@@ -84,6 +84,8 @@ def compiled(kernel: Kernel, capability: int, folder: Path) -> Compiled:
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
+    from mirage_kernels.triton_common import OPTIONS
+
     module = __import__(f"mirage_kernels.ops.{kernel.operation}.{kernel.operation}_triton", fromlist=[kernel.name])
     function = getattr(module, kernel.name)
     names = function.arg_names
@@ -91,8 +93,8 @@ def compiled(kernel: Kernel, capability: int, folder: Path) -> Compiled:
     types |= dict.fromkeys(kernel.constants, "constexpr")
     aligned = [i for i, name in enumerate(names) if types[name][0] == "*" or name in kernel.aligned]
     source = ASTSource(function, types, kernel.constants, {(i,): [["tt.divisibility", 16]] for i in aligned})
-    options = {"num_warps": kernel.warps, "enable_fp_fusion": False}
-    code = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options).asm
+    target, options = GPUTarget("cuda", capability, 32), {"num_warps": kernel.warps, **OPTIONS}
+    code = triton.compile(source, target=target, options=options).asm
     (folder / "kernel.cubin").write_bytes(code["cubin"])
     tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
     command = [str(tool), "--dump-resource-usage", str(folder / "kernel.cubin")]

@@ -32,7 +32,7 @@ def unproject(
     x, y = across * z, down * z
     point = [((m[:, a, 0] * x + m[:, a, 1] * y) + m[:, a, 2] * z) + m[:, a, 3] for a in range(3)]
     values = torch.stack([*point, z * (1 / k[:, 0, 0])], -1)  # (B, h, w, 4)
-    valid = values.isfinite().all(-1)
+    valid = values.isfinite().all(-1) & (z > 0)  # a blend of the smallest denormals may round to 0
     values = torch.where(valid[..., None], values, 0).reshape(b * h * w, 4)
     rows = torch.where(valid[:, None], features, 0).movedim(1, -1).reshape(b * h * w, c)
     return values[:, :3].contiguous(), rows.contiguous(), valid.reshape(-1), values[:, 3].contiguous()
