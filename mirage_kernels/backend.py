@@ -2,14 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which implementation runs, and why the others do not.
 
-By default the fastest backend that runs on a tensor's device is used: ``cpp`` on a CPU where it was built, else
-``reference``. A backend asked for by name, with :func:`use_backend` or ``MIRAGE_KERNELS_BACKEND``, never falls back.
-The choice is a plain module-level table, which ``torch.compile`` can read and guard on.
+By default the fastest backend that is there for a tensor's device is used: on a GPU ``cuda``, ``triton`` or
+``reference``, on a CPU ``cpp`` or ``reference``. A backend asked for by name, with :func:`use_backend` or
+``MIRAGE_KERNELS_BACKEND``, never falls back. The choice is a plain module-level table, which ``torch.compile`` can read
+and guard on.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import os
 from types import ModuleType, TracebackType
@@ -18,17 +20,22 @@ from typing import Any
 import torch
 
 from . import check
-from .library import NATIVE, REFERENCE, overload
+from .library import NATIVE, REFERENCE, TRITON, overload
 
-BACKENDS = ("cpp", "reference")  # by preference
-_LIBRARY = {"cpp": NATIVE, "reference": REFERENCE}
-_DEVICES = {"cpp": ("cpu",)}  # reference: any
+BACKENDS = ("cuda", "triton", "cpp", "reference")  # by preference
+# Triton's own switch: its kernels then run in Python, on the CPU.
+INTERPRETED = os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "yes", "on", "y")
+
+_LIBRARY = {"cuda": NATIVE, "triton": TRITON, "cpp": NATIVE, "reference": REFERENCE}
+# reference: any. (torch calls an AMD GPU "cuda" too.)
+_DEVICES = {"cuda": ("cuda",), "triton": ("cuda", "cpu") if INTERPRETED else ("cuda",), "cpp": ("cpu",)}
+_DEFAULTS = {"cuda": ("cuda", "triton", "reference"), "cpu": ("cpp", "reference")}
 
 _native: ModuleType | None = None
-_missing: dict[str, str] = {}  # backend -> why it is not there
+_missing: dict[str, str] = {}  # backend -> why it is not there, as far as that is known without looking for a GPU
 _asked: str | None = None
-_table: dict[str, str] = {}  # device type -> library; a device that is not listed uses _elsewhere
-_elsewhere: str | None = REFERENCE
+_table: dict[str, str] = {}  # device type -> backend; a device that is not listed uses _elsewhere
+_elsewhere: str | None = "reference"
 
 
 def _load_native() -> None:
@@ -37,17 +44,49 @@ def _load_native() -> None:
     try:
         _native = importlib.import_module("mirage_kernels._C")
     except ModuleNotFoundError:
-        _missing["cpp"] = (
+        _missing["cpp"] = _missing["cuda"] = (
             "mirage_kernels was installed without its native kernels; with a C++ compiler at hand, reinstall it with "
             "pip install --no-build-isolation"
         )
     except ImportError as error:
-        _missing["cpp"] = f"the native kernels could not be loaded: {error}"
+        _missing["cpp"] = _missing["cuda"] = f"the native kernels could not be loaded: {error}"
+
+
+def _find_gpu_backends() -> None:
+    """Remember what no GPU could mend."""
+    if torch.version.hip is not None:
+        _missing.setdefault("cuda", f"this torch is for AMD GPUs ({torch.__version__}); the triton backend serves them")
+    if not build_info().get("cuda_arches"):
+        _missing.setdefault(
+            "cuda",
+            "mirage_kernels was built without CUDA kernels; with nvcc on PATH or in CUDA_HOME, reinstall it with "
+            "pip install --no-build-isolation",
+        )
+    if importlib.util.find_spec("triton") is None:
+        _missing["triton"] = "triton is not installed; pip install triton (Linux)"
+
+
+def _why_not(name: str) -> str | None:
+    """Looks for a GPU where that matters, which the import of this package does not."""
+    if name in _missing or name in ("cpp", "reference") or (name == "triton" and INTERPRETED):
+        return _missing.get(name)
+    if torch.cuda.is_available():
+        return None
+    if torch.version.cuda is None and torch.version.hip is None:
+        return f"this torch is built for CPUs only ({torch.__version__}); install one that is built for the GPU"
+    return "torch finds no GPU; look at its driver (nvidia-smi) and at CUDA_VISIBLE_DEVICES"
 
 
 def backends() -> dict[str, str | None]:
     """Every backend, fastest first, with None where it is ready or the reason why it is not."""
-    return {name: _missing.get(name) for name in BACKENDS}
+    return {name: _why_not(name) for name in BACKENDS}
+
+
+def devices(name: str) -> tuple[str, ...]:
+    """The types of devices that this backend runs on, as far as any is there."""
+    if name == "reference":
+        return ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+    return _DEVICES[name]
 
 
 def build_info() -> dict[str, Any]:
@@ -58,10 +97,12 @@ def build_info() -> dict[str, Any]:
 def _fill_table() -> None:
     global _elsewhere
     _table.clear()
-    for name in [_asked] if _asked else [name for name in reversed(BACKENDS) if name not in _missing]:
-        for device in _DEVICES.get(name, ()):
-            _table[device] = _LIBRARY[name]
-    _elsewhere = REFERENCE if _asked in (None, "reference") else None
+    if _asked:
+        _table.update(dict.fromkeys(_DEVICES.get(_asked, ()), _asked))
+    else:
+        for device, names in _DEFAULTS.items():
+            _table[device] = next(name for name in names if name not in _missing)
+    _elsewhere = "reference" if _asked in (None, "reference") else None
 
 
 class use_backend:  # noqa: N801 (a function that is also a context manager)
@@ -79,7 +120,7 @@ class use_backend:  # noqa: N801 (a function that is also a context manager)
         global _asked
         if name is not None:
             check.choice("backend", name, BACKENDS)
-            if name in _missing:
+            if _why_not(name) is not None:
                 reasons = "; ".join(f"{other}: {why or 'ready'}" for other, why in backends().items())
                 raise RuntimeError(f"backend: {name!r} is not available ({reasons})")
         self._before, _asked = _asked, name
@@ -98,18 +139,18 @@ class use_backend:  # noqa: N801 (a function that is also a context manager)
 
 def current_backend(device: str = "cpu") -> str:
     """The backend that operations on this type of device use."""
-    library = _table.get(device, _elsewhere)
-    if library is None:
+    name = _table.get(device, _elsewhere)
+    if name is None:
         raise RuntimeError(_wrong_device(device))
-    return next(name for name in BACKENDS if _LIBRARY[name] == library)
+    return name
 
 
 def operation(name: str, device: str, kind: str = "default") -> torch._ops.OpOverload:
     """The implementation of an operation for this type of device; ``kind`` is the overload's name."""
-    library = _table.get(device, _elsewhere)
-    if library is None:
+    backend = _table.get(device, _elsewhere)
+    if backend is None:
         raise RuntimeError(_wrong_device(device))
-    return overload(library, name, kind)
+    return overload(_LIBRARY[backend], name, kind)
 
 
 def host_operation(name: str) -> torch._ops.OpOverload:
@@ -134,6 +175,7 @@ def use_instruction_set(name: str) -> None:
 
 
 _load_native()
+_find_gpu_backends()
 _fill_table()
 if os.environ.get("MIRAGE_KERNELS_BACKEND"):
     use_backend(os.environ["MIRAGE_KERNELS_BACKEND"])

@@ -108,6 +108,15 @@ def random_points(generator: torch.Generator, kind: str, n: int) -> Tensor:
     return direction * (1 + torch.rand(n, 1, generator=generator))
 
 
+def to_device(value: Any, device: torch.device | str) -> Any:
+    """The same tensors, cameras, or named tuple of them on a device; anything else comes back as it is."""
+    if isinstance(value, (Tensor, Cameras)):
+        return value.to(device)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(to_device(part, device) for part in value))
+    return value
+
+
 class SplatCase(NamedTuple):
     """Arguments of one call of ``splat``; ``boxes`` only the operation underneath knows."""
 

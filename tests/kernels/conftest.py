@@ -20,6 +20,7 @@ from ways import EveryWay
 
 import mirage_kernels as mk
 from mirage_kernels import library
+from mirage_kernels.backend import devices
 
 HERE = Path(__file__).resolve().parent
 CSRC = HERE.parents[1] / "csrc"
@@ -41,9 +42,9 @@ def namespace(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=list(mk.backends()))
+@pytest.fixture(params=[name for name in mk.backends() if "cpu" in devices(name)])
 def backend(request: pytest.FixtureRequest) -> str:
-    """Each backend that is ready, by name."""
+    """Each backend of the CPU that is ready, by name."""
     reason = mk.backends()[request.param]
     if reason is not None:
         pytest.skip(f"backend {request.param}: {reason}")

@@ -14,7 +14,7 @@ from mirage_kernels import backend, testing
 
 
 def test_every_backend_is_listed_with_its_reason() -> None:
-    assert list(mk.backends()) == ["cpp", "reference"]
+    assert list(mk.backends()) == ["cuda", "triton", "cpp", "reference"]
     assert mk.backends()["reference"] is None
 
 
@@ -38,7 +38,7 @@ def test_use_backend_as_a_block_and_as_a_call() -> None:
 
 
 def test_unknown_names() -> None:
-    with pytest.raises(ValueError, match="backend: expected 'cpp' or 'reference', got 'fast'"):
+    with pytest.raises(ValueError, match="backend: expected 'cuda', 'triton', 'cpp' or 'reference', got 'fast'"):
         mk.use_backend("fast")
     with pytest.raises(ValueError, match="instruction set: expected"):
         mk.use_instruction_set("sse9")
@@ -46,8 +46,36 @@ def test_unknown_names() -> None:
 
 def test_a_backend_asked_for_by_name_never_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(backend._missing, "cpp", "no compiler was there")
-    with pytest.raises(RuntimeError, match=r"'cpp' is not available \(cpp: no compiler was there; reference: ready\)"):
+    with pytest.raises(
+        RuntimeError, match=r"'cpp' is not available \(.*; cpp: no compiler was there; reference: ready\)"
+    ):
         mk.use_backend("cpp")
+
+
+def test_the_default_follows_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is listed for GPUs needs none to be there: a tensor on one is proof enough."""
+    monkeypatch.setattr(backend, "_missing", {})
+    mk.use_backend(None)
+    assert [mk.current_backend(device) for device in ("cuda", "cpu", "meta")] == ["cuda", "cpp", "reference"]
+    monkeypatch.setattr(backend, "_missing", {"cuda": "no CUDA kernels", "cpp": "no compiler"})
+    mk.use_backend(None)
+    assert [mk.current_backend(device) for device in ("cuda", "cpu", "meta")] == ["triton", "reference", "reference"]
+    monkeypatch.undo()
+    mk.use_backend(None)
+
+
+def test_the_reasons_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    if torch.cuda.is_available() or backend.INTERPRETED:
+        pytest.skip("there is a GPU, or an interpreter for it")
+    monkeypatch.setattr(backend, "_missing", {})
+    assert "this torch is built for CPUs only" in str(mk.backends()["triton"]) or torch.version.cuda
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    assert "torch finds no GPU; look at its driver" in str(mk.backends()["cuda"])
+    with pytest.raises(RuntimeError, match=r"'triton' is not available \(cuda: torch finds no GPU.*; cpp: ready"):
+        mk.use_backend("triton")
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    backend._find_gpu_backends()
+    assert "the triton backend serves them" in str(mk.backends()["cuda"])
 
 
 @pytest.mark.usefixtures("native")
@@ -74,7 +102,8 @@ def test_the_environment_chooses_a_backend() -> None:
     code = "import mirage_kernels as mk; print(mk.current_backend())"
     assert run_python(code, MIRAGE_KERNELS_BACKEND="reference").stdout.strip() == "reference"
     assert (
-        "backend: expected 'cpp' or 'reference', got 'fast'" in run_python(code, MIRAGE_KERNELS_BACKEND="fast").stderr
+        "backend: expected 'cuda', 'triton', 'cpp' or 'reference', got 'fast'"
+        in run_python(code, MIRAGE_KERNELS_BACKEND="fast").stderr
     )
 
 
@@ -90,6 +119,11 @@ print(testing.splat_case(0).run(mk.splat).mask.any().item())
     result = run_python(code)
     assert result.stdout.startswith("reference mirage_kernels was installed without its native kernels"), result.stderr
     assert result.stdout.endswith("[] {}\nTrue\n")
+
+
+def test_importing_does_not_import_triton() -> None:
+    code = "import sys, mirage_kernels as mk; mk.backends(); print('triton' in sys.modules)"
+    assert run_python(code).stdout.strip() == "False"
 
 
 def test_importing_needs_only_torch_and_safetensors() -> None:

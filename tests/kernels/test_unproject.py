@@ -12,6 +12,7 @@ from strategies import SEEDS, unproject_cases
 from torch import Tensor
 from ways import EveryWay, assert_every_way_same, needs_grad, random_gradients, run_reference
 
+import mirage_kernels as mk
 from mirage_kernels import Cameras, splat, testing, unproject
 from mirage_kernels.testing import UnprojectCase, same_bits, unproject_case
 
@@ -143,6 +144,13 @@ def test_a_written_view_reads_back_whole() -> None:
     assert points.valid.all()
     assert same_bits(view.index.flatten(), torch.arange(3520))
     assert same_bits(view.features[0], case.features[0])
+
+
+def test_a_depth_that_rounds_to_zero_is_none(backend: str) -> None:
+    depth, cameras = torch.full((1, 4, 4), 1e-45), testing.plain_cameras(1, (4, 4))
+    with mk.use_backend(backend), np.errstate(all="ignore"):
+        assert not unproject(depth, torch.ones(1, 1, 2, 2), cameras, pooling="bilinear").valid.any()
+        assert unproject(depth, torch.ones(1, 1, 2, 2), cameras).valid.all()
 
 
 def test_median_never_invents_a_depth() -> None:

@@ -178,6 +178,7 @@ library.define(
     "visible(Tensor xyz, Tensor intrinsics, Tensor world2cam, SymInt h, SymInt w, Tensor? valid, Tensor? groups, "
     "SymInt num_groups) -> Tensor",
     reference=reference.visible,
+    triton=f"{__package__}.overlap_triton",
     fake=lambda xyz, intrinsics, world2cam, h, w, valid, groups, num_groups: xyz.new_empty(
         world2cam.shape[0], (num_groups + 63) // 64, dtype=torch.int64
     ),
@@ -185,5 +186,6 @@ library.define(
 library.define(
     "overlap(Tensor a, Tensor b) -> Tensor",
     reference=reference.overlap,
+    triton=f"{__package__}.overlap_triton",
     fake=lambda a, b: a.new_empty(a.shape[0], b.shape[0], dtype=torch.float32),
 )

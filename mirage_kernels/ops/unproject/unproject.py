@@ -140,17 +140,20 @@ library.define(
     "unproject(Tensor depth, Tensor features, Tensor intrinsics, Tensor cam2world, Tensor? mask, int pooling, "
     "int min_valid, float max_masked) -> (Tensor, Tensor, Tensor, Tensor)",
     reference=reference.unproject,
+    triton=f"{__package__}.unproject_triton",
     fake=_fake_unproject,
 )
 library.define(
     "unproject_backward_features(Tensor grad, Tensor valid, SymInt b, SymInt h, SymInt w) -> Tensor",
     reference=reference.unproject_backward_features,
+    triton=f"{__package__}.unproject_triton",
     fake=lambda grad, valid, b, h, w: grad.new_empty(b, grad.shape[1], h, w),
 )
 library.define(
     "unproject_backward_depth(Tensor grad_xyz, Tensor grad_footprint, Tensor valid, Tensor depth, Tensor intrinsics, "
     "Tensor cam2world, Tensor? mask, SymInt h, SymInt w, int pooling, int min_valid, float max_masked) -> Tensor",
     reference=reference.unproject_backward_depth,
+    triton=f"{__package__}.unproject_triton",
     fake=lambda grad_xyz, grad_footprint, valid, depth, *rest: depth.new_empty(depth.shape),
 )
 library.differentiate("unproject", setup_context=_setup_context, backward=_backward)

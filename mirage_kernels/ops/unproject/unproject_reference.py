@@ -32,7 +32,7 @@ def unproject(
     x, y = across * z, down * z
     point = [((m[:, a, 0] * x + m[:, a, 1] * y) + m[:, a, 2] * z) + m[:, a, 3] for a in range(3)]
     values = torch.stack([*point, z * (1 / k[:, 0, 0])], -1)  # (B, h, w, 4)
-    valid = values.isfinite().all(-1)
+    valid = values.isfinite().all(-1) & (z > 0)  # a blend of the smallest denormals may round to 0
     values = torch.where(valid[..., None], values, 0).reshape(b * h * w, 4)
     rows = torch.where(valid[:, None], features, 0).movedim(1, -1).reshape(b * h * w, c)
     return values[:, :3].contiguous(), rows.contiguous(), valid.reshape(-1), values[:, 3].contiguous()
@@ -118,7 +118,9 @@ def _taps(height: int, width: int, h: int, w: int, like: Tensor) -> tuple[Tensor
         rest = position - before * 2 * cells
         first, after = before.clamp(min=0), (before + 1).clamp(max=pixels - 1)
         # A tap without weight is not read: its depth may be invalid.
-        return first, torch.where(rest == 0, first, after), rest.to(like.dtype) / (2 * cells)
+        # Divided by a tensor: on a GPU the division by a number is a multiplication by its inverse.
+        part = rest.to(like.dtype) / torch.full((), 2 * cells, dtype=like.dtype, device=like.device)
+        return first, torch.where(rest == 0, first, after), part
 
     top, bottom, down = (x[:, None].expand(h, w).reshape(-1) for x in axis(height, h))
     left, right, across = (x.expand(h, w).reshape(-1) for x in axis(width, w))

@@ -1,0 +1,253 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""unproject in Triton: the reference's bits. The letters are those of ``unproject_reference.py``.
+
+One warp pools and lifts four cells at a time; where cells are up to 16x16 pixels it holds them all in registers.
+Features are transposed through tiles, so that both sides of the copy are contiguous.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from ...backend import INTERPRETED
+from ...triton_common import is_finite, launch, transform_row
+from . import unproject_reference as reference
+from .unproject_pool_triton import CELLS, SIDE, locate, pool, taps
+
+_BILINEAR = tl.constexpr(reference.BILINEAR)
+_TILE = tl.constexpr(64)  # cells of one tile of features
+_PIXELS = tl.constexpr(1024 if INTERPRETED else 128)  # of one program that gathers gradients
+
+
+@triton.jit(
+    do_not_specialize=["n", "height", "width", "h", "w", "most_rows", "most_columns", "min_valid", "max_masked"]
+)
+def unproject_lift_kernel(
+    depth, mask, intrinsics, cam2world, xyz, footprint, valid, n, height, width, h, w, most_rows, most_columns,
+    min_valid, max_masked, POOLING: tl.constexpr, FITS: tl.constexpr,
+):  # fmt: skip
+    """Points, footprints and valid of ``CELLS`` cells."""
+    cell = tl.program_id(0).to(tl.int64) * CELLS + tl.arange(0, CELLS)
+    mine = cell < n
+    b, i, j = locate(tl.minimum(cell, n - 1), h, w)
+    z, _ = pool(
+        depth, mask, b, i, j, height, width, h, w, most_rows, most_columns, min_valid, max_masked, POOLING, FITS, False
+    )
+    across, down, inverse = _ray(intrinsics + 9 * b, i, j)
+    x, y = across * z, down * z
+    pose = cam2world + 16 * b
+    px, py, pz = transform_row(pose, x, y, z), transform_row(pose + 4, x, y, z), transform_row(pose + 8, x, y, z)
+    size = z * inverse
+    ok = (z > 0) & is_finite(px) & is_finite(py) & is_finite(pz) & is_finite(size)
+    tl.store(xyz + 3 * cell, tl.where(ok, px, 0.0), mask=mine)
+    tl.store(xyz + 3 * cell + 1, tl.where(ok, py, 0.0), mask=mine)
+    tl.store(xyz + 3 * cell + 2, tl.where(ok, pz, 0.0), mask=mine)
+    tl.store(footprint + cell, tl.where(ok, size, 0.0), mask=mine)
+    tl.store(valid + cell, ok.to(tl.uint8), mask=mine)
+
+
+@triton.jit
+def _ray(k, i, j):
+    """x and y at depth 1 of the ray through each cell's centre, and 1 / fx."""
+    inverse = tl.div_rn(1.0, tl.load(k))
+    across = ((j.to(tl.float32) + 0.5) - tl.load(k + 2)) * inverse
+    down = ((i.to(tl.float32) + 0.5) - tl.load(k + 5)) * tl.div_rn(1.0, tl.load(k + 4))
+    return across, down, inverse
+
+
+@triton.jit(do_not_specialize=["tiles"])
+def unproject_features_kernel(
+    maps, rows, valid, tiles, cells, CHANNELS: tl.constexpr, BLOCK: tl.constexpr, TO_MAPS: tl.constexpr
+):
+    """A tile of (B, C, h w) to (N, C), or back; zeros where a cell is not valid. ``cells`` is h w: whether it divides
+    by 16 is worth a kernel of its own, with wide loads."""
+    b = tl.program_id(0).to(tl.int64) // tiles
+    cell = tl.program_id(0) % tiles * _TILE + tl.arange(0, _TILE)
+    c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    ok = tl.load(valid + b * cells + cell, mask=cell < cells, other=0) != 0
+    map_at = maps + b * CHANNELS * cells + c.to(tl.int64)[:, None] * cells + cell[None, :]
+    row_at = rows + (b * cells + cell)[:, None] * CHANNELS + c[None, :]
+    map_there = (c < CHANNELS)[:, None] & (cell < cells)[None, :]
+    row_there = (cell < cells)[:, None] & (c < CHANNELS)[None, :]
+    if TO_MAPS:
+        values = tl.load(row_at, mask=row_there & ok[:, None], other=0.0)
+        tl.store(map_at, tl.trans(values), mask=map_there)
+    else:
+        values = tl.load(map_at, mask=map_there, other=0.0)
+        values = tl.where(ok[None, :], values, tl.zeros_like(values))
+        tl.store(row_at, tl.trans(values), mask=row_there)
+
+
+@triton.jit(
+    do_not_specialize=["n", "height", "width", "h", "w", "most_rows", "most_columns", "min_valid", "max_masked"]
+)
+def unproject_backward_kernel(
+    grad_xyz, grad_footprint, valid, depth, mask, intrinsics, cam2world, out, n, height, width, h, w, most_rows,
+    most_columns, min_valid, max_masked, POOLING: tl.constexpr, FITS: tl.constexpr,
+):  # fmt: skip
+    """d loss / d depth of ``CELLS`` cells, into the pixel each was read from, which is no other cell's; for bilinear
+    pooling into (N,), one for each cell."""
+    cell = tl.program_id(0).to(tl.int64) * CELLS + tl.arange(0, CELLS)
+    mine = cell < n
+    cell = tl.minimum(cell, n - 1)
+    b, i, j = locate(cell, h, w)
+    gx, gy, gz = tl.load(grad_xyz + 3 * cell), tl.load(grad_xyz + 3 * cell + 1), tl.load(grad_xyz + 3 * cell + 2)
+    m = cam2world + 16 * b
+    cx = (tl.load(m) * gx + tl.load(m + 4) * gy) + tl.load(m + 8) * gz
+    cy = (tl.load(m + 1) * gx + tl.load(m + 5) * gy) + tl.load(m + 9) * gz
+    cz = (tl.load(m + 2) * gx + tl.load(m + 6) * gy) + tl.load(m + 10) * gz
+    across, down, inverse = _ray(intrinsics + 9 * b, i, j)
+    dz = ((across * cx + down * cy) + cz) + tl.load(grad_footprint + cell) * inverse
+    if POOLING == _BILINEAR:
+        tl.store(out + cell, dz, mask=mine)
+    else:
+        _, pixel = pool(
+            depth, mask, b, i, j, height, width, h, w, most_rows, most_columns, min_valid, max_masked, POOLING, FITS,
+            True,
+        )  # fmt: skip
+        mine = mine & (tl.load(valid + cell) != 0) & (pixel >= 0)
+        # A sum that starts at 0 is never -0.
+        tl.store(out + b * height * width + pixel, dz + 0.0, mask=mine)
+
+
+@triton.jit(do_not_specialize=["n", "height", "width", "h", "w", "most_rows", "most_columns"])
+def unproject_gather_kernel(dz, valid, out, n, height, width, h, w, most_rows, most_columns):
+    """What each pixel gets from the cells that have a bilinear tap on it, in the order of the cells. ``n`` is the
+    number of pixels of all maps, ``most_rows`` by ``most_columns`` cells may share one."""
+    pixel = tl.program_id(0).to(tl.int64) * _PIXELS + tl.arange(0, _PIXELS)
+    b, r, c = locate(pixel, height, width)
+    first_i, last_i = _tapping(r, h, height)
+    first_j, last_j = _tapping(c, w, width)
+    total = tl.zeros((_PIXELS,), tl.float32)
+    step = 0
+    while step < most_rows * most_columns:
+        i, j = first_i + step // most_columns, first_j + step % most_columns
+        top, bottom, down = taps(i, h, height)
+        left, right, across = taps(j, w, width)
+        cell = (b * h + i) * w + j
+        mine = (pixel < n) & (i < last_i) & (j < last_j)
+        mine = mine & (tl.load(valid + cell, mask=mine, other=0) != 0)
+        grad = tl.load(dz + cell, mask=mine, other=0.0)
+        total = tl.where(mine & (top == r) & (left == c), total + grad * ((1.0 - across) * (1.0 - down)), total)
+        total = tl.where(mine & (top == r) & (right == c), total + grad * (across * (1.0 - down)), total)
+        total = tl.where(mine & (bottom == r) & (left == c), total + grad * ((1.0 - across) * down), total)
+        total = tl.where(mine & (bottom == r) & (right == c), total + grad * (across * down), total)
+        step += 1
+    tl.store(out + pixel, total, mask=pixel < n)
+
+
+@triton.jit
+def _tapping(r, cells, pixels):
+    """The cells first..last - 1 whose position between the pixels, (i + 1/2) pixels / cells - 1/2, lies within a pixel
+    of r."""
+    first = tl.maximum(2 * cells * (r - 1) + cells + pixels - 1, 0) // (2 * pixels)
+    last = tl.minimum((2 * cells * (r + 1) + cells + pixels - 1) // (2 * pixels), cells)
+    return first, last
+
+
+def _bits_of_float64(x: float) -> int:
+    """As an integer: a number passed to a kernel is float32."""
+    return int(struct.unpack("<q", struct.pack("<d", x))[0])
+
+
+def _bytes(flags: Tensor | None) -> Tensor | None:
+    return None if flags is None else flags.contiguous().view(torch.uint8)
+
+
+def _largest_cell(height: int, width: int, h: int, w: int) -> tuple[int, int]:
+    """Rows and columns of pixels that any one cell owns at most."""
+    return triton.cdiv(height, h), triton.cdiv(width, w)
+
+
+def _fits(height: int, width: int, h: int, w: int) -> bool:
+    return bool(max(_largest_cell(height, width, h, w)) <= SIDE.value)
+
+
+def _move(maps: Tensor, rows: Tensor, valid: Tensor, to_maps: bool) -> None:
+    b, c, h, w = maps.shape
+    tiles = triton.cdiv(h * w, _TILE.value)
+    block = min(64, triton.next_power_of_2(max(c, 1)))
+    grid = (b * tiles, triton.cdiv(c, block))
+    args = (maps, rows, valid.contiguous().view(torch.uint8), tiles, h * w)
+    launch(unproject_features_kernel, grid, maps.device, *args, CHANNELS=c, BLOCK=block, TO_MAPS=to_maps)
+
+
+def unproject(
+    depth: Tensor,
+    features: Tensor,
+    intrinsics: Tensor,
+    cam2world: Tensor,
+    mask: Tensor | None,
+    pooling: int,
+    min_valid: int,
+    max_masked: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    b, c, h, w = features.shape
+    height, width = depth.shape[1:]
+    n = b * h * w
+    xyz, footprint = depth.new_empty(n, 3), depth.new_empty(n)
+    rows, valid = features.new_empty(n, c), depth.new_empty(n, dtype=torch.bool)
+    launch(
+        unproject_lift_kernel,
+        (triton.cdiv(n, CELLS.value),),
+        depth.device,
+        *(depth.contiguous(), _bytes(mask), intrinsics.contiguous(), cam2world.contiguous()),
+        *(xyz, footprint, valid.view(torch.uint8)),
+        *(n, height, width, h, w, *_largest_cell(height, width, h, w), min_valid, _bits_of_float64(max_masked)),
+        POOLING=pooling,
+        FITS=_fits(height, width, h, w),
+        num_warps=1,
+    )
+    _move(features.contiguous(), rows, valid, to_maps=False)
+    return xyz, rows, valid, footprint
+
+
+def unproject_backward_features(grad: Tensor, valid: Tensor, b: int, h: int, w: int) -> Tensor:
+    out = grad.new_empty(b, grad.shape[1], h, w)
+    _move(out, grad.contiguous(), valid, to_maps=True)
+    return out
+
+
+def unproject_backward_depth(
+    grad_xyz: Tensor,
+    grad_footprint: Tensor,
+    valid: Tensor,
+    depth: Tensor,
+    intrinsics: Tensor,
+    cam2world: Tensor,
+    mask: Tensor | None,
+    h: int,
+    w: int,
+    pooling: int,
+    min_valid: int,
+    max_masked: float,
+) -> Tensor:
+    b, height, width = depth.shape
+    n = b * h * w
+    bilinear = pooling == reference.BILINEAR
+    sums = torch.empty_like(depth, memory_format=torch.contiguous_format) if bilinear else depth.new_zeros(depth.shape)
+    out = depth.new_empty(n) if bilinear else sums
+    flags = valid.contiguous().view(torch.uint8)
+    launch(
+        unproject_backward_kernel,
+        (triton.cdiv(n, CELLS.value),),
+        depth.device,
+        *(grad_xyz.contiguous(), grad_footprint.contiguous(), flags, depth.contiguous(), _bytes(mask)),
+        *(intrinsics.contiguous(), cam2world.contiguous(), out),
+        *(n, height, width, h, w, *_largest_cell(height, width, h, w), min_valid, _bits_of_float64(max_masked)),
+        POOLING=pooling,
+        FITS=_fits(height, width, h, w),
+        num_warps=1,
+    )
+    if bilinear:
+        most = triton.cdiv(2 * h, height) + 1, triton.cdiv(2 * w, width) + 1
+        grid = (triton.cdiv(sums.numel(), _PIXELS.value),)
+        sizes = (sums.numel(), height, width, h, w, *most)
+        launch(unproject_gather_kernel, grid, depth.device, out, flags, sums, *sizes)
+    return sums

@@ -1,0 +1,107 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Every backend against the reference on a few small cases of every operation: does this machine compute what the
+tests saw? (``python -m mirage_kernels`` runs it.)"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import backend, testing
+from .cameras import Cameras
+from .ops.overlap.overlap import overlap, visible
+from .ops.splat.splat import splat
+from .ops.unproject.unproject import unproject
+from .ops.unproject.unproject_reference import POOLINGS
+from .ops.voxel_cache.voxel_cache import VoxelCache
+
+Outputs = Iterator[Tensor]
+
+
+def _run(case: Any, function: Callable[..., Any], device: str, learns: tuple[str, ...] = (), **options: Any) -> Outputs:
+    """Results, and the gradients of the inputs named in ``learns`` for outputs weighted by themselves."""
+    case = testing.to_device(case, device)
+    leaves = [getattr(case, name).clone().requires_grad_() for name in learns]
+    result = case._replace(**dict(zip(learns, leaves, strict=True))).run(function, **options)
+    result = result if isinstance(result, tuple) else (result,)
+    yield from (part.detach() for part in result)
+    if leaves:
+        outputs = [part for part in result if part.requires_grad]
+        yield from torch.autograd.grad(outputs, leaves, [part.detach().nan_to_num(posinf=0) for part in outputs])
+
+
+def _unproject(device: str) -> Outputs:
+    for seed, pooling in enumerate(POOLINGS):
+        dtype = (torch.float32, torch.bfloat16, torch.float16)[seed % 3]
+        case = testing.unproject_case(
+            seed, size=(13, 20), dtype=dtype, mask=seed % 2 == 1, pooling=pooling, min_valid=2
+        )
+        yield from _run(case, unproject, device, ("depth", "features"))
+
+
+def _splat(device: str) -> Outputs:
+    for seed, shape in enumerate(({}, {"extent": "each", "valid": True}, {"radius": 1.5}, {"kind": "wild"})):
+        case = testing.splat_case(seed, dtype=(torch.float32, torch.bfloat16)[seed % 2], **shape)  # type: ignore[arg-type]
+        yield from _run(case, splat, device, ("xyz", "features"))
+    yield from _run(testing.splat_case(4, valid=True), splat, device, ("features",), mode="bilinear")
+
+
+def _voxel_cache(device: str) -> Outputs:
+    for seed, fusion in enumerate(("best", "latest", "mean")):
+        g = torch.Generator().manual_seed(seed)
+        cameras = testing.random_cameras(g, 2, (6, 9)).to(device)
+        cache = VoxelCache(0.1, 5, fusion=fusion, device=device)
+        for stamp, kind in enumerate(("room", "ties", "wild")):
+            xyz, features = testing.random_points(g, kind, 300), torch.randn(300, 5, generator=g)
+            footprint = torch.rand(300, generator=g)
+            cache.insert(xyz.to(device), features.to(device), footprint.to(device), stamp=stamp)
+        yield from cache.splat(cameras)
+        yield cache.carve(torch.full((2, 6, 9), 1.5, device=device), cameras)
+        yield cache.evict(max_rows=200)
+        yield from (cache.xyz, cache.footprint, cache.stamp, cache.features(), cache.state.keys[: len(cache)])
+
+
+def _visible(device: str) -> Outputs:
+    for seed, groups in enumerate((None, 70)):
+        case = testing.visible_case(seed, n=700, views=3, valid=True, num_groups=groups)
+        yield from _run(case, visible, device)
+
+
+def _overlap(device: str) -> Outputs:
+    g = torch.Generator().manual_seed(0)
+    least, largest = torch.iinfo(torch.int64).min, torch.iinfo(torch.int64).max
+    a, b = (torch.randint(least, largest, (sets, 150), generator=g).to(device) for sets in (3, 9))
+    yield overlap(a, b & b.roll(1, 0))
+
+
+def _cameras(device: str) -> Outputs:
+    cameras = testing.random_cameras(torch.Generator().manual_seed(0), 4, (6, 9))
+    yield Cameras(cameras.intrinsics.to(device), cameras.cam2world.to(device), (6, 9)).world2cam
+
+
+OPERATIONS: dict[str, Callable[[str], Outputs]] = {
+    "cameras": _cameras,
+    "unproject": _unproject,
+    "splat": _splat,
+    "voxel_cache": _voxel_cache,
+    "visible": _visible,
+    "overlap": _overlap,
+}
+
+
+def differs(name: str, device: str, operation: str) -> str | None:
+    """What is wrong with an operation of this backend on this type of device, None where it gives the reference's
+    bits."""
+    with backend.use_backend("reference"):
+        expected = list(OPERATIONS[operation]("cpu"))
+    try:
+        with backend.use_backend(name):
+            results = [result.cpu() for result in OPERATIONS[operation](device)]
+    except Exception as error:  # whatever it is, it is what the self-test is to report
+        return f"{type(error).__name__}: {error}"
+    wrong = [i for i, pair in enumerate(zip(results, expected, strict=True)) if not testing.same_bits(*pair)]
+    return f"results {wrong} of {len(expected)} differ" if wrong else None

@@ -1,0 +1,142 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Triton without a GPU: the kernels in Triton's interpreter, and what they compile to."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from mirage_kernels.backend import INTERPRETED
+
+HERE = Path(__file__).resolve().parent
+
+triton = pytest.importorskip("triton")
+if INTERPRETED:
+    pytest.skip("kernels that are interpreted cannot be compiled", allow_module_level=True)
+
+# Sizes that are not specialised, and flags, alike in every kernel.
+SIZES = ("height", "width", "h", "w", "most_rows", "most_columns", "tiles", "cells", "views", "sets", "words")
+TYPES = {
+    **dict.fromkeys((*SIZES, "num_a", "num_b"), "i32"),
+    **dict.fromkeys(("n", "min_valid", "max_masked", "groups", "halves"), "i64"),
+    **dict.fromkeys(("mask", "valid"), "*u8"),
+    **dict.fromkeys(("group", "a", "b", "of_a", "of_b", "counts"), "*i64"),
+    "bits": "*i32",
+}
+
+
+class Kernel(NamedTuple):
+    """A kernel and what it is launched with."""
+
+    operation: str
+    name: str
+    constants: dict[str, Any]
+    types: dict[str, str] = {}  # others are float32 pointers  # noqa: RUF012
+    aligned: tuple[str, ...] = ()  # sizes that divide by 16
+    warps: int = 4
+
+
+def lift(pooling: int, fits: bool, **constants: Any) -> Kernel:
+    return Kernel("unproject", "unproject_lift_kernel", {"POOLING": pooling, "FITS": fits, **constants}, warps=1)
+
+
+def backward(pooling: int) -> Kernel:
+    return Kernel("unproject", "unproject_backward_kernel", {"POOLING": pooling, "FITS": True}, warps=1)
+
+
+def features(dtype: str, to_maps: bool, *aligned: str) -> Kernel:
+    constants = {"CHANNELS": 48, "BLOCK": 64, "TO_MAPS": to_maps}
+    return Kernel("unproject", "unproject_features_kernel", constants, {"maps": dtype, "rows": dtype}, aligned)
+
+
+KERNELS = {
+    "lift_median": lift(0, True),
+    "lift_median_of_large_cells": lift(0, False, mask=None),
+    "lift_bilinear": lift(3, True),
+    "backward_median": backward(0),
+    "backward_bilinear": backward(3),
+    "gather": Kernel("unproject", "unproject_gather_kernel", {}),
+    "features_float32": features("*fp32", False, "cells"),
+    "features_bfloat16": features("*bf16", False, "cells"),
+    "features_back": features("*bf16", True, "cells"),
+    "features_unaligned": features("*bf16", False),
+    "visible": Kernel("overlap", "visible_kernel", {"valid": None, "group": None}),
+    "visible_groups": Kernel("overlap", "visible_kernel", {}),
+    "count": Kernel("overlap", "count_kernel", {}, aligned=("words",)),
+    "overlap": Kernel("overlap", "overlap_kernel", {}, aligned=("words",)),
+}
+
+
+class Compiled(NamedTuple):
+    ptx: str
+    resources: dict[str, int]  # registers, bytes of stack and of local memory
+
+
+def compiled(kernel: Kernel, capability: int, folder: Path) -> Compiled:
+    """As ``triton_common.launch`` has it compiled, for a GPU that need not be there."""
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from mirage_kernels.triton_common import OPTIONS
+
+    module = __import__(f"mirage_kernels.ops.{kernel.operation}.{kernel.operation}_triton", fromlist=[kernel.name])
+    function = getattr(module, kernel.name)
+    names = function.arg_names
+    types = {name: kernel.types.get(name) or TYPES.get(name, "*fp32") for name in names}
+    types |= dict.fromkeys(kernel.constants, "constexpr")
+    aligned = [i for i, name in enumerate(names) if types[name][0] == "*" or name in kernel.aligned]
+    source = ASTSource(function, types, kernel.constants, {(i,): [["tt.divisibility", 16]] for i in aligned})
+    target, options = GPUTarget("cuda", capability, 32), {"num_warps": kernel.warps, **OPTIONS}
+    code = triton.compile(source, target=target, options=options).asm
+    (folder / "kernel.cubin").write_bytes(code["cubin"])
+    tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+    command = [str(tool), "--dump-resource-usage", str(folder / "kernel.cubin")]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return Compiled(code["ptx"], {key: int(value) for key, value in re.findall(r"(REG|STACK|LOCAL):(\d+)", text)})
+
+
+@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize("name", KERNELS)
+def test_kernels_compile_to_what_they_should(name: str, capability: int, tmp_path: Path) -> None:
+    ptx, resources = compiled(KERNELS[name], capability, tmp_path)
+    assert resources["STACK"] == resources["LOCAL"] == 0, "registers are spilled"
+    # One rounding per operation, denormals kept.
+    for wrong in (r"\bfma\.", r"\bmad\.\S*f(32|64)", r"div\.(full|approx)", r"\brcp\.", r"\.ftz"):
+        assert not re.search(wrong, ptx), wrong
+    if name.startswith(("lift", "backward", "visible", "gather")):
+        assert "div.rn.f32" in ptx
+    if name.startswith("features") and name != "features_unaligned":
+        assert re.search(r"ld\.global\S*\.v4\.b32", ptx)
+        assert re.search(r"st\.global\S*\.v4\.b32", ptx)
+    if name == "overlap":
+        assert re.search(r"ld\.global\S*\.v2\.b64", ptx)
+        assert "popc.b64" in ptx
+        assert "div.rn.f64" in ptx
+    if name == "visible_groups":
+        assert re.search(r"atom\.\S*relaxed\S*\.or\.b32", ptx)
+
+
+def run_interpreted(*command: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"TRITON_INTERPRET": "1"}
+    return subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_interpreter_gives_the_bits_of_the_reference() -> None:
+    result = run_interpreted("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(HERE / "triton_table.py"))
+    assert result.returncode == 0, result.stdout[-4000:]
+    assert " passed" in result.stdout
+    assert "skipped" not in result.stdout
+
+
+def test_the_self_test_covers_the_interpreter() -> None:
+    result = run_interpreted("-m", "mirage_kernels")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "backend triton: ready (interpreted" in result.stdout
+    assert "self-test triton on cpu, unproject: ok" in result.stdout
