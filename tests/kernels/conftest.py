@@ -16,6 +16,7 @@ from typing import Any
 import emulated
 import pytest
 import torch
+from stand_ins import ThroughDevice
 from ways import EveryWay
 
 import mirage_kernels as mk
@@ -60,10 +61,17 @@ def cuda_code(pytestconfig: pytest.Config) -> emulated.Emulated | None:
     return emulated.Emulated(pytestconfig.cache.mkdir("emulated"))
 
 
+@pytest.fixture(scope="session")
+def gpu_backends() -> list[ThroughDevice]:
+    """Those that a GPU here runs."""
+    names = [name for name, reason in mk.backends().items() if reason is None and "cuda" in devices(name)]
+    return [ThroughDevice(name, "cuda") for name in names if name != "reference"]
+
+
 @pytest.fixture
-def every_way(cuda_code: emulated.Emulated | None) -> EveryWay:
-    """Runs a function with the native kernels in every instruction set, on 1 and on 2 threads, and with the CUDA code
-    on a CPU, where all operations that it calls have some."""
+def every_way(cuda_code: emulated.Emulated | None, gpu_backends: list[ThroughDevice]) -> EveryWay:
+    """Runs a function with the native kernels in every instruction set, on 1 and on 2 threads; with the CUDA code on a
+    CPU, where all operations that it calls have some; and with every backend of a GPU, where there is one."""
 
     def run(function: Callable[[], Any]) -> Iterator[tuple[str, Any]]:
         sets = mk.instruction_sets()
@@ -79,10 +87,15 @@ def every_way(cuda_code: emulated.Emulated | None) -> EveryWay:
         if cuda_code is not None:
             try:
                 with cuda_code.use():
-                    result = function()
+                    emulated_result = function()
             except NotImplementedError:
-                return
-            yield "CUDA on a CPU", result
+                pass
+            else:
+                yield "CUDA on a CPU", emulated_result
+        for gpu in gpu_backends:
+            with gpu.use():
+                result = function()
+            yield f"{gpu.name} on a GPU", result
 
     return run
 

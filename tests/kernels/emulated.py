@@ -11,19 +11,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.util
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from unittest import mock
 
 import torch
+from stand_ins import define_operations, stand_in
 from torch.utils import cpp_extension
-
-from mirage_kernels import backend, library
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -75,28 +71,6 @@ def build(cache: Path, sources: list[Path], flags: list[str], libraries: list[st
     return output
 
 
-def define_operations() -> torch.library.Library:
-    """Run every file that defines operations once more, for the emulated library alone."""
-    emulated = torch.library.Library(NAMESPACE, "DEF")
-
-    def define(schema: str, *, fake: Callable[..., Any], inference: bool = False, **_: Any) -> None:
-        base, arguments = schema.split("(", 1)
-        for name in (base, f"{base}.inference") if inference else (base,):
-            emulated.define(f"{name}({arguments}", tags=(torch.Tag.pt2_compliant_tag,))
-            torch.library.register_fake(f"{NAMESPACE}::{name}", fake, lib=emulated)
-
-    with mock.patch.object(library, "define", define), mock.patch.object(library, "_libraries", {NAMESPACE: emulated}):
-        for path in sorted((ROOT / "mirage_kernels" / "ops").glob("*/*.py")):
-            if "library.define(" not in path.read_text():
-                continue
-            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-            spec = importlib.util.find_spec(name)
-            assert spec is not None
-            assert spec.loader is not None
-            spec.loader.exec_module(importlib.util.module_from_spec(spec))
-    return emulated
-
-
 class Emulated:
     """The emulated library, built and loaded."""
 
@@ -105,7 +79,7 @@ class Emulated:
         sources = sorted(CSRC.glob("**/*.cu"))
         libraries = [*(f"-L{path}" for path in cpp_extension.library_paths()), "-ltorch_cpu"]
         built = build(cache, sources, [*includes, "-DTORCH_TARGET_VERSION=0x020a000000000000"], libraries)
-        self._library = define_operations()
+        self._library = define_operations(NAMESPACE)
         torch.ops.load_library(str(built))
 
     def operations(self) -> set[str]:
@@ -117,7 +91,7 @@ class Emulated:
     def use(self) -> Iterator[None]:
         """Every operation on a CPU runs the CUDA code; one without raises NotImplementedError."""
         deterministic = torch.are_deterministic_algorithms_enabled()
-        with mock.patch.dict(backend._table, {"cpu": NAMESPACE}):
+        with stand_in(NAMESPACE):
             torch.use_deterministic_algorithms(True)  # new tensors are filled, with NaN or the largest number
             try:
                 yield

@@ -1,0 +1,79 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Libraries that take the place of the C++ kernels, so that every test of the CPU is one of theirs."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor
+
+from mirage_kernels import backend, library
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def define_operations(namespace: str) -> torch.library.Library:
+    """A library with the schemas, fakes and gradients of the others: every file that defines operations, run once
+    more for it alone."""
+    stand_in = torch.library.Library(namespace, "DEF")
+
+    def define(schema: str, *, fake: Callable[..., Any], inference: bool = False, **_: Any) -> None:
+        base, arguments = schema.split("(", 1)
+        for name in (base, f"{base}.inference") if inference else (base,):
+            stand_in.define(f"{name}({arguments}", tags=(torch.Tag.pt2_compliant_tag,))
+            torch.library.register_fake(f"{namespace}::{name}", fake, lib=stand_in)
+
+    with mock.patch.object(library, "define", define), mock.patch.object(library, "_libraries", {namespace: stand_in}):
+        for path in sorted((ROOT / "mirage_kernels" / "ops").glob("*/*.py")):
+            if "library.define(" not in path.read_text():
+                continue
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            spec = importlib.util.find_spec(name)
+            assert spec is not None
+            assert spec.loader is not None
+            spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    return stand_in
+
+
+@contextlib.contextmanager
+def stand_in(namespace: str) -> Iterator[None]:
+    """Operations on a CPU are those of this library."""
+    with mock.patch.dict(backend._table, {"cpu": "cpp"}), mock.patch.dict(backend._LIBRARY, {"cpp": namespace}):
+        yield
+
+
+class ThroughDevice:
+    """A backend of another device behind the CPU's door: operands go there, results and what was written come back."""
+
+    def __init__(self, name: str, device: str) -> None:
+        self.name, self.device = name, device
+        self.namespace = f"mirage_kernels_through_{device}_{name}"
+        self._library = define_operations(self.namespace)
+        for schema in torch._C._jit_get_all_schemas():
+            if schema.name.startswith(f"{self.namespace}::"):
+                base, kind = schema.name.split("::")[1], schema.overload_name
+                operation = library.overload(backend._LIBRARY[name], base, kind or "default")
+                full = f"{base}.{kind}" if kind else base
+                self._library.impl(full, lambda *args, run=operation: self._call(run, *args), "CPU")
+
+    def _call(self, operation: torch._ops.OpOverload, *args: Any) -> Any:
+        there = [a.to(self.device, copy=True) if isinstance(a, Tensor) else a for a in args]
+        results = operation(*there)
+        for argument, here, moved in zip(operation._schema.arguments, args, there, strict=False):
+            if isinstance(here, Tensor) and argument.alias_info is not None and argument.alias_info.is_write:
+                here.copy_(moved)
+        if isinstance(results, Tensor):
+            return results.cpu()
+        return tuple(r.cpu() if isinstance(r, Tensor) else r for r in results) if results is not None else None
+
+    @contextlib.contextmanager
+    def use(self) -> Iterator[None]:
+        with stand_in(self.namespace):
+            yield
