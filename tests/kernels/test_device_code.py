@@ -14,6 +14,7 @@ from types import ModuleType
 import emulated
 import pytest
 import torch
+from torch.utils import cpp_extension
 
 import mirage_kernels as mk
 
@@ -38,6 +39,34 @@ def test_every_header_serves_as_device_code(tmp_path: Path) -> None:
         pytest.skip("needs nvcc and the sources")
     command = [nvcc, "-std=c++20", "-fmad=false", "-Werror=all-warnings", "-arch=sm_80", "-cubin", f"-I{CSRC}"]
     subprocess.run([*command, str(HERE / "device_code.cu"), "-o", str(tmp_path / "device_code.cubin")], check=True)
+
+
+def test_the_stream_is_found_in_the_library_that_torch_keeps_to_itself(tmp_path: Path) -> None:
+    """A torch with CUDA loads libtorch_cuda.so where other libraries' symbols are not looked up."""
+    nvcc = shutil.which("nvcc")
+    if nvcc is None or not CSRC.is_dir() or torch.version.cuda is not None:
+        pytest.skip("needs nvcc, the sources, and a torch without CUDA")
+    stand_in, probe = tmp_path / "libtorch_cuda.so", tmp_path / "probe.so"
+    (tmp_path / "stand_in.c").write_text(
+        "int aoti_torch_get_current_cuda_stream(int device, void** stream) {\n"
+        "  *stream = (void*)(long)(1000 + device);\n  return 0;\n}\n"
+    )
+    shared = ["-shared", "-Xcompiler=-fPIC", "-Xlinker", f"-soname={stand_in.name}"]
+    subprocess.run([nvcc, *shared, str(tmp_path / "stand_in.c"), "-o", str(stand_in)], check=True)
+    torch_flags = [f"-isystem={path}" for path in cpp_extension.include_paths()]
+    torch_flags += [f"-L{path}" for path in cpp_extension.library_paths()]
+    torch_flags += ["-ltorch_cpu", "-DUSE_CUDA", "-DTORCH_TARGET_VERSION=0x020a000000000000"]
+    source = str(emulated.HEADER.parent / "stream_probe.cu")
+    options = ["-std=c++20", "-arch=sm_80", "-shared", "-Xcompiler=-fPIC", f"-I{CSRC}"]
+    subprocess.run([nvcc, *options, *torch_flags, source, "-o", str(probe)], check=True)
+    code = """
+import ctypes, sys, torch
+*others, probe = [ctypes.CDLL(path, mode=ctypes.RTLD_LOCAL) for path in sys.argv[1:]]
+print(probe.current_stream())
+"""
+    for libraries, expected in (([probe], -1), ([stand_in, probe], 1003)):
+        command = [sys.executable, "-c", code, *map(str, libraries)]
+        assert int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) == expected
 
 
 @pytest.fixture(scope="module")
