@@ -4,13 +4,14 @@
 # Every target does its own set-up in .venv, which is brought up to date when the project's files change.
 
 PYTHON ?= python3
+OUT ?= out/gpu
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt
 
-.PHONY: env demo test lint bench wheel clean
+.PHONY: env demo test lint bench gpu wheel clean
 
 env: $(READY)
 
@@ -37,6 +38,11 @@ lint: $(READY)
 bench: $(READY)
 	@mkdir -p out
 	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-json=out/bench.json
+
+# Where there is an NVIDIA GPU and a torch that runs on it: with that torch, in place, nothing is fetched.
+gpu:
+	MIRAGE_CUDA=1 $(PYTHON) setup.py -q build_ext --inplace
+	$(PYTHON) -m benchmarks.gpu --out $(OUT)
 
 wheel: $(READY)
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir dist .

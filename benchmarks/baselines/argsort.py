@@ -29,7 +29,7 @@ def read_view(
     cell = v[order].long() * w + u[order].long()
     out = features.new_zeros(h * w, features.shape[1])
     out[cell] = features[order]
-    mask = torch.zeros(h * w, dtype=torch.bool)
+    mask = torch.zeros(h * w, dtype=torch.bool, device=xyz.device)
     mask[cell] = True
     return out.T.reshape(-1, h, w), mask.reshape(h, w)
 

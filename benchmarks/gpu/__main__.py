@@ -1,0 +1,107 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""On a machine with a GPU: the self-test, the benchmarks, every test of the kernels, the sanitizer. What each said lies
+in a file of its own; the table is written after the benchmarks and once more at the end."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import mirage_kernels as mk
+from benchmarks.gpu import report
+from benchmarks.gpu.clock import Clock
+from benchmarks.gpu.rows import Row, Sizes, argsort_rows, measure
+
+ROOT = Path(__file__).resolve().parents[2]
+SELECTION = (
+    "import sys; from mirage_kernels import self_test; "
+    "wrong = [w for o in self_test.OPERATIONS if (w := self_test.differs('cuda', 'cuda', o))]; "
+    "print(wrong); sys.exit(bool(wrong))"
+)
+
+
+@dataclasses.dataclass
+class Check:
+    """A program that has to end well within its time."""
+
+    name: str
+    command: list[str]
+    seconds: int
+
+    def run(self, folder: Path) -> str:
+        """``ok``, or what happened."""
+        log = folder / f"{self.name}.log"
+        with log.open("w") as file:
+            try:
+                code = subprocess.run(
+                    self.command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, timeout=self.seconds, check=False
+                ).returncode
+            except subprocess.TimeoutExpired:
+                return f"not done after {self.seconds} s, see {log.name}"
+        last = (log.read_text(errors="replace").strip().splitlines() or [""])[-1]
+        return f"ok ({last})" if code == 0 else f"FAILED ({last})"
+
+
+def checks() -> list[Check]:
+    python = sys.executable
+    workers = ["-n", str(min(8, os.cpu_count() or 1))] if importlib.util.find_spec("xdist") else []
+    found = [Check("tests", [python, "-m", "pytest", "tests/kernels", "-q", *workers], 240)]
+    sanitizer = shutil.which("compute-sanitizer")
+    for tool in ("memcheck", "racecheck") if sanitizer else ():
+        found.append(
+            Check(tool, [str(sanitizer), "--tool", tool, "--error-exitcode", "9", python, "-c", SELECTION], 60)
+        )
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, default=ROOT / "out" / "gpu", help="folder for results.json and logs")
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="cpu: small sizes, to try this out")
+    args = parser.parse_args()
+    if args.device == "cuda" and not torch.cuda.is_available():
+        parser.error("torch finds no GPU here")
+    args.out.mkdir(parents=True, exist_ok=True)
+    on_gpu = args.device == "cuda"
+    states = {"self-test": Check("self_test", [sys.executable, "-m", "mirage_kernels"], 120).run(args.out)}
+    print("self-test:", states["self-test"], flush=True)
+
+    clock, sizes = Clock(args.device), Sizes.full() if on_gpu else Sizes.small()
+    result: dict[str, Any] = {"machine": report.facts(args.device), "not measured": [], "checks": states}
+    result["copy_bandwidth"] = clock.copy_bandwidth(1 << (31 if on_gpu else 24))
+    baseline, result["argsort"] = argsort_rows(clock, 31_680 if on_gpu else 2000)
+    rows = list(baseline)
+    names = ("cuda", "triton", "reference") if on_gpu else ("cpp",)
+    for name in names:
+        if mk.backends()[name] is not None:
+            result["not measured"].append(f"{name}: {mk.backends()[name]}")
+            continue
+        for row in measure(clock, name, sizes):
+            if isinstance(row, Row):
+                rows.append(row)
+                print(f"{row.what}, {row.backend}: {row.seconds * 1e6:.1f} us", flush=True)
+            else:
+                result["not measured"].append(row)
+                print("not measured:", row, flush=True)
+        result["rows"] = [row._asdict() for row in rows]
+        report.write(args.out, result)
+    for check in checks() if on_gpu else ():
+        states[check.name] = check.run(args.out)
+        print(f"{check.name}: {states[check.name]}", flush=True)
+        report.write(args.out, result)
+    print((args.out / "results.md").read_text())
+    return 0 if all(state.startswith("ok") for state in states.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
