@@ -44,29 +44,36 @@ class Row(NamedTuple):
 class Sizes(NamedTuple):
     """Small ones let a machine without a GPU go through all of it."""
 
-    splats: tuple[tuple[int, int, float | None], ...]  # points, views, goal
+    splats: tuple[tuple[int, int, bool, float | None], ...]  # points, views, whether shuffled, goal
     culled: tuple[int, int]  # rows of which visible
     insert: tuple[int, int]  # into so many rows, and points of a cache built at once
     frames: int  # that overlap is asked for
 
     @classmethod
     def full(cls) -> Sizes:
-        goals = ((31_680, 9, 12e-6), (1_000_000, 9, 30e-6), (10_000_000, 9, 220e-6), (10_000_000, 33, 800e-6))
-        return cls(goals, (100_000_000, 1_000_000), (1_000_000, 10_000_000), 1024)
+        splats = (
+            *((31_680, 9, False, 12e-6), (1_000_000, 9, False, 30e-6), (1_000_000, 9, True, None)),
+            *((10_000_000, 9, False, 220e-6), (10_000_000, 33, False, 800e-6)),
+        )
+        return cls(splats, (100_000_000, 1_000_000), (1_000_000, 10_000_000), 1024)
 
     @classmethod
     def small(cls) -> Sizes:
-        return cls(((2000, 2, None),), (20_000, 2000), (5000, 20_000), 8)
+        return cls(((2000, 2, True, None),), (20_000, 2000), (5000, 20_000), 8)
 
 
-def room(points: int, views: int, seed: int = 0) -> tuple[Tensor, Cameras]:
-    """Points on the walls of a 6 x 3 x 8 m room, and cameras that turn in its middle."""
+def room(points: int, views: int, seed: int = 0, *, shuffled: bool = False) -> tuple[Tensor, Cameras]:
+    """Points on the walls of a 6 x 3 x 8 m room, and cameras that turn in its middle. Points come in the order of cubes
+    of 20 cm, as frames or a cache would bring neighbours together; or in none."""
     g = torch.Generator().manual_seed(seed)
     half = torch.tensor([3.0, 1.5, 4.0])
     xyz = (2 * torch.rand(points, 3, generator=g) - 1) * half
     wall = torch.randint(3, (points, 1), generator=g)
     side = torch.randint(2, (points, 1), generator=g) * 2.0 - 1
     xyz.scatter_(1, wall, side * half[wall])
+    if not shuffled:
+        cube = ((xyz + half) * 5).long()
+        xyz = xyz[((cube[:, 0] * 16 + cube[:, 1]) * 64 + cube[:, 2]).argsort()]
     angle = torch.linspace(0, 2, views, dtype=torch.float64)
     ahead = torch.stack([angle.sin(), 0 * angle, angle.cos()], 1)
     intrinsics = torch.tensor([[73.0, 0, 40], [0, 73.0, 22], [0, 0, 1]])
@@ -91,11 +98,11 @@ def check_splat(xyz: Tensor, features: Tensor, cameras: Cameras, device: str, wh
 
 def splat_rows(clock: Clock, backend: str, sizes: Sizes) -> Iterator[Row]:
     cells = scenes.GRID[0] * scenes.GRID[1]
-    for points, views, goal in sizes.splats:
-        what = f"splat N={points:,} V={views}"
+    for points, views, shuffled, goal in sizes.splats:
+        what = f"splat N={points:,} V={views}" + ", in no order" * shuffled
         calls = []
         for seed in range(SETS if points <= 1_000_000 else 2):
-            xyz, cameras = room(points, views, seed)
+            xyz, cameras = room(points, views, seed, shuffled=shuffled)
             features = features_of(points, clock.device, seed)
             if seed == 0:
                 check_splat(xyz, features, cameras, clock.device, what)
