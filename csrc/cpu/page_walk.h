@@ -8,16 +8,6 @@
 // once per instruction set.
 namespace mirage {
 
-struct PageBoxes {  // of N points: pages of 64, runs of 64^2 and of 64^3; null where there are none
-  const PageBox *pages, *words, *tops;
-  int64_t num_pages, num_words, num_tops;
-};
-
-// Points have extents scaled_extent(scale, own, least).
-struct ExtentRule {
-  float scale, least;
-};
-
 constexpr int kViewsAtOnce = 32;
 
 struct alignas(64) BoxSpans {  // of 64 boxes, side by side

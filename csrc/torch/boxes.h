@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "../cpu/page_walk.h"
+#include "../common/frustum.h"
 #include "tensor.h"
 
 namespace mirage {
