@@ -128,21 +128,31 @@ __device__ __forceinline__ void lower_cells(const CellRange& range, int from, in
   }
 }
 
+struct alignas(16) WideRange {  // of a lane whose point covers many cells
+  CellRange range;
+  float u, v;
+  Word64 key;
+};
+
 // Every lane has a point with the cells of `range`, if any, of which it lowers those that `covers` names: covers(u, v,
-// i, j). By a whole warp.
+// i, j). By a whole warp, which has `wide` (32,) in shared memory.
 template <class Covers>
 __device__ __forceinline__ void lower_ranges(const CellRange& range, const Projection& p, int w, Word64 key,
-                                             Word64* keys, const Covers& covers) {
+                                             Word64* keys, WideRange* wide, const Covers& covers) {
+  const int lane = threadIdx.x % kWarp;
   const int cells = range.i1 < range.i0 ? 0 : (range.i1 - range.i0 + 1) * (range.j1 - range.j0 + 1);
   if (cells > 0 && cells <= kCellsAlone)
     lower_cells(range, 0, 1, w, key, keys, [&](int i, int j) { return covers(p.u, p.v, i, j); });
-  for (unsigned left = __ballot_sync(kAllLanes, cells > kCellsAlone); left; left &= left - 1) {
-    const int from = __ffs(static_cast<int>(left)) - 1;
-    const auto of = [&](auto value) { return __shfl_sync(kAllLanes, value, from); };
-    const CellRange shared{of(range.i0), of(range.i1), of(range.j0), of(range.j1)};
-    const float u = of(p.u), v = of(p.v);
-    lower_cells(shared, threadIdx.x % kWarp, kWarp, w, of(key), keys, [&](int i, int j) { return covers(u, v, i, j); });
+  unsigned left = __ballot_sync(kAllLanes, cells > kCellsAlone);
+  if (!left) return;
+  wide[lane] = {range, p.u, p.v, key};
+  __syncwarp();
+  for (; left; left &= left - 1) {
+    const WideRange shared = wide[__ffs(static_cast<int>(left)) - 1];
+    lower_cells(shared.range, lane, kWarp, w, shared.key, keys,
+                [&](int i, int j) { return covers(shared.u, shared.v, i, j); });
   }
+  __syncwarp();
 }
 
 // Whole points: all loads are on their way before the first is needed.
@@ -167,7 +177,7 @@ __device__ __forceinline__ void draw_in_cells(const PointsOfWarp& points, const 
 
 template <Drawn kDrawn>  // but kPoint
 __device__ __forceinline__ void draw_in_ranges(const PointsOfWarp& points, const CameraOfView& camera, float radius,
-                                               int h, int w, Word64* keys) {
+                                               int h, int w, Word64* keys, WideRange* wide) {
 #pragma unroll
   for (int k = 0; k < kPerLane; ++k) {
     const Projection p =
@@ -175,11 +185,11 @@ __device__ __forceinline__ void draw_in_ranges(const PointsOfWarp& points, const
     const Word64 key = static_cast<Word64>(depth_key(p.z, points.index[k]));
     if (kDrawn == Drawn::kSquare) {
       const CellRange range = covered_cells(p, camera.pinhole, points.extent[k], h, w);
-      lower_ranges(range, p, w, key, keys, [](float, float, int, int) { return true; });
+      lower_ranges(range, p, w, key, keys, wide, [](float, float, int, int) { return true; });
     } else if (kDrawn == Drawn::kDisc) {
       const int32_t own = cell_of(p, h, w);
       if (own >= 0) lower(keys + own, key);
-      lower_ranges(cells_around(p, radius, h, w), p, w, key, keys,
+      lower_ranges(cells_around(p, radius, h, w), p, w, key, keys, wide,
                    [&](float u, float v, int i, int j) { return disc_covers(u, v, radius, i, j); });
     } else {
       const Corners corners = corners_of(p, h, w);
@@ -197,6 +207,7 @@ __device__ __forceinline__ void draw_in_ranges(const PointsOfWarp& points, const
 template <Drawn kDrawn, bool kListed>
 __global__ void __launch_bounds__(kDrawThreads, 7) draw(Cloud cloud, SomeViews some, PageList list) {
   __shared__ ViewsOfBlock views;
+  __shared__ WideRange wide[kDrawWarps][kWarp];
   const int per_block = (some.count + gridDim.y - 1) / gridDim.y;
   const int first = min(static_cast<int>(blockIdx.y) * per_block, some.count), last = min(first + per_block, some.count);
   const unsigned cells = some.h * some.w;
@@ -224,7 +235,8 @@ __global__ void __launch_bounds__(kDrawThreads, 7) draw(Cloud cloud, SomeViews s
         if constexpr (kDrawn == Drawn::kPoint)
           draw_in_cells(points, views.cameras[v], some.h, some.w, keys);
         else
-          draw_in_ranges<kDrawn>(points, views.cameras[v], cloud.radius, some.h, some.w, keys);
+          draw_in_ranges<kDrawn>(points, views.cameras[v], cloud.radius, some.h, some.w, keys,
+                                 wide[threadIdx.x / kWarp]);
       }
     }
   }
