@@ -25,6 +25,11 @@ struct PageBoxes {  // of N points: pages of 64, runs of 64^2 and of 64^3; null 
   int64_t num_pages, num_words, num_tops;
 };
 
+// Points have extents scaled_extent(scale, own, least).
+struct ExtentRule {
+  float scale, least;
+};
+
 struct Frustum {
   // A point with depth > 0 is left of column 0 when fx X + cx Z < 0, right of the last one when
   // (w - cx) Z - fx X <= 0; rows alike; and behind when Z <= 0. Five half-spaces n . x + d >= 0.

@@ -8,11 +8,6 @@
 // once per instruction set.
 namespace mirage {
 
-// Points have extents scaled_extent(scale, own, least).
-struct ExtentRule {
-  float scale, least;
-};
-
 constexpr int kViewsAtOnce = 32;
 
 struct alignas(64) BoxSpans {  // of 64 boxes, side by side

@@ -2,8 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "common/device.h"
-#include "common/frustum.h"
+#include "common/points_of_warp.cuh"
 #include "overlap/overlap.h"
 
 // N points in G groups, V views, W = ceil(G / 64) words; sets a (A, W) and b (B, W).
@@ -12,7 +11,6 @@ namespace {
 
 // ---- visible: a warp holds 64 points, as many as a word has bits, and meets all views with them
 
-constexpr int kPerLane = 64 / kWarp;
 constexpr int kSeeWarps = 4;
 constexpr int kViewsAtOnce = 64;  // in shared memory
 
@@ -25,38 +23,6 @@ struct PointsInViews {
   int h, w;
   Word64* bits;  // (V, W), clear where there are groups
 };
-
-struct alignas(16) CameraOfView {  // read by all lanes of a warp at once, sixteen bytes at a time
-  Rigid world2cam;
-  Pinhole pinhole;
-};
-
-// Maps floats to integers of the same order, for the warp's integer minimum and maximum.
-__device__ __forceinline__ int ordered(float x) {
-  const int bits = static_cast<int>(float_bits(x));
-  return bits ^ ((bits >> 31) & 0x7fffffff);
-}
-
-__device__ __forceinline__ float unordered(int x) {
-  return bits_float(static_cast<uint32_t>(x ^ ((x >> 31) & 0x7fffffff)));
-}
-
-// The box of the points that the lanes of a warp hold. NaN counts for nothing.
-__device__ __forceinline__ Box box_of_warp(const float (&points)[3][kPerLane]) {
-  const float infinity = bits_float(0x7f800000u);
-  Box box;
-  for (int axis = 0; axis < 3; ++axis) {
-    float least = infinity, most = -infinity;
-    for (int k = 0; k < kPerLane; ++k) {
-      const float at = points[axis][k];
-      least = at < least ? at : least;
-      most = at > most ? at : most;
-    }
-    box.min[axis] = unordered(__reduce_min_sync(kAllLanes, ordered(least)));
-    box.max[axis] = unordered(__reduce_max_sync(kAllLanes, ordered(most)));
-  }
-  return box;
-}
 
 __device__ __forceinline__ void set_group(const PointsInViews& p, int64_t view, int64_t group) {
   const GroupBit at = bit_of_group(group, p.num_groups);

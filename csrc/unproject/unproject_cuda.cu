@@ -1,6 +1,5 @@
 // SPDX-FileCopyrightText: 2026 The Mirage authors
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>
 #include <tuple>
 
 #include "torch/cuda.h"
@@ -8,8 +7,6 @@
 
 namespace mirage {
 namespace {
-
-constexpr int64_t kTileBytes = 32 << 10;  // of shared memory, or one channel if that is more
 
 struct Inputs {
   Tensor depth, intrinsics, cam2world;
@@ -36,22 +33,6 @@ struct Inputs {
   int64_t cells() const { return batch() * maps.grid.h * maps.grid.w; }
 };
 
-// How features are cut into tiles, and whether maps (B, C, cells) and rows (B cells, C) take sixteen bytes at a time.
-template <class Word>
-Features plan_tiles(int64_t channels, int64_t cells, const void* maps, const void* rows) {
-  const auto aligned = [](const void* at, int64_t words) {
-    return reinterpret_cast<uintptr_t>(at) % 16 == 0 && words * sizeof(Word) % 16 == 0;
-  };
-  const int64_t most = kTileBytes / (kTileCells * sizeof(Word));
-  return {channels, static_cast<int32_t>(std::min(channels, most)), aligned(maps, cells),
-          aligned(rows, cells * channels)};
-}
-
-template <class Word>
-size_t bytes_of_tile(const Features& f) {
-  return kTileCells * f.depth * sizeof(Word);
-}
-
 std::tuple<Tensor, Tensor, Tensor, Tensor> unproject(const Tensor& depth, const Tensor& features,
                                                      const Tensor& intrinsics, const Tensor& cam2world,
                                                      OptionalTensor mask, int64_t pooling, int64_t min_valid,
@@ -69,7 +50,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> unproject(const Tensor& depth, const 
   const LiftedCells out{mutable_data<float>(xyz), mutable_data<uint8_t>(valid), mutable_data<float>(footprint)};
   const auto run = [&](auto word) {
     using Word = decltype(word);
-    const Features f = plan_tiles<Word>(c, h * w, data<Word>(from), data<Word>(rows));
+    const Features f = plan_tiles<Word>(c, data<Word>(from), h * w, data<Word>(rows), n * c);
     launch(unproject_tile<Word>, blocks_of(in.batch() * ceil_div(h * w, kTileCells), 1), kTileThreads,
            bytes_of_tile<Word>(f), on.stream, in.maps, f, data<Word>(from), out, mutable_data<Word>(rows));
   };
@@ -93,7 +74,7 @@ Tensor unproject_backward_features(const Tensor& grad, const Tensor& valid, int6
   const OnDevice on(grad);
   const auto run = [&](auto word) {
     using Word = decltype(word);
-    const Features f = plan_tiles<Word>(c, cells, data<Word>(out), data<Word>(rows));
+    const Features f = plan_tiles<Word>(c, data<Word>(out), cells, data<Word>(rows), b * cells * c);
     launch(unproject_features_backward<Word>, blocks_of(b * ceil_div(cells, kTileCells), 1), kTileThreads,
            bytes_of_tile<Word>(f), on.stream, f, cells, data<Word>(rows), data<uint8_t>(ok), mutable_data<Word>(out));
   };

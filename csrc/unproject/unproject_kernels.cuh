@@ -3,8 +3,8 @@
 #pragma once
 
 #include "common/device.h"
+#include "common/feature_tile.cuh"
 #include "unproject/unproject.h"
-#include "unproject/unproject_tile.cuh"
 
 // B depth maps (H, W), features (B, C, h, w), N = B h w cells, batch-major and row-major.
 namespace mirage {

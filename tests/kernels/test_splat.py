@@ -244,7 +244,7 @@ def test_reference_gradients_are_those_of_the_function(extent: float, radius: fl
 
     def drawn(xyz: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
         shape = (None, extent, -math.inf, radius)
-        out, depth, _ = torch.ops.mirage_kernels_reference.splat(xyz, features, k, m, 4, 5, None, *shape, None)
+        out, depth, _ = torch.ops.mirage_kernels_reference.splat(xyz, features, k, m, 4, 5, None, *shape, None, None, None)
         return out, torch.where(depth.isfinite(), depth, 0)
 
     assert torch.autograd.gradcheck(drawn, (xyz, features))

@@ -2,9 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "common/device.h"
+#include "device.h"
 
-// Features between maps (B, C, cells) and rows (B cells, C), through tiles (cells, C) in shared memory.
+// Features between maps (B, C, cells) and rows (B cells, C), or rows by index, through tiles (cells, C) in shared memory.
 namespace mirage {
 namespace {
 
@@ -108,11 +108,53 @@ __device__ __forceinline__ void rows_to_tile(const TileOfFeatures& t, const Word
       [&](int32_t i) { *reinterpret_cast<uint4*>(tile + i) = __ldcs(reinterpret_cast<const uint4*>(rows + i)); });
 }
 
+// Rows of their own places, named by `row` for the cells whose bit is set; the others' part of the tile is left alone.
+// With wide_rows every row begins on a multiple of sixteen bytes.
+template <class Word, class Row>
+__device__ __forceinline__ void gather_to_tile(const TileOfFeatures& t, const Word* rows, const Row* row,
+                                               uint64_t valid, Word* tile) {
+  if (t.wide_rows && t.depth % kAlong<Word> == 0) {
+    const int32_t parts = t.depth / kAlong<Word>;
+#pragma unroll 2
+    for (int32_t i = threadIdx.x; i < t.count * parts; i += kTileThreads) {
+      const int32_t cell = i / parts, c = i % parts * kAlong<Word>;
+      if (valid >> cell & 1)
+        *reinterpret_cast<uint4*>(tile + cell * t.depth + c) =
+            __ldg(reinterpret_cast<const uint4*>(rows + static_cast<int64_t>(row[cell]) * t.channels + t.channel + c));
+    }
+  } else {
+#pragma unroll 1
+    for (int32_t i = threadIdx.x; i < t.count * t.depth; i += kTileThreads) {
+      const int32_t cell = i / t.depth, c = i % t.depth;
+      if (valid >> cell & 1) tile[i] = __ldg(rows + static_cast<int64_t>(row[cell]) * t.channels + t.channel + c);
+    }
+  }
+}
+
 struct Features {
   int64_t channels;
   int32_t depth;  // channels that a tile in shared memory takes
   bool wide_maps, wide_rows;
 };
+
+constexpr int64_t kTileBytes = 32 << 10;  // of shared memory, or one channel if that is more
+
+// How features are cut into tiles, and whether maps (B, C, cells) and rows, of so many words each time, take sixteen
+// bytes at a time.
+template <class Word>
+Features plan_tiles(int64_t channels, const void* maps, int64_t cells, const void* rows, int64_t row_words) {
+  const auto aligned = [](const void* at, int64_t words) {
+    return reinterpret_cast<uintptr_t>(at) % 16 == 0 && words * sizeof(Word) % 16 == 0;
+  };
+  const int64_t most = kTileBytes / (kTileCells * sizeof(Word));
+  return {channels, static_cast<int32_t>(channels < most ? channels : most), aligned(maps, cells),
+          aligned(rows, row_words)};
+}
+
+template <class Word>
+size_t bytes_of_tile(const Features& f) {
+  return kTileCells * f.depth * sizeof(Word);
+}
 
 // What a block has to do with: kCells consecutive cells of one map, or pixels. A map has fewer than 2^31 of them.
 template <int kCells>

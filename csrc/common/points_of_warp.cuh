@@ -1,0 +1,48 @@
+// SPDX-FileCopyrightText: 2026 The Mirage authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "device.h"
+#include "frustum.h"
+
+// A warp that holds 64 points, and the views that it meets.
+namespace mirage {
+namespace {
+
+constexpr int kPointsOfWarp = 64;
+constexpr int kPerLane = kPointsOfWarp / kWarp;
+
+struct alignas(16) CameraOfView {  // read by all lanes of a warp at once, sixteen bytes at a time
+  Rigid world2cam;
+  Pinhole pinhole;
+};
+
+// Maps floats to integers of the same order, for the warp's integer minimum and maximum.
+__device__ __forceinline__ int ordered(float x) {
+  const int bits = static_cast<int>(float_bits(x));
+  return bits ^ ((bits >> 31) & 0x7fffffff);
+}
+
+__device__ __forceinline__ float unordered(int x) {
+  return bits_float(static_cast<uint32_t>(x ^ ((x >> 31) & 0x7fffffff)));
+}
+
+// The box of the points that the lanes of a warp hold. NaN counts for nothing.
+__device__ __forceinline__ Box box_of_warp(const float (&points)[3][kPerLane]) {
+  const float infinity = bits_float(0x7f800000u);
+  Box box;
+  for (int axis = 0; axis < 3; ++axis) {
+    float least = infinity, most = -infinity;
+    for (int k = 0; k < kPerLane; ++k) {
+      const float at = points[axis][k];
+      least = at < least ? at : least;
+      most = at > most ? at : most;
+    }
+    box.min[axis] = unordered(__reduce_min_sync(kAllLanes, ordered(least)));
+    box.max[axis] = unordered(__reduce_max_sync(kAllLanes, ordered(most)));
+  }
+  return box;
+}
+
+}  // namespace
+}  // namespace mirage

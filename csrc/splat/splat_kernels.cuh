@@ -1,0 +1,305 @@
+// SPDX-FileCopyrightText: 2026 The Mirage authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "common/feature_tile.cuh"
+#include "common/points_of_warp.cuh"
+#include "splat/splat_cloud.h"
+
+// The z-buffer: N points into V views, grid (h, w). Keys (V, h w) lie in global memory, where a 64-bit minimum is one
+// instruction; they are compared as unsigned, so that a buffer of ones is empty, and ones are also the index of a hole.
+namespace mirage {
+namespace {
+
+constexpr int kDrawWarps = 4;
+constexpr int kDrawThreads = kDrawWarps * kWarp;
+constexpr int kViewsAtOnce = 64;  // in shared memory, and bits of a mask
+constexpr int kViewWords = sizeof(View) / sizeof(float), kCameraWords = sizeof(CameraOfView) / sizeof(float);
+static_assert(kViewWords == kCameraWords + sizeof(Frustum) / sizeof(float), "a View is a camera and its frustum");
+
+struct SomeViews {  // at most kViewsAtOnce
+  const View* views;
+  Word64* keys;  // (count, h w)
+  int count, h, w;
+};
+
+// Pages of points that some views may draw something of, in any order.
+struct PageList {
+  uint32_t* pages;
+  Word64* views;  // bit v: of view v
+  unsigned* count;
+};
+
+constexpr int kArmThreads = 256;
+constexpr int kArmedByThread = 4;  // keys
+
+// Empties keys (n,), clears the counts of lists, and prepares the views.
+__global__ void __launch_bounds__(kArmThreads)
+    arm(Word64* keys, int64_t n, unsigned* counts, int num_counts, const float* intrinsics, const float* world2cam,
+        int64_t num_views, int h, int w, float margin, View* views) {
+  const int64_t thread = static_cast<int64_t>(blockIdx.x) * kArmThreads + threadIdx.x;
+  const int64_t threads = static_cast<int64_t>(gridDim.x) * kArmThreads;
+  for (int64_t i = kArmedByThread * thread; i < n; i += kArmedByThread * threads) {
+    if (i + kArmedByThread <= n) {
+      const uint4 ones = make_uint4(~0u, ~0u, ~0u, ~0u);
+      reinterpret_cast<uint4*>(keys + i)[0] = ones;
+      reinterpret_cast<uint4*>(keys + i)[1] = ones;
+    } else {
+      for (int64_t k = i; k < n; ++k) keys[k] = ~Word64{0};
+    }
+  }
+  for (int64_t v = thread; v < num_views; v += threads)
+    views[v] = load_view(world2cam + 12 * v, intrinsics + 9 * v, h, w, margin);
+  for (int64_t i = thread; i < num_counts; i += threads) counts[i] = 0;
+}
+
+// By a whole block: what the lanes ask of views side by side, and what all lanes of a warp read together.
+struct ViewsOfBlock {
+  CameraOfView cameras[kViewsAtOnce];
+  Frustum frusta[kViewsAtOnce];  // 45 words, an odd number: lanes that look at one each meet no conflict
+
+  __device__ __forceinline__ void load(const View* views, int count) {
+    const float* from = reinterpret_cast<const float*>(views);
+    for (int i = threadIdx.x; i < count * kViewWords; i += blockDim.x) {
+      const int v = i / kViewWords, k = i % kViewWords;
+      float* to = k < kCameraWords ? reinterpret_cast<float*>(cameras + v) + k
+                                   : reinterpret_cast<float*>(frusta + v) + (k - kCameraWords);
+      *to = from[i];
+    }
+    __syncthreads();
+  }
+
+  // By a whole warp, of one box: the views of first .. last - 1 that may draw something of it.
+  __device__ __forceinline__ Word64 ask(const BoxSpan& span, int first, int last) const {
+    const int lane = threadIdx.x % kWarp;
+    Word64 some = 0;
+    for (int next = first; next < last; next += kWarp) {
+      const bool asked = next + lane < last;
+      const bool maybe = asked && !misses(frusta[asked ? next + lane : first], span);
+      some |= static_cast<Word64>(__ballot_sync(kAllLanes, maybe)) << next;
+    }
+    return some;
+  }
+};
+
+// Most points come too late: a nearer one is there already. An old key is only larger, and costs an atomic in vain.
+__device__ __forceinline__ void lower(Word64* cell, Word64 key) {
+  if (key < __ldcg(cell)) atomicMin(cell, key);
+}
+
+struct PointsOfWarp {
+  float at[3][kPerLane];  // NaN where there is no point, which no view sees
+  float extent[kPerLane];
+  uint32_t index[kPerLane];
+  float largest_extent;  // of the lane's
+};
+
+template <Drawn kDrawn>
+__device__ __forceinline__ PointsOfWarp load_points(const Cloud& cloud, int64_t first) {
+  PointsOfWarp points;
+  points.largest_extent = 0.0f;
+#pragma unroll
+  for (int k = 0; k < kPerLane; ++k) {
+    const int64_t n = first + kWarp * k + threadIdx.x % kWarp;
+    const bool there = n < cloud.n && (!cloud.valid || __ldg(cloud.valid + n) != 0);
+    for (int axis = 0; axis < 3; ++axis)
+      points.at[axis][k] = there ? __ldg(cloud.xyz + 3 * n + axis) : bits_float(0x7fc00000u);
+    points.index[k] = static_cast<uint32_t>(n);
+    if (kDrawn == Drawn::kSquare) {
+      points.extent[k] = cloud.extent;
+      if (cloud.extents)
+        points.extent[k] = there ? scaled_extent(cloud.extent, __ldg(cloud.extents + n), cloud.least_extent) : 0.0f;
+      points.largest_extent = larger(points.extent[k], points.largest_extent);  // a NaN counts for nothing
+    }
+  }
+  return points;
+}
+
+constexpr int kCellsAlone = 8;  // that a lane lowers by itself; where a point covers more, its warp shares them
+
+template <class Covers>
+__device__ __forceinline__ void lower_cells(const CellRange& range, int from, int step, int w, Word64 key, Word64* keys,
+                                            const Covers& covers) {
+  const int width = range.j1 - range.j0 + 1, cells = (range.i1 - range.i0 + 1) * width;
+#pragma unroll 1
+  for (int c = from; c < cells; c += step) {
+    const int i = range.i0 + c / width, j = range.j0 + c % width;
+    if (covers(i, j)) lower(keys + static_cast<int64_t>(i) * w + j, key);
+  }
+}
+
+struct alignas(16) WideRange {  // of a lane whose point covers many cells
+  CellRange range;
+  float u, v;
+  Word64 key;
+};
+
+// Every lane has a point with the cells of `range`, if any, of which it lowers those that `covers` names: covers(u, v,
+// i, j). By a whole warp, which has `wide` (32,) in shared memory.
+template <class Covers>
+__device__ __forceinline__ void lower_ranges(const CellRange& range, const Projection& p, int w, Word64 key,
+                                             Word64* keys, WideRange* wide, const Covers& covers) {
+  const int lane = threadIdx.x % kWarp;
+  const int cells = range.i1 < range.i0 ? 0 : (range.i1 - range.i0 + 1) * (range.j1 - range.j0 + 1);
+  if (cells > 0 && cells <= kCellsAlone)
+    lower_cells(range, 0, 1, w, key, keys, [&](int i, int j) { return covers(p.u, p.v, i, j); });
+  unsigned left = __ballot_sync(kAllLanes, cells > kCellsAlone);
+  if (!left) return;
+  wide[lane] = {range, p.u, p.v, key};
+  __syncwarp();
+  for (; left; left &= left - 1) {
+    const WideRange shared = wide[__ffs(static_cast<int>(left)) - 1];
+    lower_cells(shared.range, lane, kWarp, w, shared.key, keys,
+                [&](int i, int j) { return covers(shared.u, shared.v, i, j); });
+  }
+  __syncwarp();
+}
+
+// Whole points: all loads are on their way before the first is needed.
+__device__ __forceinline__ void draw_in_cells(const PointsOfWarp& points, const CameraOfView& shared, int h, int w,
+                                              Word64* keys) {
+  const CameraOfView camera = shared;  // in registers, for all points
+  Word64* cell[kPerLane];
+  Word64 key[kPerLane], shown[kPerLane];
+#pragma unroll
+  for (int k = 0; k < kPerLane; ++k) {
+    const Projection p =
+        project(camera.world2cam, camera.pinhole, points.at[0][k], points.at[1][k], points.at[2][k]);
+    const int32_t own = cell_of(p, h, w);
+    cell[k] = keys + own;
+    key[k] = static_cast<Word64>(depth_key(p.z, points.index[k]));
+    shown[k] = own >= 0 ? __ldcg(cell[k]) : 0;
+  }
+#pragma unroll
+  for (int k = 0; k < kPerLane; ++k)
+    if (key[k] < shown[k]) atomicMin(cell[k], key[k]);
+}
+
+template <Drawn kDrawn>  // but kPoint
+__device__ __forceinline__ void draw_in_ranges(const PointsOfWarp& points, const CameraOfView& camera, float radius,
+                                               int h, int w, Word64* keys, WideRange* wide) {
+#pragma unroll
+  for (int k = 0; k < kPerLane; ++k) {
+    const Projection p =
+        project(camera.world2cam, camera.pinhole, points.at[0][k], points.at[1][k], points.at[2][k]);
+    const Word64 key = static_cast<Word64>(depth_key(p.z, points.index[k]));
+    if (kDrawn == Drawn::kSquare) {
+      const CellRange range = covered_cells(p, camera.pinhole, points.extent[k], h, w);
+      lower_ranges(range, p, w, key, keys, wide, [](float, float, int, int) { return true; });
+    } else if (kDrawn == Drawn::kDisc) {
+      const int32_t own = cell_of(p, h, w);
+      if (own >= 0) lower(keys + own, key);
+      lower_ranges(cells_around(p, radius, h, w), p, w, key, keys, wide,
+                   [&](float u, float v, int i, int j) { return disc_covers(u, v, radius, i, j); });
+    } else {
+      const Corners corners = corners_of(p, h, w);
+#pragma unroll
+      for (int corner = 0; corner < 4; ++corner) {
+        const Touch t = touch(corners, corner, h, w);
+        if (t.cell >= 0) lower(keys + t.cell, key);
+      }
+    }
+  }
+}
+
+// A warp takes 64 points to the views that may see them: to those that the list names; or, where there is none, to
+// those that the warp finds among its block's, which are every gridDim.y-th part of all.
+template <Drawn kDrawn, bool kListed>
+__global__ void __launch_bounds__(kDrawThreads, 7) draw(Cloud cloud, SomeViews some, PageList list) {
+  __shared__ ViewsOfBlock views;
+  __shared__ WideRange wide[kDrawWarps][kWarp];
+  const int per_block = (some.count + gridDim.y - 1) / gridDim.y;
+  const int first = min(static_cast<int>(blockIdx.y) * per_block, some.count), last = min(first + per_block, some.count);
+  const unsigned cells = some.h * some.w;
+  views.load(some.views, some.count);
+  const int64_t runs = kListed ? *list.count : (cloud.n + kPointsOfWarp - 1) / kPointsOfWarp;
+  for (int64_t run = static_cast<int64_t>(blockIdx.x) * kDrawWarps + threadIdx.x / kWarp; run < runs;
+       run += static_cast<int64_t>(gridDim.x) * kDrawWarps) {
+    const PointsOfWarp points =
+        load_points<kDrawn>(cloud, kPointsOfWarp * (kListed ? int64_t{__ldg(list.pages + run)} : run));
+    Word64 seen;
+    if (kListed) {
+      seen = __ldg(list.views + run);
+    } else {
+      float reach = 0.0f;
+      if (kDrawn == Drawn::kSquare)
+        reach = unordered(__reduce_max_sync(kAllLanes, ordered(points.largest_extent)));
+      seen = views.ask(span_of(box_of_warp(points.at), reach), first, last);
+    }
+#pragma unroll 1
+    for (int v0 = 0; v0 < kViewsAtOnce; v0 += 32) {
+#pragma unroll 1
+      for (unsigned left = static_cast<unsigned>(seen >> v0); left; left &= left - 1) {
+        const unsigned v = v0 + __ffs(static_cast<int>(left)) - 1;
+        Word64* keys = some.keys + uint64_t{v} * cells;
+        if constexpr (kDrawn == Drawn::kPoint)
+          draw_in_cells(points, views.cameras[v], some.h, some.w, keys);
+        else
+          draw_in_ranges<kDrawn>(points, views.cameras[v], cloud.radius, some.h, some.w, keys,
+                                 wide[threadIdx.x / kWarp]);
+      }
+    }
+  }
+}
+
+// A warp asks 64 pages, after their common box. Lists those that a view may draw something of.
+__global__ void __launch_bounds__(kDrawThreads)
+    list_pages(PageBoxes boxes, ExtentRule rule, SomeViews some, PageList list) {
+  __shared__ ViewsOfBlock views;
+  views.load(some.views, some.count);
+  const auto span_at = [&](const PageBox* box) {
+    return span_of(box->box, scaled_extent(rule.scale, box->extent, rule.least));
+  };
+  const int lane = threadIdx.x % kWarp;
+  for (int64_t word = static_cast<int64_t>(blockIdx.x) * kDrawWarps + threadIdx.x / kWarp; word < boxes.num_words;
+       word += static_cast<int64_t>(gridDim.x) * kDrawWarps) {
+    const Word64 asked = views.ask(span_at(boxes.words + word), 0, some.count);
+    for (int64_t first = word * kPage; asked && first < (word + 1) * kPage && first < boxes.num_pages; first += kWarp) {
+      const int64_t page = first + lane;
+      const bool there = page < boxes.num_pages;
+      const BoxSpan span = span_at(boxes.pages + (there ? page : first));
+      Word64 seen = 0;
+      for (Word64 left = there ? asked : 0; left; left &= left - 1) {
+        const int v = __ffsll(static_cast<long long>(left)) - 1;
+        if (!misses(views.frusta[v], span)) seen |= Word64{1} << v;
+      }
+      const unsigned found = __ballot_sync(kAllLanes, seen != 0);
+      if (!found) continue;
+      unsigned at = lane == 0 ? atomicAdd(list.count, static_cast<unsigned>(__popc(found))) : 0;
+      at = __shfl_sync(kAllLanes, at, 0) + __popc(found & ((1u << lane) - 1));
+      if (seen) {
+        list.pages[at] = static_cast<uint32_t>(page);
+        list.views[at] = seen;
+      }
+    }
+  }
+}
+
+// Turns keys (V, cells) into depth and, in place, index; the winners' rows of features (N, C) go into maps (V, C, cells).
+template <class Word>
+__global__ void __launch_bounds__(kTileThreads)
+    resolve(Features f, int64_t cells, const Word* rows, int64_t* keys, float* depth, Word* maps) {
+  MIRAGE_DYNAMIC_SHARED(Word, tile);
+  __shared__ uint32_t winners[kTileCells];
+  __shared__ unsigned ballots[2];
+  const Place<kTileCells> place(cells);
+  bool hit = false;
+  if (static_cast<int>(threadIdx.x) < place.count) {
+    const int64_t at = place.b * cells + place.first + threadIdx.x, key = keys[at];
+    hit = key >= 0;
+    depth[at] = hit ? key_depth(key) : bits_float(0x7f800000u);
+    if (hit) keys[at] = key_index(key);
+    winners[threadIdx.x] = static_cast<uint32_t>(key);
+  }
+  const uint64_t hits = share_valid(hit, ballots);
+  for (int64_t c = 0; c < f.channels; c += f.depth) {
+    const TileOfFeatures t = tile_of(f, place, cells, c);
+    gather_to_tile(t, rows, winners, hits, tile);
+    __syncthreads();
+    tile_to_maps(t, tile, hits, maps + place.b * f.channels * cells);
+    __syncthreads();
+  }
+}
+
+}  // namespace
+}  // namespace mirage

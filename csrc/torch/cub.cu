@@ -1,0 +1,82 @@
+// SPDX-FileCopyrightText: 2026 The Mirage authors
+// SPDX-License-Identifier: Apache-2.0
+#include "torch/cub.h"
+
+#if defined(MIRAGE_EMULATE)
+#include <algorithm>
+#include <numeric>
+#include <vector>
+#else
+#include <cub/device/device_radix_sort.cuh>
+#include <cub/device/device_scan.cuh>
+#endif
+
+namespace mirage {
+
+#if defined(MIRAGE_EMULATE)
+
+template <class Key>
+KeyedValues<Key> sort_pairs(const Tensor&, KeyedValues<Key> pairs, KeyedValues<Key> spare, int64_t n, int bits,
+                            cudaStream_t) {
+  const Key mask = ~Key{0} >> (8 * static_cast<int>(sizeof(Key)) - bits);
+  std::vector<int64_t> order(n);
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int64_t a, int64_t b) { return (pairs.keys[a] & mask) < (pairs.keys[b] & mask); });
+  for (int64_t i = 0; i < n; ++i) {
+    spare.keys[i] = pairs.keys[order[i]];
+    spare.values[i] = pairs.values[order[i]];
+  }
+  std::fill_n(pairs.values, n, ~uint32_t{0});
+  return spare;
+}
+
+template <class T>
+void exclusive_sum(const Tensor&, const T* values, T* sums, int64_t n, cudaStream_t) {
+  std::exclusive_scan(values, values + n, sums, T{0});
+}
+
+#else
+
+namespace {
+
+// CUB says how much it needs when it is given nothing, and works when called again with that.
+template <class Run>
+void with_workspace(const Tensor& like, const Run& run) {
+  size_t bytes = 0;
+  check_cuda(run(nullptr, bytes));
+  const Tensor space = empty_like(like, {static_cast<int64_t>(bytes)}, ScalarType::Byte);
+  check_cuda(run(space.mutable_data_ptr(), bytes));
+}
+
+}  // namespace
+
+template <class Key>
+KeyedValues<Key> sort_pairs(const Tensor& like, KeyedValues<Key> pairs, KeyedValues<Key> spare, int64_t n, int bits,
+                            cudaStream_t stream) {
+  guard(n <= UINT32_MAX, "too many elements to sort in one call");
+  cub::DoubleBuffer<Key> keys(pairs.keys, spare.keys);
+  cub::DoubleBuffer<uint32_t> values(pairs.values, spare.values);
+  with_workspace(like, [&](void* space, size_t& bytes) {
+    return cub::DeviceRadixSort::SortPairs(space, bytes, keys, values, static_cast<uint32_t>(n), 0, bits, stream);
+  });
+  return {keys.Current(), values.Current()};
+}
+
+template <class T>
+void exclusive_sum(const Tensor& like, const T* values, T* sums, int64_t n, cudaStream_t stream) {
+  with_workspace(like, [&](void* space, size_t& bytes) {
+    return cub::DeviceScan::ExclusiveSum(space, bytes, values, sums, n, stream);
+  });
+}
+
+#endif
+
+template KeyedValues<uint32_t> sort_pairs(const Tensor&, KeyedValues<uint32_t>, KeyedValues<uint32_t>, int64_t, int,
+                                          cudaStream_t);
+template KeyedValues<Word64> sort_pairs(const Tensor&, KeyedValues<Word64>, KeyedValues<Word64>, int64_t, int,
+                                        cudaStream_t);
+template void exclusive_sum(const Tensor&, const uint32_t*, uint32_t*, int64_t, cudaStream_t);
+template void exclusive_sum(const Tensor&, const int64_t*, int64_t*, int64_t, cudaStream_t);
+
+}  // namespace mirage
