@@ -163,6 +163,7 @@ library.define(
     "Tensor? boxes2) -> (Tensor, Tensor, Tensor)",
     reference=reference.splat,
     fake=_fake_splat,
+    triton=f"{__package__}.splat_triton",
     inference=True,
 )
 library.define(
