@@ -111,9 +111,7 @@ def _of(chosen, values):
 
 
 @triton.jit(do_not_specialize=["tiles"])
-def splat_resolve_kernel(
-    keys, rows, features, depth, index, tiles, cells, CHANNELS: tl.constexpr, BLOCK: tl.constexpr
-):
+def splat_resolve_kernel(keys, rows, features, depth, index, tiles, cells, CHANNELS: tl.constexpr, BLOCK: tl.constexpr):
     """Depth, index and features of ``_CELLS`` cells of a view. ``cells`` is h w: whether it divides by 16 is worth a
     kernel of its own, with wide stores."""
     view = tl.program_id(0).to(tl.int64) // tiles
