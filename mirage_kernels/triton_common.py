@@ -40,6 +40,26 @@ def launch(
 
 
 @triton.jit
+def widen(x):
+    """A float32 of the same value."""
+    if x.dtype == tl.bfloat16:  # the interpreter knows no denormals
+        return (x.to(tl.int16, bitcast=True).to(tl.int32) << 16).to(tl.float32, bitcast=True)
+    else:
+        return x.to(tl.float32)
+
+
+@triton.jit
+def narrow(x, DTYPE: tl.constexpr):
+    """A float32 rounded to the nearest of a dtype, ties to even."""
+    if DTYPE == tl.bfloat16:  # the interpreter cuts off instead
+        bits = x.to(tl.int32, bitcast=True)
+        nearest = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+        return tl.where(x == x, nearest, 0x7FC0).to(tl.int16).to(tl.bfloat16, bitcast=True)
+    else:
+        return x.to(DTYPE)
+
+
+@triton.jit
 def transform_row(row, x, y, z):
     """``((r0 x + r1 y) + r2 z) + t``; ``row`` points at those four numbers."""
     return ((tl.load(row) * x + tl.load(row + 1) * y) + tl.load(row + 2) * z) + tl.load(row + 3)

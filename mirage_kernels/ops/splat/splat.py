@@ -163,16 +163,19 @@ library.define(
     "Tensor? boxes2) -> (Tensor, Tensor, Tensor)",
     reference=reference.splat,
     fake=_fake_splat,
+    triton=f"{__package__}.splat_triton",
     inference=True,
 )
 library.define(
     "splat_backward_features(Tensor grad_features, Tensor index, SymInt num_points) -> Tensor",
     reference=reference.splat_backward_features,
     fake=lambda grad_features, index, num_points: grad_features.new_empty(num_points, grad_features.shape[1]),
+    triton=f"{__package__}.splat_backward_triton",
 )
 library.define(
     "splat_backward_xyz(Tensor grad_depth, Tensor index, Tensor world2cam, SymInt num_points) -> Tensor",
     reference=reference.splat_backward_xyz,
     fake=lambda grad_depth, index, world2cam, num_points: grad_depth.new_empty(num_points, 3),
+    triton=f"{__package__}.splat_backward_triton",
 )
 library.differentiate("splat", setup_context=_setup_context, backward=_backward)

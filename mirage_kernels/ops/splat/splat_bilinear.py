@@ -60,17 +60,20 @@ library.define(
     "Tensor? valid, float band) -> (Tensor, Tensor, Tensor, Tensor)",
     reference=reference.splat_bilinear,
     fake=_fake_splat_bilinear,
+    triton=f"{__package__}.splat_bilinear_triton",
 )
 library.define(
     "splat_bilinear_backward_features(Tensor grad_features, Tensor xyz, Tensor intrinsics, Tensor world2cam, "
     "Tensor? valid, Tensor depth, Tensor weight, float band) -> Tensor",
     reference=reference.splat_bilinear_backward_features,
     fake=lambda grad_features, xyz, *_: grad_features.new_empty(xyz.shape[0], grad_features.shape[1]),
+    triton=f"{__package__}.splat_bilinear_backward_triton",
 )
 library.define(
     "splat_bilinear_backward_xyz(Tensor grad_features, Tensor blended, Tensor xyz, Tensor features, "
     "Tensor intrinsics, Tensor world2cam, Tensor? valid, Tensor depth, Tensor weight, float band) -> Tensor",
     reference=reference.splat_bilinear_backward_xyz,
     fake=lambda grad_features, blended, xyz, *_: xyz.new_empty(xyz.shape),
+    triton=f"{__package__}.splat_bilinear_backward_triton",
 )
 library.differentiate("splat_bilinear", setup_context=_setup_context, backward=_backward)
