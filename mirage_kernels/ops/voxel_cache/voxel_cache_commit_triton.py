@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 
 from ...backend import INTERPRETED
-from .voxel_cache_index_triton import PAGE, any_of, grow_boxes
+from .voxel_cache_index_triton import PAGE, grow_boxes
 
 SEGMENTS = tl.constexpr(1024 if INTERPRETED else 128)  # of one program, where it does not move features
 COPIES = tl.constexpr(256 if INTERPRETED else 32)  # rows of one program that copies
@@ -67,15 +67,18 @@ def quantise_kernel(row, winner, features, out, scales, n, CHANNELS: tl.constexp
     to = tl.load(row + at, mask=at < n, other=0).to(tl.int64)
     point = tl.load(winner + at, mask=at < n, other=-1).to(tl.int64)
     largest = tl.zeros((SUMS,), tl.int32)  # magnitudes sort as integers
-    for first in tl.static_range(0, CHANNELS, BLOCK):
+    first = 0
+    while first < CHANNELS:
         c = first + tl.arange(0, BLOCK)
         there = (point >= 0)[:, None] & (c < CHANNELS)[None, :]
         x = to_float(tl.load(features + point[:, None] * CHANNELS + c[None, :], mask=there, other=0.0))
         largest = tl.maximum(largest, tl.max(x.to(tl.int32, bitcast=True) & 0x7FFFFFFF, 1))
+        first += BLOCK
     scale = tl.div_rn(largest.to(tl.float32, bitcast=True), 127.0)
     tl.store(scales + to, scale, mask=point >= 0)
     scale = scale[:, None]
-    for first in tl.static_range(0, CHANNELS, BLOCK):
+    first = 0
+    while first < CHANNELS:
         c = first + tl.arange(0, BLOCK)
         there = (point >= 0)[:, None] & (c < CHANNELS)[None, :]
         x = to_float(tl.load(features + point[:, None] * CHANNELS + c[None, :], mask=there, other=0.0))
@@ -84,6 +87,7 @@ def quantise_kernel(row, winner, features, out, scales, n, CHANNELS: tl.constexp
         steps = (tl.div_rn(x, scale) + 12582912.0) - 12582912.0
         steps = tl.where(scale > 0, tl.minimum(tl.maximum(steps, -127.0), 127.0), 0.0)
         tl.store(out + to[:, None] * CHANNELS + c[None, :], steps.to(tl.int8), mask=there)
+        first += BLOCK
 
 
 @triton.jit(do_not_specialize=["n", "rows"])
@@ -98,15 +102,15 @@ def sum_kernel(order, starts, row, features, out, n, rows, CHANNELS: tl.constexp
     new = to >= rows
     sums = out + to[:, None] * CHANNELS + c[None, :]
     total = tl.load(sums, mask=((at < n) & ~new)[:, None] & channel, other=0.0)
-    i = begin
-    while any_of(i < end):
-        mine = i < end
-        point = tl.load(order + i, mask=mine, other=0).to(tl.int64)
+    longest, step = tl.max(end - begin, 0), 0
+    while step < longest:
+        mine = begin + step < end
+        point = tl.load(order + begin + step, mask=mine, other=0).to(tl.int64)
         x = tl.load(features + point[:, None] * CHANNELS + c[None, :], mask=mine[:, None] & channel, other=0.0)
         x = to_float(x)
-        more = tl.where((new & (i == begin))[:, None], x, total + x)
+        more = tl.where((new & (step == 0))[:, None], x, total + x)
         total = tl.where(mine[:, None], more, total)
-        i += 1
+        step += 1
     tl.store(sums, total, mask=(at < n)[:, None] & channel)
 
 

@@ -4,13 +4,11 @@
 
 from __future__ import annotations
 
-import torch
 import triton
 import triton.language as tl
-from torch import Tensor
 
 from ...backend import INTERPRETED
-from ...triton_common import INFINITY, launch
+from ...triton_common import INFINITY
 from . import voxel_cache_index_reference as reference
 
 _AXIS = tl.constexpr(reference.AXIS)
@@ -18,8 +16,8 @@ _AXIS_MASK = tl.constexpr((1 << reference.AXIS) - 1)
 _MIX = tl.constexpr(reference._MIX[0])
 _MIX_AGAIN = tl.constexpr(reference._MIX[1])
 PAGE = tl.constexpr(64)  # rows in a box, and boxes of a level in one of the next
-_SLOTS = tl.constexpr(1024 if INTERPRETED else 128)  # that one program starts from
-_BOXES = tl.constexpr(16 if INTERPRETED else 4)  # of one program
+PROBES = tl.constexpr(1024 if INTERPRETED else 32)  # of a warp that searches the table, till all have found their slot
+BOXES = tl.constexpr(16 if INTERPRETED else 4)  # of one program
 # As an unsigned number the empty slot's -1 is higher than every row, so that the least of what wants a slot gets it.
 _EMPTY = tl.constexpr(0xFFFFFFFF)
 
@@ -69,17 +67,12 @@ def _home_slot(key, slots):
 
 
 @triton.jit
-def any_of(flags):
-    return tl.max(flags.to(tl.int32), 0) > 0
-
-
-@triton.jit
 def find_rows(key, there, keys, table, rows, slots):
     """The row that holds each key, -1 where none does. Entries that no row in use can have had are passed by."""
     row = tl.full(key.shape, -1, tl.int32)
     slot = _home_slot(key, slots)
     step = 0
-    while any_of(there) & (step < slots):
+    while (tl.max(there.to(tl.int32), 0) > 0) & (step < slots):
         entry = tl.load(table + slot, mask=there, other=-1)
         same = there & (entry >= 0) & (entry < rows)
         same = same & (tl.load(keys + entry, mask=same, other=-1) == key)
@@ -95,7 +88,7 @@ def enter_kernel(key, row, table, n, rows, slots):
     """Enter those of n rows that are not below ``rows``; without ``row`` they are 0, 1, 2, ... Whoever finds its slot
     taken by a lower row, or has to give it up to one, goes on to the next: in whatever order they come, they end up
     where they would have, had they come in order (Amble and Knuth, Ordered hash tables)."""
-    at = tl.program_id(0).to(tl.int64) * _SLOTS + tl.arange(0, _SLOTS)
+    at = tl.program_id(0).to(tl.int64) * PROBES + tl.arange(0, PROBES)
     there = at < n
     slot = _home_slot(tl.load(key + at, mask=there, other=0), slots)
     if row is None:
@@ -105,7 +98,7 @@ def enter_kernel(key, row, table, n, rows, slots):
         there = there & (own >= rows)
         own = own.to(tl.uint32, bitcast=True)
     step = 0
-    while any_of(there) & (step < slots):
+    while (tl.max(there.to(tl.int32), 0) > 0) & (step < slots):
         before = tl.atomic_min(table + slot, own, mask=there, sem="relaxed")
         there = there & (before != _EMPTY)
         own = tl.maximum(own, before)  # goes on, be it the one that came or the one that stood there
@@ -130,49 +123,27 @@ def _stretch(least, largest, x, there):
     tl.atomic_max(largest, x, mask=there & (x > tl.load(largest, mask=there, other=0.0)), sem="relaxed")
 
 
-@triton.jit(do_not_specialize=["rows", "boxes"])
-def page_kernel(xyz, footprint, out, rows, boxes):
-    """Boxes of 64 rows each, all of them anew."""
-    box = tl.program_id(0).to(tl.int64) * _BOXES + tl.arange(0, _BOXES)
+@triton.jit(do_not_specialize=["rows", "n"])
+def page_kernel(xyz, footprint, out, rows, n):
+    """n boxes of 64 rows each, all of them anew."""
+    box = tl.program_id(0).to(tl.int64) * BOXES + tl.arange(0, BOXES)
     row = box[:, None] * PAGE + tl.arange(0, PAGE)[None, :]
     for a in tl.static_range(3):
         x = tl.load(xyz + 3 * row + a, mask=row < rows, other=0.0) + 0.0
-        tl.store(out + 7 * box + a, tl.min(tl.where(row < rows, x, INFINITY), 1), mask=box < boxes)
-        tl.store(out + 7 * box + (a + 3), tl.max(tl.where(row < rows, x, -INFINITY), 1), mask=box < boxes)
+        tl.store(out + 7 * box + a, tl.min(tl.where(row < rows, x, INFINITY), 1), mask=box < n)
+        tl.store(out + 7 * box + (a + 3), tl.max(tl.where(row < rows, x, -INFINITY), 1), mask=box < n)
     wide = tl.load(footprint + row, mask=row < rows, other=0.0) + 0.0
-    tl.store(out + 7 * box + 6, tl.max(wide, 1), mask=box < boxes)
+    tl.store(out + 7 * box + 6, tl.max(wide, 1), mask=box < n)
 
 
-@triton.jit(do_not_specialize=["lower", "boxes"])
-def level_kernel(below, out, lower, boxes):
-    """Boxes that hold 64 of the level below each."""
-    box = tl.program_id(0).to(tl.int64) * _BOXES + tl.arange(0, _BOXES)
+@triton.jit(do_not_specialize=["lower", "n"])
+def level_kernel(below, out, lower, n):
+    """n boxes that hold 64 each of the ``lower`` ones below."""
+    box = tl.program_id(0).to(tl.int64) * BOXES + tl.arange(0, BOXES)
     at = box[:, None] * PAGE + tl.arange(0, PAGE)[None, :]
     for a in tl.static_range(7):
         if a < 3:
             x = tl.min(tl.load(below + 7 * at + a, mask=at < lower, other=INFINITY), 1)
         else:
             x = tl.max(tl.load(below + 7 * at + a, mask=at < lower, other=-INFINITY), 1)
-        tl.store(out + 7 * box + a, x, mask=box < boxes)
-
-
-def enter_rows(table: Tensor, key: Tensor, row: Tensor | None, n: int, rows: int) -> None:
-    """Enter rows, whose keys are new; see :func:`enter_kernel`."""
-    grid = (triton.cdiv(n, _SLOTS.value),)
-    args = (key, row, table.view(torch.uint32), n, rows, len(table))
-    launch(enter_kernel, grid, table.device, *args, num_warps=1)
-
-
-def bound_rows(xyz: Tensor, footprint: Tensor, boxes: Tensor, rows: int) -> None:
-    """Make the first level anew."""
-    grid = (triton.cdiv(len(boxes), _BOXES.value),)
-    launch(page_kernel, grid, boxes.device, xyz, footprint, boxes, rows, len(boxes))
-
-
-def grow_levels(levels: tuple[Tensor, ...], rows: int) -> None:
-    """Make the higher levels from the first, as far as there are rows. (A box holds what those below it hold, no more
-    and no less, because all levels began to grow at the same time.)"""
-    for below, boxes, run in zip(levels, levels[1:], reference.RUNS[1:], strict=False):
-        used = min(triton.cdiv(rows, run), len(boxes))
-        grid = (triton.cdiv(used, _BOXES.value),)
-        launch(level_kernel, grid, boxes.device, below, boxes, len(below), used)
+        tl.store(out + 7 * box + a, x, mask=box < n)

@@ -11,9 +11,9 @@ import triton.language as tl
 from ...backend import INTERPRETED
 from ...triton_common import INFINITY
 from .voxel_cache_index_reference import LIMIT
-from .voxel_cache_index_triton import find_rows, key_of_morton, morton
+from .voxel_cache_index_triton import PROBES, find_rows, key_of_morton, morton
 
-POINTS = tl.constexpr(1024 if INTERPRETED else 128)  # or segments, of one program
+POINTS = tl.constexpr(1024 if INTERPRETED else 128)  # of one program
 _LIMIT = tl.constexpr(LIMIT)
 _KEPT = tl.constexpr(-(1 << 63))  # set in the code of a point that is kept: it sorts before the others, whose code is 0
 
@@ -40,9 +40,12 @@ def encode_kernel(xyz, valid, footprint, codes, counts, n, inverse_size, default
 @triton.jit
 def _axis(x, inverse_size):
     """The voxel counted from the lowest, and whether it is in range; False for NaN."""
-    cell = tl.floor(x * inverse_size)
-    good = (cell >= -_LIMIT) & (cell < _LIMIT)
-    return tl.where(good, cell, 0.0).to(tl.int64) + _LIMIT, good
+    x = x * inverse_size
+    good = (x >= -_LIMIT) & (x < _LIMIT)
+    x = tl.where(good, x, 0.0)
+    # tl.floor takes a denormal number for 0 on a GPU.
+    cell = x.to(tl.int32)
+    return (cell - (cell.to(tl.float32) > x).to(tl.int32)).to(tl.int64) + _LIMIT, good
 
 
 @triton.jit(do_not_specialize=["n"])
@@ -89,7 +92,7 @@ def look_up_kernel(
 ):  # fmt: skip
     """Which row holds each segment's voxel, -1 and a flag where none does; a row that was seen from nearer keeps its
     observation."""
-    at = tl.program_id(0).to(tl.int64) * POINTS + tl.arange(0, POINTS)
+    at = tl.program_id(0).to(tl.int64) * PROBES + tl.arange(0, PROBES)
     there = at < tl.load(place + n) - 1
     found = find_rows(tl.load(key + at, mask=there, other=0), there, keys, table, rows, slots)
     tl.store(row + at, found, mask=there)

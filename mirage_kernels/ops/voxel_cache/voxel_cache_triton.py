@@ -25,7 +25,8 @@ from .voxel_cache_commit_triton import (
     to_float,
     write_kernel,
 )
-from .voxel_cache_index_triton import bound_rows, enter_rows, grow_levels
+from .voxel_cache_index_reference import RUNS
+from .voxel_cache_index_triton import BOXES, PROBES, enter_kernel, level_kernel, page_kernel
 from .voxel_cache_plan_triton import (
     POINTS,
     cut_kernel,
@@ -36,7 +37,7 @@ from .voxel_cache_plan_triton import (
 )
 from .voxel_cache_reference import LATEST, MEAN
 
-_ROWS = tl.constexpr(1024 if INTERPRETED else 256)  # of one program that carves
+_ROWS = tl.constexpr(1024 if INTERPRETED else 128)  # of one program that carves
 _CELLS = tl.constexpr(64)  # of one program that decodes
 
 
@@ -129,23 +130,24 @@ def voxel_cache_plan(
     wide = None if footprint is None else footprint.contiguous()
     codes = room(n, torch.int64)
     points = (xyz.contiguous(), flags, wide, codes, counts, n, inverse_size, default_footprint)
-    launch(encode_kernel, grid, xyz.device, *points, num_warps=1)
+    launch(encode_kernel, grid, xyz.device, *points)
     codes, by_code = torch.sort(codes, stable=True)
     cuts = room(n + 1)
-    launch(cut_kernel, grid_and_end, xyz.device, codes, cuts, n, num_warps=1)
+    launch(cut_kernel, grid_and_end, xyz.device, codes, cuts, n)
     place = cuts.cumsum(0, dtype=torch.int32)
     order, starts, key, winner = room(n), room(n + 1), room(n, torch.int64), room(n)
     ranked = fusion != LATEST and wide is not None
     rank = torch.full_like(codes, torch.iinfo(torch.int64).max) if ranked else None
     segments = (codes, by_code, place, wide, order, starts, key, winner, rank, n)
-    launch(segment_kernel, grid_and_end, xyz.device, *segments, LAST=fusion == LATEST, num_warps=1)
+    launch(segment_kernel, grid_and_end, xyz.device, *segments, LAST=fusion == LATEST)
     row, fresh = room(n), room(n)
     state = (keys.contiguous(), footprint_rows.contiguous(), table.contiguous())
     sizes = (n, rows, len(table), default_footprint)
     found = (key, place, rank, wide, *state, row, winner, fresh, *sizes)
-    launch(look_up_kernel, grid, xyz.device, *found, LAST=fusion == LATEST, num_warps=1)
+    grid_of_probes = (triton.cdiv(n, PROBES.value),)
+    launch(look_up_kernel, grid_of_probes, xyz.device, *found, LAST=fusion == LATEST, num_warps=1)
     fresh = fresh.cumsum(0, dtype=torch.int32)
-    launch(number_kernel, grid, xyz.device, place, starts, fresh, row, counts, n, rows, num_warps=1)
+    launch(number_kernel, grid, xyz.device, place, starts, fresh, row, counts, n, rows)
     _, _, s, k = counts.tolist()  # waits for the device
     return order[:k], starts[: s + 1], key[:s], row[:s], winner[:s], counts[:2]
 
@@ -184,7 +186,6 @@ def voxel_cache_commit(
         *(starts, key, row, winner, xyz.contiguous(), wide),
         *(keys, xyz_rows, footprint_rows, count, stamp_rows, boxes0),
         *(n, rows, stamp, default_footprint),
-        num_warps=1,
     )
     features, block = features.contiguous(), _block_of(channels)
     of_channels = {"CHANNELS": channels, "BLOCK": block}
@@ -198,7 +199,22 @@ def voxel_cache_commit(
     else:
         launch(copy_kernel, (copies, blocks), device, row, winner, features, features_rows, n, **of_channels)
     enter_rows(table, key, row, n, rows)
-    grow_levels((boxes0, boxes1, boxes2), rows + n)
+    _grow_levels((boxes0, boxes1, boxes2), rows + n)
+
+
+def enter_rows(table: Tensor, key: Tensor, row: Tensor | None, n: int, rows: int) -> None:
+    """Enter n rows, but for those below ``rows``; where they are not given they are 0, 1, 2, ..."""
+    args = (key, row, table.view(torch.uint32), n, rows, len(table))
+    launch(enter_kernel, (triton.cdiv(n, PROBES.value),), table.device, *args, num_warps=1)
+
+
+def _grow_levels(levels: tuple[Tensor, ...], rows: int) -> None:
+    """Make the higher levels from the first, as far as there are rows. (A box holds what those below it hold, no more
+    and no less, because all levels began to grow at the same time.)"""
+    for below, boxes, run in zip(levels, levels[1:], RUNS[1:], strict=False):
+        used = min(triton.cdiv(rows, run), len(boxes))
+        grid = (triton.cdiv(used, BOXES.value),)
+        launch(level_kernel, grid, boxes.device, below, boxes, len(below), used, num_warps=1)
 
 
 def voxel_cache_index(
@@ -213,8 +229,9 @@ def voxel_cache_index(
 ) -> None:
     table.fill_(-1)
     enter_rows(table, keys, None, rows, 0)
-    bound_rows(xyz, footprint, boxes0, rows)
-    grow_levels((boxes0, boxes1, boxes2), len(keys))
+    grid = (triton.cdiv(len(boxes0), BOXES.value),)
+    launch(page_kernel, grid, xyz.device, xyz, footprint, boxes0, rows, len(boxes0), num_warps=1)
+    _grow_levels((boxes0, boxes1, boxes2), len(keys))
 
 
 def voxel_cache_carve(
