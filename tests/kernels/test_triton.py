@@ -30,6 +30,13 @@ TYPES = {
     **dict.fromkeys(("group", "a", "b", "of_a", "of_b", "counts"), "*i64"),
     "bits": "*i32",
 }
+CACHE_TYPES = {
+    **dict.fromkeys(("rows", "slots", "stamp", "lower"), "i64"),
+    **dict.fromkeys(("inverse_size", "default_footprint", "factor"), "fp32"),
+    **dict.fromkeys(("codes", "points", "rank", "key", "keys", "stamp_rows", "index"), "*i64"),
+    **dict.fromkeys(("cuts", "place", "order", "starts", "row", "winner", "fresh", "count", "table"), "*i32"),
+    "keep": "*u8",
+}
 
 
 class Kernel(NamedTuple):
@@ -56,6 +63,15 @@ def features(dtype: str, to_maps: bool, *aligned: str) -> Kernel:
     return Kernel("unproject", "unproject_features_kernel", constants, {"maps": dtype, "rows": dtype}, aligned)
 
 
+def cache(name: str, warps: int = 4, *aligned: str, types: dict[str, str] | None = None, **constants: Any) -> Kernel:
+    return Kernel("voxel_cache", f"{name}_kernel", constants, CACHE_TYPES | (types or {}), aligned, warps)
+
+
+def cache_features(name: str, warps: int, dtype: str, kept: str, *aligned: str, **constants: Any) -> Kernel:
+    types = {"features": dtype, "out": kept, "counts": "*i32"}
+    return cache(name, warps, *aligned, types=types, CHANNELS=48, BLOCK=64, **constants)
+
+
 KERNELS = {
     "lift_median": lift(0, True),
     "lift_median_of_large_cells": lift(0, False, mask=None),
@@ -71,6 +87,26 @@ KERNELS = {
     "visible_groups": Kernel("overlap", "visible_kernel", {}),
     "count": Kernel("overlap", "count_kernel", {}, aligned=("words",)),
     "overlap": Kernel("overlap", "overlap_kernel", {}, aligned=("words",)),
+    "cache_encode": cache("encode"),
+    "cache_cut": cache("cut"),
+    "cache_segment": cache("segment", LAST=False),
+    "cache_segment_last": cache("segment", LAST=True, rank=None),
+    "cache_look_up": cache("look_up", 1, LAST=False),
+    "cache_look_up_all_alike": cache("look_up", 1, LAST=False, footprint=None, rank=None),
+    "cache_number": cache("number"),
+    "cache_write": cache("write", count=None),
+    "cache_write_mean": cache("write", footprint=None),
+    "cache_copy_float32": cache_features("copy", 4, "*fp32", "*fp32"),
+    "cache_copy_bfloat16": cache_features("copy", 4, "*bf16", "*bf16"),
+    "cache_quantise": cache_features("quantise", 1, "*bf16", "*i8"),
+    "cache_sum": cache_features("sum", 1, "*bf16", "*fp32"),
+    "cache_enter": cache("enter", 1, types={"table": "*u32"}),
+    "cache_enter_all": cache("enter", 1, types={"table": "*u32"}, row=None),
+    "cache_page": cache("page", 1),
+    "cache_level": cache("level", 1),
+    "cache_carve": cache("carve"),
+    "cache_decode_int8": cache_features("decode", 4, "*i8", "*bf16", "cells", counts=None),
+    "cache_decode_mean": cache_features("decode", 4, "*fp32", "*fp16", "cells", scales=None),
 }
 
 

@@ -8,24 +8,33 @@ there is a GPU, ``pytest tests/kernels/triton_table.py`` runs them on it.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from cache_steps import Game, games, snapshot
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from stand_ins import ThroughDevice
 from strategies import SEEDS, unproject_cases, visible_cases
 from test_overlap import random_sets, retrieve
 from test_unproject import POOLINGS, gradients
+from test_voxel_cache import assert_same_games, one_nan, record, room
+from test_voxel_cache_library import CACHES, fresh, insert
 from torch import Tensor
 from ways import run_reference
 
 import mirage_kernels as mk
-from mirage_kernels import library, overlap, testing, unproject, visible
+from mirage_kernels import VoxelCache, library, overlap, testing, unproject, visible
 from mirage_kernels.backend import INTERPRETED
+from mirage_kernels.ops.voxel_cache.voxel_cache_index_reference import enter_table
+from mirage_kernels.ops.voxel_cache.voxel_cache_triton import enter_rows
 from mirage_kernels.testing import (
     UnprojectCase,
     VisibleCase,
@@ -50,6 +59,18 @@ def numbers_overflow_quietly() -> Any:
 def run_triton(function: Callable[[], Any]) -> Any:
     with mk.use_backend("triton"):
         return to_device(function(), "cpu")
+
+
+@functools.cache
+def gpu() -> ThroughDevice:
+    return ThroughDevice("triton", DEVICE)
+
+
+@contextlib.contextmanager
+def instead_of_cpp() -> Iterator[None]:
+    """What runs on the CPU runs the Triton kernels, wherever they run themselves."""
+    with mk.use_backend("triton") if INTERPRETED else gpu().use():
+        yield
 
 
 def test_triton_is_ready() -> None:
@@ -126,6 +147,68 @@ def test_overlap_equals_reference(seed: int, num_a: int, num_b: int, words: int)
     assert same_bits(run_triton(lambda: overlap(a.to(DEVICE).T.contiguous().T, b.to(DEVICE))).cpu(), expected)
 
 
+@settings(max_examples=30, suppress_health_check=ALLOW)
+@given(game=games())
+def test_games_equal_reference_step_by_step(game: Game, tmp_path: Path) -> None:
+    expected = run_reference(lambda: record(game, tmp_path))
+    with instead_of_cpp():
+        assert_same_games(record(game, tmp_path), expected, "triton")
+
+
+def test_rows_enter_the_table_in_any_order() -> None:
+    """Rows that come late drive out those that stand where they belong."""
+    g = torch.Generator().manual_seed(0)
+    keys = torch.randint(0, 1 << 62, (2000,), generator=g)
+    expected, table = (torch.full((4096,), -1, dtype=torch.int32) for _ in range(2))
+    enter_table(expected, keys, torch.arange(2000))
+    assert not (expected[:-1] >= 0)[1000:1100].all()
+    table = table.to(DEVICE)
+    for part in torch.randperm(2000, generator=g).int().split(700):
+        enter_rows(table, keys[part.long()].to(DEVICE), part.to(DEVICE), len(part), 0)
+    assert torch.equal(table.cpu(), expected)
+
+
+def test_steps_of_features_of_any_size_equal_reference() -> None:
+    """Of the largest numbers, and of some so small that a step of 1/127 of them has no bits left."""
+    features = torch.randn(400, 70, generator=torch.Generator().manual_seed(0)).clamp(-3, 3)
+    features *= torch.logspace(38, -44, 400)[:, None]
+    places = torch.arange(1200.0).reshape(400, 3)
+
+    def fill() -> dict[str, Tensor]:
+        cache = VoxelCache(1.0, 70, storage="int8")
+        cache.insert(places, features)
+        return snapshot(cache)
+
+    expected = run_reference(fill)
+    assert 0 < int((expected["scale"] < 1e-43).sum()) < 400
+    with instead_of_cpp():
+        result = fill()
+    for name, tensor in expected.items():
+        assert same_bits(result[name], tensor), name
+
+
+def wild(shape: tuple[int, int], seed: int) -> Tensor:
+    """Any bits at all."""
+    g = torch.Generator().manual_seed(seed)
+    return testing.random_points(g, "wild", shape[0] * shape[1]).flatten()[: shape[0] * shape[1]].reshape(shape)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("kept", [torch.float32, torch.bfloat16, torch.float16, torch.int8])
+def test_decoded_wild_features_equal_reference(dtype: torch.dtype, kept: torch.dtype) -> None:
+    g = torch.Generator().manual_seed(1)
+    features = torch.randint(-127, 128, (90, 70), generator=g).to(kept)
+    if kept != torch.int8:
+        features = wild((90, 70 * kept.itemsize // 4), 2).view(kept)
+    scale = wild((90, 1), 3)[:, 0] if kept == torch.int8 else None
+    count = torch.randint(1, 9, (90,), generator=g).int() if kept == torch.float32 else None
+    index = torch.randint(-1, 90, (2, 5, 13), generator=g)
+    args = (features, scale, count, index, torch.empty(0, dtype=dtype))
+    expected = library.overload(library.REFERENCE, "voxel_cache_decode")(*args)
+    result = library.overload(library.TRITON, "voxel_cache_decode")(*(to_device(arg, DEVICE) for arg in args))
+    assert same_bits(one_nan(result.cpu()), one_nan(expected))
+
+
 @pytest.mark.parametrize("pooling", range(4))
 def test_opcheck_unproject(pooling: int) -> None:
     case = to_device(unproject_case(0, size=(4, 6), grid=(2, 2), mask=pooling == 1), DEVICE)
@@ -142,6 +225,36 @@ def test_opcheck_visible_and_overlap(groups: int | None) -> None:
     torch.library.opcheck(library.overload(library.TRITON, "visible"), args)
     sets = random_sets(0, 2, 3).to(DEVICE), random_sets(1, 4, 3).to(DEVICE)
     torch.library.opcheck(library.overload(library.TRITON, "overlap"), sets)
+
+
+def opcheck_cache(name: str, *args: Any) -> None:
+    there = tuple(to_device(arg, DEVICE) for arg in fresh(args))
+    torch.library.opcheck(library.overload(library.TRITON, f"voxel_cache_{name}"), there)
+
+
+@pytest.mark.parametrize("options", CACHES[:3])
+def test_opcheck_voxel_cache(options: dict[str, Any]) -> None:
+    cache, state, (xyz, features, footprint, valid), fusion = insert(**options)
+    s, wide = cache.state, None if "storage" in options else footprint
+    planned = (xyz, valid, wide, s.keys, s.footprint, s.table, s.rows, 4.0, 0.25, fusion)
+    opcheck_cache("plan", *planned)
+    plan = library.overload(library.REFERENCE, "voxel_cache_plan")(*planned)[:5]
+    opcheck_cache("commit", *plan, xyz, wide, features, *state, s.rows, 7, 0.25, fusion)
+    opcheck_cache("index", s.keys, s.xyz, s.footprint, s.table, *s.boxes, s.rows)
+    cameras = testing.random_cameras(torch.Generator().manual_seed(1), 2, (6, 9))
+    views = (cameras.intrinsics, cameras.world2cam)
+    opcheck_cache("carve", s.xyz, 3 * torch.rand(2, 6, 9), *views, *s.boxes, s.rows, 1.05)
+    index = torch.randint(-1, s.rows, (2, 6, 9))
+    opcheck_cache("decode", s.features, s.scale, s.count, index, torch.empty(0, dtype=cache.dtype))
+
+
+def test_a_read_compiles_into_one_graph() -> None:
+    torch.compiler.reset()
+    cache = room(300, storage="int8").to(DEVICE)
+    cameras = testing.random_cameras(torch.Generator().manual_seed(1), 2, (6, 9)).to(DEVICE)
+    compiled = torch.compile(lambda: cache.splat(cameras), fullgraph=True, backend="aot_eager")
+    with mk.use_backend("triton"):
+        assert_same(compiled(), cache.splat(cameras))
 
 
 def test_retrieval_compiles_into_one_graph() -> None:

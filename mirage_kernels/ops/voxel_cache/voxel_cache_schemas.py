@@ -53,11 +53,14 @@ def _fake_decode(features: Tensor, scale: Tensor | None, count: Tensor | None, i
     return like.new_empty(v, features.shape[1], h, w)
 
 
+_TRITON = f"{__package__}.voxel_cache_triton"
+
 library.define(
     "voxel_cache_plan(Tensor xyz, Tensor? valid, Tensor? footprint, Tensor keys, Tensor footprint_rows, Tensor table, "
     "SymInt rows, float inverse_size, float default_footprint, int fusion) "
     "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
     reference=reference.plan,
+    triton=_TRITON,
     fake=_fake_plan,
 )
 library.define(
@@ -67,22 +70,26 @@ library.define(
     "Tensor(i!) boxes0, Tensor(j!) boxes1, Tensor(k!) boxes2, SymInt rows, SymInt stamp, float default_footprint, "
     "int fusion) -> ()",
     reference=reference.commit,
+    triton=_TRITON,
     fake=_fake_nothing,
 )
 library.define(
     "voxel_cache_index(Tensor keys, Tensor xyz, Tensor footprint, Tensor(a!) table, Tensor(b!) boxes0, "
     "Tensor(c!) boxes1, Tensor(d!) boxes2, SymInt rows) -> ()",
     reference=reference.index,
+    triton=_TRITON,
     fake=_fake_nothing,
 )
 library.define(
     "voxel_cache_carve(Tensor xyz, Tensor depth, Tensor intrinsics, Tensor world2cam, Tensor boxes0, Tensor boxes1, "
     "Tensor boxes2, SymInt rows, float factor) -> Tensor",
     reference=reference.carve,
+    triton=_TRITON,
     fake=_fake_carve,
 )
 library.define(
     "voxel_cache_decode(Tensor features, Tensor? scale, Tensor? count, Tensor index, Tensor like) -> Tensor",
     reference=reference.decode,
+    triton=_TRITON,
     fake=_fake_decode,
 )
