@@ -15,6 +15,7 @@ namespace {
 
 // All 64 bits of a code are sorted by: to know which of them say something, the host would have to wait once more.
 constexpr int kCodeBits = 64;
+constexpr int64_t kFewPoints = 1 << 16;  // beyond, CUB's passes cost less than asking every tile
 
 using Planned = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
 
@@ -23,7 +24,8 @@ class Plan {
   Plan(const Tensor& like, const CachePoints& points, int64_t n, Fusion fusion, const HeldRows& held)
       : like_(like), points_(points), n_(n), fusion_(fusion), held_(held),
         num_tiles_(std::max<int64_t>(1, ceil_div(n, kTile))),
-        codes_(empty_like(like, {2, n}, ScalarType::Long)), indices_(empty_like(like, {3, n}, ScalarType::Int)),
+        room_(num_tiles_ * kTile),
+        codes_(empty_like(like, {2, room_}, ScalarType::Long)), indices_(empty_like(like, {3, room_}, ScalarType::Int)),
         words_(empty_like(like, {2 * num_tiles_ + kCounts}, ScalarType::Long)), on_(like) {}
 
   Planned run() {
@@ -49,7 +51,7 @@ class Plan {
 
   Word64* codes() const { return mutable_data<Word64>(codes_); }
   uint32_t* indices() const { return mutable_data<uint32_t>(indices_); }
-  int32_t* found() const { return mutable_data<int32_t>(indices_) + 2 * n_; }
+  int32_t* found() const { return mutable_data<int32_t>(indices_) + 2 * room_; }
   Tiles tiles() const {
     Word64* first = mutable_data<Word64>(words_) + kCounts;
     return {first, first + num_tiles_};
@@ -59,10 +61,17 @@ class Plan {
   void sort() {
     fill_bytes(counts(), 0, sizeof(PlanCounts), on_.stream);
     if (n_ == 0) return;
-    launch(encode_points, blocks_of(n_, kEncodeThreads), kEncodeThreads, 0, on_.stream, points_, n_, codes(), indices(),
-           counts());
-    const KeyedValues<Word64> sorted = sort_pairs<Word64>(like_, {codes(), indices()}, {codes() + n_, indices() + n_},
-                                                          n_, kCodeBits, on_.stream);
+    const KeyedValues<Word64> pairs{codes(), indices()}, spare{codes() + room_, indices() + room_};
+    if (n_ <= kFewPoints) {
+      launch(sort_tiles, blocks_of(n_, kTile), kTile, 0, on_.stream, points_, n_, pairs.keys, pairs.values, counts());
+      launch(join_tiles, blocks_of(room_, kRankThreads), kRankThreads, 0, on_.stream, pairs.keys, pairs.values,
+             num_tiles_, n_, spare.keys, spare.values);
+      sorted_ = {spare.keys, spare.values, n_};
+      return;
+    }
+    launch(encode_points, blocks_of(n_, kEncodeThreads), kEncodeThreads, 0, on_.stream, points_, n_, pairs.keys,
+           pairs.values, counts());
+    const KeyedValues<Word64> sorted = sort_pairs(like_, pairs, spare, n_, kCodeBits, on_.stream);
     sorted_ = {sorted.keys, sorted.values, n_};
   }
 
@@ -80,7 +89,7 @@ class Plan {
   int64_t n_;
   Fusion fusion_;
   HeldRows held_;
-  int64_t num_tiles_;
+  int64_t num_tiles_, room_;  // whole tiles
   Tensor codes_, indices_, words_;
   OnDevice on_;
   SortedPoints sorted_{};

@@ -2,31 +2,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "common/device.h"
-#include "voxel_cache/voxel_cache.h"
+#include "voxel_cache/voxel_cache_sort_kernels.cuh"
 
 // N points, K of them kept, by Morton code and then index; S segments, of one voxel each. A block takes a tile of them.
 namespace mirage {
 namespace {
 
-constexpr int kEncodeThreads = 256;
 constexpr int kTileWarps = 8;
 constexpr int kRounds = 4;  // of a warp's width
-constexpr int kTile = kTileWarps * kRounds * kWarp;
+static_assert(kTile == kTileWarps * kRounds * kWarp);
 constexpr int kShortSegment = 16;  // points that one lane looks at on its own
-
-struct PlanCounts {
-  Word64 kept, segments, added, rejected, tiles_done;
-};
 
 // What is found at a sorted point: the row of its voxel, or one of these.
 constexpr int32_t kNewVoxel = -1, kSameVoxel = -2;
-
-struct SortedPoints {
-  const Word64* codes;    // (N,), kDropped from K on
-  const uint32_t* order;  // (N,)
-  int64_t n;
-};
 
 struct HeldRows {
   const int64_t* keys;
@@ -40,23 +28,6 @@ struct Tiles {     // T of them
   Word64* counts;  // (T,): how many segments begin in it, times 2^32, and how many of these are new; then, before it
   Word64* least;   // (T,), where all of a tile is one voxel: its lowest rank
 };
-
-__global__ void __launch_bounds__(kEncodeThreads)
-    encode_points(CachePoints p, int64_t n, Word64* codes, uint32_t* order, PlanCounts* counts) {
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * kEncodeThreads + threadIdx.x;
-  bool offered = false, kept = false;
-  if (i < n) {
-    const VoxelAxes axes{voxel_axis(__ldg(p.xyz + 3 * i), p.inverse_size),
-                         voxel_axis(__ldg(p.xyz + 3 * i + 1), p.inverse_size),
-                         voxel_axis(__ldg(p.xyz + 3 * i + 2), p.inverse_size)};
-    offered = !p.valid || p.valid[i] != 0;
-    kept = offered && in_range(axes) && usable_footprint(p.footprint ? __ldg(p.footprint + i) : p.default_footprint);
-    codes[i] = kept ? morton(axes) : kDropped;
-    order[i] = static_cast<uint32_t>(i);
-  }
-  const int rejected = __syncthreads_count(offered && !kept);
-  if (threadIdx.x == 0 && rejected > 0) atomicAdd(&counts->rejected, static_cast<Word64>(rejected));
-}
 
 // Smaller footprint first, then lower index. A usable footprint's bits sort as an integer once -0 has become 0.
 __device__ __forceinline__ Word64 rank_of(const float* footprint, uint32_t point) {

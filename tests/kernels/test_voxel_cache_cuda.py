@@ -88,6 +88,19 @@ def test_voxels_with_many_points(length: int, fusion: int) -> None:
 
 
 @pytest.mark.usefixtures("code")
+@pytest.mark.parametrize("n", [0, 1, 1023, 1024, 1025, 4500, (1 << 16) + 5])
+def test_points_are_sorted_by_voxel_then_index(n: int) -> None:
+    """Less than a tile, several of them, and more than are sorted tile by tile; some points are dropped."""
+    g = torch.Generator().manual_seed(n)
+    xyz = torch.randn(n, 3, generator=g)
+    xyz[torch.rand(n, generator=g) < 0.1] = torch.nan
+    valid = torch.rand(n, generator=g) < 0.9
+    state = empty_state(8, 0, torch.float32)
+    for each in (None, valid):
+        assert_both_same("plan", xyz, each, None, state.keys, state.footprint, state.table, 0, 4.0, 1.0, 0)
+
+
+@pytest.mark.usefixtures("code")
 @pytest.mark.parametrize("near", [1, 12, 10_000])
 def test_the_table_is_the_same_whoever_enters_first(near: int) -> None:
     """Keys of a small cube want the same slots, and those before them may be taken by lower rows that come later."""
