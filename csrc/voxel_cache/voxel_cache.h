@@ -9,6 +9,17 @@
 namespace mirage {
 
 enum class Fusion { kBest = 0, kLatest = 1, kMean = 2 };
+enum class Element { kFloat, kBFloat16, kFloat16, kInt8 };
+
+constexpr uint64_t kDropped = ~uint64_t{0};  // in place of a Morton code, of which 63 bits are used
+
+struct CachePoints {
+  const float* xyz;        // (N, 3)
+  const uint8_t* valid;    // (N,), 0 = not offered; or null: all of them are
+  const float* footprint;  // (N,) or null: `default_footprint` for all of them
+  float default_footprint;
+  float inverse_size;
+};
 
 // A page's box holds every observation that its rows have held since the last rebuild.
 MIRAGE_HD PageBox empty_box() {

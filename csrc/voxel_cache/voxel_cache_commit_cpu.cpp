@@ -4,6 +4,7 @@
 #include <atomic>
 #include <bit>
 
+#include "voxel_cache/voxel_cache_isa.h"
 #include "voxel_cache/voxel_cache_tensor.h"
 
 // Writing what was planned, and the table and boxes over the rows. K points in S segments, R rows, C channels.

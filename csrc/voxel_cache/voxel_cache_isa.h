@@ -9,16 +9,6 @@
 
 namespace mirage {
 
-constexpr uint64_t kDropped = ~uint64_t{0};  // in place of a Morton code, of which 63 bits are used
-
-struct CachePoints {
-  const float* xyz;        // (N, 3)
-  const uint8_t* valid;    // (N,), 0 = not offered; or null: all of them are
-  const float* footprint;  // (N,) or null: `default_footprint` for all of them
-  float default_footprint;
-  float inverse_size;
-};
-
 struct Encoded {
   int64_t kept, rejected;
   VoxelAxes ones, zeros;  // the bits that are 1, and those that are 0, in a folded axis of any kept point
@@ -36,8 +26,6 @@ struct CarveJob {
   float factor;
   uint8_t* keep;
 };
-
-enum class Element { kFloat, kBFloat16, kFloat16, kInt8 };
 
 struct VoxelCacheKernels {
   // Morton codes (end - begin,) of points [begin, end), kDropped where one is not to be kept.

@@ -9,6 +9,7 @@
 #include "torch/boxes.h"
 #include "torch/parts.h"
 #include "torch/views.h"
+#include "voxel_cache/voxel_cache_isa.h"
 #include "voxel_cache/voxel_cache_tensor.h"
 
 // What views see of the rows. V views on a grid (h, w), R rows, C channels.

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "torch/tensor.h"
-#include "voxel_cache/voxel_cache_isa.h"
+#include "voxel_cache/voxel_cache.h"
 
 namespace mirage {
 

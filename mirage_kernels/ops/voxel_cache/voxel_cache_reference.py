@@ -45,7 +45,7 @@ def plan(
         starts (S + 1,) int32: where each segment begins in ``order``.
         key (S,) int64 and row (S,) int32: of each segment; a new voxel's row counts on from ``rows``.
         winner (S,) int32: the point whose observation is kept, -1 where the row keeps its own.
-        counts (2,) int64: new voxels, rejected points.
+        counts (2,) int64, on the CPU: new voxels, rejected points.
     """
     key, good = keys_of(xyz, inverse_size)
     wide = torch.full_like(xyz[:, 0], default_footprint) if footprint is None else footprint
@@ -73,7 +73,7 @@ def plan(
         if rows:
             worse = ~new & ~(wide[winner] < footprint_rows[torch.where(new, 0, row)])
             winner = torch.where(worse, -1, winner)
-    counts = torch.stack([new.sum(), (offered & ~good).sum()])
+    counts = torch.stack([new.sum(), (offered & ~good).sum()]).cpu()
     return order.int(), starts.int(), key, row.int(), winner.int(), counts
 
 

@@ -26,7 +26,7 @@ def _fake_plan(xyz: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor,
         empty(voxels, torch.int64),
         empty(voxels),
         empty(voxels),
-        empty(2, torch.int64),
+        torch.empty(2, dtype=torch.int64, device="cpu"),
     )
 
 

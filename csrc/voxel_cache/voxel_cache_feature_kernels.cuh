@@ -1,0 +1,130 @@
+// SPDX-FileCopyrightText: 2026 The Mirage authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "common/float16.h"
+#include "voxel_cache/voxel_cache_commit_kernels.cuh"
+
+// Features of points (N, C) into rows (R, C): copied, added up, or quantised. K points in S segments.
+namespace mirage {
+namespace {
+
+constexpr int kFeatureThreads = 256;
+constexpr int kSegmentsOfBlock = 128;
+constexpr int kAtOnce = 4;  // loads of a thread before the first one is used
+
+struct Goals {  // where features go
+  Segments plan;
+  int64_t points, limit;  // N and R
+  uint32_t pieces;        // of a row, which a thread takes one of
+};
+
+// Calls visit(goal, segment, piece) for all pieces of the segments of this block that are there, kAtOnce at a time:
+// first with what is to be loaded, then with what is to be done with it.
+template <class Held, class Load, class Store>
+__device__ __forceinline__ void each_piece(const Goals& g, const Load& load, const Store& store) {
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * kSegmentsOfBlock;
+  const uint32_t items = static_cast<uint32_t>(min(g.plan.count - first, int64_t{kSegmentsOfBlock})) * g.pieces;
+#pragma unroll 1
+  for (uint32_t begin = threadIdx.x; begin < items; begin += kFeatureThreads * kAtOnce) {
+    Held held[kAtOnce];
+    int64_t to[kAtOnce];
+#pragma unroll
+    for (int k = 0; k < kAtOnce; ++k) {
+      const uint32_t item = begin + k * kFeatureThreads, segment = item / g.pieces, piece = item - segment * g.pieces;
+      const Goal goal(g.plan, item < items ? first + segment : g.plan.count, g.limit, g.points);
+      to[k] = -1;
+      if (!goal.inside || goal.point < 0) continue;
+      to[k] = static_cast<int64_t>(goal.row) * g.pieces + piece;
+      held[k] = load(static_cast<int64_t>(goal.point) * g.pieces + piece);
+    }
+#pragma unroll
+    for (int k = 0; k < kAtOnce; ++k)
+      if (to[k] >= 0) store(to[k], held[k]);
+  }
+}
+
+template <class Piece>
+__global__ void __launch_bounds__(kFeatureThreads) copy_features(Goals g, const Piece* from, Piece* rows) {
+  each_piece<Piece>(
+      g, [&](int64_t at) { return __ldcs(from + at); }, [&](int64_t at, const Piece& piece) { rows[at] = piece; });
+}
+
+template <class T, int kWords>
+struct alignas(kWords * sizeof(T)) PieceOf {
+  T at[kWords];
+};
+
+template <class T, int kWords>
+__device__ __forceinline__ PieceOf<T, kWords> load_piece(const PieceOf<T, kWords>* at) {
+  if constexpr (sizeof(PieceOf<T, kWords>) == sizeof(uint4)) {
+    PieceOf<T, kWords> piece;
+    *reinterpret_cast<uint4*>(&piece) = __ldcs(reinterpret_cast<const uint4*>(at));
+    return piece;
+  } else {
+    return *at;
+  }
+}
+
+// A thread a piece of a segment: adds the segment's points to the row, in their order. A new row begins with the first.
+template <class T, int kWords>
+__global__ void __launch_bounds__(kFeatureThreads)
+    add_features(Goals g, int64_t used, const PieceOf<T, kWords>* from, float* rows) {
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * kSegmentsOfBlock;
+  const uint32_t items = static_cast<uint32_t>(min(g.plan.count - first, int64_t{kSegmentsOfBlock})) * g.pieces;
+#pragma unroll 1
+  for (uint32_t item = threadIdx.x; item < items; item += kFeatureThreads) {
+    const uint32_t segment = item / g.pieces, piece = item - segment * g.pieces;
+    const int64_t s = first + segment;
+    const Goal goal(g.plan, s, g.limit, g.points);
+    if (!goal.inside) continue;
+    const int64_t begin = max(__ldg(g.plan.starts + s), 0);
+    const int64_t end = min(static_cast<int64_t>(__ldg(g.plan.starts + s + 1)), g.plan.kept);
+    float* sums = rows + (static_cast<int64_t>(goal.row) * g.pieces + piece) * kWords;
+    PieceOf<float, kWords> sum{};
+    if (goal.row < used) sum = *reinterpret_cast<PieceOf<float, kWords>*>(sums);
+    bool any = goal.row < used;
+#pragma unroll 1
+    for (int64_t at = begin; at < end; at += kAtOnce) {
+      PieceOf<T, kWords> held[kAtOnce];
+      bool there[kAtOnce];
+#pragma unroll
+      for (int k = 0; k < kAtOnce; ++k) {
+        const int64_t point = at + k < end ? __ldg(g.plan.order + at + k) : -1;
+        there[k] = point >= 0 && point < g.points;
+        if (there[k]) held[k] = load_piece(from + point * g.pieces + piece);
+      }
+#pragma unroll
+      for (int k = 0; k < kAtOnce; ++k) {
+        if (!there[k]) continue;
+#pragma unroll
+        for (int c = 0; c < kWords; ++c) {
+          const float x = to_float(held[k].at[c]);
+          sum.at[c] = any ? sum.at[c] + x : x;
+        }
+        any = true;
+      }
+    }
+    *reinterpret_cast<PieceOf<float, kWords>*>(sums) = sum;
+  }
+}
+
+// A warp a segment.
+template <class T>
+__global__ void __launch_bounds__(kFeatureThreads)
+    quantise_features(Goals g, int64_t channels, const T* from, int8_t* rows, float* scales) {
+  const int lane = threadIdx.x % kWarp;
+  const int64_t s = static_cast<int64_t>(blockIdx.x) * (kFeatureThreads / kWarp) + threadIdx.x / kWarp;
+  const Goal goal(g.plan, s, g.limit, g.points);
+  if (!goal.inside || goal.point < 0) return;
+  const T* point = from + goal.point * channels;
+  unsigned largest = 0;  // magnitudes sort as integers
+  for (int64_t c = lane; c < channels; c += kWarp) largest = max(largest, float_bits(to_float(point[c])) & 0x7fffffffu);
+  const float scale = int8_scale(bits_float(__reduce_max_sync(kAllLanes, largest)));
+  for (int64_t c = lane; c < channels; c += kWarp)
+    rows[goal.row * channels + c] = static_cast<int8_t>(int8_steps(to_float(point[c]), scale));
+  if (lane == 0) scales[goal.row] = scale;
+}
+
+}  // namespace
+}  // namespace mirage

@@ -1,0 +1,126 @@
+// SPDX-FileCopyrightText: 2026 The Mirage authors
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <bit>
+#include <tuple>
+
+#include "torch/cub.h"
+#include "voxel_cache/voxel_cache_plan_kernels.cuh"
+#include "voxel_cache/voxel_cache_tensor.h"
+
+// Which point goes into which row: sort the points by voxel, look every voxel up, count; then, once the host knows how
+// much there is, write. Nothing is changed.
+namespace mirage {
+namespace {
+
+// All 64 bits of a code are sorted by: to know which of them say something, the host would have to wait once more.
+constexpr int kCodeBits = 64;
+constexpr int64_t kFewPoints = 1 << 16;  // beyond, CUB's passes cost less than asking every tile
+
+using Planned = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
+
+class Plan {
+ public:
+  Plan(const Tensor& like, const CachePoints& points, int64_t n, Fusion fusion, const HeldRows& held)
+      : like_(like), points_(points), n_(n), fusion_(fusion), held_(held),
+        num_tiles_(std::max<int64_t>(1, ceil_div(n, kTile))),
+        room_(num_tiles_ * kTile),
+        codes_(empty_like(like, {2, room_}, ScalarType::Long)), indices_(empty_like(like, {3, room_}, ScalarType::Int)),
+        words_(empty_like(like, {2 * num_tiles_ + kCounts}, ScalarType::Long)), on_(like) {}
+
+  Planned run() {
+    sort();
+    const PlanCounts counts = mark();
+    const int64_t k = static_cast<int64_t>(counts.kept), s = static_cast<int64_t>(counts.segments);
+    const auto empty = [&](int64_t size, ScalarType dtype) { return empty_like(like_, {size}, dtype); };
+    const Tensor order = empty(k, ScalarType::Int), starts = empty(s + 1, ScalarType::Int);
+    const Tensor key = empty(s, ScalarType::Long), row = empty(s, ScalarType::Int), winner = empty(s, ScalarType::Int);
+    const PlanOfRows out{mutable_data<int32_t>(order), mutable_data<int32_t>(starts), mutable_data<int64_t>(key),
+                         mutable_data<int32_t>(row), mutable_data<int32_t>(winner)};
+    launch(write_plan, std::max(1u, blocks_of(k, kTile)), kTileWarps * kWarp, 0, on_.stream, sorted_, k, s, points_,
+           fusion_, held_, found(), tiles(), out);
+    const Tensor of_host =
+        torch::stable::empty({2}, ScalarType::Long, std::nullopt, torch::headeronly::DeviceType::CPU);
+    mutable_data<int64_t>(of_host)[0] = static_cast<int64_t>(counts.added);
+    mutable_data<int64_t>(of_host)[1] = static_cast<int64_t>(counts.rejected);
+    return {order, starts, key, row, winner, of_host};
+  }
+
+ private:
+  static constexpr int64_t kCounts = sizeof(PlanCounts) / sizeof(Word64);
+
+  Word64* codes() const { return mutable_data<Word64>(codes_); }
+  uint32_t* indices() const { return mutable_data<uint32_t>(indices_); }
+  int32_t* found() const { return mutable_data<int32_t>(indices_) + 2 * room_; }
+  Tiles tiles() const {
+    Word64* first = mutable_data<Word64>(words_) + kCounts;
+    return {first, first + num_tiles_};
+  }
+  PlanCounts* counts() const { return reinterpret_cast<PlanCounts*>(mutable_data<Word64>(words_)); }
+
+  void sort() {
+    fill_bytes(counts(), 0, sizeof(PlanCounts), on_.stream);
+    if (n_ == 0) return;
+    const KeyedValues<Word64> pairs{codes(), indices()}, spare{codes() + room_, indices() + room_};
+    if (n_ <= kFewPoints) {
+      launch(sort_tiles, blocks_of(n_, kTile), kTile, 0, on_.stream, points_, n_, pairs.keys, pairs.values, counts());
+      launch(join_tiles, blocks_of(room_, kRankThreads), kRankThreads, 0, on_.stream, pairs.keys, pairs.values,
+             num_tiles_, n_, spare.keys, spare.values);
+      sorted_ = {spare.keys, spare.values, n_};
+      return;
+    }
+    launch(encode_points, blocks_of(n_, kEncodeThreads), kEncodeThreads, 0, on_.stream, points_, n_, pairs.keys,
+           pairs.values, counts());
+    const KeyedValues<Word64> sorted = sort_pairs(like_, pairs, spare, n_, kCodeBits, on_.stream);
+    sorted_ = {sorted.keys, sorted.values, n_};
+  }
+
+  PlanCounts mark() const {
+    const float* ranked = fusion_ == Fusion::kLatest ? nullptr : points_.footprint;
+    launch(mark_voxels, blocks_of(n_, kTile), kTileWarps * kWarp, 0, on_.stream, sorted_, held_, ranked, found(),
+           tiles(), counts());
+    PlanCounts result;
+    read_bytes(&result, counts(), sizeof(result), on_.stream);
+    return result;
+  }
+
+  const Tensor& like_;
+  const CachePoints& points_;
+  int64_t n_;
+  Fusion fusion_;
+  HeldRows held_;
+  int64_t num_tiles_, room_;  // whole tiles
+  Tensor codes_, indices_, words_;
+  OnDevice on_;
+  SortedPoints sorted_{};
+};
+
+Planned voxel_cache_plan(const Tensor& xyz, OptionalTensor valid, OptionalTensor footprint, const Tensor& keys,
+                         const Tensor& footprint_rows, const Tensor& table, int64_t rows, double inverse_size,
+                         double default_footprint, int64_t fusion) {
+  const int64_t n = xyz.size(0), slots = table.numel();
+  guard(n < INT32_MAX, "voxel_cache_plan: too many points");
+  guard(fusion >= 0 && fusion <= 2, "voxel_cache_plan: unknown fusion");
+  guard_device(xyz, {pointer_to(valid), pointer_to(footprint), &keys, &footprint_rows, &table});
+  const Tensor at = expect(xyz, ScalarType::Float, {n, 3}, "voxel_cache_plan: xyz must be float32 (N, 3)");
+  const OptionalTensor ok = expect(valid, ScalarType::Bool, {n}, "voxel_cache_plan: valid must be bool (N,)");
+  const OptionalTensor wide = expect(footprint, ScalarType::Float, {n}, "voxel_cache_plan: footprint must be (N,)");
+  const Tensor held = expect(keys, ScalarType::Long, {-1}, "voxel_cache_plan: keys must be int64 (R,)");
+  const Tensor worn = expect(footprint_rows, ScalarType::Float, {-1}, "voxel_cache_plan: bad footprint_rows");
+  const Tensor entries = expect(table, ScalarType::Int, {slots}, "voxel_cache_plan: table must be int32 (T,)");
+  guard(rows >= 0 && rows <= held.numel() && rows <= worn.numel(), "voxel_cache_plan: rows must be within capacity");
+  guard(slots >= 8 && std::has_single_bit(static_cast<uint64_t>(slots)), "voxel_cache_plan: bad size of table");
+
+  const CachePoints points{data<float>(at), data<uint8_t>(ok), data<float>(wide), static_cast<float>(default_footprint),
+                           static_cast<float>(inverse_size)};
+  const HeldRows lookup{data<int64_t>(held), data<float>(worn), data<int32_t>(entries), static_cast<uint64_t>(slots),
+                        rows};
+  return Plan(at, points, n, static_cast<Fusion>(fusion), lookup).run();
+}
+
+}  // namespace
+}  // namespace mirage
+
+MIRAGE_REGISTER_CUDA(m) {
+  m.impl("voxel_cache_plan", TORCH_BOX(&mirage::voxel_cache_plan));
+}

@@ -1,0 +1,208 @@
+// SPDX-FileCopyrightText: 2026 The Mirage authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "common/float16.h"
+#include "common/points_of_warp.cuh"
+#include "voxel_cache/voxel_cache.h"
+
+// What views see of the rows. V views on a grid (h, w), R rows, C channels.
+namespace mirage {
+namespace {
+
+// ---- carve: a warp takes a page of 64 rows, asks which views its box may be in, and looks at those alone
+
+static_assert(kPage == kPointsOfWarp);
+constexpr int kCarveWarps = 8;
+
+struct CarvedRows {
+  const float* xyz;  // (R, 3)
+  const PageBox* pages;
+  int64_t rows;
+  const float *depth, *intrinsics, *world2cam;  // (V, h, w), (V, 3, 3), (V, 3, 4)
+  int64_t views;
+  int h, w;
+  float factor;
+  uint8_t* keep;  // (R,)
+};
+
+// Clears `keep` of the page's rows that one of the views, whose bits are set, sees through.
+__device__ __forceinline__ void carve_page(const CarvedRows& job, int64_t page, unsigned views, int64_t first_view,
+                                           const CameraOfView* cameras) {
+  const int64_t first = kPage * page + threadIdx.x % kWarp;
+  bool there[kPerLane], gone[kPerLane];
+  Vec3 at[kPerLane];
+  for (int k = 0; k < kPerLane; ++k) {
+    const float* xyz = job.xyz + 3 * (first + kWarp * k);
+    there[k] = first + kWarp * k < job.rows;
+    gone[k] = false;
+    if (there[k]) at[k] = {__ldg(xyz), __ldg(xyz + 1), __ldg(xyz + 2)};
+  }
+  const int64_t cells = static_cast<int64_t>(job.h) * job.w;
+  for (; views; views &= views - 1) {
+    const int v = __ffs(static_cast<int>(views)) - 1;
+    const CameraOfView camera = cameras[v];
+    for (int k = 0; k < kPerLane; ++k) {
+      if (!there[k]) continue;
+      const Projection p = project(camera.world2cam, camera.pinhole, at[k].x, at[k].y, at[k].z);
+      const int32_t cell = cell_of(p, job.h, job.w);
+      const float* map = job.depth + (first_view + v) * cells;
+      if (cell >= 0 && seen_through(__ldg(map + cell), p.z, job.factor)) gone[k] = true;
+    }
+  }
+  for (int k = 0; k < kPerLane; ++k)
+    if (gone[k]) job.keep[first + kWarp * k] = 0;
+}
+
+__global__ void __launch_bounds__(kCarveWarps* kWarp) carve_rows(CarvedRows job) {  // `keep` is all 1
+  __shared__ CameraOfView cameras[kWarp];
+  __shared__ Frustum frusta[kWarp];  // 45 words, an odd number: lanes that look at one each meet no conflict
+  const int lane = threadIdx.x % kWarp;
+  const int64_t pages = (job.rows + kPage - 1) / kPage, warps = static_cast<int64_t>(gridDim.x) * kCarveWarps;
+  for (int64_t first = 0; first < job.views; first += kWarp) {
+    const int count = static_cast<int>(min(job.views - first, int64_t{kWarp}));
+    __syncthreads();
+    if (static_cast<int>(threadIdx.x) < count) {
+      const int64_t v = first + threadIdx.x;
+      const View view = load_view(job.world2cam + 12 * v, job.intrinsics + 9 * v, job.h, job.w);
+      cameras[threadIdx.x] = {view.world2cam, view.pinhole};
+      frusta[threadIdx.x] = view.frustum;
+    }
+    __syncthreads();
+    for (int64_t page = static_cast<int64_t>(blockIdx.x) * kCarveWarps + threadIdx.x / kWarp; page < pages;
+         page += warps) {
+      const bool maybe = lane < count && !misses(frusta[lane < count ? lane : 0], span_of(job.pages[page].box, 0.0f));
+      const unsigned views = __ballot_sync(kAllLanes, maybe);
+      if (views != 0) carve_page(job, page, views, first, cameras);
+    }
+  }
+}
+
+// ---- decode: a block takes 64 cells of a view, and turns rows into maps through shared memory
+
+constexpr int kDecodeThreads = 256;
+constexpr int kDecodeCells = 64;
+constexpr int kDecodeDepth = 64;  // channels at a time
+constexpr int kDecodeGroups = kDecodeThreads / kDecodeCells;
+
+struct StoredRows {
+  const void* features;  // (R, C)
+  Element element;
+  bool wide;           // whether every row begins on a multiple of 16 bytes
+  const float* scale;  // (R,) or null
+  const int32_t* count;
+  int64_t rows, channels;
+};
+
+struct DecodedCells {
+  const int64_t* index;  // (V, cells)
+  int64_t cells;
+  bool wide;  // whether every run of cells in the output begins on a multiple of 16 bytes
+};
+
+__device__ __forceinline__ float number_of(int8_t x) {
+  return static_cast<float>(x);
+}
+__device__ __forceinline__ float number_of(float x) {
+  return x;
+}
+__device__ __forceinline__ float number_of(BFloat16 x) {
+  return to_float(x);
+}
+__device__ __forceinline__ float number_of(Float16 x) {
+  return to_float(x);
+}
+
+struct DecodeTile {
+  float at[kDecodeDepth][kDecodeCells + 4];  // more than 64 cells a channel, so that they begin in different banks
+  float divisor[kDecodeCells];
+};
+
+// One cell's channels channel .. channel + depth - 1 into the tile, by kDecodeGroups threads. No row: zeros.
+template <class From>
+__device__ __forceinline__ void row_to_tile(const StoredRows& in, int64_t row, int64_t channel, int depth, int cell,
+                                            int group, DecodeTile& tile) {
+  constexpr int along = 16 / sizeof(From);
+  const From* from = static_cast<const From*>(in.features) + (row < 0 ? 0 : row) * in.channels + channel;
+  const bool scaled = in.scale && row >= 0, wide = in.wide && row >= 0;
+  const float scale = scaled ? __ldg(in.scale + row) : 1.0f;
+#pragma unroll 1
+  for (int c = group * along; c < depth; c += kDecodeGroups * along) {
+    struct alignas(16) {
+      From at[along];
+    } held;
+    if (wide) {
+      *reinterpret_cast<uint4*>(&held) = __ldg(reinterpret_cast<const uint4*>(from + c));
+    } else {
+#pragma unroll
+      for (int k = 0; k < along; ++k)
+        if (row >= 0 && c + k < depth) held.at[k] = from[c + k];
+    }
+#pragma unroll
+    for (int k = 0; k < along; ++k) {
+      if (c + k >= depth) continue;
+      const float x = row < 0 ? 0.0f : number_of(held.at[k]);
+      tile.at[c + k][cell] = scaled ? x * scale : x;  // not times 1, which may change what a NaN says
+    }
+  }
+}
+
+template <class To>
+__device__ __forceinline__ To number_to_write(const DecodeTile& tile, int c, int cell, bool counted) {
+  const float x = tile.at[c][cell];
+  To out;
+  from_float(counted ? x / tile.divisor[cell] : x, &out);
+  return out;
+}
+
+template <class To>
+__device__ __forceinline__ void tile_to_cells(const DecodeTile& tile, int depth, int count, int64_t cells, bool wide,
+                                              bool counted, To* out) {
+  constexpr int along = 16 / sizeof(To), runs = kDecodeCells / along;
+  if (wide && count == kDecodeCells) {
+#pragma unroll 1
+    for (int i = threadIdx.x; i < depth * runs; i += kDecodeThreads) {
+      const int c = i / runs, cell = i % runs * along;
+      struct alignas(16) {
+        To at[along];
+      } held;
+#pragma unroll
+      for (int k = 0; k < along; ++k) held.at[k] = number_to_write<To>(tile, c, cell + k, counted);
+      __stcs(reinterpret_cast<uint4*>(out + c * cells + cell), *reinterpret_cast<const uint4*>(&held));
+    }
+  } else {
+#pragma unroll 1
+    for (int i = threadIdx.x; i < depth * count; i += kDecodeThreads) {
+      const int c = i / count, cell = i % count;
+      out[c * cells + cell] = number_to_write<To>(tile, c, cell, counted);
+    }
+  }
+}
+
+template <class To>
+__global__ void __launch_bounds__(kDecodeThreads) decode_cells(StoredRows in, DecodedCells at, To* out) {
+  __shared__ DecodeTile tile;
+  const int64_t groups = (at.cells + kDecodeCells - 1) / kDecodeCells;
+  const int64_t view = blockIdx.x / groups, first = blockIdx.x % groups * kDecodeCells;
+  const int count = static_cast<int>(min(at.cells - first, int64_t{kDecodeCells}));
+  const int cell = threadIdx.x % kDecodeCells, group = threadIdx.x / kDecodeCells;
+  int64_t row = cell < count ? __ldg(at.index + view * at.cells + first + cell) : -1;
+  if (row >= in.rows) row = -1;
+  if (group == 0 && in.count) tile.divisor[cell] = row < 0 ? 1.0f : static_cast<float>(__ldg(in.count + row));
+  for (int64_t channel = 0; channel < in.channels; channel += kDecodeDepth) {
+    const int depth = static_cast<int>(min(in.channels - channel, int64_t{kDecodeDepth}));
+    __syncthreads();
+    switch (in.element) {
+      case Element::kInt8: row_to_tile<int8_t>(in, row, channel, depth, cell, group, tile); break;
+      case Element::kBFloat16: row_to_tile<BFloat16>(in, row, channel, depth, cell, group, tile); break;
+      case Element::kFloat16: row_to_tile<Float16>(in, row, channel, depth, cell, group, tile); break;
+      default: row_to_tile<float>(in, row, channel, depth, cell, group, tile);
+    }
+    __syncthreads();
+    tile_to_cells(tile, depth, count, at.cells, at.wide, in.count != nullptr,
+                  out + (view * in.channels + channel) * at.cells + first);
+  }
+}
+
+}  // namespace
+}  // namespace mirage

@@ -1,0 +1,121 @@
+// SPDX-FileCopyrightText: 2026 The Mirage authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "common/device.h"
+#include "voxel_cache/voxel_cache.h"
+
+// N points by Morton code and then index. A few are sorted here, in two launches: tiles in shared memory, then every
+// point asks all other tiles how many come before it. That is quadratic; CUB sorts many.
+namespace mirage {
+namespace {
+
+constexpr int kTile = 1024;  // points
+constexpr int kEncodeThreads = 256;
+constexpr int kRankThreads = 128;
+constexpr int kSearches = 4;  // of a thread at a time
+
+struct PlanCounts {
+  Word64 kept, segments, added, rejected, tiles_done;
+};
+
+struct SortedPoints {
+  const Word64* codes;    // (N,), kDropped from K on
+  const uint32_t* order;  // (N,)
+  int64_t n;
+};
+
+// The Morton code of a point, kDropped where it is not kept or beyond the last. All threads of a block call it.
+__device__ __forceinline__ Word64 encode_point(const CachePoints& p, int64_t i, int64_t n, PlanCounts* counts) {
+  bool offered = false;
+  Word64 code = kDropped;
+  if (i < n) {
+    const float* xyz = p.xyz + 3 * i;
+    const VoxelAxes axes{voxel_axis(__ldg(xyz), p.inverse_size), voxel_axis(__ldg(xyz + 1), p.inverse_size),
+                         voxel_axis(__ldg(xyz + 2), p.inverse_size)};
+    offered = !p.valid || p.valid[i] != 0;
+    const float footprint = p.footprint ? __ldg(p.footprint + i) : p.default_footprint;
+    if (offered && in_range(axes) && usable_footprint(footprint)) code = morton(axes);
+  }
+  const int rejected = __syncthreads_count(offered && code == kDropped);
+  if (threadIdx.x == 0 && rejected > 0) atomicAdd(&counts->rejected, static_cast<Word64>(rejected));
+  return code;
+}
+
+__global__ void __launch_bounds__(kEncodeThreads)
+    encode_points(CachePoints p, int64_t n, Word64* codes, uint32_t* order, PlanCounts* counts) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kEncodeThreads + threadIdx.x;
+  const Word64 code = encode_point(p, i, n, counts);
+  if (i >= n) return;
+  codes[i] = code;
+  order[i] = static_cast<uint32_t>(i);
+}
+
+// Whether `other` comes before `code`, of equals that which is earlier.
+__device__ __forceinline__ bool comes_before(Word64 other, Word64 code, bool earlier) {
+  return earlier ? other <= code : other < code;
+}
+
+// A tile's codes, and where its points were: sorted by merging runs of 1, 2, 4, ... Every point finds its place on its
+// own, behind those of the other run that come before it. T tiles; beyond the last point the tile is filled up.
+__global__ void __launch_bounds__(kTile)
+    sort_tiles(CachePoints p, int64_t n, Word64* codes, uint32_t* order, PlanCounts* counts) {
+  __shared__ Word64 merged[2][kTile];
+  __shared__ uint16_t places[2][kTile];
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * kTile;
+  const int at = threadIdx.x;
+  Word64 code = encode_point(p, first + at, n, counts);
+  int place = at;
+  merged[0][at] = code;
+  __syncthreads();
+  for (int run = 1, now = 0; run < kTile; run *= 2, now ^= 1) {
+    const bool later = at & run;
+    const Word64* other = &merged[now][(at & ~(2 * run - 1)) + (later ? 0 : run)];
+    int before = 0;
+    for (int step = run / 2; step > 0; step /= 2)
+      before += comes_before(other[before + step - 1], code, later) ? step : 0;
+    before += comes_before(other[before], code, later);
+    const int to = (at & ~(2 * run - 1)) + (at & (run - 1)) + before;
+    merged[now ^ 1][to] = code;
+    places[now ^ 1][to] = static_cast<uint16_t>(place);
+    __syncthreads();
+    code = merged[now ^ 1][at];
+    place = places[now ^ 1][at];
+  }
+  codes[first + at] = code;
+  order[first + at] = static_cast<uint32_t>(first + place);
+}
+
+// Tiles (T, kTile) as sort_tiles leaves them, into one order.
+__global__ void __launch_bounds__(kRankThreads)
+    join_tiles(const Word64* tiles, const uint32_t* order_of_tiles, int num_tiles, int64_t n, Word64* codes,
+               uint32_t* order) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kRankThreads + threadIdx.x;
+  const int tile = static_cast<int>(i / kTile);
+  const Word64 code = tiles[i];
+  int64_t rank = i % kTile;
+  for (int first = 0; first < num_tiles; first += kSearches) {
+    int before[kSearches] = {};
+    const auto goes_past = [&](int k, int at) {
+      const int other = min(first + k, num_tiles - 1);
+      return comes_before(__ldg(tiles + other * kTile + at), code, other < tile);
+    };
+#pragma unroll
+    for (int step = kTile / 2; step > 0; step /= 2) {
+#pragma unroll
+      for (int k = 0; k < kSearches; ++k) before[k] += goes_past(k, before[k] + step - 1) ? step : 0;
+    }
+#pragma unroll
+    for (int k = 0; k < kSearches; ++k) {
+      before[k] += goes_past(k, before[k]);
+      rank += first + k < num_tiles && first + k != tile ? before[k] : 0;
+    }
+  }
+  const uint32_t point = order_of_tiles[i];
+  if (point >= n) return;
+  codes[rank] = code;
+  order[rank] = point;
+}
+
+}  // namespace
+}  // namespace mirage
