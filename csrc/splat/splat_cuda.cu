@@ -12,8 +12,8 @@ namespace mirage {
 
 namespace {
 
-constexpr int64_t kBlocksWanted = 1024;  // that keep a large device busy
-constexpr int64_t kMostBlocks = 4096;    // more load the same views again and again
+constexpr int64_t kBlocksWanted = 1024;             // that keep a large device busy
+constexpr int64_t kMostBlocks = limit_of(4096, 3);  // more load the same views again and again
 
 }  // namespace
 
