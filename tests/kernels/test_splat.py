@@ -267,8 +267,8 @@ def test_reference_gradients_are_those_of_the_function(extent: float, radius: fl
     xyz, features = case.xyz.double().requires_grad_(), case.features.double().requires_grad_()
 
     def drawn(xyz: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-        shape = (None, extent, -math.inf, radius)
-        out, depth, _ = torch.ops.mirage_kernels_reference.splat(xyz, features, k, m, 4, 5, None, *shape, None, None, None)
+        rest = (None, None, extent, -math.inf, radius, None, None, None)
+        out, depth, _ = torch.ops.mirage_kernels_reference.splat(xyz, features, k, m, 4, 5, *rest)
         return out, torch.where(depth.isfinite(), depth, 0)
 
     assert torch.autograd.gradcheck(drawn, (xyz, features))
