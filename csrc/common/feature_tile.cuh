@@ -139,8 +139,8 @@ struct Features {
 
 constexpr int64_t kTileBytes = 32 << 10;  // of shared memory, or one channel if that is more
 
-// How features are cut into tiles, and whether maps (B, C, cells) and rows, of so many words each time, take sixteen
-// bytes at a time.
+// How features are cut into tiles, and whether maps (B, C, cells) and rows are moved by sixteen bytes at a time; so they
+// are where rows begin every row_words words: those of a map's cells together, or those of one cell.
 template <class Word>
 Features plan_tiles(int64_t channels, const void* maps, int64_t cells, const void* rows, int64_t row_words) {
   const auto aligned = [](const void* at, int64_t words) {

@@ -5,12 +5,11 @@
 #include "device.h"
 #include "frustum.h"
 
-// A warp that holds 64 points, and the views that it meets.
+// A warp that holds points, some in every lane, and the views that it meets.
 namespace mirage {
 namespace {
 
-constexpr int kPointsOfWarp = 64;
-constexpr int kPerLane = kPointsOfWarp / kWarp;
+constexpr int kPerLane = kPage / kWarp;  // where a warp holds a page of points
 
 struct alignas(16) CameraOfView {  // read by all lanes of a warp at once, sixteen bytes at a time
   Rigid world2cam;
@@ -28,12 +27,13 @@ __device__ __forceinline__ float unordered(int x) {
 }
 
 // The box of the points that the lanes of a warp hold. NaN counts for nothing.
-__device__ __forceinline__ Box box_of_warp(const float (&points)[3][kPerLane]) {
+template <int kEach>
+__device__ __forceinline__ Box box_of_warp(const float (&points)[3][kEach]) {
   const float infinity = bits_float(0x7f800000u);
   Box box;
   for (int axis = 0; axis < 3; ++axis) {
     float least = infinity, most = -infinity;
-    for (int k = 0; k < kPerLane; ++k) {
+    for (int k = 0; k < kEach; ++k) {
       const float at = points[axis][k];
       least = at < least ? at : least;
       most = at > most ? at : most;

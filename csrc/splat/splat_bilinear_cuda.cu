@@ -14,8 +14,8 @@ namespace mirage {
 namespace {
 
 constexpr const char* kBadDtype = "splat_bilinear: features must be float32, bfloat16 or float16";
-constexpr int64_t kPairsAtOnce = 1 << 24;  // of a view and a point, which are sorted together: 16 bytes each
-constexpr int64_t kMostRowBlocks = 1 << 16;
+constexpr int64_t kPairsAtOnce = limit_of(1 << 24, 1000);  // of a view and a point, sorted together: 16 bytes each
+constexpr int64_t kMostRowBlocks = limit_of(1 << 16, 3);
 
 Cloud cloud_of(const Tensor& xyz, const OptionalTensor& valid) {
   guard(xyz.size(0) <= UINT32_MAX, "splat_bilinear: more than 2^32 - 1 points");

@@ -12,8 +12,8 @@ namespace mirage {
 
 namespace {
 
-constexpr int64_t kBlocksWanted = 1024;  // that keep a large device busy
-constexpr int64_t kMostBlocks = 4096;    // more load the same views again and again
+constexpr int64_t kBlocksWanted = 1024;             // that keep a large device busy
+constexpr int64_t kMostBlocks = limit_of(4096, 3);  // more load the same views again and again
 
 }  // namespace
 
@@ -47,14 +47,20 @@ void each_group(const CamerasOnDevice& cameras, const ViewsOnDevice& views, Word
   }
 }
 
+constexpr int64_t kManyPoints = limit_of(1 << 19, 1500);  // that keep a device busy with four in a lane
+
 template <Drawn kDrawn>
 void draw_cloud(const Cloud& cloud, const CamerasOnDevice& cameras, const ViewsOnDevice& views, Word64* keys,
                 cudaStream_t stream) {
-  const int64_t blocks = std::min(ceil_div(cloud.n, kPointsOfWarp * kDrawWarps), kMostBlocks);
+  // What a warp does once for a view is shared by more points; squares and discs do more for each.
+  constexpr int kMany = kDrawn == Drawn::kPoint ? 4 : kPerLane;
+  const int each = cloud.n < kManyPoints ? kPerLane : kMany;
+  const int64_t blocks = std::min(ceil_div(cloud.n, each * kDrawThreads), kMostBlocks);
   each_group(cameras, views, keys, [&](const SomeViews& some, int64_t) {
     const int64_t aside = std::clamp<int64_t>(kBlocksWanted / (blocks + 1), 1, some.count);
     const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(aside));
-    launch(draw<kDrawn, false>, grid, kDrawThreads, 0, stream, cloud, some, PageList{});
+    launch(each == kMany ? draw<kDrawn, false, kMany> : draw<kDrawn, false, kPerLane>, grid, kDrawThreads, 0, stream,
+           cloud, some, PageList{});
   });
 }
 
@@ -71,7 +77,7 @@ void draw_pages(const Cloud& cloud, const PageBoxes& boxes, const CamerasOnDevic
   each_group(cameras, views, keys, [&](const SomeViews& some, int64_t first) {
     const PageList list{mutable_data<uint32_t>(pages), mutable_data<Word64>(masks), views.counts + first / kViewsAtOnce};
     launch(list_pages, blocks(boxes.num_words), kDrawThreads, 0, stream, boxes, rule, some, list);
-    launch(draw<kDrawn, true>, blocks(boxes.num_pages), kDrawThreads, 0, stream, cloud, some, list);
+    launch(draw<kDrawn, true, kPerLane>, blocks(boxes.num_pages), kDrawThreads, 0, stream, cloud, some, list);
   });
 }
 

@@ -87,19 +87,20 @@ __device__ __forceinline__ void lower(Word64* cell, Word64 key) {
   if (key < __ldcg(cell)) atomicMin(cell, key);
 }
 
+template <int kEach>  // points of a lane
 struct PointsOfWarp {
-  float at[3][kPerLane];  // NaN where there is no point, which no view sees
-  float extent[kPerLane];
-  uint32_t index[kPerLane];
+  float at[3][kEach];  // NaN where there is no point, which no view sees
+  float extent[kEach];
+  uint32_t index[kEach];
   float largest_extent;  // of the lane's
 };
 
-template <Drawn kDrawn>
-__device__ __forceinline__ PointsOfWarp load_points(const Cloud& cloud, int64_t first) {
-  PointsOfWarp points;
+template <Drawn kDrawn, int kEach>
+__device__ __forceinline__ PointsOfWarp<kEach> load_points(const Cloud& cloud, int64_t first) {
+  PointsOfWarp<kEach> points;
   points.largest_extent = 0.0f;
 #pragma unroll
-  for (int k = 0; k < kPerLane; ++k) {
+  for (int k = 0; k < kEach; ++k) {
     const int64_t n = first + kWarp * k + threadIdx.x % kWarp;
     const bool there = n < cloud.n && (!cloud.valid || __ldg(cloud.valid + n) != 0);
     for (int axis = 0; axis < 3; ++axis)
@@ -156,13 +157,14 @@ __device__ __forceinline__ void lower_ranges(const CellRange& range, const Proje
 }
 
 // Whole points: all loads are on their way before the first is needed.
-__device__ __forceinline__ void draw_in_cells(const PointsOfWarp& points, const CameraOfView& shared, int h, int w,
-                                              Word64* keys) {
+template <int kEach>
+__device__ __forceinline__ void draw_in_cells(const PointsOfWarp<kEach>& points, const CameraOfView& shared, int h,
+                                              int w, Word64* keys) {
   const CameraOfView camera = shared;  // in registers, for all points
-  Word64* cell[kPerLane];
-  Word64 key[kPerLane], shown[kPerLane];
+  Word64* cell[kEach];
+  Word64 key[kEach], shown[kEach];
 #pragma unroll
-  for (int k = 0; k < kPerLane; ++k) {
+  for (int k = 0; k < kEach; ++k) {
     const Projection p =
         project(camera.world2cam, camera.pinhole, points.at[0][k], points.at[1][k], points.at[2][k]);
     const int32_t own = cell_of(p, h, w);
@@ -171,15 +173,15 @@ __device__ __forceinline__ void draw_in_cells(const PointsOfWarp& points, const 
     shown[k] = own >= 0 ? __ldcg(cell[k]) : 0;
   }
 #pragma unroll
-  for (int k = 0; k < kPerLane; ++k)
+  for (int k = 0; k < kEach; ++k)
     if (key[k] < shown[k]) atomicMin(cell[k], key[k]);
 }
 
-template <Drawn kDrawn>  // but kPoint
-__device__ __forceinline__ void draw_in_ranges(const PointsOfWarp& points, const CameraOfView& camera, float radius,
-                                               int h, int w, Word64* keys, WideRange* wide) {
+template <Drawn kDrawn, int kEach>  // but kPoint
+__device__ __forceinline__ void draw_in_ranges(const PointsOfWarp<kEach>& points, const CameraOfView& camera,
+                                               float radius, int h, int w, Word64* keys, WideRange* wide) {
 #pragma unroll
-  for (int k = 0; k < kPerLane; ++k) {
+  for (int k = 0; k < kEach; ++k) {
     const Projection p =
         project(camera.world2cam, camera.pinhole, points.at[0][k], points.at[1][k], points.at[2][k]);
     const Word64 key = static_cast<Word64>(depth_key(p.z, points.index[k]));
@@ -202,21 +204,21 @@ __device__ __forceinline__ void draw_in_ranges(const PointsOfWarp& points, const
   }
 }
 
-// A warp takes 64 points to the views that may see them: to those that the list names; or, where there is none, to
+// A warp takes its points to the views that may see them: to those that the list names; or, where there is none, to
 // those that the warp finds among its block's, which are every gridDim.y-th part of all.
-template <Drawn kDrawn, bool kListed>
-__global__ void __launch_bounds__(kDrawThreads, 7) draw(Cloud cloud, SomeViews some, PageList list) {
+template <Drawn kDrawn, bool kListed, int kEach>
+__global__ void __launch_bounds__(kDrawThreads, 28 / (kEach + 2)) draw(Cloud cloud, SomeViews some, PageList list) {
   __shared__ ViewsOfBlock views;
   __shared__ WideRange wide[kDrawWarps][kWarp];
   const int per_block = (some.count + gridDim.y - 1) / gridDim.y;
   const int first = min(static_cast<int>(blockIdx.y) * per_block, some.count), last = min(first + per_block, some.count);
   const unsigned cells = some.h * some.w;
   views.load(some.views, some.count);
-  const int64_t runs = kListed ? *list.count : (cloud.n + kPointsOfWarp - 1) / kPointsOfWarp;
+  constexpr int kHeld = kEach * kWarp;
+  const int64_t runs = kListed ? *list.count : (cloud.n + kHeld - 1) / kHeld;
   for (int64_t run = static_cast<int64_t>(blockIdx.x) * kDrawWarps + threadIdx.x / kWarp; run < runs;
        run += static_cast<int64_t>(gridDim.x) * kDrawWarps) {
-    const PointsOfWarp points =
-        load_points<kDrawn>(cloud, kPointsOfWarp * (kListed ? int64_t{__ldg(list.pages + run)} : run));
+    const auto points = load_points<kDrawn, kEach>(cloud, kHeld * (kListed ? int64_t{__ldg(list.pages + run)} : run));
     Word64 seen;
     if (kListed) {
       seen = __ldg(list.views + run);

@@ -14,7 +14,7 @@ inline Tensor rows_of(const Tensor& maps, cudaStream_t stream) {
   const Tensor rows = empty_like(maps, {v * cells, c}, maps.scalar_type());
   const auto run = [&](auto word) {
     using Word = decltype(word);
-    const Features f = plan_tiles<Word>(c, data<Word>(maps), cells, data<Word>(rows), v * cells * c);
+    const Features f = plan_tiles<Word>(c, data<Word>(maps), cells, data<Word>(rows), cells * c);
     launch(maps_to_rows<Word>, blocks_of(v * ceil_div(cells, kTileCells), 1), kTileThreads, bytes_of_tile<Word>(f),
            stream, f, cells, data<Word>(maps), mutable_data<Word>(rows));
   };

@@ -50,7 +50,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> unproject(const Tensor& depth, const 
   const LiftedCells out{mutable_data<float>(xyz), mutable_data<uint8_t>(valid), mutable_data<float>(footprint)};
   const auto run = [&](auto word) {
     using Word = decltype(word);
-    const Features f = plan_tiles<Word>(c, data<Word>(from), h * w, data<Word>(rows), n * c);
+    const Features f = plan_tiles<Word>(c, data<Word>(from), h * w, data<Word>(rows), h * w * c);
     launch(unproject_tile<Word>, blocks_of(in.batch() * ceil_div(h * w, kTileCells), 1), kTileThreads,
            bytes_of_tile<Word>(f), on.stream, in.maps, f, data<Word>(from), out, mutable_data<Word>(rows));
   };
@@ -74,7 +74,7 @@ Tensor unproject_backward_features(const Tensor& grad, const Tensor& valid, int6
   const OnDevice on(grad);
   const auto run = [&](auto word) {
     using Word = decltype(word);
-    const Features f = plan_tiles<Word>(c, data<Word>(out), cells, data<Word>(rows), b * cells * c);
+    const Features f = plan_tiles<Word>(c, data<Word>(out), cells, data<Word>(rows), cells * c);
     launch(unproject_features_backward<Word>, blocks_of(b * ceil_div(cells, kTileCells), 1), kTileThreads,
            bytes_of_tile<Word>(f), on.stream, f, cells, data<Word>(rows), data<uint8_t>(ok), mutable_data<Word>(out));
   };

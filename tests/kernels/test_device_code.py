@@ -30,6 +30,19 @@ NEEDED = {
     r"count_common": [WIDE_LOAD, r"LDS\.128", r"POPC", r"REDG?\.E\.ADD\.64"],
     r"unproject_tile": [WIDE_LOAD, WIDE_STORE, r"REDUX"],
     r"unproject_features_backward": [WIDE_LOAD, WIDE_STORE],
+    # the z-buffer: look first, past the first-level cache, and an atomic that returns nothing
+    r"4drawI": [r"LDG\.E\.64\.STRONG\.GPU", r"REDG?\.E\.MIN\.64"],
+    r"list_pages": [r"VOTE", r"ATOMG\.E\.ADD"],
+    r"7resolveI": [WIDE_LOAD, WIDE_STORE],
+    r"maps_to_rowsI": [WIDE_LOAD, WIDE_STORE],
+}
+# What it must not have.
+FORBIDDEN = {
+    r"4drawI": [r"CAS", r"ATOMG", r"ATOMS"],
+    r"3mixI": [r"ATOM", r"RED\b|REDG"],  # sums in order
+    r"9sum_cellsI": [r"ATOM", r"RED\b|REDG"],
+    r"6spreadI": [r"ATOM", r"RED\b|REDG"],
+    r"4pullI": [r"ATOM", r"RED\b|REDG"],
 }
 
 
@@ -120,7 +133,8 @@ def test_no_kernel_spills(code: Code) -> None:
     resources = code.resources()
     assert len(resources) >= 3 * len(NEEDED)
     for name, use in resources:
-        assert use["STACK"] == use["LOCAL"] == 0, f"{name}: {use}"
+        if not name.startswith("_ZN3cub"):  # not ours: a sort that spills eight bytes
+            assert use["STACK"] == use["LOCAL"] == 0, f"{name}: {use}"
 
 
 @pytest.mark.parametrize("arch", ARCHES)
@@ -132,8 +146,14 @@ def test_kernels_use_the_instructions_they_were_written_for(code: Code, arch: st
         for name, text in found.items():
             missing = [pattern for pattern in patterns if not re.search(pattern, text)]
             assert not missing, f"{name}: no {missing}"
+    for unwanted, patterns in FORBIDDEN.items():
+        found = {name: text for name, text in kernels.items() if unwanted in name}
+        assert found, unwanted
+        for name, text in found.items():
+            assert not re.findall("|".join(patterns), text), name
     for name, text in kernels.items():
-        assert not re.search(r"\b(LDL|STL)\b", text), f"{name}: local memory"
+        if not name.startswith("_ZN3cub"):
+            assert not re.search(r"\b(LDL|STL)\b", text), f"{name}: local memory"
         assert "ATOMS.CAS" not in text, f"{name}: an atomic on shared memory that is a loop"
 
 
@@ -151,4 +171,6 @@ def test_the_module_registers_every_kernel_that_the_tests_run_on_a_cpu(cuda_code
     registered = torch._C._dispatch_get_registrations_for_dispatch_key("CUDA")
     assert cuda_code.operations() == {n.split("::")[1] for n in registered if n.startswith("mirage_kernels::")}
     unproject = {"unproject", "unproject_backward_depth", "unproject_backward_features"}
-    assert cuda_code.operations() >= {"visible", "overlap"} | unproject
+    splat = {"splat", "splat.inference", "splat_backward_features", "splat_backward_xyz"}
+    bilinear = {"splat_bilinear", "splat_bilinear_backward_features", "splat_bilinear_backward_xyz"}
+    assert cuda_code.operations() >= {"visible", "overlap"} | unproject | splat | bilinear
