@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 CSRC = HERE.parents[1] / "csrc"
 ARCHES = ("80", "90", "100")
 
-WIDE_LOAD, WIDE_STORE = r"LDG\.E\S*\.128", r"STG\.E\S*\.128"
+WIDE_LOAD, WIDE_STORE = r"LDG\.E\S*\.(128|256)", r"STG\.E\S*\.(128|256)"
 # What the machine code of a kernel must have: every instantiation, on every architecture.
 NEEDED = {
     r"see_pointsILb0": [r"VOTE", r"LDS\.128", r"STG\.E\.64", r"REDUX"],
@@ -29,7 +29,19 @@ NEEDED = {
     r"count_common": [WIDE_LOAD, r"LDS\.128", r"POPC", r"REDG?\.E\.ADD\.64"],
     r"unproject_tile": [WIDE_LOAD, WIDE_STORE, r"REDUX"],
     r"unproject_features_backward": [WIDE_LOAD, WIDE_STORE],
+    r"copy_featuresI5uint4": [WIDE_LOAD, WIDE_STORE],
+    r"add_featuresINS_8BFloat16ELi8": [WIDE_LOAD, WIDE_STORE],
+    r"quantise_features": [r"REDUX"],
+    r"decode_cells": [WIDE_LOAD, WIDE_STORE],
+    r"write_rows": [r"ATOMG\.E\.MIN\S*", r"REDG?\.E\.MIN\.S32", r"REDG?\.E\.MAX\.S32", r"REDUX"],
+    r"index_rows": [r"ATOMG\.E\.MIN\S*", r"REDG?\.E\.MIN\.S32", r"REDG?\.E\.MAX\.S32", r"REDUX"],
+    r"carve_rows": [r"VOTE", r"LDS\.128"],
 }
+
+
+def ours(kernel: str) -> bool:
+    """Not one of CUB's."""
+    return kernel.startswith("_ZN6mirage")
 
 
 def test_every_header_serves_as_device_code(tmp_path: Path) -> None:
@@ -64,15 +76,15 @@ class Code:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     def resources(self) -> list[tuple[str, dict[str, int]]]:
-        """Every kernel on every architecture, with its registers and bytes of memory."""
+        """Every kernel of ours on every architecture, with its registers and bytes of memory."""
         found = re.findall(r"Function (\S+):\s+(REG.*)", self.dump("--dump-resource-usage"))
-        return [(name, {k: int(v) for k, v in re.findall(r"(\w+):(\d+)", line)}) for name, line in found]
+        return [(name, {k: int(v) for k, v in re.findall(r"(\w+):(\d+)", line)}) for name, line in found if ours(name)]
 
     def instructions(self, arch: str) -> dict[str, str]:
-        """The instructions of every kernel, without their operands."""
+        """The instructions of every kernel of ours, without their operands."""
         _, *functions = re.split(r"Function : ", self.dump("-sass", "-arch", f"sm_{arch}"))
         mnemonic = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?\w+\s+)?([A-Z][\w.]*)", re.MULTILINE)
-        return {text.split()[0]: " ".join(mnemonic.findall(text)) for text in functions}
+        return {name: " ".join(mnemonic.findall(text)) for text in functions if ours(name := text.split()[0])}
 
 
 @pytest.fixture(scope="module")
@@ -122,4 +134,5 @@ def test_the_module_registers_every_kernel_that_the_tests_run_on_a_cpu(cuda_code
     registered = torch._C._dispatch_get_registrations_for_dispatch_key("CUDA")
     assert cuda_code.operations() == {n.split("::")[1] for n in registered if n.startswith("mirage_kernels::")}
     unproject = {"unproject", "unproject_backward_depth", "unproject_backward_features"}
-    assert cuda_code.operations() >= {"visible", "overlap"} | unproject
+    cache = {f"voxel_cache_{name}" for name in ("plan", "commit", "index", "carve", "decode")}
+    assert cuda_code.operations() >= {"visible", "overlap"} | unproject | cache
