@@ -1,40 +1,87 @@
 // SPDX-FileCopyrightText: 2026 The Mirage authors
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <tuple>
 
 #include "splat/splat_cuda.h"
+#include "splat/splat_kernels.cuh"
+#include "torch/boxes.h"
 
 // N points, V views, C channels, grid (h, w).
 namespace mirage {
+
 namespace {
 
-// Lowers keys by those points whose pages, 64 of them, a view may draw something of. Nobody waits to hear how many.
-template <Drawn kDrawn>
-void draw_pages(const Cloud& cloud, const PageBoxes& boxes, const CamerasOnDevice& cameras, const Armed& armed,
-                Word64* keys, cudaStream_t stream) {
-  const int64_t cells = static_cast<int64_t>(cameras.h) * cameras.w;
-  const Tensor pages = empty_like(armed.views_of, {boxes.num_pages}, ScalarType::Int);
-  const Tensor masks = empty_like(armed.views_of, {boxes.num_pages}, ScalarType::Long);
-  const ExtentRule rule{cloud.extents ? cloud.extent : 0.0f, cloud.least_extent};
-  const auto blocks = [](int64_t warps) {
-    return static_cast<unsigned>(std::min(ceil_div(warps, kDrawWarps), kMostBlocks));
-  };
+constexpr int64_t kBlocksWanted = 1024;             // that keep a large device busy
+constexpr int64_t kMostBlocks = limit_of(4096, 3);  // more load the same views again and again
+
+}  // namespace
+
+CamerasOnDevice::CamerasOnDevice(const Tensor& k, const Tensor& m, int64_t height, int64_t width)
+    : count(m.size(0)), h(static_cast<int>(height)), w(static_cast<int>(width)) {
+  guard(height > 0 && width > 0 && height <= INT32_MAX / width, "bad grid size");
+  intrinsics = expect(k, ScalarType::Float, {count, 3, 3}, "intrinsics must be float32 (V, 3, 3)");
+  world2cam = expect(m, ScalarType::Float, {count, 3, 4}, "world2cam must be float32 (V, 3, 4)");
+}
+
+ViewsOnDevice::ViewsOnDevice(const CamerasOnDevice& cameras, float margin, Word64* keys, cudaStream_t stream) {
+  const int64_t v = cameras.count, groups = ceil_div(v, kViewsAtOnce), size = keys ? v * cameras.cells() : 0;
+  views_of = empty_like(cameras.world2cam, {v, kViewWords}, ScalarType::Float);
+  counts_of = empty_like(cameras.world2cam, {groups}, ScalarType::Int);
+  views = reinterpret_cast<View*>(mutable_data<float>(views_of));
+  counts = mutable_data<unsigned>(counts_of);
+  const int64_t blocks = std::max(ceil_div(size, kArmThreads * kArmedByThread), ceil_div(v, kArmThreads));
+  launch(arm, static_cast<unsigned>(std::min(blocks, kMostBlocks)), kArmThreads, 0, stream, keys, size, counts,
+         static_cast<int>(groups), data<float>(cameras.intrinsics), data<float>(cameras.world2cam), v, cameras.h,
+         cameras.w, margin, views);
+}
+
+namespace {
+
+// Calls visit(views, number of the first) for as many views at a time as a kernel takes.
+template <class Visit>
+void each_group(const CamerasOnDevice& cameras, const ViewsOnDevice& views, Word64* keys, const Visit& visit) {
   for (int64_t first = 0; first < cameras.count; first += kViewsAtOnce) {
     const int count = static_cast<int>(std::min<int64_t>(cameras.count - first, kViewsAtOnce));
-    const SomeViews some{armed.views + first, keys + first * cells, count, cameras.h, cameras.w};
-    const PageList list{mutable_data<uint32_t>(pages), mutable_data<Word64>(masks), armed.counts + first / kViewsAtOnce};
-    launch(list_pages, blocks(boxes.num_words), kDrawThreads, 0, stream, boxes, rule, some, list);
-    launch(draw<kDrawn, true>, blocks(boxes.num_pages), kDrawThreads, 0, stream, cloud, some, list);
+    visit(SomeViews{views.views + first, keys + first * cameras.cells(), count, cameras.h, cameras.w}, first);
   }
 }
 
 template <Drawn kDrawn>
-void draw_points(const Cloud& cloud, const PageBoxes& boxes, const CamerasOnDevice& cameras, const Armed& armed,
+void draw_cloud(const Cloud& cloud, const CamerasOnDevice& cameras, const ViewsOnDevice& views, Word64* keys,
+                cudaStream_t stream) {
+  const int64_t blocks = std::min(ceil_div(cloud.n, kPointsOfWarp * kDrawWarps), kMostBlocks);
+  each_group(cameras, views, keys, [&](const SomeViews& some, int64_t) {
+    const int64_t aside = std::clamp<int64_t>(kBlocksWanted / (blocks + 1), 1, some.count);
+    const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(aside));
+    launch(draw<kDrawn, false>, grid, kDrawThreads, 0, stream, cloud, some, PageList{});
+  });
+}
+
+// Lowers keys by those points whose pages, 64 of them, a view may draw something of. Nobody waits to hear how many.
+template <Drawn kDrawn>
+void draw_pages(const Cloud& cloud, const PageBoxes& boxes, const CamerasOnDevice& cameras, const ViewsOnDevice& views,
+                Word64* keys, cudaStream_t stream) {
+  const Tensor pages = empty_like(views.views_of, {boxes.num_pages}, ScalarType::Int);
+  const Tensor masks = empty_like(views.views_of, {boxes.num_pages}, ScalarType::Long);
+  const ExtentRule rule{cloud.extents ? cloud.extent : 0.0f, cloud.least_extent};
+  const auto blocks = [](int64_t warps) {
+    return static_cast<unsigned>(std::min(ceil_div(warps, kDrawWarps), kMostBlocks));
+  };
+  each_group(cameras, views, keys, [&](const SomeViews& some, int64_t first) {
+    const PageList list{mutable_data<uint32_t>(pages), mutable_data<Word64>(masks), views.counts + first / kViewsAtOnce};
+    launch(list_pages, blocks(boxes.num_words), kDrawThreads, 0, stream, boxes, rule, some, list);
+    launch(draw<kDrawn, true>, blocks(boxes.num_pages), kDrawThreads, 0, stream, cloud, some, list);
+  });
+}
+
+template <Drawn kDrawn>
+void draw_points(const Cloud& cloud, const PageBoxes& boxes, const CamerasOnDevice& cameras, const ViewsOnDevice& views,
                  Word64* keys, cudaStream_t stream) {
   if (boxes.pages)
-    draw_pages<kDrawn>(cloud, boxes, cameras, armed, keys, stream);
+    draw_pages<kDrawn>(cloud, boxes, cameras, views, keys, stream);
   else
-    draw_cloud<kDrawn>(cloud, cameras, armed, keys, stream);
+    draw_cloud<kDrawn>(cloud, cameras, views, keys, stream);
 }
 
 std::tuple<Tensor, Tensor, Tensor> splat(const Tensor& xyz, const Tensor& features, const Tensor& intrinsics,
@@ -66,11 +113,11 @@ std::tuple<Tensor, Tensor, Tensor> splat(const Tensor& xyz, const Tensor& featur
   const Cloud cloud{data<float>(dense_xyz), data<uint8_t>(valid), data<float>(extents), static_cast<float>(extent),
                     static_cast<float>(least_extent), static_cast<float>(radius), n};
   Word64* keys = mutable_data<Word64>(index);  // in place
-  const Armed armed = arm_views(cameras, cloud.radius, keys, on.stream);
+  const ViewsOnDevice views(cameras, cloud.radius, keys, on.stream);
   const auto draw = extents || cloud.extent > 0.0f ? draw_points<Drawn::kSquare>
                     : cloud.radius > 0.0f          ? draw_points<Drawn::kDisc>
                                                    : draw_points<Drawn::kPoint>;
-  draw(cloud, boxes, cameras, armed, keys, on.stream);
+  draw(cloud, boxes, cameras, views, keys, on.stream);
   const auto finish = [&](auto word) {
     using Word = decltype(word);
     const Features f = plan_tiles<Word>(c, data<Word>(out), h * w, data<Word>(rows), c);
@@ -87,6 +134,12 @@ std::tuple<Tensor, Tensor, Tensor> splat(const Tensor& xyz, const Tensor& featur
 }
 
 }  // namespace
+
+void draw_corners(const Cloud& cloud, const CamerasOnDevice& cameras, const ViewsOnDevice& views, Word64* keys,
+                  cudaStream_t stream) {
+  draw_cloud<Drawn::kCorners>(cloud, cameras, views, keys, stream);
+}
+
 }  // namespace mirage
 
 MIRAGE_REGISTER_CUDA(m) {

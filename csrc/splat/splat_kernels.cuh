@@ -4,7 +4,7 @@
 
 #include "common/feature_tile.cuh"
 #include "common/points_of_warp.cuh"
-#include "splat/splat.h"
+#include "splat/splat_cloud.h"
 
 // The z-buffer: N points into V views, grid (h, w). Keys (V, h w) lie in global memory, where a 64-bit minimum is one
 // instruction; they are compared as unsigned, so that a buffer of ones is empty, and ones are also the index of a hole.
@@ -16,18 +16,6 @@ constexpr int kDrawThreads = kDrawWarps * kWarp;
 constexpr int kViewsAtOnce = 64;  // in shared memory, and bits of a mask
 constexpr int kViewWords = sizeof(View) / sizeof(float), kCameraWords = sizeof(CameraOfView) / sizeof(float);
 static_assert(kViewWords == kCameraWords + sizeof(Frustum) / sizeof(float), "a View is a camera and its frustum");
-
-enum class Drawn : int32_t { kPoint, kSquare, kDisc, kCorners };
-
-struct Cloud {
-  const float* xyz;      // (N, 3)
-  const uint8_t* valid;  // (N,), 0 = not to be drawn; or null: all of them
-  const float* extents;  // (N,), each to be scaled (scaled_extent); or null: `extent` for all of them
-  float extent;          // world units
-  float least_extent;
-  float radius;  // cells
-  int64_t n;
-};
 
 struct SomeViews {  // at most kViewsAtOnce
   const View* views;
@@ -140,44 +128,56 @@ __device__ __forceinline__ void lower_cells(const CellRange& range, int from, in
   }
 }
 
+struct alignas(16) WideRange {  // of a lane whose point covers many cells
+  CellRange range;
+  float u, v;
+  Word64 key;
+};
+
 // Every lane has a point with the cells of `range`, if any, of which it lowers those that `covers` names: covers(u, v,
-// i, j). By a whole warp.
+// i, j). By a whole warp, which has `wide` (32,) in shared memory.
 template <class Covers>
 __device__ __forceinline__ void lower_ranges(const CellRange& range, const Projection& p, int w, Word64 key,
-                                             Word64* keys, const Covers& covers) {
+                                             Word64* keys, WideRange* wide, const Covers& covers) {
+  const int lane = threadIdx.x % kWarp;
   const int cells = range.i1 < range.i0 ? 0 : (range.i1 - range.i0 + 1) * (range.j1 - range.j0 + 1);
   if (cells > 0 && cells <= kCellsAlone)
     lower_cells(range, 0, 1, w, key, keys, [&](int i, int j) { return covers(p.u, p.v, i, j); });
-  for (unsigned left = __ballot_sync(kAllLanes, cells > kCellsAlone); left; left &= left - 1) {
-    const int from = __ffs(static_cast<int>(left)) - 1;
-    const auto of = [&](auto value) { return __shfl_sync(kAllLanes, value, from); };
-    const CellRange shared{of(range.i0), of(range.i1), of(range.j0), of(range.j1)};
-    const float u = of(p.u), v = of(p.v);
-    lower_cells(shared, threadIdx.x % kWarp, kWarp, w, of(key), keys, [&](int i, int j) { return covers(u, v, i, j); });
+  unsigned left = __ballot_sync(kAllLanes, cells > kCellsAlone);
+  if (!left) return;
+  wide[lane] = {range, p.u, p.v, key};
+  __syncwarp();
+  for (; left; left &= left - 1) {
+    const WideRange shared = wide[__ffs(static_cast<int>(left)) - 1];
+    lower_cells(shared.range, lane, kWarp, w, shared.key, keys,
+                [&](int i, int j) { return covers(shared.u, shared.v, i, j); });
   }
+  __syncwarp();
 }
 
 // Whole points: all loads are on their way before the first is needed.
-__device__ __forceinline__ void draw_in_cells(const PointsOfWarp& points, const CameraOfView& camera, int h, int w,
+__device__ __forceinline__ void draw_in_cells(const PointsOfWarp& points, const CameraOfView& shared, int h, int w,
                                               Word64* keys) {
-  int32_t cell[kPerLane];
+  const CameraOfView camera = shared;  // in registers, for all points
+  Word64* cell[kPerLane];
   Word64 key[kPerLane], shown[kPerLane];
 #pragma unroll
   for (int k = 0; k < kPerLane; ++k) {
     const Projection p =
         project(camera.world2cam, camera.pinhole, points.at[0][k], points.at[1][k], points.at[2][k]);
-    cell[k] = cell_of(p, h, w);
+    const int32_t own = cell_of(p, h, w);
+    cell[k] = keys + own;
     key[k] = static_cast<Word64>(depth_key(p.z, points.index[k]));
-    shown[k] = cell[k] >= 0 ? __ldcg(keys + cell[k]) : 0;
+    shown[k] = own >= 0 ? __ldcg(cell[k]) : 0;
   }
 #pragma unroll
   for (int k = 0; k < kPerLane; ++k)
-    if (key[k] < shown[k]) atomicMin(keys + cell[k], key[k]);
+    if (key[k] < shown[k]) atomicMin(cell[k], key[k]);
 }
 
 template <Drawn kDrawn>  // but kPoint
 __device__ __forceinline__ void draw_in_ranges(const PointsOfWarp& points, const CameraOfView& camera, float radius,
-                                               int h, int w, Word64* keys) {
+                                               int h, int w, Word64* keys, WideRange* wide) {
 #pragma unroll
   for (int k = 0; k < kPerLane; ++k) {
     const Projection p =
@@ -185,11 +185,11 @@ __device__ __forceinline__ void draw_in_ranges(const PointsOfWarp& points, const
     const Word64 key = static_cast<Word64>(depth_key(p.z, points.index[k]));
     if (kDrawn == Drawn::kSquare) {
       const CellRange range = covered_cells(p, camera.pinhole, points.extent[k], h, w);
-      lower_ranges(range, p, w, key, keys, [](float, float, int, int) { return true; });
+      lower_ranges(range, p, w, key, keys, wide, [](float, float, int, int) { return true; });
     } else if (kDrawn == Drawn::kDisc) {
       const int32_t own = cell_of(p, h, w);
       if (own >= 0) lower(keys + own, key);
-      lower_ranges(cells_around(p, radius, h, w), p, w, key, keys,
+      lower_ranges(cells_around(p, radius, h, w), p, w, key, keys, wide,
                    [&](float u, float v, int i, int j) { return disc_covers(u, v, radius, i, j); });
     } else {
       const Corners corners = corners_of(p, h, w);
@@ -205,11 +205,12 @@ __device__ __forceinline__ void draw_in_ranges(const PointsOfWarp& points, const
 // A warp takes 64 points to the views that may see them: to those that the list names; or, where there is none, to
 // those that the warp finds among its block's, which are every gridDim.y-th part of all.
 template <Drawn kDrawn, bool kListed>
-__global__ void __launch_bounds__(kDrawThreads) draw(Cloud cloud, SomeViews some, PageList list) {
+__global__ void __launch_bounds__(kDrawThreads, 7) draw(Cloud cloud, SomeViews some, PageList list) {
   __shared__ ViewsOfBlock views;
+  __shared__ WideRange wide[kDrawWarps][kWarp];
   const int per_block = (some.count + gridDim.y - 1) / gridDim.y;
   const int first = min(static_cast<int>(blockIdx.y) * per_block, some.count), last = min(first + per_block, some.count);
-  const int64_t cells = static_cast<int64_t>(some.h) * some.w;
+  const unsigned cells = some.h * some.w;
   views.load(some.views, some.count);
   const int64_t runs = kListed ? *list.count : (cloud.n + kPointsOfWarp - 1) / kPointsOfWarp;
   for (int64_t run = static_cast<int64_t>(blockIdx.x) * kDrawWarps + threadIdx.x / kWarp; run < runs;
@@ -225,12 +226,18 @@ __global__ void __launch_bounds__(kDrawThreads) draw(Cloud cloud, SomeViews some
         reach = unordered(__reduce_max_sync(kAllLanes, ordered(points.largest_extent)));
       seen = views.ask(span_of(box_of_warp(points.at), reach), first, last);
     }
-    for (; seen; seen &= seen - 1) {
-      const int v = __ffsll(static_cast<long long>(seen)) - 1;
-      if constexpr (kDrawn == Drawn::kPoint)
-        draw_in_cells(points, views.cameras[v], some.h, some.w, some.keys + v * cells);
-      else
-        draw_in_ranges<kDrawn>(points, views.cameras[v], cloud.radius, some.h, some.w, some.keys + v * cells);
+#pragma unroll 1
+    for (int v0 = 0; v0 < kViewsAtOnce; v0 += 32) {
+#pragma unroll 1
+      for (unsigned left = static_cast<unsigned>(seen >> v0); left; left &= left - 1) {
+        const unsigned v = v0 + __ffs(static_cast<int>(left)) - 1;
+        Word64* keys = some.keys + uint64_t{v} * cells;
+        if constexpr (kDrawn == Drawn::kPoint)
+          draw_in_cells(points, views.cameras[v], some.h, some.w, keys);
+        else
+          draw_in_ranges<kDrawn>(points, views.cameras[v], cloud.radius, some.h, some.w, keys,
+                                 wide[threadIdx.x / kWarp]);
+      }
     }
   }
 }

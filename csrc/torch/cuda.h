@@ -95,6 +95,15 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_
 
 #endif
 
+// A limit on blocks or workspace, which tests exceed with few elements.
+constexpr int64_t limit_of([[maybe_unused]] int64_t on_device, [[maybe_unused]] int64_t in_tests) {
+#if defined(MIRAGE_EMULATE)
+  return in_tests;
+#else
+  return on_device;
+#endif
+}
+
 // A grid of this many blocks along x, the axis that takes 2^31 - 1 of them.
 inline unsigned blocks_of(int64_t items, int64_t per_block) {
   const int64_t blocks = ceil_div(items, per_block);

@@ -29,6 +29,11 @@ NEEDED = {
     r"count_common": [WIDE_LOAD, r"LDS\.128", r"POPC", r"REDG?\.E\.ADD\.64"],
     r"unproject_tile": [WIDE_LOAD, WIDE_STORE, r"REDUX"],
     r"unproject_features_backward": [WIDE_LOAD, WIDE_STORE],
+    # the z-buffer: look first, past the first-level cache, and an atomic that returns nothing
+    r"4drawI": [r"LDG\.E\.64\.STRONG\.GPU", r"REDG?\.E\.MIN\.64"],
+    r"list_pages": [r"VOTE", r"ATOMG\.E\.ADD"],
+    r"7resolveI": [WIDE_LOAD, WIDE_STORE],
+    r"maps_to_rowsI": [WIDE_LOAD, WIDE_STORE],
     r"copy_featuresI5uint4": [WIDE_LOAD, WIDE_STORE],
     r"add_featuresINS_8BFloat16ELi8": [WIDE_LOAD, WIDE_STORE],
     r"quantise_features": [r"REDUX"],
@@ -37,11 +42,17 @@ NEEDED = {
     r"index_rows": [r"ATOMG\.E\.MIN\S*", r"REDG?\.E\.MIN\.S32", r"REDG?\.E\.MAX\.S32", r"REDUX"],
     r"carve_rows": [r"VOTE", r"LDS\.128"],
 }
-
-
-def ours(kernel: str) -> bool:
-    """Not one of CUB's."""
-    return kernel.startswith("_ZN6mirage")
+# What it must not have.
+FORBIDDEN = {
+    r"4drawI": [r"CAS", r"ATOMG", r"ATOMS"],
+    r"3mixI": [r"ATOM", r"RED\b|REDG"],  # sums in order
+    r"9sum_cellsI": [r"ATOM", r"RED\b|REDG"],
+    r"6spreadI": [r"ATOM", r"RED\b|REDG"],
+    r"4pullI": [r"ATOM", r"RED\b|REDG"],
+    r"add_featuresI": [r"ATOM", r"RED\b|REDG"],
+    r"write_rows": [r"CAS", r"ATOM\.E"],  # a table of 32-bit slots; an address that is known to be global
+    r"index_rows": [r"CAS", r"ATOM\.E"],
+}
 
 
 def test_every_header_serves_as_device_code(tmp_path: Path) -> None:
@@ -76,15 +87,15 @@ class Code:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     def resources(self) -> list[tuple[str, dict[str, int]]]:
-        """Every kernel of ours on every architecture, with its registers and bytes of memory."""
+        """Every kernel on every architecture, with its registers and bytes of memory."""
         found = re.findall(r"Function (\S+):\s+(REG.*)", self.dump("--dump-resource-usage"))
-        return [(name, {k: int(v) for k, v in re.findall(r"(\w+):(\d+)", line)}) for name, line in found if ours(name)]
+        return [(name, {k: int(v) for k, v in re.findall(r"(\w+):(\d+)", line)}) for name, line in found]
 
     def instructions(self, arch: str) -> dict[str, str]:
-        """The instructions of every kernel of ours, without their operands."""
+        """The instructions of every kernel, without their operands."""
         _, *functions = re.split(r"Function : ", self.dump("-sass", "-arch", f"sm_{arch}"))
         mnemonic = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?\w+\s+)?([A-Z][\w.]*)", re.MULTILINE)
-        return {name: " ".join(mnemonic.findall(text)) for text in functions if ours(name := text.split()[0])}
+        return {text.split()[0]: " ".join(mnemonic.findall(text)) for text in functions}
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +114,8 @@ def test_no_kernel_spills(code: Code) -> None:
     resources = code.resources()
     assert len(resources) >= 3 * len(NEEDED)
     for name, use in resources:
-        assert use["STACK"] == use["LOCAL"] == 0, f"{name}: {use}"
+        if not name.startswith("_ZN3cub"):  # not ours: a sort that spills eight bytes
+            assert use["STACK"] == use["LOCAL"] == 0, f"{name}: {use}"
 
 
 @pytest.mark.parametrize("arch", ARCHES)
@@ -115,8 +127,14 @@ def test_kernels_use_the_instructions_they_were_written_for(code: Code, arch: st
         for name, text in found.items():
             missing = [pattern for pattern in patterns if not re.search(pattern, text)]
             assert not missing, f"{name}: no {missing}"
+    for unwanted, patterns in FORBIDDEN.items():
+        found = {name: text for name, text in kernels.items() if unwanted in name}
+        assert found, unwanted
+        for name, text in found.items():
+            assert not re.findall("|".join(patterns), text), name
     for name, text in kernels.items():
-        assert not re.search(r"\b(LDL|STL)\b", text), f"{name}: local memory"
+        if not name.startswith("_ZN3cub"):
+            assert not re.search(r"\b(LDL|STL)\b", text), f"{name}: local memory"
         assert "ATOMS.CAS" not in text, f"{name}: an atomic on shared memory that is a loop"
 
 
@@ -135,4 +153,6 @@ def test_the_module_registers_every_kernel_that_the_tests_run_on_a_cpu(cuda_code
     assert cuda_code.operations() == {n.split("::")[1] for n in registered if n.startswith("mirage_kernels::")}
     unproject = {"unproject", "unproject_backward_depth", "unproject_backward_features"}
     cache = {f"voxel_cache_{name}" for name in ("plan", "commit", "index", "carve", "decode")}
-    assert cuda_code.operations() >= {"visible", "overlap"} | unproject | cache
+    splat = {"splat", "splat.inference", "splat_backward_features", "splat_backward_xyz"}
+    bilinear = {"splat_bilinear", "splat_bilinear_backward_features", "splat_bilinear_backward_xyz"}
+    assert cuda_code.operations() >= {"visible", "overlap"} | unproject | splat | bilinear | cache

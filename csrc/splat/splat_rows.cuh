@@ -1,0 +1,63 @@
+// SPDX-FileCopyrightText: 2026 The Mirage authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "common/feature_tile.cuh"
+#include "common/float16.h"
+
+// Sums of rows of features (R, C) in float32, in a stated order, by the lanes of a warp.
+namespace mirage {
+namespace {
+
+constexpr int kSumsOfLane = 4;
+constexpr int kChannelsAtOnce = kSumsOfLane * kWarp;
+
+struct SumOfRows {  // lane l: channels l, l + 32, ... of `count`
+  int count;
+  float of[kSumsOfLane] = {};
+
+  __device__ __forceinline__ explicit SumOfRows(int64_t channels)
+      : count(static_cast<int>(min(channels, int64_t{kChannelsAtOnce}))) {}
+
+  // Calls visit(channel, sum).
+  template <class Visit>
+  __device__ __forceinline__ void each(const Visit& visit) {
+#pragma unroll
+    for (int k = 0; k < kSumsOfLane; ++k) {
+      const int c = kWarp * k + threadIdx.x % kWarp;
+      if (c < count) visit(c, of[k]);
+    }
+  }
+  template <class T>
+  __device__ __forceinline__ void add(const T* row) {
+    each([&](int c, float& sum) { sum += to_float(row[c]); });
+  }
+  template <class T>
+  __device__ __forceinline__ void add(float weight, const T* row) {
+    each([&](int c, float& sum) { sum += weight * to_float(row[c]); });
+  }
+  template <class T>
+  __device__ __forceinline__ void round(T* row) {
+    each([&](int c, float& sum) { from_float(sum, row + c); });
+  }
+};
+
+constexpr int kRowWarps = 8;
+constexpr int kRowThreads = kRowWarps * kWarp;
+
+// maps (V, C, cells) -> rows (V cells, C), so that what belongs to a cell lies together.
+template <class Word>
+__global__ void __launch_bounds__(kTileThreads) maps_to_rows(Features f, int64_t cells, const Word* maps, Word* rows) {
+  MIRAGE_DYNAMIC_SHARED(Word, tile);
+  const Place<kTileCells> place(cells);
+  for (int64_t c = 0; c < f.channels; c += f.depth) {
+    const TileOfFeatures t = tile_of(f, place, cells, c);
+    maps_to_tile(t, maps + place.b * f.channels * cells, ~uint64_t{0}, tile);
+    __syncthreads();
+    tile_to_rows(t, tile, rows + (place.b * cells + place.first) * f.channels);
+    __syncthreads();
+  }
+}
+
+}  // namespace
+}  // namespace mirage
