@@ -15,7 +15,7 @@ namespace {
 
 // All 64 bits of a code are sorted by: to know which of them say something, the host would have to wait once more.
 constexpr int kCodeBits = 64;
-constexpr int64_t kFewPoints = 1 << 16;  // beyond, CUB's passes cost less than asking every tile
+constexpr int64_t kFewPoints = limit_of(1 << 16, 3 * kTile);  // beyond, CUB's passes cost less than asking every tile
 
 using Planned = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
 

@@ -11,7 +11,7 @@
 namespace mirage {
 namespace {
 
-constexpr int64_t kMostCarvers = 1024;  // blocks: each makes the views' frusta for itself
+constexpr int64_t kMostCarvers = limit_of(1024, 2);  // blocks: each makes the views' frusta for itself
 
 Tensor voxel_cache_carve(const Tensor& xyz, const Tensor& depth, const Tensor& intrinsics, const Tensor& world2cam,
                          const Tensor& boxes0, const Tensor& boxes1, const Tensor& boxes2, int64_t rows,

@@ -180,7 +180,7 @@ __device__ __forceinline__ void tile_to_cells(const DecodeTile& tile, int depth,
 }
 
 template <class To>
-__global__ void __launch_bounds__(kDecodeThreads) decode_cells(StoredRows in, DecodedCells at, To* out) {
+__global__ void __launch_bounds__(kDecodeThreads, 4) decode_cells(StoredRows in, DecodedCells at, To* out) {
   __shared__ DecodeTile tile;
   const int64_t groups = (at.cells + kDecodeCells - 1) / kDecodeCells;
   const int64_t view = blockIdx.x / groups, first = blockIdx.x % groups * kDecodeCells;

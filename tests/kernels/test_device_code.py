@@ -22,7 +22,7 @@ HERE = Path(__file__).resolve().parent
 CSRC = HERE.parents[1] / "csrc"
 ARCHES = ("80", "90", "100")
 
-WIDE_LOAD, WIDE_STORE = r"LDG\.E\S*\.128", r"STG\.E\S*\.128"
+WIDE_LOAD, WIDE_STORE = r"LDG\.E\S*\.(128|256)", r"STG\.E\S*\.(128|256)"
 # What the machine code of a kernel must have: every instantiation, on every architecture.
 NEEDED = {
     r"see_pointsILb0": [r"VOTE", r"LDS\.128", r"STG\.E\.64", r"REDUX"],
@@ -35,6 +35,13 @@ NEEDED = {
     r"list_pages": [r"VOTE", r"ATOMG\.E\.ADD"],
     r"7resolveI": [WIDE_LOAD, WIDE_STORE],
     r"maps_to_rowsI": [WIDE_LOAD, WIDE_STORE],
+    r"copy_featuresI5uint4": [WIDE_LOAD, WIDE_STORE],
+    r"add_featuresINS_8BFloat16ELi8": [WIDE_LOAD, WIDE_STORE],
+    r"quantise_features": [r"REDUX"],
+    r"decode_cells": [WIDE_LOAD, WIDE_STORE],
+    r"write_rows": [r"ATOMG\.E\.MIN\S*", r"REDG?\.E\.MIN\.S32", r"REDG?\.E\.MAX\.S32", r"REDUX"],
+    r"index_rows": [r"ATOMG\.E\.MIN\S*", r"REDG?\.E\.MIN\.S32", r"REDG?\.E\.MAX\.S32", r"REDUX"],
+    r"carve_rows": [r"VOTE", r"LDS\.128"],
 }
 # What it must not have.
 FORBIDDEN = {
@@ -43,6 +50,9 @@ FORBIDDEN = {
     r"9sum_cellsI": [r"ATOM", r"RED\b|REDG"],
     r"6spreadI": [r"ATOM", r"RED\b|REDG"],
     r"4pullI": [r"ATOM", r"RED\b|REDG"],
+    r"add_featuresI": [r"ATOM", r"RED\b|REDG"],
+    r"write_rows": [r"CAS", r"ATOM\.E"],  # a table of 32-bit slots; an address that is known to be global
+    r"index_rows": [r"CAS", r"ATOM\.E"],
 }
 
 
@@ -171,6 +181,7 @@ def test_the_module_registers_every_kernel_that_the_tests_run_on_a_cpu(cuda_code
     registered = torch._C._dispatch_get_registrations_for_dispatch_key("CUDA")
     assert cuda_code.operations() == {n.split("::")[1] for n in registered if n.startswith("mirage_kernels::")}
     unproject = {"unproject", "unproject_backward_depth", "unproject_backward_features"}
+    cache = {f"voxel_cache_{name}" for name in ("plan", "commit", "index", "carve", "decode")}
     splat = {"splat", "splat.inference", "splat_backward_features", "splat_backward_xyz"}
     bilinear = {"splat_bilinear", "splat_bilinear_backward_features", "splat_bilinear_backward_xyz"}
-    assert cuda_code.operations() >= {"visible", "overlap"} | unproject | splat | bilinear
+    assert cuda_code.operations() >= {"visible", "overlap"} | unproject | splat | bilinear | cache

@@ -88,7 +88,7 @@ def test_voxels_with_many_points(length: int, fusion: int) -> None:
 
 
 @pytest.mark.usefixtures("code")
-@pytest.mark.parametrize("n", [0, 1, 1023, 1024, 1025, 4500, (1 << 16) + 5])
+@pytest.mark.parametrize("n", [0, 1, 1023, 1024, 1025, 3000, 4500])
 def test_points_are_sorted_by_voxel_then_index(n: int) -> None:
     """Less than a tile, several of them, and more than are sorted tile by tile; some points are dropped."""
     g = torch.Generator().manual_seed(n)
