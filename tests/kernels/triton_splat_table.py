@@ -109,7 +109,7 @@ def test_what_only_the_cache_asks_for_equals_reference(case: SplatCase, scale: f
     assert all(same_bits(a.cpu(), b) for a, b in zip(result, expected, strict=True))
 
 
-@settings(max_examples=12, suppress_health_check=ALLOW)
+@settings(max_examples=10, suppress_health_check=ALLOW)
 @given(case=splat_cases(st.just(("none", 0.0)), **FEW), band=BANDS, seed=SEEDS)
 def test_bilinear_equals_reference(case: SplatCase, band: float, seed: int) -> None:
     assert_alike(case, seed, mode="bilinear", band=band)

@@ -4,7 +4,8 @@
 
 Sums run in the order of the points, so every pair of a point and one of its four corners is written down with the cell
 that mixes it, and a stable sort brings a cell's pairs together. There are 4 N of them a view whether or not they count,
-because only the device knows how many do: about 100 bytes each, for as many views at once as ``_PAIRS_AT_ONCE`` allows.
+because only the device knows how many do: about 40 bytes each while they are sorted, for as many views at once as
+``_PAIRS_AT_ONCE`` allows.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from . import splat_bilinear_reference as reference
 from .splat_cells_triton import EMPTY, blend_limit, corners_of, depth_key, key_depth, key_index, lower, touch
 
 _POINTS = tl.constexpr(256 if INTERPRETED else 128)  # of one program that draws them
-_CELLS = tl.constexpr(64 if INTERPRETED else 16)  # of one program that mixes them
+_CELLS = tl.constexpr(128 if INTERPRETED else 16)  # of one program that mixes them
 _LEAST_WEIGHT = tl.constexpr(reference.LEAST_WEIGHT)
 _PAIRS_AT_ONCE = 1 << 22
 
@@ -121,8 +122,8 @@ def splat_bilinear(
     depth, weight = xyz.new_empty(views, h, w), xyz.new_empty(views, h, w)
     index = xyz.new_empty(views, h, w, dtype=torch.int64)
     keys = torch.full_like(index, EMPTY.value)
-    points = (xyz.contiguous(), None if valid is None else valid.contiguous().view(torch.uint8))
-    points = (*points, intrinsics.contiguous(), world2cam.contiguous())
+    flags = None if valid is None else valid.contiguous().view(torch.uint8)
+    points = (xyz.contiguous(), flags, intrinsics.contiguous(), world2cam.contiguous())
     blocks, tiles = triton.cdiv(n, _POINTS.value), triton.cdiv(h * w, _CELLS.value)
     launch(splat_bilinear_draw_kernel, (blocks, views), xyz.device, *points, keys, n, h, w)
     rows, block = features.contiguous(), min(64, triton.next_power_of_2(max(channels, 1)))
