@@ -43,20 +43,20 @@ def launch(
 def widen(x):
     """A float32 of the same value."""
     if x.dtype == tl.bfloat16:  # the interpreter knows no denormals
-        return (x.to(tl.int16, bitcast=True).to(tl.int32) << 16).to(tl.float32, bitcast=True)
+        wide = (x.to(tl.int16, bitcast=True).to(tl.int32) << 16).to(tl.float32, bitcast=True)
     else:
-        return x.to(tl.float32)
+        wide = x.to(tl.float32)
+    return wide
 
 
 @triton.jit
-def narrow(x, DTYPE: tl.constexpr):
+def narrow(x, dtype: tl.constexpr):
     """A float32 rounded to the nearest of a dtype, ties to even."""
-    if DTYPE == tl.bfloat16:  # the interpreter cuts off instead
+    if dtype == tl.bfloat16:  # the interpreter cuts off instead
         bits = x.to(tl.int32, bitcast=True)
         nearest = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
-        return tl.where(x == x, nearest, 0x7FC0).to(tl.int16).to(tl.bfloat16, bitcast=True)
-    else:
-        return x.to(DTYPE)
+        x = tl.where(x == x, nearest, 0x7FC0).to(tl.int16).to(tl.bfloat16, bitcast=True)
+    return x.to(dtype)
 
 
 @triton.jit

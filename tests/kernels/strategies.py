@@ -29,8 +29,18 @@ def f32(x: float) -> float:
 SHAPES = st.sampled_from([("none", 0.0), ("one", 0.0), ("each", 0.0), *(("none", r) for r in (0.3, 0.71, 2.5, 40.0))])
 
 
+# of points; the last ones are enough work to be split between threads
+NUMBERS = st.one_of(st.integers(0, 40), st.integers(0, 700), st.sampled_from([255, 256, 257, 6000]))
+
+
+CHANNELS = st.one_of(st.integers(0, 20), st.sampled_from([16, 32, 48, 64, 1000]))
+
+
 def splat_cases(
-    shapes: st.SearchStrategy[tuple[str, float]] = SHAPES, boxes: bool = False
+    shapes: st.SearchStrategy[tuple[str, float]] = SHAPES,
+    boxes: bool = False,
+    n: st.SearchStrategy[int] = NUMBERS,
+    channels: st.SearchStrategy[int] = CHANNELS,
 ) -> st.SearchStrategy[testing.SplatCase]:
     def build(shape: tuple[str, float], **options: Any) -> testing.SplatCase:
         return testing.splat_case(extent=shape[0], radius=shape[1], **options)
@@ -39,11 +49,10 @@ def splat_cases(
         build,
         shape=shapes,
         seed=SEEDS,
-        # the last ones are enough work to be split between threads
-        n=st.one_of(st.integers(0, 40), st.integers(0, 700), st.sampled_from([255, 256, 257, 6000])),
+        n=n,
         views=st.integers(1, 4),
         size=st.tuples(SIDES, SIDES),
-        channels=st.one_of(st.integers(0, 20), st.sampled_from([16, 32, 48, 64, 1000])),
+        channels=channels,
         dtype=DTYPES,
         kind=st.sampled_from(testing.POINT_KINDS),
         valid=st.booleans(),

@@ -24,11 +24,12 @@ if INTERPRETED:
 # Sizes that are not specialised, and flags, alike in every kernel.
 SIZES = ("height", "width", "h", "w", "most_rows", "most_columns", "tiles", "cells", "views", "sets", "words")
 TYPES = {
-    **dict.fromkeys((*SIZES, "num_a", "num_b"), "i32"),
-    **dict.fromkeys(("n", "min_valid", "max_masked", "groups", "halves"), "i64"),
+    **dict.fromkeys((*SIZES, "num_a", "num_b", "at_once", "first_view"), "i32"),
+    **dict.fromkeys(("n", "min_valid", "max_masked", "groups", "halves", "points"), "i64"),
+    **dict.fromkeys(("extent", "least_extent", "radius", "band"), "fp32"),
     **dict.fromkeys(("mask", "valid"), "*u8"),
-    **dict.fromkeys(("group", "a", "b", "of_a", "of_b", "counts"), "*i64"),
-    "bits": "*i32",
+    **dict.fromkeys(("group", "a", "b", "of_a", "of_b", "counts", "keys", "index", "order", "starts"), "*i64"),
+    **dict.fromkeys(("bits", "pairs"), "*i32"),
 }
 CACHE_TYPES = {
     **dict.fromkeys(("rows", "slots", "stamp", "lower"), "i64"),
@@ -48,6 +49,7 @@ class Kernel(NamedTuple):
     types: dict[str, str] = {}  # others are float32 pointers  # noqa: RUF012
     aligned: tuple[str, ...] = ()  # sizes that divide by 16
     warps: int = 4
+    folder: str = ""  # where it is not the operation's name
 
 
 def lift(pooling: int, fits: bool, **constants: Any) -> Kernel:
@@ -72,6 +74,19 @@ def cache_features(name: str, warps: int, dtype: str, kept: str, *aligned: str, 
     return cache(name, warps, *aligned, types=types, CHANNELS=48, BLOCK=64, **constants)
 
 
+def draw(shape: int, **constants: Any) -> Kernel:
+    return Kernel("splat", "splat_draw_kernel", {"SHAPE": shape, **constants}, warps=1)
+
+
+def blended(part: str, name: str, *of_dtype: str, aligned: tuple[str, ...] = (), **constants: Any) -> Kernel:
+    """A kernel of splat_bilinear or one that has rows of features."""
+    types = dict.fromkeys(of_dtype, "*bf16")
+    return Kernel(part, name, constants, types, aligned, folder="splat")
+
+
+ROWS: dict[str, Any] = {"CHANNELS": 48, "BLOCK": 64}
+BACKWARD = "splat_bilinear_backward"
+
 KERNELS = {
     "lift_median": lift(0, True),
     "lift_median_of_large_cells": lift(0, False, mask=None),
@@ -86,6 +101,20 @@ KERNELS = {
     "visible": Kernel("overlap", "visible_kernel", {"valid": None, "group": None}),
     "visible_groups": Kernel("overlap", "visible_kernel", {}),
     "count": Kernel("overlap", "count_kernel", {}, aligned=("words",)),
+    "draw_points": draw(0, valid=None, extents=None),
+    "draw_squares": draw(1),
+    "draw_discs": draw(2, extents=None),
+    "resolve_float32": Kernel("splat", "splat_resolve_kernel", ROWS, {"rows": "*i32", "features": "*i32"}, ("cells",)),
+    "resolve_bfloat16": Kernel("splat", "splat_resolve_kernel", ROWS, {"rows": "*i16", "features": "*i16"}, ("cells",)),
+    "sum_features": blended("splat_backward", "splat_sum_features_kernel", "grad", "sums", **ROWS),
+    "sum_rows": blended("splat_backward", "splat_sum_rows_kernel"),
+    "bilinear_draw": blended("splat_bilinear", "splat_bilinear_draw_kernel", valid=None),
+    "bilinear_pairs": blended("splat_bilinear", "splat_bilinear_pairs_kernel"),
+    "bilinear_mix": blended(
+        "splat_bilinear", "splat_bilinear_mix_kernel", "rows", "features", aligned=("cells",), **ROWS
+    ),
+    "bilinear_spread": blended(BACKWARD, "splat_bilinear_spread_kernel", "grad", "sums", **ROWS),
+    "bilinear_pull": blended(BACKWARD, "splat_bilinear_pull_kernel", "grad", "shown", "rows", **ROWS),
     "overlap": Kernel("overlap", "overlap_kernel", {}, aligned=("words",)),
     "cache_encode": cache("encode"),
     "cache_cut": cache("cut"),
@@ -122,7 +151,8 @@ def compiled(kernel: Kernel, capability: int, folder: Path) -> Compiled:
 
     from mirage_kernels.triton_common import OPTIONS
 
-    module = __import__(f"mirage_kernels.ops.{kernel.operation}.{kernel.operation}_triton", fromlist=[kernel.name])
+    path = f"mirage_kernels.ops.{kernel.folder or kernel.operation}.{kernel.operation}_triton"
+    module = __import__(path, fromlist=[kernel.name])
     function = getattr(module, kernel.name)
     names = function.arg_names
     types = {name: kernel.types.get(name) or TYPES.get(name, "*fp32") for name in names}
@@ -146,9 +176,14 @@ def test_kernels_compile_to_what_they_should(name: str, capability: int, tmp_pat
     # One rounding per operation, denormals kept.
     for wrong in (r"\bfma\.", r"\bmad\.\S*f(32|64)", r"div\.(full|approx)", r"\brcp\.", r"\.ftz"):
         assert not re.search(wrong, ptx), wrong
-    if name.startswith(("lift", "backward", "visible", "gather")):
+    if name.startswith(("lift", "backward", "visible", "gather", "draw", "bilinear")):
         assert "div.rn.f32" in ptx
-    if name.startswith("features") and name != "features_unaligned":
+    if "draw" in name:  # one instruction, not a loop that compares and swaps
+        assert re.search(r"atom\.\S*relaxed\S*\.min\.s64", ptx)
+        assert "cas" not in ptx
+    if name.startswith(("sum_features", "bilinear_mix", "bilinear_spread", "bilinear_pull")):
+        assert re.search(r"ld\.global\S*\.v4\.b32", ptx)
+    if name.startswith(("features", "resolve")) and name != "features_unaligned":
         assert re.search(r"ld\.global\S*\.v4\.b32", ptx)
         assert re.search(r"st\.global\S*\.v4\.b32", ptx)
     if name == "overlap":
@@ -164,8 +199,9 @@ def run_interpreted(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, check=False)
 
 
-def test_the_interpreter_gives_the_bits_of_the_reference() -> None:
-    result = run_interpreted("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(HERE / "triton_table.py"))
+@pytest.mark.parametrize("table", ["triton_table.py", "triton_splat_table.py"])
+def test_the_interpreter_gives_the_bits_of_the_reference(table: str) -> None:
+    result = run_interpreted("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(HERE / table))
     assert result.returncode == 0, result.stdout[-4000:]
     assert " passed" in result.stdout
     assert "skipped" not in result.stdout

@@ -266,9 +266,3 @@ def test_retrieval_compiles_into_one_graph() -> None:
         results: tuple[Tensor, ...] = compiled(*args)
     for result, expected in zip(results, run_reference(lambda: retrieve(*args)), strict=True):
         assert same_bits(result, expected)
-
-
-def test_operations_without_a_triton_kernel_run_beside_it() -> None:
-    case = testing.splat_case(0, valid=True)
-    there = to_device(case, DEVICE)
-    assert_same(run_triton(lambda: there.run(mk.splat)), run_reference(lambda: case.run(mk.splat)))

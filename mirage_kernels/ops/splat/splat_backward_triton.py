@@ -17,7 +17,7 @@ from torch import Tensor
 from ...backend import INTERPRETED
 from ...triton_common import launch, narrow, widen
 
-_POINTS = tl.constexpr(64 if INTERPRETED else 16)  # of one program that sums features
+_POINTS = tl.constexpr(128 if INTERPRETED else 16)  # of one program that sums features
 _ROWS = tl.constexpr(256 if INTERPRETED else 128)  # and of one that sums rows of cameras
 
 

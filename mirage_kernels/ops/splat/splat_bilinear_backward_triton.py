@@ -14,7 +14,7 @@ from ...backend import INTERPRETED
 from ...triton_common import INFINITY, launch, narrow, project, transform_row, widen
 from .splat_cells_triton import blend_limit, corners_of, touch
 
-_POINTS = tl.constexpr(128 if INTERPRETED else 16)  # of one program
+_POINTS = tl.constexpr(256 if INTERPRETED else 16)  # of one program
 
 
 @triton.jit

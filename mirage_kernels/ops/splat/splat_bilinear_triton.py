@@ -4,7 +4,8 @@
 
 Sums run in the order of the points, so every pair of a point and one of its four corners is written down with the cell
 that mixes it, and a stable sort brings a cell's pairs together. There are 4 N of them a view whether or not they count,
-because only the device knows how many do: about 100 bytes each, for as many views at once as ``_PAIRS_AT_ONCE`` allows.
+because only the device knows how many do: about 40 bytes each while they are sorted, for as many views at once as
+``_PAIRS_AT_ONCE`` allows.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from ...triton_common import INFINITY, launch, narrow, project, widen
 from . import splat_bilinear_reference as reference
 from .splat_cells_triton import EMPTY, blend_limit, corners_of, depth_key, key_depth, key_index, lower, touch
 
-_POINTS = tl.constexpr(256 if INTERPRETED else 64)  # of one program that draws them
-_CELLS = tl.constexpr(64 if INTERPRETED else 16)  # of one program that mixes them
+_POINTS = tl.constexpr(256 if INTERPRETED else 128)  # of one program that draws them
+_CELLS = tl.constexpr(128 if INTERPRETED else 16)  # of one program that mixes them
 _LEAST_WEIGHT = tl.constexpr(reference.LEAST_WEIGHT)
 _PAIRS_AT_ONCE = 1 << 22
 
@@ -48,8 +49,7 @@ def splat_bilinear_draw_kernel(xyz, valid, intrinsics, world2cam, keys, n, h, w)
     view = tl.program_id(1).to(tl.int64)
     point = tl.program_id(0).to(tl.int64) * _POINTS + tl.arange(0, _POINTS)
     depth, mine, cell, _ = _touched(xyz, valid, intrinsics + 9 * view, world2cam + 12 * view, point, n, h, w)
-    key = depth_key(depth, point[:, None]) + tl.zeros_like(cell)
-    lower(keys + view * h * w, cell, key, mine)
+    lower(keys + view * h * w, cell, depth_key(depth, point[:, None]), mine)
 
 
 @triton.jit(do_not_specialize=["n", "first_view", "views", "h", "w"])
@@ -65,7 +65,7 @@ def splat_bilinear_pairs_kernel(
     key = tl.load(keys + view * h * w + cell, mask=mine, other=EMPTY)
     mine = mine & (depth <= blend_limit(key_depth(key), band))
     at = (place * n + point[:, None]) * 4 + tl.arange(0, 4)[None, :]
-    there = (point < n)[:, None] & (at >= 0)
+    there = (point < n)[:, None]
     tl.store(pairs + at, tl.where(mine, place.to(tl.int32) * h * w + cell, views * h * w), mask=there)
     tl.store(weights + at, weight, mask=there)
 
@@ -95,7 +95,7 @@ def splat_bilinear_mix_kernel(
         mixed += share[:, None] * row
         k += 1
     known = total > _LEAST_WEIGHT
-    mixed = tl.where(known[:, None], tl.div_rn(mixed, tl.where(known, total, 1.0)[:, None] + tl.zeros_like(mixed)), 0.0)
+    mixed = tl.where(known[:, None], tl.div_rn(mixed, tl.where(known, total, 1.0)[:, None]), 0.0)
     at = view * cells + cell
     if tl.program_id(1) == 0:
         key = tl.load(keys + at, mask=there, other=EMPTY)
@@ -122,8 +122,8 @@ def splat_bilinear(
     depth, weight = xyz.new_empty(views, h, w), xyz.new_empty(views, h, w)
     index = xyz.new_empty(views, h, w, dtype=torch.int64)
     keys = torch.full_like(index, EMPTY.value)
-    points = (xyz.contiguous(), None if valid is None else valid.contiguous().view(torch.uint8))
-    points = (*points, intrinsics.contiguous(), world2cam.contiguous())
+    flags = None if valid is None else valid.contiguous().view(torch.uint8)
+    points = (xyz.contiguous(), flags, intrinsics.contiguous(), world2cam.contiguous())
     blocks, tiles = triton.cdiv(n, _POINTS.value), triton.cdiv(h * w, _CELLS.value)
     launch(splat_bilinear_draw_kernel, (blocks, views), xyz.device, *points, keys, n, h, w)
     rows, block = features.contiguous(), min(64, triton.next_power_of_2(max(channels, 1)))

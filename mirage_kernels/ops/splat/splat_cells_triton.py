@@ -105,8 +105,15 @@ def corners_of(u, v, depth, h, w):
     a, b = u - 0.5, v - 0.5
     some = in_front(depth) & (a >= -1) & (a < w.to(tl.float32)) & (b >= -1) & (b < h.to(tl.float32))
     a, b = tl.where(some, a, 0.0), tl.where(some, b, 0.0)
-    j, i = tl.floor(a), tl.floor(b)
-    return some, i.to(tl.int32), j.to(tl.int32), a - j, b - i
+    j, i = _floor(a), _floor(b)
+    return some, i, j, a - j.to(tl.float32), b - i.to(tl.float32)
+
+
+@triton.jit
+def _floor(x):
+    """Of a number that an int32 can hold. (The floor of a GPU takes denormals for 0.)"""
+    toward_zero = x.to(tl.int32)
+    return toward_zero - (toward_zero.to(tl.float32) > x).to(tl.int32)
 
 
 @triton.jit

@@ -1,0 +1,152 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""splat's Triton kernels on the cases of its own tests: the reference's bits. Run like ``triton_table.py``."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import SEEDS, SHAPES, splat_cases
+from test_library import test_opcheck_splat, test_opcheck_splat_bilinear  # noqa: F401 (collected here too)
+from test_splat import (  # noqa: F401
+    test_empty_inputs,
+    test_radius_draws_discs,
+)
+from test_splat_bilinear import (  # noqa: F401
+    test_a_cell_that_is_hardly_touched_is_a_hole,
+    test_a_point_on_a_centre_is_alone_and_between_four_is_shared,
+    test_points_behind_the_band_are_left_out,
+)
+from torch import Tensor
+from triton_table import ALLOW, DEVICE, numbers_overflow_quietly, run_triton  # noqa: F401 (a fixture)
+from ways import needs_grad, run_reference
+
+from mirage_kernels import library, splat
+from mirage_kernels.ops.splat import splat_bilinear_triton, splat_triton
+from mirage_kernels.testing import (
+    SplatCase,
+    assert_close_gradients,
+    assert_same,
+    plain_cameras,
+    same_bits,
+    splat_case,
+    to_device,
+)
+
+# The interpreter takes a millisecond for every step of every program.
+FEW = {
+    "n": st.one_of(st.integers(0, 40), st.sampled_from([100, 256, 257])),
+    "channels": st.sampled_from([0, 1, 3, 16, 48, 65]),
+}
+SMALL = SHAPES.filter(lambda shape: shape[1] < 40)
+BANDS = st.sampled_from([0.0, 0.05, 0.5, 1e30])
+
+
+@pytest.fixture(params=[library.TRITON])
+def namespace(request: pytest.FixtureRequest) -> str:
+    """The library of operations."""
+    return str(request.param)
+
+
+def results(case: SplatCase, seed: int, **options: Any) -> tuple[Any, list[Tensor]]:
+    """What is drawn, and the gradients of xyz and of features."""
+    xyz, features = needs_grad(case.xyz), needs_grad(case.features)
+    drawn = case._replace(xyz=xyz, features=features).run(splat, **options)
+    g = torch.Generator().manual_seed(seed)
+    weights = [torch.randn(part.shape, generator=g).to(part) for part in (drawn.features, drawn.depth)]
+    return drawn, list(torch.autograd.grad([drawn.features, drawn.depth], [xyz, features], weights))
+
+
+def assert_alike(case: SplatCase, seed: int, **options: Any) -> None:
+    expected, gradients = run_reference(lambda: results(case, seed, **options))
+    result, (by_xyz, by_features) = run_triton(lambda: results(to_device(case, DEVICE), seed, **options))
+    assert_same(to_device(result, "cpu"), expected)
+    assert same_bits(by_features.cpu(), gradients[1])
+    if options.get("mode") != "bilinear":
+        assert same_bits(by_xyz.cpu(), gradients[0])
+    elif (case.xyz.abs() < 1e3).all() and (case.xyz[:, 2].abs() > 1e-3).all():
+        assert_close_gradients(by_xyz.cpu(), gradients[0])
+
+
+@settings(max_examples=25, suppress_health_check=ALLOW)
+@given(case=splat_cases(SMALL, **FEW), seed=SEEDS)
+def test_splat_equals_reference(case: SplatCase, seed: int) -> None:
+    assert_alike(case, seed)
+
+
+@pytest.mark.parametrize(("extent", "radius"), [("one", 0.0), ("each", 0.0), ("none", 40.0), ("none", 7.5)])
+def test_points_over_many_cells_equal_reference(extent: str, radius: float) -> None:
+    case = splat_case(3, n=30, views=2, size=(17, 23), extent=extent, radius=radius, valid=True)
+    if extent != "none":
+        case = case._replace(xyz=case.xyz / 8)
+    there = to_device(case, DEVICE)
+    expected = run_reference(lambda: case.run(splat))
+    assert int(expected.index.unique(return_counts=True)[1].max()) > 40
+    assert_same(to_device(run_triton(lambda: there.run(splat)), "cpu"), expected)
+
+
+@pytest.mark.parametrize("programs", [1, 3, 1 << 20])
+def test_however_many_views_a_program_meets(programs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(splat_triton, "_PROGRAMS", programs)
+    assert_alike(splat_case(1, n=700, views=7, kind="ties"), 2)
+
+
+@settings(max_examples=10, suppress_health_check=ALLOW)
+@given(
+    case=splat_cases(st.sampled_from([("each", 0.0), ("none", 0.71)]), boxes=True, **FEW),
+    scale=st.sampled_from([0.6, 0.0]),
+    least=st.sampled_from([-math.inf, 0.05, 0.3]),
+)
+def test_what_only_the_cache_asks_for_equals_reference(case: SplatCase, scale: float, least: float) -> None:
+    expected = library.overload(library.REFERENCE, "splat")(*case.arguments(scale, least))
+    arguments = [to_device(x, DEVICE) for x in case.arguments(scale, least)]
+    result = library.overload(library.TRITON, "splat")(*arguments)
+    assert all(same_bits(a.cpu(), b) for a, b in zip(result, expected, strict=True))
+
+
+@settings(max_examples=10, suppress_health_check=ALLOW)
+@given(case=splat_cases(st.just(("none", 0.0)), **FEW), band=BANDS, seed=SEEDS)
+def test_bilinear_equals_reference(case: SplatCase, band: float, seed: int) -> None:
+    assert_alike(case, seed, mode="bilinear", band=band)
+
+
+@pytest.mark.parametrize("pairs", [1, 1300])
+def test_however_many_views_are_mixed_at_once(pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(splat_bilinear_triton, "_PAIRS_AT_ONCE", pairs)
+    assert_alike(splat_case(1, n=150, views=3, kind="ties", channels=70), 2, mode="bilinear")
+
+
+def test_a_cell_of_many_points_mixes_them_in_order() -> None:
+    """Sums of numbers of all sizes come out otherwise in any other order."""
+    case = splat_case(2, n=200, views=2, size=(2, 2), channels=3, kind="ties")
+    case = case._replace(features=case.features * 10.0 ** torch.arange(-100, 100)[:, None].remainder(7))
+    assert_alike(case, 3, mode="bilinear", band=100.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_features_are_copied_bit_for_bit(dtype: torch.dtype) -> None:
+    """NaNs with payloads and denormals included: features are never interpreted."""
+    words = torch.arange(-(1 << 15), 1 << 15, 257, dtype=torch.int32)
+    row = words.to(torch.int16).view(dtype) if dtype != torch.float32 else (words << 16 | 0x1234).view(torch.float32)
+    there = torch.tensor([[0.0, 0.0, 1.0]], device=DEVICE), row[None].to(DEVICE), plain_cameras(1, (1, 1)).to(DEVICE)
+    assert same_bits(run_triton(lambda: splat(*there)).features[0, :, 0, 0], row)
+
+
+def draw(xyz: Tensor, features: Tensor, cameras: Any) -> tuple[Tensor, ...]:
+    nearest, mixed = splat(xyz, features, cameras, radius=1.2), splat(xyz, features, cameras, mode="bilinear")
+    return (*nearest, *mixed)
+
+
+def test_compiles_into_one_graph() -> None:
+    torch.compiler.reset()
+    case = splat_case(3)
+    there = to_device(case, DEVICE)
+    compiled = torch.compile(draw, fullgraph=True, backend="aot_eager")
+    drawn = run_triton(lambda: compiled(there.xyz, there.features, there.cameras))
+    for result, expected in zip(drawn, run_reference(lambda: draw(*case[:3])), strict=True):
+        assert same_bits(result.cpu(), expected)
