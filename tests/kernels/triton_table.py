@@ -187,6 +187,25 @@ def test_steps_of_features_of_any_size_equal_reference() -> None:
         assert same_bits(result[name], tensor), name
 
 
+@pytest.mark.parametrize("kind", testing.POINT_KINDS)
+def test_carving_equals_reference(kind: str) -> None:
+    """Depth maps with holes of every sort, and of just the depth that is still taken for the surface."""
+    g = torch.Generator().manual_seed(0)
+    xyz, cameras = testing.random_points(g, kind, 1500), testing.plain_cameras(3, (20, 30))
+    depth = 2.0 ** torch.randint(-3, 5, (3, 20, 30), generator=g)
+    odd = torch.tensor([0.0, -1.0, math.nan, math.inf, -math.inf])
+    depth = torch.where(
+        torch.rand(depth.shape, generator=g) < 0.4, odd[torch.randint(5, depth.shape, generator=g)], depth
+    )
+    boxes = [torch.zeros(0, 7)] * 3
+    for factor in (1.0, 1.05, 2.0):
+        args = (xyz, depth, cameras.intrinsics, cameras.world2cam, *boxes, 1400, factor)
+        expected = library.overload(library.REFERENCE, "voxel_cache_carve")(*args)
+        result = library.overload(library.TRITON, "voxel_cache_carve")(*(to_device(arg, DEVICE) for arg in args))
+        assert torch.equal(result.cpu(), expected)
+        assert 0 < int(expected.sum()) < 1400
+
+
 def wild(shape: tuple[int, int], seed: int) -> Tensor:
     """Any bits at all."""
     g = torch.Generator().manual_seed(seed)
