@@ -138,6 +138,15 @@ KERNELS = {
     "cache_decode_mean": cache_features("decode", 4, "*fp32", "*fp16", "cells", scales=None),
 }
 
+# All of these are one instruction, none a loop around compare-and-swap. A float's order is a signed integer's among the
+# positive ones, an unsigned one's turned round among the negative.
+NATIVE_ATOMICS = {
+    "cache_encode": ("add.u64",),
+    "cache_segment": ("min.s64",),
+    "cache_write": ("min.s32", "max.u32", "max.s32", "min.u32"),
+    "cache_enter": ("min.u32",),
+}
+
 
 class Compiled(NamedTuple):
     ptx: str
@@ -186,6 +195,11 @@ def test_kernels_compile_to_what_they_should(name: str, capability: int, tmp_pat
     if name.startswith(("features", "resolve")) and name != "features_unaligned":
         assert re.search(r"ld\.global\S*\.v4\.b32", ptx)
         assert re.search(r"st\.global\S*\.v4\.b32", ptx)
+    if name.startswith(("cache_copy", "cache_quantise", "cache_sum", "cache_decode")):
+        assert re.search(r"ld\.global\S*\.v4\.b32", ptx)
+        assert re.search(r"st\.global\S*\.v4\.b32", ptx)
+    if name in NATIVE_ATOMICS:
+        assert set(re.findall(r"\batom\.\S*", ptx)) == {f"atom.global.gpu.relaxed.{a}" for a in NATIVE_ATOMICS[name]}
     if name == "overlap":
         assert re.search(r"ld\.global\S*\.v2\.b64", ptx)
         assert "popc.b64" in ptx

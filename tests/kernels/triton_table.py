@@ -147,12 +147,30 @@ def test_overlap_equals_reference(seed: int, num_a: int, num_b: int, words: int)
     assert same_bits(run_triton(lambda: overlap(a.to(DEVICE).T.contiguous().T, b.to(DEVICE))).cpu(), expected)
 
 
-@settings(max_examples=30, suppress_health_check=ALLOW)
+@settings(max_examples=20, suppress_health_check=ALLOW)
 @given(game=games())
 def test_games_equal_reference_step_by_step(game: Game, tmp_path: Path) -> None:
     expected = run_reference(lambda: record(game, tmp_path))
     with instead_of_cpp():
         assert_same_games(record(game, tmp_path), expected, "triton")
+
+
+@pytest.mark.parametrize("each", [False, True])
+@pytest.mark.parametrize("options", [{"fusion": "best", "storage": "int8"}, {"fusion": "latest"}, {"fusion": "mean"}])
+def test_inserts_equal_reference(options: dict[str, Any], each: bool) -> None:
+    def fill() -> dict[str, Tensor]:
+        cache, g = VoxelCache(0.2, 20, dtype=torch.bfloat16, **options), torch.Generator().manual_seed(0)
+        for stamp, kind in enumerate(("room", "ties", "room")):
+            features = torch.randn(900, 20, generator=g).bfloat16()
+            footprint = torch.randint(0, 4, (900,), generator=g) / 8
+            cache.insert(testing.random_points(g, kind, 900), features, footprint if each else None, stamp=stamp)
+        return snapshot(cache)
+
+    expected = run_reference(fill)
+    with instead_of_cpp():
+        result = fill()
+    for name, tensor in expected.items():
+        assert same_bits(result[name], tensor), name
 
 
 def test_rows_enter_the_table_in_any_order() -> None:
@@ -185,6 +203,25 @@ def test_steps_of_features_of_any_size_equal_reference() -> None:
         result = fill()
     for name, tensor in expected.items():
         assert same_bits(result[name], tensor), name
+
+
+@pytest.mark.parametrize("kind", testing.POINT_KINDS)
+def test_carving_equals_reference(kind: str) -> None:
+    """Depth maps with holes of every sort, and of just the depth that is still taken for the surface."""
+    g = torch.Generator().manual_seed(0)
+    xyz, cameras = testing.random_points(g, kind, 1500), testing.plain_cameras(3, (20, 30))
+    depth = 2.0 ** torch.randint(-3, 5, (3, 20, 30), generator=g)
+    odd = torch.tensor([0.0, -1.0, math.nan, math.inf, -math.inf])
+    depth = torch.where(
+        torch.rand(depth.shape, generator=g) < 0.4, odd[torch.randint(5, depth.shape, generator=g)], depth
+    )
+    boxes = [torch.zeros(0, 7)] * 3
+    for factor in (1.0, 1.05, 2.0):
+        args = (xyz, depth, cameras.intrinsics, cameras.world2cam, *boxes, 1400, factor)
+        expected = library.overload(library.REFERENCE, "voxel_cache_carve")(*args)
+        result = library.overload(library.TRITON, "voxel_cache_carve")(*(to_device(arg, DEVICE) for arg in args))
+        assert torch.equal(result.cpu(), expected)
+        assert 0 < int(expected.sum()) < 1400
 
 
 def wild(shape: tuple[int, int], seed: int) -> Tensor:

@@ -8,6 +8,7 @@ import triton
 import triton.language as tl
 
 from ...backend import INTERPRETED
+from ...triton_common import widen
 from .voxel_cache_index_triton import PAGE, grow_boxes
 
 SEGMENTS = tl.constexpr(1024 if INTERPRETED else 128)  # of one program, where it does not move features
@@ -71,7 +72,7 @@ def quantise_kernel(row, winner, features, out, scales, n, CHANNELS: tl.constexp
     while first < CHANNELS:
         c = first + tl.arange(0, BLOCK)
         there = (point >= 0)[:, None] & (c < CHANNELS)[None, :]
-        x = to_float(tl.load(features + point[:, None] * CHANNELS + c[None, :], mask=there, other=0.0))
+        x = widen(tl.load(features + point[:, None] * CHANNELS + c[None, :], mask=there, other=0.0))
         largest = tl.maximum(largest, tl.max(x.to(tl.int32, bitcast=True) & 0x7FFFFFFF, 1))
         first += BLOCK
     scale = tl.div_rn(largest.to(tl.float32, bitcast=True), 127.0)
@@ -81,7 +82,7 @@ def quantise_kernel(row, winner, features, out, scales, n, CHANNELS: tl.constexp
     while first < CHANNELS:
         c = first + tl.arange(0, BLOCK)
         there = (point >= 0)[:, None] & (c < CHANNELS)[None, :]
-        x = to_float(tl.load(features + point[:, None] * CHANNELS + c[None, :], mask=there, other=0.0))
+        x = widen(tl.load(features + point[:, None] * CHANNELS + c[None, :], mask=there, other=0.0))
         # Adding and taking away 1.5 * 2^23 rounds to nearest, ties to even. A scale that has lost bits to underflow can
         # leave a quotient above 127.
         steps = (tl.div_rn(x, scale) + 12582912.0) - 12582912.0
@@ -107,18 +108,8 @@ def sum_kernel(order, starts, row, features, out, n, rows, CHANNELS: tl.constexp
         mine = begin + step < end
         point = tl.load(order + begin + step, mask=mine, other=0).to(tl.int64)
         x = tl.load(features + point[:, None] * CHANNELS + c[None, :], mask=mine[:, None] & channel, other=0.0)
-        x = to_float(x)
+        x = widen(x)
         more = tl.where((new & (step == 0))[:, None], x, total + x)
         total = tl.where(mine[:, None], more, total)
         step += 1
     tl.store(sums, total, mask=(at < n)[:, None] & channel)
-
-
-@triton.jit
-def to_float(x):
-    """Exactly, as float32."""
-    if x.dtype == tl.bfloat16:
-        value = (x.to(tl.int16, bitcast=True).to(tl.int32) << 16).to(tl.float32, bitcast=True)
-    else:
-        value = x.to(tl.float32)
-    return value

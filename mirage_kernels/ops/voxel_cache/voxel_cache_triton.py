@@ -14,7 +14,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ...backend import INTERPRETED
-from ...triton_common import INFINITY, inside, launch, project
+from ...triton_common import INFINITY, inside, launch, narrow, project, widen
 from .voxel_cache_commit_triton import (
     COPIES,
     SEGMENTS,
@@ -22,7 +22,6 @@ from .voxel_cache_commit_triton import (
     copy_kernel,
     quantise_kernel,
     sum_kernel,
-    to_float,
     write_kernel,
 )
 from .voxel_cache_index_reference import RUNS
@@ -76,32 +75,19 @@ def decode_kernel(
     values = tl.load(
         features + row[:, None] * CHANNELS + c[None, :], mask=there[:, None] & (c < CHANNELS)[None, :], other=0
     )
-    values = to_float(values)
+    values = widen(values)
     if scales is not None:
         values = values * tl.load(scales + row, mask=there, other=0.0)[:, None]
     if counts is not None:
         values = tl.div_rn(values, tl.load(counts + row, mask=there, other=1).to(tl.float32)[:, None])
     values = tl.where(there[:, None], values, 0.0)
     at = out + v * CHANNELS * cells + c.to(tl.int64)[:, None] * cells + cell[None, :]
-    values = _from_float(tl.trans(values), out.dtype.element_ty)
+    values = narrow(tl.trans(values), out.dtype.element_ty)
     tl.store(at, values, mask=(c < CHANNELS)[:, None] & (cell < cells)[None, :])
 
 
-@triton.jit
-def _from_float(x, dtype: tl.constexpr):
-    """Rounded to nearest, ties to even."""
-    if dtype == tl.bfloat16:
-        bits = x.to(tl.int32, bitcast=True)
-        rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
-        rounded = tl.where((bits & 0x7FFFFFFF) > 0x7F800000, 0x7FC0, rounded)
-        value = rounded.to(tl.int16).to(tl.bfloat16, bitcast=True)
-    else:
-        value = x.to(dtype)
-    return value
-
-
 def _block_of(channels: int) -> int:
-    return min(64, triton.next_power_of_2(max(channels, 1)))
+    return int(min(64, triton.next_power_of_2(max(channels, 1))))
 
 
 def voxel_cache_plan(
@@ -123,7 +109,7 @@ def voxel_cache_plan(
 
     counts = torch.zeros(4, dtype=torch.int64, device=xyz.device)
     if n == 0:
-        return room(0), torch.zeros_like(room(1)), room(0, torch.int64), room(0), room(0), counts[:2]
+        return room(0), torch.zeros_like(room(1)), room(0, torch.int64), room(0), room(0), counts.cpu()[:2]
     grid = (triton.cdiv(n, POINTS.value),)
     grid_and_end = (triton.cdiv(n + 1, POINTS.value),)
     flags = None if valid is None else valid.contiguous().view(torch.uint8)
@@ -148,7 +134,8 @@ def voxel_cache_plan(
     launch(look_up_kernel, grid_of_probes, xyz.device, *found, LAST=fusion == LATEST, num_warps=1)
     fresh = fresh.cumsum(0, dtype=torch.int32)
     launch(number_kernel, grid, xyz.device, place, starts, fresh, row, counts, n, rows)
-    _, _, s, k = counts.tolist()  # waits for the device
+    counts = counts.cpu()  # waits for the device
+    s, k = counts[2:].tolist()
     return order[:k], starts[: s + 1], key[:s], row[:s], winner[:s], counts[:2]
 
 
@@ -191,11 +178,11 @@ def voxel_cache_commit(
     of_channels = {"CHANNELS": channels, "BLOCK": block}
     copies, sums, blocks = triton.cdiv(n, COPIES.value), triton.cdiv(n, SUMS.value), triton.cdiv(channels, block)
     if fusion == MEAN:
-        args = (order, starts, row, features, features_rows, n, rows)
-        launch(sum_kernel, (sums, blocks), device, *args, **of_channels, num_warps=1)
+        added = (order, starts, row, features, features_rows, n, rows)
+        launch(sum_kernel, (sums, blocks), device, *added, **of_channels, num_warps=1)
     elif scale is not None:
-        args = (row, winner, features, features_rows, scale, n)
-        launch(quantise_kernel, (sums,), device, *args, **of_channels, num_warps=1)
+        replaced = (row, winner, features, features_rows, scale, n)
+        launch(quantise_kernel, (sums,), device, *replaced, **of_channels, num_warps=1)
     else:
         launch(copy_kernel, (copies, blocks), device, row, winner, features, features_rows, n, **of_channels)
     enter_rows(table, key, row, n, rows)
