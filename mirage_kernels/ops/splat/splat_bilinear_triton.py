@@ -70,7 +70,7 @@ def splat_bilinear_pairs_kernel(
     tl.store(weights + at, weight, mask=there)
 
 
-@triton.jit(do_not_specialize=["n", "first_view", "views", "tiles", "cells"])
+@triton.jit(do_not_specialize=["n", "first_view", "tiles"])
 def splat_bilinear_mix_kernel(
     keys, weights, order, starts, rows, features, depth, index, weight, n, first_view, tiles, cells,
     CHANNELS: tl.constexpr, BLOCK: tl.constexpr,
