@@ -12,7 +12,6 @@ namespace {
 
 // ---- carve: a warp takes a page of 64 rows, asks which views its box may be in, and looks at those alone
 
-static_assert(kPage == kPointsOfWarp);
 constexpr int kCarveWarps = 8;
 
 struct CarvedRows {
