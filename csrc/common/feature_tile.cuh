@@ -4,7 +4,8 @@
 
 #include "device.h"
 
-// Features between maps (B, C, cells) and rows (B cells, C), or rows by index, through tiles (cells, C) in shared memory.
+// Features between maps (B, C, cells) and rows (B cells, C), or rows by index, through tiles (cells, C) in shared
+// memory.
 namespace mirage {
 namespace {
 
@@ -139,8 +140,8 @@ struct Features {
 
 constexpr int64_t kTileBytes = 32 << 10;  // of shared memory, or one channel if that is more
 
-// How features are cut into tiles, and whether maps (B, C, cells) and rows are moved by sixteen bytes at a time; so they
-// are where rows begin every row_words words: those of a map's cells together, or those of one cell.
+// How features are cut into tiles, and whether maps (B, C, cells) and rows are moved by sixteen bytes at a time. Rows
+// begin every row_words words: those of a map's cells together, or those of one cell.
 template <class Word>
 Features plan_tiles(int64_t channels, const void* maps, int64_t cells, const void* rows, int64_t row_words) {
   const auto aligned = [](const void* at, int64_t words) {

@@ -47,8 +47,8 @@ __device__ __forceinline__ CornersInView corners_in(const BlendedViews& blended,
   return corners;
 }
 
-// Calls visit(view, corners of the lane's view, lane that has those of the view) for the views of which a cell mixes the
-// point, in order.
+// Calls visit(view, corners of the lane's view, lane that has those of the view) for the views of which a cell mixes
+// the point, in order.
 template <class Visit>
 __device__ __forceinline__ void each_view(const Cloud& cloud, const BlendedViews& blended, int64_t n,
                                           const Visit& visit) {
@@ -100,8 +100,8 @@ __global__ void __launch_bounds__(kRowThreads)
 
 constexpr int kPartsOfSum = 16;  // as on a CPU: half a warp
 
-// sum(grad * (row - shown)), for each half of a warp its own, in the same order as on a CPU. The difference comes first,
-// for it is small where the sum is divided by a small weight.
+// sum(grad * (row - shown)), for each half of a warp its own, in the same order as on a CPU. The difference comes
+// first, for it is small where the sum is divided by a small weight.
 template <class T>
 __device__ __forceinline__ float along(const T* grad, const T* row, const T* shown, int64_t n) {
   const auto term = [&](int64_t i) { return to_float(grad[i]) * (to_float(row[i]) - to_float(shown[i])); };

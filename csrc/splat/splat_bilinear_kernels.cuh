@@ -7,8 +7,8 @@
 #include "splat/splat_rows.cuh"
 
 // mode "bilinear". A point touches up to four cells (i, j) .. (i + 1, j + 1). Points are sorted by the first of these,
-// their base, which may lie one beside the grid: (h + 1) (w + 1) bases a view. Within a base they stay in their order, so
-// what touches a cell is the merger of four lists.
+// their base, which may lie one beside the grid: (h + 1) (w + 1) bases a view. Within a base they stay in their order,
+// so what touches a cell is the merger of four lists.
 namespace mirage {
 namespace {
 
@@ -83,8 +83,8 @@ struct Merger {
   uint32_t begin[4], end[4];
 
   // List q holds the points that touch cell (i, j) with their corner q.
-  __device__ __forceinline__ Merger(const PointsByBase& by_base_, const BasesOfViews& bases, uint32_t view, int i, int j,
-                                    Shared& shared_)
+  __device__ __forceinline__ Merger(const PointsByBase& by_base_, const BasesOfViews& bases, uint32_t view, int i,
+                                    int j, Shared& shared_)
       : by_base(by_base_), shared(shared_) {
 #pragma unroll
     for (int q = 0; q < 4; ++q) {
@@ -143,8 +143,8 @@ struct MixedCells {  // (V, h w) each
 
 // The sums of a cell: of weights, and of weight times feature. Rows begin at the channel wanted.
 template <class T>
-__device__ __forceinline__ float mix_cell(const Cloud& cloud, const View& view, Merger merger, int h, int w, float limit,
-                                          const T* rows, int64_t channels, SumOfRows& sum) {
+__device__ __forceinline__ float mix_cell(const Cloud& cloud, const View& view, Merger merger, int h, int w,
+                                          float limit, const T* rows, int64_t channels, SumOfRows& sum) {
   float weights = 0.0f;
   uint32_t point;
   int corner;

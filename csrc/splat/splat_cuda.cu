@@ -75,7 +75,8 @@ void draw_pages(const Cloud& cloud, const PageBoxes& boxes, const CamerasOnDevic
     return static_cast<unsigned>(std::min(ceil_div(warps, kDrawWarps), kMostBlocks));
   };
   each_group(cameras, views, keys, [&](const SomeViews& some, int64_t first) {
-    const PageList list{mutable_data<uint32_t>(pages), mutable_data<Word64>(masks), views.counts + first / kViewsAtOnce};
+    const PageList list{mutable_data<uint32_t>(pages), mutable_data<Word64>(masks),
+                        views.counts + first / kViewsAtOnce};
     launch(list_pages, blocks(boxes.num_words), kDrawThreads, 0, stream, boxes, rule, some, list);
     launch(draw<kDrawn, true, kPerLane>, blocks(boxes.num_pages), kDrawThreads, 0, stream, cloud, some, list);
   });

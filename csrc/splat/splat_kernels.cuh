@@ -121,10 +121,10 @@ constexpr int kCellsAlone = 8;  // that a lane lowers by itself; where a point c
 template <class Covers>
 __device__ __forceinline__ void lower_cells(const CellRange& range, int from, int step, int w, Word64 key, Word64* keys,
                                             const Covers& covers) {
-  const int width = range.j1 - range.j0 + 1, cells = (range.i1 - range.i0 + 1) * width;
+  const unsigned width = range.j1 - range.j0 + 1, cells = (range.i1 - range.i0 + 1) * width;
 #pragma unroll 1
-  for (int c = from; c < cells; c += step) {
-    const int i = range.i0 + c / width, j = range.j0 + c % width;
+  for (unsigned c = from; c < cells; c += step) {
+    const int i = range.i0 + static_cast<int>(c / width), j = range.j0 + static_cast<int>(c % width);
     if (covers(i, j)) lower(keys + static_cast<int64_t>(i) * w + j, key);
   }
 }
@@ -211,7 +211,8 @@ __global__ void __launch_bounds__(kDrawThreads, 28 / (kEach + 2)) draw(Cloud clo
   __shared__ ViewsOfBlock views;
   __shared__ WideRange wide[kDrawWarps][kWarp];
   const int per_block = (some.count + gridDim.y - 1) / gridDim.y;
-  const int first = min(static_cast<int>(blockIdx.y) * per_block, some.count), last = min(first + per_block, some.count);
+  const int first = min(static_cast<int>(blockIdx.y) * per_block, some.count);
+  const int last = min(first + per_block, some.count);
   const unsigned cells = some.h * some.w;
   views.load(some.views, some.count);
   constexpr int kHeld = kEach * kWarp;
@@ -277,7 +278,8 @@ __global__ void __launch_bounds__(kDrawThreads)
   }
 }
 
-// Turns keys (V, cells) into depth and, in place, index; the winners' rows of features (N, C) go into maps (V, C, cells).
+// Turns keys (V, cells) into depth and, in place, index; the winners' rows of features (N, C) go into maps (V, C,
+// cells).
 template <class Word>
 __global__ void __launch_bounds__(kTileThreads)
     resolve(Features f, int64_t cells, const Word* rows, int64_t* keys, float* depth, Word* maps) {

@@ -4,8 +4,8 @@
 
 #include "cuda.h"
 
-// Sorts and sums of whole arrays on a device. CUB does them, in cub.cu alone, for it takes long to compile. Nothing waits
-// for the device; workspaces come from torch, on the device of the tensor `like`, whose OnDevice must be alive.
+// Sorts and sums of whole arrays on a device. CUB does them, in cub.cu alone, for it takes long to compile. Nothing
+// waits for the device; workspaces come from torch, on the device of the tensor `like`, whose OnDevice must be alive.
 namespace mirage {
 
 template <class Key>
