@@ -23,8 +23,7 @@ class Plan {
  public:
   Plan(const Tensor& like, const CachePoints& points, int64_t n, Fusion fusion, const HeldRows& held)
       : like_(like), points_(points), n_(n), fusion_(fusion), held_(held),
-        num_tiles_(std::max<int64_t>(1, ceil_div(n, kTile))),
-        room_(num_tiles_ * kTile),
+        num_tiles_(std::max<int64_t>(1, ceil_div(n, kTile))), room_(num_tiles_ * kTile),
         codes_(empty_like(like, {2, room_}, ScalarType::Long)), indices_(empty_like(like, {3, room_}, ScalarType::Int)),
         words_(empty_like(like, {2 * num_tiles_ + kCounts}, ScalarType::Long)), on_(like) {}
 
