@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import emulated
+import numpy as np
 import pytest
 import torch
 from stand_ins import ThroughDevice
@@ -21,7 +22,7 @@ from ways import EveryWay
 
 import mirage_kernels as mk
 from mirage_kernels import library
-from mirage_kernels.backend import devices
+from mirage_kernels.backend import INTERPRETED, devices
 
 HERE = Path(__file__).resolve().parent
 CSRC = HERE.parents[1] / "csrc"
@@ -54,8 +55,8 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def cuda_code(pytestconfig: pytest.Config) -> emulated.Emulated | None:
-    """The CUDA code on a CPU; None where it cannot be built."""
-    if emulated.compiler() is None or not CSRC.is_dir():
+    """The CUDA code on a CPU; None where it cannot be built, or MIRAGE_TEST_EMULATION=0 asks for none."""
+    if emulated.compiler() is None or not CSRC.is_dir() or os.environ.get("MIRAGE_TEST_EMULATION") == "0":
         return None
     assert pytestconfig.cache is not None
     return emulated.Emulated(pytestconfig.cache.mkdir("emulated"))
@@ -71,7 +72,8 @@ def gpu_backends() -> list[ThroughDevice]:
 @pytest.fixture
 def every_way(cuda_code: emulated.Emulated | None, gpu_backends: list[ThroughDevice]) -> EveryWay:
     """Runs a function with the native kernels in every instruction set, on 1 and on 2 threads; with the CUDA code on a
-    CPU, where all operations that it calls have some; and with every backend of a GPU, where there is one."""
+    CPU, where all operations that it calls have some; in Triton's interpreter where TRITON_INTERPRET asks for it; and
+    with every backend of a GPU, where there is one."""
 
     def run(function: Callable[[], Any]) -> Iterator[tuple[str, Any]]:
         sets = mk.instruction_sets()
@@ -92,6 +94,10 @@ def every_way(cuda_code: emulated.Emulated | None, gpu_backends: list[ThroughDev
                 pass
             else:
                 yield "CUDA on a CPU", emulated_result
+        if INTERPRETED:
+            with mk.use_backend("triton"), np.errstate(all="ignore"):
+                interpreted_result = function()
+            yield "triton in its interpreter", interpreted_result
         for gpu in gpu_backends:
             with gpu.use():
                 result = function()
