@@ -65,6 +65,8 @@ def cuda_code(pytestconfig: pytest.Config) -> emulated.Emulated | None:
 @pytest.fixture(scope="session")
 def gpu_backends() -> list[ThroughDevice]:
     """Those that a GPU here runs."""
+    if not torch.cuda.is_available():
+        return []
     names = [name for name, reason in mk.backends().items() if reason is None and "cuda" in devices(name)]
     return [ThroughDevice(name, "cuda") for name in names if name != "reference"]
 
