@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mirage_kernels import backend, library
 
-ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = Path(library.__file__).resolve().parent
 
 
 def define_operations(namespace: str) -> torch.library.Library:
@@ -31,10 +31,10 @@ def define_operations(namespace: str) -> torch.library.Library:
             torch.library.register_fake(f"{namespace}::{name}", fake, lib=stand_in)
 
     with mock.patch.object(library, "define", define), mock.patch.object(library, "_libraries", {namespace: stand_in}):
-        for path in sorted((ROOT / "mirage_kernels" / "ops").glob("*/*.py")):
+        for path in sorted((PACKAGE / "ops").glob("*/*.py")):
             if "library.define(" not in path.read_text():
                 continue
-            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
             spec = importlib.util.find_spec(name)
             assert spec is not None
             assert spec.loader is not None
