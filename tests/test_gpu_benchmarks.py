@@ -9,6 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import torch
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -23,11 +26,8 @@ def test_gpu_benchmarks_run_from_end_to_end(tmp_path: Path) -> None:
     assert result["rows"][1]["what"] in (tmp_path / "results.md").read_text()
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_machine_without_a_gpu_is_told(tmp_path: Path) -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        return
     command = [sys.executable, "-m", "benchmarks.gpu", "--out", str(tmp_path / "none")]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 2

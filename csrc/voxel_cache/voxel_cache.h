@@ -21,6 +21,14 @@ struct CachePoints {
   float inverse_size;
 };
 
+struct HeldRows {  // what the cache holds already
+  const int64_t* keys;
+  const float* footprint;
+  const int32_t* table;
+  uint64_t slots;
+  int64_t rows;
+};
+
 // A page's box holds every observation that its rows have held since the last rebuild.
 MIRAGE_HD PageBox empty_box() {
   const float inf = bits_float(0x7f800000u);

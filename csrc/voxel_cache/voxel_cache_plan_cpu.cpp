@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "torch/tensor.h"
 #include "voxel_cache/voxel_cache_isa.h"
+#include "voxel_cache/voxel_cache_tensor.h"
 
 // Which point goes into which row: sort the points by voxel, cut the sorted points into segments of one voxel, look the
 // voxels up. N points, K of them kept, S segments. Nothing is changed.
@@ -73,14 +73,6 @@ bool radix_sort(Word* words, Word* spare, int64_t count, int shift, int bits) {
   }
 }
 
-struct Lookup {
-  const int64_t* keys;
-  const float* footprint_rows;
-  const int32_t* table;
-  uint64_t slots;
-  int64_t rows;
-};
-
 struct Outputs {
   int32_t *order, *starts;
   int64_t* key;
@@ -134,21 +126,21 @@ class Plan {
   int64_t segments() const { return segments_; }
 
   // Returns how many segments are new.
-  int64_t write(const CachePoints& points, Fusion fusion, const Lookup& lookup, const Outputs& out) {
+  int64_t write(const CachePoints& points, Fusion fusion, const HeldRows& held, const Outputs& out) {
     out.starts[segments_] = static_cast<int32_t>(kept_);
     each(num_parts(), [&](int64_t p) {
       sweep(parts_[p], points, fusion, out);
       for (int64_t s = 0; s < parts_[p].segments; s += kBatch)
-        look_up(parts_[p], s, std::min(kBatch, parts_[p].segments - s), points, fusion, lookup, out);
+        look_up(parts_[p], s, std::min(kBatch, parts_[p].segments - s), points, fusion, held, out);
     });
-    if (lookup.rows == 0) return segments_;
+    if (held.rows == 0) return segments_;
     int64_t added = 0;
     for (Part& part : parts_) {
       part.first_new = added;
       added += part.added;
     }
     each(num_parts(), [&](int64_t p) {
-      int32_t next = static_cast<int32_t>(lookup.rows + parts_[p].first_new);
+      int32_t next = static_cast<int32_t>(held.rows + parts_[p].first_new);
       int32_t* row = out.row + parts_[p].first_segment;
       for (int64_t s = 0; s < parts_[p].segments; ++s) row[s] = row[s] < 0 ? next++ : row[s];
     });
@@ -253,37 +245,37 @@ class Plan {
 
   // Keys and rows of segments [first, first + count) of a part; a row that was seen from nearer keeps its observation.
   void look_up(Part& part, int64_t first, int64_t count, const CachePoints& points, Fusion fusion,
-               const Lookup& lookup, const Outputs& out) const {
+               const HeldRows& held, const Outputs& out) const {
     const Word* words = sorted(part) - part.first;
     const int64_t at = part.first_segment + first;
     uint64_t codes[kBatch], homes[kBatch];
     for (int64_t s = 0; s < count; ++s) codes[s] = packing_.code(words[out.starts[at + s]]);
-    MIRAGE_KERNELS(voxel_cache_kernels).decode(code_, codes, count, lookup.slots, out.key + at, homes);
+    MIRAGE_KERNELS(voxel_cache_kernels).decode(code_, codes, count, held.slots, out.key + at, homes);
     int32_t* row = out.row + at;
-    if (lookup.rows == 0) {  // then all are new, and their numbers known
+    if (held.rows == 0) {  // then all are new, and their numbers known
       std::iota(row, row + count, static_cast<int32_t>(at));
       return;
     }
-    find_rows(lookup, out.key + at, homes, count, row);
+    find_rows(held, out.key + at, homes, count, row);
     for (int64_t s = 0; s < count; ++s) {
       part.added += row[s] < 0;
       if (row[s] < 0 || fusion == Fusion::kLatest) continue;
       int32_t& winner = out.winner[at + s];
       const float size = points.footprint ? points.footprint[winner] : points.default_footprint;
-      winner = size < lookup.footprint_rows[row[s]] ? winner : -1;
+      winner = size < held.footprint[row[s]] ? winner : -1;
     }
   }
 
-  static void find_rows(const Lookup& lookup, const int64_t* key, const uint64_t* homes, int64_t count, int32_t* row) {
-    for (int64_t s = 0; s < count; ++s) __builtin_prefetch(lookup.table + homes[s]);
+  static void find_rows(const HeldRows& held, const int64_t* key, const uint64_t* homes, int64_t count, int32_t* row) {
+    for (int64_t s = 0; s < count; ++s) __builtin_prefetch(held.table + homes[s]);
     for (int64_t s = 0; s < count; ++s) {
-      const int32_t entry = lookup.table[homes[s]];
+      const int32_t entry = held.table[homes[s]];
       if (entry < 0) continue;
-      __builtin_prefetch(lookup.keys + entry);
-      __builtin_prefetch(lookup.footprint_rows + entry);
+      __builtin_prefetch(held.keys + entry);
+      __builtin_prefetch(held.footprint + entry);
     }
     for (int64_t s = 0; s < count; ++s)
-      row[s] = find_row(lookup.table, lookup.slots, lookup.keys, lookup.rows, key[s], homes[s]);
+      row[s] = find_row(held.table, held.slots, held.keys, held.rows, key[s], homes[s]);
   }
 
   uint64_t* codes_;
@@ -299,20 +291,10 @@ class Plan {
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> voxel_cache_plan(
     const Tensor& xyz, OptionalTensor valid, OptionalTensor footprint, const Tensor& keys, const Tensor& footprint_rows,
     const Tensor& table, int64_t rows, double inverse_size, double default_footprint, int64_t fusion) {
-  const int64_t n = xyz.size(0), slots = table.numel();
-  guard(n < INT32_MAX, "voxel_cache_plan: too many points");
-  guard(fusion >= 0 && fusion <= 2, "voxel_cache_plan: unknown fusion");
-  const Tensor at = expect(xyz, ScalarType::Float, {n, 3}, "voxel_cache_plan: xyz must be float32 (N, 3)");
-  const OptionalTensor ok = expect(valid, ScalarType::Bool, {n}, "voxel_cache_plan: valid must be bool (N,)");
-  const OptionalTensor wide = expect(footprint, ScalarType::Float, {n}, "voxel_cache_plan: footprint must be (N,)");
-  const Tensor held = expect(keys, ScalarType::Long, {-1}, "voxel_cache_plan: keys must be int64 (R,)");
-  const Tensor worn = expect(footprint_rows, ScalarType::Float, {-1}, "voxel_cache_plan: bad footprint_rows");
-  const Tensor entries = expect(table, ScalarType::Int, {slots}, "voxel_cache_plan: table must be int32 (T,)");
-  guard(rows >= 0 && rows <= held.numel() && rows <= worn.numel(), "voxel_cache_plan: rows must be within capacity");
-  guard(slots >= 8 && std::has_single_bit(static_cast<uint64_t>(slots)), "voxel_cache_plan: bad size of table");
-
-  const CachePoints points{data<float>(at), data<uint8_t>(ok), data<float>(wide), static_cast<float>(default_footprint),
-                           static_cast<float>(inverse_size)};
+  const PlanOperands in(xyz, valid, footprint, keys, footprint_rows, table, rows, inverse_size, default_footprint,
+                        fusion);
+  const CachePoints& points = in.points;
+  const int64_t n = in.n;
   const int64_t threads = torch::stable::get_num_threads();
   std::vector<Encoded> chunks(std::max<int64_t>(1, std::min(threads, n / kLeastPerThread)));
   const int64_t count = static_cast<int64_t>(chunks.size());
@@ -329,8 +311,6 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> voxel_cache_plan(
     rejected += chunk.rejected;
   }
   const ShortCode code = make_short_code(ones, zeros);
-  const Lookup lookup{data<int64_t>(held), data<float>(worn), data<int32_t>(entries), static_cast<uint64_t>(slots),
-                      rows};
   const auto finish = [&](auto word) {
     Plan<decltype(word)> plan(codes.get(), n, chunks, code);
     const int64_t s = plan.segments();
@@ -339,7 +319,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> voxel_cache_plan(
     const Tensor key = empty(s, ScalarType::Long), row = empty(s, ScalarType::Int), winner = empty(s, ScalarType::Int);
     const Tensor counts = empty(2, ScalarType::Long);
     mutable_data<int64_t>(counts)[0] =
-        plan.write(points, static_cast<Fusion>(fusion), lookup,
+        plan.write(points, in.fusion, in.held,
                    {mutable_data<int32_t>(order), mutable_data<int32_t>(starts), mutable_data<int64_t>(key),
                     mutable_data<int32_t>(row), mutable_data<int32_t>(winner)});
     mutable_data<int64_t>(counts)[1] = rejected;

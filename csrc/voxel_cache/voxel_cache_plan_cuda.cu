@@ -1,7 +1,6 @@
 // SPDX-FileCopyrightText: 2026 The Mirage authors
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <bit>
 #include <tuple>
 
 #include "torch/cub.h"
@@ -97,24 +96,10 @@ class Plan {
 Planned voxel_cache_plan(const Tensor& xyz, OptionalTensor valid, OptionalTensor footprint, const Tensor& keys,
                          const Tensor& footprint_rows, const Tensor& table, int64_t rows, double inverse_size,
                          double default_footprint, int64_t fusion) {
-  const int64_t n = xyz.size(0), slots = table.numel();
-  guard(n < INT32_MAX, "voxel_cache_plan: too many points");
-  guard(fusion >= 0 && fusion <= 2, "voxel_cache_plan: unknown fusion");
   guard_device(xyz, {pointer_to(valid), pointer_to(footprint), &keys, &footprint_rows, &table});
-  const Tensor at = expect(xyz, ScalarType::Float, {n, 3}, "voxel_cache_plan: xyz must be float32 (N, 3)");
-  const OptionalTensor ok = expect(valid, ScalarType::Bool, {n}, "voxel_cache_plan: valid must be bool (N,)");
-  const OptionalTensor wide = expect(footprint, ScalarType::Float, {n}, "voxel_cache_plan: footprint must be (N,)");
-  const Tensor held = expect(keys, ScalarType::Long, {-1}, "voxel_cache_plan: keys must be int64 (R,)");
-  const Tensor worn = expect(footprint_rows, ScalarType::Float, {-1}, "voxel_cache_plan: bad footprint_rows");
-  const Tensor entries = expect(table, ScalarType::Int, {slots}, "voxel_cache_plan: table must be int32 (T,)");
-  guard(rows >= 0 && rows <= held.numel() && rows <= worn.numel(), "voxel_cache_plan: rows must be within capacity");
-  guard(slots >= 8 && std::has_single_bit(static_cast<uint64_t>(slots)), "voxel_cache_plan: bad size of table");
-
-  const CachePoints points{data<float>(at), data<uint8_t>(ok), data<float>(wide), static_cast<float>(default_footprint),
-                           static_cast<float>(inverse_size)};
-  const HeldRows lookup{data<int64_t>(held), data<float>(worn), data<int32_t>(entries), static_cast<uint64_t>(slots),
-                        rows};
-  return Plan(at, points, n, static_cast<Fusion>(fusion), lookup).run();
+  const PlanOperands in(xyz, valid, footprint, keys, footprint_rows, table, rows, inverse_size, default_footprint,
+                        fusion);
+  return Plan(in.xyz, in.points, in.n, in.fusion, in.held).run();
 }
 
 }  // namespace

@@ -16,14 +16,6 @@ constexpr int kShortSegment = 16;  // points that one lane looks at on its own
 // What is found at a sorted point: the row of its voxel, or one of these.
 constexpr int32_t kNewVoxel = -1, kSameVoxel = -2;
 
-struct HeldRows {
-  const int64_t* keys;
-  const float* footprint;
-  const int32_t* table;
-  uint64_t slots;
-  int64_t rows;
-};
-
 struct Tiles {     // T of them
   Word64* counts;  // (T,): how many segments begin in it, times 2^32, and how many of these are new; then, before it
   Word64* least;   // (T,), where all of a tile is one voxel: its lowest rank

@@ -89,7 +89,7 @@ class Emulated:
 
     @contextlib.contextmanager
     def use(self) -> Iterator[None]:
-        """Every operation on a CPU runs the CUDA code; one without raises NotImplementedError."""
+        """Every operation on a CPU runs the CUDA code."""
         deterministic = torch.are_deterministic_algorithms_enabled()
         with stand_in(NAMESPACE):
             torch.use_deterministic_algorithms(True)  # new tensors are filled, with NaN or the largest number
