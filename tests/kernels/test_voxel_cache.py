@@ -16,6 +16,7 @@ from ways import READY
 
 import mirage_kernels as mk
 from mirage_kernels import Cameras, VoxelCache, splat, testing, unproject
+from mirage_kernels.backend import INTERPRETED
 from mirage_kernels.testing import assert_same, same_bits
 
 ALLOW = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -54,9 +55,9 @@ def assert_same_games(log: list[Any], expected: list[Any], way: str) -> None:
 @pytest.mark.usefixtures("native")
 @settings(max_examples=2000, suppress_health_check=ALLOW)
 @given(game=games())
-def test_cpp_equals_reference_step_by_step(game: Game, tmp_path: Path) -> None:
+def test_backends_equal_reference_step_by_step(game: Game, tmp_path: Path) -> None:
     """Keys, rows, winners, features, stamps, scales, counts, table and boxes; on one instruction set and number of
-    threads each, every one of them many times."""
+    threads each, every one of them many times; and in Triton's interpreter where TRITON_INTERPRET asks for it."""
     with mk.use_backend("reference"):
         expected = record(game, tmp_path)
     sets = mk.instruction_sets()
@@ -67,6 +68,9 @@ def test_cpp_equals_reference_step_by_step(game: Game, tmp_path: Path) -> None:
             torch.set_num_threads(1 + seed // 8 % 2)
             way = f"{sets[seed % len(sets)]} on {torch.get_num_threads()} threads"
             assert_same_games(record(game, tmp_path), expected, way)
+        if INTERPRETED:
+            with mk.use_backend("triton"):
+                assert_same_games(record(game, tmp_path), expected, "triton")
     finally:
         mk.use_instruction_set(sets[-1])
 
