@@ -108,11 +108,10 @@ def _scene_in_memory(memory: LatentSpatialMemory, codec: DctCodec) -> Scene:
 
 
 def _open_memory(args: argparse.Namespace, codec: DctCodec) -> LatentSpatialMemory:
-    name = f"dct-{codec.spatial_stride}"
     if args.memory is None:
-        return LatentSpatialMemory(codec.channels, codec=name)
+        return LatentSpatialMemory(codec.channels, codec=codec.name)
     memory = LatentSpatialMemory.load(args.memory)
-    if memory.codec != name:
+    if memory.codec != codec.name:
         raise DataError(f"--block: expected that of the memory ({memory.codec!r}), got {args.block}")
     return memory
 
@@ -183,9 +182,8 @@ def generate(args: argparse.Namespace) -> dict[str, Any]:
         memory=memory,
         codec=codec,
         generator=FillGenerator(),
-        seed=args.seed,
+        rng=torch.Generator().manual_seed(args.seed),
         chunk=args.chunk,
-        stamp=int(memory.history.stamps.max()) + codec.temporal_stride if len(memory.history) else 0,
     )
     with Results(args.out, scene, cameras, memory, codec, settings, args.fps) as results:
         with tqdm(total=len(cameras), unit="frame", desc="walking") as bar:
