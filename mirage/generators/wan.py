@@ -133,7 +133,11 @@ class WanGenerator:
                 latents = self.scheduler.step(prediction, t, latents, return_dict=False)[0]
                 latents[:, :, 0] = first
                 if self.on_step_end is not None:
-                    made = {"latents": latents, "prompt_embeds": text, "negative_prompt_embeds": negative}
+                    made: dict[str, Any] = {
+                        "latents": latents,
+                        "prompt_embeds": text,
+                        "negative_prompt_embeds": negative,
+                    }
                     replaced = self.on_step_end(number, t, made)
                     if replaced is None:
                         break
