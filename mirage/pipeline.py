@@ -93,57 +93,35 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
         given = {"device": self._execution_device, "codec": self.codec.name} | options
         return LatentSpatialMemory(self.codec.channels, **given)
 
-    @torch.no_grad()
-    def walk(
+    def make_generator(
         self,
-        image: Any,
-        prompt: str | None,
-        camera: Cameras,
+        prompt: str | None = None,
         *,
-        depth: Tensor | None = None,
-        memory: LatentSpatialMemory | None = None,
         negative_prompt: str | None = None,
-        height: int | None = None,
-        width: int | None = None,
         num_inference_steps: int | None = None,
         guidance_scale: float = 1.0,
         control_scale: float = 1.0,
-        generator: torch.Generator | None = None,
         prompt_embeds: Tensor | None = None,
         negative_prompt_embeds: Tensor | None = None,
         callback_on_step_end: Callable[..., dict[str, Any]] | None = None,
         callback_on_step_end_tensor_inputs: Iterable[str] = ("latents",),
         attention_kwargs: dict[str, Any] | None = None,
-        boundary: Source = "latent",
-        references: Source = "latent",
         max_sequence_length: int = 512,
-        decode: bool = True,
-    ) -> Walk:
-        """Begin a walk that is steered while it goes; :meth:`mirage.rollout.Walk.step` makes the next chunk.
+    ) -> WanGenerator:
+        """What denoises a chunk, for :class:`mirage.rollout.Walk` and :func:`mirage.rollout.rollout`.
 
         Args:
-            image: a PIL picture, an array (H, W, 3) or a tensor (3, H, W), 0 to 1.
-            prompt: what the video is of; :meth:`~mirage.rollout.Walk.step` may change it. None with ``prompt_embeds``.
-            camera: the image's, over its pixels.
-            depth: (H, W) float32 of the image, in the unit of the poses; invalid where <= 0 or not finite. None where
-                the memory knows the place.
-            memory: is read and written; by default an empty one.
+            prompt: is only checked here: the walk hands it on. None with ``prompt_embeds``.
             negative_prompt: for guidance.
-            height, width: what the image, its depth and the cameras are scaled to; by default, the image's own size.
             num_inference_steps: of denoising; by default the preset's.
             guidance_scale: of classifier-free guidance; none at 1.
             control_scale: of what the adapter hands on.
-            generator: source of randomness.
             prompt_embeds, negative_prompt_embeds: (1, words, text dim), instead of the prompts.
             callback_on_step_end: ``callback(pipeline, step, timestep, tensors)`` after every step of denoising; returns
                 tensors to replace. Setting ``pipeline._interrupt`` ends denoising.
             callback_on_step_end_tensor_inputs: which tensors it gets: latents, prompt_embeds, negative_prompt_embeds.
             attention_kwargs: handed to the transformer; ``{"scale": s}`` scales LoRA.
-            boundary, references, decode: see :class:`mirage.rollout.Walk`.
             max_sequence_length: words of a prompt.
-
-        Raises:
-            ValueError: arguments that do not fit together, before any model runs.
         """
         self._check_prompts(prompt, negative_prompt, prompt_embeds, negative_prompt_embeds)
         wanted = set(callback_on_step_end_tensor_inputs)
@@ -153,9 +131,6 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
         steps = PRESETS[self.config.preset].steps if num_inference_steps is None else num_inference_steps
         if steps < 1:
             raise ValueError(f"num_inference_steps: expected at least 1, got {steps}")
-        if generator is not None and not isinstance(generator, torch.Generator):
-            raise TypeError(f"generator: expected one torch.Generator, got {type(generator).__name__}")
-        picture, depth, camera = self._scale_start(image, depth, camera, height, width)
 
         def encode(words: str) -> tuple[Tensor, Tensor | None]:
             if prompt_embeds is not None:
@@ -172,7 +147,7 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
             return None if self._interrupt else replaced
 
         self._interrupt = False
-        maker = WanGenerator(
+        return WanGenerator(
             self.transformer,
             self.scheduler,
             self.codec,
@@ -184,6 +159,45 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
             on_step_end=on_step_end,
             progress=self.progress_bar,
         )
+
+    @torch.no_grad()
+    def walk(
+        self,
+        image: Any,
+        prompt: str | None,
+        camera: Cameras,
+        *,
+        depth: Tensor | None = None,
+        memory: LatentSpatialMemory | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        generator: torch.Generator | None = None,
+        boundary: Source = "latent",
+        references: Source = "latent",
+        decode: bool = True,
+        **options: Any,
+    ) -> Walk:
+        """Begin a walk that is steered while it goes; :meth:`mirage.rollout.Walk.step` makes the next chunk.
+
+        Args:
+            image: a PIL picture, an array (H, W, 3) or a tensor (3, H, W), 0 to 1.
+            prompt: what the video is of; :meth:`~mirage.rollout.Walk.step` may change it. None with ``prompt_embeds``.
+            camera: the image's, over its pixels.
+            depth: (H, W) float32 of the image, in the unit of the poses; invalid where <= 0 or not finite. None where
+                the memory knows the place.
+            memory: is read and written; by default an empty one.
+            height, width: what the image, its depth and the cameras are scaled to; by default, the image's own size.
+            generator: source of randomness.
+            boundary, references, decode: see :class:`mirage.rollout.Walk`.
+            options: as of :meth:`make_generator`.
+
+        Raises:
+            ValueError: arguments that do not fit together, before any model runs.
+        """
+        if generator is not None and not isinstance(generator, torch.Generator):
+            raise TypeError(f"generator: expected one torch.Generator, got {type(generator).__name__}")
+        maker = self.make_generator(prompt, **options)
+        picture, depth, camera = self._scale_start(image, depth, camera, height, width)
         return Walk(
             picture,
             depth,
@@ -214,7 +228,7 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
         """Yield each chunk as it is ready, asking for the next move only then.
 
         Args:
-            image, prompt, camera, options: as of :meth:`walk`.
+            image, prompt, camera, options: as of :meth:`walk` and :meth:`make_generator`.
             moves: where to go next: cameras of the next frames, or actions such as ``"w*16 l*24"`` (see
                 :class:`mirage.cameras.Walker`); multiples of 4 frames. Each is drawn from the iterable when all before
                 it has been yielded, so that a player, or a policy, can look first.
@@ -258,7 +272,7 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
 
         Args:
             image, prompt, depth, memory, num_inference_steps, guidance_scale, generator, callback_on_step_end, options:
-                as of :meth:`walk`.
+                as of :meth:`walk` and :meth:`make_generator`.
             cameras: of every frame, over the image's pixels, the image's own first; or, with ``trajectory``, that one.
             trajectory: actions to go by, such as ``"w*16 l*24"``; see :class:`mirage.cameras.Walker`.
             num_frames: of the video, 4 N + 1; by default as many as there are cameras or actions for.
