@@ -15,13 +15,14 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from mirage_kernels import Cameras
 
 from .cameras import read_intrinsics
-from .codecs import DctCodec
+from .codecs import Codec
 from .data.files import read_depth, read_image
 from .data.geometry import read_geometry
 from .data.scenes import SCENES, Scene
 from .errors import DataError
-from .generators import FillGenerator, push_pull
+from .generators import push_pull
 from .memory import LatentSpatialMemory
+from .models import Model, add_model_options, check_model_options, open_model
 from .paths import FRAMES, add_path_options, picture_has_cameras, plan_path, read_picture_cameras, way_to_go
 from .pictures import enlarge
 from .results import Results
@@ -34,8 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     generate = commands.add_parser(
         "generate",
         help="walk through a picture",
-        description="Walk through a picture along a camera path, with a latent spatial memory. The codec is a block "
-        "cosine transform and the generator fills holes smoothly: nothing is downloaded.",
+        description="Walk through a picture along a camera path, with a latent spatial memory.",
     )
     source = generate.add_argument_group("what to start from")
     source.add_argument("--scene", choices=sorted(SCENES), help="a scene at hand, instead of files")
@@ -68,10 +68,12 @@ def build_parser() -> argparse.ArgumentParser:
     how = generate.add_argument_group("how")
     how.add_argument("--frames", type=int, help="4 N + 1 (default: 97, or as many as a file or keys give)")
     how.add_argument("--chunk", type=int, default=33, help="frames generated at a time, 4 N + 1 (default: 33)")
-    how.add_argument("--block", type=int, default=16, help="pixels a latent cell is wide and high (default: 16)")
+    how.add_argument("--height", type=int, help="of the frames: the picture is scaled to it (default: its own)")
+    how.add_argument("--width", type=int, help="likewise")
     how.add_argument("--seed", type=int, default=0, help="of the generator (filling holes has no randomness)")
     how.add_argument("--fps", type=int, default=16, help="of the video (default: 16)")
     how.add_argument("--out", type=Path, default=Path("out/generate"), help="folder of the results")
+    add_model_options(generate)
     return parser
 
 
@@ -112,7 +114,7 @@ def _read_geometry(args: argparse.Namespace) -> Scene:
     return Scene(image, depth, geometry.cameras, {})
 
 
-def _scene_in_memory(memory: LatentSpatialMemory, codec: DctCodec) -> Scene:
+def _scene_in_memory(memory: LatentSpatialMemory, codec: Codec) -> Scene:
     """What an earlier walk saw last, as the memory shows it; depth is 0 where it shows nothing."""
     if memory.history.cameras is None:
         raise DataError("--memory: expected a world that something was seen of, got an empty one")
@@ -123,20 +125,35 @@ def _scene_in_memory(memory: LatentSpatialMemory, codec: DctCodec) -> Scene:
     return Scene(image, depth, camera.rescale((image.shape[1], image.shape[2])), {})
 
 
-def _open_memory(args: argparse.Namespace, codec: DctCodec) -> LatentSpatialMemory:
+def _open_memory(args: argparse.Namespace, model: Model) -> LatentSpatialMemory:
+    codec = model.codec
     if args.memory is None:
-        return LatentSpatialMemory(codec.channels, codec=codec.name)
-    memory = LatentSpatialMemory.load(args.memory)
+        return LatentSpatialMemory(codec.channels, device=model.device, codec=codec.name)
+    memory = LatentSpatialMemory.load(args.memory, model.device)
     if memory.codec != codec.name:
-        raise DataError(f"--block: expected that of the memory ({memory.codec!r}), got {args.block}")
+        raise DataError(
+            f"--memory: expected latents of {codec.name!r}, got {args.memory} with those of {memory.codec!r}"
+        )
     return memory
+
+
+def _scale(scene: Scene, args: argparse.Namespace, step: int) -> Scene:
+    """The scene at the size that is asked for; else at its own, cut to whole steps."""
+    if args.height is None and args.width is None:
+        return scene.trim(step)
+    size = (args.height or scene.depth.shape[0], args.width or scene.depth.shape[1])
+    if any(side % step for side in size):
+        raise DataError(f"--height, --width: expected multiples of {step}, got {size[0]} and {size[1]}")
+    return scene.rescale(size)
 
 
 def _check_numbers(args: argparse.Namespace) -> None:
     way_to_go(args)
     plan_chunks(FRAMES if args.frames is None else args.frames, args.chunk)
-    for name, least in (("block", 4), ("fps", 1), ("seed", 0)):
-        if getattr(args, name) < least:
+    check_model_options(args)
+    for name, least in (("fps", 1), ("seed", 0), ("height", 1), ("width", 1)):
+        value = getattr(args, name)
+        if value is not None and value < least:
             raise DataError(f"--{name}: expected at least {least}, got {getattr(args, name)}")
     if args.out.exists() and not args.out.is_dir():
         raise DataError(f"{args.out}: expected a folder, got a file")
@@ -145,30 +162,27 @@ def _check_numbers(args: argparse.Namespace) -> None:
 def generate(args: argparse.Namespace) -> dict[str, Any]:
     """Run ``mirage generate`` and return the measures."""
     _check_numbers(args)
-    codec = DctCodec(args.block)
-    memory = _open_memory(args, codec)
+    model = open_model(args)
+    memory = _open_memory(args, model)
     goes_on = args.memory is not None and not (args.scene or args.image or args.geometry)
-    scene = (_scene_in_memory(memory, codec) if goes_on else _read_scene(args)).trim(args.block)
+    scene = _scene_in_memory(memory, model.codec) if goes_on else _read_scene(args)
+    scene = _scale(scene, args, model.codec.spatial_stride * model.generator.patch)
     cameras = plan_path(args, scene)
-    settings = {
-        "frames": len(cameras),
-        "size": list(cameras.size),
-        "block": args.block,
-        "chunk": args.chunk,
-        "seed": args.seed,
-        "generator": "fill",
-        "codec": "dct",
-    }
+    settings = {"frames": len(cameras), "size": list(cameras.size), "chunk": args.chunk, "seed": args.seed}
     walk = rollout(
         scene.image,
         None if goes_on else scene.depth,
         cameras,
         memory=memory,
-        codec=codec,
-        generator=FillGenerator(),
-        rng=torch.Generator().manual_seed(args.seed),
+        codec=model.codec,
+        generator=model.generator,
         chunk=args.chunk,
+        prompt=args.prompt or "",
+        rng=torch.Generator().manual_seed(args.seed),
+        boundary=args.boundary,
+        references=args.references,
     )
+    codec, settings = model.codec, settings | model.settings
     with Results(args.out, scene, cameras, memory, codec, settings, args.fps) as results:
         with tqdm(total=len(cameras), unit="frame", desc="walking") as bar:
             for chunk in walk:

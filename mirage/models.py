@@ -130,7 +130,7 @@ def _load_pipeline(args: argparse.Namespace) -> MiragePipeline:
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = args.dtype or ("float32" if device == "cpu" else "bfloat16")
     preset = {} if args.preset is None else {"preset": args.preset}
-    pipe = MiragePipeline.from_pretrained(args.model, dtype=DTYPES[dtype], **preset)
+    pipe: MiragePipeline = MiragePipeline.from_pretrained(args.model, dtype=DTYPES[dtype], **preset)
     if args.adapter:
         pipe.load_adapter_weights(args.adapter)
     names = [f"lora{number}" for number in range(len(args.lora or []))]

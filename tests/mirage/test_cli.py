@@ -361,7 +361,7 @@ def test_a_walk_goes_on_in_a_saved_world(
     wrong = [*go_on, "--out", str(tmp_path / "fourth")]
     wrong[wrong.index("8")] = "16"
     assert main(wrong) == 2
-    assert "--block: expected that of the memory ('dct-8'), got 16" in capsys.readouterr().err
+    assert "--memory: expected latents of" in capsys.readouterr().err
     (first / "memory.safetensors").write_bytes(kept[:-9])
     assert main([*go_on, "--out", str(tmp_path / "fourth")]) == 2
     assert "expected a memory file, got a damaged file" in capsys.readouterr().err
