@@ -120,9 +120,9 @@ def _scene_in_memory(memory: LatentSpatialMemory, codec: Codec) -> Scene:
         raise DataError("--memory: expected a world that something was seen of, got an empty one")
     camera = memory.history.cameras[-1]
     view, step = memory.read(camera), codec.spatial_stride
-    image = codec.decode(push_pull(view.latents.movedim(1, 0), view.mask).movedim(0, 1)[None])[0, :, 0]
-    depth = enlarge(torch.where(view.mask, view.depth, 0)[0], step)
-    return Scene(image, depth, camera.rescale((image.shape[1], image.shape[2])), {})
+    image = codec.decode(push_pull(view.latents.movedim(1, 0), view.mask).movedim(0, 1)[None])[0, :, 0].cpu()
+    depth = enlarge(torch.where(view.mask, view.depth, 0)[0], step).cpu()
+    return Scene(image, depth, camera.to("cpu").rescale((image.shape[1], image.shape[2])), {})
 
 
 def _open_memory(args: argparse.Namespace, model: Model) -> LatentSpatialMemory:
