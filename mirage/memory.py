@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as nnf
 
 from mirage_kernels import (
     Cameras,
@@ -165,7 +166,7 @@ class LatentSpatialMemory:
             latents: (C, T, h, w).
             cameras: T cameras, over a grid of any size.
             depth: (T, H, W) float32, world units.
-            mask: (T, H, W) bool, True where nothing may be remembered. Needs ``depth``.
+            mask: (T, H, W) bool of pixels or (T, h, w) of cells, True where nothing may be remembered. Needs ``depth``.
             stamps: what is noted on the points of every frame, such as its number; 0 by default.
             remembered: (C, T, h, w), what :meth:`retrieve` returns for these frames, instead of ``latents``.
 
@@ -180,6 +181,8 @@ class LatentSpatialMemory:
             raise ValueError(f"depth: expected (T={count}, H, W), got {tuple(depth.shape)}")
         if mask is not None and depth is None:
             raise ValueError("mask: expected depth with it, got none")
+        if mask is not None and depth is not None and mask.shape not in (depth.shape, (count, h, w)):
+            raise ValueError(f"mask: expected {tuple(depth.shape)} or {(count, h, w)}, got {tuple(mask.shape)}")
         if remembered is not None and remembered.shape != latents.shape:
             raise ValueError(f"remembered: expected {tuple(latents.shape)}, got {tuple(remembered.shape)}")
         return [
@@ -207,15 +210,17 @@ class LatentSpatialMemory:
         view = self._describe(drawn)
         imagined = depth is None
         depth = fill_from_far_side(view.depth)[0] if depth is None else depth
+        pixels = None if mask is None or mask.shape != depth.shape else mask[None]
         points = unproject(
             depth[None].contiguous(),
             latent[None].to(self.cache.dtype),
             camera.rescale((depth.shape[0], depth.shape[1])),
-            mask=None if mask is None else mask[None],
+            mask=pixels,
         )
-        _, z, _ = camera.project(points.xyz)
-        z = torch.where(points.valid, z[0], torch.inf).reshape(camera.size)
         new = points.valid.reshape(camera.size)
+        new = new if mask is None or pixels is not None else new & ~mask
+        _, z, _ = camera.project(points.xyz)
+        z = torch.where(new, z[0].reshape(camera.size), torch.inf)
         superseded = drawn.index[:0]
         if imagined:
             new = new & ~view.mask[0]
@@ -235,6 +240,21 @@ class LatentSpatialMemory:
         counts = self._insert(points, new.flatten(), superseded, stamp)
         self.history.add(remembered, camera, z, stamp, self.cache.xyz)
         return counts.added
+
+    def carve(self, depth: Tensor, camera: Cameras, grid: tuple[int, int], tolerance: float = 2 * SAME_SURFACE) -> int:
+        """Drop what a new depth map (H, W) sees through: it shows only surfaces that lie farther by more than a share
+        ``tolerance``, in the cell of ``grid`` where a point is seen and in the eight around it.
+
+        Returns:
+            How many points.
+        """
+        points = unproject(depth[None].contiguous(), depth.new_zeros(1, 0, *grid), camera, pooling="min")
+        z = torch.where(points.valid, camera.project(points.xyz)[1][0], torch.inf).reshape(1, *grid)
+        nearest = -nnf.max_pool2d(-z, 3, 1, 1)
+        seen = torch.where(z.isfinite(), nearest, torch.inf)
+        remap = self.cache.carve(seen, camera.rescale(grid), tolerance)
+        self._coarse.move(remap)
+        return len(remap) - len(self)
 
     def _insert(self, points: Points, new: Tensor, superseded: Tensor, stamp: int) -> InsertCounts:
         before = self.cache.footprint[superseded]
