@@ -105,8 +105,7 @@ def _difference(model: MirageTransformer3DModel, tensors: Mapping[str, Tensor]) 
     mine = (len(model.adapter.control_blocks), model.config.control_channels)
     if not embedding or mine == (theirs := (len(blocks), embedding[0].shape[1])):
         return ""
-    said = "{} blocks and {} control channels".format
-    return f"; the file's adapter has {said(*theirs)}, the model's {said(*mine)}"
+    return f"; of blocks and control channels: expected {mine}, got {theirs}"
 
 
 def read_lora(model: MirageTransformer3DModel, path: str | Path) -> dict[str, Tensor]:

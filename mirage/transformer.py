@@ -242,6 +242,8 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
         Raises:
             DataError: the folder holds no weights; says what to download and where to put it.
         """
+        kind = preset or "release"
+        find_preset(kind)
         path = str(pretrained_model_name_or_path)
         require_weights(path, kwargs.get("subfolder"))
         where = {name: kwargs[name] for name in _HUB_SETTINGS if name in kwargs}
@@ -251,10 +253,9 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
                 raise ValueError(f"preset: expected none for {path}, which has an adapter already, got {preset!r}")
             model: MirageTransformer3DModel = super().from_pretrained(path, **kwargs)
             return model
-        find_preset(preset := preset or "release")
         if kwargs.get("device_map") is not None:
             raise ValueError(f"device_map: expected none where an adapter is added, got {kwargs['device_map']!r}")
-        return cls.from_wan(WanTransformer3DModel.from_pretrained(path, **kwargs), preset)
+        return cls.from_wan(WanTransformer3DModel.from_pretrained(path, **kwargs), kind)
 
     def save_adapter(self, path: str | Path) -> None:
         """Write the adapter alone to one safetensors file, its configuration in the header."""
