@@ -6,20 +6,31 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import ConfigMixin
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from .compat.released import raise_first
 from .errors import DataError
 
-__all__ = ["WAN", "read_tensors", "require_weights"]
+__all__ = ["WAN", "load_whole", "read_tensors", "require_transformer"]
 
 WAN = "Wan-AI/Wan2.2-TI2V-5B-Diffusers"
 _NESTS = ("state_dict", "generator", "vace", "lora")  # what training code puts the wanted tensors under
 _WEIGHTS = ("*.safetensors", "*.bin")
+# Arguments of from_pretrained that say where to look.
+_HUB_SETTINGS = (
+    "subfolder", "revision", "token", "cache_dir", "force_download", "local_files_only", "proxies", "local_dir",
+)  # fmt: skip
+
+
+class _Config(ConfigMixin):  # type: ignore[misc]
+    config_name = "config.json"
 
 
 def read_tensors(path: str | Path, what: str) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -66,19 +77,56 @@ def _flat(tree: Any, path: Path, what: str) -> dict[str, Tensor]:
     return tree
 
 
-def require_weights(path: str | Path, subfolder: str | None = None) -> None:
-    """Check that a folder holds a transformer of diffusers' with its weights. The name of a model on the Hub passes.
+def load_whole(load: Callable[..., Any], path: str, **kwargs: Any) -> Any:
+    """What a ``from_pretrained`` of diffusers loads, where it finds every tensor of the model and no other.
+
+    diffusers itself makes up the tensors that are missing, and leaves out those that are too many.
 
     Raises:
-        DataError: it does not; says what to download and where to put it.
+        DataError: a tensor is missing, unknown or of another shape, or the folder cannot be read.
     """
-    folder, name = Path(path) / (subfolder or ""), str(path)
-    if not Path(path).exists() and name.count("/") == 1 and not name.startswith((".", "/", "~")):
-        return
+    try:
+        model, info = load(path, **{**kwargs, "output_loading_info": True})
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: expected a transformer, got: {str(error).splitlines()[0]}") from None
+    problems = [f"{name}: expected a tensor, got none" for name in sorted(info["missing_keys"])]
+    problems += [f"{name}: expected a tensor of the model, got a name that is none" for name in info["unexpected_keys"]]
+    try:
+        raise_first(problems)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from None
+    return model
+
+
+def require_transformer(path: str, names: Sequence[str], settings: Mapping[str, Any]) -> str:
+    """Check that a folder holds one of some kinds of transformers, in diffusers' layout, with weights.
+
+    Args:
+        path: of the folder, or a model's name on the Hub.
+        names: of the classes to be met.
+        settings: as given to ``from_pretrained``.
+
+    Returns:
+        The one it is.
+
+    Raises:
+        DataError: it is none; says what to download and where to put it.
+    """
+    folder = Path(path) / (settings.get("subfolder") or "")
     what = "the weights of Wan2.2-TI2V-5B's transformer"
     fix = f"put the folder transformer of {WAN} there: hf download {WAN} --include 'transformer/*'"
-    if not folder.is_dir():
+    on_hub = path.count("/") == 1 and not path.startswith((".", "/", "~")) and not Path(path).exists()
+    if not on_hub and not folder.is_dir():
         raise DataError(f"{folder}: expected a folder with {what}, got none; {fix}")
     for missing, patterns in (("no config.json", ("config.json",)), ("no weights", _WEIGHTS)):
-        if not any(path for pattern in patterns for path in folder.glob(pattern)):
+        if not on_hub and not any(file for pattern in patterns for file in folder.glob(pattern)):
             raise DataError(f"{folder}: expected {what}, got {missing}; {fix}")
+    try:
+        where = {name: settings[name] for name in _HUB_SETTINGS if name in settings}
+        config = _Config.load_config(path, **where)
+    except OSError as error:
+        raise DataError(f"{folder}: expected {what}, got: {str(error).splitlines()[0]}; {fix}") from None
+    name = str(config.get("_class_name"))
+    if name not in names:
+        raise DataError(f"{folder}: expected {' or '.join(names)}, got {name}")
+    return name

@@ -20,16 +20,10 @@ from torch import Tensor, nn
 from torch.nn import functional as nnf
 
 from .adapters import read_adapter, write_adapter
-from .checkpoints import require_weights
+from .checkpoints import load_whole, require_transformer
 from .presets import PRESETS, Preset, find_preset
 
 __all__ = ["PRESETS", "MemoryAdapterBlock", "MirageTransformer3DModel", "Preset"]
-
-
-# Arguments of from_pretrained that say where to look.
-_HUB_SETTINGS = (
-    "subfolder", "revision", "token", "cache_dir", "force_download", "local_files_only", "proxies", "local_dir",
-)  # fmt: skip
 
 
 class MemoryAdapterBlock(WanTransformerBlock):  # type: ignore[misc]
@@ -240,22 +234,20 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
             kwargs: as of :meth:`diffusers.ModelMixin.from_pretrained`: ``subfolder``, ``torch_dtype`` and the like.
 
         Raises:
-            DataError: the folder holds no weights; says what to download and where to put it.
+            DataError: the folder holds no weights (it says what to download and where to put it), only some of them, or
+                another model.
         """
         kind = preset or "release"
         find_preset(kind)
-        path = str(pretrained_model_name_or_path)
-        require_weights(path, kwargs.get("subfolder"))
-        where = {name: kwargs[name] for name in _HUB_SETTINGS if name in kwargs}
-        config = cls.load_config(path, **where)
-        if config.get("_class_name") != WanTransformer3DModel.__name__:
+        path, name = str(pretrained_model_name_or_path), cls.__name__
+        if require_transformer(path, (name, WanTransformer3DModel.__name__), kwargs) == name:
             if preset is not None:
                 raise ValueError(f"preset: expected none for {path}, which has an adapter already, got {preset!r}")
-            model: MirageTransformer3DModel = super().from_pretrained(path, **kwargs)
+            model: MirageTransformer3DModel = load_whole(super().from_pretrained, path, **kwargs)
             return model
         if kwargs.get("device_map") is not None:
             raise ValueError(f"device_map: expected none where an adapter is added, got {kwargs['device_map']!r}")
-        return cls.from_wan(WanTransformer3DModel.from_pretrained(path, **kwargs), kind)
+        return cls.from_wan(load_whole(WanTransformer3DModel.from_pretrained, path, **kwargs), kind)
 
     def save_adapter(self, path: str | Path) -> None:
         """Write the adapter alone to one safetensors file, its configuration in the header."""

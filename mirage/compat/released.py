@@ -84,7 +84,7 @@ def _unwrapped(name: str) -> str:
     return name[found.end() :] if found else name
 
 
-def _raise_first(problems: Iterable[str]) -> None:
+def raise_first(problems: Iterable[str]) -> None:
     """Raise a ValueError of one line if there is any problem."""
     first, *others = [*problems, ""]
     if first:
@@ -133,7 +133,7 @@ def from_released(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor])
     for ours, tensor in converted.items():
         if tensor.shape != expected[ours].shape:
             problems.append(f"{names[ours]}: expected {tuple(expected[ours].shape)}, got {tuple(tensor.shape)}")
-    _raise_first(problems)
+    raise_first(problems)
     return converted
 
 
@@ -144,7 +144,7 @@ def to_released(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         ValueError: a name is none of the model's.
     """
     converted, problems = _converted(tensors, lambda name: _parameter(name, _to_theirs), "a tensor of the model")
-    _raise_first(problems)
+    raise_first(problems)
     return converted
 
 
@@ -178,7 +178,7 @@ def lora_from_released(tensors: Mapping[str, Tensor], weights: Mapping[str, Tens
             problems += _misfits(module, converted, weights[f"{module}.weight"].shape)
     if not kinds and not problems:
         problems.append("tensors: expected LoRA, got none")
-    _raise_first(problems)
+    raise_first(problems)
     return converted
 
 
@@ -207,5 +207,5 @@ def lora_to_released(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return f"pipe.dit.{module}.lora_{found[2]}.weight" if found and module else None
 
     converted, problems = _converted(tensors, rename, "LoRA on q, k, v, o or feed-forward layers of the backbone")
-    _raise_first(problems)
+    raise_first(problems)
     return converted

@@ -342,7 +342,29 @@ def test_folders_that_cannot_be_used(wan: tuple[Path, WanTransformer3DModel], tm
     refused(lambda: load(tmp_path / "none"), f"none: expected a folder with {what}, got none; {fix}")
     (tmp_path / "empty").mkdir()
     refused(lambda: load(tmp_path / "empty"), f"empty: expected {what}, got no config.json; {fix}")
-    next(path.glob("*.safetensors")).unlink()
+    offline = {"subfolder": "transformer", "local_files_only": True, "cache_dir": tmp_path / "cache"}
+    refused(lambda: load("Wan-AI/Wan2.2-TI2V-5B-Diffusers", **offline), f"transformer: expected {what}, got: .*; {fix}")
+    file = next(path.glob("*.safetensors"))
+    tensors, whole = load_file(file), file.read_bytes()
+    name = "blocks.1.attn2.to_v.weight"
+    for changed, message in (
+        ({n: t for n, t in tensors.items() if n != name}, f"{name}: expected a tensor, got none$"),
+        (tensors | {"a.weight": torch.zeros(1)}, "a.weight: expected a tensor of the model, got a name that is none$"),
+        (tensors | {name: torch.zeros(3, 3)}, f"expected a transformer, got: .*{name}"),
+    ):
+        save_file(changed, file, {"format": "pt"})
+        refused(lambda: load(path), f"^{path}: {message}")
+    file.write_bytes(whole[:-900])
+    refused(lambda: load(path), f"^{path}: expected a transformer, got: Unable to load weights")
+    config = (path / "config.json").read_text()
+    (path / "config.json").write_text("{")
+    refused(lambda: load(path), f"^{path}: expected {what}, got: .*not a valid JSON file")
+    (path / "config.json").write_text(config.replace("WanTransformer3DModel", "WanVACETransformer3DModel"))
+    refused(
+        lambda: load(path), "expected MirageTransformer3DModel or WanTransformer3DModel, got WanVACETransformer3DModel$"
+    )
+    (path / "config.json").write_text(config)
+    file.unlink()
     refused(lambda: load(path), f"transformer: expected {what}, got no weights; {fix}")
     refused(lambda: load(path.parent, subfolder="transformer"), f"transformer: expected {what}, got no weights; {fix}")
     with pytest.raises(ValueError, match="preset: expected one of"):
