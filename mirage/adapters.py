@@ -71,7 +71,7 @@ def read_adapter(model: MirageTransformer3DModel, path: str | Path) -> dict[str,
     Raises:
         DataError: the file is missing, damaged, foreign, or holds an adapter of another configuration.
     """
-    tensors, header = read_tensors(path, "an adapter")
+    tensors, header = read_tensors(path, "an adapter", ("state_dict", "generator", "vace"))
     if _HEADER in header:
         return _read_own(model, path)
     try:
@@ -122,7 +122,7 @@ def read_lora(model: MirageTransformer3DModel, path: str | Path) -> dict[str, Te
     Raises:
         DataError: the file is missing, damaged or foreign, or does not fit the model.
     """
-    tensors, header = read_tensors(path, "LoRA")
+    tensors, header = read_tensors(path, "LoRA", ("state_dict", "generator", "lora"))
     # A model that has LoRA already keeps its own weights under base_layer.
     weights = {name.replace(".base_layer.", "."): tensor for name, tensor in model.state_dict().items()}
     try:

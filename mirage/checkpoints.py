@@ -21,7 +21,6 @@ from .errors import DataError
 __all__ = ["WAN", "load_whole", "read_tensors", "require_transformer"]
 
 WAN = "Wan-AI/Wan2.2-TI2V-5B-Diffusers"
-_NESTS = ("state_dict", "generator", "vace", "lora")  # what training code puts the wanted tensors under
 _WEIGHTS = ("*.safetensors", "*.bin")
 # Arguments of from_pretrained that say where to look.
 _HUB_SETTINGS = (
@@ -33,14 +32,14 @@ class _Config(ConfigMixin):  # type: ignore[misc]
     config_name = "config.json"
 
 
-def read_tensors(path: str | Path, what: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(path: str | Path, what: str, nests: Sequence[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a file, on the CPU, and the text in its header.
 
     Args:
         path: a safetensors file; or one of ``torch.save`` (``.pt``, ``.pth``, ``.ckpt``, ``.bin``), which may hold its
-            tensors under ``state_dict``, ``generator``, ``vace``, one in the other. Tensors beside those are left out
-            with a warning. It is unpickled as weights only.
+            tensors in dicts within dicts. It is unpickled as weights only.
         what: is expected, for errors: ``"an adapter"``.
+        nests: names of such dicts. Tensors beside them are left out with a warning.
 
     Raises:
         DataError: the file is missing, damaged, or holds something else.
@@ -50,21 +49,24 @@ def read_tensors(path: str | Path, what: str) -> tuple[dict[str, Tensor], dict[s
         raise DataError(f"{path}: no such file")
     try:
         if path.suffix in (".pt", ".pth", ".ckpt", ".bin"):
-            return _flat(torch.load(path, map_location="cpu", weights_only=True), path, what), {}
+            return _flat(torch.load(path, map_location="cpu", weights_only=True), path, what, nests), {}
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
             return tensors, file.metadata() or {}
     except DataError:
         raise
     except (SafetensorError, OSError, EOFError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path}: expected {what}, got a damaged file ({reason})") from None
+        raise DataError(f"{path}: expected {what}, got a damaged file ({_first_line(error)})") from None
 
 
-def _flat(tree: Any, path: Path, what: str) -> dict[str, Tensor]:
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _flat(tree: Any, path: Path, what: str, nests: Sequence[str]) -> dict[str, Tensor]:
     """The innermost of the nested dicts that hold tensors by name."""
     left_out: list[str] = []
-    while isinstance(tree, dict) and (nest := next((name for name in _NESTS if isinstance(tree.get(name), dict)), "")):
+    while isinstance(tree, dict) and (nest := next((name for name in nests if isinstance(tree.get(name), dict)), "")):
         left_out += [str(name) for name, value in tree.items() if name != nest and isinstance(value, Tensor | dict)]
         tree = tree[nest]
     if not isinstance(tree, dict):
@@ -88,7 +90,7 @@ def load_whole(load: Callable[..., Any], path: str, **kwargs: Any) -> Any:
     try:
         model, info = load(path, **{**kwargs, "output_loading_info": True})
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: expected a transformer, got: {str(error).splitlines()[0]}") from None
+        raise DataError(f"{path}: expected a transformer, got: {_first_line(error)}") from None
     problems = [f"{name}: expected a tensor, got none" for name in sorted(info["missing_keys"])]
     problems += [f"{name}: expected a tensor of the model, got a name that is none" for name in info["unexpected_keys"]]
     try:
@@ -125,7 +127,7 @@ def require_transformer(path: str, names: Sequence[str], settings: Mapping[str, 
         where = {name: settings[name] for name in _HUB_SETTINGS if name in settings}
         config = _Config.load_config(path, **where)
     except OSError as error:
-        raise DataError(f"{folder}: expected {what}, got: {str(error).splitlines()[0]}; {fix}") from None
+        raise DataError(f"{folder}: expected {what}, got: {_first_line(error)}; {fix}") from None
     name = str(config.get("_class_name"))
     if name not in names:
         raise DataError(f"{folder}: expected {' or '.join(names)}, got {name}")

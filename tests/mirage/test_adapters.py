@@ -334,6 +334,7 @@ def test_bfloat16(wan: tuple[Path, WanTransformer3DModel], tmp_path: Path, keywo
     assert torch.equal(flow(again), flow(model))
 
 
+@pytest.mark.filterwarnings("ignore:The `local_dir_use_symlinks` argument:UserWarning")  # of a name on the Hub
 def test_folders_that_cannot_be_used(wan: tuple[Path, WanTransformer3DModel], tmp_path: Path) -> None:
     path, _ = wan
     load = MirageTransformer3DModel.from_pretrained
