@@ -21,7 +21,7 @@ $(READY): pyproject.toml setup.py .ci/constraints.txt $(SOURCES)
 		{ echo "Python 3.10 or newer is needed; name one with make PYTHON=..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) torch numpy setuptools ninja
-	$(PIP) --no-build-isolation --editable '.[pipeline,scenes,triton,test,bench,lint]'
+	$(PIP) --no-build-isolation --editable '.[wan,scenes,triton,test,bench,lint]'
 	@touch $@
 
 demo: $(READY)

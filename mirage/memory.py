@@ -151,6 +151,7 @@ class LatentSpatialMemory:
         *,
         mask: Tensor | None = None,
         stamps: Sequence[int] | None = None,
+        remembered: Tensor | None = None,
     ) -> list[int]:
         """Write T latent frames one after the other, each where the memory does not show its cells already.
 
@@ -166,6 +167,7 @@ class LatentSpatialMemory:
             depth: (T, H, W) float32, world units.
             mask: (T, H, W) bool, True where nothing may be remembered. Needs ``depth``.
             stamps: what is noted on the points of every frame, such as its number; 0 by default.
+            remembered: (C, T, h, w), what :meth:`retrieve` returns for these frames, instead of ``latents``.
 
         Returns:
             How many points each frame added.
@@ -178,6 +180,8 @@ class LatentSpatialMemory:
             raise ValueError(f"depth: expected (T={count}, H, W), got {tuple(depth.shape)}")
         if mask is not None and depth is None:
             raise ValueError("mask: expected depth with it, got none")
+        if remembered is not None and remembered.shape != latents.shape:
+            raise ValueError(f"remembered: expected {tuple(latents.shape)}, got {tuple(remembered.shape)}")
         return [
             self._write_frame(
                 latents[:, t],
@@ -185,12 +189,19 @@ class LatentSpatialMemory:
                 None if depth is None else depth[t],
                 None if mask is None else mask[t],
                 0 if stamps is None else stamps[t],
+                (latents if remembered is None else remembered)[:, t],
             )
             for t in range(count)
         ]
 
     def _write_frame(
-        self, latent: Tensor, camera: Cameras, depth: Tensor | None, mask: Tensor | None, stamp: int
+        self,
+        latent: Tensor,
+        camera: Cameras,
+        depth: Tensor | None,
+        mask: Tensor | None,
+        stamp: int,
+        remembered: Tensor,
     ) -> int:
         drawn = self._draw(camera)
         view = self._describe(drawn)
@@ -222,7 +233,7 @@ class LatentSpatialMemory:
             new = new & (adds | closer)
             superseded = drawn.index[0, new & closer]
         counts = self._insert(points, new.flatten(), superseded, stamp)
-        self.history.add(latent, camera, z, stamp, self.cache.xyz)
+        self.history.add(remembered, camera, z, stamp, self.cache.xyz)
         return counts.added
 
     def _insert(self, points: Points, new: Tensor, superseded: Tensor, stamp: int) -> InsertCounts:

@@ -17,11 +17,13 @@ class Codec(Protocol):
     """What the rollout asks of a codec. Latent k stands for frame ``k * temporal_stride`` and its camera.
 
     Attributes:
+        name: tells latents of one kind from those of another.
         channels: of a latent cell.
         spatial_stride: pixels a cell is wide and high.
         temporal_stride: frames from one latent to the next.
     """
 
+    name: str
     channels: int
     spatial_stride: int
     temporal_stride: int

@@ -42,6 +42,7 @@ class DctCodec:
         if block < 4:
             raise ValueError(f"block: expected at least 4, got {block}")
         self.spatial_stride = block
+        self.name = f"dct-{block}"
         # (16, block, block): the picture of every kept frequency. They are orthonormal, so encoding is a projection.
         matrix = dct_matrix(block)
         kept = lowest_frequencies(block, COEFFICIENTS)

@@ -15,7 +15,13 @@ __all__ = ["FillGenerator", "Generator", "push_pull"]
 
 
 class Generator(Protocol):
-    """What the rollout asks of a generator."""
+    """What the rollout asks of a generator.
+
+    Attributes:
+        patch: the sides of a grid of latents are multiples of it.
+    """
+
+    patch: int
 
     def __call__(
         self,
@@ -24,6 +30,8 @@ class Generator(Protocol):
         *,
         first: Tensor,
         preceding: Tensor,
+        preceding_view: Tensor,
+        preceding_mask: Tensor,
         references: Tensor,
         prompt: str,
         rng: torch.Generator,
@@ -35,6 +43,7 @@ class Generator(Protocol):
             mask: (T, h, w) bool, False in holes.
             first: (C, h, w), the chunk's first latent, which is given.
             preceding: (C, P, h, w), up to two latents that came before it.
+            preceding_view, preceding_mask: (C, P, h, w) and (P, h, w), what the memory showed when those were made.
             references: (C, R, h, w), up to four past latents that saw the same places, best first.
             prompt: what the video is of.
             rng: source of randomness.

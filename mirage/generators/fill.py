@@ -35,6 +35,8 @@ class FillGenerator:
     """What the memory shows, its holes filled by :func:`push_pull`. Deterministic: references, prompt and randomness
     have no effect."""
 
+    patch = 1
+
     def __call__(
         self,
         view: Tensor,
@@ -42,6 +44,8 @@ class FillGenerator:
         *,
         first: Tensor,
         preceding: Tensor,
+        preceding_view: Tensor,
+        preceding_mask: Tensor,
         references: Tensor,
         prompt: str,
         rng: torch.Generator,

@@ -12,7 +12,7 @@ from mirage.cameras import out_and_back, pan
 from mirage.codecs import DctCodec
 from mirage.generators import FillGenerator
 from mirage.memory import LatentSpatialMemory
-from mirage.rollout import Chunk, plan_chunks, rollout
+from mirage.rollout import Chunk, Walk, plan_chunks, rollout
 from mirage_kernels import Cameras
 
 SIZE = (48, 64)
@@ -85,7 +85,7 @@ def test_what_was_filled_in_is_remembered() -> None:
 
 
 def test_the_same_seed_gives_the_same_bits() -> None:
-    for a, b in zip(walk(seed=3), walk(seed=3), strict=True):
+    for a, b in zip(walk(), walk(), strict=True):
         assert torch.equal(a.frames, b.frames)
         assert torch.equal(a.latents, b.latents)
 
@@ -105,7 +105,59 @@ def test_the_generator_is_told_what_it_needs() -> None:
     assert torch.equal(calls[1]["first"], latents[:, 4])
     assert torch.equal(calls[1]["preceding"], latents[:, 2:4])
     assert torch.equal(calls[2]["preceding"], latents[:, 6:8])
+    assert torch.equal(calls[1]["preceding_view"], calls[0]["view"][:, 2:4])
+    assert torch.equal(calls[2]["preceding_view"], calls[1]["view"][:, 2:4])
+    assert torch.equal(calls[2]["preceding_mask"], calls[1]["mask"][2:4])
+    assert calls[0]["preceding_mask"].shape == (0, 6, 8)
     assert {c["prompt"] for c in calls} == {"a room"}
+
+
+def test_one_frame_is_a_walk() -> None:
+    (chunk,) = walk(frames=1)
+    assert chunk.frames.shape == (3, 1, *SIZE)
+    assert chunk.written == [48]
+
+
+def test_steered_step_by_step_it_is_the_same_walk() -> None:
+    whole, path = walk(), pan(START, out_and_back(41), 20)
+    steered = Walk(IMAGE, DEPTH, path[:1], memory=LatentSpatialMemory(48), codec=DctCodec(8), generator=FillGenerator())
+    for chunk, (start, stop) in zip(whole, [(1, 17), (17, 33), (33, 41)], strict=True):
+        same = steered.step(path[start:stop])
+        assert torch.equal(same.frames, chunk.frames)
+        assert (same.start, same.written) == (chunk.start, chunk.written)
+        assert torch.equal(same.cameras.cam2world, chunk.cameras.cam2world)
+    assert steered.frame == 40
+    for wrong, message in (
+        (path[:3], "cameras: expected a multiple of 4 frames, got 3"),
+        (path[:0], "cameras: expected a multiple of 4 frames, got 0"),
+        (path[:4].rescale((6, 8)), r"cameras: expected size \(H=48, W=64\), got \(6, 8\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            steered.step(wrong)
+
+
+def test_frames_encoded_anew() -> None:
+    """What the boundary and the history hold where they come from frames, not from a chunk's latents."""
+
+    class Jumpy(DctCodec):
+        def decode(self, latents: Tensor) -> Tensor:
+            return super().decode(latents) * 0.5
+
+    firsts = []
+
+    class Spy(FillGenerator):
+        def __call__(self, view: Tensor, mask: Tensor, **given: Any) -> Tensor:
+            firsts.append(given["first"])
+            return super().__call__(view, mask, **given)
+
+    codec, memory = Jumpy(8), LatentSpatialMemory(48)
+    chunks = walk(codec=codec, memory=memory, generator=Spy(), boundary="frame", references="frame")
+    last = codec.encode(chunks[0].frames[None, :, -1:])[0, :, 0]
+    assert torch.equal(firsts[1], last)
+    assert not torch.allclose(firsts[1], chunks[0].latents[:, -1])
+    encoded = codec.encode(chunks[0].frames[None, :, 4:5])[0, :, 0]
+    torch.testing.assert_close(memory.history.latents[:, 1], encoded, rtol=0, atol=1e-6)
+    assert walk(decode=False)[0].frames.shape == (3, 0, *SIZE)
 
 
 def test_a_walk_can_go_on_in_the_same_memory() -> None:
@@ -117,10 +169,13 @@ def test_a_walk_can_go_on_in_the_same_memory() -> None:
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"image": IMAGE[:, :47]}, r"image: expected \(3, H, W\) in steps of 8, got \(3, 47, 64\)"),
+    ({"image": IMAGE[:, :47]}, r"image: expected \(3, H, W\) with H and W in steps of 8, got \(3, 47, 64\)"),
     ({"depth": DEPTH[:, 1:]}, r"depth: expected \(H=48, W=64\), got \(48, 63\)"),
     ({"cameras": pan(START, out_and_back(40), 20)}, r"frames: expected 4 N \+ 1, got 40"),
     ({"cameras": START.rescale((24, 32))}, r"cameras: expected size \(H=48, W=64\), got \(24, 32\)"),
+    ({"depth": None}, r"depth: expected \(H=48, W=64\), because the memory is empty, got none"),
+    ({"boundary": "last"}, "boundary: expected 'latent' or 'frame', got 'last'"),
+    ({"references": "frame", "decode": False}, "decode: expected True with references='frame', got False"),
 ])  # fmt: skip
 def test_wrong_arguments(change: dict[str, Any], message: str) -> None:
     memory = LatentSpatialMemory(48)
