@@ -18,7 +18,7 @@ from torch import Tensor
 from .compat.released import raise_first
 from .errors import DataError
 
-__all__ = ["WAN", "load_whole", "read_tensors", "require_transformer"]
+__all__ = ["WAN", "load_whole", "read_tensors", "require_pipeline", "require_transformer"]
 
 WAN = "Wan-AI/Wan2.2-TI2V-5B-Diffusers"
 _WEIGHTS = ("*.safetensors", "*.bin")
@@ -100,6 +100,24 @@ def load_whole(load: Callable[..., Any], path: str, **kwargs: Any) -> Any:
     return model
 
 
+def require_pipeline(path: str) -> None:
+    """Check that a path, unless it is a name on the Hub, is a folder of a pipeline.
+
+    Raises:
+        DataError: it is none; says what to download and where to put it.
+    """
+    if not _on_hub(path) and not (Path(path) / "model_index.json").is_file():
+        got = "one without" if Path(path).is_dir() else "none"
+        raise DataError(
+            f"{path}: expected a folder with model_index.json, got {got}; download the weights there: "
+            f"hf download {WAN} --local-dir {path}"
+        )
+
+
+def _on_hub(path: str) -> bool:
+    return path.count("/") == 1 and not path.startswith((".", "/", "~")) and not Path(path).exists()
+
+
 def require_transformer(path: str, names: Sequence[str], settings: Mapping[str, Any]) -> str:
     """Check that a folder holds one of some kinds of transformers, in diffusers' layout, with weights.
 
@@ -117,7 +135,7 @@ def require_transformer(path: str, names: Sequence[str], settings: Mapping[str, 
     folder = Path(path) / (settings.get("subfolder") or "")
     what = "the weights of Wan2.2-TI2V-5B's transformer"
     fix = f"put the folder transformer of {WAN} there: hf download {WAN} --include 'transformer/*'"
-    on_hub = path.count("/") == 1 and not path.startswith((".", "/", "~")) and not Path(path).exists()
+    on_hub = _on_hub(path)
     if not on_hub and not folder.is_dir():
         raise DataError(f"{folder}: expected a folder with {what}, got none; {fix}")
     for missing, patterns in (("no config.json", ("config.json",)), ("no weights", _WEIGHTS)):
