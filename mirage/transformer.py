@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import WanTransformer3DModel
+from diffusers import ModelMixin, WanTransformer3DModel
 from diffusers.configuration_utils import register_to_config
 from diffusers.models._modeling_parallel import ContextParallelInput, ContextParallelOutput
 from diffusers.models.modeling_outputs import Transformer2DModelOutput
@@ -23,7 +23,8 @@ from .adapters import read_adapter, write_adapter
 from .checkpoints import load_whole, require_transformer
 from .presets import PRESETS, Preset, find_preset
 
-__all__ = ["PRESETS", "MemoryAdapterBlock", "MirageTransformer3DModel", "Preset"]
+# diffusers looks up ModelMixin here to see what kind of component a saved pipeline's transformer is.
+__all__ = ["PRESETS", "MemoryAdapterBlock", "MirageTransformer3DModel", "ModelMixin", "Preset"]
 
 
 class MemoryAdapterBlock(WanTransformerBlock):  # type: ignore[misc]
@@ -110,6 +111,7 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
             of Wan2.2-TI2V-5B.
         adapter_layers: layers of the backbone that an adapter block stands at, ascending from 0.
         control_channels: of the control input.
+        image_dim, added_kv_proj_dim, pos_embed_seq_len: None; Wan2.2-TI2V has no image embeddings.
     """
 
     _no_split_modules = ["WanTransformerBlock", "MemoryAdapterBlock"]  # noqa: RUF012
@@ -151,7 +153,12 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
         rope_max_seq_len: int = 1024,
         adapter_layers: Sequence[int] = PRESETS["release"].layers(30),
         control_channels: int = PRESETS["release"].control_channels,
+        image_dim: None = None,
+        added_kv_proj_dim: None = None,
+        pos_embed_seq_len: None = None,
     ) -> None:
+        if any(size is not None for size in (image_dim, added_kv_proj_dim, pos_embed_seq_len)):
+            raise ValueError(f"image_dim: expected None, as in Wan2.2-TI2V, got {image_dim}")
         layers = list(adapter_layers)
         if not layers or layers[0] != 0 or layers != sorted(set(layers)) or layers[-1] >= num_layers:
             raise ValueError(f"adapter_layers: expected some of 0..{num_layers - 1}, ascending from 0, got {layers}")

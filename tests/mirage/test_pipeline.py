@@ -39,8 +39,8 @@ def tell_adapter(pipe: MiragePipeline) -> MiragePipeline:
     return pipe
 
 
-def make(preset: str = "release") -> MiragePipeline:
-    parts = tiny.wan().components
+def make(preset: str = "release", **parts: Any) -> MiragePipeline:
+    parts = tiny.wan().components | parts
     del parts["transformer_2"]
     return tell_adapter(MiragePipeline(**parts, preset=preset))
 
@@ -179,7 +179,12 @@ def test_options_that_change_nothing(pipe: MiragePipeline) -> None:
     assert torch.equal(run(other).latents, expected), "tiles are larger than the picture"
     other.enable_model_cpu_offload(device="cpu")
     assert torch.equal(run(other).latents, expected)
-    compiled = make()
+
+
+def test_the_transformer_compiles() -> None:
+    """Without a graph break, with references and preceding latents and without."""
+    expected = run(make(transformer=tiny.transformer(layers=1))).latents
+    compiled = make(transformer=tiny.transformer(layers=1))
     compiled.transformer.compile(backend="aot_eager", fullgraph=True)
     assert torch.equal(run(compiled).latents, expected)
 
