@@ -28,7 +28,7 @@ demo: $(READY)
 	$(BIN)/mirage generate --scene motorcycle --frames 97 --block 16 --seed 0 --out out/demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check .
