@@ -38,6 +38,9 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--raw", action="store_true", help="write frames and latents too, as they are, in float32")
     parser.add_argument("--out", type=Path, default=Path("out/streams"))
     args = parser.parse_args()
+    for seed, *_ in args.stream:
+        if not seed.isdecimal():
+            parser.error(f"--stream: expected a seed, actions and a prompt, got {seed!r} for the seed")
     args.stream = [(int(seed), actions, prompt) for seed, actions, prompt in args.stream]
     return args
 
