@@ -17,6 +17,7 @@ import torch
 
 from benchmarks import wan_chunk, wan_full, wan_models
 from benchmarks.baselines.rgb_cloud import RgbCloud
+from mirage.rollout import Chunk
 from mirage_kernels import Cameras
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,7 +82,12 @@ def test_steps_that_were_not_made_are_added(steps: int, monkeypatch: pytest.Monk
     course = wan_chunk.Course(pipe, (64, 96), 1, steps, bar)
     made: dict[str, float] = {}
     monkeypatch.setattr(wan_chunk, "median", lambda seconds: made.setdefault("count", len(seconds)) and 100.0)
+    chunks: list[Chunk] = []
+    walk_on = course._walk.step
+    monkeypatch.setattr(course._walk, "step", lambda cameras: chunks.append(walk_on(cameras)) or chunks[-1])
     seconds = course.step()
+    whole = sum(chunks[0].seconds.values())
+    assert sum(seconds["latent"].values()) == pytest.approx(whole + 100 * (20 - steps)), "nothing counts twice"
     assert made["count"] == steps - 1
     assert 100 * (20 - steps) < seconds["latent"]["denoise"] < 100 * (20 - steps) + 60
 
