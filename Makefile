@@ -21,14 +21,14 @@ $(READY): pyproject.toml setup.py .ci/constraints.txt $(SOURCES)
 		{ echo "Python 3.10 or newer is needed; name one with make PYTHON=..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) torch numpy setuptools ninja
-	$(PIP) --no-build-isolation --editable '.[pipeline,scenes,triton,test,bench,lint]'
+	$(PIP) --no-build-isolation --editable '.[wan,scenes,triton,test,bench,lint]'
 	@touch $@
 
 demo: $(READY)
 	$(BIN)/mirage generate --scene motorcycle --frames 97 --block 16 --seed 0 --out out/demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -28,6 +28,8 @@ from mirage_kernels import Cameras
 def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Several walks through one picture, shared among processes.")
     parser.add_argument("model", help="folder of a MiragePipeline, or of Wan2.2-TI2V-5B-Diffusers")
+    parser.add_argument("--adapter", type=Path, help="memory adapter, where the folder has none")
+    parser.add_argument("--lora", type=Path, help="LoRA that goes with it")
     parser.add_argument("--image", type=Path, required=True)
     parser.add_argument("--depth", type=Path, required=True, help="16-bit PNG in millimetres, or .npy in metres")
     parser.add_argument("--intrinsics", type=Path, required=True, help="text file: a 3x3 matrix or fx fy cx cy")
@@ -49,7 +51,11 @@ def main() -> None:
     args = read_arguments()
     state = PartialState(cpu=not torch.cuda.is_available())  # not told so, it sees a single process there
     dtype = torch.bfloat16 if state.device.type == "cuda" else torch.float32
-    pipe = MiragePipeline.from_pretrained(args.model, torch_dtype=dtype).to(state.device)
+    pipe = MiragePipeline.from_pretrained(args.model, dtype=dtype).to(state.device)
+    if args.adapter:
+        pipe.load_adapter_weights(args.adapter)
+    if args.lora:
+        pipe.load_lora_weights(args.lora, adapter_name="memory")
     pipe.set_progress_bar_config(disable=not state.is_local_main_process)
     image, depth = read_image(args.image), read_depth(args.depth)
     size = (image.shape[1], image.shape[2])

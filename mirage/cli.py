@@ -14,19 +14,19 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from mirage_kernels import Cameras
 
-from .cameras import dolly, orbit, out_and_back, pan, read_intrinsics, read_poses, straight, through
-from .codecs import DctCodec
+from .cameras import read_intrinsics
+from .codecs import Codec
 from .data.files import read_depth, read_image
+from .data.geometry import read_geometry
 from .data.scenes import SCENES, Scene
 from .errors import DataError
-from .generators import FillGenerator, push_pull
+from .generators import push_pull
 from .memory import LatentSpatialMemory
+from .models import Model, add_model_options, check_model_options, open_model
+from .paths import FRAMES, add_path_options, picture_has_cameras, plan_path, read_picture_cameras, way_to_go
 from .pictures import enlarge
 from .results import Results
 from .rollout import plan_chunks, rollout
-
-MOVES = ("scene", "orbit", "dolly", "pan")
-AMOUNTS = {"orbit": 15.0, "dolly": 0.5, "pan": 20.0}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -35,8 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     generate = commands.add_parser(
         "generate",
         help="walk through a picture",
-        description="Walk through a picture along a camera path, with a latent spatial memory. The codec is a block "
-        "cosine transform and the generator fills holes smoothly: nothing is downloaded.",
+        description="Walk through a picture along a camera path, with a latent spatial memory.",
     )
     source = generate.add_argument_group("what to start from")
     source.add_argument("--scene", choices=sorted(SCENES), help="a scene at hand, instead of files")
@@ -46,112 +45,115 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         help="memory.safetensors of an earlier walk: go on in its world, from where it ended (or from a picture)",
     )
-    source.add_argument("--depth", type=Path, help="its depth: 16-bit PNG in millimetres, or .npy of floats in metres")
+    source.add_argument(
+        "--depth", type=Path, help="its depth: 16-bit PNG in millimetres, or .npy or .exr of floats in metres"
+    )
     source.add_argument(
         "--intrinsics",
         type=Path,
         help="text file: a 3x3 matrix or fx fy cx cy, in pixels, or fx/W fy/H cx/W cy/H",
     )
     source.add_argument(
+        "--geometry",
+        type=Path,
+        help="geometry.npz instead of these: its first frame is the picture (or --image, where it has none); goes "
+        "through its cameras where nothing else is asked for",
+    )
+    source.add_argument(
         "--integer-centres",
         action="store_true",
         help="the calibration puts pixel centres on integers (OpenCV's habit): add half a pixel to cx and cy",
     )
-    path = generate.add_argument_group("where to go")
-    path.add_argument(
-        "--trajectory",
-        choices=MOVES,
-        help="the move; 'scene' goes through the scene's own cameras (default with --scene)",
-    )
-    path.add_argument(
-        "--amount", type=float, help="degrees of an orbit or pan (default 15, 20), metres of a dolly (default 0.5)"
-    )
-    path.add_argument("--radius", type=float, help="metres ahead of the point an orbit circles (default: median depth)")
-    path.add_argument("--one-way", action="store_true", help="do not come back")
-    path.add_argument("--poses", type=Path, help="text file of camera poses, one a line, instead of a move")
-    path.add_argument("--poses-are", choices=("w2c", "c2w"), default="w2c", help="what the file holds (default: w2c)")
+    add_path_options(generate)
     how = generate.add_argument_group("how")
-    how.add_argument("--frames", type=int, help="4 N + 1 (default: 97, or as many as there are poses)")
+    how.add_argument("--frames", type=int, help="4 N + 1 (default: 97, or as many as a file or keys give)")
     how.add_argument("--chunk", type=int, default=33, help="frames generated at a time, 4 N + 1 (default: 33)")
-    how.add_argument("--block", type=int, default=16, help="pixels a latent cell is wide and high (default: 16)")
+    how.add_argument("--height", type=int, help="of the frames: the picture is scaled to it (default: its own)")
+    how.add_argument("--width", type=int, help="likewise")
     how.add_argument("--seed", type=int, default=0, help="of the generator (filling holes has no randomness)")
     how.add_argument("--fps", type=int, default=16, help="of the video (default: 16)")
     how.add_argument("--out", type=Path, default=Path("out/generate"), help="folder of the results")
+    add_model_options(generate)
     return parser
 
 
 def _read_scene(args: argparse.Namespace) -> Scene:
     if args.scene:
-        if args.image or args.depth or args.intrinsics:
-            raise DataError("--scene: expected no --image, --depth or --intrinsics with it")
+        if args.image or args.depth or args.intrinsics or args.geometry:
+            raise DataError("--scene: expected no --image, --depth, --intrinsics or --geometry with it")
         return SCENES[args.scene]()
+    if args.geometry:
+        return _read_geometry(args)
     for name in ("image", "depth", "intrinsics"):
-        if getattr(args, name) is None:
+        if getattr(args, name) is None and not (name == "intrinsics" and args.cameras):
             raise DataError(f"--{name}: expected a file (or use --scene or --memory), got none")
     image, depth = read_image(args.image), read_depth(args.depth)
     size: tuple[int, int] = (image.shape[1], image.shape[2])
     if tuple(depth.shape) != size:
         raise DataError(f"{args.depth}: expected depth of the picture's size {size}, got {tuple(depth.shape)}")
+    if picture_has_cameras(args):
+        return Scene(image, depth, read_picture_cameras(args, size), {})
     k = read_intrinsics(args.intrinsics, size, integer_centres=args.integer_centres)
     return Scene(image, depth, Cameras(k, torch.eye(4), size), {})
 
 
-def _scene_in_memory(memory: LatentSpatialMemory, codec: DctCodec) -> Scene:
+def _read_geometry(args: argparse.Namespace) -> Scene:
+    """The first frame of a geometry file; what its mask takes out has no depth, so that it is not remembered."""
+    if args.depth or args.intrinsics:
+        raise DataError("--geometry: expected no --depth or --intrinsics with it")
+    geometry = read_geometry(args.geometry, integer_centres=args.integer_centres)
+    depth = geometry.depths[0]
+    if geometry.masks is not None:
+        depth = torch.where(geometry.masks[0], depth, 0)
+    if (geometry.frames is None) == (args.image is None):
+        got = "none" if args.image is None else "both"
+        raise DataError(f"{args.geometry}: expected a picture in it or by --image, got {got}")
+    image = read_image(args.image) if geometry.frames is None else geometry.frames[0].float() / 255
+    if image.shape[1:] != depth.shape:
+        raise DataError(f"{args.image}: expected a picture of size {tuple(depth.shape)}, got {tuple(image.shape[1:])}")
+    return Scene(image, depth, geometry.cameras, {})
+
+
+def _scene_in_memory(memory: LatentSpatialMemory, codec: Codec) -> Scene:
     """What an earlier walk saw last, as the memory shows it; depth is 0 where it shows nothing."""
     if memory.history.cameras is None:
         raise DataError("--memory: expected a world that something was seen of, got an empty one")
     camera = memory.history.cameras[-1]
     view, step = memory.read(camera), codec.spatial_stride
-    image = codec.decode(push_pull(view.latents.movedim(1, 0), view.mask).movedim(0, 1)[None])[0, :, 0]
-    depth = enlarge(torch.where(view.mask, view.depth, 0)[0], step)
-    return Scene(image, depth, camera.rescale((image.shape[1], image.shape[2])), {})
+    image = codec.decode(push_pull(view.latents.movedim(1, 0), view.mask).movedim(0, 1)[None])[0, :, 0].cpu()
+    depth = enlarge(torch.where(view.mask, view.depth, 0)[0], step).cpu()
+    return Scene(image, depth, camera.to("cpu").rescale((image.shape[1], image.shape[2])), {})
 
 
-def _open_memory(args: argparse.Namespace, codec: DctCodec) -> LatentSpatialMemory:
+def _open_memory(args: argparse.Namespace, model: Model) -> LatentSpatialMemory:
+    codec = model.codec
     if args.memory is None:
-        return LatentSpatialMemory(codec.channels, codec=codec.name)
-    memory = LatentSpatialMemory.load(args.memory)
+        return LatentSpatialMemory(codec.channels, device=model.device, codec=codec.name)
+    memory = LatentSpatialMemory.load(args.memory, model.device)
     if memory.codec != codec.name:
-        raise DataError(f"--block: expected that of the memory ({memory.codec!r}), got {args.block}")
+        raise DataError(
+            f"--memory: expected latents of {codec.name!r}, got {args.memory} with those of {memory.codec!r}"
+        )
     return memory
 
 
-def _path_from_file(args: argparse.Namespace, start: Cameras) -> Cameras:
-    """The file's cameras, in the frame of its first one, which is the picture's."""
-    if args.trajectory:
-        raise DataError("--poses: expected no --trajectory with it")
-    poses = read_poses(args.poses, world2cam=args.poses_are == "w2c")
-    frames = args.frames or (len(poses) - 1) // 4 * 4 + 1
-    if frames > len(poses):
-        raise DataError(f"{args.poses}: expected at least {frames} poses for {frames} frames, got {len(poses)}")
-    return Cameras(start.intrinsics[0], poses[:frames], start.size)
-
-
-def _plan_path(args: argparse.Namespace, scene: Scene) -> Cameras:
-    start = scene.keys[0]
-    if args.poses:
-        return _path_from_file(args, start)
-    move = args.trajectory or ("scene" if args.scene else "orbit")
-    frames = 97 if args.frames is None else args.frames
-    along = straight(frames) if args.one_way else out_and_back(frames)
-    if move == "scene":
-        if not args.scene:
-            raise DataError("--trajectory scene: expected --scene with it")
-        return through(scene.keys, along)
-    amount = AMOUNTS[move] if args.amount is None else args.amount
-    if move == "orbit":
-        known = scene.depth[(scene.depth > 0) & scene.depth.isfinite()]
-        if args.radius is None and known.numel() == 0:
-            raise DataError("--radius: expected a number, because the depth map is empty")
-        return orbit(start, along, amount, known.median().item() if args.radius is None else args.radius)
-    return (dolly if move == "dolly" else pan)(start, along, amount)
+def _scale(scene: Scene, args: argparse.Namespace, step: int) -> Scene:
+    """The scene at the size that is asked for; else at its own, cut to whole steps."""
+    if args.height is None and args.width is None:
+        return scene.trim(step)
+    size = (args.height or scene.depth.shape[0], args.width or scene.depth.shape[1])
+    if any(side % step for side in size):
+        raise DataError(f"--height, --width: expected multiples of {step}, got {size[0]} and {size[1]}")
+    return scene.rescale(size)
 
 
 def _check_numbers(args: argparse.Namespace) -> None:
-    if args.frames is not None or not args.poses:
-        plan_chunks(97 if args.frames is None else args.frames, args.chunk)
-    for name, least in (("block", 4), ("fps", 1), ("seed", 0)):
-        if getattr(args, name) < least:
+    way_to_go(args)
+    plan_chunks(FRAMES if args.frames is None else args.frames, args.chunk)
+    check_model_options(args)
+    for name, least in (("fps", 1), ("seed", 0), ("height", 1), ("width", 1)):
+        value = getattr(args, name)
+        if value is not None and value < least:
             raise DataError(f"--{name}: expected at least {least}, got {getattr(args, name)}")
     if args.out.exists() and not args.out.is_dir():
         raise DataError(f"{args.out}: expected a folder, got a file")
@@ -160,31 +162,27 @@ def _check_numbers(args: argparse.Namespace) -> None:
 def generate(args: argparse.Namespace) -> dict[str, Any]:
     """Run ``mirage generate`` and return the measures."""
     _check_numbers(args)
-    codec = DctCodec(args.block)
-    memory = _open_memory(args, codec)
-    goes_on = args.memory is not None and not (args.scene or args.image)
-    scene = (_scene_in_memory(memory, codec) if goes_on else _read_scene(args)).trim(args.block)
-    cameras = _plan_path(args, scene)
-    plan_chunks(len(cameras), args.chunk)
-    settings = {
-        "frames": len(cameras),
-        "size": list(cameras.size),
-        "block": args.block,
-        "chunk": args.chunk,
-        "seed": args.seed,
-        "generator": "fill",
-        "codec": "dct",
-    }
+    model = open_model(args)
+    memory = _open_memory(args, model)
+    goes_on = args.memory is not None and not (args.scene or args.image or args.geometry)
+    scene = _scene_in_memory(memory, model.codec) if goes_on else _read_scene(args)
+    scene = _scale(scene, args, model.codec.spatial_stride * model.generator.patch)
+    cameras = plan_path(args, scene)
+    settings = {"frames": len(cameras), "size": list(cameras.size), "chunk": args.chunk, "seed": args.seed}
     walk = rollout(
         scene.image,
         None if goes_on else scene.depth,
         cameras,
         memory=memory,
-        codec=codec,
-        generator=FillGenerator(),
-        rng=torch.Generator().manual_seed(args.seed),
+        codec=model.codec,
+        generator=model.generator,
         chunk=args.chunk,
+        prompt=args.prompt or "",
+        rng=torch.Generator().manual_seed(args.seed),
+        boundary=args.boundary,
+        references=args.references,
     )
+    codec, settings = model.codec, settings | model.settings
     with Results(args.out, scene, cameras, memory, codec, settings, args.fps) as results:
         with tqdm(total=len(cameras), unit="frame", desc="walking") as bar:
             for chunk in walk:
@@ -200,7 +198,7 @@ def _summary(metrics: dict[str, Any], folder: Path) -> str:
     ]
     for name, value in metrics.items():
         if name.endswith("_psnr"):
-            lines.append(f"  {name:<18} {value:6.2f} dB")
+            lines.append(f"  {name:<18} " + ("     -" if value is None else f"{value:6.2f} dB"))
     return "\n".join(lines)
 
 

@@ -22,7 +22,7 @@ from .cameras import write_cameras
 from .codecs import Codec
 from .data.scenes import Scene
 from .evaluation import psnr
-from .memory import LatentSpatialMemory
+from .memory import LatentSpatialMemory, MemoryView
 from .pictures import VideoWriter, beside, contact_sheet, enlarge, show_holes, write_picture
 from .rollout import Chunk
 
@@ -87,7 +87,8 @@ class Results:
 
     def add(self, chunk: Chunk) -> None:
         """Take in the next chunk, in order."""
-        shown = self.codec.decode(chunk.view.latents[None])[0]
+        shown = self.codec.decode(chunk.view.latents[None])[0].cpu()
+        chunk = chunk._replace(frames=chunk.frames.cpu(), view=MemoryView(*(part.cpu() for part in chunk.view)))
         old = shown.shape[1] - chunk.frames.shape[1]  # a frame shared with the chunk before
         stride = self.codec.temporal_stride
         for n in range(chunk.frames.shape[1]):
@@ -122,7 +123,7 @@ class Results:
         size = self.codec.spatial_stride
         # Known is what the memory shows of the picture; what was filled in on the way has nothing to be held against.
         mask, remembered = chunk.view.mask[k], chunk.view.stamp[k] == 0
-        view = self.codec.decode(chunk.view.latents[None, :, k : k + 1])[0, :, 0]
+        view = self.codec.decode(chunk.view.latents[None, :, k : k + 1])[0, :, 0].cpu()
         write_picture(self.partial / f"{name}_view.png", show_holes(view, enlarge(mask, size)))
         write_picture(self.partial / f"{name}_known.png", enlarge(remembered.float(), size))
         write_picture(self.partial / f"{name}_real.png", real)
@@ -146,7 +147,7 @@ class Results:
 
     def _measure(self) -> dict[str, Any]:
         image = self.scene.image
-        coded = self.codec.decode(self.codec.encode(image[None, :, None]))[0, :, 0]
+        coded = self.codec.decode(self.codec.encode(image[None, :, None]))[0, :, 0].cpu()
         metrics = self.metrics | {
             "codec_psnr": psnr(coded, image),
             "known_share": self.known_share,
@@ -162,7 +163,8 @@ class Results:
             metrics["loop_psnr"] = psnr(self._last_frame, image, known)
             # A second trip over the same cameras: nothing is left to fill in.
             grid = (self._known_at_start.shape[0], self._known_at_start.shape[1])
-            again = self.memory.read(self.cameras[:: self.codec.temporal_stride].rescale(grid))
+            cameras = self.cameras[:: self.codec.temporal_stride].rescale(grid)
+            again = self.memory.read(cameras.to(self.memory.cache.xyz.device))
             metrics["second_trip_known_share"] = again.mask.float().mean((1, 2)).tolist()
         return {name: _plain(value) for name, value in metrics.items()}
 

@@ -113,15 +113,13 @@ class Walk:
         if stamp is None:
             stamp = int(memory.history.stamps.max()) + codec.temporal_stride if len(memory.history) else 0
         self.boundary, self.references, self.decode, self.stamp = boundary, references, decode, stamp
-        device = memory.cache.device
-        camera = camera.to(device)
-        self.camera, self.frame, self.chunks = camera, 0, 0
         # the last latents made, and what the memory showed when they were
-        self._history = codec.encode(image[None, :, None])[0].to(device)  # (C, T, h, w)
+        self._history = codec.encode(image[None, :, None])[0].to(memory.cache.xyz.device)  # (C, T, h, w)
         self._view = self._history[:, :0]
         self._mask = self._history[0, :0].bool()
-        start = None if depth is None else depth[None].to(device)
-        self._written = memory.write(self._history, camera, start, stamps=[stamp])
+        start = None if depth is None else depth[None].to(self._history.device)
+        self.camera, self.frame, self.chunks = camera.to(self._history.device), 0, 0
+        self._written = memory.write(self._history, self.camera, start, stamps=[stamp])
 
     def step(self, cameras: Cameras, prompt: str | None = None) -> Chunk:
         """Make the frames that follow.

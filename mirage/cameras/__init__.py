@@ -2,19 +2,33 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ways to say where to go."""
 
-from .actions import Walker
-from .formats import read_intrinsics, read_poses, write_cameras
-from .trajectories import dolly, orbit, out_and_back, pan, straight, through
+from .actions import Action, Walker, parse_actions
+from .files import read_cameras
+from .formats import read_cameras_json, read_intrinsics, read_poses, write_cameras
+from .realestate10k import read_realestate10k
+from .trajectories import dolly, orbit, out_and_back, pan, rebase, spiral, straight, through, truck
+from .worldscore import WORLDSCORE_MOVES, read_worldscore, worldscore_path
 
 __all__ = [
+    "WORLDSCORE_MOVES",
+    "Action",
     "Walker",
     "dolly",
     "orbit",
     "out_and_back",
     "pan",
+    "parse_actions",
+    "read_cameras",
+    "read_cameras_json",
     "read_intrinsics",
     "read_poses",
+    "read_realestate10k",
+    "read_worldscore",
+    "rebase",
+    "spiral",
     "straight",
     "through",
+    "truck",
+    "worldscore_path",
     "write_cameras",
 ]

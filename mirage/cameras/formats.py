@@ -86,6 +86,26 @@ def read_intrinsics(path: str | Path, size: tuple[int, int], *, integer_centres:
     return k
 
 
+def read_cameras_json(path: str | Path, size: tuple[int, int] | None = None) -> Cameras:
+    """What :func:`write_cameras` wrote, bit for bit; rescaled where ``size`` (H, W) is another one."""
+    try:
+        data = json.loads(read_text(Path(path), "cameras"))
+        values = [torch.tensor(data[name], dtype=torch.float32) for name in ("intrinsics", "cam2world")]
+        height, width = data["size"]
+    except DataError:
+        raise
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        got = f"{type(error).__name__}: {error}"
+        raise DataError(f"{path}: expected JSON with size, intrinsics and cam2world, got {got}") from None
+    try:
+        cameras = Cameras(values[0], values[1], (height, width))
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path}: {error}") from None
+    if len(cameras) == 0:
+        raise DataError(f"{path}: expected cameras, got none")
+    return cameras if size is None else cameras.rescale(size)
+
+
 def write_cameras(path: str | Path, cameras: Cameras) -> None:
     """One JSON object: size (H, W), convention, and intrinsics (3x3) and cam2world (4x4) of every camera."""
     cameras = cameras.to("cpu")

@@ -35,13 +35,17 @@ def read_image(path: str | Path) -> Tensor:
 
 
 def read_depth(path: str | Path) -> Tensor:
-    """A depth map as (H, W) float32 metres: a 16-bit PNG (or PGM) in millimetres, or an ``.npy`` of floats in metres.
+    """A depth map as (H, W) float32 metres: a 16-bit PNG (or PGM) in millimetres; an ``.npy`` or an ``.exr`` of floats
+    in metres.
 
-    Invalid depth (0, negative, NaN, infinite) stays as it is.
+    An EXR's depth is its channel Z (also of a layer), else Y, else R, else its only one; reading it needs the package
+    OpenEXR (``pip install 'mirage-kernels[exr]'``). Invalid depth (0, negative, NaN, infinite) stays as it is.
     """
     path = Path(path)
     if path.suffix == ".npy":
         return _read_npy(path)
+    if path.suffix.lower() == ".exr":
+        return _read_exr(path)
     picture = _open_picture(path, "depth map")
     if picture.mode not in ("I;16", "I;16B", "I"):
         raise DataError(f"{path}: expected a 16-bit depth map in millimetres, got a picture of mode {picture.mode}")
@@ -58,6 +62,33 @@ def _read_npy(path: Path) -> Tensor:
     if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype.kind != "f":
         got = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__
         raise DataError(f"{path}: expected a depth map of floats (H, W), got {got}")
+    return torch.from_numpy(values.astype(np.float32))
+
+
+def _read_exr(path: Path) -> Tensor:
+    try:
+        import OpenEXR  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        raise DataError(f"{path}: needs OpenEXR to be read (pip install 'mirage-kernels[exr]')") from None
+    if not path.is_file():  # OpenEXR says that it cannot open it, whatever the reason
+        raise DataError(f"{path}: no such depth map")
+    try:
+        with OpenEXR.File(str(path), separate_channels=True) as file:
+            parts = len(file.parts)
+            channels = {name: channel.pixels for name, channel in file.channels().items()} if parts else {}
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise DataError(f"{path}: expected a depth map, got a damaged file ({error})") from None
+    if parts == 0:  # OpenEXR leaves out what it could not read
+        raise DataError(f"{path}: expected a depth map, got a damaged file")
+    if parts > 1:
+        raise DataError(f"{path}: expected an EXR of one part, got {parts}")
+    layers = [[name for name in channels if name.split(".")[-1] == letter] for letter in "ZYR"]
+    names = next((found for found in layers if found), list(channels))
+    if len(names) != 1:
+        raise DataError(f"{path}: expected one channel Z, Y or R, or only one at all, got {', '.join(channels)}")
+    values = channels[names[0]]
+    if values.ndim != 2 or values.dtype.kind != "f":
+        raise DataError(f"{path}: expected a depth map of floats (H, W), got {values.dtype} {values.shape}")
     return torch.from_numpy(values.astype(np.float32))
 
 

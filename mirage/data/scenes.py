@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as nnf
 
 from mirage_kernels import Cameras
 
@@ -40,6 +41,20 @@ class Scene(NamedTuple):
             self.depth[:h, :w],
             self.keys.crop(0, 0, (h, w)),
             {name: (key, picture[:, :h, :w]) for name, (key, picture) in self.real.items()},
+        )
+
+    def rescale(self, size: tuple[int, int]) -> Scene:
+        """Scaled to ``size`` (H, W). Depths are picked, never mixed: a mean of near and far is a surface that is not
+        there."""
+
+        def scale(picture: Tensor) -> Tensor:
+            return nnf.interpolate(picture[None], size, mode="bilinear", antialias=True)[0].clamp(0, 1)
+
+        return Scene(
+            scale(self.image),
+            nnf.interpolate(self.depth[None, None], size, mode="nearest-exact")[0, 0],
+            self.keys.rescale(size),
+            {name: (key, scale(picture)) for name, (key, picture) in self.real.items()},
         )
 
 

@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import OpenEXR
 import pytest
 import torch
 from PIL import Image
@@ -40,6 +42,31 @@ def test_depth(tmp_path: Path) -> None:
     for dtype in (np.float16, np.float32, np.float64):
         np.save(tmp_path / "depth.npy", np.array([[0, 1.5], [np.inf, -1]], dtype=dtype))
         assert read_depth(tmp_path / "depth.npy").tolist() == [[0, 1.5], [np.inf, -1]]
+
+
+def exr(path: Path, channels: dict[str, Any], *more: dict[str, Any]) -> bytes:
+    kind = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    parts = [OpenEXR.Part(dict(kind), dict(part), f"part {n}") for n, part in enumerate((channels, *more))]
+    with OpenEXR.File(parts) as file:
+        file.write(str(path))
+    return path.read_bytes()
+
+
+def test_depth_as_exr(tmp_path: Path) -> None:
+    path, other = tmp_path / "depth.exr", np.zeros((2, 3), np.float32)
+    depth = np.array([[0, 1.5, 2], [np.inf, -1, 1e10]], np.float32)
+    for names in (("Z",), ("Y",), ("V",), ("Z", "Y", "R"), ("Y", "R", "A"), ("R", "G", "B"), ("layer.Depth.Z", "R")):
+        exr(path, {name: depth if name == names[0] else other for name in names})
+        assert read_depth(path).dtype == torch.float32
+        assert read_depth(path).tolist() == depth.tolist(), names
+    exr(path, {"Z": depth[:, :2].astype(np.float16)})
+    assert read_depth(path).tolist() == depth[:, :2].tolist()
+
+
+def test_exr_without_the_package_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "OpenEXR", None)
+    with pytest.raises(DataError, match=r"a.exr: needs OpenEXR to be read \(pip install 'mirage-kernels\[exr\]'\)"):
+        read_depth(tmp_path / "a.exr")
 
 
 def test_poses(tmp_path: Path) -> None:
@@ -107,6 +134,18 @@ BAD: list[tuple[Any, str, Any, str]] = [
      "expected a depth map of floats (H, W), got float64 (5,)"),
     (read_depth, "pickle.npy", lambda p: np.save(p, np.array([{}]), allow_pickle=True) or p.read_bytes(),
      "expected a depth map, got a damaged file"),
+    (read_depth, "missing.exr", None, "no such depth map"),
+    (read_depth, "text.exr", b"hello", "expected a depth map, got a damaged file"),
+    (read_depth, "cut.exr", lambda p: exr(p, {"Z": np.random.default_rng(0).random(SIZE, np.float32)})[:-9],
+     "expected a depth map, got a damaged file"),
+    (read_depth, "ints.exr", lambda p: exr(p, {"Z": np.ones(SIZE, np.uint32)}),
+     "expected a depth map of floats (H, W), got uint32 (40, 60)"),
+    (read_depth, "green.exr", lambda p: exr(p, {c: np.ones(SIZE, np.float32) for c in "BG"}),
+     "expected one channel Z, Y or R, or only one at all, got B, G"),
+    (read_depth, "layers.exr", lambda p: exr(p, {c: np.ones(SIZE, np.float32) for c in ("a.Z", "b.Z")}),
+     "expected one channel Z, Y or R, or only one at all, got a.Z, b.Z"),
+    (read_depth, "parts.exr", lambda p: exr(p, *[{"Z": np.ones(SIZE, np.float32)}] * 2),
+     "expected an EXR of one part, got 2"),
     (read_matrix, "missing.txt", None, "no such file of rows of 3 numbers"),
     (read_matrix, "words.txt", b"1 2 three", ":1: expected 3 numbers, got '1 2 three'"),
     (read_matrix, "short.txt", b"1 2 3\n1 2", ":2: expected 3 numbers, got 2"),
