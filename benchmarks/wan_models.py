@@ -17,14 +17,10 @@ from torch import Tensor, nn
 
 from mirage.pipeline import MiragePipeline
 from mirage.rollout import CHUNK, PRECEDING, REFERENCES
+from mirage.sizes import VAE_SETTINGS
 from mirage.transformer import MirageTransformer3DModel
 
 WORDS = 512
-# what does not depend on size; means and deviations of latents cost the same whatever they are
-_VAE = {
-    "z_dim": 48, "is_residual": True, "in_channels": 12, "out_channels": 12, "patch_size": 2,
-    "scale_factor_temporal": 4, "scale_factor_spatial": 16, "latents_mean": [0.0] * 48, "latents_std": [1.0] * 48,
-}  # fmt: skip
 
 
 class Size(NamedTuple):
@@ -42,13 +38,13 @@ class Size(NamedTuple):
 
 
 SIZES = {
-    "full": Size({}, {**_VAE, "base_dim": 160, "decoder_base_dim": 256}, (704, 1280)),
+    "full": Size({}, VAE_SETTINGS, (704, 1280)),
     "tiny": Size(
         {
             "num_attention_heads": 2, "attention_head_dim": 24, "text_dim": 24, "freq_dim": 16, "ffn_dim": 64,
             "num_layers": 4, "adapter_layers": (0, 2),
         },
-        {**_VAE, "base_dim": 3, "decoder_base_dim": 3, "dim_mult": [1, 1, 1, 1], "num_res_blocks": 1},
+        {**VAE_SETTINGS, "base_dim": 3, "decoder_base_dim": 3, "dim_mult": [1, 1, 1, 1], "num_res_blocks": 1},
         (64, 96),
     ),
 }  # fmt: skip

@@ -19,15 +19,22 @@ from .adapters import lora_config
 from .presets import PRESETS
 from .transformer import MirageTransformer3DModel
 
-__all__ = ["Size", "full_model", "parameter_sizes", "parameter_table"]
+__all__ = ["TEXT_ENCODER_SETTINGS", "VAE_SETTINGS", "Size", "full_model", "parameter_sizes", "parameter_table"]
 
-# Wan2.2-TI2V-5B's, where they differ from the classes' defaults.
-_VAE = {
+# Wan2.2-TI2V-5B's, where they differ from the classes' defaults. (The real means and deviations of latents come with
+# the weights; they change no size.)
+VAE_SETTINGS = {
     "base_dim": 160, "decoder_base_dim": 256, "z_dim": 48, "is_residual": True, "in_channels": 12, "out_channels": 12,
     "patch_size": 2, "scale_factor_spatial": 16, "scale_factor_temporal": 4,
     "latents_mean": [0.0] * 48, "latents_std": [1.0] * 48,
 }  # fmt: skip
-_TEXT_ENCODER = {"vocab_size": 256384, "d_model": 4096, "d_ff": 10240, "num_layers": 24, "num_heads": 64}  # umt5-xxl
+TEXT_ENCODER_SETTINGS = {
+    "vocab_size": 256384,
+    "d_model": 4096,
+    "d_ff": 10240,
+    "num_layers": 24,
+    "num_heads": 64,
+}  # umt5-xxl
 
 
 class Size(NamedTuple):
@@ -73,8 +80,8 @@ def parameter_sizes() -> dict[str, Size]:
         model.add_adapter(lora_config(preset))
         loras[f"LoRA, `{preset}`"] = _size(item for item in model.named_parameters() if ".lora_" in item[0])
     with torch.device("meta"):
-        vae = AutoencoderKLWan(**_VAE)
-        text_encoder = UMT5EncoderModel(UMT5Config(**_TEXT_ENCODER))
+        vae = AutoencoderKLWan(**VAE_SETTINGS)
+        text_encoder = UMT5EncoderModel(UMT5Config(**TEXT_ENCODER_SETTINGS))
     sizes |= loras
     sizes["VAE"] = Size(sum(p.numel() for p in vae.parameters()), 0)
     sizes["text encoder, UMT5"] = Size(sum(p.numel() for p in text_encoder.parameters()), 0)

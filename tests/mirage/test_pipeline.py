@@ -179,6 +179,9 @@ def test_options_that_change_nothing(pipe: MiragePipeline) -> None:
     assert torch.equal(run(other).latents, expected), "tiles are larger than the picture"
     other.enable_model_cpu_offload(device="cpu")
     assert torch.equal(run(other).latents, expected)
+    layer_by_layer = make()
+    layer_by_layer.enable_group_offload(onload_device=torch.device("cpu"), offload_type="leaf_level")
+    assert torch.equal(run(layer_by_layer).latents, expected)
 
 
 def test_the_transformer_compiles() -> None:
@@ -197,7 +200,7 @@ def test_tiling_is_the_autoencoders_own(pipe: MiragePipeline) -> None:
     assert not torch.equal(run(tiled).latents, run(pipe).latents)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="accelerate moves layers one by one to a GPU only")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="accelerate offloads one by one to a GPU only")
 @pytest.mark.parametrize("way", ["enable_model_cpu_offload", "enable_sequential_cpu_offload"])
 def test_offloading(pipe: MiragePipeline, way: str) -> None:
     other = make()
