@@ -107,7 +107,9 @@ def test_scale_of_real_frames(hololens: RgbdFrames) -> None:
         truth, camera = hololens.depth[frame], hololens.cameras[frame]
         view, points = look(memory, camera)
         for seed, block in enumerate((1, 16, 40)):
-            scale, shift = (torch.rand(2, generator=rng) * torch.tensor([2.1, 0.8]) + torch.tensor([0.4, -0.4])).tolist()
+            scale, shift = (
+                torch.rand(2, generator=rng) * torch.tensor([2.1, 0.8]) + torch.tensor([0.4, -0.4])
+            ).tolist()
             # a shift that leaves the nearest depths positive
             shift = max(shift, -0.5 * scale * truth[truth > 0].min().item())
             wrong = spoil(truth, 0.2, block, 100 * frame + seed)
