@@ -64,14 +64,10 @@ class MonocularDepth:
     """
 
     def __init__(self, model: Any, processor: Any, *, batch: int = 1) -> None:
-        self.kind: str = model.config.model_type
-        if self.kind not in WEIGHTS:
-            raise ValueError(f"model: expected one of {', '.join(WEIGHTS)}, got {self.kind}")
-        if getattr(model.config, "depth_estimation_type", "metric") != "metric":
-            raise ValueError(f"model: expected one of metric depth, such as {WEIGHTS[self.kind]}, got one of relative")
+        _check_config(model.config)
         if batch < 1:
             raise ValueError(f"batch: expected at least 1, got {batch}")
-        _need_torchvision(self.kind)
+        self.kind: str = model.config.model_type
         self.model, self.processor, self.batch = model.eval(), processor, batch
         self.name = self.kind
 
@@ -102,11 +98,11 @@ class MonocularDepth:
             raise DataError(f"{folder}: needs transformers (pip install 'mirage-kernels[depth]'): {error}") from None
         try:
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
+            _check_config(config)
+        except DataError:
+            raise
         except (OSError, ValueError) as error:
-            raise DataError(f"{folder}: expected a network for depth, got {_first_line(error)}") from None
-        if config.model_type not in WEIGHTS:
-            raise DataError(f"{folder}: expected one of {', '.join(WEIGHTS)}, got {config.model_type}")
-        _need_torchvision(config.model_type)
+            raise DataError(f"{folder}: {_first_line(error)}") from None
         try:
             processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
             model = AutoModelForDepthEstimation.from_pretrained(
@@ -166,10 +162,16 @@ class MonocularDepth:
         return torch.stack([result["predicted_depth"] for result in results])
 
 
-def _need_torchvision(kind: str) -> None:
-    """The image processor of Depth Pro, and the post-processing of ZoeDepth, have no other implementation."""
+def _check_config(config: Any) -> None:
+    """Raise where a network of that configuration cannot be used, here or at all."""
+    kind = config.model_type
+    if kind not in WEIGHTS:
+        raise ValueError(f"model: expected one of {', '.join(WEIGHTS)}, got {kind}")
+    if getattr(config, "depth_estimation_type", "metric") != "metric":
+        raise ValueError(f"model: expected one of metric depth, such as {WEIGHTS[kind]}, got one of relative depth")
     if kind == "depth_anything":
         return
+    # The image processor of Depth Pro and the post-processing of ZoeDepth have no other implementation.
     try:
         import torchvision  # noqa: F401
     except (ImportError, OSError, RuntimeError) as error:  # one that was built for another torch raises the latter two

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import scenes
+from benchmarks import depth_drift, scenes
 from mirage.data.rgbd import RgbdFrames, read_rgbd
 from mirage.depth import Alignment, align, pool_depth, resize_depth
 from mirage.memory import LatentSpatialMemory, MemoryView
@@ -122,6 +122,19 @@ def test_scale_of_real_frames(hololens: RgbdFrames) -> None:
     print(f"worst scale {max(errors[False]):.4f}, worst depth with a shift {max(errors[True]):.4f}")
     assert max(errors[False]) < 0.01
     assert max(errors[True]) < 0.01
+
+
+def test_a_drifting_scale_does_not_tear_the_memory_apart(hololens: RgbdFrames) -> None:
+    """1 % a frame: cells that are seen again after 60 frames lie where they belong to less than half a cell."""
+    walk = depth_drift.walk(hololens.depth, hololens.cameras, depth_drift.DRIFT, aligned=True)
+    assert all(fit.accepted for fit in walk.fits.values())
+    aligned = depth_drift.late(walk)
+    loose = depth_drift.late(depth_drift.walk(hololens.depth, hololens.cameras, depth_drift.DRIFT, aligned=False))
+    print(aligned, loose)
+    assert aligned["cells"] > 10_000
+    assert aligned["mean"] < aligned["worst frame"] < 0.5
+    assert aligned["95 %"] < 0.5
+    assert loose["median"] > 2
 
 
 def test_one_thing_that_moves_does_not_pull_the_fit() -> None:

@@ -13,14 +13,17 @@ from transformers import (
     DepthAnythingForDepthEstimation,
     DepthProConfig,
     DepthProForDepthEstimation,
+    DepthProImageProcessor,
     Dinov2Config,
+    DPTImageProcessor,
     ZoeDepthConfig,
     ZoeDepthForDepthEstimation,
+    ZoeDepthImageProcessor,
 )
 
 VIT = {"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2}
 # Random networks give the same depth everywhere. Larger weights make them look at the picture.
-LIVELY = {"initializer_range": 0.5}
+LIVELY = {"initializer_range": 0.2}
 
 
 def depth_anything(kind: str = "metric") -> tuple[Any, Any]:
@@ -33,16 +36,12 @@ def depth_anything(kind: str = "metric") -> tuple[Any, Any]:
         backbone_config=backbone, reassemble_hidden_size=16, neck_hidden_sizes=[8, 8, 8, 8], fusion_hidden_size=8,
         head_hidden_size=4, depth_estimation_type=kind, max_depth=20, **LIVELY,
     )  # fmt: skip
-    from transformers import DPTImageProcessorPil
-
-    processor = DPTImageProcessorPil(size={"height": 42, "width": 42}, keep_aspect_ratio=True, ensure_multiple_of=14)
+    processor = DPTImageProcessor(size={"height": 42, "width": 42}, keep_aspect_ratio=True, ensure_multiple_of=14)
     return DepthAnythingForDepthEstimation(config), processor
 
 
 def zoedepth() -> tuple[Any, Any]:
     """Sides of pictures become multiples of 32, once they have a margin."""
-    from transformers import ZoeDepthImageProcessor
-
     torch.manual_seed(1)
     backbone = BeitConfig(
         image_size=64, patch_size=16, intermediate_size=32, use_relative_position_bias=True,
@@ -59,8 +58,6 @@ def zoedepth() -> tuple[Any, Any]:
 
 def depth_pro(field_of_view: bool = True) -> tuple[Any, Any]:
     """Pictures become 64x64."""
-    from transformers import DepthProImageProcessor
-
     torch.manual_seed(2)
     vit = {"model_type": "dinov2", "image_size": 32, "patch_size": 8, **VIT, **LIVELY}
     config = DepthProConfig(
