@@ -28,7 +28,7 @@ demo: $(READY)
 	$(BIN)/mirage generate --scene motorcycle --frames 97 --block 16 --seed 0 --out out/demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -40,6 +40,7 @@ bench: $(READY)
 	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-json=out/bench.json
 
 # Where there is an NVIDIA GPU and a torch that runs on it: with that torch, in place, nothing is fetched.
+# With diffusers, transformers and accelerate there, a chunk of the full-size model is measured too.
 gpu:
 	MIRAGE_CUDA=1 $(PYTHON) setup.py -q build_ext --inplace
 	$(PYTHON) -m benchmarks.gpu --out $(OUT)

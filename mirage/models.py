@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -84,11 +85,6 @@ def check_model_options(args: argparse.Namespace) -> None:
     for path in [*files, *([args.adapter] if args.adapter else [])]:
         if not path.is_file():
             raise DataError(f"{path}: expected a file of weights (.safetensors), found none")
-    if not embedded and not (Path(args.model) / "model_index.json").is_file():
-        raise DataError(
-            f"--model: expected a folder with model_index.json, got {args.model}; download the weights with "
-            f"'hf download {WAN} --local-dir FOLDER' and give that folder"
-        )
 
 
 def open_model(args: argparse.Namespace) -> Model:
@@ -129,10 +125,14 @@ def _load_pipeline(args: argparse.Namespace) -> MiragePipeline:
         ) from None
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = args.dtype or ("float32" if device == "cpu" else "bfloat16")
-    preset = {} if args.preset is None else {"preset": args.preset}
-    pipe: MiragePipeline = MiragePipeline.from_pretrained(args.model, dtype=DTYPES[dtype], **preset)
+    pipe = MiragePipeline.from_pretrained(args.model, dtype=DTYPES[dtype], preset=args.preset)
     if args.adapter:
         pipe.load_adapter_weights(args.adapter)
+    elif pipe.adapter_is_silent:
+        print(
+            f"mirage: {args.model}: its adapter is untrained, so that no memory is heard; see --adapter",
+            file=sys.stderr,
+        )
     names = [f"lora{number}" for number in range(len(args.lora or []))]
     for name, path in zip(names, args.lora or [], strict=True):
         pipe.load_lora_weights(path, adapter_name=name)

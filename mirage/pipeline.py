@@ -6,25 +6,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-import PIL.Image
 import torch
 from diffusers import WanPipeline, WanTransformer3DModel
 from diffusers.utils import BaseOutput
 from torch import Tensor
-from torch.nn import functional as nnf
 
 from mirage_kernels import Cameras
 
+from .adapters import read_lora
 from .cameras import Walker
+from .checkpoints import require_pipeline
 from .codecs.wan import WanCodec
 from .generators.wan import WanGenerator
+from .inputs import check_prompts, plan_path, scale_start
 from .memory import LatentSpatialMemory
+from .presets import PRESETS, find_preset
 from .rollout import CHUNK, Chunk, Source, Walk, plan_chunks
-from .transformer import PRESETS, MirageTransformer3DModel
+from .transformer import MirageTransformer3DModel
 
+# What of from_pretrained's settings goes for the transformer too. That is loaded first, because diffusers would make up
+# tensors that its files lack.
+_FOR_PARTS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "token", "variant")
 CALLBACK_TENSORS = ("latents", "prompt_embeds", "negative_prompt_embeds")
 
 
@@ -73,13 +78,62 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
     ) -> None:
         if transformer_2 is not None or boundary_ratio is not None or not expand_timesteps:
             raise ValueError("transformer: expected Wan2.2-TI2V's, alone and with a timestep for every token")
-        if preset not in PRESETS:
-            raise ValueError(f"preset: expected one of {sorted(PRESETS)}, got {preset!r}")
-        if isinstance(transformer, WanTransformer3DModel) and not isinstance(transformer, MirageTransformer3DModel):
+        find_preset(preset)
+        if isinstance(transformer, MirageTransformer3DModel):  # its own preset, if it is of one
+            channels = transformer.config.control_channels
+            preset = next((name for name, kind in PRESETS.items() if kind.control_channels == channels), preset)
+        elif isinstance(transformer, WanTransformer3DModel):
             transformer = MirageTransformer3DModel.from_wan(transformer, preset)
         super().__init__(tokenizer, text_encoder, vae, scheduler, transformer, None, None, True)
         self.register_to_config(preset=preset)
         self._codec: WanCodec | None = None
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, *, preset: str | None = None, **kwargs: Any
+    ) -> MiragePipeline:
+        """Load Wan2.2-TI2V-5B in diffusers' layout, or what :meth:`save_pretrained` wrote.
+
+        Args:
+            pretrained_model_name_or_path: a folder, or a model's name on the Hub, as diffusers takes it.
+            preset: of the adapter that Wan2.2's own transformer gets, ``"release"`` (default) or ``"paper"``.
+            kwargs: as of :meth:`diffusers.DiffusionPipeline.from_pretrained`: ``dtype``, components, and the like.
+
+        Raises:
+            DataError: the folder holds no such pipeline (it says what to download), or not all of its weights.
+        """
+        path = str(pretrained_model_name_or_path)
+        require_pipeline(path)
+        if "transformer" not in kwargs:
+            settings = {name: kwargs[name] for name in _FOR_PARTS if name in kwargs}
+            dtype = kwargs.get("dtype", kwargs.get("torch_dtype"))
+            if isinstance(dtype, dict):
+                dtype = dtype.get("transformer", dtype.get("default"))
+            kwargs["transformer"] = MirageTransformer3DModel.from_pretrained(
+                path, preset=preset, subfolder="transformer", dtype=dtype, **settings
+            )
+        pipe: MiragePipeline = super().from_pretrained(path, **kwargs)
+        return pipe
+
+    @property
+    def adapter_is_silent(self) -> bool:
+        """Whether the adapter changes nothing, as before any training."""
+        return not any(bool(block.proj_out.weight.any()) for block in self.transformer.adapter.control_blocks)
+
+    def load_adapter_weights(self, path: str | Path) -> None:
+        """Load the memory adapter from a file; see :meth:`mirage.transformer.MirageTransformer3DModel.load_adapter`."""
+        self.transformer.load_adapter(path)
+
+    def save_adapter_weights(self, path: str | Path) -> None:
+        """Write the memory adapter to one file."""
+        self.transformer.save_adapter(path)
+
+    def load_lora_weights(self, path: Any, adapter_name: str | None = None, **kwargs: Any) -> None:
+        """Load LoRA from a file, of diffusers', peft's or the released names, none of which is skipped; or, as of
+        :class:`diffusers.WanPipeline`, from a folder, the Hub or a dict."""
+        if isinstance(path, (str, Path)) and Path(path).is_file():
+            path = read_lora(self.transformer, path)
+        super().load_lora_weights(path, adapter_name=adapter_name, **kwargs)
 
     @property
     def codec(self) -> WanCodec:
@@ -123,7 +177,7 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
             attention_kwargs: handed to the transformer; ``{"scale": s}`` scales LoRA.
             max_sequence_length: words of a prompt.
         """
-        self._check_prompts(prompt, negative_prompt, prompt_embeds, negative_prompt_embeds)
+        check_prompts(self.transformer.config.text_dim, prompt, negative_prompt, prompt_embeds, negative_prompt_embeds)
         wanted = set(callback_on_step_end_tensor_inputs)
         if not wanted <= set(CALLBACK_TENSORS):
             expected = f"some of {', '.join(CALLBACK_TENSORS)}"
@@ -197,7 +251,8 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
         if generator is not None and not isinstance(generator, torch.Generator):
             raise TypeError(f"generator: expected one torch.Generator, got {type(generator).__name__}")
         maker = self.make_generator(prompt, **options)
-        picture, depth, camera = self._scale_start(image, depth, camera, height, width)
+        step = self.codec.spatial_stride * self.transformer.config.patch_size[1]
+        picture, depth, camera = scale_start(image, depth, camera, height, width, step)
         return Walk(
             picture,
             depth,
@@ -286,7 +341,7 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
         """
         if output_type not in ("np", "pt", "pil", "latent"):
             raise ValueError(f"output_type: expected 'np', 'pt', 'pil' or 'latent', got {output_type!r}")
-        path = _plan_path(cameras, trajectory, num_frames, step, turn)
+        path = plan_path(cameras, trajectory, num_frames, step, turn)
         plan = plan_chunks(len(path), chunk, self.codec.temporal_stride)
         pieces = [path[1 + 4 * part.start : 1 + 4 * (part.stop - 1)] for part in plan]
         chunks = list(
@@ -314,53 +369,6 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
         output = MiragePipelineOutput(frames, latents, memory, [part.seconds for part in chunks])
         return output if return_dict else output.to_tuple()
 
-    def _check_prompts(
-        self, prompt: str | None, negative: str | None, embeds: Tensor | None, negative_embeds: Tensor | None
-    ) -> None:
-        for name, words in (("prompt", prompt), ("negative_prompt", negative)):
-            if words is not None and not isinstance(words, str):
-                raise TypeError(f"{name}: expected one text, got {type(words).__name__}")
-        if (prompt is None) == (embeds is None):
-            raise ValueError(f"prompt: expected it or prompt_embeds, got {'both' if prompt is not None else 'neither'}")
-        if negative is not None and (negative_embeds is not None or embeds is not None):
-            raise ValueError("negative_prompt: expected none with embeddings given, got one")
-        dim = self.transformer.config.text_dim
-        for name, tensor in (("prompt_embeds", embeds), ("negative_prompt_embeds", negative_embeds)):
-            if tensor is not None and (tensor.dim() != 3 or tensor.shape[0] != 1 or tensor.shape[2] != dim):
-                raise ValueError(f"{name}: expected (1, words, text dim={dim}), got {tuple(tensor.shape)}")
-
-    def _scale_start(
-        self, image: Any, depth: Tensor | None, camera: Cameras, height: int | None, width: int | None
-    ) -> tuple[Tensor, Tensor | None, Cameras]:
-        """The picture (3, H, W), 0 to 1, with depth and camera, at the size that is asked for."""
-        own = _size_of(image)
-        if camera.size != own:
-            raise ValueError(f"cameras: expected the image's size (H={own[0]}, W={own[1]}), got {camera.size}")
-        size = (own[0] if height is None else height, own[1] if width is None else width)
-        step = self.codec.spatial_stride * self.transformer.config.patch_size[1]
-        if any(side % step or side < step for side in size):
-            raise ValueError(f"height, width: expected multiples of {step}, got {size[0]} and {size[1]}")
-        picture = self.video_processor.preprocess(image, height=size[0], width=size[1])[0] / 2 + 0.5
-        if depth is not None:
-            if tuple(depth.shape) != own:
-                raise ValueError(f"depth: expected the image's size (H={own[0]}, W={own[1]}), got {tuple(depth.shape)}")
-            # depths are picked, never mixed: a mean of near and far is a surface that is not there
-            depth = nnf.interpolate(depth[None, None].float(), size, mode="nearest-exact")[0, 0]
-        return picture.float(), depth, camera.rescale(size)
-
-
-def _size_of(image: Any) -> tuple[int, int]:
-    """(H, W) of one picture: PIL's, an array (H, W, 3) or (1, H, W, 3), a tensor (3, H, W) or (1, 3, H, W)."""
-    if isinstance(image, PIL.Image.Image):
-        return image.height, image.width
-    if isinstance(image, (np.ndarray, Tensor)):
-        shape = image.shape[1:] if len(image.shape) == 4 and image.shape[0] == 1 else image.shape
-        colours = shape[-1] if isinstance(image, np.ndarray) else shape[0]
-        if len(shape) == 3 and colours == 3:
-            return tuple(shape[:2]) if isinstance(image, np.ndarray) else tuple(shape[1:])
-        raise ValueError(f"image: expected one, (H, W, 3) or a tensor (3, H, W), got {tuple(image.shape)}")
-    raise TypeError(f"image: expected a PIL picture, an array or a tensor, got {type(image).__name__}")
-
 
 def _remember_last(encode: Callable[[str], tuple[Tensor, Tensor | None]]) -> Callable[[str], Any]:
     """The same function; asked for the same prompt again, it does not compute."""
@@ -373,18 +381,3 @@ def _remember_last(encode: Callable[[str], tuple[Tensor, Tensor | None]]) -> Cal
         return last[words]
 
     return cached
-
-
-def _plan_path(
-    cameras: Cameras | None, trajectory: str | None, num_frames: int | None, step: float, turn: float
-) -> Cameras:
-    """Cameras of every frame."""
-    if cameras is None:
-        raise ValueError("cameras: expected those of every frame, or the image's with a trajectory, got none")
-    if trajectory is not None:
-        if len(cameras) != 1:
-            raise ValueError(f"cameras: expected the image's alone with a trajectory, got {len(cameras)}")
-        cameras = Cameras.cat([cameras, Walker(cameras, step=step, turn=turn).go(trajectory)])
-    if num_frames is not None and num_frames > len(cameras):
-        raise ValueError(f"num_frames: expected at most {len(cameras)}, as there are cameras for, got {num_frames}")
-    return cameras[:num_frames]

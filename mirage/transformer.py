@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import ModelMixin, WanTransformer3DModel
@@ -18,37 +19,12 @@ from diffusers.utils import apply_lora_scale
 from torch import Tensor, nn
 from torch.nn import functional as nnf
 
+from .adapters import read_adapter, write_adapter
+from .checkpoints import load_whole, require_transformer
+from .presets import PRESETS, Preset, find_preset
+
+# diffusers looks up ModelMixin here to see what kind of component a saved pipeline's transformer is.
 __all__ = ["PRESETS", "MemoryAdapterBlock", "MirageTransformer3DModel", "ModelMixin", "Preset"]
-
-
-class Preset(NamedTuple):
-    """A kind of checkpoint.
-
-    Attributes:
-        every: an adapter block at every so-many-th layer of the backbone, from the first on.
-        blocks: how many at most; None for as many as there are layers for.
-        control_channels: of the control input: 48 of the memory's view, and what marks the holes.
-        steps: of denoising, by default.
-        lora_rank: of the LoRA on the backbone.
-        lora_feed_forward: whether that is on both feed-forward layers too, not only on q, k, v and o.
-    """
-
-    every: int
-    blocks: int | None
-    control_channels: int
-    steps: int
-    lora_rank: int
-    lora_feed_forward: bool
-
-    def layers(self, num_layers: int) -> tuple[int, ...]:
-        """The layers of a backbone of ``num_layers`` that an adapter block stands at."""
-        return tuple(range(0, num_layers, self.every))[: self.blocks]
-
-
-PRESETS = {
-    "release": Preset(2, None, 96, 20, 32, True),
-    "paper": Preset(4, 8, 49, 40, 64, False),
-}
 
 
 class MemoryAdapterBlock(WanTransformerBlock):  # type: ignore[misc]
@@ -82,12 +58,17 @@ class MemoryAdapterBlock(WanTransformerBlock):  # type: ignore[misc]
 
 
 class MemoryAdapter(nn.Module):
-    """The control input's patch embedding, and a block for some of the backbone's layers."""
+    """The control input's patch embedding, and a block for some of the backbone's layers.
+
+    Those are not called ``blocks``: peft finds LoRA's targets by the ends of names, and would take ``adapter.blocks.0``
+    for ``blocks.0``.
+    """
 
     def __init__(self, control_channels: int, dim: int, patch_size: Sequence[int], blocks: list[MemoryAdapterBlock]):
         super().__init__()
-        self.patch_embedding = nn.Conv3d(control_channels, dim, tuple(patch_size), tuple(patch_size))
-        self.blocks = nn.ModuleList(blocks)
+        t, h, w = patch_size
+        self.patch_embedding = nn.Conv3d(control_channels, dim, (t, h, w), (t, h, w))
+        self.control_blocks = nn.ModuleList(blocks)
 
 
 class MirageRotaryPosEmbed(WanRotaryPosEmbed):  # type: ignore[misc]
@@ -130,6 +111,7 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
             of Wan2.2-TI2V-5B.
         adapter_layers: layers of the backbone that an adapter block stands at, ascending from 0.
         control_channels: of the control input.
+        image_dim, added_kv_proj_dim, pos_embed_seq_len: None; Wan2.2-TI2V has no image embeddings.
     """
 
     _no_split_modules = ["WanTransformerBlock", "MemoryAdapterBlock"]  # noqa: RUF012
@@ -143,17 +125,17 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
         },
         "blocks.0": {"hidden_states": ContextParallelInput(split_dim=1, expected_dims=3)},
         "blocks.*": {"temb": ContextParallelInput(split_dim=1, expected_dims=4)},
-        "adapter.blocks.0": {
+        "adapter.control_blocks.0": {
             "control": ContextParallelInput(split_dim=1, expected_dims=3),
             "hidden_states": ContextParallelInput(split_dim=1, expected_dims=3),
         },
-        "adapter.blocks.*": {"temb": ContextParallelInput(split_dim=1, expected_dims=4)},
-        "adapter.blocks.*.proj_out": ContextParallelOutput(gather_dim=1, expected_dims=3),
+        "adapter.control_blocks.*": {"temb": ContextParallelInput(split_dim=1, expected_dims=4)},
+        "adapter.control_blocks.*.proj_out": ContextParallelOutput(gather_dim=1, expected_dims=3),
         "hint": {"input": ContextParallelInput(split_dim=1, expected_dims=3)},
         "norm_out": ContextParallelOutput(gather_dim=1, expected_dims=3),
     }
 
-    @register_to_config
+    @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self,
         patch_size: Sequence[int] = (1, 2, 2),
@@ -171,7 +153,12 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
         rope_max_seq_len: int = 1024,
         adapter_layers: Sequence[int] = PRESETS["release"].layers(30),
         control_channels: int = PRESETS["release"].control_channels,
+        image_dim: None = None,
+        added_kv_proj_dim: None = None,
+        pos_embed_seq_len: None = None,
     ) -> None:
+        if any(size is not None for size in (image_dim, added_kv_proj_dim, pos_embed_seq_len)):
+            raise ValueError(f"image_dim: expected None, as in Wan2.2-TI2V, got {image_dim}")
         layers = list(adapter_layers)
         if not layers or layers[0] != 0 or layers != sorted(set(layers)) or layers[-1] >= num_layers:
             raise ValueError(f"adapter_layers: expected some of 0..{num_layers - 1}, ascending from 0, got {layers}")
@@ -189,12 +176,10 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
         self._close_adapter()
 
     def _close_adapter(self) -> None:
-        """Zero what the adapter takes in and hands on, so that it starts as a copy of the backbone that is not heard."""
-        for block in self.adapter.blocks:
-            for projection in (block.proj_in, block.proj_out):
-                if projection is not None:
-                    nn.init.zeros_(projection.weight)
-                    nn.init.zeros_(projection.bias)
+        """Zero what the adapter takes in and hands on: it starts as a copy of the backbone that is not heard."""
+        for name, parameter in self.adapter.named_parameters():
+            if ".proj_in." in name or ".proj_out." in name:
+                nn.init.zeros_(parameter)
 
     @classmethod
     def from_wan(cls, wan: WanTransformer3DModel, preset: str = "release") -> MirageTransformer3DModel:
@@ -207,23 +192,24 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
             wan: a Wan2.2 transformer without image embeddings.
             preset: ``"release"`` or ``"paper"``.
         """
-        if preset not in PRESETS:
-            raise ValueError(f"preset: expected one of {sorted(PRESETS)}, got {preset!r}")
+        kind = find_preset(preset)
         if wan.config.image_dim is not None or wan.config.added_kv_proj_dim is not None:
             raise ValueError("wan: expected a transformer without image embeddings (Wan2.2-TI2V), got one with them")
         names = cls._get_init_keys(cls) - {"self", "adapter_layers", "control_channels"}
         settings = {name: wan.config[name] for name in names}
-        kind = PRESETS[preset]
         with torch.device("meta"):
-            model = cls(
+            model: MirageTransformer3DModel = cls(
                 **settings, adapter_layers=kind.layers(wan.config.num_layers), control_channels=kind.control_channels
             )
-        model.load_state_dict(wan.state_dict(keep_vars=True), strict=False, assign=True)
+        unknown = model.load_state_dict(wan.state_dict(keep_vars=True), strict=False, assign=True).unexpected_keys
+        if unknown:
+            raise ValueError(f"wan: expected a transformer without LoRA, got one with {unknown[0]}")
         model.rope = MirageRotaryPosEmbed(
             wan.config.attention_head_dim, tuple(wan.config.patch_size), wan.config.rope_max_seq_len
         ).to(wan.rope.freqs_cos.device)
         model._open_adapter()
-        return model.train(wan.training)
+        model.train(wan.training)
+        return model
 
     def _open_adapter(self) -> None:
         """Give an adapter without memory its first weights, from the backbone's."""
@@ -235,13 +221,52 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
         weight[:, :shared] = base.weight.detach()[:, :shared]
         self.adapter.patch_embedding.weight = nn.Parameter(weight)
         self.adapter.patch_embedding.bias = nn.Parameter(base.bias.detach().clone())
-        for layer, block in zip(self.config.adapter_layers, self.adapter.blocks, strict=True):
+        for layer, block in zip(self.config.adapter_layers, self.adapter.control_blocks, strict=True):
             source = {name: value.clone() for name, value in self.blocks[layer].state_dict().items()}
             block.load_state_dict(source, strict=False, assign=True)
             for projection in (block.proj_in, block.proj_out):
                 if projection is not None:
                     projection.to(source["attn1.to_q.weight"].dtype)
         self._close_adapter()
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, *, preset: str | None = None, **kwargs: Any
+    ) -> MirageTransformer3DModel:
+        """Load what :meth:`save_pretrained` wrote; or an ordinary Wan2.2 transformer, which gets a new adapter.
+
+        Args:
+            pretrained_model_name_or_path: a folder, or a model's name on the Hub, as diffusers takes it.
+            preset: of the new adapter: ``"release"`` (default) or ``"paper"``.
+            kwargs: as of :meth:`diffusers.ModelMixin.from_pretrained`: ``subfolder``, ``torch_dtype`` and the like.
+
+        Raises:
+            DataError: the folder holds no weights (it says what to download and where to put it), only some of them, or
+                another model.
+        """
+        kind = preset or "release"
+        find_preset(kind)
+        path, name = str(pretrained_model_name_or_path), cls.__name__
+        if require_transformer(path, (name, WanTransformer3DModel.__name__), kwargs) == name:
+            if preset is not None:
+                raise ValueError(f"preset: expected none for {path}, which has an adapter already, got {preset!r}")
+            model: MirageTransformer3DModel = load_whole(super().from_pretrained, path, **kwargs)
+            return model
+        if kwargs.get("device_map") is not None:
+            raise ValueError(f"device_map: expected none where an adapter is added, got {kwargs['device_map']!r}")
+        return cls.from_wan(load_whole(WanTransformer3DModel.from_pretrained, path, **kwargs), kind)
+
+    def save_adapter(self, path: str | Path) -> None:
+        """Write the adapter alone to one safetensors file, its configuration in the header."""
+        write_adapter(self, path)
+
+    def load_adapter(self, path: str | Path) -> None:
+        """Load an adapter that :meth:`save_adapter` wrote, or one of the released layout, in the model's dtypes.
+
+        Raises:
+            DataError: the file is missing, damaged, foreign, or holds an adapter of another configuration.
+        """
+        self.adapter.load_state_dict(read_adapter(self, path))
 
     @apply_lora_scale("attention_kwargs")  # type: ignore[untyped-decorator]
     def forward(
@@ -338,8 +363,9 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
         """The hint (B, tokens of T and P, dim) for every layer that has one."""
         rotary_emb = self.rope(latents)
         control = self.adapter.patch_embedding(control).flatten(2).transpose(1, 2).contiguous()
-        hints, entering = {}, hidden_states
-        for layer, block in zip(self.config.adapter_layers, self.adapter.blocks, strict=True):
+        hints: dict[int, Tensor] = {}
+        entering: Tensor | None = hidden_states
+        for layer, block in zip(self.config.adapter_layers, self.adapter.control_blocks, strict=True):
             hints[layer], control = self._run(block, control, entering, text, timestep_proj, rotary_emb)
             entering = None
         return hints

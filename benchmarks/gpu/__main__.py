@@ -1,7 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""On a machine with a GPU: the self-test, the benchmarks, every test of the kernels, the sanitizer. What each said lies
-in a file of its own; the table is written after the benchmarks and once more at the end."""
+"""On a machine with a GPU: the self-test, the benchmarks, every test of the kernels, the sanitizer, and a chunk of the
+full-size model where diffusers is there. What each said lies in a file of its own; the table is written after the
+benchmarks and once more at the end."""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ from typing import Any
 import torch
 
 import mirage_kernels as mk
+from benchmarks import wan_full
 from benchmarks.gpu import report
 from benchmarks.gpu.clock import Clock
 from benchmarks.gpu.rows import Row, Sizes, argsort_rows, measure
@@ -73,10 +75,18 @@ def checks() -> list[Check]:
     return found
 
 
+def wan_check(folder: Path, *, on_gpu: bool) -> Check:
+    """The full-size model on a GPU, a tiny one without; results lie in ``folder``."""
+    few = ["--budget", "120"] if on_gpu else ["--device", "cpu", "--steps", "2"]
+    command = [sys.executable, "-m", "benchmarks.wan_full", "--out", str(folder.resolve()), "--chunks", "3", *few]
+    return Check("wan_full", command, 240)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "gpu", help="folder for results.json and logs")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="cpu: small sizes, to try this out")
+    parser.add_argument("--skip-wan", action="store_true", help="leave out the chunk of the full-size model")
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("torch finds no GPU here")
@@ -104,11 +114,16 @@ def main() -> int:
                 print("not measured:", row, flush=True)
         result["rows"] = [row._asdict() for row in rows]
         report.write(args.out, result)
-    for check in checks() if on_gpu else ():
+    left_out = "left out, as asked" if args.skip_wan else wan_full.missing()
+    result["not measured"] += [f"wan_full: {left_out}"] if left_out else []
+    wan = [] if left_out else [wan_check(args.out, on_gpu=on_gpu)]
+    for check in (checks() if on_gpu else []) + wan:
         states[check.name] = check.run(args.out)
         print(f"{check.name}: {states[check.name]}", flush=True)
         report.write(args.out, result)
-    print((args.out / "results.md").read_text())
+    report.write(args.out, result)
+    for name in ("results", *(check.name for check in wan if states[check.name].startswith("ok"))):
+        print((args.out / f"{name}.md").read_text())
     return 0 if all(state.startswith("ok") for state in states.values()) else 1
 
 

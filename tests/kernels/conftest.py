@@ -111,6 +111,17 @@ def every_way(cuda_code: emulated.Emulated | None, gpu_backends: list[ThroughDev
     return run
 
 
+def _compile(library: Path, compiler: str, source: Path, pybind11: str) -> None:
+    """Build the test module."""
+    include = [f"-I{path}" for path in (CSRC, pybind11, sysconfig.get_path("include"))]
+    flags = ["-std=c++20", "-O1", "-ffp-contract=off", "-fvisibility=hidden", "-fPIC", "-shared"]
+    if os.uname().sysname == "Darwin":
+        flags += ["-undefined", "dynamic_lookup"]
+    partial = library.with_suffix(f".{os.getpid()}")
+    subprocess.run([compiler, *flags, *include, str(source), "-o", str(partial)], check=True)
+    partial.rename(library)
+
+
 @pytest.fixture(scope="session")
 def c(pytestconfig: pytest.Config) -> ModuleType:
     """The test module, built once per state of the sources."""
@@ -123,22 +134,9 @@ def c(pytestconfig: pytest.Config) -> ModuleType:
     cache = pytestconfig.cache
     assert cache is not None
     library = cache.mkdir("common_module") / f"{state}{sysconfig.get_config_var('EXT_SUFFIX')}"
-    if not library.exists():
-        include = [f"-I{path}" for path in (CSRC, pybind11.get_include(), sysconfig.get_path("include"))]
-        flags = [
-            "-std=c++20",
-            "-O1",
-            "-ffp-contract=off",
-            "-fvisibility=hidden",
-            "-fPIC",
-            "-shared",
-            "-undefined",
-            "dynamic_lookup",
-        ]
-        flags = flags if os.uname().sysname == "Darwin" else flags[:-2]
-        partial = library.with_suffix(f".{os.getpid()}")
-        subprocess.run([compiler, *flags, *include, str(sources[0]), "-o", str(partial)], check=True)
-        partial.rename(library)
+    with emulated.alone(library.parent):
+        if not library.exists():
+            _compile(library, compiler, sources[0], pybind11.get_include())
     spec = importlib.util.spec_from_file_location("common_module", library)
     assert spec is not None
     assert spec.loader is not None

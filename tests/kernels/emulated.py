@@ -10,6 +10,7 @@ hold rubbish, so that what needs a barrier or a cleared workspace shows. The ope
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
@@ -46,6 +47,14 @@ def compiler() -> str | None:
     return next(filter(None, map(shutil.which, [os.environ.get("CXX", "g++"), "g++"])), None)
 
 
+@contextlib.contextmanager
+def alone(cache: Path) -> Iterator[None]:
+    """Tests run in several processes; one builds, the others wait for it."""
+    with open(cache / "lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def build(cache: Path, sources: list[Path], flags: list[str], libraries: list[str]) -> Path:
     """A shared library of sources as emulated CUDA, built once per state of the sources."""
     gxx = compiler()
@@ -78,7 +87,8 @@ class Emulated:
         includes = [f"-isystem{path}" for path in cpp_extension.include_paths()]
         sources = sorted(CSRC.glob("**/*.cu"))
         libraries = [*(f"-L{path}" for path in cpp_extension.library_paths()), "-ltorch_cpu"]
-        built = build(cache, sources, [*includes, "-DTORCH_TARGET_VERSION=0x020a000000000000"], libraries)
+        with alone(cache):
+            built = build(cache, sources, [*includes, "-DTORCH_TARGET_VERSION=0x020a000000000000"], libraries)
         self._library = define_operations(NAMESPACE)
         torch.ops.load_library(str(built))
 

@@ -48,7 +48,11 @@ def test_the_fill_generator_keeps_the_first_latent_and_the_known_cells() -> None
     g = torch.Generator().manual_seed(0)
     view, mask = torch.randn(48, 5, 6, 7, generator=g), torch.rand(5, 6, 7, generator=g) < 0.7
     first = torch.randn(48, 6, 7, generator=g)
-    latents = FillGenerator()(view, mask, first=first, preceding=view[:, :0], references=view[:, :0], prompt="", rng=g)
+    none = view[:, :0]
+    latents = FillGenerator()(
+        view, mask, first=first, preceding=none, preceding_view=none, preceding_mask=mask[:0], references=none,
+        prompt="", rng=g,
+    )  # fmt: skip
     assert torch.equal(latents[:, 0], first)
     assert torch.equal(latents[:, 1:][:, mask[1:]], view[:, 1:][:, mask[1:]])
 

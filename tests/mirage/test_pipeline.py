@@ -31,7 +31,7 @@ PATH = pan(START, out_and_back(33), 25)
 def tell_adapter(pipe: MiragePipeline) -> MiragePipeline:
     """An adapter that is heard, as after training."""
     torch.manual_seed(3)
-    for block in pipe.transformer.adapter.blocks:
+    for block in pipe.transformer.adapter.control_blocks:
         torch.nn.init.normal_(block.proj_out.weight, std=0.2)
         if block.proj_in is not None:
             torch.nn.init.normal_(block.proj_in.weight, std=0.2)
@@ -39,8 +39,8 @@ def tell_adapter(pipe: MiragePipeline) -> MiragePipeline:
     return pipe
 
 
-def make(preset: str = "release") -> MiragePipeline:
-    parts = tiny.wan().components
+def make(preset: str = "release", **parts: Any) -> MiragePipeline:
+    parts = tiny.wan().components | parts
     del parts["transformer_2"]
     return tell_adapter(MiragePipeline(**parts, preset=preset))
 
@@ -179,7 +179,15 @@ def test_options_that_change_nothing(pipe: MiragePipeline) -> None:
     assert torch.equal(run(other).latents, expected), "tiles are larger than the picture"
     other.enable_model_cpu_offload(device="cpu")
     assert torch.equal(run(other).latents, expected)
-    compiled = make()
+    layer_by_layer = make()
+    layer_by_layer.enable_group_offload(onload_device=torch.device("cpu"), offload_type="leaf_level")
+    assert torch.equal(run(layer_by_layer).latents, expected)
+
+
+def test_the_transformer_compiles() -> None:
+    """Without a graph break, with references and preceding latents and without."""
+    expected = run(make(transformer=tiny.transformer(layers=1))).latents
+    compiled = make(transformer=tiny.transformer(layers=1))
     compiled.transformer.compile(backend="aot_eager", fullgraph=True)
     assert torch.equal(run(compiled).latents, expected)
 
@@ -192,7 +200,7 @@ def test_tiling_is_the_autoencoders_own(pipe: MiragePipeline) -> None:
     assert not torch.equal(run(tiled).latents, run(pipe).latents)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="accelerate moves layers one by one to a GPU only")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="accelerate offloads one by one to a GPU only")
 @pytest.mark.parametrize("way", ["enable_model_cpu_offload", "enable_sequential_cpu_offload"])
 def test_offloading(pipe: MiragePipeline, way: str) -> None:
     other = make()
@@ -323,6 +331,7 @@ BAD = [
     ({"image": "room.png"}, "image: expected a PIL picture, an array or a tensor, got str"),
     ({"image": torch.zeros(2, 3, *SIZE)}, r"image: expected one, .* got \(2, 3, 64, 96\)"),
     ({"image": torch.zeros(1, *SIZE)}, r"image: expected one, .* got \(1, 64, 96\)"),
+    ({"image": IMAGE * 255}, "image: expected values from 0 to 1, got"),
     ({"height": 60}, "height, width: expected multiples of 32, got 60 and 96"),
     ({"depth": None}, r"depth: expected \(H=64, W=96\), because the memory is empty, got none"),
     ({"depth": DEPTH[1:]}, r"depth: expected the image's size \(H=64, W=96\), got \(63, 96\)"),

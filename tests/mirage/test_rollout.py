@@ -126,6 +126,7 @@ def test_steered_step_by_step_it_is_the_same_walk() -> None:
         assert torch.equal(same.frames, chunk.frames)
         assert (same.start, same.written) == (chunk.start, chunk.written)
         assert torch.equal(same.cameras.cam2world, chunk.cameras.cam2world)
+        assert torch.equal(steered.camera.cam2world[0], path.cam2world[stop - 1])
     assert steered.frame == 40
     for wrong, message in (
         (path[:3], "cameras: expected a multiple of 4 frames, got 3"),
@@ -134,6 +135,18 @@ def test_steered_step_by_step_it_is_the_same_walk() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             steered.step(wrong)
+
+
+def test_what_the_generator_is_handed_anyway_is_no_reference() -> None:
+    asked = []
+
+    class Spy(LatentSpatialMemory):
+        def retrieve(self, *cameras: Any, **options: Any) -> Any:
+            asked.append(options["before"])
+            return super().retrieve(*cameras, **options)
+
+    walk(memory=Spy(48))
+    assert asked == [-8, 8, 24], "the first latent of a chunk and the two before it"
 
 
 def test_frames_encoded_anew() -> None:
