@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +22,7 @@ from torch.nn import functional as nnf
 
 from mirage.data.files import read_image
 from mirage.data.rgbd import read_rgbd
-from mirage.filters import Filters, FilteredWriter, Written
+from mirage.filters import FilteredWriter, Filters, Written
 from mirage.filters.cells import cells_of
 from mirage.memory import LatentSpatialMemory
 from mirage_kernels import Cameras
@@ -161,8 +160,8 @@ def walk(haunted: Haunted, filters: Filters, *, exclude: Tensor | None = None, c
             exclude=None if exclude is None else exclude[now],
             stamps=range(FRAMES)[now],
         )
-    shown = memory.read(haunted.cameras.rescale(GRID))
-    right = truth.isfinite() & shown.mask & ((shown.depth - truth).abs() <= SAME * truth) & (shown.latents[0] == 0)
+    view = memory.read(haunted.cameras.rescale(GRID))
+    right = truth.isfinite() & view.mask & ((view.depth - truth).abs() <= SAME * truth) & (view.latents[0] == 0)
     plain = truth.isfinite() & ~mixed
     refused = torch.stack([w.verdict.out for w in written]) & plain
     ghosts = int((memory.cache.features()[:, 0] > 0).sum())

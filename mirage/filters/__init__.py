@@ -1,9 +1,41 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""x"""
+"""What may be remembered: filters put out sky, what moves, depth edges, and what the memory contradicts.
+
+Every filter marks pixels or cells of a frame for one reason; :class:`Filters` runs several, and the first in their
+order names a cell's reason. A cell is out with any marked pixel in it, or with more than a filter's ``max_masked``
+share of them. True in a mask means: not to be remembered. The user's own masks are two, ``exclude`` and ``keep``, and
+win over every filter.
+"""
+
+from .cells import masked_cells
 from .compose import Filters, overlay
 from .consistency import ConsistencyFilter
 from .geometry import EdgeFilter, FarFilter
 from .motion import MotionFilter
+from .open_vocabulary import OpenVocabularyFilter
+from .semantic import SemanticFilter
+from .sky import SkyFilter
 from .verdict import Filter, Look, Observation, Reason, Surfaces, Verdict
 from .writer import FilteredWriter, Written
+
+__all__ = [
+    "ConsistencyFilter",
+    "EdgeFilter",
+    "FarFilter",
+    "Filter",
+    "FilteredWriter",
+    "Filters",
+    "Look",
+    "MotionFilter",
+    "Observation",
+    "OpenVocabularyFilter",
+    "Reason",
+    "SemanticFilter",
+    "SkyFilter",
+    "Surfaces",
+    "Verdict",
+    "Written",
+    "masked_cells",
+    "overlay",
+]

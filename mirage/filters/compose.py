@@ -90,18 +90,30 @@ class Filters:
 
 
 def _settings(one: Filter) -> dict[str, Any]:
-    assert dataclasses.is_dataclass(one)
-    return {field.name: getattr(one, field.name) for field in dataclasses.fields(one) if field.init}
+    settings: Any = one
+    return {field.name: getattr(one, field.name) for field in dataclasses.fields(settings) if field.init}
+
+
+# of settings: what JSON has for them
+_JSON_TYPES: dict[str, tuple[type, ...]] = {
+    "float": (int, float),
+    "float | None": (int, float, type(None)),
+    "int": (int,),
+    "str": (str,),
+    "tuple[str, ...]": (list,),
+}
 
 
 def _filter(part: dict[str, Any]) -> Filter:
     name = part.pop("filter", None)
     if name not in KINDS:
         raise DataError(f"filter: expected one of {', '.join(KINDS)}, got {name!r}")
-    known = {field.name for field in dataclasses.fields(KINDS[name]) if field.init}
+    types = {field.name: str(field.type) for field in dataclasses.fields(KINDS[name]) if field.init}
     for setting, value in part.items():
-        if setting not in known:
-            raise DataError(f"{name}: expected settings among {', '.join(sorted(known))}, got {setting!r}")
+        if setting not in types:
+            raise DataError(f"{name}: expected settings among {', '.join(sorted(types))}, got {setting!r}")
+        if not isinstance(value, _JSON_TYPES[types[setting]]) or isinstance(value, bool):
+            raise DataError(f"{name}.{setting}: expected {types[setting]}, got {value!r}")
         part[setting] = tuple(value) if isinstance(value, list) else value
     try:
         one: Filter = KINDS[name](**part)
