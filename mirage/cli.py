@@ -25,6 +25,7 @@ from .memory import LatentSpatialMemory
 from .models import Model, add_model_options, check_model_options, open_model
 from .paths import FRAMES, add_path_options, picture_has_cameras, plan_path, read_picture_cameras, way_to_go
 from .pictures import enlarge
+from .remembering import add_remembering_options, open_remembering, read_exclusion, read_filters
 from .results import Results
 from .rollout import plan_chunks, rollout
 
@@ -73,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     how.add_argument("--seed", type=int, default=0, help="of the generator (filling holes has no randomness)")
     how.add_argument("--fps", type=int, default=16, help="of the video (default: 16)")
     how.add_argument("--out", type=Path, default=Path("out/generate"), help="folder of the results")
+    add_remembering_options(generate)
     add_model_options(generate)
     return parser
 
@@ -84,11 +86,13 @@ def _read_scene(args: argparse.Namespace) -> Scene:
         return SCENES[args.scene]()
     if args.geometry:
         return _read_geometry(args)
+    instead = {"intrinsics": args.cameras, "depth": args.depth_model}
     for name in ("image", "depth", "intrinsics"):
-        if getattr(args, name) is None and not (name == "intrinsics" and args.cameras):
+        if getattr(args, name) is None and not instead.get(name):
             raise DataError(f"--{name}: expected a file (or use --scene or --memory), got none")
-    image, depth = read_image(args.image), read_depth(args.depth)
+    image = read_image(args.image)
     size: tuple[int, int] = (image.shape[1], image.shape[2])
+    depth = torch.zeros(size) if args.depth is None else read_depth(args.depth)
     if tuple(depth.shape) != size:
         raise DataError(f"{args.depth}: expected depth of the picture's size {size}, got {tuple(depth.shape)}")
     if picture_has_cameras(args):
@@ -151,6 +155,7 @@ def _check_numbers(args: argparse.Namespace) -> None:
     way_to_go(args)
     plan_chunks(FRAMES if args.frames is None else args.frames, args.chunk)
     check_model_options(args)
+    read_filters(args)
     for name, least in (("fps", 1), ("seed", 0), ("height", 1), ("width", 1)):
         value = getattr(args, name)
         if value is not None and value < least:
@@ -166,12 +171,14 @@ def generate(args: argparse.Namespace) -> dict[str, Any]:
     memory = _open_memory(args, model)
     goes_on = args.memory is not None and not (args.scene or args.image or args.geometry)
     scene = _scene_in_memory(memory, model.codec) if goes_on else _read_scene(args)
+    scene = scene._replace(exclude=read_exclusion(args, (scene.image.shape[1], scene.image.shape[2])))
     scene = _scale(scene, args, model.codec.spatial_stride * model.generator.patch)
     cameras = plan_path(args, scene)
+    remembering = open_remembering(args, model.device)
     settings = {"frames": len(cameras), "size": list(cameras.size), "chunk": args.chunk, "seed": args.seed}
     walk = rollout(
         scene.image,
-        None if goes_on else scene.depth,
+        None if goes_on or not scene.depth.any() else scene.depth,
         cameras,
         memory=memory,
         codec=model.codec,
@@ -181,8 +188,11 @@ def generate(args: argparse.Namespace) -> dict[str, Any]:
         rng=torch.Generator().manual_seed(args.seed),
         boundary=args.boundary,
         references=args.references,
+        estimator=remembering.estimator,
+        filters=remembering.filters,
+        exclude=scene.exclude,
     )
-    codec, settings = model.codec, settings | model.settings
+    codec, settings = model.codec, settings | model.settings | remembering.settings
     with Results(args.out, scene, cameras, memory, codec, settings, args.fps) as results:
         with tqdm(total=len(cameras), unit="frame", desc="walking") as bar:
             for chunk in walk:

@@ -34,13 +34,19 @@ def check_prompts(
 
 
 def scale_start(
-    image: Any, depth: Tensor | None, camera: Cameras, height: int | None, width: int | None, step: int
-) -> tuple[Tensor, Tensor | None, Cameras]:
-    """The picture (3, H, W), 0 to 1, with depth (H, W) and camera, at the size that is asked for.
+    image: Any,
+    depth: Tensor | None,
+    exclude: Tensor | None,
+    camera: Cameras,
+    height: int | None,
+    width: int | None,
+    step: int,
+) -> tuple[Tensor, Tensor | None, Tensor | None, Cameras]:
+    """The picture (3, H, W), 0 to 1, with depth and mask (H, W) and camera, at the size that is asked for.
 
     Args:
         image: PIL's, an array (H, W, 3) or a tensor (3, H, W), 0 to 1.
-        depth: (H, W) of the image.
+        depth, exclude: (H, W) of the image.
         camera: over the image's pixels.
         height, width: of the result; by default the image's own.
         step: that they are multiples of.
@@ -52,14 +58,17 @@ def scale_start(
     size = (own[0] if height is None else height, own[1] if width is None else width)
     if any(side % step or side < step for side in size):
         raise ValueError(f"height, width: expected multiples of {step}, got {size[0]} and {size[1]}")
-    if depth is not None and tuple(depth.shape) != own:
-        raise ValueError(f"depth: expected the image's size (H={own[0]}, W={own[1]}), got {tuple(depth.shape)}")
+    for name, part in (("depth", depth), ("exclude", exclude)):
+        if part is not None and tuple(part.shape) != own:
+            raise ValueError(f"{name}: expected the image's size (H={own[0]}, W={own[1]}), got {tuple(part.shape)}")
     if picture.shape[1:] != size:
         picture = nnf.interpolate(picture[None], size, mode="bilinear", antialias=True)[0].clamp(0, 1)
     if depth is not None:
         # depths are picked, never mixed: a mean of near and far is a surface that is not there
         depth = nnf.interpolate(depth[None, None].float(), size, mode="nearest-exact")[0, 0]
-    return picture, depth, camera.rescale(size)
+    if exclude is not None:  # with any excluded pixel under it, a pixel is
+        exclude = nnf.adaptive_max_pool2d(exclude[None].float(), size)[0] > 0
+    return picture, depth, exclude, camera.rescale(size)
 
 
 def _picture(image: Any) -> Tensor:

@@ -166,7 +166,8 @@ class LatentSpatialMemory:
             latents: (C, T, h, w).
             cameras: T cameras, over a grid of any size.
             depth: (T, H, W) float32, world units.
-            mask: (T, H, W) bool of pixels or (T, h, w) of cells, True where nothing may be remembered. Needs ``depth``.
+            mask: (T, H, W) bool of pixels or (T, h, w) of cells, True where nothing may be remembered;
+                without ``depth``, of cells.
             stamps: what is noted on the points of every frame, such as its number; 0 by default.
             remembered: (C, T, h, w), what :meth:`retrieve` returns for these frames, instead of ``latents``.
 
@@ -179,10 +180,9 @@ class LatentSpatialMemory:
             raise ValueError(f"latents: expected {expected}, got {tuple(latents.shape)}")
         if depth is not None and (depth.dim() != 3 or len(depth) != count):
             raise ValueError(f"depth: expected (T={count}, H, W), got {tuple(depth.shape)}")
-        if mask is not None and depth is None:
-            raise ValueError("mask: expected depth with it, got none")
-        if mask is not None and depth is not None and mask.shape not in (depth.shape, (count, h, w)):
-            raise ValueError(f"mask: expected {tuple(depth.shape)} or {(count, h, w)}, got {tuple(mask.shape)}")
+        shapes = [(count, h, w)] if depth is None else [tuple(depth.shape), (count, h, w)]
+        if mask is not None and tuple(mask.shape) not in shapes:
+            raise ValueError(f"mask: expected {' or '.join(map(str, shapes))}, got {tuple(mask.shape)}")
         if remembered is not None and remembered.shape != latents.shape:
             raise ValueError(f"remembered: expected {tuple(latents.shape)}, got {tuple(remembered.shape)}")
         return [

@@ -20,6 +20,8 @@ from .adapters import read_lora
 from .cameras import Walker
 from .checkpoints import require_pipeline
 from .codecs.wan import WanCodec
+from .depth import DepthEstimator
+from .filters import Filters
 from .generators.wan import WanGenerator
 from .inputs import check_prompts, plan_path, scale_start
 from .memory import LatentSpatialMemory
@@ -229,6 +231,9 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
         boundary: Source = "latent",
         references: Source = "latent",
         decode: bool = True,
+        estimator: DepthEstimator | None = None,
+        filters: Filters | None = None,
+        exclude: Tensor | None = None,
         **options: Any,
     ) -> Walk:
         """Begin a walk that is steered while it goes; :meth:`mirage.rollout.Walk.step` makes the next chunk.
@@ -242,7 +247,8 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
             memory: is read and written; by default an empty one.
             height, width: what the image, its depth and the cameras are scaled to; by default, the image's own size.
             generator: source of randomness.
-            boundary, references, decode: see :class:`mirage.rollout.Walk`.
+            boundary, references, decode, estimator, filters: see :class:`mirage.rollout.Walk`.
+            exclude: (H, W) bool of the image, True where nothing may be remembered.
             options: as of :meth:`make_generator`.
 
         Raises:
@@ -252,7 +258,7 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
             raise TypeError(f"generator: expected one torch.Generator, got {type(generator).__name__}")
         maker = self.make_generator(prompt, **options)
         step = self.codec.spatial_stride * self.transformer.config.patch_size[1]
-        picture, depth, camera = scale_start(image, depth, camera, height, width, step)
+        picture, depth, exclude, camera = scale_start(image, depth, exclude, camera, height, width, step)
         return Walk(
             picture,
             depth,
@@ -265,6 +271,9 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
             boundary=boundary,
             references=references,
             decode=decode,
+            estimator=estimator,
+            filters=filters,
+            exclude=exclude,
         )
 
     @torch.no_grad()

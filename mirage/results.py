@@ -22,6 +22,7 @@ from .cameras import write_cameras
 from .codecs import Codec
 from .data.scenes import Scene
 from .evaluation import psnr
+from .filters import Verdict, overlay
 from .memory import LatentSpatialMemory, MemoryView
 from .pictures import VideoWriter, beside, contact_sheet, enlarge, show_holes, write_picture
 from .rollout import Chunk
@@ -58,6 +59,10 @@ class Results:
         self.metrics: dict[str, Any] = dict(settings)
         self.known_share: list[float] = []
         self.points_written: list[int] = []
+        self.carved: list[int] = []
+        self.left_out: list[dict[str, float]] = []
+        self.alignments: list[dict[str, Any]] = []
+        self._verdicts: dict[int, Verdict] = {}
         self.seconds: dict[str, float] = {}
         self._fps = fps
         self._sheet: list[tuple[int, float, Tensor, Tensor]] = []
@@ -101,12 +106,25 @@ class Results:
                 self.known_share.append(share)
                 self._sheet.append((chunk.start + n, share, memory_view, chunk.frames[:, n]))
         self.points_written += chunk.written
+        self._note_write_back(chunk)
         for name, value in chunk.seconds.items():
             self.seconds[name] = self.seconds.get(name, 0.0) + value
         if self._known_at_start is None:
             self._known_at_start = chunk.view.mask[0]
         self._last_frame = chunk.frames[:, -1]
         self._compare_with_real(chunk)
+
+    def _note_write_back(self, chunk: Chunk) -> None:
+        """What was left out of the frames that latents stand for, and how their depth was aligned."""
+        stride = self.codec.temporal_stride
+        first = (-chunk.start) % stride  # the chunk's first frame that a latent stands for
+        for k, written in enumerate(chunk.write_back):
+            self.carved.append(written.carved)
+            if written.alignment is not None:
+                self.alignments.append(written.alignment._asdict())
+            if written.verdict is not None:
+                self.left_out.append(written.verdict.shares)
+                self._verdicts[chunk.start + first + k * stride] = Verdict(*(part.cpu() for part in written.verdict))
 
     def _compare_with_real(self, chunk: Chunk) -> None:
         """Where a latent's camera is exactly a real one, hold the memory's view against what that one saw."""
@@ -152,6 +170,7 @@ class Results:
             "codec_psnr": psnr(coded, image),
             "known_share": self.known_share,
             "points_written": self.points_written,
+            **self._write_back(),
             "points": len(self.memory),
             "memory_bytes": self.memory.cache.nbytes,
             "history_bytes": self.memory.nbytes - self.memory.cache.nbytes,
@@ -168,16 +187,37 @@ class Results:
             metrics["second_trip_known_share"] = again.mask.float().mean((1, 2)).tolist()
         return {name: _plain(value) for name, value in metrics.items()}
 
+    def _write_back(self) -> dict[str, Any]:
+        """Shares of cells by reason over all frames; fits of depth, and points that were carved, frame by frame."""
+        measures: dict[str, Any] = {}
+        if self.left_out:
+            names = self.left_out[0]
+            measures["cells"] = {name: sum(one[name] for one in self.left_out) / len(self.left_out) for name in names}
+        if any(self.carved):
+            measures["points_carved"] = self.carved
+        if self.alignments:
+            measures["alignment"] = self.alignments
+        return measures
+
     def _contact_sheet(self) -> Tensor:
         count = min(SHEET_COLUMNS, len(self._sheet))
         picks = [self._sheet[round(k * (len(self._sheet) - 1) / max(count - 1, 1))] for k in range(count)]
-        return contact_sheet(
-            [[memory_view for _, _, memory_view, _ in picks], [frame for _, _, _, frame in picks]],
-            [
-                [f"frame {n}: memory, {share:.1%} known" for n, share, _, _ in picks],
-                [f"frame {n}: result" for n, _, _, _ in picks],
-            ],
-        )
+        rows = [[memory_view for _, _, memory_view, _ in picks], [frame for _, _, _, frame in picks]]
+        labels = [
+            [f"frame {n}: memory, {share:.1%} known" for n, share, _, _ in picks],
+            [f"frame {n}: result" for n, _, _, _ in picks],
+        ]
+        if self._verdicts:
+            judged = [(n, frame, self._verdicts[n]) for n, _, _, frame in picks if n in self._verdicts]
+            rows.append([overlay(frame, verdict) for _, frame, verdict in judged])
+            labels.append([f"frame {n}: {_reasons(verdict)}" for n, _, verdict in judged])
+        return contact_sheet(rows, labels)
+
+
+def _reasons(verdict: Verdict) -> str:
+    """What is left out and why, in a line."""
+    shares = {name: share for name, share in verdict.shares.items() if name != "kept" and share > 0}
+    return ", ".join(f"{share:.1%} {name}" for name, share in shares.items()) or "all remembered"
 
 
 def same_camera(a: Cameras, b: Cameras) -> bool:

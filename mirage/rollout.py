@@ -14,8 +14,11 @@ from torch import Tensor
 from mirage_kernels import Cameras
 
 from .codecs import Codec
+from .depth import DepthEstimator
+from .filters import Filters
 from .generators import Generator
 from .memory import LatentSpatialMemory, MemoryView
+from .write_back import WriteBack, Written
 
 CHUNK = 33  # frames: 9 latents of Wan2.2, the first of which a later chunk shares with the one before
 PRECEDING = 2  # latents handed to the generator from before the chunk
@@ -34,7 +37,7 @@ class Chunk(NamedTuple):
         view: what the memory showed before the chunk was generated, to the cameras of all its latents: in a later chunk
             those T and, before them, the latent it shares with the chunk before.
         cameras: of its frames, over (H, W).
-        written: points that each latent added to the memory.
+        write_back: what became of each latent's frame.
         seconds: time spent reading, retrieving, generating, decoding and writing.
     """
 
@@ -43,8 +46,13 @@ class Chunk(NamedTuple):
     latents: Tensor
     view: MemoryView
     cameras: Cameras
-    written: list[int]
+    write_back: list[Written]
     seconds: dict[str, float]
+
+    @property
+    def written(self) -> list[int]:
+        """Points that each latent added to the memory."""
+        return [one.added for one in self.write_back]
 
 
 def plan_chunks(frames: int, chunk: int = CHUNK, stride: int = 4) -> list[range]:
@@ -84,6 +92,8 @@ class Walk:
         references: what the history remembers, and generators are handed as references: ``"latent"`` of a chunk, or
             ``"frame"``, the frames they stand for, encoded one by one.
         decode: False leaves chunks without frames.
+        estimator, filters: of what is written; see :class:`mirage.write_back.WriteBack`. Both need frames.
+        exclude: (H, W) bool of the image, True where nothing may be remembered.
     """
 
     def __init__(
@@ -101,13 +111,18 @@ class Walk:
         boundary: Source = "latent",
         references: Source = "latent",
         decode: bool = True,
+        estimator: DepthEstimator | None = None,
+        filters: Filters | None = None,
+        exclude: Tensor | None = None,
     ) -> None:
-        _check_start(image, depth, camera, memory, codec, generator)
+        _check_start(image, depth, exclude, camera, memory, codec, generator, estimator)
         for name, source in (("boundary", boundary), ("references", references)):
             if source not in ("latent", "frame"):
                 raise ValueError(f"{name}: expected 'latent' or 'frame', got {source!r}")
             if source == "frame" and not decode:
                 raise ValueError(f"decode: expected True with {name}='frame', got False")
+        if not decode and (estimator is not None or filters is not None):
+            raise ValueError("decode: expected True with an estimator or filters, got False")
         self.memory, self.codec, self.generator, self.prompt = memory, codec, generator, prompt
         self.rng = torch.Generator().manual_seed(0) if rng is None else rng
         if stamp is None:
@@ -117,9 +132,13 @@ class Walk:
         self._history = codec.encode(image[None, :, None])[0].to(memory.cache.xyz.device)  # (C, T, h, w)
         self._view = self._history[:, :0]
         self._mask = self._history[0, :0].bool()
-        start = None if depth is None else depth[None].to(self._history.device)
+        start, out = (None if part is None else part[None].to(self._history.device) for part in (depth, exclude))
+        picture = image[:, None].to(self._history.device)
+        self._writer = WriteBack(memory, depth=estimator, filters=filters)
         self.camera, self.frame, self.chunks = camera.to(self._history.device), 0, 0
-        self._written = memory.write(self._history, self.camera, start, stamps=[stamp])
+        self._written = self._writer.write(
+            self._history, picture, self.camera, depth=start, exclude=out, stamps=[stamp]
+        )
 
     def step(self, cameras: Cameras, prompt: str | None = None) -> Chunk:
         """Make the frames that follow.
@@ -147,7 +166,8 @@ class Walk:
         clock.lap("decode")
         stamps = [self.stamp + self.frame + stride * (k + 1) for k in range(len(new))]
         remembered = self._encode_single(frames[:, stride::stride]) if self.references == "frame" else None
-        written = self.memory.write(latents[:, 1:], new, stamps=stamps, remembered=remembered)
+        shown = frames[:, stride::stride].to(latents.device)
+        written = self._writer.write(latents[:, 1:], shown, new, stamps=stamps, remembered=remembered)
         self._remember(latents, view, frames)
         clock.lap("write")
 
@@ -201,20 +221,25 @@ class Walk:
 def _check_start(
     image: Tensor,
     depth: Tensor | None,
+    exclude: Tensor | None,
     camera: Cameras,
     memory: LatentSpatialMemory,
     codec: Codec,
     generator: Generator,
+    estimator: DepthEstimator | None,
 ) -> None:
     """Raise where a walk cannot start so."""
     step = codec.spatial_stride * generator.patch
     if image.dim() != 3 or image.shape[0] != 3 or any(side % step or not side for side in image.shape[1:]):
         raise ValueError(f"image: expected (3, H, W) with H and W in steps of {step}, got {tuple(image.shape)}")
     size = (image.shape[1], image.shape[2])
-    if depth is None and len(memory) == 0:
+    if depth is None and len(memory) == 0 and estimator is None:
         raise ValueError(f"depth: expected (H={size[0]}, W={size[1]}), because the memory is empty, got none")
     if depth is not None and depth.shape != size:
         raise ValueError(f"depth: expected (H={size[0]}, W={size[1]}), got {tuple(depth.shape)}")
+    if exclude is not None and (exclude.shape != size or exclude.dtype != torch.bool):
+        expected = f"bool (H={size[0]}, W={size[1]})"
+        raise ValueError(f"exclude: expected {expected}, got {exclude.dtype} {tuple(exclude.shape)}")
     if camera.size != size:
         raise ValueError(f"cameras: expected size (H={size[0]}, W={size[1]}), got {camera.size}")
     if len(camera) != 1:

@@ -34,6 +34,12 @@ def read_image(path: str | Path) -> Tensor:
     return torch.from_numpy(np.asarray(picture).copy()).movedim(2, 0).float() / 255
 
 
+def read_mask(path: str | Path) -> Tensor:
+    """A mask as (H, W) bool, True where the picture is lighter than middle grey."""
+    picture = _open_picture(Path(path), "mask").convert("L")
+    return torch.from_numpy(np.asarray(picture) > 127)
+
+
 def read_depth(path: str | Path) -> Tensor:
     """A depth map as (H, W) float32 metres: a 16-bit PNG (or PGM) in millimetres; an ``.npy`` or an ``.exr`` of floats
     in metres.

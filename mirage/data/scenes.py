@@ -24,12 +24,14 @@ class Scene(NamedTuple):
         depth: (H, W) float32 metres, 0 where there is none.
         keys: key frames over (H, W); the first is the image's camera.
         real: what real cameras saw, by name: the number of the key frame, and the picture (3, H, W).
+        exclude: (H, W) bool, True where the picture must not be remembered; None for nowhere.
     """
 
     image: Tensor
     depth: Tensor
     keys: Cameras
     real: dict[str, tuple[int, Tensor]]
+    exclude: Tensor | None = None
 
     def trim(self, step: int) -> Scene:
         """Cut the right and lower edges so that H and W are multiples of ``step``."""
@@ -41,11 +43,12 @@ class Scene(NamedTuple):
             self.depth[:h, :w],
             self.keys.crop(0, 0, (h, w)),
             {name: (key, picture[:, :h, :w]) for name, (key, picture) in self.real.items()},
+            None if self.exclude is None else self.exclude[:h, :w],
         )
 
     def rescale(self, size: tuple[int, int]) -> Scene:
         """Scaled to ``size`` (H, W). Depths are picked, never mixed: a mean of near and far is a surface that is not
-        there."""
+        there. A pixel is excluded that has an excluded one under it."""
 
         def scale(picture: Tensor) -> Tensor:
             return nnf.interpolate(picture[None], size, mode="bilinear", antialias=True)[0].clamp(0, 1)
@@ -55,6 +58,7 @@ class Scene(NamedTuple):
             nnf.interpolate(self.depth[None, None], size, mode="nearest-exact")[0, 0],
             self.keys.rescale(size),
             {name: (key, scale(picture)) for name, (key, picture) in self.real.items()},
+            None if self.exclude is None else nnf.adaptive_max_pool2d(self.exclude[None].float(), size)[0] > 0,
         )
 
 

@@ -71,7 +71,11 @@ class Filters:
 
     def to_json(self) -> str:
         """A list of objects: the filter's name, and every setting."""
-        return json.dumps([{"filter": type(one).__name__, **_settings(one)} for one in self.filters], indent=1)
+        return json.dumps(self.to_list(), indent=1)
+
+    def to_list(self) -> list[dict[str, Any]]:
+        """What :meth:`to_json` writes, as objects."""
+        return [{"filter": type(one).__name__, **_settings(one)} for one in self.filters]
 
     @classmethod
     def from_json(cls, text: str) -> Filters:

@@ -234,7 +234,7 @@ def test_wrong_arguments() -> None:
         memory.write(latents(2), START)
     with pytest.raises(ValueError, match=r"depth: expected \(T=1, H, W\), got \(192, 320\)"):
         memory.write(latents(1), START, wall(1.0)[0])
-    with pytest.raises(ValueError, match="mask: expected depth with it, got none"):
+    with pytest.raises(ValueError, match=r"mask: expected \(1, 12, 20\), got \(1, 192, 320\)"):
         memory.write(latents(1), START, mask=wall(1.0) > 0)
     assert len(memory) == 0
     memory.write(latents(1), START, room())
