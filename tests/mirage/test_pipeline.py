@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mirage.cameras import out_and_back, pan
 from mirage.data.rgbd import read_rgbd
+from mirage.filters import Filters
 from mirage.memory import LatentSpatialMemory
 from mirage.pipeline import MiragePipeline
 from mirage.rollout import Chunk
@@ -264,6 +265,18 @@ def test_boundary_and_references_from_frames(pipe: MiragePipeline) -> None:
     assert torch.equal(expected.memory.history.latents[:, 1], expected.latents[0, :, 1])
 
 
+def test_filters_and_masks(pipe: MiragePipeline) -> None:
+    exclude = torch.zeros(SIZE, dtype=torch.bool)
+    exclude[:16] = True
+    first = next(pipe.stream(IMAGE, "a room", START, [PATH[1:5]], depth=DEPTH, exclude=exclude, filters=Filters(),
+                             num_inference_steps=1, max_sequence_length=12))  # fmt: skip
+    assert first.write_back[0].added == 18, "all but the uppermost of four rows of six"
+    assert first.write_back[0].verdict is not None
+    assert first.write_back[0].verdict.shares["excluded"] == 0.25
+    smaller = pipe.walk(IMAGE, "a room", START, depth=DEPTH, exclude=exclude, height=32, width=64)
+    assert len(smaller.memory) == 4, "the upper of two rows of four is out"
+
+
 def test_memory_goes_on(pipe: MiragePipeline) -> None:
     """A second walk in the memory of the first needs no depth, and knows what that one saw."""
     memory = pipe.make_memory(dtype=torch.bfloat16)
@@ -335,6 +348,8 @@ BAD = [
     ({"height": 60}, "height, width: expected multiples of 32, got 60 and 96"),
     ({"depth": None}, r"depth: expected \(H=64, W=96\), because the memory is empty, got none"),
     ({"depth": DEPTH[1:]}, r"depth: expected the image's size \(H=64, W=96\), got \(63, 96\)"),
+    ({"exclude": torch.zeros(3, 3) > 0}, r"exclude: expected the image's size \(H=64, W=96\), got \(3, 3\)"),
+    ({"filters": Filters()}, "decode: expected True with an estimator or filters, got False"),
     ({"cameras": None}, "cameras: expected those of every frame, or the image's with a trajectory, got none"),
     ({"cameras": PATH[:32]}, r"frames: expected 4 N \+ 1, got 32"),
     ({"cameras": PATH, "trajectory": "w*4"}, "cameras: expected the image's alone with a trajectory, got 33"),
