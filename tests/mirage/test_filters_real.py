@@ -77,8 +77,10 @@ def test_a_thing_that_moves_is_not_remembered(haunted: Haunted) -> None:
 
 
 def test_a_thing_that_is_gone_is_forgotten(haunted: Haunted) -> None:
-    of_thing, left, others, still = scenes.judge_stale(haunted)
-    print(f"{left} of {of_thing} points on the thing are left, {still} of {others} others")
-    assert of_thing > 200
-    assert left <= 0.01 * of_thing
-    assert still >= 0.99 * others
+    """And nothing else: what else goes is what this recording says of itself without any thing."""
+    stale = scenes.judge_stale(haunted)
+    print(stale)
+    assert stale.thing > 1000
+    assert stale.left == 0
+    assert stale.others - stale.still <= stale.anyway
+    assert stale.anyway <= 0.002 * stale.others
