@@ -175,6 +175,16 @@ def test_what_was_only_hidden_is_no_contradiction() -> None:
     assert not ConsistencyFilter(witnesses=2)(observe(through, view=view, seen=seen)).any()
 
 
+def test_what_a_view_has_seen_itself_is_no_contradiction() -> None:
+    """Though the memory, which has given it up, shows what is behind."""
+    memory = LatentSpatialMemory(1)
+    memory.write(torch.zeros(1, 1, *GRID), START, wall()[None])
+    view, camera = memory.read(START.rescale(GRID)), START.rescale(GRID)
+    cells = room()[8::16, 8::16]
+    assert ConsistencyFilter()(observe(room(), view=view, seen=Surfaces(camera, wall()[8::16, 8::16][None]))).any()
+    assert not ConsistencyFilter()(observe(room(), view=view, seen=Surfaces(camera, cells[None]))).any()
+
+
 def test_whole_things_are_completed() -> None:
     depth = torch.full((6, 8), 4.0)
     depth[1:5, 2:6] = 2.0
@@ -351,14 +361,17 @@ def test_a_thing_that_is_gone_is_carved_and_nothing_else() -> None:
     assert memory.carve(wall(), START, GRID) == 0
     assert memory.carve(wall(0.0), path, GRID) == 0, "no depth sees through nothing"
     assert memory.carve(wall(4.3), START, GRID) == 0, "within the tolerance"
+    sparse = wall(8.0)
+    sparse[::2], sparse[1, ::16] = 0.0, 0.0
+    assert memory.carve(sparse, START, GRID) == 12 * 20 - 20, "the first row of cells has depth in less than a half"
 
 
 def test_carving_leaves_room_at_edges() -> None:
-    """The box from half a cell aside: its border is not seen through though the wall is seen beside it."""
+    """The box from a cell aside: its border is not seen through though the wall is seen in its place."""
     memory = LatentSpatialMemory(1)
     memory.write(torch.zeros(1, 1, *GRID), START, room()[None])
     shifted = wall()
-    shifted[BOX[0], BOX[1].start + 8 : BOX[1].stop + 8] = 2.0
+    shifted[BOX[0], BOX[1].start + 16 : BOX[1].stop + 16] = 2.0
     assert memory.carve(shifted, START, GRID) == 0
 
 
