@@ -243,16 +243,18 @@ class LatentSpatialMemory:
 
     def carve(self, depth: Tensor, camera: Cameras, grid: tuple[int, int], tolerance: float = 2 * SAME_SURFACE) -> int:
         """Drop what a new depth map (H, W) sees through: it shows only surfaces that lie farther by more than a share
-        ``tolerance``, in the cell of ``grid`` where a point is seen and in the eight around it.
+        ``tolerance``, in the cell of ``grid`` where a point is seen and in the eight around it. A cell of which less
+        than half has depth shows nothing: what sensors lose is often near and thin.
 
         Returns:
             How many points.
         """
-        points = unproject(depth[None].contiguous(), depth.new_zeros(1, 0, *grid), camera, pooling="min")
+        unknown, nothing = ~(depth.isfinite() & (depth > 0))[None], depth.new_zeros(1, 0, *grid)
+        seen = unproject(torch.ones_like(depth)[None], nothing, camera, mask=unknown, max_masked=0.5).valid
+        points = unproject(depth[None].contiguous(), nothing, camera, pooling="min")
         z = torch.where(points.valid, camera.project(points.xyz)[1][0], torch.inf).reshape(1, *grid)
-        nearest = -nnf.max_pool2d(-z, 3, 1, 1)
-        seen = torch.where(z.isfinite(), nearest, torch.inf)
-        remap = self.cache.carve(seen, camera.rescale(grid), tolerance)
+        nearest = torch.where(seen.reshape(z.shape), -nnf.max_pool2d(-z, 3, 1, 1), torch.inf)
+        remap = self.cache.carve(nearest, camera.rescale(grid), tolerance)
         self._coarse.move(remap)
         return len(remap) - len(self)
 

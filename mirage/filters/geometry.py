@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional as nnf
 
 from .cells import valid_depth
 from .verdict import Observation, Reason
@@ -16,35 +18,42 @@ from .verdict import Observation, Reason
 
 @dataclass(frozen=True)
 class EdgeFilter:
-    """Marks pixels beside a jump in depth, flying pixels between two surfaces among them.
+    """Marks pixels where depth jumps: those on the two sides of a step, and flying pixels, which networks and sensors
+    put between the two.
 
-    Inverse depth is linear in the picture on any plane, so its second difference tells a jump from a surface that is
-    only seen at a grazing angle. A pixel is marked where, along its row or its column, the second difference exceeds a
-    share of the inverse depth itself.
+    Inverse depth is linear in the picture on any plane, and from one pixel to the next it changes by a share of
+    tan(angle) / f where the plane is seen at that angle from its normal. Neighbours that differ by more than a plane at
+    ``grazing`` degrees would make them are no surface.
 
     Attributes:
-        jump: that share. A step from depth a to b gives (b - a) / b on its near side.
-        max_masked: by default a cell may be crossed by an edge: the median keeps to one side of it. Where most of its
-            pixels lie on edges there is no side to keep to.
+        grazing: degrees.
+        least: share by which neighbours must differ in any case, more than noise makes them.
+        max_masked: by default a clean step may cross a cell: the median keeps to one side of it. A cell that is full
+            of flying pixels has no side to keep to. (On the motorcycle's true depth 0.15 puts out 3 % of the cells, 0
+            puts out 36 %.)
     """
 
     reason: ClassVar[Reason] = Reason.EDGE
-    jump: float = 0.1
-    max_masked: float = 0.5
+    grazing: float = 85.0
+    least: float = 0.03
+    max_masked: float = 0.15
+
+    def __post_init__(self) -> None:
+        if not 0 < self.grazing < 90:
+            raise ValueError(f"grazing: expected 0 to 90 degrees, got {self.grazing}")
 
     def __call__(self, observation: Observation) -> Tensor:
         if observation.depth is None:
             return torch.zeros(observation.size, dtype=torch.bool, device=observation.frame.device)
-        valid = valid_depth(observation.depth)
-        inverse = torch.where(valid, 1 / observation.depth, torch.nan)
-        return self._bent(inverse) | self._bent(inverse.T).T
+        inverse = torch.where(valid_depth(observation.depth), 1 / observation.depth, torch.nan)
+        k = observation.camera.intrinsics[0]
+        return self._steps(inverse, k[0, 0]) | self._steps(inverse.T, k[1, 1]).T
 
-    def _bent(self, inverse: Tensor) -> Tensor:
-        bent = torch.zeros_like(inverse, dtype=torch.bool)
-        here = inverse[:, 1:-1]
+    def _steps(self, inverse: Tensor, focal: Tensor) -> Tensor:
+        step = (inverse[:, 1:] - inverse[:, :-1]).abs() / torch.minimum(inverse[:, 1:], inverse[:, :-1])
         # NaN compares False: beside a hole there is nothing to tell
-        bent[:, 1:-1] = (inverse[:, :-2] - 2 * here + inverse[:, 2:]).abs() > self.jump * here
-        return bent
+        jumps = step > (math.tan(math.radians(self.grazing)) / focal).clamp(min=self.least)
+        return nnf.pad(jumps, (1, 0)) | nnf.pad(jumps, (0, 1))
 
 
 @dataclass(frozen=True)

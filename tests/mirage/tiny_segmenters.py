@@ -70,7 +70,9 @@ def save_mask2former(folder: Path) -> None:
         init_xavier_std=5.0, id2label=LABELS,
     )  # fmt: skip
     model = Mask2FormerForUniversalSegmentation(config)
-    torch.nn.init.normal_(model.class_predictor.weight, std=5.0)
+    for name, weight in model.named_parameters():
+        if "class_predictor" in name or "mask_embedder" in name or "queries" in name:
+            torch.nn.init.normal_(weight, std=2.0)
     model.save_pretrained(folder)
     image_processor("Mask2FormerImageProcessor")(size=SIZE, num_labels=3).save_pretrained(folder)
 

@@ -1,0 +1,86 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Filters on real pictures; their folder is named by MIRAGE_DATA. The scenes are those of benchmarks.filters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import filters as scenes
+from benchmarks.ghosts import GRID, Haunted, cow, haunt, walk
+from mirage.filters import ConsistencyFilter, FarFilter, Filters, MotionFilter, Reason, SkyFilter
+from mirage.memory import LatentSpatialMemory
+
+pytestmark = pytest.mark.usefixtures("data")
+
+
+@pytest.fixture(scope="module")
+def haunted(data: Path) -> Haunted:
+    """40 frames of hololens with a cow that moves."""
+    assert data.is_dir()
+    return haunt(cow(), 0.35)
+
+
+@pytest.mark.parametrize(("name", "touched", "missed"), [("cow_mask", 176, 41), ("people_mask", 131, 62)])
+def test_no_cell_with_a_masked_pixel_is_written(name: str, touched: int, missed: int) -> None:
+    """Nearest sampling of the mask writes a quarter to a half of them."""
+    picture, mask, grid = getattr(scenes, name)()
+    assert scenes.count_masked(mask, grid) == (touched, 0, missed)
+    camera = scenes.look_at(picture, grid).camera
+    out = Filters()(scenes.look_at(picture, grid, exclude=mask)).out
+    memory = LatentSpatialMemory(1)
+    height, width = mask.shape[0] // grid[0], mask.shape[1] // grid[1]
+    latents = mask.reshape(grid[0], height, grid[1], width).any(3).any(1).float()[None, None]
+    for cells in (out[None], mask[None]):  # judged here or by the kernels
+        memory.write(latents, camera, torch.ones(1, *mask.shape), mask=cells)
+        assert len(memory) == grid[0] * grid[1] - touched
+    assert not memory.cache.features().any()
+
+
+def test_sky_of_a_photograph_without_depth() -> None:
+    out, lost, verdict = scenes.judge_sky()
+    print(f"sky: {out:.4f} of its cells out, {lost:.4f} of the others lost")
+    assert out >= 0.95
+    assert lost <= 0.03
+    assert set(verdict.reason.unique().tolist()) == {Reason.KEPT, Reason.SKY}
+
+
+def test_far_is_what_lies_beyond_a_horizon(haunted: Haunted) -> None:
+    """Set by hand; every cell with a pixel beyond it is out, and no other."""
+    for t in (7, 8, 9):
+        depth = haunted.scene[t]
+        beyond = (depth > scenes.HORIZON).reshape(GRID[0], 8, GRID[1], 8).any(3).any(1)
+        assert 0.02 < beyond.float().mean() < 0.9
+        seen = scenes.look_at(haunted.frames[:, t], GRID, depth)
+        assert torch.equal(Filters([FarFilter(scenes.HORIZON)])(seen).out, beyond)
+        assert bool(Filters([SkyFilter(far=scenes.HORIZON)])(seen).out[beyond].all())
+
+
+def test_a_thing_that_moves_is_not_remembered(haunted: Haunted) -> None:
+    """By motion and consistency alone at least 90 % of its points are kept out, and at most 3 % of the static surface
+    is lost; with masks that are too small and miss every fifth frame at most 1 % stay."""
+    nothing = walk(haunted, Filters(), carve=False)
+    perfect = walk(haunted, Filters(), exclude=haunted.thing, carve=False)
+    both = Filters([ConsistencyFilter(), MotionFilter(step=4)])
+    alone = walk(haunted, both)
+    masked = walk(haunted, both, exclude=scenes.loose_mask(haunted.thing))
+    print(f"points: {nothing.ghosts}, {alone.ghosts} with filters, {masked.ghosts} with masks too")
+    print(f"static surface lost: {scenes.lost(alone, perfect):.4f}, {scenes.lost(masked, perfect):.4f}")
+    assert nothing.ghosts > 5000
+    assert perfect.ghosts == 0
+    assert alone.ghosts <= 0.1 * nothing.ghosts
+    assert masked.ghosts <= 0.01 * nothing.ghosts
+    assert max(scenes.lost(alone, perfect), scenes.lost(masked, perfect)) <= 0.03
+
+
+def test_a_thing_that_is_gone_is_forgotten(haunted: Haunted) -> None:
+    """And nothing else: what else goes is what this recording says of itself without any thing."""
+    stale = scenes.judge_stale(haunted)
+    print(stale)
+    assert stale.thing > 1000
+    assert stale.left == 0
+    assert stale.others - stale.still <= stale.anyway
+    assert stale.anyway <= 0.002 * stale.others
