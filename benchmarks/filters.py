@@ -194,9 +194,10 @@ def draw_masks(out: Path) -> None:
 def draw_ghosts(out: Path, haunted: Haunted, outcome: Outcome) -> None:
     picks = [8, 14, 23, 34, 38]
     frames = [haunted.frames[:, t] for t in picks]
-    judged = [overlay(haunted.frames[:, t], outcome.written[t].verdict) for t in picks]
+    verdicts = [verdict for t in picks if (verdict := outcome.written[t].verdict) is not None]
+    judged = [overlay(frame, verdict) for frame, verdict in zip(frames, verdicts, strict=True)]
     names = [f"frame {t}" for t in picks]
-    kept = [f"{outcome.written[t].verdict.shares['kept']:.0%} kept" for t in picks]
+    kept = [f"{verdict.shares['kept']:.0%} kept" for verdict in verdicts]
     save(out / "filters_ghosts.jpg", contact_sheet([frames, judged], [names, kept], width=400))
 
 

@@ -22,9 +22,10 @@ from torch.nn import functional as nnf
 
 from mirage.data.files import read_image
 from mirage.data.rgbd import read_rgbd
-from mirage.filters import FilteredWriter, Filters, Written
+from mirage.filters import Filters
 from mirage.filters.cells import cells_of
 from mirage.memory import LatentSpatialMemory
+from mirage.write_back import WriteBack, Written
 from mirage_kernels import Cameras
 
 SIZE, GRID, FRAMES = (352, 528), (44, 66), 40
@@ -148,21 +149,21 @@ def walk(haunted: Haunted, filters: Filters, *, exclude: Tensor | None = None, c
         marks[0, t] = (mixed[t] & ((shown.depth - alone.depth).abs() < (shown.depth - rest.depth).abs())).float()
         truth[t] = cells_of(haunted.scene[t], haunted.cameras[t], GRID).depth
     memory = LatentSpatialMemory(1)
-    writer = FilteredWriter(memory, filters, carve=carve)
+    writer = WriteBack(memory, filters=filters, carve=carve)
     written: list[Written] = []
     for start in range(0, FRAMES, CHUNK):
         now = slice(start, start + CHUNK)
         written += writer.write(
             marks[:, now],
-            haunted.cameras[now],
-            haunted.depth[now],
             haunted.frames[:, now],
+            haunted.cameras[now],
+            depth=haunted.depth[now],
             exclude=None if exclude is None else exclude[now],
             stamps=range(FRAMES)[now],
         )
     view = memory.read(haunted.cameras.rescale(GRID))
     right = truth.isfinite() & view.mask & ((view.depth - truth).abs() <= SAME * truth) & (view.latents[0] == 0)
     plain = truth.isfinite() & ~mixed
-    refused = torch.stack([w.verdict.out for w in written]) & plain
+    refused = torch.stack([w.verdict.out for w in written if w.verdict is not None]) & plain
     ghosts = int((memory.cache.features()[:, 0] > 0).sum())
     return Outcome(ghosts, right, (refused.sum() / plain.sum()).item(), memory, written)

@@ -98,6 +98,9 @@ class WriteBack:
             expected = (3, count, *cameras.size)
             if frames.shape != expected:
                 raise ValueError(f"frames: expected {expected}, got {tuple(frames.shape)}")
+        shape = (count, *cameras.size)
+        if depth is not None and self.filters is not None and tuple(depth.shape) != shape:
+            raise ValueError(f"depth: expected {shape}, got {tuple(depth.shape)}")
         metric = False
         if estimated and count:
             assert self.depth is not None

@@ -17,14 +17,12 @@ from .open_vocabulary import OpenVocabularyFilter
 from .semantic import SemanticFilter
 from .sky import SkyFilter
 from .verdict import Filter, Look, Observation, Reason, Surfaces, Verdict
-from .writer import FilteredWriter, Written
 
 __all__ = [
     "ConsistencyFilter",
     "EdgeFilter",
     "FarFilter",
     "Filter",
-    "FilteredWriter",
     "Filters",
     "Look",
     "MotionFilter",
@@ -35,7 +33,6 @@ __all__ = [
     "SkyFilter",
     "Surfaces",
     "Verdict",
-    "Written",
     "masked_cells",
     "overlay",
 ]

@@ -16,7 +16,6 @@ from mirage.filters import (
     ConsistencyFilter,
     EdgeFilter,
     FarFilter,
-    FilteredWriter,
     Filters,
     Look,
     MotionFilter,
@@ -31,6 +30,7 @@ from mirage.filters import (
 )
 from mirage.filters.cells import complete
 from mirage.memory import LatentSpatialMemory
+from mirage.write_back import WriteBack
 from mirage_kernels import Cameras
 
 GRID, SIZE = (12, 20), (192, 320)
@@ -344,14 +344,14 @@ def test_overlays_tint_what_is_out() -> None:
 
 def test_a_thing_that_is_gone_is_carved_and_nothing_else() -> None:
     memory = LatentSpatialMemory(1)
-    writer = FilteredWriter(memory, Filters([ConsistencyFilter(), EdgeFilter()]))
+    writer = WriteBack(memory, filters=Filters([ConsistencyFilter(), EdgeFilter()]))
     frames = noise()[:, None]
     path = pan(START, straight(2), 10)[1:]
-    first = writer.write(torch.zeros(1, 1, *GRID), START, room()[None], frames, stamps=[0])[0]
+    first = writer.write(torch.zeros(1, 1, *GRID), frames, START, depth=room()[None], stamps=[0])[0]
     assert (first.added, first.carved) == (240, 0)
     box = memory.cache.xyz[:, 2] < 3
     before = memory.cache.xyz[~box].clone()
-    second = writer.write(torch.ones(1, 1, *GRID), START, wall()[None], frames, stamps=[1])[0]
+    second = writer.write(torch.ones(1, 1, *GRID), frames, START, depth=wall()[None], stamps=[1])[0]
     assert (int(box.sum()), second.carved, second.added) == (24, 24, 24)
     assert torch.equal(memory.cache.xyz[: len(before)], before)
     view = memory.read(START.rescale(GRID))
@@ -377,21 +377,21 @@ def test_carving_leaves_room_at_edges() -> None:
 
 def test_the_writer_leaves_out_what_filters_find() -> None:
     memory = LatentSpatialMemory(1)
-    writer = FilteredWriter(memory, Filters([ConsistencyFilter(), MotionFilter()]))
+    writer = WriteBack(memory, filters=Filters([ConsistencyFilter(), MotionFilter()]))
     shifts = [0, 48, 96, -48]
     looks = [moved(shift, noise()) for shift in shifts]
     frames, depth = torch.stack([f for f, _ in looks], 1), torch.stack([d for _, d in looks])
     marks = torch.zeros(1, 4, *GRID)
     for t, shift in enumerate(shifts):
         marks[0, t, CELLS[0], CELLS[1].start + shift // 16 : CELLS[1].stop + shift // 16] = 1
-    written = writer.write(marks, Cameras.cat([START] * 4), depth, frames, stamps=range(4))
+    written = writer.write(marks, frames, Cameras.cat([START] * 4), depth=depth, stamps=range(4))
     assert int((memory.cache.features() > 0).sum()) == 0
     assert [int(w.verdict.out.sum()) for w in written] == [24] * 4
     assert [int(w.verdict.reason.max()) for w in written] == [Reason.MOVING] + 3 * [Reason.INCONSISTENT]
     assert memory.read(START.rescale(GRID)).mask.all(), "the background is known from where the box was not"
     exclude = torch.ones(1, *SIZE, dtype=torch.bool)
-    assert writer.write(marks[:, :1], START, depth[:1], frames[:, :1], exclude=exclude)[0].added == 0
+    assert writer.write(marks[:, :1], frames[:, :1], START, depth=depth[:1], exclude=exclude)[0].added == 0
     with pytest.raises(ValueError, match=r"frames: expected \(3, 1, 192, 320\), got \(3, 4, 192, 320\)"):
-        writer.write(marks[:, :1], START, depth[:1], frames)
+        writer.write(marks[:, :1], frames, START, depth=depth[:1])
     with pytest.raises(ValueError, match=r"depth: expected \(1, 192, 320\), got \(192, 320\)"):
-        writer.write(marks[:, :1], START, depth[0], frames[:, :1])
+        writer.write(marks[:, :1], frames[:, :1], START, depth=depth[0])
