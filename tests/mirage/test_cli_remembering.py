@@ -51,7 +51,7 @@ def test_filters_and_mask_leave_cells_out(folder: Path) -> None:
     assert "cells" not in plain
     assert main(arguments(folder, "--filters", f"{folder}/edges.json", "--mask", f"{folder}/mask.png")) == 0
     made = measures(folder)
-    assert made["filters"] == [{"filter": "EdgeFilter", "jump": 0.1, "max_masked": 0.0}]
+    assert made["filters"] == Filters([EdgeFilter(max_masked=0.0)]).to_list()
     assert made["depth"] == "memory"
     cells = made["cells"]
     assert isinstance(cells, dict)
