@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as nnf
 
 from benchmarks import machine
-from benchmarks.ghosts import GRID, Haunted, Outcome, cow, data, haunt, read_mask, walk, walker
+from benchmarks.ghosts import GRID, Haunted, Outcome, cow, data, haunt, read_grey, walk, walker
 from mirage.data.files import read_image
 from mirage.data.scenes import motorcycle
 from mirage.filters import (
@@ -61,14 +61,14 @@ def look_at(
 def cow_mask() -> tuple[Tensor, Tensor, tuple[int, int]]:
     """The picture, the mask of what moves (its soft border included), and the grid."""
     folder = data() / "spatia_trajectories" / "case_3"
-    return read_image(folder / "img.jpg"), read_mask(folder / "mask.png") > 0, (44, 78)
+    return read_image(folder / "img.jpg"), read_grey(folder / "mask.png") > 0, (44, 78)
 
 
 def people_mask() -> tuple[Tensor, Tensor, tuple[int, int]]:
     """The first street photograph at 960 x 1280, where cells are of 16 x 16 pixels."""
     folder = data() / "opensfm_berlin_outdoor"
     picture = nnf.interpolate(read_image(folder / "images" / "01.jpg")[None], (960, 1280), mode="area")[0]
-    mask = read_mask(folder / "masks" / "01.jpg.png") < 128
+    mask = read_grey(folder / "masks" / "01.jpg.png") < 128
     return picture, nnf.interpolate(mask[None, None].float(), (960, 1280), mode="nearest-exact")[0, 0] > 0, (60, 80)
 
 
@@ -218,6 +218,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, default=RESULTS)
     out = parser.parse_args().out
+    out.mkdir(parents=True, exist_ok=True)
     lines = ["| masks | cells with a masked pixel | written by the strict rule | written by nearest sampling |"]
     lines += ["|---|---:|---:|---:|"]
     for name, (_, mask, grid) in {"cow (case_3)": cow_mask(), "street people (01)": people_mask()}.items():

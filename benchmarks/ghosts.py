@@ -72,20 +72,20 @@ def data() -> Path:
     return Path(os.environ["MIRAGE_DATA"])
 
 
-def read_mask(path: Path) -> Tensor:
+def read_grey(path: Path) -> Tensor:
     """(H, W) uint8."""
     return torch.from_numpy(np.asarray(Image.open(path).convert("L")).copy())
 
 
 def cow() -> CutOut:
     folder = data() / "spatia_trajectories" / "case_3"
-    return _crop(read_image(folder / "img.jpg"), read_mask(folder / "mask.png") > 127, (480, 800, 180, 390))
+    return _crop(read_image(folder / "img.jpg"), read_grey(folder / "mask.png") > 127, (480, 800, 180, 390))
 
 
 def walker() -> CutOut:
     """The man with a rucksack in the second photograph."""
     folder = data() / "opensfm_berlin_outdoor"
-    mask = read_mask(folder / "masks" / "02.jpg.png") < 128
+    mask = read_grey(folder / "masks" / "02.jpg.png") < 128
     return _crop(read_image(folder / "images" / "02.jpg"), mask, (960, 1140, 1900, 2360))
 
 
