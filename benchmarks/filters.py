@@ -23,7 +23,8 @@ from torch import Tensor
 from torch.nn import functional as nnf
 
 from benchmarks import machine
-from benchmarks.ghosts import GRID, Haunted, Outcome, cow, data, haunt, read_grey, walk, walker
+from benchmarks.ghosts import GRID, Haunted, Outcome, cow, haunt, read_grey, walk, walker
+from benchmarks.scenes import recordings
 from mirage.data.files import read_image
 from mirage.data.scenes import motorcycle
 from mirage.filters import (
@@ -60,13 +61,13 @@ def look_at(
 
 def cow_mask() -> tuple[Tensor, Tensor, tuple[int, int]]:
     """The picture, the mask of what moves (its soft border included), and the grid."""
-    folder = data() / "spatia_trajectories" / "case_3"
+    folder = recordings() / "spatia_trajectories" / "case_3"
     return read_image(folder / "img.jpg"), read_grey(folder / "mask.png") > 0, (44, 78)
 
 
 def people_mask() -> tuple[Tensor, Tensor, tuple[int, int]]:
     """The first street photograph at 960 x 1280, where cells are of 16 x 16 pixels."""
-    folder = data() / "opensfm_berlin_outdoor"
+    folder = recordings() / "opensfm_berlin_outdoor"
     picture = nnf.interpolate(read_image(folder / "images" / "01.jpg")[None], (960, 1280), mode="area")[0]
     mask = read_grey(folder / "masks" / "01.jpg.png") < 128
     return picture, nnf.interpolate(mask[None, None].float(), (960, 1280), mode="nearest-exact")[0, 0] > 0, (60, 80)
@@ -94,7 +95,7 @@ def sky_reference() -> Tensor:
 
 def judge_sky() -> tuple[float, float, Verdict]:
     """Of the cells with any sky in them, the share that is out; of the others, the share that is lost."""
-    frame, grid = read_image(data() / "spatia_trajectories" / "case_2" / "img.jpg"), (44, 78)
+    frame, grid = read_image(recordings() / "spatia_trajectories" / "case_2" / "img.jpg"), (44, 78)
     verdict = Filters([SkyFilter()])(look_at(frame, grid))
     sky = masked_cells(sky_reference(), grid)
     return verdict.out[sky].float().mean().item(), verdict.out[~sky].float().mean().item(), verdict
@@ -226,7 +227,7 @@ def main() -> None:
     out_share, lost_share, verdict = judge_sky()
     lines += ["", f"Sky of case_2, from the picture alone: {out_share:.2%} of the cells with sky in them are out, "]
     lines[-1] += f"{lost_share:.2%} of the others are lost."
-    frame = read_image(data() / "spatia_trajectories" / "case_2" / "img.jpg")
+    frame = read_image(recordings() / "spatia_trajectories" / "case_2" / "img.jpg")
     save(out / "filters_sky.jpg", overlay(frame, verdict)[:, :300])
     lines += ["", "| thing | filters | points on it | of no filter | static surface lost | refused | carved |"]
     lines += ["|---|---|---:|---:|---:|---:|---:|"]

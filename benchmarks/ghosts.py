@@ -10,7 +10,6 @@ picture and comes and goes, 0.9 to 1.5 m before the camera, with as much noise a
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as nnf
 
+from benchmarks.scenes import recordings
 from mirage.data.files import read_image
 from mirage.data.rgbd import read_rgbd
 from mirage.filters import Filters
@@ -68,23 +68,19 @@ class Outcome(NamedTuple):
     written: list[Written]
 
 
-def data() -> Path:
-    return Path(os.environ["MIRAGE_DATA"])
-
-
 def read_grey(path: Path) -> Tensor:
     """(H, W) uint8."""
     return torch.from_numpy(np.asarray(Image.open(path).convert("L")).copy())
 
 
 def cow() -> CutOut:
-    folder = data() / "spatia_trajectories" / "case_3"
+    folder = recordings() / "spatia_trajectories" / "case_3"
     return _crop(read_image(folder / "img.jpg"), read_grey(folder / "mask.png") > 127, (480, 800, 180, 390))
 
 
 def walker() -> CutOut:
     """The man with a rucksack in the second photograph."""
-    folder = data() / "opensfm_berlin_outdoor"
+    folder = recordings() / "opensfm_berlin_outdoor"
     mask = read_grey(folder / "masks" / "02.jpg.png") < 128
     return _crop(read_image(folder / "images" / "02.jpg"), mask, (960, 1140, 1900, 2360))
 
@@ -96,7 +92,7 @@ def _crop(picture: Tensor, mask: Tensor, box: tuple[int, int, int, int]) -> CutO
 
 def haunt(thing: CutOut, height: float) -> Haunted:
     """Set the thing, so many metres high, into the recording; a height of 0 leaves it as it was."""
-    recording = read_rgbd(data() / "hololens_dev")
+    recording = read_rgbd(recordings() / "hololens_dev")
     every = [*range(10), *range(10, 27, 4), *range(27, len(recording.images))][:FRAMES]
     cameras = recording.cameras[every].rescale(SIZE)
     frames = nnf.interpolate(recording.images[every], SIZE, mode="area").movedim(1, 0).contiguous()

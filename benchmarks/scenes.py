@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -34,6 +35,14 @@ class Cloud(NamedTuple):
     cameras: Cameras
 
 
+def recordings() -> Path:
+    """The folder of real recordings."""
+    root = os.environ.get("MIRAGE_DATA")
+    if not root:
+        raise SystemExit("MIRAGE_DATA is not set: it names the folder of real recordings")
+    return Path(root)
+
+
 def scenes() -> list[str]:
     return ["room", *(["hololens"] if os.environ.get("MIRAGE_DATA") else [])]
 
@@ -44,7 +53,7 @@ def frames(scene: str) -> tuple[Tensor, Cameras]:
     if scene == "hololens":
         from mirage.data.rgbd import read_rgbd
 
-        recording = read_rgbd(os.path.join(os.environ["MIRAGE_DATA"], "hololens_dev"))
+        recording = read_rgbd(recordings() / "hololens_dev")
         return recording.depth, recording.cameras
     return _room()
 
