@@ -17,10 +17,10 @@ from torch import Tensor
 
 from .compat.released import raise_first
 from .errors import DataError
+from .presets import WAN
 
-__all__ = ["WAN", "load_whole", "read_tensors", "require_pipeline", "require_transformer"]
+__all__ = ["load_whole", "read_tensors", "require_pipeline", "require_transformer"]
 
-WAN = "Wan-AI/Wan2.2-TI2V-5B-Diffusers"
 _WEIGHTS = ("*.safetensors", "*.bin")
 # Arguments of from_pretrained that say where to look.
 _HUB_SETTINGS = (

@@ -14,12 +14,12 @@ import torch
 from .codecs import Codec, DctCodec
 from .errors import DataError
 from .generators import FillGenerator, Generator
+from .presets import WAN
 
 if TYPE_CHECKING:
     from .pipeline import MiragePipeline
 
 EMBEDDED = "embedded"
-WAN = "Wan-AI/Wan2.2-TI2V-5B-Diffusers"
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 # Options of the one kind of model or of the other; with the wrong one they would have no effect.
 _EMBEDDED_ONLY = ("block",)

@@ -351,14 +351,13 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
         if output_type not in ("np", "pt", "pil", "latent"):
             raise ValueError(f"output_type: expected 'np', 'pt', 'pil' or 'latent', got {output_type!r}")
         path = plan_path(cameras, trajectory, num_frames, step, turn)
-        plan = plan_chunks(len(path), chunk, self.codec.temporal_stride)
-        pieces = [path[1 + 4 * part.start : 1 + 4 * (part.stop - 1)] for part in plan]
+        plan_chunks(len(path), chunk, self.codec.temporal_stride)
         chunks = list(
             self.stream(
                 image,
                 prompt,
                 path[:1],
-                pieces,
+                [path[1:]],
                 chunk=chunk,
                 depth=depth,
                 memory=memory if memory is not None else (memory := self.make_memory()),

@@ -6,7 +6,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["PRESETS", "Preset", "find_preset"]
+__all__ = ["PRESETS", "WAN", "Preset", "find_preset"]
+
+
+WAN = "Wan-AI/Wan2.2-TI2V-5B-Diffusers"  # the backbone, on the Hub
 
 
 class Preset(NamedTuple):

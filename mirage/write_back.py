@@ -16,7 +16,7 @@ from mirage_kernels import Cameras
 
 from .depth import Alignment, DepthEstimator, align
 from .filters import Filters, Look, Observation, Surfaces, Verdict
-from .memory import LatentSpatialMemory
+from .memory import LatentSpatialMemory, MemoryView
 
 AROUND = 8  # latent frames that one is held against on either side: a chunk's worth
 
@@ -127,7 +127,7 @@ class WriteBack:
         assert new.depth is not None
         view = self.memory.read(new.camera.rescale(new.grid))
         fit = align(new.depth[new.at], new.camera, view, self.memory.cache.xyz, shift=self.shift)
-        return new._replace(depth=fit.apply(new.depth) if fit.accepted else None, alignment=fit)
+        return new._replace(depth=fit.apply(new.depth) if fit.accepted else None, view=view, alignment=fit)
 
     def _write_one(self, new: _Frames, masks: list[Tensor | None], notes: dict[str, Any]) -> Written:
         latent, own = new.latents[:, new.at : new.at + 1], None if new.depth is None else new.depth[new.at]
@@ -136,11 +136,8 @@ class WriteBack:
             nothing = torch.ones(1, *new.grid, dtype=torch.bool, device=latent.device)
             self.memory.write(latent, new.camera, mask=nothing, **notes)
             return Written(0, alignment=new.alignment)
-        verdict = None
-        if self.filters is not None:
-            verdict = self.filters(self._observe(new, own, masks))
-        elif masks[0] is not None:
-            verdict = Filters([])(self._observe(new, own, masks))
+        filters = Filters() if self.filters is None and masks[0] is not None else self.filters
+        verdict = None if filters is None else filters(self._observe(new, own, masks))
         carved = self.memory.carve(own, new.camera, new.grid) if self.carve and own is not None else 0
         depth, out = None if own is None else own[None], None if verdict is None else verdict.out[None]
         added = self.memory.write(latent, new.camera, depth, mask=out, **notes)[0]
@@ -158,7 +155,7 @@ class WriteBack:
             new.camera,
             new.grid,
             depth=own,
-            view=self.memory.read(new.camera.rescale(new.grid)),
+            view=self.memory.read(new.camera.rescale(new.grid)) if new.view is None else new.view,
             seen=None if history.cameras is None else Surfaces(history.cameras, history.surface),
             others=tuple(others),
             exclude=masks[0],
@@ -174,6 +171,7 @@ class _Frames(NamedTuple):
     cameras: Cameras
     depth: Tensor | None
     at: int
+    view: MemoryView | None = None  # what the memory shows to it, where that was asked already
     alignment: Alignment | None = None
 
     @property
