@@ -31,18 +31,7 @@ from mirage.memory import LatentSpatialMemory
 from mirage_kernels import Cameras
 
 SIZE = (37, 61)  # no multiple of any patch
-try:
-    import torchvision  # noqa: F401
-
-    missing = ""
-except (ImportError, OSError, RuntimeError) as error:
-    missing = str(error)
-needs_torchvision = pytest.mark.skipif(bool(missing), reason=f"there is no torchvision for this torch: {missing}")
-NETWORKS = [
-    "depth_anything",
-    pytest.param("zoedepth", marks=needs_torchvision),
-    pytest.param("depth_pro", marks=needs_torchvision),
-]
+NETWORKS = ["depth_anything", "zoedepth", "depth_pro"]
 
 
 def cameras(count: int, focal: float = 50.0, size: tuple[int, int] = SIZE, step: float = 0.1) -> Cameras:
@@ -156,7 +145,6 @@ def test_every_depth_is_one_that_the_network_gave(name: str) -> None:
     assert mirrored < 0.5
 
 
-@needs_torchvision
 def test_the_cameras_field_of_view_takes_the_place_of_a_guess() -> None:
     """Twice the focal length is twice the depth; the grid of the cameras does not matter."""
     source = network("depth_pro")

@@ -108,10 +108,6 @@ def test_missing_packages_say_what_to_install(tmp_path: Path, monkeypatch: pytes
 
 @pytest.fixture(scope="module")
 def open_vocabulary(tmp_path_factory: pytest.TempPathFactory) -> OpenVocabularyFilter:
-    try:
-        import torchvision  # noqa: F401
-    except (ImportError, OSError, RuntimeError) as error:
-        pytest.skip(f"SAM 3 and Qwen3-VL need a torchvision for the torch that is here: {error}")
     folder = tmp_path_factory.mktemp("open_vocabulary")
     tiny_segmenters.save_sam3(folder / "sam3")
     tiny_segmenters.save_qwen3_vl(folder / "qwen3_vl")
