@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 import mirage_kernels
+from benchmarks.timing import DEVICE
 
 
 def commit() -> str:
@@ -29,6 +30,11 @@ def processor() -> str:
     except OSError:
         return platform.machine()
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def device() -> str:
+    """What the operations run on: the processor, or the GPU."""
+    return torch.cuda.get_device_name() if DEVICE != "cpu" else processor()
 
 
 def facts() -> dict[str, Any]:

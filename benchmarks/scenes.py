@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the benchmarks work on: the real recording where MIRAGE_DATA names it, and a made-up room for everyone.
 
-Both are 73 frames of depth with cameras. A cloud of 31,680 points is nine latent frames of 44x80 cells; larger ones are
-drawn from all frames at depth resolution, in recorded order.
+Both are 73 frames of depth with cameras. A chunk of video is lifted from some of them; larger clouds are drawn from all
+frames at depth resolution, in recorded order.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mirage_kernels import Cameras, unproject
+from benchmarks.sizes import CHANNELS as CHANNELS
+from benchmarks.sizes import GRID as GRID
+from benchmarks.sizes import Video
+from mirage_kernels import Cameras, VoxelCache, unproject
 
-GRID = (44, 80)
-CHANNELS = 48
 FRAMES = 73
 SIZE = (360, 540)
 
 
 class Cloud(NamedTuple):
-    """Points with features, and the nine cameras that read them."""
+    """Points with features, and the cameras that read them."""
 
     xyz: Tensor
     features: Tensor
@@ -77,25 +78,61 @@ def _room() -> tuple[Tensor, Cameras]:
     return depth, cameras
 
 
+def used(latents: int) -> list[int]:
+    """The frames that stand for the latents of a chunk."""
+    if latents == 9:
+        return list(range(5, 59, 6))
+    return torch.linspace(0, FRAMES - 1, latents).long().tolist()
+
+
 def path(scene: str) -> Cameras:
     """Nine cameras along the recording, over the latent grid."""
     _, cameras = frames(scene)
-    return cameras[list(range(5, 59, 6))].rescale(GRID)
+    return cameras[used(9)].rescale(GRID)
 
 
 @cache
-def cloud(scene: str, points: int, dtype: torch.dtype = torch.float32) -> Cloud:
+def chunk(scene: str, video: Video) -> tuple[Tensor, Tensor, Cameras]:
+    """Depth (T, H, W) of a chunk's latents, the latents (T, C, h, w), and their cameras over (H, W)."""
+    depth, cameras = frames(scene)
+    some = used(video.latents)
+    full = torch.nn.functional.interpolate(depth[some, None], video.size, mode="nearest")[:, 0]
+    generator = torch.Generator().manual_seed(0)
+    return (
+        full,
+        torch.randn(video.latents, CHANNELS, *video.grid, generator=generator),
+        cameras[some].rescale(video.size),
+    )
+
+
+@cache
+def cloud(scene: str, of: Video | int) -> Cloud:
+    """The latents of a chunk with the views of all of them, or so many points with nine views."""
+    if isinstance(of, Video):
+        depth, latents, cameras = chunk(scene, of)
+        p = unproject(depth, latents, cameras)
+        return Cloud(p.xyz, p.features, p.valid, p.footprint, cameras.rescale(of.grid))
     depth, cameras = frames(scene)
     generator = torch.Generator().manual_seed(0)
-    if points == 9 * GRID[0] * GRID[1]:
-        used = list(range(5, 59, 6))
-        latents = torch.zeros(9, 1, *GRID)
-        p = unproject(depth[used], latents, cameras[used])
-        xyz, valid, footprint = p.xyz, p.valid, p.footprint
-    else:
-        p = unproject(depth, torch.zeros(FRAMES, 1, *SIZE), cameras)
-        known = p.valid.nonzero().squeeze(1)
-        pick = known[torch.randperm(len(known), generator=generator)[:points].sort().values]
-        xyz, valid, footprint = p.xyz[pick], torch.ones(points, dtype=torch.bool), p.footprint[pick]
-    features = torch.randn(points, CHANNELS, generator=generator).to(dtype)
-    return Cloud(xyz, features, valid, footprint, path(scene))
+    p = unproject(depth, torch.zeros(FRAMES, 1, *SIZE), cameras)
+    known = p.valid.nonzero().squeeze(1)
+    pick = known[torch.randperm(len(known), generator=generator)[:of].sort().values]
+    features = torch.randn(of, CHANNELS, generator=generator)
+    return Cloud(p.xyz[pick], features, torch.ones(of, dtype=torch.bool), p.footprint[pick], path(scene))
+
+
+def known(scene: str, of: Video | int) -> tuple[Tensor, Tensor, Tensor]:
+    """Places (N, 3), features (N, C) and footprints (N,) of a cloud's valid points."""
+    c = cloud(scene, of)
+    return c.xyz[c.valid], c.features[c.valid], c.footprint[c.valid]
+
+
+@cache
+def voxels(scene: str, size: float) -> tuple[Tensor, Tensor]:
+    """Places and footprints of what all frames at depth resolution fill."""
+    depth, cameras = frames(scene)
+    full = VoxelCache(size, 0)
+    for t in range(FRAMES):
+        p = unproject(depth[t : t + 1], torch.zeros(1, 0, *SIZE), cameras[t])
+        full.insert(p.xyz, p.features, p.footprint, valid=p.valid)
+    return full.xyz, full.footprint

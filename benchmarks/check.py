@@ -1,0 +1,175 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Has a kernel become slower? ``make bench-check`` says so, by ratios that are kept in ``baseline.json``.
+
+A ratio is an operation's processor time over that of a yardstick, something of torch that is bound by the same thing,
+called in turn with it, both on one thread: machines are shared, and so what slows one slows the other. (What only
+several threads show, such as a loop that is no longer shared out, it does not see; the suites do.) Ratios differ from
+processor to processor, so each has its own in the file, with how much they varied when they were kept; ``make
+bench-baseline`` adds one. A processor without is held against another's, with wide bounds. What exceeds its bound is
+measured again, and is worse only if it exceeds it every time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import torch
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+import mirage_kernels as mk
+from benchmarks import cases, machine
+from benchmarks.sizes import CHUNK, POINTS
+from benchmarks.timing import Case
+
+KEPT = Path(__file__).with_name("baseline.json")
+SECONDS = 0.6  # for one ratio, roughly
+ROUNDS = (9, 100)
+REPEATS = 9  # of a ratio that is to be kept
+BOUNDS = (0.10, 0.20)  # a ratio may exceed its baseline by twice what it varied, at least and at most
+FOREIGN = 1.0  # and by this on a processor that has no baseline
+TRIES = 5
+
+
+class Watched(NamedTuple):
+    """An operation, and the yardstick that is bound by the same thing: ``product`` or ``copy``."""
+
+    make: Callable[[], Case]
+    yardstick: str
+    quick: bool = True
+
+
+WATCHED = {
+    "unproject": Watched(lambda: cases.lift("room", CHUNK), "copy"),
+    "splat": Watched(lambda: cases.draw("room", POINTS[0]), "product"),
+    "splat of a chunk": Watched(lambda: cases.draw("room", CHUNK), "product"),
+    "splat with extents": Watched(lambda: cases.draw("room", CHUNK, "extents"), "product"),
+    "splat, bilinear": Watched(lambda: cases.draw("room", CHUNK, "bilinear"), "product", quick=False),
+    "build": Watched(lambda: cases.build("room", CHUNK), "copy"),
+    "insert": Watched(lambda: cases.insert("room", 100_000), "copy", quick=False),
+    "read": Watched(lambda: cases.read("room", 1_000_000), "product", quick=False),
+    "retrieve": Watched(lambda: cases.retrieve("room"), "product", quick=False),
+    "memory step": Watched(lambda: cases.memory_step("room", CHUNK), "copy", quick=False),
+}
+
+
+def yardsticks() -> dict[str, Callable[[], Any]]:
+    a, source = torch.ones(512, 512), torch.ones(1 << 24)
+    target = torch.empty_like(source)
+    return {"product": lambda: a @ a, "copy": lambda: target.copy_(source)}
+
+
+def processor_time(call: Callable[..., Any], *arguments: Any) -> float:
+    begin = time.thread_time()
+    call(*arguments)
+    return time.thread_time() - begin
+
+
+def ratio(case: Case, yardstick: Callable[[], Any]) -> float:
+    """How many times as long as the yardstick: medians of calls in turn, on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    ours, theirs = [], []
+    try:
+        with mk.use_backend("cpp"):
+            once = processor_time(case.run, *case.prepare())
+            rounds = int(min(max(SECONDS / (once + 1e-9), ROUNDS[0]), ROUNDS[1]))
+            for _ in range(rounds):
+                arguments = case.prepare()
+                ours.append(processor_time(case.run, *arguments))
+                yardstick()
+                theirs.append(processor_time(yardstick))
+    finally:
+        torch.set_num_threads(threads)
+    return median(ours) / median(theirs)
+
+
+def here() -> str:
+    """What a baseline holds for: the processor, and the instructions of it that are used."""
+    return f"{machine.processor()}, {mk.instruction_sets()[-1]}"
+
+
+def read(path: Path = KEPT) -> dict[str, Any]:
+    try:
+        kept: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise SystemExit(f"{path}: expected the baseline as JSON: {error}") from None
+    return kept
+
+
+def keep(watched: dict[str, Watched], path: Path = KEPT) -> None:
+    """Measure every ratio several times and keep them for this processor."""
+    found = {}
+    sticks = yardsticks()
+    for name, one in tqdm(watched.items(), unit="operation", desc="baseline"):
+        case = one.make()
+        values = sorted(ratio(case, sticks[one.yardstick]) for _ in range(REPEATS))
+        middle = median(values)
+        found[name] = {"ratio": round(middle, 4), "varied": round(max(values[-1] / middle, middle / values[0]) - 1, 4)}
+    facts = {name: machine.facts()[name] for name in ("torch", "commit", "date")}
+    path.write_text(json.dumps(read(path) | {here(): facts | {"ratios": found}}, indent=1) + "\n")
+
+
+def bound(varied: float) -> float:
+    """What a ratio may be over its baseline, 1 for none."""
+    return 1 + min(max(2 * varied, BOUNDS[0]), BOUNDS[1])
+
+
+def compare(measure: Callable[[], float], baseline: float, most: float) -> float:
+    """The least of a few ratios over the baseline; one is enough where it is within bounds."""
+    least = float("inf")
+    for _ in range(TRIES):
+        least = min(least, measure() / baseline)
+        if least <= most:
+            break
+    return least
+
+
+def check(watched: dict[str, Watched], path: Path = KEPT) -> list[str]:
+    """What became slower, a line each."""
+    kept = read(path)
+    if not kept:
+        raise SystemExit(f"{path}: expected a baseline; make bench-baseline measures one")
+    own = here() in kept
+    baseline = kept[here()] if own else next(iter(kept.values()))
+    whose = "this processor's" if own else f"of {next(iter(kept))} (this one has none: bounds are wide)"
+    print(f"{here()}; baseline {whose}, commit {baseline['commit']}, {baseline['date']}")
+    worse, sticks = [], yardsticks()
+    for name, one in watched.items():
+        if name not in baseline["ratios"]:
+            raise SystemExit(f"{path}: expected a ratio of {name!r}; make bench-baseline measures it")
+        was = baseline["ratios"][name]
+        case, most = one.make(), bound(was["varied"]) if own else 1 + FOREIGN
+        now = compare(lambda case=case, one=one: ratio(case, sticks[one.yardstick]), was["ratio"], most)  # type: ignore[misc]
+        line = f"{name}: {now:.2f} of its baseline (at most {most:.2f}); {was['ratio']:g} times a {one.yardstick}"
+        print(line, flush=True)
+        worse += [line] if now > most else []
+    return worse
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.check", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="only the operations that take a second or two")
+    parser.add_argument("--keep", action="store_true", help="measure the baseline of this processor, and keep it")
+    args = parser.parse_args()
+    watched = {name: one for name, one in WATCHED.items() if one.quick or not args.quick}
+    if args.keep:
+        keep(WATCHED)
+        return 0
+    worse = check(watched)
+    for line in worse:
+        print("slower:", line, file=sys.stderr)
+    return bool(worse)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
