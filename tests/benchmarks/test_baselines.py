@@ -215,11 +215,15 @@ def test_kd_tree_agrees_with_every_distance() -> None:
 
 
 def test_kd_tree_adds_what_is_far_from_all_that_is_remembered() -> None:
-    xyz, features = torch.tensor([[0.0, 0, 0], [1, 0, 0]]), torch.tensor([[1.0], [2]])
-    new, new_features = torch.tensor([[0.01, 0, 0], [2, 0, 0], [2, 0, 0], [1.04, 0, 0]]), torch.arange(3.0, 7)[:, None]
-    places, kept = kd_tree.insert(xyz, features, new, new_features, SIZE, 1)
-    assert places[:, 0].tolist() == [0, 1, 2, 2]
-    assert kept.flatten().tolist() == [1, 2, 4, 5]
+    cloud = kd_tree.KdTreeCloud(4, 1, SIZE, 1)
+    assert cloud.insert(torch.tensor([[0.0, 0, 0], [1, 0, 0]]), torch.tensor([[1.0], [2]])) == 2
+    new = torch.tensor([[0.01, 0, 0], [2, 0, 0], [2, 0, 0], [1.04, 0, 0]])
+    assert cloud.insert(new, torch.arange(3.0, 7)[:, None]) == 2
+    assert cloud.count == 4
+    assert cloud.xyz[:, 0].tolist() == [0, 1, 2, 2]
+    assert cloud.features.flatten().tolist() == [1, 2, 4, 5]
+    with pytest.raises(ValueError, match="xyz: expected at most 0 new points, got 1"):
+        cloud.insert(torch.tensor([[3.0, 0, 0]]), torch.zeros(1, 1))
 
 
 def test_python_sets_share_voxels_by_hand() -> None:
