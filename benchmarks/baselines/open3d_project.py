@@ -3,8 +3,8 @@
 """Reading points with Open3D: ``t.geometry.PointCloud.project_to_rgbd_image``, one view at a time.
 
 It draws three float32 channels, no more. For features of more channels the number of a point is its colour, and the
-features are gathered by what was drawn: faster than a pass for every three channels. Of points equally near the last
-one to come wins, in the order in which threads happen to run.
+features are gathered by what was drawn: faster than a pass for every three channels. Of points that are equally near it
+may keep another one than splat, which keeps the first.
 """
 
 from __future__ import annotations
