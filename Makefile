@@ -43,7 +43,7 @@ bench: $(READY)
 	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-json=out/bench.json
 
 # What a user might pick instead of some operations, beside the environment, where only the benchmarks look for it; nothing
-# else needs it. One that cannot be installed stops no other. Open3D's wheel (400 MB) also wants the system's libusb-1.0
+# else needs it. One that cannot be installed stops no other. Open3D (1.1 GB) also wants the system's libusb-1.0
 # (Debian: libusb-1.0-0), and of its requirements only what its import reaches is named here. torch-scatter has no wheel
 # for this torch and is compiled against it, which takes minutes and a C++ compiler.
 bench-libraries: $(READY)
