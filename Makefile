@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt
 
-.PHONY: env demo test lint bench gpu wheel clean
+.PHONY: env demo test lint bench bench-libraries gpu wheel clean
 
 env: $(READY)
 
@@ -41,6 +41,16 @@ lint: $(READY)
 bench: $(READY)
 	@mkdir -p out
 	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-json=out/bench.json
+
+# What a user might pick instead of some operations, beside the environment, where only the benchmarks look for it; nothing
+# else needs it. One that cannot be installed stops no other. Open3D (1.1 GB) also wants the system's libusb-1.0
+# (Debian: libusb-1.0-0), and of its requirements only what its import reaches is named here. torch-scatter has no wheel
+# for this torch and is compiled against it, which takes minutes and a C++ compiler.
+bench-libraries: $(READY)
+	-$(PIP) --no-deps --upgrade --target $(VENV)/libraries open3d dash plotly narwhals janus werkzeug \
+		pydantic pydantic-core typing-inspection annotated-types
+	-$(PIP) --no-deps --upgrade --target $(VENV)/libraries --no-build-isolation torch-scatter
+	$(BIN)/python -m benchmarks.libraries
 
 # Where there is an NVIDIA GPU and a torch that runs on it: with that torch, in place, nothing is fetched.
 # With diffusers, transformers and accelerate there, a chunk of the full-size model is measured too.
