@@ -5,13 +5,14 @@
 
 PYTHON ?= python3
 OUT ?= out/gpu
+BENCH ?= out/bench
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt
 
-.PHONY: env demo test lint bench bench-libraries gpu wheel clean
+.PHONY: env demo test lint bench bench-check bench-baseline bench-libraries gpu wheel clean
 
 env: $(READY)
 
@@ -38,9 +39,23 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Everything that is measured on a CPU, as JSON, and RESULTS.md with figures made of it; with MIRAGE_DATA on a recording too.
 bench: $(READY)
-	@mkdir -p out
-	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-json=out/bench.json
+	@mkdir -p $(BENCH)/results
+	$(BIN)/python -m pytest benchmarks --quiet --benchmark-only --benchmark-columns=median,iqr,rounds \
+		--benchmark-json=$(BENCH)/results/operations.json
+	$(BIN)/python -m benchmarks.corridor --out $(BENCH)/results
+	$(if $(MIRAGE_DATA),$(BIN)/python -m benchmarks.memories --out $(BENCH)/results)
+	$(if $(MIRAGE_DATA),$(BIN)/python -m benchmarks.forgetting --out $(BENCH)/results)
+	$(BIN)/python -m benchmarks.report $(BENCH)/results --out $(BENCH)
+
+# Has a kernel become slower than benchmarks/baseline.json says? QUICK=1 asks of a few. bench-baseline measures this
+# machine's baseline.
+bench-check: $(READY)
+	$(BIN)/python -m benchmarks.check $(if $(QUICK),--quick)
+
+bench-baseline: $(READY)
+	$(BIN)/python -m benchmarks.check --keep
 
 # What a user might pick instead of some operations, beside the environment, where only the benchmarks look for it; nothing
 # else needs it. One that cannot be installed stops no other. Open3D (1.1 GB) also wants the system's libusb-1.0

@@ -20,6 +20,9 @@ class Video(NamedTuple):
     width: int
     frames: int
 
+    def __str__(self) -> str:
+        return self.name
+
     @property
     def name(self) -> str:
         return f"{self.height}x{self.width}, {self.frames} frames"

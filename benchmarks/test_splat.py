@@ -17,18 +17,14 @@ from benchmarks.timing import Case, time_case, ways
 from mirage_kernels import Cameras, splat
 
 
-def name(of: Video | int) -> str:
-    return of.name if isinstance(of, Video) else f"{of:,}"
-
-
 @pytest.mark.parametrize("way", ways())
-@pytest.mark.parametrize("of", [*VIDEOS, *POINTS], ids=name)
+@pytest.mark.parametrize("of", [*VIDEOS, *POINTS], ids=str)
 @pytest.mark.parametrize("scene", scenes.scenes())
 def test_splat(benchmark: Any, scene: str, of: Video | int, way: str) -> None:
     time_case(benchmark, cases.draw(scene, of), way)
 
 
-@pytest.mark.parametrize("of", [CHUNK, *POINTS], ids=name)
+@pytest.mark.parametrize("of", [CHUNK, *POINTS], ids=str)
 @pytest.mark.parametrize("scene", scenes.scenes())
 def test_argsort(benchmark: Any, scene: str, of: Video | int) -> None:
     ours = cases.draw(scene, of)
@@ -43,7 +39,7 @@ def test_argsort(benchmark: Any, scene: str, of: Video | int) -> None:
 
 
 @pytest.mark.parametrize("way", ways())
-@pytest.mark.parametrize("of", [CHUNK, POINTS[0]], ids=name)
+@pytest.mark.parametrize("of", [CHUNK, POINTS[0]], ids=str)
 @pytest.mark.parametrize("kind", ["extents", "radius 0.7", "bilinear"])
 def test_other_kinds(benchmark: Any, kind: str, of: Video | int, way: str) -> None:
     time_case(benchmark, cases.draw(scenes.scenes()[-1], of, kind), way)

@@ -107,7 +107,7 @@ def time_case(benchmark: Any, case: Case, way: str, kind: str = "", note: str = 
             rounds = int(min(max(SECONDS / once, ROUNDS[0]), ROUNDS[1]))
             # where the clock is not far finer than the call, a round is many calls
             iterations, warm = (10 if once < 1e-3 and case.prepare is tuple else 1), 1 + rounds // 10
-        setup = None if iterations > 1 else lambda: (case.prepare(), {})
+        setup: Callable[[], Any] | None = None if iterations > 1 else lambda: (case.prepare(), {})
         benchmark.pedantic(call, setup=setup, rounds=rounds, iterations=iterations, warmup_rounds=warm)
     if benchmark.stats and "bytes" in case.facts:
         bandwidth = case.facts["bytes"] / benchmark.stats.stats.median

@@ -1,0 +1,126 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a user might pick instead of an operation: torch itself, torch-scatter, Open3D, scipy. Each does the work of the
+case it stands beside; ``make bench-libraries`` installs those that are no part of the environment."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks import cases, libraries, scenes
+from benchmarks.baselines import kd_tree, open3d_map, open3d_project, torch_scatter_zbuffer, unique
+from benchmarks.sizes import CHANNELS, CHUNK, POINTS, ROWS, Video
+from benchmarks.timing import Case, time_case
+from mirage_kernels import VoxelCache
+from mirage_kernels.testing import same_bits
+
+CLOUDS: tuple[Video | int, ...] = (CHUNK, *POINTS)
+SIZE = 0.05  # metres, of the voxels that are built
+NO_TABLE = "it makes no table, boxes or history of what it built: nothing can be added to it"
+NO_ROOM = "it only queries a tree and appends: voxels, the closest look, the table and boxes are not kept up"
+
+
+def there(library: ModuleType | str) -> ModuleType:
+    if isinstance(library, str):
+        pytest.skip(library)
+    return library
+
+
+def check_drawn(ours: Case) -> Any:
+    """Nearly the same cells are drawn: another order of rounding at the borders."""
+
+    def check(result: tuple[torch.Tensor, torch.Tensor]) -> None:
+        assert (result[1] == ours.run().mask).float().mean() > 0.999
+
+    return check
+
+
+@pytest.mark.parametrize("name", ["torch-scatter", "Open3D"])
+@pytest.mark.parametrize("of", CLOUDS, ids=str)
+@pytest.mark.parametrize("scene", scenes.scenes())
+def test_splat(benchmark: Any, scene: str, of: Video | int, name: str) -> None:
+    ours = cases.draw(scene, of)
+    xyz, features, _ = scenes.known(scene, of)
+    cameras = scenes.cloud(scene, of).cameras
+    if name == "Open3D":
+        open3d = there(libraries.open3d())
+        views, points = open3d_project.views(open3d, cameras), open3d_project.numbered(open3d, xyz)
+        case = ours._replace(run=lambda: open3d_project.read(points, features, views), check=check_drawn(ours))
+    else:
+        scatter = there(libraries.torch_scatter())
+        case = ours._replace(
+            run=lambda: torch_scatter_zbuffer.read(scatter, xyz, features, cameras), check=check_drawn(ours)
+        )
+    time_case(benchmark, case, name, "library")
+
+
+@pytest.mark.parametrize("name", ["torch.unique", "torch-scatter", "Open3D"])
+@pytest.mark.parametrize("of", CLOUDS, ids=str)
+@pytest.mark.parametrize("scene", scenes.scenes())
+def test_build(benchmark: Any, scene: str, of: Video | int, name: str) -> None:
+    """One point of each voxel is kept: the closest look, or in Open3D's hash table any."""
+    ours = cases.build(scene, of)
+    xyz, features, footprint = scenes.known(scene, of)
+    expected: VoxelCache = ours.run()
+
+    def check(built: Any) -> None:
+        if name == "Open3D":
+            assert built[0].size() == len(expected)
+        else:
+            assert len(built.keys) == len(expected)
+            # ours are in Morton order
+            assert same_bits(built.footprint.sort().values, expected.footprint.sort().values)
+
+    run = {
+        "torch.unique": lambda: unique.build_best(xyz, features, footprint, SIZE),
+        "torch-scatter": lambda: torch_scatter_zbuffer.build_best(
+            there(libraries.torch_scatter()), xyz, features, footprint, SIZE
+        ),
+        "Open3D": lambda: open3d_map.build(there(libraries.open3d()), xyz, features, SIZE),
+    }[name]
+    time_case(benchmark, ours._replace(run=run, check=check), name, "library", note=NO_TABLE)
+
+
+@pytest.mark.parametrize("name", ["torch.unique", "torch-scatter"])
+@pytest.mark.parametrize("of", CLOUDS, ids=str)
+@pytest.mark.parametrize("scene", scenes.scenes())
+def test_build_mean(benchmark: Any, scene: str, of: Video | int, name: str) -> None:
+    ours = cases.build(scene, of, "mean")
+    xyz, features, _ = scenes.known(scene, of)
+    expected: VoxelCache = ours.run()
+
+    def check(built: tuple[torch.Tensor, torch.Tensor]) -> None:
+        assert len(built[0]) == len(expected)
+        torch.testing.assert_close(built[1].sum(0), expected.features().sum(0), rtol=1e-3, atol=1.0)
+
+    def run() -> tuple[torch.Tensor, torch.Tensor]:
+        if name == "torch.unique":
+            return unique.build(xyz, features, SIZE)
+        return torch_scatter_zbuffer.build(there(libraries.torch_scatter()), xyz, features, SIZE)
+
+    time_case(benchmark, ours._replace(run=run, check=check), name, "library", note=NO_TABLE)
+
+
+@pytest.mark.parametrize("rows", ROWS[:3])
+@pytest.mark.parametrize("scene", scenes.scenes())
+def test_insert_by_kd_tree(benchmark: Any, scene: str, rows: int) -> None:
+    """A new point is left out where a remembered one is within a voxel's size, which is not quite what voxels do."""
+    ours, cache = cases.insert(scene, rows), cases.large_cache(scene, rows)
+    xyz, features, _ = scenes.known(scene, CHUNK)
+    cloud = kd_tree.KdTreeCloud(len(cache) + len(xyz), CHANNELS, cases.FINE, torch.get_num_threads())
+    cloud.xyz[: len(cache)], cloud.features[: len(cache)] = cache.xyz, cache.features()
+
+    def run() -> int:
+        cloud.count = len(cache)
+        return cloud.insert(xyz, features)
+
+    def check(added: int) -> None:
+        far = kd_tree.nearest(kd_tree.build(cache.xyz), xyz, cases.FINE, 1) < 0
+        assert added == int(far.sum())
+
+    case = ours._replace(run=run, check=check, prepare=tuple)
+    time_case(benchmark, case, "scipy's k-d tree", "library", note=NO_ROOM)
