@@ -12,6 +12,7 @@ from torch import Tensor
 from mirage_kernels import Cameras, group_voxels, overlap, visible
 
 ROOM_MADE = 16  # of a full history, one frame in so many is forgotten at once
+FIRST_ROOM, GROWTH = 16, 1.5  # frames there is room for at first, and how many times as many when that is full
 
 
 class References(NamedTuple):
@@ -53,28 +54,56 @@ class History:
             raise ValueError(f"max_frames: expected at least 1, got {max_frames}")
         self.max_frames, self.voxel_size = max_frames, voxel_size
         self.cameras: Cameras | None = None
-        self.latents = torch.zeros(channels, 0, 0, 0, dtype=dtype, device=device)
-        self.surface = torch.zeros(0, 0, 0, device=device)
         self.stamps = torch.zeros(0, dtype=torch.int64, device=device)
+        # with room for more, so that a frame costs the same however many there are
+        self._latents = torch.zeros(0, channels, 0, 0, dtype=dtype, device=device)  # (R, C, h, w)
+        self._surface = torch.zeros(0, 0, 0, device=device)  # (R, h, w)
 
     def __len__(self) -> int:
         return len(self.stamps)
+
+    @property
+    def latents(self) -> Tensor:
+        """(C, F, h, w), the latents of all frames."""
+        return self._latents[: len(self)].movedim(0, 1)
+
+    @property
+    def surface(self) -> Tensor:
+        """(F, h, w) float32, the depth of the surface that each saw, +inf where it saw none."""
+        return self._surface[: len(self)]
+
+    @property
+    def nbytes(self) -> int:
+        """Every allocated byte, room for more frames included."""
+        kept = [self._latents, self._surface, self.stamps]
+        if self.cameras is not None:
+            kept += [self.cameras.intrinsics, self.cameras.cam2world]
+        return sum(t.numel() * t.element_size() for t in kept)
 
     def add(self, latent: Tensor, camera: Cameras, surface: Tensor, stamp: int, xyz: Tensor) -> None:
         """Remember a frame: its latent (C, h, w), its camera over (h, w), the depth (h, w) of the surface it saw (+inf
         elsewhere) and its stamp. ``xyz`` (N, 3) is what there is to see, by which frames are forgotten."""
         if self.cameras is None:
             self.cameras = camera[:0]
-            self.latents = self.latents.reshape(*self.latents.shape[:2], 1, 1).expand(-1, -1, *camera.size)
-            self.surface = self.surface.reshape(0, 1, 1).expand(-1, *camera.size)
         elif camera.size != self.cameras.size:
             raise ValueError(f"latents: expected a grid of {self.cameras.size} like earlier frames, got {camera.size}")
+        at = len(self)
+        if at == len(self._latents):
+            self._grow(camera.size)
+        self._latents[at], self._surface[at] = latent, surface
         self.cameras = Cameras.cat([self.cameras, camera])
-        self.latents = torch.cat([self.latents, latent[:, None].to(self.latents.dtype)], 1)
-        self.surface = torch.cat([self.surface, surface[None]])
         self.stamps = torch.cat([self.stamps, self.stamps.new_tensor([stamp])])
         if len(self) > self.max_frames:
             self._forget(xyz)
+
+    def _grow(self, grid: tuple[int, int]) -> None:
+        count = len(self)
+        room = min(max(FIRST_ROOM, int(count * GROWTH)), self.max_frames + 1)
+        latents = self._latents.new_empty(room, self._latents.shape[1], *grid)
+        surface = self._surface.new_empty(room, *grid)
+        if count:
+            latents[:count], surface[:count] = self._latents, self._surface
+        self._latents, self._surface = latents, surface
 
     def _forget(self, xyz: Tensor) -> None:
         """Give up, one after the other, the frame that sees the fewest voxels which no other sees; of equals the
@@ -84,14 +113,19 @@ class History:
         words = visible(xyz, self.cameras, groups=groups, num_groups=count)
         seen = (words[:, :, None] >> torch.arange(64, device=words.device) & 1).bool().flatten(1)
         times = seen.sum(0)
+        alone = seen[:, times == 1].sum(1)
         left = torch.ones(len(self), dtype=torch.bool, device=words.device)
         for _ in range(len(self) - self.max_frames + self.max_frames // ROOM_MADE):
-            alone = (seen & (times == 1)).sum(1)
             first = torch.where(left, alone, torch.iinfo(torch.int64).max).argmin()
             left[first] = False
+            alone = alone + seen[:, seen[first] & (times == 2)].sum(1)  # which one other is left to see
             times = times - seen[first].long()
-        self.cameras = self.cameras[left.nonzero().squeeze(1)]
-        self.latents, self.surface, self.stamps = self.latents[:, left], self.surface[left], self.stamps[left]
+        kept = left.nonzero().squeeze(1)
+        self.cameras, self.stamps = self.cameras[kept], self.stamps[kept]
+        # never to a later place, so nothing is overwritten that is still to be moved
+        for to, place in enumerate(kept.tolist()):
+            if to != place:
+                self._latents[to], self._surface[to] = self._latents[place], self._surface[place]
 
     def retrieve(
         self, cameras: Cameras, xyz: Tensor, *, k: int = 4, threshold: float = 0.1, before: int | None = None
@@ -113,8 +147,8 @@ class History:
         """
         if self.cameras is None:
             grid = cameras[:0]
-            latents = self.latents.new_zeros(self.latents.shape[0], 0, *cameras.size)
-            return References(latents, grid, self.stamps, self.surface.new_zeros(0))
+            latents = self._latents.new_zeros(self._latents.shape[1], 0, *cameras.size)
+            return References(latents, grid, self.stamps, self._surface.new_zeros(0))
         groups, count = group_voxels(xyz, self.voxel_size)
         words = visible(xyz, Cameras.cat([self.cameras, cameras.rescale(self.cameras.size)]), groups=groups,
                         num_groups=count)  # fmt: skip
@@ -139,14 +173,14 @@ class History:
         return (inside & near & ((surface - z).abs() <= tolerance * z)).any(0)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything that is kept."""
+        """Everything that is kept, latents (C, F, h, w)."""
         if self.cameras is None:
             return {}
         return {
             "intrinsics": self.cameras.intrinsics,
             "cam2world": self.cameras.cam2world,
-            "latents": self.latents,
-            "surface": self.surface,
+            "latents": self.latents.contiguous(),
+            "surface": self.surface.contiguous(),
             "stamps": self.stamps,
         }
 
@@ -161,9 +195,10 @@ class History:
         surface, latents, stamps = tensors["surface"], tensors["latents"], tensors["stamps"]
         count, h, w = surface.shape
         cameras = Cameras(tensors["intrinsics"], tensors["cam2world"], (h, w))
-        expected = (self.latents.shape[0], count, h, w)
-        if latents.shape != expected or latents.dtype != self.latents.dtype:
-            raise ValueError(f"latents: expected {self.latents.dtype} {expected}, got {tuple(latents.shape)}")
+        expected = (self._latents.shape[1], count, h, w)
+        if latents.shape != expected or latents.dtype != self._latents.dtype:
+            raise ValueError(f"latents: expected {self._latents.dtype} {expected}, got {tuple(latents.shape)}")
         if stamps.shape != (count,) or stamps.dtype != torch.int64 or len(cameras) != count:
             raise ValueError(f"stamps: expected as many as frames ({count})")
-        self.cameras, self.latents, self.surface, self.stamps = cameras, latents, surface, stamps
+        self.cameras, self.stamps = cameras, stamps
+        self._latents, self._surface = latents.movedim(1, 0).contiguous(), surface.contiguous()

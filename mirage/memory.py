@@ -110,7 +110,7 @@ class LatentSpatialMemory:
     @property
     def nbytes(self) -> int:
         """Bytes of every tensor that is kept, past frames and room to grow included."""
-        return self.cache.nbytes + sum(t.numel() * t.element_size() for t in self.history.tensors().values())
+        return self.cache.nbytes + self.history.nbytes
 
     def read(self, cameras: Cameras) -> MemoryView:
         """What the cameras see, on their grid. Changes nothing."""

@@ -81,6 +81,34 @@ def test_a_full_history_forgets_what_others_see_too() -> None:
     assert history.latents.shape[1] == len(history.surface) == len(history)
 
 
+def test_those_go_first_whose_voxels_others_see_too() -> None:
+    """By the letter: one after the other, the frame with the fewest voxels that no other left sees; then the oldest."""
+    degrees = torch.rand(80, generator=torch.Generator().manual_seed(0)).pow(4).mul(300).tolist()
+    history = History(4, max_frames=32)
+    views: dict[int, set[tuple[int, ...]]] = {}
+    for stamp, angle in enumerate(degrees):
+        camera = pan(START, torch.tensor([1.0]), angle)
+        history.add(torch.full((4, *GRID), float(stamp)), camera, torch.full(GRID, 3.0 + stamp), stamp, places())
+        views[stamp] = seen(camera)
+        for _ in range(3 if len(views) > 32 else 0):
+            alone = {s: len(views[s].difference(*(views[t] for t in views if t != s))) for s in views}
+            first = min(views, key=lambda s: (alone[s], s))
+            del views[first]
+        assert history.stamps.tolist() == list(views)
+    assert history.latents[0, :, 0, 0].tolist() == history.stamps.tolist()
+    assert (history.surface[:, 0, 0] - 3).tolist() == history.stamps.tolist()
+
+
+def test_a_frame_more_moves_no_other() -> None:
+    """A walk must not become slower with every frame it remembers."""
+    history = History(4, max_frames=64)
+    walk(history, [0.0] * 20)
+    places_of = [history.latents.data_ptr(), history.surface.data_ptr()]
+    walk(history, [90.0] * 3)
+    assert [history.latents.data_ptr(), history.surface.data_ptr()] == places_of
+    assert history.nbytes >= sum(t.nbytes for t in history.tensors().values())
+
+
 def test_the_memory_retrieves_what_saw_its_rows() -> None:
     memory = LatentSpatialMemory(4)
     cameras = pan(START, straight(5), 120.0)
