@@ -193,7 +193,7 @@ def main() -> None:
     for row in ours:
         print("  ".join(f"{name} {value:.6g}" for name, value in row.items()))
     print(json.dumps(ratios))
-    result = {"kind": "corridor", "machine": machine.facts(), "data": DATA, "method": METHOD}
+    result: dict[str, Any] = {"kind": "corridor", "machine": machine.facts(), "data": DATA, "method": METHOD}
     result |= {"ratios": ratios, "voxel_cache": ours, "append_only": appended}
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "corridor.json").write_text(json.dumps(result, indent=1) + "\n")

@@ -127,7 +127,7 @@ def main() -> None:
     for row in rows:
         figures = "  ".join(f"{what} {value:.4g}" for what, value in row["late"].items())
         print(f"{row['name']}: {figures}  frames refused {row['refused'] or 'none'}")
-    told = {"kind": "depth_drift", "machine": machine.facts(), "data": DATA, "method": METHOD}
+    told: dict[str, Any] = {"kind": "depth_drift", "machine": machine.facts(), "data": DATA, "method": METHOD}
     told |= {"drift": DRIFT, "late_from": LATE, "walks": rows}
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "depth_drift.json").write_text(json.dumps(told, indent=1) + "\n")

@@ -15,7 +15,7 @@ import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -177,7 +177,7 @@ def main() -> None:
                 results.append(result)
                 bar.write("  ".join(f"{name} {value}" for name, value in result._asdict().items()))
                 bar.update()
-    told = {"kind": "forgetting", "machine": machine.facts(), "data": DATA, "method": METHOD}
+    told: dict[str, Any] = {"kind": "forgetting", "machine": machine.facts(), "data": DATA, "method": METHOD}
     told["rows"] = [result._asdict() for result in results]
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "forgetting.json").write_text(json.dumps(told, indent=1) + "\n")
