@@ -254,7 +254,8 @@ def main() -> None:
     draw_masks(out)
     draw_depth(out, haunt(cow(), 0))
     result: dict[str, Any] = {"kind": "filters", "machine": machine.facts(), "data": DATA, "method": METHOD}
-    result |= {"masks": masks, "sky": {"out": out_share, "lost": lost_share}, "things": things, "stale": stale._asdict()}
+    result |= {"masks": masks, "sky": {"out": out_share, "lost": lost_share}}
+    result |= {"things": things, "stale": stale._asdict()}
     text = json.dumps(result, indent=1)
     print(text)
     (out / "filters.json").write_text(text + "\n")
