@@ -25,8 +25,8 @@ def digits(value: float, count: int = 3) -> str:
 
 
 def ratio(value: float) -> str:
-    """Two digits that count, or all before the point."""
-    return f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 1.05 else f"{value:.2f}"
+    """Two digits that count, or all before the point; near 1 two places."""
+    return f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 1.95 else f"{value:.2f}"
 
 
 def bare(value: float, places: int = 3) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.report.captions import caption
-from benchmarks.report.markdown import digits, duration, figure, folded, paragraph, ratio, table
+from benchmarks.report.markdown import digits, duration, figure, folded, paragraph, table
 from benchmarks.report.read import Source
 from benchmarks.report.schema import MEMORIES
 
@@ -89,7 +89,9 @@ def _headlines(run: Run) -> list[str]:
     rows: list[tuple[str, str, str]] = []
 
     def tell(what: str, value: float | None, paper: str = "") -> None:
-        rows.append((what, "not measured" if value is None else ratio(value), paper))
+        told = "not measured" if value is None else digits(value)
+        less = value is not None and value < 1 and " / ours" in what
+        rows.append((what, f"**{told}, less than ours**" if less else told, paper))
 
     stored = rgb.nbytes()
     published = None if stored is None else stored * PUBLISHED / HERE
@@ -180,21 +182,37 @@ def headline(source: Source) -> str | None:
     run = source.content["runs"][0] if source.content["runs"] else None
     if run is None or not all(rows_of(run, memory) for memory in MEMORIES):
         return None
-    last = {memory: rows_of(run, memory)[-1] for memory in MEMORIES}
-    rgb, appended = Comparison(run, RGB), Comparison(run, APPENDED)
-    mib = {memory: digits(row["cache_mib"]) for memory, row in last.items()}
-    bytes_rgb, bytes_appended, faster = rgb.nbytes() or 0.0, appended.nbytes() or 0.0, rgb.seconds(known)
-    text = (
-        f"After {run['name']} of a real recording at its default setting the cache takes {mib[OURS]} MiB, an "
-        f"append-only one {mib[APPENDED]} ({ratio(bytes_appended)} times), coloured points {mib[RGB]} "
-        f"({ratio(bytes_rgb)} times; with the {PUBLISHED} bytes a point of published clouds "
-        f"{ratio(bytes_rgb * PUBLISHED / HERE)}; the paper says {PAPER_BYTES})."
+    return " ".join(filter(None, [_told_bytes(run), _told_seconds(run), _told_quality(run)]))
+
+
+def _told_bytes(run: Run) -> str:
+    mib = {memory: digits(rows_of(run, memory)[-1]["cache_mib"]) for memory in MEMORIES}
+    rgb, appended = Comparison(run, RGB).nbytes() or 0.0, Comparison(run, APPENDED).nbytes() or 0.0
+    return (
+        f"After {run['name']} of a real recording ours takes {mib[OURS]} MiB at its default setting, an append-only "
+        f"cache {mib[APPENDED]} ({digits(appended)} times), coloured points {mib[RGB]} ({digits(rgb)} times, with the "
+        f"{PUBLISHED} bytes a point of published clouds {digits(rgb * PUBLISHED / HERE)}; the paper says "
+        f"{PAPER_BYTES})."
     )
-    ours = per_frame(run, known(last[OURS]))
-    if faster and ours is not None:
-        text += (
-            f" To know what it shows takes {digits(1e3 * ours)} ms a frame in the last chunk, rendering coloured "
-            f"points and encoding them with the same codec {ratio(faster[-1])} times as long, {ratio(min(faster))} "
-            f"where it is least (the paper's frames: {PAPER_SPEED})."
-        )
-    return text
+
+
+def _told_seconds(run: Run) -> str | None:
+    ours, faster = per_frame(run, known(rows_of(run, OURS)[-1])), Comparison(run, RGB).seconds(known)
+    if ours is None or not faster:
+        return None
+    return (
+        f"To read what it shows takes {digits(1e3 * ours)} ms a frame in the last chunk; to render coloured points "
+        f"and encode them with the same codec {digits(faster[-1])} times as long, {digits(min(faster))} in the chunk "
+        f"where it is least (the paper says {PAPER_SPEED}, of the whole frame)."
+    )
+
+
+def _told_quality(run: Run) -> str | None:
+    """What that costs or gains, whichever it is."""
+    told = [
+        f"{memories[OURS]['psnr']:.1f} dB by ours and {memories[RGB]['psnr']:.1f} by coloured points in the {views} "
+        "views"
+        for views, memories in (run.get("psnr") or {}).items()
+        if {OURS, RGB} <= set(memories)
+    ]
+    return f"What is shown, decoded, is true to {', '.join(told)}, where all know something." if told else None

@@ -68,7 +68,7 @@ def _memories(source: Source, root: Path, folder: Path) -> list[str]:
     run = source.content["runs"][0]
     what = "Time per frame and size of three memories over the chunks of one walk"
     return [
-        *paragraph(f"{told} {machine(source.machine)}."),
+        *paragraph(f"{told} Measured on {machine(source.machine)}."),
         "",
         *_image(memories.picture(run), what, root, folder),
     ]
@@ -77,7 +77,7 @@ def _memories(source: Source, root: Path, folder: Path) -> list[str]:
 def _corridor(source: Source, root: Path, folder: Path) -> list[str]:
     chunks = source.content["voxel_cache"][-1]["chunk"]
     picture = _image(studies.CORRIDOR, f"Read and insert over {chunks:,} chunks", root, folder)
-    return [*picture, "", *paragraph(f"{studies.corridor_sentence(source)} {machine(source.machine)}.")]
+    return [*picture, "", *paragraph(f"{studies.corridor_sentence(source)} Measured on {machine(source.machine)}.")]
 
 
 def _operations(source: Source) -> list[str]:
@@ -86,7 +86,7 @@ def _operations(source: Source) -> list[str]:
         f"Faster than ours, why is in RESULTS.md: {'; '.join(found)}." if found else "Nothing is faster than ours."
     )
     return [
-        *paragraph(f"{machine(source.machine)}. Times as long as ours, from one run."),
+        *paragraph(f"How many times as long as ours others take, in one run on {machine(source.machine)}:"),
         "",
         *operations.summary(source),
         "",

@@ -19,7 +19,7 @@ NOT_MEASURED = "Not measured."
 TITLES = {
     "operations": "operations (pytest-benchmark)",
     "wan_full": "the memory beside the diffusion model",
-    "wan_tiny": "the same, a tiny configuration",
+    "wan_tiny": "the memory beside a tiny configuration of it",
 }
 
 
