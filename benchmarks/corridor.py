@@ -4,7 +4,8 @@
 
 A walk down a corridor without end, 2.4 m wide and high. Every chunk moves 0.3 m on and writes the walls from the camera
 to 2.7 m ahead, of which the last 0.3 m are new (about 1,100 voxels), then reads nine views. The visible surface is the
-same in every chunk after the first few. ``python -m benchmarks.corridor`` measures it and draws the curves.
+same in every chunk after the first few. ``python -m benchmarks.corridor`` measures it and writes ``corridor.json``, of
+which ``python -m benchmarks.report`` draws the curves.
 
 * *read*: the median of 200 reads after that chunk, in turn with reads of a copy of the cache as it was after chunk 10,
   so that the ratio holds when the machine's speed drifts. Then, in turn with reads without culling, which go through
@@ -42,6 +43,15 @@ CHUNKS = 10_000
 CHECKED = (10, 30, 100, 300, 1000, 2000, 3000, 5000, 7000, 10_000)
 EARLY_RUNS = 9
 LONGEST_APPEND = 0.02  # seconds
+DATA = (
+    f"A made-up corridor {2 * HALF:g} m wide and high; a chunk moves {STEP:g} m on and writes the walls up to "
+    f"{SIGHT:g} m ahead, voxels of {100 * VOXEL:g} cm, {scenes.CHANNELS} bfloat16 channels, nine views of "
+    f"{scenes.GRID[0]}x{scenes.GRID[1]} cells."
+)
+METHOD = (
+    "Reads are medians of 200, in turn with reads of a copy from chunk 10, and of 20 in turn with reads without "
+    "culling; inserts are means since half as many chunks, of the first ten the median of nine processes."
+)
 
 
 def ring() -> Tensor:
@@ -161,28 +171,6 @@ def append_only(walk: Walk, chunks: int) -> list[dict[str, float]]:
     return rows
 
 
-def draw(ours: list[dict[str, float]], appended: list[dict[str, float]], path: Path, caption: str) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-    for axis, what in zip(axes, ("read", "insert"), strict=True):
-        for rows, name in ((ours, "voxel cache"), (appended, "append-only")):
-            axis.plot([r["chunk"] for r in rows], [1e3 * r[what] for r in rows], "o-", label=name)
-        if what == "read":
-            axis.plot(
-                [r["chunk"] for r in ours], [1e3 * r["unculled"] for r in ours], "o:", label="voxel cache, no culling"
-            )
-        axis.set(xscale="log", yscale="log", xlabel="chunk", ylabel=f"{what}, ms")
-        axis.set_title("reading nine views" if what == "read" else "writing a chunk, growth averaged in")
-        axis.grid(alpha=0.3)
-        axis.legend()
-    figure.suptitle(f"A corridor: {int(ours[-1]['rows']):,} rows in the end. {caption}", fontsize=8)
-    figure.savefig(path, dpi=110)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--chunks", type=int, default=CHUNKS)
@@ -205,10 +193,10 @@ def main() -> None:
     for row in ours:
         print("  ".join(f"{name} {value:.6g}" for name, value in row.items()))
     print(json.dumps(ratios))
-    result = {"machine": machine.facts(), "ratios": ratios, "voxel_cache": ours, "append_only": appended}
+    result: dict[str, Any] = {"kind": "corridor", "machine": machine.facts(), "data": DATA, "method": METHOD}
+    result |= {"ratios": ratios, "voxel_cache": ours, "append_only": appended}
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "corridor.json").write_text(json.dumps(result, indent=1) + "\n")
-    draw(ours, appended, args.out / "corridor.png", machine.describe())
 
 
 if __name__ == "__main__":

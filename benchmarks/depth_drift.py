@@ -7,14 +7,16 @@ every frame is written, the memory is read from its camera; a cell that shows wh
 earlier is *revisited*. Every row keeps the true place of its cell as its features, so how far a revisited cell lies
 from where it belongs is a distance in the picture, in latent cells.
 
-``python -m benchmarks.depth_drift`` prints the figures and draws the curves.
+``python -m benchmarks.depth_drift`` prints the figures and writes ``depth_drift.json``, of which ``python -m
+benchmarks.report`` draws the curves.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,6 +29,11 @@ from mirage_kernels import Cameras, unproject
 
 DRIFT, APART, LATE = 1.01, 20, 60
 FEWEST = 64  # revisited cells for a frame to count
+DATA = f"The 73 frames of hololens_dev; the depth of frame k is multiplied by {DRIFT:g}^k."
+METHOD = (
+    f"Before a frame is written the memory is read from its camera; of the cells that were written at least {APART} "
+    "frames earlier, the distance in the picture from where they belong, in latent cells."
+)
 
 
 class Visit(NamedTuple):
@@ -95,40 +102,35 @@ def late(result: Walk) -> dict[str, float]:
     }
 
 
-def draw(walks: dict[str, Walk], path: Path, caption: str) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, (places, scales) = pyplot.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-    for name, result in walks.items():
-        frames = [visit.frame for visit in result.visits]
-        places.plot(frames, [visit.distances.mean().item() for visit in result.visits], ".-", label=name)
-        scales.plot(list(result.left), list(result.left.values()), ".-", label=name)
-    places.axhline(0.5, color="grey", linestyle=":", label="half a cell")
-    places.set(yscale="log", xlabel="frame", ylabel="cells", title="mean distance of revisited cells from their places")
-    scales.set(xlabel="frame", ylabel="scale that is left", ylim=(0.9, 1.3), title="depth as it is written (1 = true)")
-    figure.legend(*places.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
-    figure.suptitle(caption, fontsize=8)
-    figure.savefig(path, dpi=100)
+def describe(result: Walk) -> dict[str, Any]:
+    """What the curves and the table need."""
+    return {
+        "late": late(result),
+        "refused": [frame for frame, fit in result.fits.items() if not fit.accepted],
+        "visits": [[visit.frame, visit.distances.mean().item()] for visit in result.visits],
+        "left": [[frame, factor] for frame, factor in result.left.items()],
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "depth_drift.png")
+    default = Path(__file__).parent / "results"
+    parser.add_argument("--out", type=Path, default=default, help="folder for depth_drift.json")
     args = parser.parse_args()
     depth, cameras = scenes.frames("hololens")
     walks = {
-        "1 % a frame, as it is": walk(depth, cameras, DRIFT, aligned=False),
-        "1 % a frame, aligned": walk(depth, cameras, DRIFT, aligned=True),
-        "1 % a frame, aligned with a shift": walk(depth, cameras, DRIFT, aligned=True, shift=True),
+        "as it is": walk(depth, cameras, DRIFT, aligned=False),
+        "aligned": walk(depth, cameras, DRIFT, aligned=True),
+        "aligned with a shift": walk(depth, cameras, DRIFT, aligned=True, shift=True),
     }
-    for name, result in walks.items():
-        figures = "  ".join(f"{what} {value:.4g}" for what, value in late(result).items())
-        refused = [frame for frame, fit in result.fits.items() if not fit.accepted]
-        print(f"{name}: {figures}  frames refused {refused or 'none'}")
-    draw(walks, args.out, machine.describe())
+    rows = [{"name": name, **describe(result)} for name, result in walks.items()]
+    for row in rows:
+        figures = "  ".join(f"{what} {value:.4g}" for what, value in row["late"].items())
+        print(f"{row['name']}: {figures}  frames refused {row['refused'] or 'none'}")
+    told: dict[str, Any] = {"kind": "depth_drift", "machine": machine.facts(), "data": DATA, "method": METHOD}
+    told |= {"drift": DRIFT, "late_from": LATE, "walks": rows}
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "depth_drift.json").write_text(json.dumps(told, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -4,16 +4,18 @@
 
 Every fourth frame of the recording (MIRAGE_DATA, ``hololens_dev``) at 704x1280, 44x80 cells, 48 channels. Of all cells
 with valid depth: *known*, the share that reads back; *behind* and *front*, the shares that read back more than 5 % off
-the true depth. ``python -m benchmarks.forgetting`` prints the table and writes it to ``benchmarks/results``.
+the true depth. ``python -m benchmarks.forgetting`` prints the rows and writes ``forgetting.json``, of which
+``python -m benchmarks.report`` makes the table.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,6 +29,15 @@ from mirage_kernels import Cameras, VoxelCache, splat, unproject
 WRITTEN, READ, SIZE = 45, 16, (704, 1280)
 OFF = 0.05
 APPEND_ONLY = 12 + 4 * scenes.CHANNELS  # bytes of a float32 point
+DATA = (
+    f"Every fourth frame of hololens_dev at {SIZE[0]}x{SIZE[1]}: {WRITTEN} latents of "
+    f"{scenes.GRID[0]}x{scenes.GRID[1]} cells and {scenes.CHANNELS} channels written in order, {READ} later "
+    "frames only read."
+)
+METHOD = (
+    "Shares of all cells with valid depth: known, what reads back; behind and front, what reads back more than "
+    f"{100 * OFF:g} % off the true depth. Bytes hold everything, tables and room to grow, against float32 append-only."
+)
 
 
 Shares = tuple[float, float, float]  # known, behind, front
@@ -42,14 +53,31 @@ class Recording(NamedTuple):
 
 
 class Result(NamedTuple):
-    """A row of the table; bytes with room to grow and without."""
+    """A row of the table.
 
-    name: str
+    Attributes:
+        memory: what kind of memory.
+        extents: scale of the squares that points are drawn as, 0 = points.
+        storage: of the features.
+        rows: that are stored.
+        nbytes: with room to grow.
+        shrunk: bytes without it.
+        own: of the written views.
+        later: of the views that are only read.
+        again: rows that the same frames add when they are written a second time, or None.
+        default: whether this is what a memory does unless told otherwise.
+    """
+
+    memory: str
+    extents: float
+    storage: str
     rows: int
     nbytes: int
     shrunk: int
     own: Shares
     later: Shares
+    again: int | None = None
+    default: bool = False
 
 
 def record() -> Recording:
@@ -91,9 +119,8 @@ def append_only(recording: Recording) -> Iterator[Result]:
         def read(cameras: Cameras, scale: float = scale) -> Tensor:
             return splat(p.xyz, p.features, cameras, valid=p.valid, extent=scale * p.footprint).depth
 
-        name = f"append-only, {f'extents {scale:g}' if scale else 'points'}"
         nbytes = rows * APPEND_ONLY
-        yield Result(name, rows, nbytes, nbytes, *judge_both(recording, read))
+        yield Result("append-only", scale, "float32", rows, nbytes, nbytes, *judge_both(recording, read))
 
 
 def drawn_depth(cache: VoxelCache, scale: float, cameras: Cameras) -> Tensor:
@@ -108,8 +135,7 @@ def fixed_voxels(recording: Recording) -> Iterator[Result]:
             cache.insert(p.xyz, p.features.bfloat16(), p.footprint, valid=p.valid, stamp=t)
         for scale in (0.0, 0.5):
             result = judge_both(recording, partial(drawn_depth, cache, scale))
-            name = f"voxels of {100 * size:g} cm, {f'extents {scale:g}' if scale else 'points'}"
-            yield Result(name, len(cache), *nbytes_of(cache), *result)
+            yield Result(f"voxels of {100 * size:g} cm", scale, "bfloat16", len(cache), *nbytes_of(cache), *result)
 
 
 def nbytes_of(cache: VoxelCache) -> tuple[int, int]:
@@ -134,28 +160,14 @@ def view_rule(recording: Recording) -> Iterator[Result]:
         result = judge_both(recording, partial(shown_depth, memory))
         nbytes = nbytes_of(memory.cache)
         again = sum(memory.write(latents, cameras, depth, stamps=range(WRITTEN)))
-        name = f"**view rule**, extents {scale:g}, {storage or 'bfloat16'}"
-        name += " (default)" if scale == default and storage is None else ""
-        yield Result(f"{name}; the same again adds {again}", rows, *nbytes, *result)
-
-
-def table(results: list[Result]) -> list[str]:
-    first = results[0]
-    lines = [
-        "| memory | rows | MiB | of float32 append-only | without room to grow "
-        "| own views: known, behind, front | later views: known, behind, front |",
-        "|---|---:|---:|---:|---:|---|---|",
-    ]
-    for r in results:
-        own, later = (" ".join(f"{value:.3f}" for value in views) for views in (r.own, r.later))
-        size = f"{r.nbytes / 2**20:.2f} | {r.nbytes / first.nbytes:.3f} | {r.shrunk / first.nbytes:.3f}"
-        lines.append(f"| {r.name} | {r.rows:,} | {size} | {own} | {later} |")
-    return lines
+        unchanged = scale == default and storage is None
+        yield Result("view rule", scale, storage or "bfloat16", rows, *nbytes, *result, again, unchanged)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "forgetting.md")
+    default = Path(__file__).parent / "results"
+    parser.add_argument("--out", type=Path, default=default, help="folder for forgetting.json")
     args = parser.parse_args()
     recording = record()
     results: list[Result] = []
@@ -163,10 +175,12 @@ def main() -> None:
         for source in (append_only, fixed_voxels, view_rule):
             for result in source(recording):
                 results.append(result)
+                bar.write("  ".join(f"{name} {value}" for name, value in result._asdict().items()))
                 bar.update()
-    lines = table(results)
-    print("\n".join(lines))
-    args.out.write_text("\n".join([(__doc__ or "").strip(), "", f"Measured on {machine.describe()}.", "", *lines, ""]))
+    told: dict[str, Any] = {"kind": "forgetting", "machine": machine.facts(), "data": DATA, "method": METHOD}
+    told["rows"] = [result._asdict() for result in results]
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "forgetting.json").write_text(json.dumps(told, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -118,8 +118,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.device == "cuda":
         nbytes["peak"] = torch.cuda.max_memory_allocated()
     return {
+        "kind": "wan_full",
         "machine": {**report.facts(args.device), "diffusers": diffusers.__version__},
         "device": args.device,
+        "data": "A made-up relief; a camera that pans out and back.",
+        "method": f"Medians over {len(measured)} chunks, after {args.warm_up} to warm up; random weights.",
         "settings": settings,
         "parameters": parameters,
         "bytes": nbytes,

@@ -96,7 +96,8 @@ def main() -> int:
     print("self-test:", states["self-test"], flush=True)
 
     clock, sizes = Clock(args.device), Sizes.full() if on_gpu else Sizes.small()
-    result: dict[str, Any] = {"machine": report.facts(args.device), "not measured": [], "checks": states}
+    result: dict[str, Any] = {"kind": "gpu", "machine": report.facts(args.device), "data": report.DATA}
+    result |= {"method": report.METHOD, "not measured": [], "checks": states}
     result["copy_bandwidth"] = clock.copy_bandwidth(1 << (31 if on_gpu else 24))
     baseline, result["argsort"] = argsort_rows(clock, 31_680 if on_gpu else 2000)
     rows = list(baseline)
