@@ -81,6 +81,13 @@ def test_a_full_history_forgets_what_others_see_too() -> None:
     assert history.latents.shape[1] == len(history.surface) == len(history)
 
 
+def test_the_last_of_two_that_saw_the_same_stays() -> None:
+    history = History(4, max_frames=32)
+    walk(history, [180.0, 180.0, *(float(n) for n in range(31))])
+    assert len(history) == 30, "three go at once"
+    assert history.stamps[0] == 1, "and without the first nobody else sees what the second does"
+
+
 def test_those_go_first_whose_voxels_others_see_too() -> None:
     """By the letter: one after the other, the frame with the fewest voxels that no other left sees; then the oldest."""
     degrees = torch.rand(80, generator=torch.Generator().manual_seed(0)).pow(4).mul(300).tolist()
