@@ -100,8 +100,8 @@ def estimate_bytes(models: Models, frames: int, dtype: torch.dtype = torch.bfloa
     denoising = tokens * (8 * dim + 2 * settings.ffn_dim) * dtype.itemsize
     # the decoder's last stage: four frames at half the picture's size, and what its convolutions keep of them
     feature_map = 4 * (height // 2) * (width // 2) * 2 * models.vae.config.decoder_base_dim * dtype.itemsize
-    # its points; 33 views with a key of 8 bytes and a picture in float32; one more of the points while they are drawn
-    cloud = frames * height * width * 19 * 2 + CHUNK * height * width * 20
+    # its points; 33 views with a key, two indices, a depth and a picture; one more of the points while they are drawn
+    cloud = frames * height * width * 15 * 2 + CHUNK * height * width * (8 + 2 * 8 + 4 + 12)
     return {"weights": weights, "working": max(denoising, 12 * feature_map), "coloured points": cloud}
 
 
