@@ -166,7 +166,7 @@ def compare(contenders: Sequence[Contender], recording: Recording, codec: Codec,
     for start in range(frames.start, frames.stop, LATENTS):
         part = recording.pick(list(range(start, min(start + LATENTS, frames.stop))))
         true = part.frames / 255
-        conditions = {one.name: one.condition(one.read(part.cameras)) for one in contenders}
+        conditions = {one.name: one.show(part.cameras) for one in contenders}
         valid = part.truth.isfinite()
         common = torch.stack([valid, *(condition.mask for condition in conditions.values())]).all(0)
         valid_cells, compared = valid_cells + int(valid.sum()), compared + int(common.sum())
