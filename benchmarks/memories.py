@@ -196,14 +196,13 @@ def parse_size(text: str, parser: argparse.ArgumentParser) -> tuple[int, int]:
 
 def time_vae(recording: Recording, size: tuple[int, int]) -> dict[str, Any]:
     """Seconds to render the last written chunk's 33 frames from coloured points, and to encode them as one video."""
-    from diffusers import AutoencoderKLWan
-
+    from benchmarks import wan_models
     from mirage.codecs.wan import WanCodec
-    from mirage.sizes import VAE_SETTINGS
 
     torch.manual_seed(0)
-    with torch.no_grad():
-        codec = WanCodec(AutoencoderKLWan(**VAE_SETTINGS).to(torch.bfloat16).eval())
+    vae = wan_models.describe("full").vae
+    wan_models.fill(vae, torch.bfloat16, "cpu")
+    codec = WanCodec(vae)
     course = Course(recording, codec, SHORT)
     cloud = Coloured(codec, course.pixels)
     for chunk in range(SHORT):

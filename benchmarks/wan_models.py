@@ -116,7 +116,8 @@ def _random(name: str, shape: torch.Size, dtype: torch.dtype, device: str) -> Te
     return value.normal_(0, fan_in**-0.5)
 
 
-def _fill(model: nn.Module, dtype: torch.dtype, device: str) -> None:
+def fill(model: nn.Module, dtype: torch.dtype, device: str) -> None:
+    """Give a network without weights random ones."""
     weights = {
         name: _random(name, value.shape, _dtype_of(name, model, dtype), device)
         for name, value in model.named_parameters()
@@ -129,7 +130,7 @@ def build(models: Models, device: str, dtype: torch.dtype = torch.bfloat16) -> M
     """Give the networks weights, and make them a pipeline."""
     torch.manual_seed(0)
     for model in models[:2]:
-        _fill(model, dtype, device)
+        fill(model, dtype, device)
     scheduler = UniPCMultistepScheduler(
         prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0, num_train_timesteps=1000
     )

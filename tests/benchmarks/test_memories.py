@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -15,7 +16,7 @@ import pytest
 import torch
 from torch.nn import functional as nnf
 
-from benchmarks import contenders, memories
+from benchmarks import contenders, memories, wan_models
 from benchmarks.baselines import argsort, python_sets, rgb_cloud
 from benchmarks.baselines.append_only import AppendOnly
 from benchmarks.contenders import Appended, Coloured, Ours
@@ -127,6 +128,9 @@ def test_a_still_camera_loses_what_the_codec_loses() -> None:
         "of a column of cells 4 pixels of 16 are known"
     )
     assert result["compared"] == 10 / 11
+    decoded = codec.decode(codec.encode(seen.frames[:1, :, None] / 255))[0, :, 0]
+    wrong = (decoded - seen.frames[0] / 255)[:, :, [*range(32), *range(64, 192)]].square().mean().item()
+    assert result["codec"] == pytest.approx(-10 * math.log10(wrong), abs=1e-3), "in the cells that all know"
     whole = seen._replace(depth=torch.full_like(seen.depth, 3.0))
     ways = [Coloured(codec, whole.depth.numel())]
     memories.write(ways, whole, range(4))
@@ -151,6 +155,14 @@ def test_an_append_only_memory_finds_frames_as_ours_does() -> None:
     assert sorted(found.stamps.tolist()) == [1, 4]
     assert cloud.retrieve(views, threshold=0.6) == []
     assert cloud.history_nbytes > latents.nbytes
+
+
+def test_a_video_of_what_coloured_points_show_is_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = wan_models.describe("tiny")
+    monkeypatch.setattr(wan_models, "describe", lambda _: tiny)
+    seconds = memories.time_vae(recording(), (64, 96))
+    assert (seconds["size"], seconds["frames"]) == ([64, 96], 33)
+    assert min(seconds["read"], seconds["condition"]) > 0
 
 
 @pytest.mark.parametrize(
