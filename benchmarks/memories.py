@@ -300,8 +300,8 @@ def main() -> None:
     parser.add_argument("--chunks", type=int, nargs="+", default=[5, 50], help="a run of each")
     parser.add_argument(
         "--vae", metavar="HxW", nargs="?", const="352x640",
-        help="also encode what coloured points show with Wan2.2's autoencoder (random weights), once, at %(const)s where "
-        "no size is given: 704x1280 takes 7 GiB and, on two shared cores, more than ten minutes",
+        help="also encode what coloured points show with Wan2.2's autoencoder (random weights), once, at %(const)s "
+        "where no size is given: 704x1280 takes 7 GiB and, on two shared cores, more than ten minutes",
     )  # fmt: skip
     args = parser.parse_args()
     if min(args.chunks) < 1:
