@@ -19,14 +19,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as nnf
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from benchmarks import machine, scenes
+from benchmarks.recording import READ, WRITTEN, Recording, record
 from mirage.memory import LatentSpatialMemory
 from mirage_kernels import Cameras, VoxelCache, splat, unproject
 
-WRITTEN, READ, SIZE = 45, 16, (704, 1280)
 OFF = 0.05
 APPEND_ONLY = 12 + 4 * scenes.CHANNELS  # bytes of a float32 point
 DATA = (
@@ -40,16 +39,12 @@ METHOD = (
 )
 
 
-Shares = tuple[float, float, float]  # known, behind, front
+class Shares(NamedTuple):
+    """Of all cells with valid depth."""
 
-
-class Recording(NamedTuple):
-    """Depth (T, H, W) with cameras, latents (T, C, h, w), and the true depth of every cell (T, h, w), inf = none."""
-
-    depth: Tensor
-    cameras: Cameras
-    latents: Tensor
-    truth: Tensor
+    known: float
+    behind: float
+    front: float
 
 
 class Result(NamedTuple):
@@ -80,30 +75,15 @@ class Result(NamedTuple):
     default: bool = False
 
 
-def record() -> Recording:
-    depth, cameras = scenes.frames("hololens")
-    # The recording has every 4th frame of a longer one, but for a dense stretch in the middle.
-    every = [*range(10), *range(10, 27, 4), *range(27, len(depth))]
-    depth = nnf.interpolate(depth[every, None], SIZE, mode="nearest-exact")[:, 0]
-    cameras = cameras[every].rescale(SIZE)
-    latents = torch.randn(len(every), scenes.CHANNELS, *scenes.GRID, generator=torch.Generator().manual_seed(0))
-    p = unproject(depth, latents[:, :0], cameras)
-    z = p.footprint * cameras.rescale(scenes.GRID).intrinsics[:, 0, 0].repeat_interleave(
-        scenes.GRID[0] * scenes.GRID[1]
-    )
-    truth = torch.where(p.valid, z, torch.inf).reshape(len(every), *scenes.GRID)
-    return Recording(depth, cameras, latents, truth)
-
-
 def judge(recording: Recording, read: Callable[[Cameras], Tensor], frames: range) -> Shares:
     """known, behind, front of what ``read`` shows (depth) to the cameras of these frames."""
     truth = recording.truth[frames.start : frames.stop]
-    shown = read(recording.cameras[frames.start : frames.stop].rescale(scenes.GRID))
+    shown = read(recording.cameras[frames.start : frames.stop].rescale((truth.shape[1], truth.shape[2])))
     valid = truth.isfinite()
     known = valid & shown.isfinite()
     counts = (known, known & (shown > truth * (1 + OFF)), known & (shown < truth * (1 - OFF)))
     total = valid.sum()
-    return tuple((count.sum() / total).item() for count in counts)  # type: ignore[return-value]
+    return Shares(*((count.sum() / total).item() for count in counts))
 
 
 def judge_both(recording: Recording, read: Callable[[Cameras], Tensor]) -> tuple[Shares, Shares]:
@@ -132,7 +112,7 @@ def fixed_voxels(recording: Recording) -> Iterator[Result]:
         cache = VoxelCache(size, scenes.CHANNELS, dtype=torch.bfloat16)
         for t in range(WRITTEN):
             p = unproject(recording.depth[t : t + 1], recording.latents[t : t + 1], recording.cameras[t])
-            cache.insert(p.xyz, p.features.bfloat16(), p.footprint, valid=p.valid, stamp=t)
+            cache.insert(p.xyz, p.features, p.footprint, valid=p.valid, stamp=t)
         for scale in (0.0, 0.5):
             result = judge_both(recording, partial(drawn_depth, cache, scale))
             yield Result(f"voxels of {100 * size:g} cm", scale, "bfloat16", len(cache), *nbytes_of(cache), *result)

@@ -31,7 +31,7 @@ from torch import Tensor
 from torch.nn import functional as nnf
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from benchmarks.baselines.rgb_cloud import RgbCloud
+from benchmarks.baselines.rgb_cloud import RgbCloud, as_bytes
 from benchmarks.wan_models import WORDS
 from mirage.cameras import out_and_back, pan
 from mirage.depth import fill_from_far_side
@@ -102,7 +102,7 @@ class Course:
         depth = 3 + 0.5 * across.sin() + torch.linspace(0, 1, height)[:, None]
         words = torch.randn(1, WORDS, pipe.transformer.config.text_dim, generator=rng).to(pipe.transformer.dtype)
         self._cloud = RgbCloud((1 + (CHUNK - 1) // STRIDE * chunks) * height * width, self._device)
-        self._cloud.write(image[:, None].to(self._device), depth[None].to(self._device), self._path[:1])
+        self._cloud.write(as_bytes(image[None]).to(self._device), depth[None].to(self._device), self._path[:1])
         self._step_seconds: list[float] = []
         self._watch = Stopwatch(self._device)
         self._walk = pipe.walk(
@@ -143,7 +143,8 @@ class Course:
             "depth": sum(depth),
         }
         ways = {"latent": {"read": spent["read"], **shared, "write": spent["write"] - sum(depth)}}
-        write = self._write(chunk.frames[:, -(CHUNK - 1) :][:, STRIDE - 1 :: STRIDE], cameras[STRIDE::STRIDE])
+        frames = as_bytes(chunk.frames[:, -(CHUNK - 1) :][:, STRIDE - 1 :: STRIDE].movedim(1, 0))
+        write = self._write(frames, cameras[STRIDE::STRIDE])
         ways |= {name: {**parts, **shared, "write": write} for name, parts in rgb.items()}
         self._done += 1
         return {**ways, "step": {"denoise": step}}
@@ -151,14 +152,14 @@ class Course:
     def _condition(self, cameras: Cameras, *, alone: bool = False) -> Parts:
         """What the cloud shows to these cameras, as latents: of one video, or of frames that stand each ``alone``."""
         watch = Stopwatch(self._device)
-        pictures = self._cloud.render(cameras)
+        pictures = self._cloud.render(cameras).pictures
         read = watch.lap()
         self._pipe.codec.encode(pictures[:, :, None] if alone else pictures.movedim(0, 1)[None])
         return {"read": read, "encode": watch.lap()}
 
     def _write(self, frames: Tensor, cameras: Cameras) -> float:
-        """Add frames (3, T, H, W) to the cloud, at the depth that the memory saw them at; seconds."""
-        surface = self._walk.memory.history.surface[-frames.shape[1] :]
+        """Add frames (T, 3, H, W) to the cloud, at the depth that the memory saw them at; seconds."""
+        surface = self._walk.memory.history.surface[-len(frames) :]
         depth = nnf.interpolate(surface[:, None], cameras.size, mode="nearest-exact")[:, 0]
         watch = Stopwatch(self._device)
         self._cloud.write(frames, depth, cameras)

@@ -100,8 +100,8 @@ def estimate_bytes(models: Models, frames: int, dtype: torch.dtype = torch.bfloa
     denoising = tokens * (8 * dim + 2 * settings.ffn_dim) * dtype.itemsize
     # the decoder's last stage: four frames at half the picture's size, and what its convolutions keep of them
     feature_map = 4 * (height // 2) * (width // 2) * 2 * models.vae.config.decoder_base_dim * dtype.itemsize
-    # its points; 33 views with a key of 8 bytes and a picture in float32; one more of the points while they are drawn
-    cloud = frames * height * width * 19 * 2 + CHUNK * height * width * 20
+    # its points; 33 views with a key, two indices, a depth and a picture; one more of the points while they are drawn
+    cloud = frames * height * width * 15 * 2 + CHUNK * height * width * (8 + 2 * 8 + 4 + 12)
     return {"weights": weights, "working": max(denoising, 12 * feature_map), "coloured points": cloud}
 
 
@@ -116,7 +116,8 @@ def _random(name: str, shape: torch.Size, dtype: torch.dtype, device: str) -> Te
     return value.normal_(0, fan_in**-0.5)
 
 
-def _fill(model: nn.Module, dtype: torch.dtype, device: str) -> None:
+def fill(model: nn.Module, dtype: torch.dtype, device: str) -> None:
+    """Give a network without weights random ones."""
     weights = {
         name: _random(name, value.shape, _dtype_of(name, model, dtype), device)
         for name, value in model.named_parameters()
@@ -129,7 +130,7 @@ def build(models: Models, device: str, dtype: torch.dtype = torch.bfloat16) -> M
     """Give the networks weights, and make them a pipeline."""
     torch.manual_seed(0)
     for model in models[:2]:
-        _fill(model, dtype, device)
+        fill(model, dtype, device)
     scheduler = UniPCMultistepScheduler(
         prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0, num_train_timesteps=1000
     )

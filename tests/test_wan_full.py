@@ -16,9 +16,7 @@ import pytest
 import torch
 
 from benchmarks import wan_chunk, wan_full, wan_models
-from benchmarks.baselines.rgb_cloud import RgbCloud
 from mirage.rollout import Chunk
-from mirage_kernels import Cameras
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -111,24 +109,6 @@ def test_weights_are_what_diffusers_would_load() -> None:
     assert all(torch.equal(weights[name], value) for name, value in again.transformer.state_dict().items())
     fresh = wan_models.MirageTransformer3DModel(**wan_models.SIZES["tiny"].transformer)
     assert torch.equal(pipe.transformer.rope.freqs_cos, fresh.rope.freqs_cos)
-
-
-def test_a_cloud_shows_what_was_written() -> None:
-    camera = Cameras(torch.tensor([[20.0, 0, 12], [0, 20.0, 8], [0, 0, 1]]), torch.eye(4), (16, 24))
-    frames = torch.rand(3, 2, 16, 24, generator=torch.Generator().manual_seed(0))
-    depth = torch.full((2, 16, 24), 2.0)
-    depth[0, :4] = 0
-    depth[1, :, :6] = 1.0
-    cloud = RgbCloud(2 * 16 * 24)
-    cloud.write(frames, depth, Cameras.cat([camera, camera]))
-    expected = frames[:, 0].clone()
-    expected[:, :4] = frames[:, 1, :4]
-    expected[:, :, :6] = frames[:, 1, :, :6]
-    assert torch.equal(cloud.render(camera)[0], expected.half())
-    assert len(cloud) == 768
-    assert cloud.nbytes == 768 * (12 + 6 + 1)
-    with pytest.raises(ValueError, match="frames: expected at most 0 pixels, got 384"):
-        cloud.write(frames[:, :1], depth[:1], camera)
 
 
 @pytest.mark.parametrize(
