@@ -104,9 +104,9 @@ class Ours:
     def bytes(self) -> Bytes:
         small = self.memory.cache.clone()
         small.shrink_to_fit()
-        return Bytes(
-            self.memory.cache.nbytes, small.nbytes, sum(t.nbytes for t in self.memory.history.tensors().values())
-        )
+        history = self.memory.history.nbytes
+        rest = self.memory.nbytes - self.memory.cache.nbytes - history  # flags of rows
+        return Bytes(self.memory.cache.nbytes + rest, small.nbytes + rest, history)
 
 
 class Appended:

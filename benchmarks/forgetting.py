@@ -22,7 +22,7 @@ from torch import Tensor
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from benchmarks import machine, scenes
-from benchmarks.recording import READ, WRITTEN, Recording, record
+from benchmarks.recording import READ, SIZE, WRITTEN, Recording, record
 from mirage.memory import LatentSpatialMemory
 from mirage_kernels import Cameras, VoxelCache, splat, unproject
 

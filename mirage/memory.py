@@ -110,7 +110,7 @@ class LatentSpatialMemory:
     @property
     def nbytes(self) -> int:
         """Bytes of every tensor that is kept, past frames and room to grow included."""
-        return self.cache.nbytes + self.history.nbytes
+        return self.cache.nbytes + self._coarse.nbytes + self.history.nbytes
 
     def read(self, cameras: Cameras) -> MemoryView:
         """What the cameras see, on their grid. Changes nothing."""
@@ -338,6 +338,10 @@ class _Flags:
         self.any = False
         self._set = torch.zeros(0, dtype=torch.bool, device=device)
         self._clear = torch.ones(0, dtype=torch.bool, device=device)
+
+    @property
+    def nbytes(self) -> int:
+        return self._set.nbytes + self._clear.nbytes
 
     def set(self, rows: int) -> Tensor:
         """(rows,) bool, the flags."""

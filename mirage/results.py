@@ -172,8 +172,8 @@ class Results:
             "points_written": self.points_written,
             **self._write_back(),
             "points": len(self.memory),
-            "memory_bytes": self.memory.cache.nbytes,
-            "history_bytes": self.memory.nbytes - self.memory.cache.nbytes,
+            "memory_bytes": self.memory.nbytes - self.memory.history.nbytes,
+            "history_bytes": self.memory.history.nbytes,
             "seconds": self.seconds,
         }
         if same_camera(self.cameras[-1], self.cameras[0]) and self._last_frame is not None:

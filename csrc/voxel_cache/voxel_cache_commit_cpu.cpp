@@ -12,6 +12,7 @@ namespace mirage {
 namespace {
 
 constexpr int64_t kBlock = 256;  // segments or rows
+constexpr int64_t kAhead = 8;    // points whose features are asked for before their turn
 constexpr int64_t kLevels = 3;
 
 struct Rows {  // what finds rows; `limit` is their number R
@@ -183,6 +184,11 @@ class Writer {
     }
   }
 
+  // The points of a voxel lie anywhere in memory.
+  void prefetch(int64_t point, int64_t bytes) const {
+    for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(in_.features + point * bytes + at);
+  }
+
   // Adds the points of a segment to its row.
   bool add(int64_t s, int64_t row) const {
     const int64_t begin = plan_.starts[s], end = plan_.starts[s + 1], bytes = in_.channels * size_of(in_.element);
@@ -192,6 +198,7 @@ class Writer {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t point = plan_.order[i];
       if (point < 0 || point >= in_.points) return false;
+      prefetch(plan_.order[std::min(i + kAhead, plan_.kept - 1)], bytes);
       MIRAGE_KERNELS(voxel_cache_kernels)
           .add(in_.element, in_.features + point * bytes, in_.channels, fresh && i == begin, sum);
     }
