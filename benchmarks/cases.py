@@ -40,7 +40,7 @@ def expected(name: str, *size: Any, **options: Any) -> Any:
     """What the reference makes of a case, kept for all who are checked against it."""
     case = globals()[name](*size, **options)
     with mk.use_backend("reference"):
-        return case.run(*case.prepare())
+        return to_device(case.run(*case.prepare()), "cpu")
 
 
 def check_same(name: str, *size: Any, **options: Any) -> Callable[[Any], None]:
@@ -88,20 +88,22 @@ def draw(scene: str, of: Video | int, kind: str = "") -> Case:
 
 def gradient(scene: str, video: Video) -> Case:
     """Of the features of a splat."""
-    c = scenes.cloud(scene, video)
+    c: scenes.Cloud = to_device(scenes.cloud(scene, video), DEVICE)
     features = c.features.clone().requires_grad_()
-    out = splat(c.xyz, features, c.cameras, valid=c.valid).features
-    grad = torch.ones_like(out)
 
-    def run() -> tuple[Tensor, ...]:
-        return torch.autograd.grad(out, features, grad, retain_graph=True)
+    def draw_it() -> tuple[Tensor, Tensor]:
+        drawn = splat(c.xyz, features, c.cameras, valid=c.valid).features
+        return drawn, torch.ones_like(drawn)
+
+    def run(drawn: Tensor, ones: Tensor) -> tuple[Tensor, ...]:
+        return torch.autograd.grad(drawn, features, ones)
 
     def check(result: tuple[Tensor, ...]) -> None:
         index = splat(c.xyz, c.features, c.cameras, valid=c.valid).index
         shown = index[index >= 0].bincount(minlength=len(c.xyz)).float()  # the sum of ones over the cells it shows in
-        assert same_bits(result[0], shown[:, None].expand(-1, CHANNELS).contiguous())
+        assert_bits(result[0], shown[:, None].expand(-1, CHANNELS).cpu())
 
-    return Case("gradient of a splat", scene, video.name, run, check)
+    return Case("gradient of a splat", scene, video.name, run, check, draw_it)
 
 
 @cache
@@ -149,7 +151,7 @@ def kept(cache: VoxelCache) -> tuple[Tensor, ...]:
 
 def check_kept(result: VoxelCache, known: VoxelCache) -> None:
     for ours, theirs in zip(kept(result), kept(known), strict=True):
-        assert_bits(ours, theirs)
+        assert_bits(ours, theirs.cpu())
 
 
 def insert(scene: str, rows: int) -> Case:
@@ -190,7 +192,7 @@ def build(scene: str, of: Video | int, fusion: str = "best", size: float = 0.05)
 
 def retrieve(scene: str, views: int = 1) -> Case:
     """What so many views share with past frames whose voxels are kept."""
-    a = archive(scene)
+    a = to_device(archive(scene), DEVICE)
     return Case(
         "retrieve", scene, f"{views} view{'s' * (views > 1)}, past frames kept",
         lambda: overlap(look(a, a.targets[:views]), a.past_bits),
@@ -201,7 +203,7 @@ def retrieve(scene: str, views: int = 1) -> Case:
 
 def retrieve_by_poses(scene: str, *, some: bool = False) -> Case:
     """What a view shares with past frames of which the memory has the poses, or with some of them."""
-    a = archive(scene)
+    a = to_device(archive(scene), DEVICE)
     cameras = a.past_cameras[SOME] if some else a.past_cameras
 
     def check(shares: Tensor) -> None:  # the reference takes a minute for all of them
@@ -220,11 +222,11 @@ class Step:
     same, write what it made."""
 
     def __init__(self, scene: str, video: Video) -> None:
-        depth, latents, self.cameras = scenes.chunk(scene, video)
+        depth, latents, self.cameras = (to_device(x, DEVICE) for x in scenes.chunk(scene, video))
         self.depth, self.latents = depth, latents.movedim(1, 0)
         self.grid = self.cameras.rescale(video.grid)
         half = video.latents // 2
-        self.before = LatentSpatialMemory(CHANNELS, dtype=torch.bfloat16)
+        self.before = LatentSpatialMemory(CHANNELS, dtype=torch.bfloat16, device=DEVICE)
         self.before.write(self.latents[:, :half], self.cameras[:half], self.depth[:half])
 
     def fresh(self) -> LatentSpatialMemory:
@@ -241,7 +243,7 @@ def memory_step(scene: str, video: Video) -> Case:
 
     def check(result: tuple[Any, list[int]]) -> None:
         view, added = expected("memory_step", scene, video)
-        assert_same(result[0], view)
+        assert_same(to_device(result[0], "cpu"), to_device(view, "cpu"))
         assert result[1] == added
 
     return Case(
@@ -260,7 +262,7 @@ def walk(frames: int) -> Case:
     codec, generator = DctCodec(), FillGenerator()
 
     def run() -> list[list[int]]:
-        memory = LatentSpatialMemory(CHANNELS, codec=codec.name)
+        memory = LatentSpatialMemory(CHANNELS, codec=codec.name, device=DEVICE)
         steps = rollout(scene.image, scene.depth, path, memory=memory, codec=codec, generator=generator)
         return [chunk.written for chunk in steps]
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ from benchmarks.sizes import Video
 from mirage_kernels import Cameras, VoxelCache, unproject
 
 FRAMES = 73
+T = TypeVar("T")
 SIZE = (360, 540)
 
 
@@ -46,6 +48,13 @@ def recordings() -> Path:
 
 def scenes() -> list[str]:
     return ["room", *(["hololens"] if os.environ.get("MIRAGE_DATA") else [])]
+
+
+def sizes(every: Iterable[T], one: T) -> list[tuple[str, T]]:
+    """Scenes with sizes to be measured: every size on the recording, and one of them in the room, for comparison; every
+    size in the room where there is no recording."""
+    *others, last = scenes()
+    return [*((scene, one) for scene in others), *((last, size) for size in every)]
 
 
 @cache

@@ -40,8 +40,7 @@ def check_drawn(ours: Case) -> Any:
 
 
 @pytest.mark.parametrize("name", ["torch-scatter", "Open3D"])
-@pytest.mark.parametrize("of", CLOUDS, ids=str)
-@pytest.mark.parametrize("scene", scenes.scenes())
+@pytest.mark.parametrize(("scene", "of"), scenes.sizes(CLOUDS, CLOUDS[-1]), ids=str)
 def test_splat(benchmark: Any, scene: str, of: Video | int, name: str) -> None:
     ours = cases.draw(scene, of)
     xyz, features, _ = scenes.known(scene, of)
@@ -59,8 +58,7 @@ def test_splat(benchmark: Any, scene: str, of: Video | int, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["torch.unique", "torch-scatter", "Open3D"])
-@pytest.mark.parametrize("of", CLOUDS, ids=str)
-@pytest.mark.parametrize("scene", scenes.scenes())
+@pytest.mark.parametrize(("scene", "of"), scenes.sizes(CLOUDS, CLOUDS[-1]), ids=str)
 def test_build(benchmark: Any, scene: str, of: Video | int, name: str) -> None:
     """One point of each voxel is kept: the closest look, or in Open3D's hash table any."""
     ours = cases.build(scene, of)
@@ -86,8 +84,7 @@ def test_build(benchmark: Any, scene: str, of: Video | int, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["torch.unique", "torch-scatter"])
-@pytest.mark.parametrize("of", CLOUDS, ids=str)
-@pytest.mark.parametrize("scene", scenes.scenes())
+@pytest.mark.parametrize(("scene", "of"), scenes.sizes(CLOUDS, CLOUDS[-1]), ids=str)
 def test_build_mean(benchmark: Any, scene: str, of: Video | int, name: str) -> None:
     ours = cases.build(scene, of, "mean")
     xyz, features, _ = scenes.known(scene, of)
@@ -105,8 +102,7 @@ def test_build_mean(benchmark: Any, scene: str, of: Video | int, name: str) -> N
     time_case(benchmark, ours._replace(run=run, check=check), name, "library", note=NO_TABLE)
 
 
-@pytest.mark.parametrize("rows", ROWS[:3])
-@pytest.mark.parametrize("scene", scenes.scenes())
+@pytest.mark.parametrize(("scene", "rows"), scenes.sizes(ROWS[:3], ROWS[2]))
 def test_insert_by_kd_tree(benchmark: Any, scene: str, rows: int) -> None:
     """A new point is left out where a remembered one is within a voxel's size, which is not quite what voxels do."""
     ours, cache = cases.insert(scene, rows), cases.large_cache(scene, rows)

@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 
 from benchmarks import cases, scenes
-from benchmarks.sizes import VIDEOS, Video
+from benchmarks.sizes import CHUNK, VIDEOS, Video
 from benchmarks.timing import time_case, ways
 
 
 @pytest.mark.parametrize("way", ways())
-@pytest.mark.parametrize("video", VIDEOS, ids=str)
-@pytest.mark.parametrize("scene", scenes.scenes())
+@pytest.mark.parametrize(("scene", "video"), scenes.sizes(VIDEOS, CHUNK), ids=str)
 def test_memory_step(benchmark: Any, scene: str, video: Video, way: str) -> None:
     time_case(benchmark, cases.memory_step(scene, video), way)
 

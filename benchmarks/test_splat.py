@@ -18,14 +18,12 @@ from mirage_kernels import Cameras, splat
 
 
 @pytest.mark.parametrize("way", ways())
-@pytest.mark.parametrize("of", [*VIDEOS, *POINTS], ids=str)
-@pytest.mark.parametrize("scene", scenes.scenes())
+@pytest.mark.parametrize(("scene", "of"), scenes.sizes([*VIDEOS, *POINTS], POINTS[1]), ids=str)
 def test_splat(benchmark: Any, scene: str, of: Video | int, way: str) -> None:
     time_case(benchmark, cases.draw(scene, of), way)
 
 
-@pytest.mark.parametrize("of", [CHUNK, *POINTS], ids=str)
-@pytest.mark.parametrize("scene", scenes.scenes())
+@pytest.mark.parametrize(("scene", "of"), scenes.sizes([CHUNK, *POINTS], POINTS[1]), ids=str)
 def test_argsort(benchmark: Any, scene: str, of: Video | int) -> None:
     ours = cases.draw(scene, of)
     xyz, features, _ = scenes.known(scene, of)

@@ -14,8 +14,7 @@ from benchmarks.timing import time_case, ways
 
 
 @pytest.mark.parametrize("way", ways())
-@pytest.mark.parametrize("video", VIDEOS, ids=str)
-@pytest.mark.parametrize("scene", scenes.scenes())
+@pytest.mark.parametrize(("scene", "video"), scenes.sizes(VIDEOS, CHUNK), ids=str)
 def test_unproject(benchmark: Any, scene: str, video: Video, way: str) -> None:
     time_case(benchmark, cases.lift(scene, video), way)
 

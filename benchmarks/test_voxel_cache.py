@@ -15,6 +15,7 @@ from benchmarks.sizes import CHUNK, POINTS, ROWS, Video
 from benchmarks.timing import time_case, ways
 
 CLOUDS = (CHUNK.cells, *POINTS)
+MILLION = ROWS[2]
 
 
 def of(points: int) -> Video | int:
@@ -23,15 +24,13 @@ def of(points: int) -> Video | int:
 
 @pytest.mark.parametrize("way", ways())
 @pytest.mark.parametrize("fusion", ["best", "mean"])
-@pytest.mark.parametrize("points", CLOUDS)
-@pytest.mark.parametrize("scene", scenes.scenes())
+@pytest.mark.parametrize(("scene", "points"), scenes.sizes(CLOUDS, CLOUDS[-1]))
 def test_build(benchmark: Any, scene: str, points: int, fusion: str, way: str) -> None:
     """An empty cache takes in a cloud at 5 cm."""
     time_case(benchmark, cases.build(scene, of(points), fusion), way)
 
 
-@pytest.mark.parametrize("points", CLOUDS)
-@pytest.mark.parametrize("scene", scenes.scenes())
+@pytest.mark.parametrize(("scene", "points"), scenes.sizes(CLOUDS, CLOUDS[-1]))
 def test_copy(benchmark: Any, scene: str, points: int) -> None:
     """Copying the features once: no way of building can be expected to beat that."""
     _, features, _ = scenes.known(scene, of(points))
@@ -41,36 +40,31 @@ def test_copy(benchmark: Any, scene: str, points: int) -> None:
 
 
 @pytest.mark.parametrize("way", ways())
-@pytest.mark.parametrize("rows", ROWS)
-@pytest.mark.parametrize("scene", scenes.scenes())
+@pytest.mark.parametrize(("scene", "rows"), scenes.sizes(ROWS, MILLION))
 def test_insert(benchmark: Any, scene: str, rows: int, way: str) -> None:
     """A chunk of nine latents."""
     time_case(benchmark, cases.insert(scene, rows), way)
 
 
 @pytest.mark.parametrize("way", [way for way in ways() if way != "reference"])
-@pytest.mark.parametrize("rows", ROWS)
-@pytest.mark.parametrize("scene", scenes.scenes())
+@pytest.mark.parametrize(("scene", "rows"), scenes.sizes(ROWS, MILLION))
 def test_read(benchmark: Any, scene: str, rows: int, way: str) -> None:
     """Nine views along the path."""
     time_case(benchmark, cases.read(scene, rows), way)
 
 
-@pytest.mark.parametrize("rows", ROWS)
-@pytest.mark.parametrize("scene", scenes.scenes())
+@pytest.mark.parametrize(("scene", "rows"), scenes.sizes(ROWS, MILLION))
 def test_read_all_rows(benchmark: Any, scene: str, rows: int) -> None:
     time_case(benchmark, cases.read(scene, rows, cull=False), "cpp, no culling", "variant")
 
 
-@pytest.mark.parametrize("rows", ROWS[:3])
-@pytest.mark.parametrize("scene", scenes.scenes())
+@pytest.mark.parametrize(("scene", "rows"), scenes.sizes(ROWS[:3], MILLION))
 def test_read_by_the_reference(benchmark: Any, scene: str, rows: int) -> None:
     """It takes seconds at ten million rows, and gigabytes."""
     time_case(benchmark, cases.read(scene, rows), "reference")
 
 
-@pytest.mark.parametrize("rows", ROWS[:3])
-@pytest.mark.parametrize("scene", scenes.scenes())
+@pytest.mark.parametrize(("scene", "rows"), scenes.sizes(ROWS[:3], MILLION))
 def test_read_by_argsort(benchmark: Any, scene: str, rows: int) -> None:
     ours, cache, cameras = cases.read(scene, rows), cases.large_cache(scene, rows), scenes.path(scene)
     xyz, features = cache.xyz.clone(), cache.features()
