@@ -49,7 +49,7 @@ bench: $(READY)
 	$(if $(MIRAGE_DATA),$(BIN)/python -m benchmarks.forgetting --out $(BENCH)/results)
 	$(BIN)/python -m benchmarks.report $(BENCH)/results --out $(BENCH)
 
-# Has a kernel become slower than benchmarks/baseline.json says? QUICK=1 asks of a few. bench-baseline measures this
+# Has a kernel become slower than benchmarks/baseline.json says? QUICK=1 asks of a few, as CI does. bench-baseline measures this
 # machine's baseline.
 bench-check: $(READY)
 	$(BIN)/python -m benchmarks.check $(if $(QUICK),--quick)

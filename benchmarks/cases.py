@@ -58,7 +58,8 @@ def splat_bytes(views: int, grid: tuple[int, int], points: int, element: int) ->
 def lift(scene: str, video: Video, pooling: str = "median") -> Case:
     depth, latents, cameras = (to_device(x, DEVICE) for x in scenes.chunk(scene, video))
     size = video.name if pooling == "median" else f"{video.name}, {pooling}"
-    nbytes = depth.nbytes + 2 * latents.nbytes + video.cells * (12 + 4 + 1)
+    looked_at = {"nearest": 1, "bilinear": 4}.get(pooling, depth.numel() // video.cells)  # pixels of a cell
+    nbytes = video.cells * (4 * looked_at + 12 + 4 + 1) + 2 * latents.nbytes
     return Case(
         "unproject", scene, size,
         lambda: unproject(depth, latents, cameras, pooling=pooling),

@@ -15,6 +15,7 @@ from benchmarks.report.read import Source
 BACKENDS = ("cuda", "triton", "cpp")  # the default is the first that is there
 RIVALS = ("reference", "method", "library")
 FEW = 3  # sizes that README lists one by one
+ORDER = ("unproject", "splat", "gradient of a splat", "read", "insert", "build", "retrieve", "memory step", "rollout")
 
 
 class Bench(NamedTuple):
@@ -39,7 +40,8 @@ class Ratio(NamedTuple):
 
 
 def groups(source: Source) -> list[list[Bench]]:
-    """The benchmarks of a run by group: operations and their sizes in the order of the run, scenes side by side."""
+    """The benchmarks of a run by group: operations as a walk goes through them, those of no walk in the end; sizes in
+    the order of the run, scenes side by side."""
     found: dict[str, list[Bench]] = {}
     for bench in source.content["benchmarks"]:
         extra, stats = bench["extra_info"], bench["stats"]
@@ -49,7 +51,8 @@ def groups(source: Source) -> list[list[Bench]]:
     order = {
         name: place for place, name in enumerate(dict.fromkeys((g[0].operation, g[0].size) for g in found.values()))
     }
-    operations = {name: place for place, name in enumerate(dict.fromkeys(operation for operation, _ in order))}
+    known = dict.fromkeys((*ORDER, *(operation for operation, _ in order)))
+    operations = {name: place for place, name in enumerate(known)}
 
     def place(group: list[Bench]) -> tuple[int, int, str]:
         first = group[0]
@@ -114,7 +117,7 @@ def _against_others(source: Source) -> list[str]:
         (
             r.other.operation, r.other.size, r.other.scene, r.other.way, r.other.kind, duration(r.other.median),
             f"**{ratio(r.times)}, faster**" if r.times < 1 and r.other.kind in RIVALS else ratio(r.times),
-            r.other.extra.get("note"),
+            r.other.extra.get("note") if r.times < 1 else "",
         )
         for r in ratios(source)
         if r.other.kind not in ("reference", "ours")
