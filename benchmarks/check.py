@@ -174,9 +174,7 @@ def check(names: Iterable[str], path: Path = KEPT) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.check", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
-        "--quick", action="store_true", help="only what a busy machine does not disturb"
-    )
+    parser.add_argument("--quick", action="store_true", help="only what a busy machine does not disturb")
     parser.add_argument("--keep", action="store_true", help="measure the baseline of this processor, and keep it")
     parser.add_argument(
         "--measure", nargs="+", choices=WATCHED, metavar="NAME", help="print the ratios of these as JSON"
