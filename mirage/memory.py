@@ -27,6 +27,7 @@ from mirage_kernels import (
 from .depth import fill_from_far_side
 from .errors import DataError
 from .history import History, References
+from .row_flags import RowFlags
 
 SAME_SURFACE = 0.05  # depths within 5 % of one another are of one surface
 CLOSER_LOOK = 2.0  # a surface is written again when it is seen from this many times nearer
@@ -97,7 +98,7 @@ class LatentSpatialMemory:
         )
         self.history = History(channels, dtype=dtype, device=device, max_frames=max_frames)
         # A closer look at the same surface is kept too: such rows show only where that one does not.
-        self._coarse = _Flags(device)
+        self._coarse = RowFlags(device)
 
     def __len__(self) -> int:
         """How many rows are kept."""
@@ -329,48 +330,6 @@ class LatentSpatialMemory:
             raise ValueError(f"coarse: expected bool ({len(cache)},), got {coarse.dtype} {tuple(coarse.shape)}")
         memory._coarse.mark(coarse.nonzero().squeeze(1), len(cache))
         return memory
-
-
-class _Flags:
-    """One flag a row, and its opposite: reading a large memory should not have to turn every flag around."""
-
-    def __init__(self, device: torch.device | str) -> None:
-        self.any = False
-        self._set = torch.zeros(0, dtype=torch.bool, device=device)
-        self._clear = torch.ones(0, dtype=torch.bool, device=device)
-
-    @property
-    def nbytes(self) -> int:
-        return self._set.nbytes + self._clear.nbytes
-
-    def set(self, rows: int) -> Tensor:
-        """(rows,) bool, the flags."""
-        self._reach(rows)
-        return self._set[:rows]
-
-    def clear(self, rows: int) -> Tensor:
-        """(rows,) bool, True where there is none."""
-        self._reach(rows)
-        return self._clear[:rows]
-
-    def _reach(self, rows: int) -> None:
-        if rows > len(self._set):
-            more = max(rows, len(self._set) * 3 // 2) - len(self._set)
-            self._set = torch.cat([self._set, self._set.new_zeros(more)])
-            self._clear = torch.cat([self._clear, self._clear.new_ones(more)])
-
-    def mark(self, index: Tensor, rows: int) -> None:
-        self._reach(rows)
-        self._set[index], self._clear[index] = True, False
-        self.any = self.any or index.numel() > 0
-
-    def move(self, remap: Tensor) -> None:
-        """Rows went where ``remap`` says, -1 = gone."""
-        kept = self.set(len(remap))[remap >= 0]
-        self._set = torch.zeros_like(self._set)
-        self._clear = torch.ones_like(self._clear)
-        self._set[: len(kept)], self._clear[: len(kept)] = kept, ~kept
-        self.any = bool(kept.any())
 
 
 def _behind(first: Splat, second: Splat) -> Splat:
