@@ -15,7 +15,8 @@ from ... import backend, check
 from .voxel_cache_state import MOST_ROWS, Layout, State
 
 _LEFT_BY_EVICTION = 7 / 8  # of a budget, so that not every insert has to evict
-GROWTH = 1.5  # a cache that has to grow becomes this much larger: more room copies less, and wastes more
+# A cache that has to grow becomes this much larger: more room copies less, and wastes more. A small one is soon copied.
+GROWTH, SMALL_GROWTH, SMALL = 1.5, 1.25, 65_536
 
 
 class InsertCounts(NamedTuple):
@@ -87,7 +88,9 @@ class Store:
         """The state, with room for so many rows."""
         if rows <= self.state.capacity:
             return self.state
-        return self._resized(min(max(rows, int(self.state.capacity * GROWTH)), self.most))
+        capacity = self.state.capacity
+        growth = SMALL_GROWTH if capacity < SMALL else GROWTH
+        return self._resized(min(max(rows, int(capacity * growth)), self.most))
 
     def shrink_to_fit(self) -> None:
         if self.state.capacity > self.state.rows:
