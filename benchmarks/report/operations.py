@@ -14,6 +14,7 @@ from benchmarks.report.read import Source
 
 BACKENDS = ("cuda", "triton", "cpp")  # the default is the first that is there
 RIVALS = ("reference", "method", "library")
+NUMBER = re.compile(r"\d[\d,]*\d|\d")
 FEW = 3  # sizes that README lists one by one
 ORDER = ("unproject", "splat", "gradient of a splat", "read", "insert", "build", "retrieve", "memory step", "rollout")
 
@@ -40,23 +41,22 @@ class Ratio(NamedTuple):
 
 
 def groups(source: Source) -> list[list[Bench]]:
-    """The benchmarks of a run by group: operations as a walk goes through them, those of no walk in the end; sizes in
-    the order of the run, scenes side by side."""
+    """The benchmarks of a run by group: operations as a walk goes through them, those of no walk in the end; sizes of a
+    kind in the order of the run, of one kind from small to large, scenes side by side."""
     found: dict[str, list[Bench]] = {}
     for bench in source.content["benchmarks"]:
         extra, stats = bench["extra_info"], bench["stats"]
         names = {name: extra[name] for name in ("operation", "scene", "size", "way", "kind")}
         one = Bench(**names, median=stats["median"], spread=stats["iqr"], extra=extra)
         found.setdefault(bench["group"], []).append(one)
-    order = {
-        name: place for place, name in enumerate(dict.fromkeys((g[0].operation, g[0].size) for g in found.values()))
-    }
-    known = dict.fromkeys((*ORDER, *(operation for operation, _ in order)))
-    operations = {name: place for place, name in enumerate(known)}
+    firsts = [group[0] for group in found.values()]
+    operations = list(dict.fromkeys((*ORDER, *(first.operation for first in firsts))))
+    kinds = list(dict.fromkeys(NUMBER.sub("#", first.size) for first in firsts))
 
-    def place(group: list[Bench]) -> tuple[int, int, str]:
+    def place(group: list[Bench]) -> tuple[int, int, list[int], str]:
         first = group[0]
-        return operations[first.operation], order[first.operation, first.size], first.scene
+        numbers = [int(number.replace(",", "")) for number in NUMBER.findall(first.size)]
+        return operations.index(first.operation), kinds.index(NUMBER.sub("#", first.size)), numbers, first.scene
 
     return sorted(found.values(), key=place)
 
@@ -222,7 +222,7 @@ def summary(source: Source) -> list[str]:
 
 def _list_or_range(times: dict[str, float], names: list[str] | None) -> str:
     if names is None:
-        return f"{ratio(min(times.values()))} to {ratio(max(times.values()))}"
+        return " to ".join(dict.fromkeys((ratio(min(times.values())), ratio(max(times.values())))))
     return ", ".join(ratio(times[name]) if name in times else "-" for name in names)
 
 
