@@ -111,15 +111,16 @@ class History:
         assert self.cameras is not None
         groups, count = group_voxels(xyz, self.voxel_size)
         words = visible(xyz, self.cameras, groups=groups, num_groups=count)
-        seen = (words[:, :, None] >> torch.arange(64, device=words.device) & 1).bool().flatten(1)
-        times = seen.sum(0)
+        flags = words.view(torch.uint8)[:, :, None] >> torch.arange(8, dtype=torch.uint8, device=words.device) & 1
+        seen = flags.flatten(1).view(torch.bool)
+        times = flags.flatten(1).sum(0, dtype=torch.int32)
         alone = seen[:, times == 1].sum(1)
         left = torch.ones(len(self), dtype=torch.bool, device=words.device)
         for _ in range(len(self) - self.max_frames + self.max_frames // ROOM_MADE):
             first = torch.where(left, alone, torch.iinfo(torch.int64).max).argmin()
             left[first] = False
             alone = alone + seen[:, seen[first] & (times == 2)].sum(1)  # which one other is left to see
-            times = times - seen[first].long()
+            times = times - seen[first].int()
         kept = left.nonzero().squeeze(1)
         self.cameras, self.stamps = self.cameras[kept], self.stamps[kept]
         # never to a later place, so nothing is overwritten that is still to be moved
