@@ -9,8 +9,9 @@ found that saw the same places (*retrieve*, where the method has that); and the 
 are *written*. 5 chunks are the 45 latents in order; 50 go to and fro over the whole recording.
 
 Seconds are medians: of the first three, which change nothing, over repeats made in turn between the memories; of
-writing over several walks; of 50 chunks a single one, and a mean since the last chunk that was read. After 5 chunks every memory's conditioning latents are decoded
-and compared with the true frames, in the cells that all three know (PSNR).
+writing over several walks; of 50 chunks a single one, and a mean since the last chunk that was read. After 5 chunks
+every memory's conditioning latents are decoded and compared with the true frames, in the cells that all three know
+(PSNR).
 
 ``python -m benchmarks.memories --out FOLDER`` writes ``memories.json`` and prints the tables.
 """
@@ -291,8 +292,8 @@ DATA = (
 METHOD = (
     "Chunks of 9 latents (33 frames of video): the memory is read through their cameras, what coloured points show is "
     "encoded by the codec, past frames are retrieved, then the true latents, frames and depth written; medians of "
-    f"repeats made in turn; of 50 chunks writes are means since the row before. A cell is known from coloured points that cover at least {DRAWN:.0%} of its pixels; PSNR "
-    "of the decoded conditioning latents in the cells that all memories know."
+    "repeats made in turn; of 50 chunks writes are means since the row before. A cell is known from coloured points "
+    f"that cover at least {DRAWN:.0%} of its pixels; PSNR of the decoded conditioning latents in the cells that all memories know."
 )
 
 
