@@ -293,7 +293,8 @@ METHOD = (
     "Chunks of 9 latents (33 frames of video): the memory is read through their cameras, what coloured points show is "
     "encoded by the codec, past frames are retrieved, then the true latents, frames and depth written; medians of "
     "repeats made in turn; of 50 chunks writes are means since the row before. A cell is known from coloured points "
-    f"that cover at least {DRAWN:.0%} of its pixels; PSNR of the decoded conditioning latents in the cells that all memories know."
+    f"that cover at least {DRAWN:.0%} of its pixels; PSNR of the decoded conditioning latents in the cells that "
+    "all memories know."
 )
 
 
