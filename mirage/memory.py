@@ -115,17 +115,19 @@ class LatentSpatialMemory:
 
     def read(self, cameras: Cameras) -> MemoryView:
         """What the cameras see, on their grid. Changes nothing."""
-        return self._describe(self._draw(cameras))
+        drawn = self._draw(cameras)
+        return self._describe(drawn._replace(features=self.cache.feature_maps(drawn.index)))
 
     def _draw(self, cameras: Cameras) -> Splat:
         """Every row where it lands, then squares where nothing does or what does lies behind one; and a coarse look
-        only where no closer look at the same surface shows."""
+        only where no closer look at the same surface shows. Without features, which only the last winner is asked
+        for."""
         fine = self._coarse.clear(len(self)) if self._coarse.any else None
-        points = self.cache.splat(cameras, valid=fine, extent_scale=0)
-        drawn = _behind(points, self.cache.splat(cameras, valid=fine))
+        points = self.cache.splat(cameras, valid=fine, extent_scale=0, features=False)
+        drawn = _behind(points, self.cache.splat(cameras, valid=fine, features=False))
         if not self._coarse.any:
             return drawn
-        return _behind(drawn, self.cache.splat(cameras, valid=self._coarse.set(len(self))))
+        return _behind(drawn, self.cache.splat(cameras, valid=self._coarse.set(len(self)), features=False))
 
     def _describe(self, drawn: Splat) -> MemoryView:
         winner = drawn.index.clamp(min=0)
@@ -333,13 +335,10 @@ class LatentSpatialMemory:
 
 
 def _behind(first: Splat, second: Splat) -> Splat:
-    """The second drawing, where the first shows nothing or a surface behind it."""
+    """The second drawing, where the first shows nothing or a surface behind it. Neither has features."""
     other = first.depth > second.depth * (1 + SAME_SURFACE)  # true in the first one's holes: they are +inf
-    return Splat(
-        torch.where(other[:, None], second.features, first.features),
-        torch.where(other, second.depth, first.depth),
-        torch.where(other, second.index, first.index),
-    )
+    depth, index = torch.where(other, second.depth, first.depth), torch.where(other, second.index, first.index)
+    return Splat(first.features, depth, index)
 
 
 def compare(view: MemoryView, depth: Tensor, footprint: Tensor) -> tuple[Tensor, Tensor]:

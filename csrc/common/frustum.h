@@ -108,9 +108,10 @@ MIRAGE_HD BoxSpan span_of(const Box& box, float extent) {
           (largest.x < 1e15f) & (largest.y < 1e15f) & (largest.z < 1e15f) & (reach < 1e15f)};
 }
 
-// Whether all of the box lies beyond half-space p. True only where no point of it can be drawn. Rounding in camera.h is below 16 units in the last place of the
-// summed magnitudes (2^-24 each, 1e-6 in all), and so is that of the sums below; the margin is five times both, plus
-// what an underflow of X / Z can hide while coordinates stay below 1e15. Where a sum overflows, so does the margin.
+// Whether all of the box lies beyond half-space p. True only where no point of it can be drawn. Rounding in camera.h is
+// below 16 units in the last place of the summed magnitudes (2^-24 each, 1e-6 in all), and so is that of the sums below;
+// the margin is five times both, plus what an underflow of X / Z can hide while coordinates stay below 1e15. Where a sum
+// overflows, so does the margin.
 MIRAGE_HD int32_t lies_beyond(const Frustum& f, int p, const BoxSpan& s) {
   const float* n = f.normal[p];
   const float* m = f.magnitude[p];

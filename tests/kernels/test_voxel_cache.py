@@ -131,10 +131,23 @@ def test_a_read_is_a_splat_of_the_rows(storage: str | None) -> None:
     assert all(same_bits(a, b) for a, b in zip(before.values(), snapshot(cache).values(), strict=True))
 
 
+@pytest.mark.parametrize("kind", [{}, {"storage": "int8"}, {"fusion": "mean"}, {"dtype": torch.bfloat16}])
+def test_features_may_be_fetched_later(kind: dict[str, Any], backend: str) -> None:
+    cameras = testing.random_cameras(torch.Generator().manual_seed(1), 3, (12, 20))
+    with mk.use_backend(backend):
+        cache = room(**kind)
+        read, bare = cache.splat(cameras), cache.splat(cameras, features=False)
+        assert bare.features.shape == (3, 0, 12, 20)
+        assert bare.features.dtype == read.features.dtype
+        assert_same(bare._replace(features=cache.feature_maps(bare.index)), read)
+        assert 0 < int(read.mask.sum()) < read.mask.numel(), "holes and what is none"
+
+
 def room(n: int = 3000, **options: Any) -> VoxelCache:
     g = torch.Generator().manual_seed(0)
     cache = VoxelCache(**({"voxel_size": 0.05, "channels": 5} | options))
-    cache.insert(testing.random_points(g, "room", n), torch.randn(n, 5, generator=g), torch.rand(n, generator=g) / 10)
+    features = torch.randn(n, 5, generator=g).to(cache.dtype)
+    cache.insert(testing.random_points(g, "room", n), features, torch.rand(n, generator=g) / 10)
     return cache
 
 

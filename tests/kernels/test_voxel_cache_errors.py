@@ -47,6 +47,10 @@ def features(cache: VoxelCache = CACHE, **wrong: Any) -> None:
     cache.features(**({"index": ROWS} | wrong))
 
 
+def feature_maps(cache: VoxelCache = CACHE, **wrong: Any) -> None:
+    cache.feature_maps(**({"index": ROWS[None, None]} | wrong))
+
+
 def read(cache: VoxelCache = CACHE, **wrong: Any) -> None:
     cache.splat(**({"cameras": VIEWS} | wrong))
 
@@ -148,6 +152,8 @@ CASES = [
     (features, {"index": ROWS[None]}, ValueError, "index: expected (N,), got (1, 3)"),
     (features, {"index": ROWS.int()}, TypeError, "index: expected int64, got int32"),
     (features, {"index": ROWS.to("meta")}, ValueError, "index: expected a tensor on cpu like the cache, got meta"),
+    (feature_maps, {"index": ROWS}, ValueError, "index: expected (V, h, w), got (3,)"),
+    (feature_maps, {"index": ROWS[None, None].int()}, TypeError, "index: expected int64, got int32"),
     (read, {"cameras": DEPTH}, TypeError, "cameras: expected Cameras, got Tensor"),
     (read, {"cameras": VIEWS.to("meta")}, ValueError, "cameras: expected cameras on cpu like the cache, got meta"),
     (read, {"valid": True}, TypeError, "valid: expected a tensor, got bool"),

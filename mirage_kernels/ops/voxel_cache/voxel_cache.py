@@ -139,6 +139,12 @@ class VoxelCache(CacheFiles):
         decoded = self._decode(index.reshape(1, 1, -1))
         return decoded[0, :, 0].T.contiguous()
 
+    def feature_maps(self, index: Tensor) -> Tensor:
+        """(V, C, h, w) features as :attr:`dtype` of the rows that ``index`` (V, h, w) int64 names, zeros where it is -1:
+        what :meth:`splat` hands out, for an index that several drawings were merged into."""
+        check.tensor("index", index, ("V", "h", "w"), {}, (torch.int64,), ("the cache", self.state.keys))
+        return self._decode(index)
+
     def insert(
         self,
         xyz: Tensor,
@@ -211,6 +217,7 @@ class VoxelCache(CacheFiles):
         *,
         valid: Tensor | None = None,
         extent_scale: float | None = None,
+        features: bool = True,
         cull: bool = True,
     ) -> Splat:
         """What cameras see of the cache, as :func:`mirage_kernels.splat` draws it; ``index`` names rows.
@@ -221,6 +228,7 @@ class VoxelCache(CacheFiles):
             cameras: V cameras over a grid (h, w), on the cache's device.
             valid: (rows,) bool; rows that are False are not drawn.
             extent_scale: instead of the cache's own.
+            features: False hands out none, (V, 0, h, w); see :meth:`feature_maps`.
             cull: False looks at every row; the result is the same, bit for bit.
         """
         s, rows = self.state, self.state.rows
@@ -234,19 +242,21 @@ class VoxelCache(CacheFiles):
         views = (cameras.intrinsics, cameras.world2cam)
         scale = self.extent_scale if extent_scale is None else check.number("extent_scale", extent_scale, 0)
         least = self.voxel_size or 0.0
-        plain = s.scale is None and s.count is None
-        features = s.features[:rows] if plain else s.features[:rows, :0].to(self.dtype)
+        stored = s.features[:rows]
+        encoded = s.scale is not None or s.count is not None
+        if encoded or not features:
+            stored = stored[:, :0].to(self.dtype)
         extents = s.footprint[:rows] if scale > 0 else None
         drawn = Splat(
             *self._store.call(
                 "splat",
-                *(s.xyz[:rows], features, *views, h, w, valid),
+                *(s.xyz[:rows], stored, *views, h, w, valid),
                 *(extents, scale, least, 0.0),
                 *(s.boxes if cull else (None, None, None)),
                 kind="inference",
             )
         )
-        return drawn if plain else drawn._replace(features=self._decode(drawn.index))
+        return drawn._replace(features=self._decode(drawn.index)) if encoded and features else drawn
 
     def _decode(self, index: Tensor) -> Tensor:
         s, rows = self.state, self.state.rows
