@@ -49,8 +49,8 @@ bench: $(READY)
 	$(if $(MIRAGE_DATA),$(BIN)/python -m benchmarks.forgetting --out $(BENCH)/results)
 	$(BIN)/python -m benchmarks.report $(BENCH)/results --out $(BENCH)
 
-# Has a kernel become slower than benchmarks/baseline.json says? QUICK=1 asks of a few, as CI does. bench-baseline measures this
-# machine's baseline.
+# Has a kernel become slower than benchmarks/baseline.json says? QUICK=1 asks of a few, as CI does. bench-baseline adds this
+# processor's baseline; without one, the commit of another's is built and measured in turn.
 bench-check: $(READY)
 	$(BIN)/python -m benchmarks.check $(if $(QUICK),--quick)
 

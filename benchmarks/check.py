@@ -5,20 +5,24 @@
 A ratio is an operation's processor time over that of a yardstick, something of torch that is bound by the same thing,
 called in turn with it, both on one thread: machines are shared, and so what slows one slows the other. (What only
 several threads show, such as a loop that is no longer shared out, it does not see; the suites do.) Ratios differ from
-processor to processor, so each has its own in the file, with how much they varied when they were kept; ``make
-bench-baseline`` adds one. A processor without is held against another's, with wide bounds. Every measurement is a
-process of its own, because where its memory comes to lie makes as much difference as all else. What exceeds its bound
-is measured again and again; it is worse if the median of all exceeds it.
+processor to processor by far more than what is to be noticed, so each has its own in the file, with how much they
+varied when they were kept; ``make bench-baseline`` adds one. For a processor without, the commit of a baseline is built
+in a folder of its own and measured in turn with the present code. Every measurement is a process of its own, because
+where its memory comes to lie makes as much difference as all else. What exceeds its bound is measured again and again;
+it is worse if the median of all exceeds it.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -32,11 +36,11 @@ from benchmarks.sizes import CHUNK, POINTS
 from benchmarks.timing import Case
 
 KEPT = Path(__file__).with_name("baseline.json")
+ROOT = KEPT.parents[1]
 SECONDS = 0.7  # of one ratio, for our side of it
 ROUNDS = (15, 200)
 REPEATS = 9  # of ratios that are to be kept
 BOUNDS = (0.12, 0.17)  # a ratio may exceed its baseline by twice what it varied, at least and at most
-FOREIGN = 1.0  # and by this on a processor that has no baseline
 TRIES = (5, 11)  # what is compared is the median of so many; of more where the first ones exceed the bound
 
 
@@ -109,16 +113,48 @@ def read(path: Path = KEPT) -> dict[str, Any]:
     return kept
 
 
-def measure(names: Iterable[str]) -> dict[str, float]:
-    """The ratios of these operations, in a process of its own."""
+def measure(names: Iterable[str], root: Path = ROOT) -> dict[str, float]:
+    """The ratios of these operations, in a process of its own, of the code in a folder."""
     command = [sys.executable, "-m", "benchmarks.check", "--measure", *names]
-    run = subprocess.run(command, cwd=KEPT.parents[1], stdout=subprocess.PIPE, text=True, check=True)
+    run = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, float] = json.loads(run.stdout)
     return found
 
 
+@contextlib.contextmanager
+def built(commit: str, repository: Path = ROOT) -> Iterator[Path]:
+    """A folder with the code of a commit, its kernels built for this processor.
+
+    Raises:
+        SystemExit: there is no such commit here, or it cannot be built.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        tree = subprocess.run(["git", "archive", commit], cwd=repository, capture_output=True, check=False)
+        if tree.returncode:
+            reason = tree.stderr.decode(errors="replace").strip()
+            raise SystemExit(
+                f"baseline: expected commit {commit} to compare with, or a baseline of this processor (make "
+                f"bench-baseline): {reason}"
+            )
+        subprocess.run(["tar", "-x"], cwd=folder, input=tree.stdout, check=True)
+        command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
+        build = subprocess.run(
+            command, cwd=folder, env=os.environ | {"MIRAGE_CUDA": "0"}, capture_output=True, text=True, check=False
+        )
+        if build.returncode:
+            raise SystemExit(f"baseline: commit {commit} does not build here:\n{build.stderr}")
+        yield Path(folder)
+
+
 def keep(names: Iterable[str], path: Path = KEPT) -> None:
-    """Measure every ratio several times and keep them for this processor."""
+    """Measure every ratio several times and keep them for this processor.
+
+    Raises:
+        SystemExit: the code is no commit's, so that nothing could be compared with it elsewhere.
+    """
+    facts = {name: machine.facts()[name] for name in ("torch", "commit", "date")}
+    if facts["commit"] == "unknown" or facts["commit"].endswith("-dirty"):
+        raise SystemExit(f"baseline: expected the code of a commit, got {facts['commit']}")
     names = list(names)
     runs = [measure(names) for _ in tqdm(range(REPEATS), unit="process", desc="baseline")]
     found = {}
@@ -126,7 +162,6 @@ def keep(names: Iterable[str], path: Path = KEPT) -> None:
         values = sorted(run[name] for run in runs)
         middle = median(values)
         found[name] = {"ratio": round(middle, 4), "varied": round(max(values[-1] / middle, middle / values[0]) - 1, 4)}
-    facts = {name: machine.facts()[name] for name in ("torch", "commit", "date")}
     path.write_text(json.dumps(read(path) | {here(): facts | {"ratios": found}}, indent=1) + "\n")
 
 
@@ -135,13 +170,14 @@ def bound(varied: float) -> float:
     return 1 + min(max(2 * varied, BOUNDS[0]), BOUNDS[1])
 
 
-def compare(baseline: dict[str, float], most: dict[str, float]) -> dict[str, float]:
-    """The median of a few ratios over the baseline, by operation."""
-    found: dict[str, list[float]] = {name: [] for name in baseline}
-    left = list(baseline)
+def compare(usual: Callable[[list[str]], dict[str, float]], most: dict[str, float]) -> dict[str, float]:
+    """The median of a few ratios over the usual ones, by operation; at most ``most`` is nothing to ask twice about."""
+    found: dict[str, list[float]] = {name: [] for name in most}
+    left = list(most)
     for count in range(1, TRIES[1] + 1):
+        was = usual(left)
         for name, value in measure(left).items():
-            found[name].append(value / baseline[name])
+            found[name].append(value / was[name])
         if count >= TRIES[0]:
             left = [name for name in left if median(found[name]) > most[name]]
         if not left:
@@ -151,22 +187,27 @@ def compare(baseline: dict[str, float], most: dict[str, float]) -> dict[str, flo
 
 def check(names: Iterable[str], path: Path = KEPT) -> list[str]:
     """What became slower, a line each."""
-    kept = read(path)
+    kept, names = read(path), list(names)
     if not kept:
         raise SystemExit(f"{path}: expected a baseline; make bench-baseline measures one")
     own = here() in kept
-    baseline = kept[here()] if own else next(iter(kept.values()))
+    baseline = kept[here()] if own else max(kept.values(), key=lambda one: one["date"])
     for name in names:
         if name not in baseline["ratios"]:
             raise SystemExit(f"{path}: expected a ratio of {name!r}; make bench-baseline measures it")
-    whose = "this processor's" if own else f"of {next(iter(kept))} (this one has none: bounds are wide)"
-    print(f"{here()}; baseline {whose}, commit {baseline['commit']}, {baseline['date']}", flush=True)
-    was = {name: baseline["ratios"][name]["ratio"] for name in names}
-    most = {name: bound(baseline["ratios"][name]["varied"]) if own else 1 + FOREIGN for name in names}
+    how = "the baseline is of" if own else "no baseline of this processor; measured in turn with"
+    print(f"{here()}: {how} commit {baseline['commit']}, {baseline['date']}", flush=True)
+    most = {name: bound(baseline["ratios"][name]["varied"]) for name in names}
+    if own:
+        found = compare(lambda left: {name: baseline["ratios"][name]["ratio"] for name in left}, most)
+    else:
+        with built(baseline["commit"]) as tree:
+            found = compare(lambda left: measure(left, tree), most)
     worse = []
-    for name, now in compare(was, most).items():
-        usual = f"{was[name]:g} times a {WATCHED[name].yardstick}"
-        line = f"{name}: {now:.2f} of its baseline (at most {most[name]:.2f}), which is {usual}"
+    for name, now in found.items():
+        line = f"{name}: {now:.2f} of its baseline (at most {most[name]:.2f})"
+        if own:
+            line += f", which is {baseline['ratios'][name]['ratio']:g} times a {WATCHED[name].yardstick}"
         print(line, flush=True)
         worse += [line] if now > most[name] else []
     return worse

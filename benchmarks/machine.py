@@ -25,11 +25,15 @@ def commit() -> str:
 
 
 def processor() -> str:
+    """Its name, and family and model where it has them: what a cloud rents out is often called "AMD EPYC" only."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
     except OSError:
         return platform.machine()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    told = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    name = told.get("model name", platform.machine())
+    numbers = [f"{what} {told[key]}" for what, key in (("family", "cpu family"), ("model", "model")) if key in told]
+    return f"{name} ({', '.join(numbers)})" if numbers else name
 
 
 def device() -> str:

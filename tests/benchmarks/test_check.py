@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import platform
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from benchmarks import check
+from benchmarks import check, machine
 from benchmarks.timing import Case
 
 NAMES = ("splat", "build")
@@ -19,6 +23,7 @@ def answer(monkeypatch: pytest.MonkeyPatch, splat: list[float], build: list[floa
     """What every process will measure; those that are not told measure 2.0."""
     left = {"splat": iter(splat), "build": iter(build)}
     monkeypatch.setattr(check, "measure", lambda names: {name: next(left[name], 2.0) for name in names})
+    monkeypatch.setattr(machine, "commit", lambda: "c0ffee")
 
 
 @pytest.fixture
@@ -40,7 +45,7 @@ def test_a_baseline_is_of_a_processor_and_has_its_spread(kept: Path) -> None:
 def test_a_third_more_is_named(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answer(monkeypatch, [], [2.6] * check.TRIES[1])
     (line,) = check.check(NAMES, kept)
-    assert line.startswith("build: 1.30 of its baseline (at most 1.12), which is 2 times a product")
+    assert line == "build: 1.30 of its baseline (at most 1.12), which is 2 times a product"
 
 
 def test_bad_moments_are_forgiven(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,15 +78,106 @@ def test_bounds_follow_what_varied() -> None:
     assert check.bound(0.5) == pytest.approx(1.17), "or a third more would go unnoticed"
 
 
-def test_another_processor_has_wide_bounds(
-    kept: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_another_processor_measures_the_commit_beside(
+    kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    was = check.here()
     monkeypatch.setattr(check, "here", lambda: "another, avx2")
-    answer(monkeypatch, [2.6] * check.TRIES[1], [4.2] * check.TRIES[1])
+    asked: list[Path] = []
+
+    @contextlib.contextmanager
+    def built(commit: str) -> Iterator[Path]:
+        assert commit == "c0ffee"
+        yield tmp_path
+
+    def measure(names: list[str], root: Path = check.ROOT) -> dict[str, float]:
+        asked.append(root)
+        then, now = {"splat": 9.0, "build": 9.0}, {"splat": 9.5, "build": 12.0}
+        return {name: (then if root == tmp_path else now)[name] for name in names}
+
+    monkeypatch.setattr(check, "built", built)
+    monkeypatch.setattr(check, "measure", measure)
     (line,) = check.check(NAMES, kept)
-    assert line.startswith("build: 2.10 of its baseline (at most 2.00)")
-    assert f"baseline of {was} (this one has none: bounds are wide)" in capsys.readouterr().out
+    assert line == "build: 1.33 of its baseline (at most 1.12)"
+    assert asked == [tmp_path, check.ROOT] * check.TRIES[1], "in turn"
+    assert (
+        "another, avx2: no baseline of this processor; measured in turn with commit c0ffee" in capsys.readouterr().out
+    )
+
+
+def test_of_several_baselines_the_latest_is_built(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = json.loads(kept.read_text())
+    (first,) = stored.values()
+    kept.write_text(
+        json.dumps({"old": first | {"date": "2026-01-02"}, "new": first | {"commit": "2", "date": "2026-01-10"}})
+    )
+    monkeypatch.setattr(check, "built", lambda commit: pytest.fail(f"commit {commit}"))
+    with pytest.raises(pytest.fail.Exception, match="commit 2"):
+        check.check(NAMES, kept)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """One of two commits, whose builds leave the commit's word behind."""
+    root = tmp_path / "repository"
+    root.mkdir()
+
+    def git(*arguments: str) -> None:
+        who = ("-c", "user.name=nobody", "-c", "user.email=nobody@example.com")
+        subprocess.run(["git", *who, *arguments], cwd=root, check=True, capture_output=True)
+
+    git("init", "--quiet")
+    for word in ("first", "second"):
+        (root / "setup.py").write_text(
+            f"import os, sys\nopen('built', 'w').write(f'{word} {{sys.argv[1:]}} {{os.environ[\"MIRAGE_CUDA\"]}}')\n"
+        )
+        git("add", ".")
+        git("commit", "--quiet", "--message", word)
+        git("tag", word)
+    return root
+
+
+def test_a_commit_is_built_apart(repository: Path) -> None:
+    with check.built("first", repository) as tree:
+        assert (tree / "built").read_text() == "first ['-q', 'build_ext', '--inplace'] 0"
+    assert not tree.exists()
+    assert sorted(path.name for path in repository.iterdir()) == [".git", "setup.py"]
+
+
+def test_a_commit_that_is_not_there_is_an_error(repository: Path) -> None:
+    with (
+        pytest.raises(SystemExit, match=r"expected commit third to compare with.*not a valid object"),
+        check.built("third", repository),
+    ):
+        pass
+
+
+def test_a_commit_that_does_not_build_is_an_error(repository: Path) -> None:
+    (repository / "setup.py").write_text("raise SystemExit('no compiler')")
+    subprocess.run(
+        ["git", "-c", "user.name=n", "-c", "user.email=n@example.com", "commit", "-qam", "x"],
+        cwd=repository,
+        check=True,
+    )
+    with pytest.raises(SystemExit, match="HEAD does not build here:\nno compiler"), check.built("HEAD", repository):
+        pass
+
+
+def test_a_baseline_is_of_a_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "commit", lambda: "c0ffee-dirty")
+    with pytest.raises(SystemExit, match="expected the code of a commit, got c0ffee-dirty"):
+        check.keep(NAMES, tmp_path / "baseline.json")
+    assert not (tmp_path / "baseline.json").exists()
+
+
+def test_processors_of_one_name_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = tmp_path / "cpuinfo"
+    told.write_text(
+        "processor\t: 0\ncpu family\t: 26\nmodel\t\t: 2\nmodel name\t: AMD EPYC\n\nprocessor\t: 1\nmodel\t: 9\n"
+    )
+    monkeypatch.setattr(machine, "Path", lambda _: told)
+    assert machine.processor() == "AMD EPYC (family 26, model 2)"
+    told.write_text("processor\t: 0\nFeatures\t: fp asimd\n")
+    assert machine.processor() == platform.machine()
 
 
 def test_a_second_processor_leaves_the_first(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:

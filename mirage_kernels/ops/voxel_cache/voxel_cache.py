@@ -140,8 +140,10 @@ class VoxelCache(CacheFiles):
         return decoded[0, :, 0].T.contiguous()
 
     def feature_maps(self, index: Tensor) -> Tensor:
-        """(V, C, h, w) features as :attr:`dtype` of the rows that ``index`` (V, h, w) int64 names, zeros where it is -1:
-        what :meth:`splat` hands out, for an index that several drawings were merged into."""
+        """(V, C, h, w) features as :attr:`dtype` of the rows that ``index`` (V, h, w) int64 names; -1 gives zeros.
+
+        They are those that :meth:`splat` hands out with its own index; an index may also merge several drawings.
+        """
         check.tensor("index", index, ("V", "h", "w"), {}, (torch.int64,), ("the cache", self.state.keys))
         return self._decode(index)
 
