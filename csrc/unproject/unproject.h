@@ -81,20 +81,34 @@ MIRAGE_HD bool enough(int64_t valid, int64_t masked, int64_t pixels, int64_t min
          (static_cast<double>(masked) <= max_masked * static_cast<double>(pixels));
 }
 
-// The value of rank `rank` (from 0) among values of which lo is the least and hi the greatest: bisection on the bits,
-// each half then narrowed to the values that are there. No sorting, no scratch, exact. The owner of the values does the
-// looking, in a CPU loop or a warp: at_most(x) counts those <= x, greatest_up_to(x) and least_above(x) find one.
-template <class Values>
-MIRAGE_HD uint32_t select_rank(uint32_t lo, uint32_t hi, int32_t rank, const Values& values) {
-  while (lo < hi) {
-    const uint32_t middle = lo + (hi - lo) / 2;
-    const int32_t count = values.at_most(middle);
-    if (count > rank)
-      hi = values.greatest_up_to(middle);
-    else
-      lo = values.least_above(middle);
-    if (count == rank + 1) return hi;
-    if (count == rank) return lo;
+// Of values that a bound splits: how many are up to it, and the one next to it on the side that a rank lies on.
+struct Split {
+  int32_t up_to;
+  uint32_t nearest;  // the greatest up to the bound where more are than the rank, or else the least above it
+};
+
+// The value of rank `rank` (from 0) among `count` values, of which lo is the least and hi the greatest. Each step splits
+// the values that are left and moves one end to a value that is there. The first kGuesses steps split where that rank
+// lies if the values are spread evenly, as those of a surface are, and save a third of all steps; the others bisect,
+// which ends soon whatever the values are, and takes fewer registers. No sorting, no scratch, exact. The owner of the
+// values does the looking, in a CPU loop or a warp: split(bound, rank).
+template <int kGuesses, class Values>
+MIRAGE_HD uint32_t select_rank(uint32_t lo, uint32_t hi, int32_t rank, int32_t count, const Values& values) {
+  int32_t below = 0, up_to = count;  // values < lo, and <= hi
+  for (int step = 0; lo < hi; ++step) {
+    const uint32_t range = hi - lo;
+    const uint32_t half_apart = range / static_cast<uint32_t>(2 * (up_to - below));  // neighbours, if spread evenly
+    const uint32_t guess = half_apart * static_cast<uint32_t>(2 * (rank - below) + 1);
+    const uint32_t middle = lo + (step < kGuesses && half_apart > 0 ? guess : range / 2);
+    const Split split = values.split(middle, rank);
+    if (split.up_to == rank || split.up_to == rank + 1) return split.nearest;
+    if (split.up_to > rank) {
+      hi = split.nearest;
+      up_to = split.up_to;
+    } else {
+      lo = split.nearest;
+      below = split.up_to;
+    }
   }
   return lo;
 }

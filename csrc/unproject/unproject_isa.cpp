@@ -7,35 +7,26 @@ namespace MIRAGE_ISA {
 namespace {
 
 constexpr int32_t kAhead = 64;  // pixels
+constexpr int kGuesses = 8;
 
 struct Cell {  // the pixels of one cell, sortable, row-major
   const uint32_t* values;
-  int32_t pixels, masked;
-
-  int32_t at_most(uint32_t bound) const {
-    int32_t count = 0;
-    for (int32_t k = 0; k < pixels; ++k) count += values[k] <= bound;
-    return count;
-  }
+  int32_t pixels, masked, valid;
+  uint32_t least, greatest;  // of the valid ones
 
   // Subtracting bound + 1 turns the ring of integers so that the values above the bound come first and those up to it
-  // last: one plain minimum or maximum, where a conditional one would not vectorise.
-  uint32_t greatest_up_to(uint32_t bound) const {
-    uint32_t best = 0;
+  // last: a plain minimum and maximum, where conditional ones would not vectorise. (One pass for all three costs little
+  // more than one for each: adding up a vector's lanes takes as long as reading the values.)
+  Split split(uint32_t bound, int32_t rank) const {
+    int32_t up_to = 0;
+    uint32_t first = 0xffffffffu, last = 0;
     for (int32_t k = 0; k < pixels; ++k) {
       const uint32_t turned = values[k] - (bound + 1u);
-      best = turned > best ? turned : best;
+      up_to += values[k] <= bound;
+      first = turned < first ? turned : first;
+      last = turned > last ? turned : last;
     }
-    return best + (bound + 1u);
-  }
-
-  uint32_t least_above(uint32_t bound) const {
-    uint32_t best = 0xffffffffu;
-    for (int32_t k = 0; k < pixels; ++k) {
-      const uint32_t turned = values[k] - (bound + 1u);
-      best = turned < best ? turned : best;
-    }
-    return best + (bound + 1u);
+    return {up_to, (up_to > rank ? last : first) + (bound + 1u)};
   }
 };
 
@@ -56,11 +47,19 @@ Cell gather(const DepthMap& map, PixelRange rows, PixelRange columns, uint32_t* 
     }
   }
   for (int32_t k = 0; k < pixels; ++k) values[k] = sortable(values[k]);
-  return {scratch, pixels, masked};
+  int32_t valid = 0;
+  uint32_t least = kUnusable, after_greatest = 0;
+  for (int32_t k = 0; k < pixels; ++k) {
+    const uint32_t value = values[k], after = value + 1u;  // of kUnusable 0
+    valid += value <= kLargest;
+    least = value < least ? value : least;
+    after_greatest = after > after_greatest ? after : after_greatest;
+  }
+  return {scratch, pixels, masked, valid, least, after_greatest - 1u};
 }
 
-uint32_t lower_median(const Cell& cell, int32_t valid) {
-  return select_rank(cell.least_above(0), cell.greatest_up_to(kLargest), (valid - 1) / 2, cell);
+uint32_t lower_median(const Cell& cell) {
+  return select_rank<kGuesses>(cell.least, cell.greatest, (cell.valid - 1) / 2, cell.valid, cell);
 }
 
 uint32_t pixel_at(const DepthMap& map, int64_t r, int64_t c) {
@@ -87,8 +86,7 @@ void pool_row(const DepthMap& map, const PoolRule& rule, const Grid& grid, int64
     const Cell cell = gather(map, rows, columns, scratch);
     depth[j] = 0.0f;
     if (pixel) pixel[j] = -1;
-    const int32_t valid = cell.at_most(kLargest);
-    if (!enough(valid, cell.masked, cell.pixels, rule.min_valid, rule.max_masked)) continue;
+    if (!enough(cell.valid, cell.masked, cell.pixels, rule.min_valid, rule.max_masked)) continue;
     if (rule.pooling == Pooling::kBilinear) {
       depth[j] = bilinear(map, taps_of(i, grid.h, map.height), taps_of(j, grid.w, map.width));
       continue;
@@ -100,7 +98,7 @@ void pool_row(const DepthMap& map, const PoolRule& rule, const Grid& grid, int64
       if (value == kUnusable) continue;
       if (pixel) pixel[j] = r * map.width + c;
     } else {
-      value = rule.pooling == Pooling::kMin ? cell.least_above(0) : lower_median(cell, valid);
+      value = rule.pooling == Pooling::kMin ? cell.least : lower_median(cell);
       if (pixel) {
         int32_t k = 0;
         while (cell.values[k] != value) ++k;

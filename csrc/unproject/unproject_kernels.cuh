@@ -87,7 +87,7 @@ struct CellOfWarp {
     for (int32_t k = kHeld * kWarp + lane; k < pixels; k += kWarp) visit(pixel_at(map, at(k)), k);
   }
 
-  // Here kUnusable also stands for lanes without a pixel, so the bound must lie below it, as those of select_rank do.
+  // Here kUnusable also stands for lanes without a pixel, so the bound must lie below it, as select_rank's do.
   __device__ __forceinline__ int32_t at_most(uint32_t bound) const {
     unsigned count = 0;
     each([&](uint32_t value, int32_t) { count += value <= bound; });
@@ -102,6 +102,10 @@ struct CellOfWarp {
     uint32_t best = kUnusable;
     each([&](uint32_t value, int32_t) { best = value > bound && value < best ? value : best; });
     return __reduce_min_sync(kAllLanes, best);
+  }
+  __device__ __forceinline__ Split split(uint32_t bound, int32_t rank) const {
+    const int32_t up_to = at_most(bound);
+    return {up_to, up_to > rank ? greatest_up_to(bound) : least_above(bound)};
   }
   __device__ __forceinline__ int64_t first_that_is(uint32_t wanted) const {  // in the map
     uint32_t first = kUnusable;
@@ -154,7 +158,7 @@ __device__ __forceinline__ PooledCell pool_cell(const MapsOfDepth& in, int64_t b
     const uint32_t least = cell.least_above(0);
     const uint32_t value = in.rule.pooling == Pooling::kMin
                                ? least
-                               : select_rank(least, cell.greatest_up_to(kLargest), (valid - 1) / 2, cell);
+                               : select_rank<0>(least, cell.greatest_up_to(kLargest), (valid - 1) / 2, valid, cell);
     pooled.depth = bits_float(value);
     if (kPixel) pooled.pixel = cell.first_that_is(value);
   }

@@ -29,18 +29,17 @@ static Pinhole lens(const Lens& k) { return {k[0], k[1], k[2], k[3]}; }
 
 struct Sorted {  // what select_rank asks of the owner of the values
   const std::vector<uint32_t>& values;
-  int32_t at_most(uint32_t x) const {
-    return std::count_if(values.begin(), values.end(), [&](uint32_t v) { return v <= x; });
-  }
-  uint32_t greatest_up_to(uint32_t x) const {
-    uint32_t best = 0;
-    for (uint32_t v : values) best = v <= x ? std::max(best, v) : best;
-    return best;
-  }
-  uint32_t least_above(uint32_t x) const {
-    uint32_t best = UINT32_MAX;
-    for (uint32_t v : values) best = v > x ? std::min(best, v) : best;
-    return best;
+  int* asked;
+  Split split(uint32_t bound, int32_t rank) const {
+    ++*asked;
+    int32_t up_to = 0;
+    uint32_t greatest = 0, least = UINT32_MAX;
+    for (uint32_t v : values) {
+      up_to += v <= bound;
+      greatest = v <= bound ? std::max(greatest, v) : greatest;
+      least = v > bound ? std::min(least, v) : least;
+    }
+    return {up_to, up_to > rank ? greatest : least};
   }
 };
 
@@ -149,8 +148,13 @@ PYBIND11_MODULE(common_module, m) {
     return std::tuple(at.word, at.bit);
   });
   m.def("intersection_over_union", &intersection_over_union);
-  m.def("select_rank", [](const std::vector<uint32_t>& values, int32_t rank) {
+  m.def("select_rank", [](const std::vector<uint32_t>& values, int32_t rank, bool guess) {
     const auto [lo, hi] = std::minmax_element(values.begin(), values.end());
-    return select_rank(*lo, *hi, rank, Sorted{values});
+    int asked = 0;
+    const int32_t count = values.size();
+    const Sorted sorted{values, &asked};
+    const uint32_t value = guess ? select_rank<8>(*lo, *hi, rank, count, sorted)
+                                 : select_rank<0>(*lo, *hi, rank, count, sorted);
+    return py::make_tuple(value, asked);
   });
 }

@@ -16,20 +16,15 @@ using namespace mirage;
 struct Values {
   const uint32_t* at;
   int n;
-  MIRAGE_HD int32_t at_most(uint32_t x) const {
-    int32_t count = 0;
-    for (int k = 0; k < n; ++k) count += at[k] <= x;
-    return count;
-  }
-  MIRAGE_HD uint32_t greatest_up_to(uint32_t x) const {
-    uint32_t best = 0;
-    for (int k = 0; k < n; ++k) best = at[k] <= x && at[k] > best ? at[k] : best;
-    return best;
-  }
-  MIRAGE_HD uint32_t least_above(uint32_t x) const {
-    uint32_t best = kUnusable;
-    for (int k = 0; k < n; ++k) best = at[k] > x && at[k] < best ? at[k] : best;
-    return best;
+  MIRAGE_HD Split split(uint32_t bound, int32_t rank) const {
+    int32_t up_to = 0;
+    uint32_t greatest = 0, least = kUnusable;
+    for (int k = 0; k < n; ++k) {
+      up_to += at[k] <= bound;
+      greatest = at[k] <= bound && at[k] > greatest ? at[k] : greatest;
+      least = at[k] > bound && at[k] < least ? at[k] : least;
+    }
+    return {up_to, up_to > rank ? greatest : least};
   }
 };
 
@@ -61,7 +56,7 @@ __global__ void splat_point(const float* xyz, const float* pose, const float* le
 __global__ void unproject_cell(const uint32_t* values, int n, const float* pose, const float* lens, float* out,
                                uint16_t* halves) {
   const int i = threadIdx.x;
-  const float z = bits_float(select_rank(1, kLargest, n / 2, Values{values, n}));
+  const float z = bits_float(select_rank<0>(1, kLargest, n / 2, n, Values{values, n}));
   const LiftedCell cell = lift_cell(load_rigid(pose), load_pinhole(lens), i, i, z);
   const Taps taps = taps_of(i, 4, 16);
   const PixelRange range = pixels_of(i, 4, 16);

@@ -8,6 +8,7 @@ import math
 from types import ModuleType
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import FLOATS, f32, fixture_is_pure
@@ -137,11 +138,27 @@ def test_sortable(c: ModuleType, depth: float) -> None:
     assert c.sortable(depth) == (int(np.float32(depth).view(np.uint32)) if usable else c.UNUSABLE)
 
 
-@given(st.lists(st.one_of(st.integers(1, 0x7F7FFFFF), st.integers(1, 9)), min_size=1, max_size=60), st.data())
+@pytest.mark.parametrize("guess", [True, False])
+@given(
+    values=st.lists(st.one_of(st.integers(1, 0x7F7FFFFF), st.integers(1, 9)), min_size=1, max_size=60), data=st.data()
+)
 @fixture_is_pure
-def test_select_rank_is_sorting(c: ModuleType, values: list[int], data: st.DataObject) -> None:
+def test_select_rank_is_sorting(c: ModuleType, values: list[int], data: st.DataObject, guess: bool) -> None:
     rank = data.draw(st.integers(0, len(values) - 1))
-    assert c.select_rank(values, rank) == sorted(values)[rank]
+    value, asked = c.select_rank(values, rank, guess)
+    assert value == sorted(values)[rank]
+    assert asked <= 8 * guess + 31, "there are 31 bits to bisect"
+
+
+def test_select_rank_guesses_well(c: ModuleType) -> None:
+    """On values that are spread evenly; the worst ones there are cost it its guesses."""
+    even = list(range(1 << 20, (1 << 20) + 256 * 37, 37))
+    asked = [[c.select_rank(even, rank, guess)[1] for rank in range(256)] for guess in (True, False)]
+    assert max(asked[0]) <= 2
+    assert sum(asked[1]) > 4 * 256
+    powers = [1 << k for k in range(31)]
+    for rank in range(31):
+        assert c.select_rank(powers, rank, True)[1] <= c.select_rank(powers, rank, False)[1] + 8
 
 
 def test_enough(c: ModuleType) -> None:
