@@ -44,7 +44,7 @@ LATENTS = 9  # of a chunk
 CHECKED = (1, 2, 3, 5, 10, 20, 30, 40, 50)  # chunks of a long run that are read
 SHORT = 5  # chunks; up to so many all are read, and the written views are judged
 WALKS = 5  # of a short run
-ROUNDS, PATIENCE = 9, 1.0  # how often a call is timed, unless it has taken so many seconds and was timed twice
+ROUNDS, PATIENCE = 31, 1.0  # how often a call is timed, unless it has taken so many seconds and was timed twice
 STEPS = ("read", "condition", "retrieve")
 
 Seconds = dict[str, float]
