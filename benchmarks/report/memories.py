@@ -18,6 +18,7 @@ PARTS = ("read", "condition", "retrieve", "write")
 OURS, APPENDED, RGB = MEMORIES
 PAPER_BYTES, PAPER_SPEED = 55, 10.57  # the paper's headlines (arXiv 2606.09828)
 PUBLISHED, HERE = 24, 15  # bytes of a coloured point in published clouds, and in the one measured
+VIEWS = {"own": "the views that were written", "later": "later views"}
 WHY_LESS = (
     "Where the step of append-only takes less: its write appends every point, those it has already too; ours first "
     "reads what it shows to each frame's camera and writes what is new, which is why it stays small and flat."
@@ -217,9 +218,12 @@ def _told_seconds(run: Run) -> str | None:
 def _told_quality(run: Run) -> str | None:
     """What that costs or gains, whichever it is."""
     told = [
-        f"{memories[OURS]['psnr']:.1f} dB by ours and {memories[RGB]['psnr']:.1f} by coloured points in the {views} "
-        "views"
+        f"{ours['psnr']:.1f} dB by ours and {rgb['psnr']:.1f} dB by coloured points in {VIEWS.get(views, views)}"
+        + ("" if None in (ours["known"], rgb["known"]) else f" (known: {ours['known']:.0%} and {rgb['known']:.0%})")
         for views, memories in (run.get("psnr") or {}).items()
         if {OURS, RGB} <= set(memories)
+        for ours, rgb in [(memories[OURS], memories[RGB])]
     ]
-    return f"What is shown, decoded, is true to {', '.join(told)}, where all know something." if told else None
+    if not told:
+        return None
+    return f"PSNR of what is shown, decoded, in the cells that all know: {', '.join(told)}."

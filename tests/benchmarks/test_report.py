@@ -231,7 +231,7 @@ def test_readme_gets_its_numbers_between_the_marks(whole: Path) -> None:
     assert filled.count("before\n<!-- numbers: ") == filled.count("<!-- end -->\nafter\n") == len(BLOCKS)
     for part in (
         "an append-only cache 28.0 (12.8 times), coloured points 235 (107 times,",
-        "31.2 dB by ours and 29.4 by coloured points in the own views, 29.2 dB by ours and 27.4",
+        "31.2 dB by ours and 29.4 dB by coloured points in the views that were written",
         "](bench/results/memories_5.png)",
         "| **view rule, bfloat16, extents 0.65** (default) | 39,997 | .250 | 1.000 .001 .086 | .732 .021 .070 |",
         "1.02 times as long as one of a copy",
