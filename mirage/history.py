@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -55,17 +56,22 @@ class History:
         self.max_frames, self.voxel_size = max_frames, voxel_size
         self.cameras: Cameras | None = None
         self.stamps = torch.zeros(0, dtype=torch.int64, device=device)
-        # with room for more, so that a frame costs the same however many there are
+        # With room for more, so that a frame costs the same however many there are. A latent stays where it was put: to
+        # close the gaps of those that are forgotten would move nearly all.
         self._latents = torch.zeros(0, channels, 0, 0, dtype=dtype, device=device)  # (R, C, h, w)
-        self._surface = torch.zeros(0, 0, 0, device=device)  # (R, h, w)
+        self._slots: list[int] = []  # of the frames among them
+        self._surface = torch.zeros(0, 0, 0, device=device)  # (R, h, w), in the frames' order
 
     def __len__(self) -> int:
         return len(self.stamps)
 
     @property
     def latents(self) -> Tensor:
-        """(C, F, h, w), the latents of all frames."""
-        return self._latents[: len(self)].movedim(0, 1)
+        """(C, F, h, w), a copy of the latents of all frames."""
+        return self._latents_of(range(len(self)))
+
+    def _latents_of(self, frames: Iterable[int]) -> Tensor:
+        return self._latents[[self._slots[frame] for frame in frames]].movedim(0, 1)
 
     @property
     def surface(self) -> Tensor:
@@ -90,14 +96,16 @@ class History:
         at = len(self)
         if at == len(self._latents):
             self._grow(camera.size)
-        self._latents[at], self._surface[at] = latent, surface
+        slot = min(set(range(len(self._latents))).difference(self._slots))
+        self._latents[slot], self._surface[at] = latent, surface
         self.cameras = Cameras.cat([self.cameras, camera])
         self.stamps = torch.cat([self.stamps, self.stamps.new_tensor([stamp])])
+        self._slots.append(slot)
         if len(self) > self.max_frames:
             self._forget(xyz)
 
     def _grow(self, grid: tuple[int, int]) -> None:
-        count = len(self)
+        count = len(self)  # all slots are taken
         room = min(max(FIRST_ROOM, int(count * GROWTH)), self.max_frames + 1)
         latents = self._latents.new_empty(room, self._latents.shape[1], *grid)
         surface = self._surface.new_empty(room, *grid)
@@ -123,10 +131,8 @@ class History:
             times = times - seen[first].int()
         kept = left.nonzero().squeeze(1)
         self.cameras, self.stamps = self.cameras[kept], self.stamps[kept]
-        # never to a later place, so nothing is overwritten that is still to be moved
-        for to, place in enumerate(kept.tolist()):
-            if to != place:
-                self._latents[to], self._surface[to] = self._latents[place], self._surface[place]
+        self._slots = [self._slots[frame] for frame in kept.tolist()]
+        self._surface[: len(kept)] = self._surface[kept]
 
     def retrieve(
         self, cameras: Cameras, xyz: Tensor, *, k: int = 4, threshold: float = 0.1, before: int | None = None
@@ -160,7 +166,7 @@ class History:
         asked = torch.ones_like(self.stamps, dtype=torch.bool) if before is None else self.stamps < before
         best = torch.where(asked, scores, -1.0).sort(descending=True, stable=True).indices[:k]
         best = best[(scores[best] >= threshold) & asked[best]]
-        return References(self.latents[:, best], self.cameras[best], self.stamps[best], scores[best])
+        return References(self._latents_of(best.tolist()), self.cameras[best], self.stamps[best], scores[best])
 
     def saw(self, xyz: Tensor, footprint: Tensor, tolerance: float) -> Tensor:
         """(N,) bool: points (N, 3) that lie on a surface some frame saw, within a share ``tolerance`` of its depth, and
@@ -203,3 +209,4 @@ class History:
             raise ValueError(f"stamps: expected as many as frames ({count})")
         self.cameras, self.stamps = cameras, stamps
         self._latents, self._surface = latents.movedim(1, 0).contiguous(), surface.contiguous()
+        self._slots = list(range(count))

@@ -110,10 +110,24 @@ def test_a_frame_more_moves_no_other() -> None:
     """A walk must not become slower with every frame it remembers."""
     history = History(4, max_frames=64)
     walk(history, [0.0] * 20)
-    places_of = [history.latents.data_ptr(), history.surface.data_ptr()]
+    places_of = [history._latents.data_ptr(), history.surface.data_ptr()]
     walk(history, [90.0] * 3)
-    assert [history.latents.data_ptr(), history.surface.data_ptr()] == places_of
+    assert [history._latents.data_ptr(), history.surface.data_ptr()] == places_of
     assert history.nbytes >= sum(t.nbytes for t in history.tensors().values())
+
+
+def test_forgetting_moves_no_latent() -> None:
+    history = History(4, max_frames=32)
+    walk(history, [float(n) for n in range(32)])
+    before = history._latents[:32].clone()
+    walk(history, [5.0])
+    assert len(history) == 30
+    there = [n for n in range(32) if torch.equal(history._latents[n], before[n])]
+    assert len(there) == 32, "the new one went behind them"
+    walk(history, [6.0])
+    assert sum(not torch.equal(history._latents[n], before[n]) for n in range(32)) == 1, (
+        "and the next where there was room"
+    )
 
 
 def test_the_memory_retrieves_what_saw_its_rows() -> None:
