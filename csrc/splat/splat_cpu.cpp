@@ -127,32 +127,44 @@ std::tuple<Tensor, Tensor, Tensor> splat(const Tensor& xyz, const Tensor& featur
   return {out, depth, index};
 }
 
-// grad (V, C, h w) -> sums (N, C) for channels [c0, c1). Every sum runs in (view, cell) order in float32.
+constexpr int64_t kWidth = 16;  // channels summed together: a cache line of sums, which no other thread writes to
+
+template <class T, class Word>
+MIRAGE_HD void add_words(const Word* words, int64_t width, float* __restrict sums) {
+  for (int64_t c = 0; c < width; ++c) {
+    T g;
+    __builtin_memcpy(&g, words + c, sizeof(g));
+    sums[c] += to_float(g);
+  }
+}
+
+struct Sums {  // (N, width), of channels c0 .. c0 + width - 1
+  float* first;
+  int64_t stride, c0, width;
+};
+
+// grad (V, C, cells) of those channels. Every sum runs in (view, cell) order in float32.
 template <class T>
-void sum_channels(const T* grad, const int64_t* index, int64_t views, int64_t cells, int64_t channels, int64_t c0,
-                  int64_t c1, float* sums) {
+void sum_channels(const T* grad, const int64_t* index, int64_t views, int64_t cells, int64_t channels, int64_t points,
+                  const Sums& sums) {
   using Word = std::conditional_t<sizeof(T) == 4, uint32_t, uint16_t>;
-  constexpr int64_t kWidth = 16;
-  for (; c0 < c1; c0 += kWidth) {
-    const int64_t width = std::min(kWidth, c1 - c0);
-    for (int64_t v = 0; v < views; ++v) {
-      for (int64_t first = 0; first < cells; first += kGroup) {
-        const int64_t count = std::min(kGroup, cells - first);
-        Word tile[kGroup * kWidth];  // (cell, channel)
-        const Word* rows[kWidth];
-        for (int64_t c = 0; c < width; ++c)
-          rows[c] = reinterpret_cast<const Word*>(grad) + (v * channels + c0 + c) * cells + first;
-        transpose<Word>(rows, width, count, tile, kWidth);
-        for (int64_t k = 0; k < count; ++k) {
-          const int64_t point = index[v * cells + first + k];
-          if (point < 0) continue;
-          float* __restrict sum = sums + point * channels + c0;
-          for (int64_t c = 0; c < width; ++c) {
-            T g;
-            __builtin_memcpy(&g, &tile[k * kWidth + c], sizeof(g));
-            sum[c] += to_float(g);
-          }
-        }
+  for (int64_t n = 0; n < points; ++n) std::fill_n(sums.first + n * sums.stride, sums.width, 0.0f);
+  for (int64_t v = 0; v < views; ++v) {
+    for (int64_t first = 0; first < cells; first += kGroup) {
+      const int64_t count = std::min(kGroup, cells - first);
+      Word tile[kGroup * kWidth];  // (cell, channel)
+      const Word* rows[kWidth];
+      for (int64_t c = 0; c < sums.width; ++c)
+        rows[c] = reinterpret_cast<const Word*>(grad) + (v * channels + sums.c0 + c) * cells + first;
+      transpose<Word>(rows, sums.width, count, tile, kWidth);
+      for (int64_t k = 0; k < count; ++k) {
+        const int64_t point = index[v * cells + first + k];
+        if (point < 0) continue;
+        float* sum = sums.first + point * sums.stride;
+        if (sums.width == kWidth)
+          add_words<T>(tile + k * kWidth, kWidth, sum);
+        else
+          add_words<T>(tile + k * kWidth, sums.width, sum);
       }
     }
   }
@@ -161,23 +173,21 @@ void sum_channels(const T* grad, const int64_t* index, int64_t views, int64_t ce
 template <class T>
 void sum_features(const T* grad, const int64_t* index, int64_t views, int64_t cells, int64_t channels, int64_t points,
                   T* out) {
-  std::unique_ptr<float[]> scratch;
-  float* sums;
-  if constexpr (std::is_same_v<T, float>) {
-    sums = out;
-  } else {
-    scratch = std::make_unique_for_overwrite<float[]>(points * channels);
-    sums = scratch.get();
-  }
-  std::fill_n(sums, points * channels, 0.0f);
-  torch::stable::parallel_for(0, channels, 8, [&](int64_t c0, int64_t c1) {
-    sum_channels<T>(grad, index, views, cells, channels, c0, c1, sums);
+  torch::stable::parallel_for(0, ceil_div(channels, kWidth), 1, [&](int64_t begin, int64_t end) {
+    std::unique_ptr<float[]> scratch;
+    if constexpr (!std::is_same_v<T, float>) scratch = std::make_unique_for_overwrite<float[]>(points * kWidth);
+    for (int64_t block = begin; block < end; ++block) {
+      const int64_t c0 = block * kWidth, width = std::min(kWidth, channels - c0);
+      if constexpr (std::is_same_v<T, float>) {
+        sum_channels(grad, index, views, cells, channels, points, Sums{out + c0, channels, c0, width});
+      } else {
+        const Sums sums{scratch.get(), kWidth, c0, width};
+        sum_channels(grad, index, views, cells, channels, points, sums);
+        for (int64_t n = 0; n < points; ++n)
+          for (int64_t c = 0; c < width; ++c) from_float(sums.first[n * kWidth + c], out + n * channels + c0 + c);
+      }
+    }
   });
-  if constexpr (!std::is_same_v<T, float>) {
-    torch::stable::parallel_for(0, points * channels, 65536, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) from_float(sums[i], out + i);
-    });
-  }
 }
 
 void guard_index(const Tensor& index, int64_t num_points) {
