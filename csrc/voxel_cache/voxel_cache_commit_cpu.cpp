@@ -199,9 +199,9 @@ class Writer {
       const int64_t point = plan_.order[i];
       if (point < 0 || point >= in_.points) return false;
       prefetch(plan_.order[std::min(i + kAhead, plan_.kept - 1)], bytes);
-      MIRAGE_KERNELS(voxel_cache_kernels)
-          .add(in_.element, in_.features + point * bytes, in_.channels, fresh && i == begin, sum);
     }
+    MIRAGE_KERNELS(voxel_cache_kernels)
+        .add(in_.element, in_.features, plan_.order + begin, end - begin, in_.channels, fresh, sum);
     in_.count[row] = static_cast<int32_t>(end - begin) + (fresh ? 0 : in_.count[row]);
     return true;
   }

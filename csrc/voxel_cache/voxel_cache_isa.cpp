@@ -139,15 +139,25 @@ float quantise_row(const T* row, int64_t channels, int8_t* out) {
   return scale;
 }
 
-template <class T>
-void add_row(const T* row, int64_t channels, bool first, float* sum) {
-  if (first) {
-#pragma GCC ivdep
-    for (int64_t c = 0; c < channels; ++c) sum[c] = to_float(row[c]);
-  } else {
-#pragma GCC ivdep
-    for (int64_t c = 0; c < channels; ++c) sum[c] += to_float(row[c]);
+// kWidth channels of rows points[0], points[1], ... added up in that order, in registers.
+template <int kWidth, class T>
+MIRAGE_HD void add_columns(const T* features, const int32_t* points, int64_t count, int64_t channels, bool fresh,
+                           float* sum) {
+  float total[kWidth];
+  for (int l = 0; l < kWidth; ++l) total[l] = fresh ? to_float(features[points[0] * channels + l]) : sum[l];
+  for (int64_t k = fresh; k < count; ++k) {
+    const T* row = features + points[k] * channels;
+    for (int l = 0; l < kWidth; ++l) total[l] += to_float(row[l]);
   }
+  for (int l = 0; l < kWidth; ++l) sum[l] = total[l];
+}
+
+template <class T>
+void add_rows(const T* features, const int32_t* points, int64_t count, int64_t channels, bool fresh, float* sum) {
+  int64_t c = 0;
+  for (; c + kLanes <= channels; c += kLanes)
+    add_columns<kLanes>(features + c, points, count, channels, fresh, sum + c);
+  for (; c < channels; ++c) add_columns<1>(features + c, points, count, channels, fresh, sum + c);
 }
 
 template <class From, class To>
@@ -185,8 +195,11 @@ float quantise(Element element, const void* row, int64_t channels, int8_t* out) 
   return scale;
 }
 
-void add(Element element, const void* row, int64_t channels, bool first, float* sum) {
-  with_float(element, [&](auto type) { add_row(static_cast<const decltype(type)*>(row), channels, first, sum); });
+void add(Element element, const void* features, const int32_t* points, int64_t count, int64_t channels, bool fresh,
+         float* sum) {
+  with_float(element, [&](auto type) {
+    add_rows(static_cast<const decltype(type)*>(features), points, count, channels, fresh, sum);
+  });
 }
 
 void expand(Element from, const void* row, int64_t channels, float scale, float divisor, Element to, void* out) {

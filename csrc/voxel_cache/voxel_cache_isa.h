@@ -39,8 +39,9 @@ struct VoxelCacheKernels {
   void (*copy_rows)(const char* source, const int32_t* from, char* target, const int32_t* to, int64_t n, int64_t bytes);
   // Quantises one row to int8; returns its scale.
   float (*quantise)(Element, const void* row, int64_t channels, int8_t* out);
-  // sum = row where it is the first, else sum += row.
-  void (*add)(Element, const void* row, int64_t channels, bool first, float* sum);
+  // sum (C,) += the rows points (count,) of features (N, C), one after the other; if fresh, sum = the first of them.
+  void (*add)(Element, const void* features, const int32_t* points, int64_t count, int64_t channels, bool fresh,
+              float* sum);
   // (float(row) * scale) / divisor, rounded once to the output's dtype. What is 1 changes nothing.
   void (*expand)(Element from, const void* row, int64_t channels, float scale, float divisor, Element to, void* out);
   // Grows a box by rows (n,).
