@@ -10,9 +10,9 @@ which ``python -m benchmarks.report`` draws the curves.
 * *read*: the median of 200 reads after that chunk, in turn with reads of a copy of the cache as it was after chunk 10,
   so that the ratio holds when the machine's speed drifts. Then, in turn with reads without culling, which go through
   all rows and leave nothing of another in the processor's caches: the ratio that culling is worth.
-* *insert*: the mean over the chunks since half as many (so that growth is averaged in). The first ten chunks are over
-  in milliseconds, so their figure is the median of nine processes that walk no farther: each begins, as a walk does,
-  with memory that was never used (later caches of one process are handed that of earlier ones, which is faster).
+* *insert*: the mean over the chunks since half as many (so that growth is averaged in). The first hundred chunks are
+  over in milliseconds, so their figures are medians of nine processes that walk no farther: each begins, as a walk
+  does, with memory that was never used (later caches of one process are handed that of earlier ones, which is faster).
 * *append-only*: ``torch.cat`` of what each chunk adds, in float32, read by the same kernels, which look at every point;
   until a write takes 20 ms.
 """
@@ -41,7 +41,7 @@ HALF, STEP, SIGHT, SPACING = 1.2, 0.3, 2.7, 0.05
 VOXEL = 0.04
 CHUNKS = 10_000
 CHECKED = (10, 30, 100, 300, 1000, 2000, 3000, 5000, 7000, 10_000)
-EARLY_RUNS = 9
+EARLY, EARLY_RUNS = 100, 9  # chunks, and processes that walk so far
 LONGEST_APPEND = 0.02  # seconds
 DATA = (
     f"A made-up corridor {2 * HALF:g} m wide and high; a chunk moves {STEP:g} m on and writes the walls up to "
@@ -50,7 +50,7 @@ DATA = (
 )
 METHOD = (
     "Reads are medians of 200, in turn with reads of a copy from chunk 10, and of 20 in turn with reads without "
-    "culling; inserts are means since half as many chunks, of the first ten the median of nine processes."
+    "culling; inserts are means since half as many chunks, of the first hundred the medians of nine processes."
 )
 
 
@@ -114,19 +114,24 @@ def new_cache() -> VoxelCache:
     return VoxelCache(VOXEL, scenes.CHANNELS, dtype=torch.bfloat16)
 
 
-def early_insert(walk: Walk, chunks: int) -> float:
-    """The mean insert of chunks ``chunks / 2 + 1 .. chunks`` of a walk that begins here; seconds."""
+def late_half(seconds: list[float]) -> float:
+    """The mean since half as many chunks."""
+    return mean(seconds[len(seconds) // 2 :])
+
+
+def early_inserts(walk: Walk) -> list[float]:
+    """Of the checkpoints up to chunk :data:`EARLY`, by a walk that begins here; seconds."""
     cache = new_cache()
-    seconds = [walk.write(cache, chunk) for chunk in range(chunks)]
-    return mean(seconds[chunks // 2 :])
+    seconds = [walk.write(cache, chunk) for chunk in range(EARLY)]
+    return [late_half(seconds[:chunk]) for chunk in CHECKED if chunk <= EARLY]
 
 
-def early_inserts() -> float:
-    """The median of :func:`early_insert` over several processes, each of which begins with memory of its own."""
+def median_early_inserts() -> list[float]:
+    """The medians of :func:`early_inserts` over several processes, each of which begins with memory of its own."""
     program = [sys.executable, "-m", "benchmarks.corridor", "--early"]
     root = Path(__file__).resolve().parents[1]
     runs = [subprocess.run(program, cwd=root, capture_output=True, text=True, check=True) for _ in range(EARLY_RUNS)]
-    return median(float(run.stdout) for run in runs)
+    return [median(seconds) for seconds in zip(*(json.loads(run.stdout) for run in runs), strict=True)]
 
 
 def voxel_cache(walk: Walk, chunks: int) -> list[dict[str, float]]:
@@ -145,9 +150,10 @@ def voxel_cache(walk: Walk, chunks: int) -> list[dict[str, float]]:
         row |= in_turn({"read": read, "first_read": first}, 200)
         both = in_turn({"culled": read, "unculled": unculled}, 20)
         row |= {"unculled": both["unculled"], "culling": both["unculled"] / both["culled"]}
-        rows.append(row | {"insert": mean(seconds[chunk // 2 :])})
+        rows.append(row | {"insert": late_half(seconds)})
     del cache
-    rows[0]["insert"] = early_inserts()
+    for row, insert in zip(rows, median_early_inserts(), strict=False):
+        row["insert"] = insert
     return rows
 
 
@@ -175,11 +181,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--chunks", type=int, default=CHUNKS)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    parser.add_argument("--early", action="store_true", help="print the mean insert of the first chunks, seconds")
+    parser.add_argument("--early", action="store_true", help="print the inserts of the first chunks, seconds")
     args = parser.parse_args()
     walk = Walk()
     if args.early:
-        print(early_insert(walk, CHECKED[0]))
+        print(json.dumps(early_inserts(walk)))
         return
     touch_memory(6)
     ours = voxel_cache(walk, args.chunks)
