@@ -10,8 +10,9 @@ are *written*. 5 chunks are the 45 latents in order; 50 go to and fro over the w
 
 Seconds are medians: of the first three, which change nothing, over repeats made in turn between the memories (short
 ones twice, of which the second counts); of writing over several walks; of 50 chunks a single one, and a mean since the
-last chunk that was read. After 5 chunks every memory's conditioning latents are decoded and compared with the true
-frames, in the cells that all three know (PSNR).
+last chunk that was read. Python's garbage collector is off: at moments that have nothing to do with what is timed, it
+would look through the tuples of append-only's sets for a tenth of a second. After 5 chunks every memory's conditioning
+latents are decoded and compared with the true frames, in the cells that all three know (PSNR).
 
 ``python -m benchmarks.memories --out FOLDER`` writes ``memories.json`` and prints the tables.
 """
@@ -19,6 +20,7 @@ frames, in the cells that all three know (PSNR).
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -302,9 +304,9 @@ DATA = (
 METHOD = (
     "Chunks of 9 latents (33 frames of video): the memory is read through their cameras, what coloured points show is "
     "encoded by the codec, past frames are retrieved, then the true latents, frames and depth written; medians of "
-    "repeats made in turn, of short calls the second of two; of 50 chunks writes are means since the row before. A "
-    f"cell is known from coloured points that cover at least {DRAWN:.0%} of its pixels; PSNR of the decoded "
-    "conditioning latents in the cells that all memories know."
+    "repeats made in turn, of short calls the second of two, without garbage collection; of 50 chunks writes are means "
+    f"since the row before. A cell is known from coloured points that cover at least {DRAWN:.0%} of its pixels; PSNR "
+    "of the decoded conditioning latents in the cells that all memories know."
 )
 
 
@@ -327,6 +329,7 @@ def main() -> None:
     result = {"kind": "memories", "machine": machine.facts(), "data": DATA, "method": METHOD, "runs": runs}
     check(recording.pick(list(range(LATENTS))), codec)
     courses = [Course(recording, codec, chunks) for chunks in args.chunks]
+    gc.disable()
     touch_memory(1 + (15 * max(course.pixels for course in courses) >> 30))
     with tqdm(total=sum(course.steps for course in courses), unit="chunk") as bar:
         for course in courses:
