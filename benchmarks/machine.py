@@ -15,13 +15,20 @@ import torch
 import mirage_kernels
 from benchmarks.timing import DEVICE
 
+ROOT = Path(__file__).resolve().parents[1]
+# what runs write makes no other code of it
+RESULTS = ("benchmarks/results", "benchmarks/RESULTS.md", "benchmarks/baseline.json")
 
-def commit() -> str:
-    root = Path(__file__).resolve().parents[1]
-    told = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=root, capture_output=True, text=True, check=False
-    )
-    return told.stdout.strip() or "unknown"
+
+def commit(root: Path = ROOT) -> str:
+    """The commit that is checked out, with "-dirty" where something else than results has changed since."""
+
+    def git(*arguments: str) -> str:
+        run = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+        return run.stdout.strip()
+
+    changed = git("diff", "--name-only", "HEAD", "--", ".", *(f":(exclude){path}" for path in RESULTS))
+    return (git("describe", "--always") or "unknown") + ("-dirty" if changed else "")
 
 
 def processor() -> str:

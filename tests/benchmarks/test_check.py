@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import json
 import platform
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -134,6 +135,18 @@ def repository(tmp_path: Path) -> Path:
         git("commit", "--quiet", "--message", word)
         git("tag", word)
     return root
+
+
+def test_results_make_no_other_code(repository: Path, tmp_path: Path) -> None:
+    named = machine.commit(repository)
+    assert re.fullmatch("[0-9a-f]{7,}", named)
+    (repository / "benchmarks" / "results").mkdir(parents=True)
+    (repository / "benchmarks" / "results" / "one.json").write_text("{}")
+    subprocess.run(["git", "add", "."], cwd=repository, check=True)
+    assert machine.commit(repository) == named
+    (repository / "setup.py").write_text("")
+    assert machine.commit(repository) == f"{named}-dirty"
+    assert machine.commit(tmp_path) == "unknown"
 
 
 def test_a_commit_is_built_apart(repository: Path) -> None:
