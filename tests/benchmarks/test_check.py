@@ -46,7 +46,7 @@ def test_a_baseline_is_of_a_processor_and_has_its_spread(kept: Path) -> None:
 def test_a_third_more_is_named(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answer(monkeypatch, [], [2.6] * check.TRIES[1])
     (line,) = check.check(NAMES, kept)
-    assert line == "build: 1.30 of its baseline (at most 1.12), which is 2 times a product"
+    assert line == "build: 1.30 of its baseline (at most 1.12), which is 2 times a copy"
 
 
 def test_bad_moments_are_forgiven(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
