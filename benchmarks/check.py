@@ -3,10 +3,10 @@
 """Has a kernel become slower? ``make bench-check`` says so, by ratios that are kept in ``baseline.json``.
 
 A ratio is an operation's processor time over that of a yardstick, something of torch that slows with it, called in turn
-with it, both on one thread: machines are shared, and so what slows one slows the other. (What only
-several threads show, such as a loop that is no longer shared out, it does not see; the suites do.) Ratios differ from
-processor to processor by far more than what is to be noticed, so each has its own in the file, with how much they
-varied when they were kept; ``make bench-baseline`` adds one. For a processor without, the commit of a baseline is built
+with it, both on one thread: machines are shared, and so what slows one slows the other. (What only several threads
+show, such as a loop that is no longer shared out, it does not see; the suites do.) Ratios differ from processor to
+processor by far more than what is to be noticed, so each has its own in the file, with how much they varied when they
+were kept; ``make bench-baseline`` adds one. For a processor without, the commit of a baseline is built
 in a folder of its own and measured in turn with the present code. Every measurement is a process of its own, because
 where its memory comes to lie makes as much difference as all else. What exceeds its bound is measured again and again;
 it is worse if the median of all exceeds it.
