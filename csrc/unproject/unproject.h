@@ -97,8 +97,8 @@ MIRAGE_HD uint32_t select_rank(uint32_t lo, uint32_t hi, int32_t rank, int32_t c
   int32_t below = 0, up_to = count;  // values < lo, and <= hi
   for (int step = 0; lo < hi; ++step) {
     const uint32_t range = hi - lo;
-    const uint32_t half_apart = range / static_cast<uint32_t>(2 * (up_to - below));  // neighbours, if spread evenly
-    const uint32_t guess = half_apart * static_cast<uint32_t>(2 * (rank - below) + 1);
+    const uint32_t half_apart = range / (2u * static_cast<uint32_t>(up_to - below));  // neighbours, if spread evenly
+    const uint32_t guess = half_apart * (2u * static_cast<uint32_t>(rank - below) + 1u);
     const uint32_t middle = lo + (step < kGuesses && half_apart > 0 ? guess : range / 2);
     const Split split = values.split(middle, rank);
     if (split.up_to == rank || split.up_to == rank + 1) return split.nearest;
