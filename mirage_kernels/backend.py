@@ -18,6 +18,7 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from . import check
 from .library import NATIVE, REFERENCE, TRITON, overload
@@ -145,8 +146,9 @@ def current_backend(device: str = "cpu") -> str:
     return name
 
 
-def operation(name: str, device: str, kind: str = "default") -> torch._ops.OpOverload:
-    """The implementation of an operation for this type of device; ``kind`` is the overload's name."""
+def operation(name: str, like: Tensor, kind: str = "default") -> torch._ops.OpOverload:
+    """The implementation of an operation for tensors on the device of ``like``; ``kind`` is the overload's name."""
+    device = "cpu" if like.is_cpu else like.device.type  # the name of the type alone takes five times as long
     backend = _table.get(device, _elsewhere)
     if backend is None:
         raise RuntimeError(_wrong_device(device))

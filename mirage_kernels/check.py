@@ -70,6 +70,25 @@ def tensor(
         raise value_error(name, f"a tensor on {like[1].device} like {like[0]}", value.device)
 
 
+def are_points(xyz: Any, features: Any) -> bool:
+    """Whether these are points (N, 3) float32, N < 2^31, and their features (N, C), on one device.
+
+    It takes a third of the time of :func:`tensor`, which a call on a few points is mostly made of. Where the answer is
+    False, :func:`tensor` says why.
+    """
+    if not (isinstance(xyz, Tensor) and isinstance(features, Tensor)):
+        return False
+    points, rows = xyz.shape, features.shape
+    return (
+        len(points) == 2 == len(rows)
+        and points[1] == 3
+        and points[0] == rows[0] < 1 << 31
+        and xyz.dtype == torch.float32
+        and features.dtype in FEATURE_DTYPES
+        and xyz.device == features.device
+    )
+
+
 def _tuple(parts: list[str]) -> str:
     return f"({parts[0]},)" if len(parts) == 1 else f"({', '.join(parts)})"
 

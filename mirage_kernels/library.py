@@ -32,8 +32,13 @@ _libraries = {
 }
 
 
+_overloads: dict[tuple[str, str, str], torch._ops.OpOverload] = {}  # those of these libraries: one lookup, not three
+
+
 def overload(namespace: str, name: str, kind: str = "default") -> torch._ops.OpOverload:
-    operation: torch._ops.OpOverload = getattr(getattr(getattr(torch.ops, namespace), name), kind)
+    operation: torch._ops.OpOverload | None = _overloads.get((namespace, name, kind))
+    if operation is None:
+        operation = getattr(getattr(getattr(torch.ops, namespace), name), kind)
     return operation
 
 
@@ -67,10 +72,12 @@ def define(
     """
     base, arguments = schema.split("(", 1)
     implementations = {REFERENCE: reference, TRITON: _at_first_call(triton, base) if triton else reference}
-    for name in (base, f"{base}.inference") if inference else (base,):
+    for kind in ("default", "inference") if inference else ("default",):
+        name = base if kind == "default" else f"{base}.{kind}"
         for namespace, library in _libraries.items():
             library.define(f"{name}({arguments}", tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
             torch.library.register_fake(f"{namespace}::{name}", fake, lib=library)
+            _overloads[namespace, base, kind] = overload(namespace, base, kind)
         for namespace, run in implementations.items():
             _libraries[namespace].impl(name, run, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
 

@@ -41,7 +41,7 @@ void look_at_all(const GroupedPoints& points, const std::vector<View>& views, in
     kernels.look(points, {&views[first], rows, count, bits.words, h, w, start_of(part), start_of(part + 1)});
   });
   if (!bits.others) return;
-  torch::stable::parallel_for(0, bits.size, 65536, [&](int64_t begin, int64_t end) {
+  parallel_for(0, bits.size, 65536, [&](int64_t begin, int64_t end) {
     for (int64_t part = 1; part < bits.parts; ++part)
       kernels.join(bits.first + begin, bits.of(part) + begin, end - begin);
   });
@@ -106,7 +106,7 @@ Tensor overlap(const Tensor& a, const Tensor& b) {
   }
   const Pairs pairs{data<uint64_t>(rows), data<uint64_t>(columns), num_a, num_b, words, of_a.data(),
                     mutable_data<float>(out)};
-  torch::stable::parallel_for(0, num_b, std::max<int64_t>(1, (1 << 20) / ((num_a + 1) * words + 1)),
+  parallel_for(0, num_b, std::max<int64_t>(1, (1 << 20) / ((num_a + 1) * words + 1)),
                               [&](int64_t b0, int64_t b1) { overlap_rows(pairs, b0, b1); });
   return out;
 }

@@ -9,6 +9,7 @@
 #include "splat/splat.h"
 #include "splat/splat_bilinear_isa.h"
 #include "splat/splat_cpu.h"
+#include "torch/parallel.h"
 
 // N points, V views, C channels, grid (h, w).
 namespace mirage {
@@ -60,7 +61,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> splat_bilinear(const Tensor& xyz, con
   // Work is cut into (view, part of its cells). A part meets all points in order, so its sums do not depend on the cut.
   const int64_t threads = torch::stable::get_num_threads();
   const int64_t parts = std::max<int64_t>(1, std::min(cells, (threads + v - 1) / std::max<int64_t>(v, 1)));
-  torch::stable::parallel_for(0, v * parts, 1, [&](int64_t task, int64_t last_task) {
+  parallel_for(0, v * parts, 1, [&](int64_t task, int64_t last_task) {
     const auto sums = std::make_unique_for_overwrite<float[]>((cells + parts - 1) / parts * c);
     for (; task < last_task; ++task) {
       const int64_t view = task / parts, part = task % parts;
@@ -80,7 +81,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> splat_bilinear(const Tensor& xyz, con
 template <class T>
 void to_rows(const T* maps, int64_t views, int64_t channels, int64_t cells, float* rows) {
   const int64_t groups = (cells + kGroup - 1) / kGroup;
-  torch::stable::parallel_for(0, views * groups, 16, [&](int64_t task, int64_t end) {
+  parallel_for(0, views * groups, 16, [&](int64_t task, int64_t end) {
     for (; task < end; ++task) {
       const int64_t v = task / groups, first = task % groups * kGroup, last = std::min(cells, first + kGroup);
       for (int64_t k = first; k < last; ++k)
@@ -136,7 +137,7 @@ Backward load_backward(const Tensor& grad_features, const Tensor& xyz, const Ten
 // Points are independent of each other: blocks of them are shared out between threads.
 template <class Run>
 void for_blocks(const Backward& b, const Run& run) {
-  torch::stable::parallel_for(0, num_blocks(b.points), 8, [&](int64_t first, int64_t last) {
+  parallel_for(0, num_blocks(b.points), 8, [&](int64_t first, int64_t last) {
     BlendGradient job = b.job;
     job.first = first;
     job.last = last;
@@ -156,7 +157,7 @@ Tensor splat_bilinear_backward_features(const Tensor& grad_features, const Tenso
   std::fill_n(sums, size, 0.0f);
   for_blocks(b, [&](const BlendGradient& job) { MIRAGE_KERNELS(bilinear_kernels).spread(b.points, b.grid, job, sums); });
   const auto round = [&](auto* to) {
-    torch::stable::parallel_for(0, size, 65536, [&](int64_t begin, int64_t end) {
+    parallel_for(0, size, 65536, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) from_float(sums[i], to + i);
     });
   };

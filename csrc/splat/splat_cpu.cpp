@@ -10,6 +10,7 @@
 #include "splat/splat.h"
 #include "splat/splat_cpu.h"
 #include "torch/boxes.h"
+#include "torch/parallel.h"
 
 // N points, V views, C channels, grid (h, w).
 namespace mirage {
@@ -66,7 +67,7 @@ void resolve(const Keys& keys, const Word* features, int64_t channels, int64_t v
   const bool stream = views * channels * cells * static_cast<int64_t>(sizeof(Word)) >= kStreamFrom && sizeof(Word) == 4 &&
                       can_stream(out, cells);
   const int64_t grain = std::max<int64_t>(1, 65536 / (channels + 1) / kGroup);
-  torch::stable::parallel_for(0, views * groups, grain, [&](int64_t task, int64_t last) {
+  parallel_for(0, views * groups, grain, [&](int64_t task, int64_t last) {
     while (task < last) {  // the groups of one view at a time
       const int64_t v = task / groups, some = std::min(last - task, groups - task % groups);
       const int64_t begin = task % groups * kGroup, end = std::min(cells, begin + some * kGroup);
@@ -173,7 +174,7 @@ void sum_channels(const T* grad, const int64_t* index, int64_t views, int64_t ce
 template <class T>
 void sum_features(const T* grad, const int64_t* index, int64_t views, int64_t cells, int64_t channels, int64_t points,
                   T* out) {
-  torch::stable::parallel_for(0, ceil_div(channels, kWidth), 1, [&](int64_t begin, int64_t end) {
+  parallel_for(0, ceil_div(channels, kWidth), 1, [&](int64_t begin, int64_t end) {
     std::unique_ptr<float[]> scratch;
     if constexpr (!std::is_same_v<T, float>) scratch = std::make_unique_for_overwrite<float[]>(points * kWidth);
     for (int64_t block = begin; block < end; ++block) {

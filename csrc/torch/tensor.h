@@ -6,6 +6,7 @@
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
+#include <algorithm>
 #include <initializer_list>
 #include <optional>
 
@@ -26,13 +27,9 @@ inline Tensor dense(const Tensor& t) {
 
 // A contiguous tensor of this dtype and shape; -1 stands for any size.
 inline Tensor expect(const Tensor& t, ScalarType dtype, std::initializer_list<int64_t> shape, const char* what) {
-  bool ok = t.scalar_type() == dtype && t.dim() == static_cast<int64_t>(shape.size());
-  int64_t d = 0;
-  for (int64_t size : shape) {
-    ok = ok && (size < 0 || t.size(d) == size);
-    ++d;
-  }
-  guard(ok, what);
+  const auto sizes = t.sizes();
+  const auto fits = [](int64_t expected, int64_t size) { return expected < 0 || size == expected; };
+  guard(t.scalar_type() == dtype && std::equal(shape.begin(), shape.end(), sizes.begin(), sizes.end(), fits), what);
   return dense(t);
 }
 
@@ -56,8 +53,46 @@ T* mutable_data(const Tensor& t) {
   return static_cast<T*>(t.mutable_data_ptr());
 }
 
+inline int32_t dtype_code(ScalarType dtype) {
+  switch (dtype) {
+    case ScalarType::Float: return aoti_torch_dtype_float32();
+    case ScalarType::BFloat16: return aoti_torch_dtype_bfloat16();
+    case ScalarType::Half: return aoti_torch_dtype_float16();
+    case ScalarType::Long: return aoti_torch_dtype_int64();
+    case ScalarType::Int: return aoti_torch_dtype_int32();
+    case ScalarType::Char: return aoti_torch_dtype_int8();
+    case ScalarType::Byte: return aoti_torch_dtype_uint8();
+    case ScalarType::Bool: return aoti_torch_dtype_bool();
+    default: guard(false, "unexpected dtype");
+  }
+  return 0;
+}
+
+constexpr int64_t kMaxDims = 4;
+
+// A contiguous, uninitialized tensor. torch::stable::empty and new_empty go through the dispatcher and cost four times
+// as much, several times in every call.
+inline Tensor empty(std::initializer_list<int64_t> shape, ScalarType dtype, int32_t device_type, int32_t device_index) {
+  const int64_t dims = static_cast<int64_t>(shape.size());
+  guard(dims <= kMaxDims, "too many dimensions");
+  int64_t strides[kMaxDims], stride = 1;
+  for (int64_t d = dims; d-- > 0; stride *= std::max<int64_t>(shape.begin()[d], 1)) strides[d] = stride;
+  AtenTensorHandle handle = nullptr;
+  TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(dims, shape.begin(), strides, dtype_code(dtype), device_type,
+                                                  device_index, &handle));
+  return Tensor(handle);
+}
+
+// On the device of `like`.
 inline Tensor empty_like(const Tensor& like, std::initializer_list<int64_t> shape, ScalarType dtype) {
-  return torch::stable::new_empty(like, {shape.begin(), shape.size()}, dtype);
+  int32_t device_type = 0, device_index = 0;
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device_type));
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_index(like.get(), &device_index));
+  return empty(shape, dtype, device_type, device_index);
+}
+
+inline Tensor empty_on_host(std::initializer_list<int64_t> shape, ScalarType dtype) {
+  return empty(shape, dtype, aoti_torch_device_type_cpu(), 0);
 }
 
 }  // namespace mirage

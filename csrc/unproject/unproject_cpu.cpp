@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cpu/tile.h"
+#include "torch/parallel.h"
 #include "torch/tensor.h"
 #include "unproject/unproject_isa.h"
 
@@ -50,7 +51,7 @@ struct Inputs {
   template <class Row>
   void each_row(const Row& row) const {
     const int64_t pixels = height() * width() / grid.h + grid.w;
-    torch::stable::parallel_for(0, batch * grid.h, std::max<int64_t>(1, 16384 / (pixels + 1)),
+    parallel_for(0, batch * grid.h, std::max<int64_t>(1, 16384 / (pixels + 1)),
                                 [&](int64_t begin, int64_t end) {
       const auto buffer = std::make_unique_for_overwrite<uint32_t[]>(scratch());
       for (int64_t r = begin; r < end; ++r) row(r / grid.h, r % grid.h, buffer.get());
@@ -115,7 +116,7 @@ Tensor unproject_backward_features(const Tensor& grad, const Tensor& valid, int6
   const auto run = [&](auto word) {
     using Word = decltype(word);
     const std::vector<Word> zeros(c);
-    torch::stable::parallel_for(0, b * h, std::max<int64_t>(1, 32768 / (w * c + 1)), [&](int64_t begin, int64_t end) {
+    parallel_for(0, b * h, std::max<int64_t>(1, 32768 / (w * c + 1)), [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) {
         Word* to = mutable_data<Word>(out) + (r / h) * c * cells + (r % h) * w;
         for (int64_t j = 0; j < w; j += kTile<Word>) {

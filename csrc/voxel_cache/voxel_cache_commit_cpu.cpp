@@ -4,8 +4,9 @@
 #include <atomic>
 #include <bit>
 
+#include "torch/parallel.h"
+#include "voxel_cache/voxel_cache_cpu.h"
 #include "voxel_cache/voxel_cache_isa.h"
-#include "voxel_cache/voxel_cache_tensor.h"
 
 // Writing what was planned, and the table and boxes over the rows. K points in S segments, R rows, C channels.
 namespace mirage {
@@ -56,7 +57,7 @@ struct Rows {  // what finds rows; `limit` is their number R
   // Grows the boxes of all levels by rows [first, last). A box holds all of those below it, so the pages will do.
   void bound(int64_t first, int64_t last) const {
     if (first >= last) return;
-    torch::stable::parallel_for(first / kPage, ceil_div(last, kPage), 128, [&](int64_t begin, int64_t end) {
+    parallel_for(first / kPage, ceil_div(last, kPage), 128, [&](int64_t begin, int64_t end) {
       for (int64_t page = begin; page < end; ++page) {
         const int64_t from = std::max(first, page * kPage), to = std::min(last, (page + 1) * kPage);
         MIRAGE_KERNELS(voxel_cache_kernels).bound(xyz + 3 * from, footprint + from, to - from, boxes[0] + page);
@@ -75,10 +76,7 @@ struct Rows {  // what finds rows; `limit` is their number R
   }
 };
 
-struct Segments {  // the plan
-  const int32_t *order, *starts;
-  const int64_t* key;
-  const int32_t *row, *winner;
+struct Segments : PlanArrays {  // the plan, which is only read
   int64_t kept, count;
 };
 
@@ -106,7 +104,7 @@ class Writer {
     const int64_t threads = std::min<int64_t>(torch::stable::get_num_threads(), blocks);
     std::atomic<int64_t> next{-1};  // the table is one task, because rows enter it in order
     std::atomic<bool> ok{true};
-    torch::stable::parallel_for(0, std::max<int64_t>(threads, 1), 1, [&](int64_t, int64_t) {
+    parallel_for(0, std::max<int64_t>(threads, 1), 1, [&](int64_t, int64_t) {
       for (int64_t task = next++; task < blocks; task = next++) {
         const int64_t begin = task * kBlock;
         const bool fine = task < 0 ? enter_new() : write(begin, std::min(plan_.count, begin + kBlock));
@@ -212,43 +210,25 @@ class Writer {
   int64_t used_;
 };
 
-void voxel_cache_commit(const Tensor& order, const Tensor& starts, const Tensor& key, const Tensor& row,
-                        const Tensor& winner, const Tensor& xyz, OptionalTensor footprint, const Tensor& features,
-                        const Tensor& keys, const Tensor& xyz_rows, const Tensor& footprint_rows,
-                        const Tensor& features_rows, OptionalTensor scale, OptionalTensor count,
-                        const Tensor& stamp_rows, const Tensor& table, const Tensor& boxes0, const Tensor& boxes1,
-                        const Tensor& boxes2, int64_t rows, int64_t stamp, double default_footprint, int64_t fusion) {
-  const int64_t n = xyz.size(0), s = key.numel(), c = features.size(1);
-  const Tensor orders = expect(order, ScalarType::Int, {-1}, "voxel_cache_commit: order must be int32 (K,)");
-  const Tensor cuts = expect(starts, ScalarType::Int, {s + 1}, "voxel_cache_commit: starts must be int32 (S + 1,)");
-  const Tensor codes = expect(key, ScalarType::Long, {s}, "voxel_cache_commit: key must be int64 (S,)");
-  const Tensor goals = expect(row, ScalarType::Int, {s}, "voxel_cache_commit: row must be int32 (S,)");
-  const Tensor picks = expect(winner, ScalarType::Int, {s}, "voxel_cache_commit: winner must be int32 (S,)");
-  const Tensor at = expect(xyz, ScalarType::Float, {n, 3}, "voxel_cache_commit: xyz must be float32 (N, 3)");
-  const OptionalTensor wide = expect(footprint, ScalarType::Float, {n}, "voxel_cache_commit: footprint must be (N,)");
-  const Tensor from = expect(features, features.scalar_type(), {n, c}, "voxel_cache_commit: features must be (N, C)");
-  const bool mean = static_cast<Fusion>(fusion) == Fusion::kMean;
-  guard(mean == count.has_value() && !(mean && scale), "voxel_cache_commit: count goes with the mean, scale with int8");
+}  // namespace
 
-  const Rows state(keys, xyz_rows, footprint_rows, table, boxes0, boxes1, boxes2);
-  const int64_t r = state.limit;
-  guard(rows >= 0 && rows <= r && r <= INT32_MAX, "voxel_cache_commit: rows must be within capacity");
-  const ScalarType stored = scale ? ScalarType::Char : mean ? ScalarType::Float : features.scalar_type();
-  expect_state(features_rows, stored, {r, c}, "voxel_cache_commit: bad features_rows");
-  expect_state(stamp_rows, ScalarType::Long, {r}, "voxel_cache_commit: stamp_rows must be int64 (R,)");
-  if (scale) expect_state(*scale, ScalarType::Float, {r}, "voxel_cache_commit: scale must be float32 (R,)");
-  if (count) expect_state(*count, ScalarType::Int, {r}, "voxel_cache_commit: count must be int32 (R,)");
-
-  const Segments plan{data<int32_t>(orders), data<int32_t>(cuts),  data<int64_t>(codes), data<int32_t>(goals),
-                      data<int32_t>(picks),  orders.numel(), s};
-  const Content content{data<float>(at), data<float>(wide), data<char>(from), n, c, element_of(features.scalar_type()),
-                        static_cast<float>(default_footprint), mutable_data<char>(features_rows),
-                        scale ? mutable_data<float>(*scale) : nullptr, count ? mutable_data<int32_t>(*count) : nullptr,
-                        mutable_data<int64_t>(stamp_rows), stamp};
-  Writer writer(plan, content, state, rows);
+void commit_insert(const Tensor& plan, int64_t kept, int64_t segments, const InsertedPoints& points,
+                   const CacheState& state, const InsertRule& rule) {
+  const CommitOperands in(plan, kept, segments, points, state, rule);
+  const Rows rows(state.keys, state.xyz, state.footprint, state.table, state.boxes0, state.boxes1, state.boxes2);
+  const Content content{data<float>(in.xyz), data<float>(in.footprint), data<char>(in.features), in.xyz.size(0),
+                        in.features.size(1), element_of(in.features.scalar_type()),
+                        static_cast<float>(rule.default_footprint), mutable_data<char>(state.features),
+                        state.scale ? mutable_data<float>(*state.scale) : nullptr,
+                        state.count ? mutable_data<int32_t>(*state.count) : nullptr,
+                        mutable_data<int64_t>(state.stamp), rule.stamp};
+  const Segments to_write{in.arrays, kept, segments};
+  Writer writer(to_write, content, rows, state.rows);
   guard(writer.run(), "voxel_cache_commit: the plan does not fit the state");
   writer.bound();
 }
+
+namespace {
 
 void voxel_cache_index(const Tensor& keys, const Tensor& xyz, const Tensor& footprint, const Tensor& table,
                        const Tensor& boxes0, const Tensor& boxes1, const Tensor& boxes2, int64_t rows) {
@@ -269,6 +249,7 @@ void voxel_cache_index(const Tensor& keys, const Tensor& xyz, const Tensor& foot
 }  // namespace mirage
 
 STABLE_TORCH_LIBRARY_IMPL(mirage_kernels, CPU, m) {
-  m.impl("voxel_cache_commit", TORCH_BOX(&mirage::voxel_cache_commit));
+  m.impl("voxel_cache_insert", TORCH_BOX((&mirage::voxel_cache_insert<mirage::plan_insert, mirage::commit_insert>)));
+  m.impl("voxel_cache_commit", TORCH_BOX(&mirage::voxel_cache_commit<mirage::commit_insert>));
   m.impl("voxel_cache_index", TORCH_BOX(&mirage::voxel_cache_index));
 }

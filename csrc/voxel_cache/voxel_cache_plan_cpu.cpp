@@ -5,12 +5,12 @@
 #include <bit>
 #include <memory>
 #include <numeric>
-#include <tuple>
 #include <utility>
 #include <vector>
 
+#include "torch/parallel.h"
+#include "voxel_cache/voxel_cache_cpu.h"
 #include "voxel_cache/voxel_cache_isa.h"
-#include "voxel_cache/voxel_cache_tensor.h"
 
 // Which point goes into which row: sort the points by voxel, cut the sorted points into segments of one voxel, look the
 // voxels up. N points, K of them kept, S segments. Nothing is changed.
@@ -22,10 +22,11 @@ constexpr int64_t kBuckets = 1 << kDigitBits;
 constexpr int kCutBits = 10;  // enough to cut the points into parts of about the same size
 constexpr int64_t kLeastPerThread = 4096;  // points
 constexpr int64_t kBatch = 128;            // segments whose memory is fetched together
+constexpr int64_t kFewWords = 256;         // take less time to compare than counters to clear and add up
 
 template <class Task>
 void each(int64_t tasks, const Task& task) {
-  torch::stable::parallel_for(0, tasks, 1, [&](int64_t begin, int64_t end) {
+  parallel_for(0, tasks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) task(t);
   });
 }
@@ -63,6 +64,10 @@ bool radix_sort(Word* words, Word* spare, int64_t count, int shift) {
 
 template <class Word>
 bool radix_sort(Word* words, Word* spare, int64_t count, int shift, int bits) {
+  if (count <= kFewWords) {
+    std::sort(words, words + count);  // no two are equal: their low bits are the points' indices
+    return false;
+  }
   switch ((bits + kDigitBits - 1) / kDigitBits) {
     case 0:
     case 1: return radix_sort<1>(words, spare, count, shift);
@@ -72,12 +77,6 @@ bool radix_sort(Word* words, Word* spare, int64_t count, int shift, int bits) {
     default: return radix_sort<6>(words, spare, count, shift);
   }
 }
-
-struct Outputs {
-  int32_t *order, *starts;
-  int64_t* key;
-  int32_t *row, *winner;
-};
 
 // A short code above the point's index, in 64 bits, or 128 where those are too few.
 template <class Word>
@@ -126,7 +125,7 @@ class Plan {
   int64_t segments() const { return segments_; }
 
   // Returns how many segments are new.
-  int64_t write(const CachePoints& points, Fusion fusion, const HeldRows& held, const Outputs& out) {
+  int64_t write(const CachePoints& points, Fusion fusion, const HeldRows& held, const PlanArrays& out) {
     out.starts[segments_] = static_cast<int32_t>(kept_);
     each(num_parts(), [&](int64_t p) {
       sweep(parts_[p], points, fusion, out);
@@ -217,7 +216,7 @@ class Plan {
   }
 
   // One pass over the sorted points, in masks and minima without a branch: where a voxel ends is anyone's guess.
-  void sweep(const Part& part, const CachePoints& points, Fusion fusion, const Outputs& out) const {
+  void sweep(const Part& part, const CachePoints& points, Fusion fusion, const PlanArrays& out) const {
     const Word* words = sorted(part);
     const Packing<Word> packing = packing_;
     const float* footprint = points.footprint;
@@ -245,7 +244,7 @@ class Plan {
 
   // Keys and rows of segments [first, first + count) of a part; a row that was seen from nearer keeps its observation.
   void look_up(Part& part, int64_t first, int64_t count, const CachePoints& points, Fusion fusion,
-               const HeldRows& held, const Outputs& out) const {
+               const HeldRows& held, const PlanArrays& out) const {
     const Word* words = sorted(part) - part.first;
     const int64_t at = part.first_segment + first;
     uint64_t codes[kBatch], homes[kBatch];
@@ -288,14 +287,14 @@ class Plan {
   Word* spare_;
 };
 
-std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> voxel_cache_plan(
-    const Tensor& xyz, OptionalTensor valid, OptionalTensor footprint, const Tensor& keys, const Tensor& footprint_rows,
-    const Tensor& table, int64_t rows, double inverse_size, double default_footprint, int64_t fusion) {
-  const PlanOperands in(xyz, valid, footprint, keys, footprint_rows, table, rows, inverse_size, default_footprint,
-                        fusion);
+}  // namespace
+
+Planned plan_insert(const InsertedPoints& inserted, const CacheState& state, const InsertRule& rule) {
+  const PlanOperands in(inserted.xyz, inserted.valid, inserted.footprint, state.keys, state.footprint, state.table,
+                        state.rows, rule.inverse_size, rule.default_footprint, rule.fusion);
   const CachePoints& points = in.points;
   const int64_t n = in.n;
-  const int64_t threads = torch::stable::get_num_threads();
+  const int64_t threads = n < 2 * kLeastPerThread ? 1 : torch::stable::get_num_threads();
   std::vector<Encoded> chunks(std::max<int64_t>(1, std::min(threads, n / kLeastPerThread)));
   const int64_t count = static_cast<int64_t>(chunks.size());
   const auto codes = std::make_unique_for_overwrite<uint64_t[]>(n);
@@ -313,25 +312,13 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> voxel_cache_plan(
   const ShortCode code = make_short_code(ones, zeros);
   const auto finish = [&](auto word) {
     Plan<decltype(word)> plan(codes.get(), n, chunks, code);
-    const int64_t s = plan.segments();
-    const auto empty = [&](int64_t size, ScalarType dtype) { return empty_like(xyz, {size}, dtype); };
-    const Tensor order = empty(plan.kept(), ScalarType::Int), starts = empty(s + 1, ScalarType::Int);
-    const Tensor key = empty(s, ScalarType::Long), row = empty(s, ScalarType::Int), winner = empty(s, ScalarType::Int);
-    const Tensor counts = empty(2, ScalarType::Long);
-    mutable_data<int64_t>(counts)[0] =
-        plan.write(points, in.fusion, in.held,
-                   {mutable_data<int32_t>(order), mutable_data<int32_t>(starts), mutable_data<int64_t>(key),
-                    mutable_data<int32_t>(row), mutable_data<int32_t>(winner)});
-    mutable_data<int64_t>(counts)[1] = rejected;
-    return std::tuple(order, starts, key, row, winner, counts);
+    const int64_t k = plan.kept(), s = plan.segments();
+    const Tensor words = empty_like(in.xyz, {plan_words(k, s)}, ScalarType::Long);
+    const int64_t added = plan.write(points, in.fusion, in.held, split_plan(mutable_data<int64_t>(words), s));
+    return Planned{words, added, rejected, k, s};
   };
   const bool fits = code.bits + std::bit_width(static_cast<uint64_t>(n)) <= 64;
   return fits ? finish(uint64_t{}) : finish(static_cast<unsigned __int128>(0));
 }
 
-}  // namespace
 }  // namespace mirage
-
-STABLE_TORCH_LIBRARY_IMPL(mirage_kernels, CPU, m) {
-  m.impl("voxel_cache_plan", TORCH_BOX(&mirage::voxel_cache_plan));
-}

@@ -97,7 +97,7 @@ Tensor voxel_cache_decode(const Tensor& features, OptionalTensor scale, Optional
   const int64_t cells = h * w, groups = ceil_div(cells, kGroup);
   const auto run = [&](auto word) {
     using Word = decltype(word);
-    torch::stable::parallel_for(0, v * groups, std::max<int64_t>(1, 512 / (c + 1)), [&](int64_t begin, int64_t end) {
+    parallel_for(0, v * groups, std::max<int64_t>(1, 512 / (c + 1)), [&](int64_t begin, int64_t end) {
       for (int64_t task = begin; task < end; ++task) {
         const int64_t view = task / groups, first = task % groups * kGroup;
         decode_group<Word>(store, rows + view * cells, first, std::min(kGroup, cells - first), cells, to,

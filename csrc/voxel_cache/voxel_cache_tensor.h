@@ -30,6 +30,24 @@ inline void expect_state(const Tensor& t, ScalarType dtype, std::initializer_lis
   expect(t, dtype, shape, what);
 }
 
+// A plan: K points in S segments, of one voxel each, in one tensor of 64-bit words.
+struct PlanArrays {
+  int64_t* key;      // (S,)
+  int32_t *starts;   // (S + 1,): where each segment begins in `order`
+  int32_t *row;      // (S,)
+  int32_t *winner;   // (S,): the point whose observation is kept, -1 where the row keeps its own
+  int32_t *order;    // (K,): points
+};
+
+inline int64_t plan_words(int64_t kept, int64_t segments) {
+  return segments + ceil_div(3 * segments + 1 + kept, 2);
+}
+
+inline PlanArrays split_plan(int64_t* words, int64_t segments) {
+  int32_t* starts = reinterpret_cast<int32_t*>(words + segments);
+  return {words, starts, starts + segments + 1, starts + 2 * segments + 1, starts + 3 * segments + 1};
+}
+
 // What a plan is made from, guarded and kept alive.
 struct PlanOperands {
   Tensor xyz, keys, footprint_rows, table;
@@ -43,18 +61,18 @@ struct PlanOperands {
                const Tensor& footprint_rows_, const Tensor& table_, int64_t rows, double inverse_size,
                double default_footprint, int64_t fusion_)
       : n(xyz_.size(0)), fusion(static_cast<Fusion>(fusion_)) {
-    guard(n < INT32_MAX, "voxel_cache_plan: too many points");
-    guard(fusion_ >= 0 && fusion_ <= 2, "voxel_cache_plan: unknown fusion");
-    xyz = expect(xyz_, ScalarType::Float, {n, 3}, "voxel_cache_plan: xyz must be float32 (N, 3)");
-    valid = expect(valid_, ScalarType::Bool, {n}, "voxel_cache_plan: valid must be bool (N,)");
-    footprint = expect(footprint_, ScalarType::Float, {n}, "voxel_cache_plan: footprint must be (N,)");
-    keys = expect(keys_, ScalarType::Long, {-1}, "voxel_cache_plan: keys must be int64 (R,)");
-    footprint_rows = expect(footprint_rows_, ScalarType::Float, {-1}, "voxel_cache_plan: bad footprint_rows");
-    table = expect(table_, ScalarType::Int, {-1}, "voxel_cache_plan: table must be int32 (T,)");
+    guard(n < INT32_MAX, "voxel_cache_insert: too many points");
+    guard(fusion_ >= 0 && fusion_ <= 2, "voxel_cache_insert: unknown fusion");
+    xyz = expect(xyz_, ScalarType::Float, {n, 3}, "voxel_cache_insert: xyz must be float32 (N, 3)");
+    valid = expect(valid_, ScalarType::Bool, {n}, "voxel_cache_insert: valid must be bool (N,)");
+    footprint = expect(footprint_, ScalarType::Float, {n}, "voxel_cache_insert: footprint must be (N,)");
+    keys = expect(keys_, ScalarType::Long, {-1}, "voxel_cache_insert: keys must be int64 (R,)");
+    footprint_rows = expect(footprint_rows_, ScalarType::Float, {-1}, "voxel_cache_insert: bad footprint_rows");
+    table = expect(table_, ScalarType::Int, {-1}, "voxel_cache_insert: table must be int32 (T,)");
     guard(rows >= 0 && rows <= keys.numel() && rows <= footprint_rows.numel(),
-          "voxel_cache_plan: rows must be within capacity");
+          "voxel_cache_insert: rows must be within capacity");
     const uint64_t slots = static_cast<uint64_t>(table.numel());
-    guard(slots >= 8 && std::has_single_bit(slots), "voxel_cache_plan: bad size of table");
+    guard(slots >= 8 && std::has_single_bit(slots), "voxel_cache_insert: bad size of table");
     points = {data<float>(xyz), data<uint8_t>(valid), data<float>(footprint), static_cast<float>(default_footprint),
               static_cast<float>(inverse_size)};
     held = {data<int64_t>(keys), data<float>(footprint_rows), data<int32_t>(table), slots, rows};

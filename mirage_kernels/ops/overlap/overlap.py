@@ -61,7 +61,7 @@ def visible(
     else:
         count = dims["N"]
     h, w = cameras.size
-    operation = backend.operation("visible", xyz.device.type)
+    operation = backend.operation("visible", xyz)
     bits: Tensor = operation(xyz, cameras.intrinsics, cameras.world2cam, h, w, valid, groups, count)
     return bits
 
@@ -86,7 +86,7 @@ def overlap(a: Tensor, b: Tensor) -> Tensor:
     dims: check.Dims = {}
     check.tensor("a", a, ("A", "W"), dims, (torch.int64,))
     check.tensor("b", b, ("B", "W"), dims, (torch.int64,), ("a", a))
-    shares: Tensor = backend.operation("overlap", a.device.type)(a, b)
+    shares: Tensor = backend.operation("overlap", a)(a, b)
     return shares
 
 

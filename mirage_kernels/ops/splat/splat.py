@@ -65,6 +65,22 @@ def splat(
     Raises:
         TypeError, ValueError: ``name: expected X, got Y``.
     """
+    usual = valid is None and extent is None and radius == 0 and mode == "nearest" and check.are_points(xyz, features)
+    options: tuple[Any, ...] = ()  # every argument takes time to hand over: none is where all have their defaults
+    if not (usual and isinstance(cameras, Cameras) and cameras.intrinsics.device == xyz.device):
+        dims = _check_operands(xyz, features, cameras, valid)
+        if radius != 0:
+            radius = check.number("radius", radius, 0, 1 << 24)
+        if mode != "nearest":
+            check.choice("mode", mode, MODES)
+            return _splat_bilinear(xyz, features, cameras, valid, extent, radius, check.number("band", band, 0))
+        options = (valid, *_check_extent(extent, radius, xyz, dims), -math.inf, radius)
+    learns = torch.is_grad_enabled() and (xyz.requires_grad or features.requires_grad)
+    operation = backend.operation("splat", xyz, "default" if learns else "inference")
+    return Splat(*operation(xyz, features, cameras.intrinsics, cameras.world2cam, *cameras.size, *options))
+
+
+def _check_operands(xyz: Any, features: Any, cameras: Any, valid: Any) -> check.Dims:
     dims: check.Dims = {}
     check.tensor("xyz", xyz, ("N", 3), dims)
     like = ("xyz", xyz)
@@ -75,28 +91,22 @@ def splat(
         raise check.value_error("cameras", f"cameras on {xyz.device} like xyz", cameras.device)
     if valid is not None:
         check.tensor("valid", valid, ("N",), dims, (torch.bool,), like)
-    if radius != 0:
-        radius = check.number("radius", radius, 0, 1 << 24)
     if dims["N"] >= 1 << 32:
         raise check.value_error("xyz", "fewer than 2^32 points", dims["N"])
-    if mode != "nearest":
-        check.choice("mode", mode, MODES)
-        return _splat_bilinear(xyz, features, cameras, valid, extent, radius, check.number("band", band, 0))
-    extents: Tensor | None = None
-    size = 0.0
-    if extent is not None:
-        if isinstance(extent, Tensor):
-            check.tensor("extent", extent, ("N",), dims, like=like)
-            extents, size = extent, 1.0
-        else:
-            size = check.number("extent", extent, 0)
-        if radius != 0:
-            raise check.value_error("radius", "0 where an extent is given", radius)
-    h, w = cameras.size
-    view = (cameras.intrinsics, cameras.world2cam, h, w)
-    learns = torch.is_grad_enabled() and (xyz.requires_grad or features.requires_grad)
-    operation = backend.operation("splat", xyz.device.type, "default" if learns else "inference")
-    return Splat(*operation(xyz, features, *view, valid, extents, size, -math.inf, radius, None, None, None))
+    return dims
+
+
+def _check_extent(extent: Any, radius: float, xyz: Tensor, dims: check.Dims) -> tuple[Tensor | None, float]:
+    """Extents of the points, or None, and the extent of all of them or what to scale theirs by."""
+    extents, size = None, 0.0
+    if isinstance(extent, Tensor):
+        check.tensor("extent", extent, ("N",), dims, like=("xyz", xyz))
+        extents, size = extent, 1.0
+    elif extent is not None:
+        size = check.number("extent", extent, 0)
+    if extent is not None and radius != 0:
+        raise check.value_error("radius", "0 where an extent is given", radius)
+    return extents, size
 
 
 def _splat_bilinear(
@@ -113,7 +123,7 @@ def _splat_bilinear(
     if radius != 0:
         raise check.value_error("radius", "0 in mode 'bilinear'", radius)
     h, w = cameras.size
-    operation = backend.operation("splat_bilinear", xyz.device.type)
+    operation = backend.operation("splat_bilinear", xyz)
     features, depth, index, _ = operation(xyz, features, cameras.intrinsics, cameras.world2cam, h, w, valid, band)
     return Splat(features, depth, index)
 
@@ -125,11 +135,11 @@ def _fake_splat(
     world2cam: Tensor,
     h: int,
     w: int,
-    valid: Tensor | None,
-    extents: Tensor | None,
-    extent: float,
-    least_extent: float,
-    radius: float,
+    valid: Tensor | None = None,
+    extents: Tensor | None = None,
+    extent: float = 0.0,
+    least_extent: float = 0.0,
+    radius: float = 0.0,
     *boxes: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     views = world2cam.shape[0]
@@ -144,12 +154,12 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
     xyz, _, _, world2cam, *_ = inputs
     ctx.mark_non_differentiable(output[2])
     ctx.save_for_backward(world2cam, output[2])
-    ctx.num_points = xyz.shape[0]
+    ctx.num_points, ctx.num_inputs = xyz.shape[0], len(inputs)  # arguments left out are no inputs
 
 
 def _backward(call: Any, ctx: Any, grad_features: Tensor | None, grad_depth: Tensor | None, _: None) -> tuple[Any, ...]:
     world2cam, index = ctx.saved_tensors
-    grads: list[Tensor | None] = [None] * 14
+    grads: list[Tensor | None] = [None] * ctx.num_inputs
     if ctx.needs_input_grad[0] and grad_depth is not None:
         grads[0] = call("splat_backward_xyz", grad_depth, index, world2cam, ctx.num_points)
     if ctx.needs_input_grad[1] and grad_features is not None:
@@ -158,9 +168,9 @@ def _backward(call: Any, ctx: Any, grad_features: Tensor | None, grad_depth: Ten
 
 
 library.define(
-    "splat(Tensor xyz, Tensor features, Tensor intrinsics, Tensor world2cam, SymInt h, SymInt w, Tensor? valid, "
-    "Tensor? extents, float extent, float least_extent, float radius, Tensor? boxes0, Tensor? boxes1, "
-    "Tensor? boxes2) -> (Tensor, Tensor, Tensor)",
+    "splat(Tensor xyz, Tensor features, Tensor intrinsics, Tensor world2cam, SymInt h, SymInt w, Tensor? valid=None, "
+    "Tensor? extents=None, float extent=0.0, float least_extent=0.0, float radius=0.0, Tensor? boxes0=None, "
+    "Tensor? boxes1=None, Tensor? boxes2=None) -> (Tensor, Tensor, Tensor)",
     reference=reference.splat,
     fake=_fake_splat,
     triton=f"{__package__}.splat_triton",

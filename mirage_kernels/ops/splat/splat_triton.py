@@ -141,11 +141,11 @@ def splat(
     world2cam: Tensor,
     h: int,
     w: int,
-    valid: Tensor | None,
-    extents: Tensor | None,
-    extent: float,
-    least_extent: float,
-    radius: float,
+    valid: Tensor | None = None,
+    extents: Tensor | None = None,
+    extent: float = 0.0,
+    least_extent: float = 0.0,
+    radius: float = 0.0,
     *boxes: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     n, views, channels = xyz.shape[0], world2cam.shape[0], features.shape[1]

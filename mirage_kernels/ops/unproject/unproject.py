@@ -83,7 +83,7 @@ def unproject(
     check.number("max_masked", max_masked, 0, 1)
     grid = check.size("features' grid", (dims["h"], dims["w"]))
     return Points(
-        *backend.operation("unproject", depth.device.type)(
+        *backend.operation("unproject", depth)(
             depth,
             features,
             cameras.rescale(grid).intrinsics,

@@ -172,6 +172,22 @@ class VoxelCache(CacheFiles):
             TypeError, ValueError: ``name: expected X, got Y``; so too when a call alone brings more new voxels than the
                 budget allows.
         """
+        if not self._takes(xyz, features) or footprint is not None or valid is not None:
+            self._check_points(xyz, features, footprint, valid)
+        check.integer("stamp", stamp, -(1 << 63), (1 << 63) - 1)
+        footprint = None if footprint is None else _detached(footprint)
+        return self._insert(Points(_detached(xyz), _detached(features), footprint, valid), stamp)
+
+    def _takes(self, xyz: Any, features: Any) -> bool:
+        """Whether :meth:`_check_points` would accept these."""
+        return (
+            check.are_points(xyz, features)
+            and features.dtype == self.dtype
+            and features.shape[1] == self.channels
+            and xyz.device == self.device
+        )
+
+    def _check_points(self, xyz: Any, features: Any, footprint: Any, valid: Any) -> None:
         dims: check.Dims = {"C": self.channels}
         here = ("the cache", self.state.keys)
         check.tensor("xyz", xyz, ("N", 3), dims, like=here)
@@ -180,22 +196,22 @@ class VoxelCache(CacheFiles):
             check.tensor("footprint", footprint, ("N",), dims, like=here)
         if valid is not None:
             check.tensor("valid", valid, ("N",), dims, (torch.bool,), here)
-        check.integer("stamp", stamp, -(1 << 63), (1 << 63) - 1)
         if dims["N"] > MOST_ROWS:
             raise check.value_error("xyz", "fewer than 2^31 points", dims["N"])
-        with torch.no_grad():
-            rejected = 0
-            if self.voxel_size is None and not self._choose_size(footprint, valid):
-                return self._count(InsertCounts(0, 0, len(xyz) if valid is None else int(valid.sum()), 0, None))
-            if self.storage == "int8":
-                sound = features.isfinite().all(1)
-                rejected = int((~sound if valid is None else valid & ~sound).sum())
-                valid = sound if valid is None else valid & sound
-            points = Points(xyz, features, footprint, valid)
-            size = self.voxel_size
-            assert size is not None
-            counts = self._store.insert(points, size, stamp, FUSIONS.index(self.fusion), self.eviction)
-            return self._count(counts._replace(rejected=counts.rejected + rejected))
+
+    def _insert(self, points: Points, stamp: int) -> InsertCounts:
+        xyz, features, footprint, valid = points
+        if self.voxel_size is None and not self._choose_size(footprint, valid):
+            return self._count(InsertCounts(0, 0, len(xyz) if valid is None else int(valid.sum()), 0, None))
+        rejected = 0
+        if self.storage == "int8":
+            sound = features.isfinite().all(1)
+            rejected = int((~sound if valid is None else valid & ~sound).sum())
+            points = points._replace(valid=sound if valid is None else valid & sound)
+        size = self.voxel_size
+        assert size is not None
+        counts = self._store.insert(points, size, stamp, FUSIONS.index(self.fusion), self.eviction)
+        return self._count(counts._replace(rejected=counts.rejected + rejected) if rejected else counts)
 
     def _choose_size(self, footprint: Tensor | None, valid: Tensor | None) -> bool:
         """Settle what "auto" stands for; False where no footprint tells."""
@@ -209,8 +225,11 @@ class VoxelCache(CacheFiles):
         return True
 
     def _count(self, counts: InsertCounts) -> InsertCounts:
-        for name in ("added", "merged", "rejected", "evicted"):
-            self._totals[name] += getattr(counts, name)
+        totals = self._totals
+        totals["added"] += counts.added
+        totals["merged"] += counts.merged
+        totals["rejected"] += counts.rejected
+        totals["evicted"] += counts.evicted
         return counts
 
     def splat(
@@ -383,6 +402,11 @@ class VoxelCache(CacheFiles):
     def clone(self) -> VoxelCache:
         """A cache of its own with the same state."""
         return self._with(self._store.map(torch.clone))
+
+
+def _detached(tensor: Tensor) -> Tensor:
+    """The tensor without its gradient; a cache keeps values."""
+    return tensor.detach() if tensor.requires_grad else tensor
 
 
 def _size(name: str, value: Any) -> float:

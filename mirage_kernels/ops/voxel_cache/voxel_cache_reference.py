@@ -7,6 +7,9 @@ N points, K of them kept, S voxels among those; R rows of capacity, ``rows`` of 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -26,6 +29,81 @@ def keys_of(xyz: Tensor, inverse_size: float) -> tuple[Tensor, Tensor]:
     return x << 2 * AXIS | y << AXIS | z, good
 
 
+class Plan(NamedTuple):
+    """Which point goes into which row.
+
+    Attributes:
+        key: (S,) int64, the voxel of each segment.
+        starts: (S + 1,) int32, where each segment begins in ``order``.
+        row: (S,) int32, of each segment; a new voxel's row counts on from the rows in use.
+        winner: (S,) int32, the point whose observation is kept, -1 where the row keeps its own.
+        order: (K,) int32, the kept points by Morton code, then index; a run of one voxel is a segment.
+    """
+
+    key: Tensor
+    starts: Tensor
+    row: Tensor
+    winner: Tensor
+    order: Tensor
+
+    def pack(self) -> Tensor:
+        """All of it in one int64 tensor, ``order`` filled up to a whole word."""
+        short = [self.starts, self.row, self.winner, self.order]
+        if sum(map(len, short)) % 2:
+            short.append(self.starts.new_zeros(1))
+        return torch.cat([self.key, torch.cat(short).view(torch.int64)])
+
+    @classmethod
+    def unpack(cls, words: Tensor, kept: int, segments: int) -> Plan:
+        """Views of what :meth:`pack` makes of K = ``kept`` points in S = ``segments``."""
+        sizes = [segments + 1, segments, segments, kept]
+        short = words[segments:].view(torch.int32)[: sum(sizes)]
+        return cls(words[:segments], *torch.split(short, sizes))
+
+
+def insert_with(plan: Callable[..., tuple[Plan, Tensor]], commit: Callable[..., None]) -> Callable[..., Any]:
+    """The operation ``voxel_cache_insert`` of a way to plan and a way to commit."""
+
+    def insert(
+        xyz: Tensor,
+        features: Tensor,
+        keys: Tensor,
+        xyz_rows: Tensor,
+        footprint_rows: Tensor,
+        features_rows: Tensor,
+        stamp_rows: Tensor,
+        table: Tensor,
+        boxes0: Tensor,
+        boxes1: Tensor,
+        boxes2: Tensor,
+        rows: int,
+        stamp: int,
+        inverse_size: float,
+        default_footprint: float,
+        fusion: int,
+        footprint: Tensor | None = None,
+        valid: Tensor | None = None,
+        scale: Tensor | None = None,
+        count: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Plan, and commit where the state has room for the new voxels.
+
+        Returns:
+            The plan, packed; and on the CPU, (4,) int64: new voxels, rejected points, kept points, segments.
+        """
+        held = (keys, footprint_rows, table, rows)
+        planned, counts = plan(xyz, valid, footprint, *held, inverse_size, default_footprint, fusion)
+        added, rejected = counts.tolist()
+        kept, segments, words = len(planned.order), len(planned.key), planned.pack()
+        if rows + added <= len(keys):
+            state = (keys, xyz_rows, footprint_rows, features_rows, stamp_rows, table, boxes0, boxes1, boxes2, rows)
+            rule = (stamp, default_footprint, fusion, footprint, scale, count)
+            commit(words, kept, segments, xyz, features, *state, *rule)
+        return words, torch.tensor([added, rejected, kept, segments], device="cpu")
+
+    return insert
+
+
 def plan(
     xyz: Tensor,
     valid: Tensor | None,
@@ -37,15 +115,11 @@ def plan(
     inverse_size: float,
     default_footprint: float,
     fusion: int,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Plan, Tensor]:
     """Which point goes into which row. Changes nothing.
 
     Returns:
-        order (K,) int32: the kept points by Morton code, then index; a run of one voxel is a segment.
-        starts (S + 1,) int32: where each segment begins in ``order``.
-        key (S,) int64 and row (S,) int32: of each segment; a new voxel's row counts on from ``rows``.
-        winner (S,) int32: the point whose observation is kept, -1 where the row keeps its own.
-        counts (2,) int64, on the CPU: new voxels, rejected points.
+        The plan; and on the CPU, (2,) int64: new voxels, rejected points.
     """
     key, good = keys_of(xyz, inverse_size)
     wide = torch.full_like(xyz[:, 0], default_footprint) if footprint is None else footprint
@@ -74,24 +148,19 @@ def plan(
             worse = ~new & ~(wide[winner] < footprint_rows[torch.where(new, 0, row)])
             winner = torch.where(worse, -1, winner)
     counts = torch.stack([new.sum(), (offered & ~good).sum()]).cpu()
-    return order.int(), starts.int(), key, row.int(), winner.int(), counts
+    return Plan(key, starts.int(), row.int(), winner.int(), order.int()), counts
 
 
 def commit(
-    order: Tensor,
-    starts: Tensor,
-    key: Tensor,
-    row: Tensor,
-    winner: Tensor,
+    words: Tensor,
+    kept: int,
+    segments: int,
     xyz: Tensor,
-    footprint: Tensor | None,
     features: Tensor,
     keys: Tensor,
     xyz_rows: Tensor,
     footprint_rows: Tensor,
     features_rows: Tensor,
-    scale: Tensor | None,
-    count: Tensor | None,
     stamp_rows: Tensor,
     table: Tensor,
     boxes0: Tensor,
@@ -101,8 +170,12 @@ def commit(
     stamp: int,
     default_footprint: float,
     fusion: int,
+    footprint: Tensor | None = None,
+    scale: Tensor | None = None,
+    count: Tensor | None = None,
 ) -> None:
-    """Write what :func:`plan` decided."""
+    """Write what a plan, packed in ``words``, decided."""
+    key, starts, row, winner, order = Plan.unpack(words, kept, segments)
     row, order = row.long(), order.long()
     new = row >= rows
     keys[row[new]] = key[new]
@@ -122,6 +195,9 @@ def commit(
         stamp_rows[at] = stamp
     enter_table(table, keys, row[new])
     grow_boxes((boxes0, boxes1, boxes2), at, xyz[point], footprint_rows[at])
+
+
+insert = insert_with(plan, commit)
 
 
 def _add_up(

@@ -13,21 +13,9 @@ from ... import library
 from . import voxel_cache_reference as reference
 
 
-def _fake_plan(xyz: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    context = torch.library.get_ctx()
-    kept, voxels = context.new_dynamic_size(), context.new_dynamic_size()
-
-    def empty(size: Any, dtype: torch.dtype = torch.int32) -> Tensor:
-        return xyz.new_empty(size, dtype=dtype)
-
-    return (
-        empty(kept),
-        empty(voxels + 1),
-        empty(voxels, torch.int64),
-        empty(voxels),
-        empty(voxels),
-        torch.empty(2, dtype=torch.int64, device="cpu"),
-    )
+def _fake_insert(xyz: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    words = torch.library.get_ctx().new_dynamic_size()
+    return xyz.new_empty(words, dtype=torch.int64), torch.empty(4, dtype=torch.int64, device="cpu")
 
 
 def _fake_nothing(*args: Any) -> None:
@@ -55,20 +43,23 @@ def _fake_decode(features: Tensor, scale: Tensor | None, count: Tensor | None, i
 
 _TRITON = f"{__package__}.voxel_cache_triton"
 
+# What a call need not name has a default, because every argument takes time to hand over.
+_STATE = (
+    "Tensor(a!) keys, Tensor(b!) xyz_rows, Tensor(c!) footprint_rows, Tensor(d!) features_rows, Tensor(e!) stamp_rows, "
+    "Tensor(f!) table, Tensor(g!) boxes0, Tensor(h!) boxes1, Tensor(i!) boxes2, SymInt rows"
+)
+_STORED = "Tensor(j!)? scale=None, Tensor(k!)? count=None"
+
 library.define(
-    "voxel_cache_plan(Tensor xyz, Tensor? valid, Tensor? footprint, Tensor keys, Tensor footprint_rows, Tensor table, "
-    "SymInt rows, float inverse_size, float default_footprint, int fusion) "
-    "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
-    reference=reference.plan,
+    f"voxel_cache_insert(Tensor xyz, Tensor features, {_STATE}, SymInt stamp, float inverse_size, "
+    f"float default_footprint, int fusion, Tensor? footprint=None, Tensor? valid=None, {_STORED}) -> (Tensor, Tensor)",
+    reference=reference.insert,
     triton=_TRITON,
-    fake=_fake_plan,
+    fake=_fake_insert,
 )
 library.define(
-    "voxel_cache_commit(Tensor order, Tensor starts, Tensor key, Tensor row, Tensor winner, Tensor xyz, "
-    "Tensor? footprint, Tensor features, Tensor(a!) keys, Tensor(b!) xyz_rows, Tensor(c!) footprint_rows, "
-    "Tensor(d!) features_rows, Tensor(e!)? scale, Tensor(f!)? count, Tensor(g!) stamp_rows, Tensor(h!) table, "
-    "Tensor(i!) boxes0, Tensor(j!) boxes1, Tensor(k!) boxes2, SymInt rows, SymInt stamp, float default_footprint, "
-    "int fusion) -> ()",
+    f"voxel_cache_commit(Tensor plan, SymInt kept, SymInt segments, Tensor xyz, Tensor features, {_STATE}, "
+    f"SymInt stamp, float default_footprint, int fusion, Tensor? footprint=None, {_STORED}) -> ()",
     reference=reference.commit,
     triton=_TRITON,
     fake=_fake_nothing,

@@ -130,11 +130,19 @@ class State:
 
     @property
     def capacity(self) -> int:
-        return len(self.keys)
+        return self.keys.shape[0]
 
     @property
     def boxes(self) -> tuple[Tensor, Tensor, Tensor]:
         return self.boxes0, self.boxes1, self.boxes2
+
+    @property
+    def written(self) -> tuple[Tensor, ...]:
+        """What every insert may change, in the order of the operations' arguments."""
+        return (
+            *(self.keys, self.xyz, self.footprint, self.features, self.stamp),
+            *(self.table, self.boxes0, self.boxes1, self.boxes2),
+        )
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Every tensor there is, by name."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ... import backend, check
+from .voxel_cache_reference import Plan
 from .voxel_cache_state import MOST_ROWS, Layout, State
 
 _LEFT_BY_EVICTION = 7 / 8  # of a budget, so that not every insert has to evict
@@ -64,7 +65,7 @@ class Store:
 
     def call(self, name: str, *args: Any, kind: str = "default") -> Any:
         """Run an operation on the backend of this device."""
-        return backend.operation(name, self.layout.device.type, kind)(*args)
+        return backend.operation(name, self.state.keys, kind)(*args)
 
     def with_state(self, state: State) -> Store:
         """A store like this one with another state, perhaps elsewhere."""
@@ -108,31 +109,33 @@ class Store:
         before, remap = self.state.rows, None
         while True:
             s = self.state
-            order, starts, key, row, winner, counts = self.call(
-                "voxel_cache_plan",
-                *(xyz, valid, footprint, s.keys, s.footprint, s.table, s.rows),
-                *(inverse_of(size), size, fusion),
+            plan, counts = self.call(
+                "voxel_cache_insert",
+                *(xyz, features, *s.written, s.rows, stamp, inverse_of(size), size, fusion),
+                *(footprint, valid, s.scale, s.count),
             )
-            added, rejected = counts.tolist()
-            if len(key) > self.most:
-                raise check.value_error("xyz", f"at most {self.most} voxels, the budget of the cache", len(key))
-            self.state = s = self.make_room(min(s.rows + added, self.most))
-            if s.rows + added <= self.most:
+            added, rejected, kept, segments = counts.tolist()
+            rows = s.rows + added
+            if rows <= s.capacity:  # then it is written
+                break
+            if segments > self.most:
+                raise check.value_error("xyz", f"at most {self.most} voxels, the budget of the cache", segments)
+            self.state = s = self.make_room(min(rows, self.most))
+            if rows <= self.most:
+                self.call(
+                    "voxel_cache_commit",
+                    *(plan, kept, segments, xyz, features, *s.written, s.rows, stamp, size, fusion),
+                    *(footprint, s.scale, s.count),
+                )
                 break
             # what this call would have merged with may go too and then counts as new: plan again
             keep = min(self.most - added, int(self.most * _LEFT_BY_EVICTION))
             remap = chain(remap, self.evict_to(keep, eviction))
         evicted = before - s.rows
-        self.call(
-            "voxel_cache_commit",
-            *(order, starts, key, row, winner, xyz, footprint, features),
-            *(s.keys, s.xyz, s.footprint, s.features, s.scale, s.count, s.stamp, s.table, *s.boxes),
-            *(s.rows, stamp, size, fusion),
-        )
         if s.touched is not None:
-            s.touched[row.long()] = stamp
-        s.rows += added
-        return InsertCounts(added, len(order) - added, rejected, evicted, remap)
+            s.touched[Plan.unpack(plan, kept, segments).row.long()] = stamp
+        s.rows = rows
+        return InsertCounts(added, kept - added, rejected, evicted, remap)
 
     def index(self, s: State) -> None:
         """Make the table and the boxes from the rows."""

@@ -34,7 +34,7 @@ from .voxel_cache_plan_triton import (
     number_kernel,
     segment_kernel,
 )
-from .voxel_cache_reference import LATEST, MEAN
+from .voxel_cache_reference import LATEST, MEAN, Plan, insert_with
 
 _ROWS = tl.constexpr(1024 if INTERPRETED else 128)  # of one program that carves
 _CELLS = tl.constexpr(64)  # of one program that decodes
@@ -90,7 +90,7 @@ def _block_of(channels: int) -> int:
     return int(min(64, triton.next_power_of_2(max(channels, 1))))
 
 
-def voxel_cache_plan(
+def _plan(
     xyz: Tensor,
     valid: Tensor | None,
     footprint: Tensor | None,
@@ -101,7 +101,7 @@ def voxel_cache_plan(
     inverse_size: float,
     default_footprint: float,
     fusion: int,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Plan, Tensor]:
     n = len(xyz)
 
     def room(size: int, dtype: torch.dtype = torch.int32) -> Tensor:
@@ -109,7 +109,7 @@ def voxel_cache_plan(
 
     counts = torch.zeros(4, dtype=torch.int64, device=xyz.device)
     if n == 0:
-        return room(0), torch.zeros_like(room(1)), room(0, torch.int64), room(0), room(0), counts.cpu()[:2]
+        return Plan(room(0, torch.int64), torch.zeros_like(room(1)), room(0), room(0), room(0)), counts.cpu()[:2]
     grid = (triton.cdiv(n, POINTS.value),)
     grid_and_end = (triton.cdiv(n + 1, POINTS.value),)
     flags = None if valid is None else valid.contiguous().view(torch.uint8)
@@ -136,24 +136,19 @@ def voxel_cache_plan(
     launch(number_kernel, grid, xyz.device, place, starts, fresh, row, counts, n, rows)
     counts = counts.cpu()  # waits for the device
     s, k = counts[2:].tolist()
-    return order[:k], starts[: s + 1], key[:s], row[:s], winner[:s], counts[:2]
+    return Plan(key[:s], starts[: s + 1], row[:s], winner[:s], order[:k]), counts[:2]
 
 
 def voxel_cache_commit(
-    order: Tensor,
-    starts: Tensor,
-    key: Tensor,
-    row: Tensor,
-    winner: Tensor,
+    words: Tensor,
+    kept: int,
+    segments: int,
     xyz: Tensor,
-    footprint: Tensor | None,
     features: Tensor,
     keys: Tensor,
     xyz_rows: Tensor,
     footprint_rows: Tensor,
     features_rows: Tensor,
-    scale: Tensor | None,
-    count: Tensor | None,
     stamp_rows: Tensor,
     table: Tensor,
     boxes0: Tensor,
@@ -163,8 +158,12 @@ def voxel_cache_commit(
     stamp: int,
     default_footprint: float,
     fusion: int,
+    footprint: Tensor | None = None,
+    scale: Tensor | None = None,
+    count: Tensor | None = None,
 ) -> None:
-    n, channels, device = len(key), features.shape[1], xyz.device
+    key, starts, row, winner, order = Plan.unpack(words, kept, segments)
+    n, channels, device = segments, features.shape[1], xyz.device
     wide = None if footprint is None else footprint.contiguous()
     launch(
         write_kernel,
@@ -187,6 +186,9 @@ def voxel_cache_commit(
         launch(copy_kernel, (copies, blocks), device, row, winner, features, features_rows, n, **of_channels)
     enter_rows(table, key, row, n, rows)
     _grow_levels((boxes0, boxes1, boxes2), rows + n)
+
+
+voxel_cache_insert = insert_with(_plan, voxel_cache_commit)
 
 
 def enter_rows(table: Tensor, key: Tensor, row: Tensor | None, n: int, rows: int) -> None:
