@@ -8,7 +8,6 @@
 #include <vector>
 #else
 #include <cub/device/device_radix_sort.cuh>
-#include <cub/device/device_scan.cuh>
 #endif
 
 namespace mirage {
@@ -29,11 +28,6 @@ KeyedValues<Key> sort_pairs(const Tensor&, KeyedValues<Key> pairs, KeyedValues<K
   }
   std::fill_n(pairs.values, n, ~uint32_t{0});
   return spare;
-}
-
-template <class T>
-void exclusive_sum(const Tensor&, const T* values, T* sums, int64_t n, cudaStream_t) {
-  std::exclusive_scan(values, values + n, sums, T{0});
 }
 
 #else
@@ -63,20 +57,11 @@ KeyedValues<Key> sort_pairs(const Tensor& like, KeyedValues<Key> pairs, KeyedVal
   return {keys.Current(), values.Current()};
 }
 
-template <class T>
-void exclusive_sum(const Tensor& like, const T* values, T* sums, int64_t n, cudaStream_t stream) {
-  with_workspace(like, [&](void* space, size_t& bytes) {
-    return cub::DeviceScan::ExclusiveSum(space, bytes, values, sums, n, stream);
-  });
-}
-
 #endif
 
 template KeyedValues<uint32_t> sort_pairs(const Tensor&, KeyedValues<uint32_t>, KeyedValues<uint32_t>, int64_t, int,
                                           cudaStream_t);
 template KeyedValues<Word64> sort_pairs(const Tensor&, KeyedValues<Word64>, KeyedValues<Word64>, int64_t, int,
                                         cudaStream_t);
-template void exclusive_sum(const Tensor&, const uint32_t*, uint32_t*, int64_t, cudaStream_t);
-template void exclusive_sum(const Tensor&, const int64_t*, int64_t*, int64_t, cudaStream_t);
 
 }  // namespace mirage

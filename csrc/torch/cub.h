@@ -4,8 +4,8 @@
 
 #include "cuda.h"
 
-// Sorts and sums of whole arrays on a device. CUB does them, in cub.cu alone, for it takes long to compile. Nothing
-// waits for the device; workspaces come from torch, on the device of the tensor `like`, whose OnDevice must be alive.
+// Sorts of whole arrays on a device. CUB does them, in cub.cu alone, for it takes long to compile. Nothing waits for the
+// device; workspaces come from torch, on the device of the tensor `like`, whose OnDevice must be alive.
 namespace mirage {
 
 template <class Key>
@@ -19,10 +19,6 @@ struct KeyedValues {  // (n,) each
 template <class Key>  // uint32_t or Word64
 KeyedValues<Key> sort_pairs(const Tensor& like, KeyedValues<Key> pairs, KeyedValues<Key> spare, int64_t n, int bits,
                             cudaStream_t stream);
-
-// sums[i] = values[0] + ... + values[i - 1], for i < n. In place is fine.
-template <class T>  // uint32_t or int64_t
-void exclusive_sum(const Tensor& like, const T* values, T* sums, int64_t n, cudaStream_t stream);
 
 // How many low bits numbers up to `largest` have.
 inline int bits_of(uint64_t largest) {
