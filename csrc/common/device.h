@@ -20,6 +20,12 @@ namespace mirage {
 constexpr int kWarp = 32;
 constexpr unsigned kAllLanes = 0xffffffffu;
 
+struct Fill {
+  void* at;  // on a multiple of sixteen bytes
+  int64_t bytes;
+  uint8_t value;
+};
+
 using Word64 = unsigned long long;  // what 64-bit atomics take; uint64_t is another type of the same size
 
 }  // namespace mirage

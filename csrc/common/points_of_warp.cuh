@@ -11,11 +11,6 @@ namespace {
 
 constexpr int kPerLane = kPage / kWarp;  // where a warp holds a page of points
 
-struct alignas(16) CameraOfView {  // read by all lanes of a warp at once, sixteen bytes at a time
-  Rigid world2cam;
-  Pinhole pinhole;
-};
-
 // Maps floats to integers of the same order, for the warp's integer minimum and maximum.
 __device__ __forceinline__ int ordered(float x) {
   const int bits = static_cast<int>(float_bits(x));

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "overlap/overlap_kernels.cuh"
-#include "torch/cuda.h"
+#include "torch/views_cuda.h"
 
 namespace mirage {
 namespace {
@@ -15,11 +15,9 @@ Tensor visible(const Tensor& xyz, const Tensor& intrinsics, const Tensor& world2
                OptionalTensor valid, OptionalTensor groups, int64_t num_groups) {
   const int64_t n = xyz.size(0), v = world2cam.size(0);
   guard(num_groups >= 0 && (groups || num_groups == n), "visible: bad number of groups");
-  guard(h > 0 && w > 0 && h <= INT32_MAX / w, "bad grid size");
   guard_device(xyz, {&intrinsics, &world2cam, pointer_to(valid), pointer_to(groups)});
   const Tensor points = expect(xyz, ScalarType::Float, {n, 3}, "visible: xyz must be float32 (N, 3)");
-  const Tensor k = expect(intrinsics, ScalarType::Float, {v, 3, 3}, "intrinsics must be float32 (V, 3, 3)");
-  const Tensor m = expect(world2cam, ScalarType::Float, {v, 3, 4}, "world2cam must be float32 (V, 3, 4)");
+  const CamerasOnDevice cameras(intrinsics, world2cam, h, w);
   valid = expect(valid, ScalarType::Bool, {n}, "visible: valid must be bool (N,)");
   groups = expect(groups, ScalarType::Long, {n}, "visible: groups must be int64 (N,)");
 
@@ -28,13 +26,14 @@ Tensor visible(const Tensor& xyz, const Tensor& intrinsics, const Tensor& world2
   if (v * words == 0) return out;
   const OnDevice on(xyz);
   Word64* bits = mutable_data<Word64>(out);
-  if (groups) fill_bytes(bits, 0, v * words * sizeof(Word64), on.stream);
-  const PointsInViews job{data<float>(points), data<uint8_t>(valid), data<int64_t>(groups), data<float>(k),
-                          data<float>(m), n, num_groups, v, words, static_cast<int>(h), static_cast<int>(w), bits};
+  const int64_t bytes = v * words * static_cast<int64_t>(sizeof(Word64));
+  const ViewsOnDevice views(cameras, 0.0f, groups ? Fill{bits, bytes, 0} : Fill{}, on.stream);
+  const PointsInViews job{data<float>(points), data<uint8_t>(valid), data<int64_t>(groups), views.views, n, num_groups,
+                          v, words, cameras.h, cameras.w, bits};
   const int64_t blocks = blocks_of(n, 64 * kSeeWarps);
   const int64_t aside = std::min(ceil_div(v, kViewsAtOnce), std::max<int64_t>(1, kBlocksWanted / (blocks + 1)));
   const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(aside));
-  launch(groups ? see_points<true> : see_points<false>, grid, kSeeWarps * kWarp, 0, on.stream, job);
+  launch(groups ? see_points<true> : see_points<false>, grid, kSeeThreads, 0, on.stream, job);
   return out;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "common/points_of_warp.cuh"
+#include "common/views_of_block.cuh"
 #include "overlap/overlap.h"
 
 // N points in G groups, V views, W = ceil(G / 64) words; sets a (A, W) and b (B, W).
@@ -12,13 +13,13 @@ namespace {
 // ---- visible: a warp holds 64 points, as many as a word has bits, and meets all views with them
 
 constexpr int kSeeWarps = 4;
-constexpr int kViewsAtOnce = 64;  // in shared memory
+constexpr int kSeeThreads = kSeeWarps * kWarp;
 
 struct PointsInViews {
   const float* xyz;       // (N, 3)
   const uint8_t* valid;   // (N,), 0 = not there; or null: all of them are
   const int64_t* groups;  // (N,) or null: point n is group n
-  const float *intrinsics, *world2cam;
+  PreparedViews prepared;
   int64_t n, num_groups, views, words;
   int h, w;
   Word64* bits;  // (V, W), clear where there are groups
@@ -31,9 +32,13 @@ __device__ __forceinline__ void set_group(const PointsInViews& p, int64_t view, 
 }
 
 template <bool kGrouped>
-__global__ void __launch_bounds__(kSeeWarps * kWarp) see_points(PointsInViews p) {
-  __shared__ CameraOfView cameras[kViewsAtOnce];
-  __shared__ Frustum frusta[kViewsAtOnce];  // 45 words, an odd number: lanes that look at one each meet no conflict
+__global__ void __launch_bounds__(kSeeThreads) see_points(PointsInViews p) {
+  __shared__ ViewsOfBlock<kViewsAtOnce, kSeeThreads> views;
+  const auto count_from = [&](int64_t first) {
+    return static_cast<int>(max(min(p.views - first, int64_t{kViewsAtOnce}), int64_t{0}));
+  };
+  int64_t first = static_cast<int64_t>(blockIdx.y) * kViewsAtOnce;
+  views.start_load(p.prepared.from(first), 0, count_from(first));
   const int lane = threadIdx.x % kWarp;
   const int64_t word = static_cast<int64_t>(blockIdx.x) * kSeeWarps + threadIdx.x / kWarp;
   float points[3][kPerLane];
@@ -46,24 +51,16 @@ __global__ void __launch_bounds__(kSeeWarps * kWarp) see_points(PointsInViews p)
     groups[k] = kGrouped && there ? __ldg(p.groups + n) : -1;
   }
   const BoxSpan span = span_of(box_of_warp(points), 0.0f);
-  for (int64_t first = static_cast<int64_t>(blockIdx.y) * kViewsAtOnce; first < p.views;
-       first += static_cast<int64_t>(gridDim.y) * kViewsAtOnce) {
-    const int count = static_cast<int>(min(p.views - first, static_cast<int64_t>(kViewsAtOnce)));
-    __syncthreads();
-    for (int v = threadIdx.x; v < count; v += kSeeWarps * kWarp) {
-      const View view = load_view(p.world2cam + 12 * (first + v), p.intrinsics + 9 * (first + v), p.h, p.w);
-      cameras[v] = {view.world2cam, view.pinhole};
-      frusta[v] = view.frustum;
-    }
-    __syncthreads();
+  while (first < p.views) {
+    const int count = count_from(first);
+    views.wait();
     for (int next = 0; next < count && 64 * word < p.n; next += kWarp) {
-      const bool asked = next + lane < count;
-      const bool maybe = asked && !misses(frusta[asked ? next + lane : 0], span);
+      const unsigned maybe = views.ask_32(span, next, count);
       Word64* row = p.bits + (first + next) * p.words + word;
-      if (!kGrouped && asked && !maybe) row[lane * p.words] = 0;
-      for (unsigned left = __ballot_sync(kAllLanes, maybe); left; left &= left - 1) {
+      if (!kGrouped && next + lane < count && !(maybe >> lane & 1)) row[lane * p.words] = 0;
+      for (unsigned left = maybe; left; left &= left - 1) {
         const int v = __ffs(static_cast<int>(left)) - 1;
-        const CameraOfView camera = cameras[next + v];
+        const CameraOfView camera = views.cameras[next + v];
         Word64 seen = 0;
         for (int k = 0; k < kPerLane; ++k) {
           const bool in = sees(camera.world2cam, camera.pinhole, points[0][k], points[1][k], points[2][k], p.h, p.w);
@@ -75,6 +72,9 @@ __global__ void __launch_bounds__(kSeeWarps * kWarp) see_points(PointsInViews p)
         if (!kGrouped && lane == 0) row[v * p.words] = seen;
       }
     }
+    first += static_cast<int64_t>(gridDim.y) * kViewsAtOnce;
+    __syncthreads();
+    views.start_load(p.prepared.from(first), 0, count_from(first));
   }
 }
 

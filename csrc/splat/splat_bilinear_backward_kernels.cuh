@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "common/frustum.h"
+#include "common/prepared_views.h"
 #include "splat/splat_cloud.h"
 #include "splat/splat_rows.cuh"
 
@@ -12,7 +12,7 @@ namespace mirage {
 namespace {
 
 struct BlendedViews {
-  const View* views;  // (V,)
+  const CameraOfView* views;  // (V,)
   int64_t count;
   int h, w;
   const float *depth, *weight;  // (V, h w): of the nearest point, and the sum of weights

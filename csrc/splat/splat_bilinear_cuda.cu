@@ -70,12 +70,12 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> splat_bilinear(const Tensor& xyz, con
   const OnDevice on(xyz);
   const Cloud cloud = cloud_of(dense_xyz, valid);
   Word64* keys = mutable_data<Word64>(index);  // in place
-  const ViewsOnDevice views(cameras, kCornerMargin, keys, on.stream);
+  const ViewsOnDevice views(cameras, kCornerMargin, empty_keys(cameras, keys), on.stream);
   draw_corners(cloud, cameras, views, keys, on.stream);
   const int64_t at_once = views_at_once(n, v, h, w);
   for (int64_t first = 0; first < v; first += at_once) {
     const int count = static_cast<int>(std::min(at_once, v - first));
-    const BasesOfViews bases{views.views + first, count, cameras.h, cameras.w};
+    const BasesOfViews bases{views.views.cameras + first, count, cameras.h, cameras.w};
     const SortedPoints sorted(xyz, cloud, bases, on.stream);
     const MixedCells mixed{mutable_data<int64_t>(index) + first * cells, mutable_data<float>(depth) + first * cells,
                            mutable_data<float>(weight) + first * cells, static_cast<float>(band)};
@@ -113,7 +113,7 @@ struct Backward {
   }
 
   BlendedViews blended(const ViewsOnDevice& views) const {
-    return {views.views, cameras.count, cameras.h, cameras.w, data<float>(depth), data<float>(weight), band};
+    return {views.views.cameras, cameras.count, cameras.h, cameras.w, data<float>(depth), data<float>(weight), band};
   }
   unsigned blocks() const {
     return static_cast<unsigned>(std::min(ceil_div(xyz.size(0), kRowWarps), kMostRowBlocks));
@@ -128,7 +128,7 @@ Tensor splat_bilinear_backward_features(const Tensor& grad_features, const Tenso
   const Tensor out = empty_like(b.grad, {xyz.size(0), c}, b.grad.scalar_type());
   if (out.numel() == 0) return out;
   const OnDevice on(xyz);
-  const ViewsOnDevice views(b.cameras, kCornerMargin, nullptr, on.stream);
+  const ViewsOnDevice views(b.cameras, kCornerMargin, Fill{}, on.stream);
   const Tensor rows = rows_of(b.grad, on.stream);
   with_type(b.grad.scalar_type(), kBadDtype, [&](auto type) {
     using T = decltype(type);
@@ -150,7 +150,7 @@ Tensor splat_bilinear_backward_xyz(const Tensor& grad_features, const Tensor& bl
   const Tensor out = empty_like(b.xyz, {n, 3}, ScalarType::Float);
   if (n == 0) return out;
   const OnDevice on(xyz);
-  const ViewsOnDevice views(b.cameras, kCornerMargin, nullptr, on.stream);
+  const ViewsOnDevice views(b.cameras, kCornerMargin, Fill{}, on.stream);
   const Tensor grad = rows_of(b.grad, on.stream), shown = rows_of(maps, on.stream);
   with_type(dtype, kBadDtype, [&](auto type) {
     using T = decltype(type);

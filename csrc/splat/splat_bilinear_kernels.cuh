@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "common/frustum.h"
+#include "common/prepared_views.h"
 #include "splat/splat_cloud.h"
 #include "splat/splat_rows.cuh"
 
@@ -15,7 +15,7 @@ namespace {
 constexpr int kBaseThreads = 256;
 
 struct BasesOfViews {  // of some views
-  const View* views;
+  const CameraOfView* views;
   int count, h, w;
 
   MIRAGE_HD uint32_t of_view() const {
@@ -31,7 +31,7 @@ __device__ __forceinline__ bool is_drawn(const Cloud& cloud, int64_t n) {
   return n < cloud.n && (!cloud.valid || __ldg(cloud.valid + n) != 0);
 }
 
-__device__ __forceinline__ Projection project_point(const Cloud& cloud, const View& view, int64_t n) {
+__device__ __forceinline__ Projection project_point(const Cloud& cloud, const CameraOfView& view, int64_t n) {
   const float* at = cloud.xyz + 3 * n;
   return project(view.world2cam, view.pinhole, __ldg(at), __ldg(at + 1), __ldg(at + 2));
 }
@@ -143,7 +143,7 @@ struct MixedCells {  // (V, h w) each
 
 // The sums of a cell: of weights, and of weight times feature. Rows begin at the channel wanted.
 template <class T>
-__device__ __forceinline__ float mix_cell(const Cloud& cloud, const View& view, Merger merger, int h, int w,
+__device__ __forceinline__ float mix_cell(const Cloud& cloud, const CameraOfView& view, Merger merger, int h, int w,
                                           float limit, const T* rows, int64_t channels, SumOfRows& sum) {
   float weights = 0.0f;
   uint32_t point;

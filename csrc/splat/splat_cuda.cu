@@ -15,35 +15,16 @@ namespace {
 constexpr int64_t kBlocksWanted = 1024;             // that keep a large device busy
 constexpr int64_t kMostBlocks = limit_of(4096, 3);  // more load the same views again and again
 
-}  // namespace
-
-CamerasOnDevice::CamerasOnDevice(const Tensor& k, const Tensor& m, int64_t height, int64_t width)
-    : count(m.size(0)), h(static_cast<int>(height)), w(static_cast<int>(width)) {
-  guard(height > 0 && width > 0 && height <= INT32_MAX / width, "bad grid size");
-  intrinsics = expect(k, ScalarType::Float, {count, 3, 3}, "intrinsics must be float32 (V, 3, 3)");
-  world2cam = expect(m, ScalarType::Float, {count, 3, 4}, "world2cam must be float32 (V, 3, 4)");
-}
-
-ViewsOnDevice::ViewsOnDevice(const CamerasOnDevice& cameras, float margin, Word64* keys, cudaStream_t stream) {
-  const int64_t v = cameras.count, groups = ceil_div(v, kViewsAtOnce), size = keys ? v * cameras.cells() : 0;
-  views_of = empty_like(cameras.world2cam, {v, kViewWords}, ScalarType::Float);
-  counts_of = empty_like(cameras.world2cam, {groups}, ScalarType::Int);
-  views = reinterpret_cast<View*>(mutable_data<float>(views_of));
-  counts = mutable_data<unsigned>(counts_of);
-  const int64_t blocks = std::max(ceil_div(size, kArmThreads * kArmedByThread), ceil_div(v, kArmThreads));
-  launch(arm, static_cast<unsigned>(std::min(blocks, kMostBlocks)), kArmThreads, 0, stream, keys, size, counts,
-         static_cast<int>(groups), data<float>(cameras.intrinsics), data<float>(cameras.world2cam), v, cameras.h,
-         cameras.w, margin, views);
-}
-
-namespace {
-
-// Calls visit(views, number of the first) for as many views at a time as a kernel takes.
+// Calls visit(views, number of the first) for as many views at a time as a kernel takes. Up to `columns` of its blocks
+// share them: as many as have any when each takes as many as the first.
 template <class Visit>
-void each_group(const CamerasOnDevice& cameras, const ViewsOnDevice& views, Word64* keys, const Visit& visit) {
+void each_group(const CamerasOnDevice& cameras, const ViewsOnDevice& views, Word64* keys, int64_t columns,
+                const Visit& visit) {
   for (int64_t first = 0; first < cameras.count; first += kViewsAtOnce) {
     const int count = static_cast<int>(std::min<int64_t>(cameras.count - first, kViewsAtOnce));
-    visit(SomeViews{views.views + first, keys + first * cameras.cells(), count, cameras.h, cameras.w}, first);
+    const int of_column = static_cast<int>(ceil_div(count, columns));
+    visit(SomeViews{views.views.from(first), keys + first * cameras.cells(), count, of_column, cameras.h, cameras.w},
+          first);
   }
 }
 
@@ -56,9 +37,9 @@ void draw_cloud(const Cloud& cloud, const CamerasOnDevice& cameras, const ViewsO
   constexpr int kMany = kDrawn == Drawn::kPoint ? 4 : kPerLane;
   const int each = cloud.n < kManyPoints ? kPerLane : kMany;
   const int64_t blocks = std::min(ceil_div(cloud.n, each * kDrawThreads), kMostBlocks);
-  each_group(cameras, views, keys, [&](const SomeViews& some, int64_t) {
-    const int64_t aside = std::clamp<int64_t>(kBlocksWanted / (blocks + 1), 1, some.count);
-    const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(aside));
+  const int64_t columns = std::max<int64_t>(kBlocksWanted / (blocks + 1), 1);
+  each_group(cameras, views, keys, columns, [&](const SomeViews& some, int64_t) {
+    const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(ceil_div(some.count, some.of_column)));
     launch(each == kMany ? draw<kDrawn, false, kMany> : draw<kDrawn, false, kPerLane>, grid, kDrawThreads, 0, stream,
            cloud, some, PageList{});
   });
@@ -68,15 +49,15 @@ void draw_cloud(const Cloud& cloud, const CamerasOnDevice& cameras, const ViewsO
 template <Drawn kDrawn>
 void draw_pages(const Cloud& cloud, const PageBoxes& boxes, const CamerasOnDevice& cameras, const ViewsOnDevice& views,
                 Word64* keys, cudaStream_t stream) {
-  const Tensor pages = empty_like(views.views_of, {boxes.num_pages}, ScalarType::Int);
-  const Tensor masks = empty_like(views.views_of, {boxes.num_pages}, ScalarType::Long);
+  // masks of 64 bits, and behind them the pages of 32
+  const Tensor pages = empty_like(views.words, {boxes.num_pages + ceil_div(boxes.num_pages, 2)}, ScalarType::Long);
+  Word64* masks = mutable_data<Word64>(pages);
   const ExtentRule rule{cloud.extents ? cloud.extent : 0.0f, cloud.least_extent};
   const auto blocks = [](int64_t warps) {
     return static_cast<unsigned>(std::min(ceil_div(warps, kDrawWarps), kMostBlocks));
   };
-  each_group(cameras, views, keys, [&](const SomeViews& some, int64_t first) {
-    const PageList list{mutable_data<uint32_t>(pages), mutable_data<Word64>(masks),
-                        views.counts + first / kViewsAtOnce};
+  each_group(cameras, views, keys, 1, [&](const SomeViews& some, int64_t first) {
+    const PageList list{reinterpret_cast<uint32_t*>(masks + boxes.num_pages), masks, views.counts + first / kViewsAtOnce};
     launch(list_pages, blocks(boxes.num_words), kDrawThreads, 0, stream, boxes, rule, some, list);
     launch(draw<kDrawn, true, kPerLane>, blocks(boxes.num_pages), kDrawThreads, 0, stream, cloud, some, list);
   });
@@ -120,7 +101,7 @@ std::tuple<Tensor, Tensor, Tensor> splat(const Tensor& xyz, const Tensor& featur
   const Cloud cloud{data<float>(dense_xyz), data<uint8_t>(valid), data<float>(extents), static_cast<float>(extent),
                     static_cast<float>(least_extent), static_cast<float>(radius), n};
   Word64* keys = mutable_data<Word64>(index);  // in place
-  const ViewsOnDevice views(cameras, cloud.radius, keys, on.stream);
+  const ViewsOnDevice views(cameras, cloud.radius, empty_keys(cameras, keys), on.stream);
   const auto draw = extents || cloud.extent > 0.0f ? draw_points<Drawn::kSquare>
                     : cloud.radius > 0.0f          ? draw_points<Drawn::kDisc>
                                                    : draw_points<Drawn::kPoint>;

@@ -4,6 +4,7 @@
 
 #include "common/feature_tile.cuh"
 #include "common/points_of_warp.cuh"
+#include "common/views_of_block.cuh"
 #include "splat/splat_cloud.h"
 
 // The z-buffer: N points into V views, grid (h, w). Keys (V, h w) lie in global memory, where a 64-bit minimum is one
@@ -13,14 +14,13 @@ namespace {
 
 constexpr int kDrawWarps = 4;
 constexpr int kDrawThreads = kDrawWarps * kWarp;
-constexpr int kViewsAtOnce = 64;  // in shared memory, and bits of a mask
-constexpr int kViewWords = sizeof(View) / sizeof(float), kCameraWords = sizeof(CameraOfView) / sizeof(float);
-static_assert(kViewWords == kCameraWords + sizeof(Frustum) / sizeof(float), "a View is a camera and its frustum");
+
+using ViewsToDraw = ViewsOfBlock<kViewsAtOnce, kDrawThreads>;
 
 struct SomeViews {  // at most kViewsAtOnce
-  const View* views;
+  PreparedViews views;
   Word64* keys;  // (count, h w)
-  int count, h, w;
+  int count, of_column, h, w;  // of all, and of those that share blockIdx.y
 };
 
 // Pages of points that some views may draw something of, in any order.
@@ -28,58 +28,6 @@ struct PageList {
   uint32_t* pages;
   Word64* views;  // bit v: of view v
   unsigned* count;
-};
-
-constexpr int kArmThreads = 256;
-constexpr int kArmedByThread = 4;  // keys
-
-// Empties keys (n,), clears the counts of lists, and prepares the views.
-__global__ void __launch_bounds__(kArmThreads)
-    arm(Word64* keys, int64_t n, unsigned* counts, int num_counts, const float* intrinsics, const float* world2cam,
-        int64_t num_views, int h, int w, float margin, View* views) {
-  const int64_t thread = static_cast<int64_t>(blockIdx.x) * kArmThreads + threadIdx.x;
-  const int64_t threads = static_cast<int64_t>(gridDim.x) * kArmThreads;
-  for (int64_t i = kArmedByThread * thread; i < n; i += kArmedByThread * threads) {
-    if (i + kArmedByThread <= n) {
-      const uint4 ones = make_uint4(~0u, ~0u, ~0u, ~0u);
-      reinterpret_cast<uint4*>(keys + i)[0] = ones;
-      reinterpret_cast<uint4*>(keys + i)[1] = ones;
-    } else {
-      for (int64_t k = i; k < n; ++k) keys[k] = ~Word64{0};
-    }
-  }
-  for (int64_t v = thread; v < num_views; v += threads)
-    views[v] = load_view(world2cam + 12 * v, intrinsics + 9 * v, h, w, margin);
-  for (int64_t i = thread; i < num_counts; i += threads) counts[i] = 0;
-}
-
-// By a whole block: what the lanes ask of views side by side, and what all lanes of a warp read together.
-struct ViewsOfBlock {
-  CameraOfView cameras[kViewsAtOnce];
-  Frustum frusta[kViewsAtOnce];  // 45 words, an odd number: lanes that look at one each meet no conflict
-
-  __device__ __forceinline__ void load(const View* views, int count) {
-    const float* from = reinterpret_cast<const float*>(views);
-    for (int i = threadIdx.x; i < count * kViewWords; i += blockDim.x) {
-      const int v = i / kViewWords, k = i % kViewWords;
-      float* to = k < kCameraWords ? reinterpret_cast<float*>(cameras + v) + k
-                                   : reinterpret_cast<float*>(frusta + v) + (k - kCameraWords);
-      *to = from[i];
-    }
-    __syncthreads();
-  }
-
-  // By a whole warp, of one box: the views of first .. last - 1 that may draw something of it.
-  __device__ __forceinline__ Word64 ask(const BoxSpan& span, int first, int last) const {
-    const int lane = threadIdx.x % kWarp;
-    Word64 some = 0;
-    for (int next = first; next < last; next += kWarp) {
-      const bool asked = next + lane < last;
-      const bool maybe = asked && !misses(frusta[asked ? next + lane : first], span);
-      some |= static_cast<Word64>(__ballot_sync(kAllLanes, maybe)) << next;
-    }
-    return some;
-  }
 };
 
 // Most points come too late: a nearer one is there already. An old key is only larger, and costs an atomic in vain.
@@ -205,21 +153,25 @@ __device__ __forceinline__ void draw_in_ranges(const PointsOfWarp<kEach>& points
 }
 
 // A warp takes its points to the views that may see them: to those that the list names; or, where there is none, to
-// those that the warp finds among its block's, which are every gridDim.y-th part of all.
+// those that the warp finds among its column's.
 template <Drawn kDrawn, bool kListed, int kEach>
-__global__ void __launch_bounds__(kDrawThreads, 28 / (kEach + 2)) draw(Cloud cloud, SomeViews some, PageList list) {
-  __shared__ ViewsOfBlock views;
+__global__ void __launch_bounds__(kDrawThreads, 32 / (kEach + 2)) draw(Cloud cloud, SomeViews some, PageList list) {
+  __shared__ ViewsToDraw views;
   __shared__ WideRange wide[kDrawWarps][kWarp];
-  const int per_block = (some.count + gridDim.y - 1) / gridDim.y;
-  const int first = min(static_cast<int>(blockIdx.y) * per_block, some.count);
-  const int last = min(first + per_block, some.count);
+  const int first = static_cast<int>(blockIdx.y) * some.of_column, last = min(first + some.of_column, some.count);
   const unsigned cells = some.h * some.w;
-  views.load(some.views, some.count);
+  views.start_load(some.views, first, last, !kListed);
   constexpr int kHeld = kEach * kWarp;
   const int64_t runs = kListed ? *list.count : (cloud.n + kHeld - 1) / kHeld;
-  for (int64_t run = static_cast<int64_t>(blockIdx.x) * kDrawWarps + threadIdx.x / kWarp; run < runs;
+  bool loaded = kListed;  // the views: while they come, so does the length of the list, or do the first points
+  if (kListed) views.wait();
+  for (int64_t run = static_cast<int64_t>(blockIdx.x) * kDrawWarps + threadIdx.x / kWarp;;
        run += static_cast<int64_t>(gridDim.x) * kDrawWarps) {
+    if (kListed && run >= runs) break;
     const auto points = load_points<kDrawn, kEach>(cloud, kHeld * (kListed ? int64_t{__ldg(list.pages + run)} : run));
+    if (!loaded) views.wait();
+    loaded = true;
+    if (run >= runs) break;
     Word64 seen;
     if (kListed) {
       seen = __ldg(list.views + run);
@@ -248,8 +200,9 @@ __global__ void __launch_bounds__(kDrawThreads, 28 / (kEach + 2)) draw(Cloud clo
 // A warp asks 64 pages, after their common box. Lists those that a view may draw something of.
 __global__ void __launch_bounds__(kDrawThreads)
     list_pages(PageBoxes boxes, ExtentRule rule, SomeViews some, PageList list) {
-  __shared__ ViewsOfBlock views;
-  views.load(some.views, some.count);
+  __shared__ ViewsToDraw views;
+  views.start_load(some.views, 0, some.count);
+  views.wait();
   const auto span_at = [&](const PageBox* box) {
     return span_of(box->box, scaled_extent(rule.scale, box->extent, rule.least));
   };

@@ -17,6 +17,7 @@ namespace mirage {
 template <class Key>
 KeyedValues<Key> sort_pairs(const Tensor&, KeyedValues<Key> pairs, KeyedValues<Key> spare, int64_t n, int bits,
                             cudaStream_t) {
+  ++::emulation::operations.sorts;
   const Key mask = ~Key{0} >> (8 * static_cast<int>(sizeof(Key)) - bits);
   std::vector<int64_t> order(n);
   std::iota(order.begin(), order.end(), 0);

@@ -23,10 +23,13 @@ struct OnDevice {
 };
 
 inline void fill_bytes(void* at, int value, size_t bytes, cudaStream_t) {
-  if (bytes) __builtin_memset(at, value, bytes);
+  if (!bytes) return;
+  ++::emulation::operations.fills;
+  __builtin_memset(at, value, bytes);
 }
 
 inline void read_bytes(void* to, const void* from, size_t bytes, cudaStream_t) {
+  ++::emulation::operations.waits;
   __builtin_memcpy(to, from, bytes);
 }
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "torch/boxes.h"
-#include "torch/cuda.h"
+#include "torch/views_cuda.h"
 #include "voxel_cache/voxel_cache_read_kernels.cuh"
 #include "voxel_cache/voxel_cache_tensor.h"
 
@@ -11,30 +11,28 @@
 namespace mirage {
 namespace {
 
-constexpr int64_t kMostCarvers = limit_of(1024, 2);  // blocks: each makes the views' frusta for itself
+constexpr int64_t kMostCarvers = limit_of(1024, 2);  // blocks: a large device holds as many at once
 
 Tensor voxel_cache_carve(const Tensor& xyz, const Tensor& depth, const Tensor& intrinsics, const Tensor& world2cam,
                          const Tensor& boxes0, const Tensor& boxes1, const Tensor& boxes2, int64_t rows,
                          double factor) {
   const int64_t v = depth.size(0), h = depth.size(1), w = depth.size(2);
-  guard(h > 0 && w > 0 && h <= INT32_MAX / w, "bad grid size");
   guard_device(xyz, {&depth, &intrinsics, &world2cam, &boxes0, &boxes1, &boxes2});
   const Tensor maps = expect(depth, ScalarType::Float, {v, h, w}, "voxel_cache_carve: bad depth");
-  const Tensor k = expect(intrinsics, ScalarType::Float, {v, 3, 3}, "intrinsics must be float32 (V, 3, 3)");
-  const Tensor m = expect(world2cam, ScalarType::Float, {v, 3, 4}, "world2cam must be float32 (V, 3, 4)");
+  const CamerasOnDevice cameras(intrinsics, world2cam, h, w);
+  guard(cameras.count == v, "world2cam must be float32 (V, 3, 4)");
   expect_state(xyz, ScalarType::Float, {-1, 3}, "voxel_cache_carve: xyz must be float32 (R, 3)");
   guard(rows >= 0 && rows <= xyz.size(0), "voxel_cache_carve: rows must be within capacity");
   const PageBoxes boxes = load_boxes(boxes0, boxes1, boxes2, rows);
 
   const Tensor out = empty_like(xyz, {rows}, ScalarType::Bool);
   const OnDevice on(xyz);
-  fill_bytes(mutable_data<uint8_t>(out), 1, rows, on.stream);
-  const CarvedRows job{data<float>(xyz), boxes.pages, rows, data<float>(maps), data<float>(k), data<float>(m), v,
-                       static_cast<int>(h), static_cast<int>(w), static_cast<float>(factor),
-                       mutable_data<uint8_t>(out)};
+  const ViewsOnDevice views(cameras, 0.0f, Fill{mutable_data<uint8_t>(out), rows, 1}, on.stream);
+  const CarvedRows job{data<float>(xyz), boxes.pages, rows, data<float>(maps), views.views, v, cameras.h, cameras.w,
+                       static_cast<float>(factor), mutable_data<uint8_t>(out)};
   if (v > 0)
     launch(carve_rows, static_cast<unsigned>(std::min(ceil_div(boxes.num_pages, kCarveWarps), kMostCarvers)),
-           kCarveWarps * kWarp, 0, on.stream, job);
+           kCarveThreads, 0, on.stream, job);
   return out;
 }
 

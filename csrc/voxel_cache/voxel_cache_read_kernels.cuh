@@ -4,6 +4,7 @@
 
 #include "common/float16.h"
 #include "common/points_of_warp.cuh"
+#include "common/views_of_block.cuh"
 #include "voxel_cache/voxel_cache.h"
 
 // What views see of the rows. V views on a grid (h, w), R rows, C channels.
@@ -13,12 +14,14 @@ namespace {
 // ---- carve: a warp takes a page of 64 rows, asks which views its box may be in, and looks at those alone
 
 constexpr int kCarveWarps = 8;
+constexpr int kCarveThreads = kCarveWarps * kWarp;
 
 struct CarvedRows {
   const float* xyz;  // (R, 3)
   const PageBox* pages;
   int64_t rows;
-  const float *depth, *intrinsics, *world2cam;  // (V, h, w), (V, 3, 3), (V, 3, 4)
+  const float* depth;  // (V, h, w)
+  PreparedViews prepared;
   int64_t views;
   int h, w;
   float factor;
@@ -53,26 +56,18 @@ __device__ __forceinline__ void carve_page(const CarvedRows& job, int64_t page, 
     if (gone[k]) job.keep[first + kWarp * k] = 0;
 }
 
-__global__ void __launch_bounds__(kCarveWarps* kWarp) carve_rows(CarvedRows job) {  // `keep` is all 1
-  __shared__ CameraOfView cameras[kWarp];
-  __shared__ Frustum frusta[kWarp];  // 45 words, an odd number: lanes that look at one each meet no conflict
-  const int lane = threadIdx.x % kWarp;
+__global__ void __launch_bounds__(kCarveThreads) carve_rows(CarvedRows job) {  // `keep` is all 1
+  __shared__ ViewsOfBlock<kWarp, kCarveThreads> views;
   const int64_t pages = (job.rows + kPage - 1) / kPage, warps = static_cast<int64_t>(gridDim.x) * kCarveWarps;
   for (int64_t first = 0; first < job.views; first += kWarp) {
     const int count = static_cast<int>(min(job.views - first, int64_t{kWarp}));
     __syncthreads();
-    if (static_cast<int>(threadIdx.x) < count) {
-      const int64_t v = first + threadIdx.x;
-      const View view = load_view(job.world2cam + 12 * v, job.intrinsics + 9 * v, job.h, job.w);
-      cameras[threadIdx.x] = {view.world2cam, view.pinhole};
-      frusta[threadIdx.x] = view.frustum;
-    }
-    __syncthreads();
+    views.start_load(job.prepared.from(first), 0, count);
+    views.wait();
     for (int64_t page = static_cast<int64_t>(blockIdx.x) * kCarveWarps + threadIdx.x / kWarp; page < pages;
          page += warps) {
-      const bool maybe = lane < count && !misses(frusta[lane < count ? lane : 0], span_of(job.pages[page].box, 0.0f));
-      const unsigned views = __ballot_sync(kAllLanes, maybe);
-      if (views != 0) carve_page(job, page, views, first, cameras);
+      const unsigned some = views.ask_32(span_of(job.pages[page].box, 0.0f), 0, count);
+      if (some != 0) carve_page(job, page, some, first, views.cameras);
     }
   }
 }

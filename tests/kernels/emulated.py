@@ -10,13 +10,15 @@ hold rubbish, so that what needs a barrier or a cleared workspace shows. The ope
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from stand_ins import define_operations, stand_in
@@ -80,22 +82,45 @@ def build(cache: Path, sources: list[Path], flags: list[str], libraries: list[st
     return output
 
 
+class Operations(NamedTuple):
+    """What was asked of the device. A sort of CUB's is several launches on a GPU."""
+
+    launches: int
+    fills: int
+    sorts: int
+    waits: int
+
+
+class _Operations(ctypes.Structure):  # as in fibers.h
+    _fields_ = [(name, ctypes.c_int64) for name in Operations._fields]
+
+
 class Emulated:
     """The emulated library, built and loaded."""
 
     def __init__(self, cache: Path) -> None:
         includes = [f"-isystem{path}" for path in cpp_extension.include_paths()]
-        sources = sorted(CSRC.glob("**/*.cu"))
+        sources = [*sorted(CSRC.glob("**/*.cu")), HEADER.parent / "operations.cpp"]
         libraries = [*(f"-L{path}" for path in cpp_extension.library_paths()), "-ltorch_cpu"]
         with alone(cache):
             built = build(cache, sources, [*includes, "-DTORCH_TARGET_VERSION=0x020a000000000000"], libraries)
         self._library = define_operations(NAMESPACE)
         torch.ops.load_library(str(built))
+        self._tell = ctypes.CDLL(str(built)).emulated_operations
+        self._tell.restype = ctypes.POINTER(_Operations)
 
     def operations(self) -> set[str]:
         """Those that have a kernel, overloads as name.overload."""
         names = torch._C._dispatch_get_registrations_for_dispatch_key("CPU")
         return {name.split("::")[1] for name in names if name.startswith(f"{NAMESPACE}::")}
+
+    def count(self, function: Callable[[], Any]) -> Operations:
+        """What a function asks of the device."""
+        told = self._tell().contents
+        before = [getattr(told, name) for name in Operations._fields]
+        with self.use():
+            function()
+        return Operations(*(getattr(told, name) - old for name, old in zip(Operations._fields, before, strict=True)))
 
     @contextlib.contextmanager
     def use(self) -> Iterator[None]:

@@ -74,6 +74,21 @@ template <class T> inline T __ldcs(const T* at) { return emulated_load(at); }
 template <class T> inline void __stcg(T* at, T value) { emulated_store(at, value); }
 template <class T> inline void __stcs(T* at, T value) { emulated_store(at, value); }
 
+// Nothing arrives before it is waited for.
+inline void __pipeline_memcpy_async(void* to, const void* from, size_t bytes) {
+  emulation::require((reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) % bytes == 0,
+                     "a copy between addresses that are not aligned");
+  emulation::machine.current->copies.push_back({to, from, bytes});
+}
+inline void __pipeline_commit() { emulation::machine.current->committed = emulation::machine.current->copies.size(); }
+inline void __pipeline_wait_prior(size_t pending) {
+  emulation::require(pending == 0, "a wait that leaves copies pending, which the emulation does not know");
+  emulation::Fiber& me = *emulation::machine.current;
+  for (size_t i = 0; i < me.committed; ++i) std::memcpy(me.copies[i].to, me.copies[i].from, me.copies[i].bytes);
+  me.copies.erase(me.copies.begin(), me.copies.begin() + static_cast<std::ptrdiff_t>(me.committed));
+  me.committed = 0;
+}
+
 inline void __threadfence() {}
 inline void __threadfence_block() {}
 

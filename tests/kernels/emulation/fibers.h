@@ -41,6 +41,12 @@ struct Warp {
   uint32_t arrived;
 };
 
+struct Copy {
+  void* to;
+  const void* from;
+  size_t bytes;
+};
+
 struct Fiber {
   std::unique_ptr<char[]> stack{new char[kStack]};
   ucontext_t start;
@@ -52,6 +58,8 @@ struct Fiber {
   const uint64_t* watched = nullptr;  // resumed when this no longer holds `seen`
   uint64_t seen = 0;
   uint64_t received[kLanes];  // what the lanes of the last exchange brought
+  std::vector<Copy> copies;   // begun and not waited for
+  size_t committed = 0;       // of them
 };
 
 struct Barrier {
@@ -75,6 +83,12 @@ struct Machine {
 };
 
 inline Machine machine;
+
+struct Operations {  // asked of the device since the library was loaded
+  int64_t launches = 0, fills = 0, sorts = 0, waits = 0;
+};
+
+inline Operations operations;
 
 inline uint64_t draw() {  // xorshift
   uint64_t& x = machine.random;
@@ -190,6 +204,8 @@ inline void run_block(const Index& index) {
     Fiber& fiber = *machine.fibers[i];
     fiber.done = false;
     fiber.watched = nullptr;
+    fiber.copies.clear();
+    fiber.committed = 0;
     fiber.thread = machine.block.at(i);
     fiber.lane = static_cast<int>(i % kLanes);
     fiber.warp = &machine.warps[i / kLanes];
@@ -215,6 +231,7 @@ inline void run_grid(Index grid, Index block, size_t shared_bytes, std::function
       shared_bytes > kMostShared)
     throw std::runtime_error("emulation: a launch that a device would refuse, or with a part of a warp");
   const std::lock_guard<std::mutex> locked(machine.lock);
+  ++operations.launches;
   machine.grid = grid;
   machine.block = block;
   machine.body = std::move(body);

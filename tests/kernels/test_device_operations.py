@@ -1,0 +1,107 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a call asks of a GPU: each launch, each fill of memory and each wait costs microseconds, whatever its size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from emulated import Emulated, Operations
+
+from mirage_kernels import Cameras, VoxelCache, overlap, splat, testing, visible
+
+SIZE = (6, 9)
+Call = Callable[[], Any]
+
+
+def cameras(views: int) -> Cameras:
+    return testing.random_cameras(torch.Generator().manual_seed(0), views, SIZE)
+
+
+def splat_points(views: int, **options: Any) -> Call:
+    case = testing.splat_case(0, views=views)
+    return lambda: case.run(splat, **options)
+
+
+def splat_backward(mode: str) -> Call:
+    case = testing.splat_case(0)
+
+    def run() -> None:
+        xyz, features = case.xyz.clone().requires_grad_(), case.features.clone().requires_grad_()
+        result = case._replace(xyz=xyz, features=features).run(splat, mode=mode)
+        torch.autograd.grad([result.features.sum(), result.depth.nan_to_num(0, 0, 0).sum()], [xyz, features])
+
+    return run
+
+
+def see(views: int, grouped: bool) -> Call:
+    xyz = torch.randn(300, 3, generator=torch.Generator().manual_seed(0))
+    groups = {"groups": torch.arange(300) // 2, "num_groups": 150} if grouped else {}
+    return lambda: visible(xyz, cameras(views), **groups)
+
+
+def compare(count: int) -> Call:
+    sets = torch.arange(count * 4).reshape(count, 4)
+    return lambda: overlap(sets[:2], sets)
+
+
+class Cache:
+    """A cache that holds some points already."""
+
+    def __init__(self, points: int, **settings: Any) -> None:
+        g = torch.Generator().manual_seed(points)
+        self.cache = VoxelCache(voxel_size=0.25, channels=8, **settings)
+        self.points = torch.randn(points, 3, generator=g), torch.randn(points, 8, generator=g)
+        self.insert()
+
+    def insert(self) -> None:
+        self.cache.insert(*self.points, footprint=torch.ones(len(self.points[0])))
+
+    def read(self, views: int) -> Call:
+        return lambda: self.cache.splat(cameras(views))
+
+    def carve(self, views: int) -> Call:
+        near = torch.full((views, *SIZE), 1e-3)  # so that every row stays
+        return lambda: self.cache.carve(near, cameras(views))
+
+
+CALLS: dict[str, tuple[Callable[[], Call], Operations]] = {
+    # arm, draw, resolve
+    "splat": (lambda: splat_points(9), Operations(launches=3, fills=0, sorts=0, waits=0)),
+    # draw once for every 64 views
+    "splat, 130 views": (lambda: splat_points(130), Operations(launches=5, fills=0, sorts=0, waits=0)),
+    # arm, draw; find_bases, find_lists, mix
+    "splat bilinear": (lambda: splat_points(2, mode="bilinear"), Operations(launches=5, fills=0, sorts=1, waits=0)),
+    # arm, list_pages, draw, resolve
+    "culled read": (lambda: Cache(300).read(9), Operations(launches=4, fills=0, sorts=0, waits=0)),
+    # and decode_cells
+    "culled read, int8": (
+        lambda: Cache(300, storage="int8").read(9),
+        Operations(launches=5, fills=0, sorts=0, waits=0),
+    ),
+    # sort_tiles, join_tiles, mark_voxels, write_plan; write_rows, copy_features
+    "insert": (lambda: Cache(300).insert, Operations(launches=6, fills=1, sorts=0, waits=1)),
+    # encode_points instead of sort_tiles and join_tiles
+    "insert, many points": (lambda: Cache(4000).insert, Operations(launches=5, fills=1, sorts=1, waits=1)),
+    "insert nothing": (lambda: Cache(0).insert, Operations(launches=1, fills=1, sorts=0, waits=1)),
+    # arm, see_points
+    "visible": (lambda: see(9, grouped=False), Operations(launches=2, fills=0, sorts=0, waits=0)),
+    "visible, groups": (lambda: see(9, grouped=True), Operations(launches=2, fills=0, sorts=0, waits=0)),
+    # count_common twice, share
+    "overlap": (lambda: compare(40), Operations(launches=3, fills=2, sorts=0, waits=0)),
+    # arm, carve_rows
+    "carve": (lambda: Cache(300).carve(3), Operations(launches=2, fills=0, sorts=0, waits=0)),
+    # beside the forward's: list_cells, sum_cells, sum_depths, maps_to_rows
+    "splat backward": (lambda: splat_backward("nearest"), Operations(launches=8, fills=2, sorts=2, waits=0)),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_call_asks_no_more_of_the_device_than_this(name: str, cuda_code: Emulated | None) -> None:
+    if cuda_code is None:
+        pytest.skip("needs GCC and the sources")
+    prepare, most = CALLS[name]
+    assert cuda_code.count(prepare()) == most
