@@ -11,7 +11,7 @@
 #include <torch/csrc/stable/accelerator.h>
 #endif
 
-// Where kernels run, and how they are launched. Only read_bytes waits for a device. Under MIRAGE_EMULATE (tests only) a
+// Where kernels run, and how they are launched. Only Pinned, in pinned.h, waits for a device. Under MIRAGE_EMULATE (tests only) a
 // launch runs the grid on the host before it returns, and the operations are registered in a library of their own.
 namespace mirage {
 
@@ -26,11 +26,6 @@ inline void fill_bytes(void* at, int value, size_t bytes, cudaStream_t) {
   if (!bytes) return;
   ++::emulation::operations.fills;
   __builtin_memset(at, value, bytes);
-}
-
-inline void read_bytes(void* to, const void* from, size_t bytes, cudaStream_t) {
-  ++::emulation::operations.waits;
-  __builtin_memcpy(to, from, bytes);
 }
 
 template <class... Parameters, class... Arguments>
@@ -72,12 +67,6 @@ struct OnDevice {
 
 inline void fill_bytes(void* at, int value, size_t bytes, cudaStream_t stream) {
   if (bytes) check_cuda(cudaMemsetAsync(at, value, bytes, stream));
-}
-
-// Copies to the host and waits for it.
-inline void read_bytes(void* to, const void* from, size_t bytes, cudaStream_t stream) {
-  check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream));
-  check_cuda(cudaStreamSynchronize(stream));
 }
 
 constexpr size_t kSharedUnasked = 48 << 10;  // dynamic shared memory that a launch has without asking

@@ -4,6 +4,7 @@
 #include <tuple>
 
 #include "torch/cub.h"
+#include "torch/pinned.h"
 #include "voxel_cache/voxel_cache_plan_kernels.cuh"
 #include "voxel_cache/voxel_cache_tensor.h"
 
@@ -23,8 +24,7 @@ class Plan {
   Plan(const Tensor& like, const CachePoints& points, int64_t n, Fusion fusion, const HeldRows& held)
       : like_(like), points_(points), n_(n), fusion_(fusion), held_(held),
         num_tiles_(std::max<int64_t>(1, ceil_div(n, kTile))), room_(num_tiles_ * kTile),
-        codes_(empty_like(like, {2, room_}, ScalarType::Long)), indices_(empty_like(like, {3, room_}, ScalarType::Int)),
-        words_(empty_like(like, {2 * num_tiles_ + kCounts}, ScalarType::Long)), on_(like) {}
+        words_(empty_like(like, {2 * room_ + 3 * room_ / 2 + 3 * num_tiles_ + 1}, ScalarType::Long)), on_(like) {}
 
   Planned run() {
     sort();
@@ -45,19 +45,18 @@ class Plan {
   }
 
  private:
-  static constexpr int64_t kCounts = sizeof(PlanCounts) / sizeof(Word64);
-
-  Word64* codes() const { return mutable_data<Word64>(codes_); }
-  uint32_t* indices() const { return mutable_data<uint32_t>(indices_); }
-  int32_t* found() const { return mutable_data<int32_t>(indices_) + 2 * room_; }
-  Tiles tiles() const {
-    Word64* first = mutable_data<Word64>(words_) + kCounts;
-    return {first, first + num_tiles_};
+  // The workspace: two arrays of codes, three of indices of 32 bits, three of words for each tile, and one word.
+  Word64* codes() const { return mutable_data<Word64>(words_); }
+  uint32_t* indices() const { return reinterpret_cast<uint32_t*>(codes() + 2 * room_); }
+  int32_t* found() const { return reinterpret_cast<int32_t*>(indices() + 2 * room_); }
+  Word64* of_tiles() const { return codes() + 2 * room_ + 3 * room_ / 2; }
+  Tiles tiles() const { return {of_tiles(), of_tiles() + num_tiles_}; }
+  CountsOfTiles counts() const {
+    Word64* first = of_tiles() + 2 * num_tiles_;
+    return {first, reinterpret_cast<unsigned*>(first + num_tiles_)};
   }
-  PlanCounts* counts() const { return reinterpret_cast<PlanCounts*>(mutable_data<Word64>(words_)); }
 
   void sort() {
-    fill_bytes(counts(), 0, sizeof(PlanCounts), on_.stream);
     if (n_ == 0) return;
     const KeyedValues<Word64> pairs{codes(), indices()}, spare{codes() + room_, indices() + room_};
     if (n_ <= kFewPoints) {
@@ -67,19 +66,18 @@ class Plan {
       sorted_ = {spare.keys, spare.values, n_};
       return;
     }
-    launch(encode_points, blocks_of(n_, kEncodeThreads), kEncodeThreads, 0, on_.stream, points_, n_, pairs.keys,
-           pairs.values, counts());
+    launch(encode_points, blocks_of(n_, kTile), kTile, 0, on_.stream, points_, n_, pairs.keys, pairs.values, counts());
     const KeyedValues<Word64> sorted = sort_pairs(like_, pairs, spare, n_, kCodeBits, on_.stream);
     sorted_ = {sorted.keys, sorted.values, n_};
   }
 
   PlanCounts mark() const {
+    if (n_ == 0) return {};
     const float* ranked = fusion_ == Fusion::kLatest ? nullptr : points_.footprint;
+    Pinned<PlanCounts> result;
     launch(mark_voxels, blocks_of(n_, kTile), kTileWarps * kWarp, 0, on_.stream, sorted_, held_, ranked, found(),
-           tiles(), counts());
-    PlanCounts result;
-    read_bytes(&result, counts(), sizeof(result), on_.stream);
-    return result;
+           tiles(), counts(), result.of_device());
+    return result.wait(on_.stream);
   }
 
   const Tensor& like_;
@@ -88,7 +86,7 @@ class Plan {
   Fusion fusion_;
   HeldRows held_;
   int64_t num_tiles_, room_;  // whole tiles
-  Tensor codes_, indices_, words_;
+  Tensor words_;
   OnDevice on_;
   SortedPoints sorted_{};
 };

@@ -52,25 +52,32 @@ __device__ __forceinline__ Word64 sum_before(Word64 x, Word64 (&of_warps)[kTileW
   return before + sum - x;
 }
 
-// By the block that is done last: turns every tile's counts into those of the tiles before it.
-__device__ __forceinline__ void add_up_tiles(Word64* tiles, int64_t num_tiles, Word64 (&of_warps)[kTileWarps],
-                                             PlanCounts* counts) {
+struct PlanCounts {  // as the host reads them
+  Word64 kept, segments, added, rejected;
+};
+
+// By the block that is done last: turns every tile's counts into those of the tiles before it, and adds all up.
+__device__ __forceinline__ void add_up_tiles(Word64* tiles, const Word64* points_of_tiles, int64_t num_tiles,
+                                             Word64 (&of_warps)[kTileWarps], PlanCounts* counts) {
   const int64_t each = (num_tiles + kTileWarps * kWarp - 1) / (kTileWarps * kWarp);
   const int64_t first = min(num_tiles, each * threadIdx.x), last = min(num_tiles, first + each);
-  Word64 sum = 0, total;
+  const auto own_sum = [&](const Word64* words) {
+    Word64 sum = 0;
 #pragma unroll 4
-  for (int64_t t = first; t < last; ++t) sum += __ldcg(tiles + t);
-  Word64 before = sum_before(sum, of_warps, &total);
+    for (int64_t t = first; t < last; ++t) sum += __ldcg(words + t);
+    return sum;
+  };
+  Word64 total, total_points;
+  sum_before(own_sum(points_of_tiles), of_warps, &total_points);
+  __syncthreads();
+  Word64 before = sum_before(own_sum(tiles), of_warps, &total);
 #pragma unroll 1
   for (int64_t t = first; t < last; ++t) {
     const Word64 count = __ldcg(tiles + t);
     tiles[t] = before;
     before += count;
   }
-  if (threadIdx.x == 0) {
-    counts->segments = total >> 32;
-    counts->added = total & 0xffffffffu;
-  }
+  if (threadIdx.x == 0) *counts = {total_points >> 32, total >> 32, total & 0xffffffffu, total_points & 0xffffffffu};
 }
 
 // The lowest rank of a tile that is all one voxel, which only a long segment asks for.
@@ -90,11 +97,11 @@ __device__ __forceinline__ bool is_one_voxel(const SortedPoints& p, int64_t firs
   return first + kTile <= p.n && p.codes[first] != kDropped && p.codes[first] == p.codes[first + kTile - 1];
 }
 
-// Finds where voxels begin and which rows hold them, and counts both. `footprint` is null where ranks are not asked
-// for.
+// Finds where voxels begin and which rows hold them, and counts both; `counts` lies in memory of the host. `footprint`
+// is null where ranks are not asked for.
 __global__ void __launch_bounds__(kTileWarps* kWarp)
     mark_voxels(SortedPoints p, HeldRows held, const float* footprint, int32_t* found, Tiles tiles,
-                PlanCounts* counts) {
+                CountsOfTiles of_tiles, PlanCounts* counts) {
   __shared__ Word64 of_warps[kTileWarps];
   __shared__ bool last;
   const int lane = threadIdx.x % kWarp;
@@ -112,7 +119,6 @@ __global__ void __launch_bounds__(kTileWarps* kWarp)
                                       home_slot(axes, held.slots));
     }
     if (i < p.n) found[i] = row;
-    if (code != kDropped && (i + 1 == p.n || p.codes[i + 1] == kDropped)) counts->kept = i + 1;
     begun += static_cast<Word64>(begins) << 32 | (row == kNewVoxel);
   }
   Word64 total;
@@ -122,12 +128,12 @@ __global__ void __launch_bounds__(kTileWarps* kWarp)
   if (threadIdx.x == 0) {
     tiles.counts[blockIdx.x] = total;
     __threadfence();
-    last = atomicAdd(&counts->tiles_done, Word64{1}) == gridDim.x - 1;
+    last = atomicAdd(of_tiles.done, 1u) == gridDim.x - 1;
   }
   __syncthreads();
   if (!last) return;
   __threadfence();
-  add_up_tiles(tiles.counts, gridDim.x, of_warps, counts);
+  add_up_tiles(tiles.counts, of_tiles.of_tiles, gridDim.x, of_warps, counts);
 }
 
 struct PlanOfRows {

@@ -11,12 +11,12 @@ namespace mirage {
 namespace {
 
 constexpr int kTile = 1024;  // points
-constexpr int kEncodeThreads = 256;
 constexpr int kRankThreads = 128;
 constexpr int kSearches = 4;  // of a thread at a time
 
-struct PlanCounts {
-  Word64 kept, segments, added, rejected, tiles_done;
+struct CountsOfTiles {
+  Word64* of_tiles;  // (T,): how many points of a tile are kept, times 2^32, and how many are rejected
+  unsigned* done;    // tiles that mark_voxels is done with
 };
 
 struct SortedPoints {
@@ -25,8 +25,9 @@ struct SortedPoints {
   int64_t n;
 };
 
-// The Morton code of a point, kDropped where it is not kept or beyond the last. All threads of a block call it.
-__device__ __forceinline__ Word64 encode_point(const CachePoints& p, int64_t i, int64_t n, PlanCounts* counts) {
+// The Morton code of a thread's point, kDropped where it is not kept or beyond the last. A block takes a tile.
+__device__ __forceinline__ Word64 encode_point(const CachePoints& p, int64_t i, int64_t n,
+                                               const CountsOfTiles& counts) {
   bool offered = false;
   Word64 code = kDropped;
   if (i < n) {
@@ -37,14 +38,16 @@ __device__ __forceinline__ Word64 encode_point(const CachePoints& p, int64_t i, 
     const float footprint = p.footprint ? __ldg(p.footprint + i) : p.default_footprint;
     if (offered && in_range(axes) && usable_footprint(footprint)) code = morton(axes);
   }
+  const int kept = __syncthreads_count(code != kDropped);
   const int rejected = __syncthreads_count(offered && code == kDropped);
-  if (threadIdx.x == 0 && rejected > 0) atomicAdd(&counts->rejected, static_cast<Word64>(rejected));
+  if (threadIdx.x == 0) counts.of_tiles[blockIdx.x] = static_cast<Word64>(kept) << 32 | static_cast<unsigned>(rejected);
+  if (threadIdx.x == 0 && blockIdx.x == 0) *counts.done = 0;
   return code;
 }
 
-__global__ void __launch_bounds__(kEncodeThreads)
-    encode_points(CachePoints p, int64_t n, Word64* codes, uint32_t* order, PlanCounts* counts) {
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * kEncodeThreads + threadIdx.x;
+__global__ void __launch_bounds__(kTile)
+    encode_points(CachePoints p, int64_t n, Word64* codes, uint32_t* order, CountsOfTiles counts) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kTile + threadIdx.x;
   const Word64 code = encode_point(p, i, n, counts);
   if (i >= n) return;
   codes[i] = code;
@@ -59,7 +62,7 @@ __device__ __forceinline__ bool comes_before(Word64 other, Word64 code, bool ear
 // A tile's codes, and where its points were: sorted by merging runs of 1, 2, 4, ... Every point finds its place on its
 // own, behind those of the other run that come before it. T tiles; beyond the last point the tile is filled up.
 __global__ void __launch_bounds__(kTile)
-    sort_tiles(CachePoints p, int64_t n, Word64* codes, uint32_t* order, PlanCounts* counts) {
+    sort_tiles(CachePoints p, int64_t n, Word64* codes, uint32_t* order, CountsOfTiles counts) {
   __shared__ Word64 merged[2][kTile];
   __shared__ uint16_t places[2][kTile];
   const int64_t first = static_cast<int64_t>(blockIdx.x) * kTile;

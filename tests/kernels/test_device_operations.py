@@ -83,10 +83,11 @@ CALLS: dict[str, tuple[Callable[[], Call], Operations]] = {
         Operations(launches=5, fills=0, sorts=0, waits=0),
     ),
     # sort_tiles, join_tiles, mark_voxels, write_plan; write_rows, copy_features
-    "insert": (lambda: Cache(300).insert, Operations(launches=6, fills=1, sorts=0, waits=1)),
+    "insert": (lambda: Cache(300).insert, Operations(launches=6, fills=0, sorts=0, waits=1)),
     # encode_points instead of sort_tiles and join_tiles
-    "insert, many points": (lambda: Cache(4000).insert, Operations(launches=5, fills=1, sorts=1, waits=1)),
-    "insert nothing": (lambda: Cache(0).insert, Operations(launches=1, fills=1, sorts=0, waits=1)),
+    "insert, many points": (lambda: Cache(4000).insert, Operations(launches=5, fills=0, sorts=1, waits=1)),
+    # write_plan
+    "insert nothing": (lambda: Cache(0).insert, Operations(launches=1, fills=0, sorts=0, waits=0)),
     # arm, see_points
     "visible": (lambda: see(9, grouped=False), Operations(launches=2, fills=0, sorts=0, waits=0)),
     "visible, groups": (lambda: see(9, grouped=True), Operations(launches=2, fills=0, sorts=0, waits=0)),

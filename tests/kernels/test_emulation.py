@@ -94,12 +94,21 @@ def test_shared_memory_starts_as_rubbish_in_every_block(run: Kernels) -> None:
         assert len(seen.unique()) > 1, "the same in all blocks"
 
 
+@pytest.mark.parametrize("batches", [0, 1, 2])
+def test_a_copy_to_shared_memory_arrives_when_it_is_waited_for(run: Kernels, batches: int) -> None:
+    numbers, out = torch.arange(2 * 32 * 4, dtype=torch.int32).reshape(2, 32, 4), ints(2, 32, 4)
+    assert run("copy_to_shared", numbers, out, batches) is None
+    arrived = [torch.equal(out[batch], numbers[batch].flip(0)) for batch in range(2)]
+    assert arrived == [batch < batches for batch in range(2)]
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
         ("leave_early", (ints(64),), "threads wait for ones that have left"),
         ("other_masks", (), "the lanes of a warp name different masks"),
         ("load_beside", (ints(64), ints(64)), "a load from an address that is not aligned"),
+        ("copy_beside", (ints(64),), "a copy between addresses that are not aligned"),
         ("part_of_a_warp", (ints(64),), "with a part of a warp"),
     ],
 )

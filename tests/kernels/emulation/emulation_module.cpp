@@ -67,6 +67,22 @@ __global__ void load_beside(const int* in, int* out) {
   out[threadIdx.x] = __ldg(reinterpret_cast<const int4*>(in + 1)).x;
 }
 
+__global__ void copy_to_shared(const int4* in, int4* out, int batches_waited_for) {  // two batches of sixteen bytes
+  __shared__ int4 tile[2][32];
+  for (int batch = 0; batch < 2; ++batch) {
+    __pipeline_memcpy_async(tile[batch] + threadIdx.x, in + 32 * batch + threadIdx.x, sizeof(int4));
+    if (batch < batches_waited_for) __pipeline_commit();
+  }
+  __pipeline_wait_prior(0);
+  __syncthreads();
+  for (int batch = 0; batch < 2; ++batch) out[32 * batch + threadIdx.x] = tile[batch][31 - threadIdx.x];
+}
+
+__global__ void copy_beside(const int* in) {
+  __shared__ int4 tile[32];
+  __pipeline_memcpy_async(tile + threadIdx.x, in + 1, sizeof(int4));
+}
+
 template <class... Parameters, class... Arguments>
 const char* run(void (*kernel)(Parameters...), unsigned grid, unsigned block, size_t shared, Arguments... arguments) {
   static std::string failure;
@@ -94,4 +110,8 @@ EXPORT const char* run_look_at_shared(int* fixed, int* of_launch, int blocks) {
 EXPORT const char* run_leave_early(int* out) { return run(leave_early, 1, 64, 0, out); }
 EXPORT const char* run_other_masks() { return run(other_masks, 1, 32, 0); }
 EXPORT const char* run_load_beside(const int* in, int* out) { return run(load_beside, 1, 32, 0, in, out); }
+EXPORT const char* run_copy_to_shared(const int4* in, int4* out, int batches) {
+  return run(copy_to_shared, 1, 32, 0, in, out, batches);
+}
+EXPORT const char* run_copy_beside(const int* in) { return run(copy_beside, 1, 32, 0, in); }
 EXPORT const char* run_part_of_a_warp(int* out) { return run(leave_early, 1, 33, 0, out); }
