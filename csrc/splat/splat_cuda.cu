@@ -12,8 +12,8 @@ namespace mirage {
 
 namespace {
 
-constexpr int64_t kBlocksWanted = 1024;             // that keep a large device busy
-constexpr int64_t kMostBlocks = limit_of(4096, 3);  // more load the same views again and again
+constexpr int64_t kBlocksWanted = limit_of(1024, 16);  // that keep a large device busy
+constexpr int64_t kMostBlocks = limit_of(4096, 3);     // more load the same views again and again
 
 // Calls visit(views, number of the first) for as many views at a time as a kernel takes. Up to `columns` of its blocks
 // share them: as many as have any when each takes as many as the first.
@@ -57,7 +57,8 @@ void draw_pages(const Cloud& cloud, const PageBoxes& boxes, const CamerasOnDevic
     return static_cast<unsigned>(std::min(ceil_div(warps, kDrawWarps), kMostBlocks));
   };
   each_group(cameras, views, keys, 1, [&](const SomeViews& some, int64_t first) {
-    const PageList list{reinterpret_cast<uint32_t*>(masks + boxes.num_pages), masks, views.counts + first / kViewsAtOnce};
+    const PageList list{reinterpret_cast<uint32_t*>(masks + boxes.num_pages), masks,
+                        views.counts + first / kViewsAtOnce};
     launch(list_pages, blocks(boxes.num_words), kDrawThreads, 0, stream, boxes, rule, some, list);
     launch(draw<kDrawn, true, kPerLane>, blocks(boxes.num_pages), kDrawThreads, 0, stream, cloud, some, list);
   });

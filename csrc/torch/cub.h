@@ -4,7 +4,7 @@
 
 #include "cuda.h"
 
-// Sorts of whole arrays on a device. CUB does them, in cub.cu alone, for it takes long to compile. Nothing waits for the
+// Sorts of whole arrays on a device. CUB does them, in cub.cu alone, for it takes long to compile. Nothing waits for a
 // device; workspaces come from torch, on the device of the tensor `like`, whose OnDevice must be alive.
 namespace mirage {
 

@@ -11,8 +11,9 @@
 #include <torch/csrc/stable/accelerator.h>
 #endif
 
-// Where kernels run, and how they are launched. Only Pinned, in pinned.h, waits for a device. Under MIRAGE_EMULATE (tests only) a
-// launch runs the grid on the host before it returns, and the operations are registered in a library of their own.
+// Where kernels run, and how they are launched. Only Pinned, in pinned.h, waits for a device. Under MIRAGE_EMULATE
+// (tests only) a launch runs the grid on the host before it returns, and the operations are registered in a library of
+// their own.
 namespace mirage {
 
 #if defined(MIRAGE_EMULATE)

@@ -30,12 +30,12 @@ class Pinned {
 
 constexpr size_t kPinnedBytes = 64;
 
-// Page-locked blocks that are not in use. They are never freed, for there are only as many as calls have run at the same
+// Page-locked blocks that are not in use. They are never freed: there are only as many as calls have run at the same
 // time, and a free would wait for the device, or come after the driver has shut down.
 class PinnedBlocks {
  public:
   static PinnedBlocks& all() {
-    static PinnedBlocks* const blocks = new PinnedBlocks;  // outlives threads that are still at work when a process ends
+    static PinnedBlocks* const blocks = new PinnedBlocks;  // outlives threads still at work when the process ends
     return *blocks;
   }
   void* take() {

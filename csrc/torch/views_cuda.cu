@@ -22,7 +22,8 @@ CamerasOnDevice::CamerasOnDevice(const Tensor& k, const Tensor& m, int64_t heigh
 }
 
 ViewsOnDevice::ViewsOnDevice(const CamerasOnDevice& cameras, float margin, const Fill& fill, cudaStream_t stream) {
-  constexpr int64_t camera_words = sizeof(CameraOfView) / sizeof(float), frustum_words = sizeof(Frustum) / sizeof(float);
+  constexpr int64_t camera_words = sizeof(CameraOfView) / sizeof(float);
+  constexpr int64_t frustum_words = sizeof(Frustum) / sizeof(float);
   const int64_t v = cameras.count, room = ceil_div(v, kQuad) * kQuad, groups = ceil_div(v, kViewsAtOnce);
   words = empty_like(cameras.world2cam, {room * (camera_words + frustum_words) + groups}, ScalarType::Float);
   float* at = mutable_data<float>(words);

@@ -89,6 +89,7 @@ class Operations(NamedTuple):
     fills: int
     sorts: int
     waits: int
+    blocks: int = 0  # of all launches
 
 
 class _Operations(ctypes.Structure):  # as in fibers.h

@@ -44,8 +44,13 @@ NEEDED = {
     r"carve_rows": [r"VOTE", r"LDS\.128"],
 }
 # What it must not have.
+FLOAT64 = r"\bD(ADD|MUL|FMA|SETP)\b"
 FORBIDDEN = {
-    r"4drawI": [r"CAS", r"ATOMG", r"ATOMS"],
+    # frusta are prepared once
+    r"see_points": [FLOAT64],
+    r"list_pages": [FLOAT64],
+    r"carve_rows": [FLOAT64],
+    r"4drawI": [r"CAS", r"ATOMG", r"ATOMS", FLOAT64],
     r"3mixI": [r"ATOM", r"RED\b|REDG"],  # sums in order
     r"9sum_cellsI": [r"ATOM", r"RED\b|REDG"],
     r"6spreadI": [r"ATOM", r"RED\b|REDG"],
@@ -165,6 +170,22 @@ def test_kernels_use_the_instructions_they_were_written_for(code: Code, arch: st
         if not name.startswith("_ZN3cub"):
             assert not re.search(r"\b(LDL|STL)\b", text), f"{name}: local memory"
         assert "ATOMS.CAS" not in text, f"{name}: an atomic on shared memory that is a loop"
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+@pytest.mark.parametrize(
+    ("kernel", "copies"),
+    # of sixteen bytes a thread: cameras and frusta of 64 views, cameras alone, both of 32 views
+    [(r"4drawI\S*Lb0E", 8), (r"4drawI\S*Lb1E", 2), ("list_pages", 8), ("see_points", 8), ("carve_rows", 3)],
+)
+def test_a_block_loads_its_views_in_one_round_trip(code: Code, kernel: str, copies: int, arch: str) -> None:
+    found = [text for name, text in code.instructions(arch).items() if re.search(kernel, name)]
+    assert found
+    for text in found:
+        under_way = re.split(r"\bDEPBAR", text, maxsplit=1)[0]  # before the first wait
+        assert under_way.count("LDGSTS.E.BYPASS.128") == copies
+        if "Lb0E" in kernel or kernel == "see_points":
+            assert re.search(r"LDG\.E\S*CONSTANT", under_way), "the block's first points"
 
 
 def test_arithmetic_rounds_once(code: Code) -> None:

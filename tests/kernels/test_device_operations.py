@@ -105,4 +105,13 @@ def test_a_call_asks_no_more_of_the_device_than_this(name: str, cuda_code: Emula
     if cuda_code is None:
         pytest.skip("needs GCC and the sources")
     prepare, most = CALLS[name]
-    assert cuda_code.count(prepare()) == most
+    assert cuda_code.count(prepare())._replace(blocks=0) == most
+
+
+@pytest.mark.parametrize(("views", "columns"), [(1, 1), (7, 7), (8, 8), (9, 5), (17, 6), (64, 8)])
+def test_every_column_of_the_grid_has_views(views: int, columns: int, cuda_code: Emulated | None) -> None:
+    """One block of points; the emulation wants 16 blocks, so up to 8 columns share the views."""
+    if cuda_code is None:
+        pytest.skip("needs GCC and the sources")
+    arm = (views * 6 * 9 * 8 + 8191) // 8192
+    assert cuda_code.count(splat_points(views)).blocks == min(arm, 3) + columns + views

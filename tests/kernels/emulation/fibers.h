@@ -85,7 +85,7 @@ struct Machine {
 inline Machine machine;
 
 struct Operations {  // asked of the device since the library was loaded
-  int64_t launches = 0, fills = 0, sorts = 0, waits = 0;
+  int64_t launches = 0, fills = 0, sorts = 0, waits = 0, blocks = 0;
 };
 
 inline Operations operations;
@@ -232,6 +232,7 @@ inline void run_grid(Index grid, Index block, size_t shared_bytes, std::function
     throw std::runtime_error("emulation: a launch that a device would refuse, or with a part of a warp");
   const std::lock_guard<std::mutex> locked(machine.lock);
   ++operations.launches;
+  operations.blocks += static_cast<int64_t>(grid.count());
   machine.grid = grid;
   machine.block = block;
   machine.body = std::move(body);
