@@ -80,7 +80,11 @@ inline Tensor empty(std::initializer_list<int64_t> shape, ScalarType dtype, int3
   AtenTensorHandle handle = nullptr;
   TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(dims, shape.begin(), strides, dtype_code(dtype), device_type,
                                                   device_index, &handle));
-  return Tensor(handle);
+  Tensor tensor(handle);
+#if defined(MIRAGE_EMULATE)
+  ::emulation::fill_with_rubbish(tensor.mutable_data_ptr(), tensor.numel(), tensor.element_size());
+#endif
+  return tensor;
 }
 
 // On the device of `like`.

@@ -102,4 +102,28 @@ MIRAGE_HD bool enter_row(int32_t* table, uint64_t slots, int32_t row, uint64_t h
   return false;
 }
 
+// A plan: K points in S segments, of one voxel each, in one array of 64-bit words.
+struct PlanArrays {
+  int64_t* key;     // (S,)
+  int32_t* starts;  // (S + 1,): where each segment begins in `order`
+  int32_t* row;     // (S,)
+  int32_t* winner;  // (S,): the point whose observation is kept, -1 where the row keeps its own
+  int32_t* order;   // (K,): points
+};
+
+MIRAGE_HD int64_t plan_words(int64_t kept, int64_t segments) {
+  return segments + ceil_div(3 * segments + 1 + kept, 2);
+}
+
+// Ends the last segment, and fills the last word up.
+MIRAGE_HD void close_plan(const PlanArrays& plan, int64_t kept, int64_t segments) {
+  plan.starts[segments] = static_cast<int32_t>(kept);
+  if ((3 * segments + 1 + kept) % 2 != 0) plan.order[kept] = 0;
+}
+
+MIRAGE_HD PlanArrays split_plan(int64_t* words, int64_t segments) {
+  int32_t* starts = reinterpret_cast<int32_t*>(words + segments);
+  return {words, starts, starts + segments + 1, starts + 2 * segments + 1, starts + 3 * segments + 1};
+}
+
 }  // namespace mirage

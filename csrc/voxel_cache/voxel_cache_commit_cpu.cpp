@@ -212,6 +212,8 @@ class Writer {
 
 }  // namespace
 
+namespace cpu {
+
 void commit_insert(const Tensor& plan, int64_t kept, int64_t segments, const InsertedPoints& points,
                    const CacheState& state, const InsertRule& rule) {
   const CommitOperands in(plan, kept, segments, points, state, rule);
@@ -227,6 +229,8 @@ void commit_insert(const Tensor& plan, int64_t kept, int64_t segments, const Ins
   guard(writer.run(), "voxel_cache_commit: the plan does not fit the state");
   writer.bound();
 }
+
+}  // namespace cpu
 
 namespace {
 
@@ -249,7 +253,8 @@ void voxel_cache_index(const Tensor& keys, const Tensor& xyz, const Tensor& foot
 }  // namespace mirage
 
 STABLE_TORCH_LIBRARY_IMPL(mirage_kernels, CPU, m) {
-  m.impl("voxel_cache_insert", TORCH_BOX((&mirage::voxel_cache_insert<mirage::plan_insert, mirage::commit_insert>)));
-  m.impl("voxel_cache_commit", TORCH_BOX(&mirage::voxel_cache_commit<mirage::commit_insert>));
+  using namespace mirage::cpu;
+  m.impl("voxel_cache_insert", TORCH_BOX((&mirage::voxel_cache_insert<plan_insert, commit_insert>)));
+  m.impl("voxel_cache_commit", TORCH_BOX(&mirage::voxel_cache_commit<commit_insert>));
   m.impl("voxel_cache_index", TORCH_BOX(&mirage::voxel_cache_index));
 }

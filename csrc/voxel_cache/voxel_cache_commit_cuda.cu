@@ -3,8 +3,8 @@
 #include <bit>
 
 #include "torch/cuda.h"
+#include "voxel_cache/voxel_cache_cuda.h"
 #include "voxel_cache/voxel_cache_feature_kernels.cuh"
-#include "voxel_cache/voxel_cache_tensor.h"
 
 // Writing what was planned, and the table and boxes over the rows. K points in S segments, R rows, C channels.
 namespace mirage {
@@ -122,50 +122,36 @@ class FeatureWriter {
   cudaStream_t stream_;
 };
 
-void voxel_cache_commit(const Tensor& order, const Tensor& starts, const Tensor& key, const Tensor& row,
-                        const Tensor& winner, const Tensor& xyz, OptionalTensor footprint, const Tensor& features,
-                        const Tensor& keys, const Tensor& xyz_rows, const Tensor& footprint_rows,
-                        const Tensor& features_rows, OptionalTensor scale, OptionalTensor count,
-                        const Tensor& stamp_rows, const Tensor& table, const Tensor& boxes0, const Tensor& boxes1,
-                        const Tensor& boxes2, int64_t rows, int64_t stamp, double default_footprint, int64_t fusion) {
-  const int64_t n = xyz.size(0), s = key.numel(), c = features.size(1);
-  guard_device(keys, {&order, &starts, &key, &row, &winner, &xyz, pointer_to(footprint), &features, &features_rows,
-                      pointer_to(scale), pointer_to(count), &stamp_rows});
-  const Tensor orders = expect(order, ScalarType::Int, {-1}, "voxel_cache_commit: order must be int32 (K,)");
-  const Tensor cuts = expect(starts, ScalarType::Int, {s + 1}, "voxel_cache_commit: starts must be int32 (S + 1,)");
-  const Tensor codes = expect(key, ScalarType::Long, {s}, "voxel_cache_commit: key must be int64 (S,)");
-  const Tensor goals = expect(row, ScalarType::Int, {s}, "voxel_cache_commit: row must be int32 (S,)");
-  const Tensor picks = expect(winner, ScalarType::Int, {s}, "voxel_cache_commit: winner must be int32 (S,)");
-  const Tensor at = expect(xyz, ScalarType::Float, {n, 3}, "voxel_cache_commit: xyz must be float32 (N, 3)");
-  const OptionalTensor wide = expect(footprint, ScalarType::Float, {n}, "voxel_cache_commit: footprint must be (N,)");
-  const Tensor from = expect(features, features.scalar_type(), {n, c}, "voxel_cache_commit: features must be (N, C)");
-  const bool mean = static_cast<Fusion>(fusion) == Fusion::kMean;
-  guard(mean == count.has_value() && !(mean && scale), "voxel_cache_commit: count goes with the mean, scale with int8");
+}  // namespace
 
-  const RowsOfCache state = load_rows(keys, xyz_rows, footprint_rows, table, {&boxes0, &boxes1, &boxes2});
-  const int64_t r = state.limit;
-  guard(rows >= 0 && rows <= r, "voxel_cache_commit: rows must be within capacity");
-  const ScalarType stored = scale ? ScalarType::Char : mean ? ScalarType::Float : features.scalar_type();
-  expect_state(features_rows, stored, {r, c}, "voxel_cache_commit: bad features_rows");
-  expect_state(stamp_rows, ScalarType::Long, {r}, "voxel_cache_commit: stamp_rows must be int64 (R,)");
-  if (scale) expect_state(*scale, ScalarType::Float, {r}, "voxel_cache_commit: scale must be float32 (R,)");
-  if (count) expect_state(*count, ScalarType::Int, {r}, "voxel_cache_commit: count must be int32 (R,)");
+namespace cuda {
 
-  const OnDevice on(keys);
-  const Segments plan{data<int32_t>(orders), data<int32_t>(cuts),  data<int64_t>(codes), data<int32_t>(goals),
-                      data<int32_t>(picks),  orders.numel(), s};
-  const Observations seen{data<float>(at), data<float>(wide), n, static_cast<float>(default_footprint),
-                          count ? mutable_data<int32_t>(*count) : nullptr, mutable_data<int64_t>(stamp_rows), stamp,
-                          rows};
-  launch(write_rows, blocks_of(s, kRowThreads), kRowThreads, 0, on.stream, plan, seen, state);
-  FeatureWriter writer(plan, from, features_rows, on.stream);
-  if (mean)
-    writer.add(rows);
-  else if (scale)
-    writer.quantise(mutable_data<float>(*scale));
+void commit_insert(const Tensor& plan, int64_t kept, int64_t segments, const InsertedPoints& points,
+                   const CacheState& state, const InsertRule& rule) {
+  guard_device(state.keys, {&plan, &points.xyz, pointer_to(points.footprint), &points.features, &state.features,
+                            pointer_to(state.scale), pointer_to(state.count), &state.stamp});
+  const CommitOperands in(plan, kept, segments, points, state, rule);
+  const RowsOfCache rows = load_rows(state.keys, state.xyz, state.footprint, state.table,
+                                     {&state.boxes0, &state.boxes1, &state.boxes2});
+  const OnDevice on(state.keys);
+  const Segments to_write{in.arrays, kept, segments};
+  const Observations seen{data<float>(in.xyz), data<float>(in.footprint), in.xyz.size(0),
+                          static_cast<float>(rule.default_footprint),
+                          state.count ? mutable_data<int32_t>(*state.count) : nullptr,
+                          mutable_data<int64_t>(state.stamp), rule.stamp, state.rows};
+  launch(write_rows, blocks_of(segments, kRowThreads), kRowThreads, 0, on.stream, to_write, seen, rows);
+  FeatureWriter writer(to_write, in.features, state.features, on.stream);
+  if (in.mean)
+    writer.add(state.rows);
+  else if (state.scale)
+    writer.quantise(mutable_data<float>(*state.scale));
   else
     writer.copy();
 }
+
+}  // namespace cuda
+
+namespace {
 
 void voxel_cache_index(const Tensor& keys, const Tensor& xyz, const Tensor& footprint, const Tensor& table,
                        const Tensor& boxes0, const Tensor& boxes1, const Tensor& boxes2, int64_t rows) {
@@ -185,6 +171,8 @@ void voxel_cache_index(const Tensor& keys, const Tensor& xyz, const Tensor& foot
 }  // namespace mirage
 
 MIRAGE_REGISTER_CUDA(m) {
-  m.impl("voxel_cache_commit", TORCH_BOX(&mirage::voxel_cache_commit));
+  using namespace mirage::cuda;
+  m.impl("voxel_cache_insert", TORCH_BOX((&mirage::voxel_cache_insert<plan_insert, commit_insert>)));
+  m.impl("voxel_cache_commit", TORCH_BOX(&mirage::voxel_cache_commit<commit_insert>));
   m.impl("voxel_cache_index", TORCH_BOX(&mirage::voxel_cache_index));
 }

@@ -22,10 +22,7 @@ struct RowsOfCache {  // what finds rows; `limit` is their number R
   int64_t limit;
 };
 
-struct Segments {  // the plan
-  const int32_t *order, *starts;
-  const int64_t* key;
-  const int32_t *row, *winner;
+struct Segments : PlanArrays {  // the plan, which is only read
   int64_t kept, count;
 };
 

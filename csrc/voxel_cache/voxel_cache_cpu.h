@@ -4,9 +4,9 @@
 
 #include "voxel_cache/voxel_cache_insert.h"
 
-namespace mirage {
+namespace mirage::cpu {
 
 PlanFunction plan_insert;
 CommitFunction commit_insert;
 
-}  // namespace mirage
+}  // namespace mirage::cpu

@@ -126,7 +126,7 @@ class Plan {
 
   // Returns how many segments are new.
   int64_t write(const CachePoints& points, Fusion fusion, const HeldRows& held, const PlanArrays& out) {
-    out.starts[segments_] = static_cast<int32_t>(kept_);
+    close_plan(out, kept_, segments_);
     each(num_parts(), [&](int64_t p) {
       sweep(parts_[p], points, fusion, out);
       for (int64_t s = 0; s < parts_[p].segments; s += kBatch)
@@ -289,6 +289,8 @@ class Plan {
 
 }  // namespace
 
+namespace cpu {
+
 Planned plan_insert(const InsertedPoints& inserted, const CacheState& state, const InsertRule& rule) {
   const PlanOperands in(inserted.xyz, inserted.valid, inserted.footprint, state.keys, state.footprint, state.table,
                         state.rows, rule.inverse_size, rule.default_footprint, rule.fusion);
@@ -320,5 +322,7 @@ Planned plan_insert(const InsertedPoints& inserted, const CacheState& state, con
   const bool fits = code.bits + std::bit_width(static_cast<uint64_t>(n)) <= 64;
   return fits ? finish(uint64_t{}) : finish(static_cast<unsigned __int128>(0));
 }
+
+}  // namespace cpu
 
 }  // namespace mirage

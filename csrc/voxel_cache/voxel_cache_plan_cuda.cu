@@ -1,12 +1,11 @@
 // SPDX-FileCopyrightText: 2026 The Mirage authors
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <tuple>
 
 #include "torch/cub.h"
 #include "torch/pinned.h"
+#include "voxel_cache/voxel_cache_cuda.h"
 #include "voxel_cache/voxel_cache_plan_kernels.cuh"
-#include "voxel_cache/voxel_cache_tensor.h"
 
 // Which point goes into which row: sort the points by voxel, look every voxel up, count; then, once the host knows how
 // much there is, write. Nothing is changed.
@@ -16,8 +15,6 @@ namespace {
 // All 64 bits of a code are sorted by: to know which of them say something, the host would have to wait once more.
 constexpr int kCodeBits = 64;
 constexpr int64_t kFewPoints = limit_of(1 << 16, 3 * kTile);  // beyond, CUB's passes cost less than asking every tile
-
-using Planned = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
 
 class Plan {
  public:
@@ -30,18 +27,10 @@ class Plan {
     sort();
     const PlanCounts counts = mark();
     const int64_t k = static_cast<int64_t>(counts.kept), s = static_cast<int64_t>(counts.segments);
-    const auto empty = [&](int64_t size, ScalarType dtype) { return empty_like(like_, {size}, dtype); };
-    const Tensor order = empty(k, ScalarType::Int), starts = empty(s + 1, ScalarType::Int);
-    const Tensor key = empty(s, ScalarType::Long), row = empty(s, ScalarType::Int), winner = empty(s, ScalarType::Int);
-    const PlanOfRows out{mutable_data<int32_t>(order), mutable_data<int32_t>(starts), mutable_data<int64_t>(key),
-                         mutable_data<int32_t>(row), mutable_data<int32_t>(winner)};
+    const Tensor words = empty_like(like_, {plan_words(k, s)}, ScalarType::Long);
     launch(write_plan, std::max(1u, blocks_of(k, kTile)), kTileWarps * kWarp, 0, on_.stream, sorted_, k, s, points_,
-           fusion_, held_, found(), tiles(), out);
-    const Tensor of_host =
-        torch::stable::empty({2}, ScalarType::Long, std::nullopt, torch::headeronly::DeviceType::CPU);
-    mutable_data<int64_t>(of_host)[0] = static_cast<int64_t>(counts.added);
-    mutable_data<int64_t>(of_host)[1] = static_cast<int64_t>(counts.rejected);
-    return {order, starts, key, row, winner, of_host};
+           fusion_, held_, found(), tiles(), split_plan(mutable_data<int64_t>(words), s));
+    return {words, static_cast<int64_t>(counts.added), static_cast<int64_t>(counts.rejected), k, s};
   }
 
  private:
@@ -91,18 +80,18 @@ class Plan {
   SortedPoints sorted_{};
 };
 
-Planned voxel_cache_plan(const Tensor& xyz, OptionalTensor valid, OptionalTensor footprint, const Tensor& keys,
-                         const Tensor& footprint_rows, const Tensor& table, int64_t rows, double inverse_size,
-                         double default_footprint, int64_t fusion) {
-  guard_device(xyz, {pointer_to(valid), pointer_to(footprint), &keys, &footprint_rows, &table});
-  const PlanOperands in(xyz, valid, footprint, keys, footprint_rows, table, rows, inverse_size, default_footprint,
-                        fusion);
+}  // namespace
+
+namespace cuda {
+
+Planned plan_insert(const InsertedPoints& points, const CacheState& state, const InsertRule& rule) {
+  guard_device(points.xyz, {pointer_to(points.valid), pointer_to(points.footprint), &state.keys, &state.footprint,
+                            &state.table});
+  const PlanOperands in(points.xyz, points.valid, points.footprint, state.keys, state.footprint, state.table,
+                        state.rows, rule.inverse_size, rule.default_footprint, rule.fusion);
   return Plan(in.xyz, in.points, in.n, in.fusion, in.held).run();
 }
 
-}  // namespace
-}  // namespace mirage
+}  // namespace cuda
 
-MIRAGE_REGISTER_CUDA(m) {
-  m.impl("voxel_cache_plan", TORCH_BOX(&mirage::voxel_cache_plan));
-}
+}  // namespace mirage

@@ -136,12 +136,6 @@ __global__ void __launch_bounds__(kTileWarps* kWarp)
   add_up_tiles(tiles.counts, of_tiles.of_tiles, gridDim.x, of_warps, counts);
 }
 
-struct PlanOfRows {
-  int32_t *order, *starts;
-  int64_t* key;
-  int32_t *row, *winner;
-};
-
 // The lowest rank of points begin, begin + 1, ... of K as long as they have this code; by a whole warp.
 __device__ __forceinline__ Word64 rank_rest(const SortedPoints& p, int64_t kept, int64_t begin, Word64 code,
                                             const float* footprint, const Word64* least_of_tile) {
@@ -182,7 +176,7 @@ __device__ __forceinline__ int32_t pick_winner(const SortedPoints& p, int64_t ke
 
 __global__ void __launch_bounds__(kTileWarps* kWarp)
     write_plan(SortedPoints p, int64_t kept, int64_t segments, CachePoints points, Fusion fusion, HeldRows held,
-               const int32_t* found, Tiles tiles, PlanOfRows out) {
+               const int32_t* found, Tiles tiles, PlanArrays out) {
   __shared__ Word64 of_warps[kTileWarps];
   const int lane = threadIdx.x % kWarp;
   const int64_t first = static_cast<int64_t>(blockIdx.x) * kTile + threadIdx.x / kWarp * kRounds * kWarp;
@@ -198,7 +192,7 @@ __global__ void __launch_bounds__(kTileWarps* kWarp)
   __syncthreads();
   Word64 before = tiles.counts[blockIdx.x];
   for (int w = 0; w < static_cast<int>(threadIdx.x / kWarp); ++w) before += of_warps[w];
-  if (blockIdx.x == 0 && threadIdx.x == 0) out.starts[segments] = static_cast<int32_t>(kept);
+  if (blockIdx.x == 0 && threadIdx.x == 0) close_plan(out, kept, segments);
   for (int round = 0; round < kRounds; ++round) {
     const int64_t i = first + round * kWarp + lane;
     const int32_t at = i < kept ? found[i] : kSameVoxel;

@@ -30,24 +30,6 @@ inline void expect_state(const Tensor& t, ScalarType dtype, std::initializer_lis
   expect(t, dtype, shape, what);
 }
 
-// A plan: K points in S segments, of one voxel each, in one tensor of 64-bit words.
-struct PlanArrays {
-  int64_t* key;      // (S,)
-  int32_t *starts;   // (S + 1,): where each segment begins in `order`
-  int32_t *row;      // (S,)
-  int32_t *winner;   // (S,): the point whose observation is kept, -1 where the row keeps its own
-  int32_t *order;    // (K,): points
-};
-
-inline int64_t plan_words(int64_t kept, int64_t segments) {
-  return segments + ceil_div(3 * segments + 1 + kept, 2);
-}
-
-inline PlanArrays split_plan(int64_t* words, int64_t segments) {
-  int32_t* starts = reinterpret_cast<int32_t*>(words + segments);
-  return {words, starts, starts + segments + 1, starts + 2 * segments + 1, starts + 3 * segments + 1};
-}
-
 // What a plan is made from, guarded and kept alive.
 struct PlanOperands {
   Tensor xyz, keys, footprint_rows, table;

@@ -17,12 +17,13 @@ from torch import Tensor
 
 import mirage_kernels as mk
 from mirage_kernels import library, testing
+from mirage_kernels.ops.voxel_cache import voxel_cache_reference as reference
 from mirage_kernels.ops.voxel_cache.voxel_cache_state import Layout, State
 from mirage_kernels.testing import same_bits
 
 FLOATS = [torch.float32, torch.bfloat16, torch.float16]
-# as voxel_cache_commit takes it
-STATE = ("keys", "xyz", "footprint", "features", "scale", "count", "stamp", "table", "boxes0", "boxes1", "boxes2")
+# as the operations take it, scale and count apart
+STATE = ("keys", "xyz", "footprint", "features", "stamp", "table", "boxes0", "boxes1", "boxes2")
 
 
 @pytest.fixture
@@ -76,15 +77,15 @@ def test_voxels_with_many_points(length: int, fusion: int) -> None:
     many = torch.cat([torch.full((length,), 0.5), 1 + torch.rand(700, generator=g) * 40, torch.full((length,), 70.5)])
     xyz = many[torch.randperm(len(many), generator=g)][:, None].expand(-1, 3).contiguous()
     footprint = torch.randint(1, 1 + length, (len(xyz),), generator=g) / 4096
-    state = empty_state(8, 1, torch.float32)
+    state = empty_state(8, 1, torch.float32, counted=fusion == 2)
+    kept = (state.scale, state.count)
     for rows in (0, 1):
         state.keys[0] = 0x100000 << 42 | 0x100000 << 21 | 0x100000
         state.footprint[0] = 2 / 4096
         library.overload(library.REFERENCE, "voxel_cache_index")(
             *(state.keys, state.xyz, state.footprint, state.table, *state.boxes, rows)
         )
-        planned = (xyz, None, footprint, state.keys, state.footprint, state.table, rows, 1.0, 1.0, fusion)
-        assert_both_same("plan", *planned)
+        assert_both_same("insert", xyz, xyz[:, :1], *state.written, rows, 7, 1.0, 1.0, fusion, footprint, None, *kept)
 
 
 @pytest.mark.usefixtures("code")
@@ -97,7 +98,7 @@ def test_points_are_sorted_by_voxel_then_index(n: int) -> None:
     valid = torch.rand(n, generator=g) < 0.9
     state = empty_state(8, 0, torch.float32)
     for each in (None, valid):
-        assert_both_same("plan", xyz, each, None, state.keys, state.footprint, state.table, 0, 4.0, 1.0, 0)
+        assert_both_same("insert", xyz, xyz[:, :0], *state.written, 0, 7, 4.0, 1.0, 0, None, each)
 
 
 @pytest.mark.usefixtures("code")
@@ -133,14 +134,16 @@ def test_features_of_any_width_at_any_address(kind: str, channels: int, dtype: t
         fusion = 2 if kind == "counted" else 0
         used = 0
         for points in (slice(0, 120), slice(60, 300)):
-            parts = (xyz[points], footprint[points], features[points])
+            parts = (xyz[points], features[points], footprint[points])
+            rule, kept = (1.0, fusion, parts[2]), (state.scale, state.count)
             held = (state.keys, state.footprint, state.table)
-            plan = assert_both_same("plan", parts[0], None, parts[1], *held, used, 4.0, 1.0, fusion)
-            rows = [getattr(state, name) for name in STATE]
-            result = assert_both_same("commit", *plan[:5], *parts, *rows, used, 7, 1.0, fusion)
-            for name, tensor in zip(STATE, result[9:], strict=False):
+            plan, _ = reference.plan(parts[0], None, parts[2], *held, used, 4.0, *rule[:2])
+            sizes = (len(plan.order), len(plan.key))
+            assert_both_same("commit", plan.pack(), *sizes, *parts[:2], *state.written, used, 7, *rule, *kept)
+            result = assert_both_same("insert", *parts[:2], *state.written, used, 7, 4.0, *rule, None, *kept)
+            for name, tensor in zip((*STATE, "scale", "count"), (*result[4:13], *result[20:]), strict=True):
                 setattr(state, name, tensor)
-            used += int(plan[5][0])
+            used += int(result[1][0])
 
 
 @pytest.mark.usefixtures("code")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mirage_kernels import VoxelCache, library, testing
+from mirage_kernels.ops.voxel_cache import voxel_cache_reference as reference
 
 CACHES: list[dict[str, Any]] = [
     {},
@@ -21,15 +22,15 @@ CACHES: list[dict[str, Any]] = [
 
 
 class Insert(NamedTuple):
-    """A cache with room for points, some of which meet its rows, and what the operations are given of both."""
+    """A cache with room for points, some of which meet its rows, and the arguments of the operations."""
 
     cache: VoxelCache
-    state: tuple[Any, ...]
-    points: tuple[Tensor, Tensor, Tensor, Tensor]  # xyz, features, footprint, valid
-    fusion: int
+    insert: tuple[Any, ...]
+    commit: tuple[Any, ...]  # of the same points
 
 
-def insert(**options: Any) -> Insert:
+def insert(each: bool, **options: Any) -> Insert:
+    """With ``each``, points have a footprint and a flag each."""
     g = torch.Generator().manual_seed(0)
     cache = VoxelCache(**({"voxel_size": 0.25, "channels": 5} | options))
     xyz, valid = testing.random_points(g, "room", 200), torch.rand(200, generator=g) < 0.8
@@ -37,9 +38,16 @@ def insert(**options: Any) -> Insert:
     footprint = torch.rand(200, generator=g)
     cache.insert(xyz[:120], features[:120], footprint[:120])
     cache._store.state = cache._store.make_room(300)
-    s = cache.state
-    rows = (s.keys, s.xyz, s.footprint, s.features, s.scale, s.count, s.stamp, s.table, *s.boxes)
-    return Insert(cache, rows, (xyz, features, footprint, valid), ("best", "latest", "mean").index(cache.fusion))
+    s, fusion = cache.state, reference.FUSIONS.index(cache.fusion)
+    wide, flags = (footprint, valid) if each else (None, None)
+    planned, _ = reference.plan(xyz, flags, wide, s.keys, s.footprint, s.table, s.rows, 4.0, 0.25, fusion)
+    packed = (planned.pack(), len(planned.order), len(planned.key))
+    written, kept = (xyz, features, *s.written, s.rows, 7), (s.scale, s.count)
+    return Insert(
+        cache,
+        (*written, 4.0, 0.25, fusion, wide, flags, *kept),
+        (*packed, *written, 0.25, fusion, wide, *kept),
+    )
 
 
 def fresh(args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -53,18 +61,16 @@ def check(namespace: str, name: str, *args: Any) -> None:
 @pytest.mark.parametrize("each", [False, True])
 @pytest.mark.parametrize("options", CACHES)
 def test_opcheck_what_an_insert_does(namespace: str, options: dict[str, Any], each: bool) -> None:
-    cache, state, (xyz, features, footprint, valid), fusion = insert(**options)
-    s, wide = cache.state, footprint if each else None
-    planned = (xyz, valid if each else None, wide, s.keys, s.footprint, s.table, s.rows, 4.0, 0.25, fusion)
-    check(namespace, "plan", *planned)
-    plan = library.overload(namespace, "voxel_cache_plan")(*planned)[:5]
-    check(namespace, "commit", *plan, xyz, wide, features, *state, s.rows, 7, 0.25, fusion)
+    cache, inserted, committed = insert(each, **options)
+    check(namespace, "insert", *inserted)
+    check(namespace, "commit", *committed)
+    s = cache.state
     check(namespace, "index", s.keys, s.xyz, s.footprint, s.table, *s.boxes, s.rows)
 
 
 @pytest.mark.parametrize("options", CACHES)
 def test_opcheck_what_a_read_does(namespace: str, options: dict[str, Any]) -> None:
-    cache, *_ = insert(**options)
+    cache, *_ = insert(True, **options)
     s, cameras = cache.state, testing.random_cameras(torch.Generator().manual_seed(1), 2, (6, 9))
     views = (cameras.intrinsics, cameras.world2cam)
     check(namespace, "carve", s.xyz, 3 * torch.rand(2, 6, 9), *views, *s.boxes, s.rows, 1.05)
@@ -76,7 +82,8 @@ def test_opcheck_what_a_read_does(namespace: str, options: dict[str, Any]) -> No
 def test_opcheck_of_nothing(namespace: str) -> None:
     s, views = VoxelCache(0.25, 3).state, testing.plain_cameras(2, (6, 9))
     lenses = (views.intrinsics, views.world2cam)
-    check(namespace, "plan", torch.zeros(0, 3), None, None, s.keys, s.footprint, s.table, 0, 4.0, 0.25, 0)
+    nothing = torch.zeros(0, 3)
+    check(namespace, "insert", nothing, nothing, *s.written, 0, 7, 4.0, 0.25, 0)
     check(namespace, "index", s.keys, s.xyz, s.footprint, s.table, *s.boxes, 0)
     check(namespace, "carve", s.xyz, torch.ones(2, 6, 9), *lenses, *s.boxes, 0, 1.05)
     check(namespace, "decode", s.features, None, None, torch.full((2, 6, 9), -1), torch.empty(0))

@@ -271,12 +271,10 @@ def opcheck_cache(name: str, *args: Any) -> None:
 
 @pytest.mark.parametrize("options", CACHES[:3])
 def test_opcheck_voxel_cache(options: dict[str, Any]) -> None:
-    cache, state, (xyz, features, footprint, valid), fusion = insert(**options)
-    s, wide = cache.state, None if "storage" in options else footprint
-    planned = (xyz, valid, wide, s.keys, s.footprint, s.table, s.rows, 4.0, 0.25, fusion)
-    opcheck_cache("plan", *planned)
-    plan = library.overload(library.REFERENCE, "voxel_cache_plan")(*planned)[:5]
-    opcheck_cache("commit", *plan, xyz, wide, features, *state, s.rows, 7, 0.25, fusion)
+    cache, inserted, committed = insert("storage" not in options, **options)
+    s = cache.state
+    opcheck_cache("insert", *inserted)
+    opcheck_cache("commit", *committed)
     opcheck_cache("index", s.keys, s.xyz, s.footprint, s.table, *s.boxes, s.rows)
     cameras = testing.random_cameras(torch.Generator().manual_seed(1), 2, (6, 9))
     views = (cameras.intrinsics, cameras.world2cam)

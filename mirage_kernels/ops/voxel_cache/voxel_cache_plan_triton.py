@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The kernels of ``voxel_cache_plan``: encode the points, cut the sorted ones into segments of one voxel, look those
+"""The kernels that plan an insert: encode the points, cut the sorted ones into segments of one voxel, look those
 up, number the new ones."""
 
 from __future__ import annotations

@@ -17,6 +17,16 @@
 #define __align__(n) alignas(n)
 #define __shared__ static __attribute__((section("mirage_shared")))
 
+namespace emulation {
+
+// What a kernel leaves unwritten shows: NaN in any floating dtype, the largest number in any integer.
+inline void fill_with_rubbish(void* at, int64_t elements, int64_t element_size) {
+  unsigned char* bytes = static_cast<unsigned char*>(at);
+  for (int64_t i = 0; i < elements * element_size; ++i) bytes[i] = (i + 1) % element_size == 0 ? 0x7f : 0xff;
+}
+
+}  // namespace emulation
+
 using dim3 = emulation::Index;
 using cudaStream_t = void*;
 
