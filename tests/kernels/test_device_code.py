@@ -115,6 +115,7 @@ class Code:
             triton = pytest.importorskip("triton")
             found = str(Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump")
         self._tool = found
+        self._instructions: dict[str, dict[str, str]] = {}
 
     def dump(self, *options: str) -> str:
         command = [self._tool, *options, self._path]
@@ -127,9 +128,11 @@ class Code:
 
     def instructions(self, arch: str) -> dict[str, str]:
         """The instructions of every kernel, without their operands."""
-        _, *functions = re.split(r"Function : ", self.dump("-sass", "-arch", f"sm_{arch}"))
-        mnemonic = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?\w+\s+)?([A-Z][\w.]*)", re.MULTILINE)
-        return {text.split()[0]: " ".join(mnemonic.findall(text)) for text in functions}
+        if arch not in self._instructions:
+            _, *functions = re.split(r"Function : ", self.dump("-sass", "-arch", f"sm_{arch}"))
+            mnemonic = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?\w+\s+)?([A-Z][\w.]*)", re.MULTILINE)
+            self._instructions[arch] = {text.split()[0]: " ".join(mnemonic.findall(text)) for text in functions}
+        return self._instructions[arch]
 
 
 @pytest.fixture(scope="module")
