@@ -142,23 +142,24 @@ class Cameras:
         """Cameras at ``eye`` (V, 3) that look at ``target`` (V, 3) or (3,), with ``up`` upwards in the picture.
 
         ``intrinsics`` are (V, 3, 3), or (3, 3) for all. The default ``up`` is that of a world whose axes are a
-        camera's.
+        camera's. The poses are computed on the CPU, so that every device holds the same bits.
         """
         dims: check.Dims = {}
         check.tensor("eye", eye, ("V", 3), dims, _GEOMETRY_DTYPES)
         if isinstance(target, Tensor) and target.dim() == 1:
             target = target.expand(eye.shape[0], -1)
         check.tensor("target", target, ("V", 3), dims, _GEOMETRY_DTYPES, ("eye", eye))
-        position, forward = eye.double(), target.double() - eye.double()
-        down = -torch.tensor(up, dtype=torch.float64, device=eye.device).expand_as(forward)
+        device, eye, target = eye.device, eye.detach().cpu().double(), target.detach().cpu().double()
+        forward = target - eye
+        down = -torch.tensor(up, dtype=torch.float64).expand_as(forward)
         right = torch.linalg.cross(down, forward)
         lengths = torch.stack([forward.norm(dim=1), right.norm(dim=1)])
         if not bool((lengths > 1e-12).all()):
             raise check.value_error("target", "a direction that is neither zero nor parallel to up", target.tolist())
         forward, right = forward / lengths[0, :, None], right / lengths[1, :, None]
-        cam2world = torch.eye(4, dtype=torch.float64, device=eye.device).repeat(eye.shape[0], 1, 1)
-        cam2world[:, :3] = torch.stack([right, torch.linalg.cross(forward, right), forward, position], 2)
-        return cls(intrinsics, cam2world, size)
+        cam2world = torch.eye(4, dtype=torch.float64).repeat(eye.shape[0], 1, 1)
+        cam2world[:, :3] = torch.stack([right, torch.linalg.cross(forward, right), forward, eye], 2)
+        return cls(intrinsics, cam2world.to(device), size)
 
     @classmethod
     def cat(cls, cameras: Iterable[Cameras]) -> Cameras:
@@ -209,17 +210,21 @@ class Cameras:
         h, w = size = check.size("size", size)
         if size == self.size:
             return self
-        # fx, cx by w / W and fy, cy by h / H, in float64, rounded once
-        rows = torch.tensor([[w / self.size[1]], [h / self.size[0]], [1.0]], dtype=torch.float64, device=self.device)
-        intrinsics = (self.intrinsics.double() * rows).float()
-        return self._trusted(intrinsics, self.cam2world, self.world2cam, size)
+        # fx, cx by w / W and fy, cy by h / H, in float64, rounded once. By numbers: a tensor of them would be copied to
+        # the device, which waits for it.
+        k = self.intrinsics.double()
+        first, second, _ = k.unbind(1)
+        first.mul_(w / self.size[1])
+        second.mul_(h / self.size[0])
+        return self._trusted(k.float(), self.cam2world, self.world2cam, size)
 
     def crop(self, top: int, left: int, size: tuple[int, int]) -> Cameras:
         """The same cameras over the window of ``size`` (h, w) whose first cell is (top, left)."""
         size = check.size("size", size)
-        shift = torch.tensor([[0, 0, left], [0, 0, top], [0, 0, 0]], dtype=torch.float64, device=self.device)
-        intrinsics = (self.intrinsics.double() - shift).float()
-        return self._trusted(intrinsics, self.cam2world, self.world2cam, size)
+        k = self.intrinsics.double()
+        k[:, 0, 2].sub_(left)
+        k[:, 1, 2].sub_(top)
+        return self._trusted(k.float(), self.cam2world, self.world2cam, size)
 
     def project(self, xyz: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Project points (N, 3): cells ``uv`` (V, N, 2), ``depth`` (V, N), and whether each is ``inside`` (V, N)."""
