@@ -103,12 +103,14 @@ def dtype(name: str, value: Any) -> torch.dtype:
 
 
 def device(name: str, value: Any) -> torch.device:
+    """The device that tensors made on ``value`` say they are on: ``"cuda"`` names the current GPU by its index."""
     if not isinstance(value, (str, torch.device)):
         raise type_error(name, "a torch.device or its name", value)
     try:
-        return torch.device(value)
+        found = torch.device(value)
     except RuntimeError:
         raise value_error(name, "a torch.device or its name", repr(value)) from None
+    return found if found.index is not None else torch.empty(0, device=found).device
 
 
 def number(name: str, value: Any, minimum: float | None = None, maximum: float | None = None) -> float:

@@ -203,15 +203,12 @@ class VoxelCache(CacheFiles):
         xyz, features, footprint, valid = points
         if self.voxel_size is None and not self._choose_size(footprint, valid):
             return self._count(InsertCounts(0, 0, len(xyz) if valid is None else int(valid.sum()), 0, None))
-        rejected = 0
         if self.storage == "int8":
-            sound = features.isfinite().all(1)
-            rejected = int((~sound if valid is None else valid & ~sound).sum())
-            points = points._replace(valid=sound if valid is None else valid & sound)
+            # refused with its place, so that the plan counts it: to count it here would read from the device again
+            points = points._replace(xyz=xyz.masked_fill(~features.isfinite().all(1, keepdim=True), torch.nan))
         size = self.voxel_size
         assert size is not None
-        counts = self._store.insert(points, size, stamp, FUSIONS.index(self.fusion), self.eviction)
-        return self._count(counts._replace(rejected=counts.rejected + rejected) if rejected else counts)
+        return self._count(self._store.insert(points, size, stamp, FUSIONS.index(self.fusion), self.eviction))
 
     def _choose_size(self, footprint: Tensor | None, valid: Tensor | None) -> bool:
         """Settle what "auto" stands for; False where no footprint tells."""

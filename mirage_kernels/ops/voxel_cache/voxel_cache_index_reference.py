@@ -12,6 +12,8 @@ box holds every observation its rows have held since the last rebuild, so that i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -86,6 +88,14 @@ def enter_table(table: Tensor, keys: Tensor, rows: Tensor) -> None:
         row, slot = torch.cat([row[lost], before[driven]]), torch.cat([slot[lost], slot[driven]])
         slot = (slot + 1) & (len(table) - 1)
     table.copy_(torch.where(slots == none, -1, slots))
+
+
+def clear_boxes(levels: Iterable[Tensor]) -> None:
+    """Make boxes that hold nothing. By numbers: a tensor of them would be copied to the device, which waits for it."""
+    for boxes in levels:
+        boxes[:, :3].fill_(torch.inf)
+        boxes[:, 3:6].fill_(-torch.inf)
+        boxes[:, 6].fill_(0)
 
 
 def grow_boxes(levels: tuple[Tensor, ...], rows: Tensor, xyz: Tensor, footprint: Tensor) -> None:

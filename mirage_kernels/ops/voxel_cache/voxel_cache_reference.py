@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ...cameras import inside, project
-from .voxel_cache_index_reference import AXIS, LIMIT, enter_table, grow_boxes, look_up, morton
+from .voxel_cache_index_reference import AXIS, LIMIT, clear_boxes, enter_table, grow_boxes, look_up, morton
 
 FUSIONS = ("best", "latest", "mean")
 BEST, LATEST, MEAN = range(3)
@@ -243,8 +243,7 @@ def index(
     table.fill_(-1)
     every = torch.arange(rows, device=keys.device)
     enter_table(table, keys, every)
-    for boxes in (boxes0, boxes1, boxes2):
-        boxes[:, :3], boxes[:, 3:6], boxes[:, 6] = torch.inf, -torch.inf, 0
+    clear_boxes((boxes0, boxes1, boxes2))
     grow_boxes((boxes0, boxes1, boxes2), every, xyz[:rows], footprint[:rows])
 
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
@@ -12,12 +11,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .voxel_cache_index_reference import RUNS
+from .voxel_cache_index_reference import RUNS, clear_boxes
 
 _SMALLEST_TABLE = 64
 MOST_ROWS = (1 << 31) - 1
 ROW_TENSORS = ("keys", "xyz", "footprint", "features", "stamp", "scale", "count", "touched")
-EMPTY_BOX = (math.inf, math.inf, math.inf, -math.inf, -math.inf, -math.inf, 0.0)
 
 
 class Layout(NamedTuple):
@@ -91,9 +89,8 @@ class State:
 
         if table is None:
             table = torch.full((table_size(capacity),), -1, dtype=torch.int32, device=layout.device)
-        boxes = [room(-(-capacity // run), len(EMPTY_BOX)) for run in RUNS]
-        for level in boxes:
-            level[:] = torch.tensor(EMPTY_BOX, device=layout.device)
+        boxes = [room(-(-capacity // run), 7) for run in RUNS]
+        clear_boxes(boxes)
         return cls(
             0,
             room(capacity, dtype=torch.int64),
