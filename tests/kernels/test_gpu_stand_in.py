@@ -1,0 +1,100 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The tests of a GPU where there is none: ``test_gpu.py`` on the stand-in, so that its own code, and the way that
+Python takes to a kernel, are not what fails on the first GPU."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mirage_kernels as mk
+
+HERE = Path(__file__).resolve().parent
+
+
+@pytest.fixture(autouse=True)
+def compiler() -> None:
+    if shutil.which("g++") is None and shutil.which("c++") is None:
+        pytest.skip("needs a C++ compiler")
+
+
+def run_on_the_stand_in(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
+    plugin = ("-m", "pytest", "-q", "-p", "gpu_stand_in", "-p", "no:cacheprovider", "-p", "no:xdist")
+    return subprocess.run(
+        [sys.executable, *plugin, *arguments],
+        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def assert_passed(run: subprocess.CompletedProcess[str]) -> None:
+    assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
+    assert " passed" in run.stdout
+    assert "skipped" not in run.stdout
+
+
+@pytest.mark.usefixtures("native")
+def test_the_tests_of_a_gpu_pass_on_the_stand_in() -> None:
+    assert_passed(run_on_the_stand_in(str(HERE / "test_gpu.py"), "-k", "not real_recording"))
+
+
+def test_what_triton_is_called_with_never_waits_for_the_device() -> None:
+    if "not installed" in str(mk.backends()["triton"]):
+        pytest.skip("needs triton")
+    chosen = "triton and (wait or once or offsets)"
+    assert_passed(run_on_the_stand_in(str(HERE / "test_gpu.py"), "-k", chosen, TRITON_INTERPRET="1"))
+
+
+WRONG = """
+import pytest, torch
+from mirage_kernels import splat, use_backend
+from mirage_kernels.testing import splat_case, to_device
+
+@pytest.fixture
+def case():
+    return to_device(splat_case(0), "cuda")
+
+def test_a_backend_of_a_gpu_takes_no_tensors_of_the_cpu(case):
+    with use_backend("cuda"), pytest.raises(RuntimeError, match="'cuda' was asked for and runs on cuda, not on cpu"):
+        to_device(case, "cpu").run(splat)
+
+def test_operands_on_two_devices(case):
+    with pytest.raises(RuntimeError, match="same device"):
+        case.xyz + torch.ones(len(case.xyz), 3)
+    with pytest.raises(ValueError, match="features: expected a tensor on cuda:0 like xyz, got cpu"):
+        splat(case.xyz, case.features.cpu(), case.cameras)
+
+@pytest.mark.parametrize("wait", [
+    lambda x: x.sum().item(),
+    lambda x: x.cpu(),
+    lambda x: torch.tensor([1.0], device="cuda"),
+    lambda x: x[x > 0],
+    lambda x: x.nonzero(),
+    lambda x: x.copy_(torch.zeros(x.shape)),
+    lambda x: bool((x > 0).all()),
+])
+def test_waiting_is_noticed(case, wait):
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        with pytest.raises(RuntimeError, match="called a synchronizing CUDA operation"):
+            wait(case.xyz)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    with pytest.raises(RuntimeError, match="called a synchronizing CUDA operation"):
+        with torch.cuda.graph(torch.cuda.CUDAGraph()):
+            wait(case.xyz)
+"""
+
+
+def test_the_stand_in_refuses_what_a_gpu_refuses(tmp_path: Path) -> None:
+    (tmp_path / "test_wrong.py").write_text(WRONG)
+    assert_passed(run_on_the_stand_in(str(tmp_path / "test_wrong.py"), "-W", "ignore:Synchronization debug mode"))
