@@ -4,10 +4,11 @@
 
 #include "build_info.h"
 #include "cpu/isa.h"
+#include "torch/probe.h"
 #include "torch/tensor.h"
 
 // Importing this module loads the library, and loading it registers every kernel. It exposes only the build's own
-// description and the choice of CPU instruction set.
+// description, whether its CUDA runtime works here, and the choice of CPU instruction set.
 namespace {
 
 constexpr const char* kIsaNames[] = {"baseline", "avx2", "avx512"};
@@ -37,7 +38,14 @@ PyObject* set_isa(PyObject*, PyObject* name) {
   return nullptr;
 }
 
+PyObject* cuda_problem(PyObject*, PyObject*) {
+  const std::string problem = mirage::cuda_problem ? mirage::cuda_problem() : "";
+  if (problem.empty()) Py_RETURN_NONE;
+  return PyUnicode_FromString(problem.c_str());
+}
+
 PyMethodDef methods[] = {
+    {"cuda_problem", cuda_problem, METH_NOARGS, "Why the CUDA runtime cannot use the GPUs here, or None."},
     {"isa", isa, METH_NOARGS, "The CPU instruction set in use."},
     {"supported_isas", supported_isas, METH_NOARGS, "The CPU instruction sets this machine runs, narrowest first."},
     {"set_isa", set_isa, METH_O, "Use this CPU instruction set; results do not depend on it."},

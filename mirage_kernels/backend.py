@@ -5,7 +5,12 @@
 By default the fastest backend that is there for a tensor's device is used: on a GPU ``cuda``, ``triton`` or
 ``reference``, on a CPU ``cpp`` or ``reference``. A backend asked for by name, with :func:`use_backend` or
 ``MIRAGE_KERNELS_BACKEND``, never falls back. The choice is a plain module-level table, which ``torch.compile`` can read
-and guard on.
+and guard on. Importing this package looks for no GPU: what the GPUs here cannot run leaves the table when torch first
+uses one, so before the first tensor is on it.
+
+Results are the same on every backend, their cost is not: ``triton`` and ``reference`` do not look at the boxes of a
+:class:`~mirage_kernels.VoxelCache`, so their culled read looks at every row, where ``cuda`` and ``cpp`` read the rows
+that can be seen.
 """
 
 from __future__ import annotations
@@ -20,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import check
+from . import check, gpu
 from .library import NATIVE, REFERENCE, TRITON, overload
 
 BACKENDS = ("cuda", "triton", "cpp", "reference")  # by preference
@@ -72,10 +77,28 @@ def _why_not(name: str) -> str | None:
     if name in _missing or name in ("cpp", "reference") or (name == "triton" and INTERPRETED):
         return _missing.get(name)
     if torch.cuda.is_available():
-        return None
+        return _why_not_on_gpu(name)
     if torch.version.cuda is None and torch.version.hip is None:
         return f"this torch is built for CPUs only ({torch.__version__}); install one that is built for the GPU"
     return "torch finds no GPU; look at its driver (nvidia-smi) and at CUDA_VISIBLE_DEVICES"
+
+
+def _why_not_on_gpu(name: str) -> str | None:
+    """What keeps the GPUs here from running a backend that is otherwise there."""
+    if name == "triton":
+        return gpu.why_not_triton()
+    assert _native is not None
+    return gpu.why_not_cuda(build_info().get("cuda_arches", []), _native.cuda_problem())
+
+
+def _settle_gpu() -> None:
+    """Give up what the GPUs here cannot run, by default; called by torch when it first uses one."""
+    for name in ("cuda", "triton"):
+        if name not in _missing and not (name == "triton" and INTERPRETED):
+            reason = _why_not_on_gpu(name)
+            if reason is not None:
+                _missing[name] = reason
+    _fill_table()
 
 
 def backends() -> dict[str, str | None]:
@@ -179,5 +202,6 @@ def use_instruction_set(name: str) -> None:
 _load_native()
 _find_gpu_backends()
 _fill_table()
+torch.cuda._lazy_call(_settle_gpu)  # type: ignore[no-untyped-call]
 if os.environ.get("MIRAGE_KERNELS_BACKEND"):
     use_backend(os.environ["MIRAGE_KERNELS_BACKEND"])

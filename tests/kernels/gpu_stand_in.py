@@ -33,6 +33,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from torch.utils._pytree import tree_leaves, tree_map
 
 from mirage_kernels import backend, library
+from mirage_kernels import gpu as gpu_support
 
 HERE = Path(__file__).resolve().parent
 GPU = torch.device("cuda", 0)
@@ -251,6 +252,7 @@ def stand_in_for_a_gpu() -> Iterator[Gpu]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.multiple(torch.cuda, **_cuda_functions(gpu)))
         missing = {name: why for name, why in backend._missing.items() if name != "cuda"}
+        stack.enter_context(mock.patch.object(gpu_support, "why_not_cuda", return_value=None))
         if not backend.INTERPRETED:
             missing["triton"] = "a GPU that is not there runs no compiled kernel"
         stack.enter_context(mock.patch.object(backend, "_missing", missing))

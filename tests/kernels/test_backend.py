@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import types
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -76,6 +78,104 @@ def test_the_reasons_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.version, "hip", "6.4")
     backend._find_gpu_backends()
     assert "the triton backend serves them" in str(mk.backends()["cuda"])
+
+
+class Gpus:
+    """GPUs that torch sees, by compute capability, and what the package was built for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.capabilities: list[tuple[int, int]] = []
+        self.arches, self.problem = ["80", "90", "100"], None
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: len(self.capabilities))
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda i: self.capabilities[i])
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda i: f"GPU {i}")
+        monkeypatch.setattr(backend, "build_info", lambda: {"cuda_arches": self.arches})
+        monkeypatch.setattr(backend, "_native", types.SimpleNamespace(cuda_problem=lambda: self.problem))
+        monkeypatch.setattr(backend, "INTERPRETED", False)
+        self._patch = monkeypatch
+
+    def chosen(self, *capabilities: tuple[int, int]) -> str:
+        """The default on a GPU, once torch has begun to use these."""
+        self.capabilities = list(capabilities)
+        self._patch.setattr(backend, "_missing", {})
+        backend._settle_gpu()
+        return mk.current_backend("cuda")
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gpus]:
+    yield Gpus(monkeypatch)
+    monkeypatch.undo()
+    mk.use_backend(None)
+
+
+def test_the_default_fits_the_gpu(gpus: Gpus) -> None:
+    """A T4 (7.5) runs no code for 8.0; machine code runs within its major version, PTX of the newest on all later."""
+    expected = {(7, 0): "reference", (7, 5): "triton", (8, 0): "cuda", (8, 9): "cuda", (9, 0): "cuda", (12, 0): "cuda"}
+    assert {capability: gpus.chosen(capability) for capability in expected} == expected
+    assert mk.current_backend("cpu") in ("cpp", "reference")
+    gpus.arches = ["86", "90"]
+    expected = {(8, 0): "triton", (8, 9): "cuda", (10, 0): "cuda", (9, 0): "cuda"}
+    assert {capability: gpus.chosen(capability) for capability in expected} == expected
+    gpus.arches = ["90", "100a"]
+    assert gpus.chosen((8, 9)) == "triton"
+    assert gpus.chosen((9, 0), (9, 0)) == "cuda"
+    assert gpus.chosen((9, 0), (7, 5)) == "triton", "one table serves all GPUs"
+
+
+def test_a_gpu_that_is_too_old_is_the_reason(gpus: Gpus) -> None:
+    assert gpus.chosen((9, 0), (7, 0)) == "reference"
+    assert mk.backends()["cuda"] == (
+        "cuda:1 (GPU 1) has compute capability 7.0, the CUDA kernels were built for 8.0, 9.0, 10.0 and newer; hide it "
+        "with CUDA_VISIBLE_DEVICES"
+    )
+    assert "cuda:1 (GPU 1) has compute capability 7.0, Triton needs 7.5" in str(mk.backends()["triton"])
+    with pytest.raises(RuntimeError, match=r"'cuda' is not available \(cuda: cuda:1 .* compute capability 7\.0"):
+        mk.use_backend("cuda")
+
+
+def test_a_driver_that_is_too_old_is_the_reason(gpus: Gpus) -> None:
+    gpus.problem = (
+        "CUDA driver version is insufficient for CUDA runtime version (driver: CUDA 12.4, kernels: CUDA 13.0)"
+    )
+    assert gpus.chosen((9, 0)) == "triton"
+    assert mk.backends()["cuda"] == (
+        f"{gpus.problem}; update the driver, or reinstall mirage_kernels with an nvcc that the driver supports"
+    )
+    assert mk.backends()["triton"] is None
+
+
+@pytest.mark.usefixtures("native")
+def test_the_native_module_says_what_its_cuda_runtime_finds() -> None:
+    problem = backend._native.cuda_problem()  # type: ignore[union-attr]
+    if torch.cuda.is_available() or not mk.build_info()["cuda_arches"]:
+        assert problem is None
+    else:
+        assert "CUDA" in problem
+
+
+def test_the_table_is_settled_when_torch_first_uses_a_gpu() -> None:
+    """By torch, before there is a tensor on one, so that a compiled function finds it settled; not by the import."""
+    code = """
+import sys, torch
+from mirage_kernels import backend
+assert not torch.cuda.is_initialized()
+backend._missing.pop("cuda", None)
+backend._missing.pop("triton", None)
+backend.build_info = lambda: {"cuda_arches": ["80", "90"]}
+backend._native = type("Native", (), {"cuda_problem": staticmethod(lambda: None)})
+backend._fill_table()
+before = backend.current_backend("cuda")
+torch._C._cuda_init, torch._C._cuda_getDeviceCount, torch.cuda._cudart = lambda: None, lambda: 1, 1
+torch.cuda.device_count, torch.cuda.get_device_capability = lambda: 1, lambda i=0: (7, 5)
+torch.cuda.get_device_name = lambda i=0: "Tesla T4"
+torch.cuda._queued_calls[:] = [call for call in torch.cuda._queued_calls if call[0].__module__.startswith("mirage")]
+torch.cuda.init()
+print(before, backend.current_backend("cuda"))
+"""
+    result = run_python(code, TRITON_INTERPRET="0")
+    assert result.stdout.split() == ["cuda", "triton"], result.stderr
 
 
 @pytest.mark.usefixtures("native")

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from mirage_kernels.backend import INTERPRETED
+from mirage_kernels.gpu import TRITON_CAPABILITY
 
 HERE = Path(__file__).resolve().parent
 
@@ -177,7 +178,7 @@ def compiled(kernel: Kernel, capability: int, folder: Path) -> Compiled:
     return Compiled(code["ptx"], {key: int(value) for key, value in re.findall(r"(REG|STACK|LOCAL):(\d+)", text)})
 
 
-@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize("capability", [10 * major + minor for major, minor in (TRITON_CAPABILITY, (8, 0), (9, 0))])
 @pytest.mark.parametrize("name", KERNELS)
 def test_kernels_compile_to_what_they_should(name: str, capability: int, tmp_path: Path) -> None:
     ptx, resources = compiled(KERNELS[name], capability, tmp_path)
