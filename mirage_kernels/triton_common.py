@@ -28,12 +28,22 @@ INFINITY = tl.constexpr(float("inf"))
 OPTIONS = {"enable_fp_fusion": False}  # every kernel is compiled with
 
 
+GRID_LIMITS = (2**31 - 1, 65_535, 65_535)  # programs along each axis, of CUDA
+
+
 def launch(
     kernel: Any, grid: tuple[int, ...], device: torch.device, *args: Any, num_warps: int = 4, **options: Any
 ) -> None:
-    """Run a kernel on the device's current stream; an empty grid is no work."""
+    """Run a kernel on the device's current stream; an empty grid is no work.
+
+    Raises:
+        ValueError: the grid is larger than CUDA allows. Kernels fold what may be large, such as views, into axis 0.
+    """
     if 0 in grid:
         return
+    if any(size > limit for size, limit in zip(grid, GRID_LIMITS, strict=False)):
+        limits = GRID_LIMITS[: len(grid)]
+        raise ValueError(f"{kernel.__name__}: expected a grid of at most {limits} programs, got {grid}; split the call")
     on_device = torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
     with on_device:
         kernel[grid](*args, num_warps=num_warps, **OPTIONS, **options)

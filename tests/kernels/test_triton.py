@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import torch
 
 from mirage_kernels.backend import INTERPRETED
 from mirage_kernels.gpu import TRITON_CAPABILITY
@@ -207,6 +209,76 @@ def test_kernels_compile_to_what_they_should(name: str, capability: int, tmp_pat
         assert "div.rn.f64" in ptx
     if name == "visible_groups":
         assert re.search(r"atom\.\S*relaxed\S*\.or\.b32", ptx)
+
+
+class Nothing:
+    """A kernel that does nothing."""
+
+    __name__ = "nothing"
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Any:
+        return lambda *_, **__: None
+
+
+def many_views(operation: str) -> Any:
+    """A call with two million views, whose tensors have no data."""
+    xyz, features = torch.empty(900, 3), torch.empty(900, 70, dtype=torch.bfloat16)
+    views, h, w = 2_000_000, 6, 9
+    cameras = (torch.empty(views, 3, 3), torch.empty(views, 3, 4))
+    maps, index = torch.empty(views, 70, h, w), torch.empty(views, h, w, dtype=torch.int64)
+    depth, n = torch.empty(views, h, w), len(xyz)
+    blend = (*cameras, None, depth, depth, 0.05)
+    return {
+        "splat": (xyz, features, *cameras, h, w, None, None, 0.0, 0.0, 0.0),
+        "splat_bilinear": (xyz, features, *cameras, h, w, None, 0.05),
+        "splat_backward_features": (maps, index, n),
+        "splat_backward_xyz": (depth, index, cameras[1], n),
+        "splat_bilinear_backward_features": (maps, xyz, *blend),
+        "splat_bilinear_backward_xyz": (maps, maps, xyz, features, *blend),
+        "visible": (xyz, *cameras, h, w, None, None, n),
+        "unproject": (depth, maps, cameras[0], torch.empty(views, 4, 4), None, 0, 1, 0.0),
+        "voxel_cache_decode": (features, None, None, index, features[:0]),
+    }[operation]
+
+
+@pytest.mark.parametrize(
+    ("folder", "module", "operation"),
+    [
+        ("splat", "splat", "splat"),
+        ("splat", "splat_bilinear", "splat_bilinear"),
+        ("splat", "splat_backward", "splat_backward_features"),
+        ("splat", "splat_backward", "splat_backward_xyz"),
+        ("splat", "splat_bilinear_backward", "splat_bilinear_backward_features"),
+        ("splat", "splat_bilinear_backward", "splat_bilinear_backward_xyz"),
+        ("overlap", "overlap", "visible"),
+        ("unproject", "unproject", "unproject"),
+        ("voxel_cache", "voxel_cache", "voxel_cache_decode"),
+    ],
+)
+def test_any_number_of_views_fits_a_grid(
+    folder: str, module: str, operation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mirage_kernels.triton_common import launch
+
+    kernels = importlib.import_module(f"mirage_kernels.ops.{folder}.{module}_triton")
+    grids: list[tuple[int, ...]] = []
+
+    def record(_: Any, grid: tuple[int, ...], *args: Any, **options: Any) -> None:
+        launch(Nothing(), grid, *args, **options)
+        grids.append(grid)
+
+    monkeypatch.setattr(kernels, "launch", record)
+    with torch.device("meta"):
+        getattr(kernels, operation)(*many_views(operation))
+    assert grids
+
+
+def test_a_grid_that_is_too_large_is_an_error() -> None:
+    from mirage_kernels.triton_common import launch
+
+    for grid in ((1, 65_536), (2**31,), (1, 1, 65_536)):
+        with pytest.raises(ValueError, match=r"nothing: expected a grid of at most \(2147483647,.* got \("):
+            launch(Nothing(), grid, torch.device("cpu"))
 
 
 def run_interpreted(*command: str) -> subprocess.CompletedProcess[str]:

@@ -24,8 +24,10 @@ _WORDS = tl.constexpr(128)  # at a time
 @triton.jit(do_not_specialize=["n", "views", "h", "w", "groups", "halves"])
 def visible_kernel(xyz, intrinsics, world2cam, valid, group, bits, n, views, h, w, groups, halves):
     """512 points in up to 16 views. Without ``group`` every point is the next bit, and words are stored; with it, bits
-    are set in words that were 0."""
-    half = tl.program_id(0).to(tl.int64) * _HALVES + tl.arange(0, _HALVES)
+    are set in words that were 0. Programs of the same views follow one another along axis 0, the only one that takes
+    many."""
+    blocks = tl.cdiv(n, 32 * _HALVES)
+    half = (tl.program_id(0) % blocks).to(tl.int64) * _HALVES + tl.arange(0, _HALVES)
     lane = tl.arange(0, 32)
     point = half[:, None] * 32 + lane[None, :]
     there = point < n
@@ -38,7 +40,7 @@ def visible_kernel(xyz, intrinsics, world2cam, valid, group, bits, n, views, h, 
         place = tl.load(group + point, mask=there, other=-1)
         there = there & (place >= 0) & (place < groups)
         bit = tl.full((1, 1), 1, tl.int32) << (place & 31).to(tl.int32)
-    first = tl.program_id(1) * _VIEWS
+    first = (tl.program_id(0) // blocks).to(tl.int32) * _VIEWS
     view = first
     while view < tl.minimum(first + _VIEWS, views):
         v = view.to(tl.int64)
@@ -118,7 +120,7 @@ def visible(
     if words:
         launch(
             visible_kernel,
-            (triton.cdiv(n, 32 * _HALVES.value), triton.cdiv(views, _VIEWS.value)),
+            (triton.cdiv(n, 32 * _HALVES.value) * triton.cdiv(views, _VIEWS.value),),
             xyz.device,
             *(xyz.contiguous(), intrinsics.contiguous(), world2cam.contiguous()),
             None if valid is None else valid.contiguous().view(torch.uint8),

@@ -43,11 +43,18 @@ def _touched(xyz, valid, intrinsics, world2cam, point, n, h, w):
     return depth[:, None], mine, cell, weight
 
 
+@triton.jit
+def _view_and_points(n):
+    """Of a program: programs of a view follow one another along axis 0, the only one that takes many."""
+    blocks = tl.cdiv(n, _POINTS)
+    view = (tl.program_id(0) // blocks).to(tl.int64)
+    return view, (tl.program_id(0) % blocks).to(tl.int64) * _POINTS + tl.arange(0, _POINTS)
+
+
 @triton.jit(do_not_specialize=["n", "h", "w"])
 def splat_bilinear_draw_kernel(xyz, valid, intrinsics, world2cam, keys, n, h, w):
     """The nearest point of every cell: ``_POINTS`` points into one view."""
-    view = tl.program_id(1).to(tl.int64)
-    point = tl.program_id(0).to(tl.int64) * _POINTS + tl.arange(0, _POINTS)
+    view, point = _view_and_points(n)
     depth, mine, cell, _ = _touched(xyz, valid, intrinsics + 9 * view, world2cam + 12 * view, point, n, h, w)
     lower(keys + view * h * w, cell, depth_key(depth, point[:, None]), mine)
 
@@ -58,9 +65,8 @@ def splat_bilinear_pairs_kernel(
 ):
     """Cells ``pairs`` (views, N, 4), counted on from view to view, and weights of the points' corners; the cell after
     the last where a corner is mixed by none."""
-    place = tl.program_id(1).to(tl.int64)
+    place, point = _view_and_points(n)
     view = first_view + place
-    point = tl.program_id(0).to(tl.int64) * _POINTS + tl.arange(0, _POINTS)
     depth, mine, cell, weight = _touched(xyz, valid, intrinsics + 9 * view, world2cam + 12 * view, point, n, h, w)
     key = tl.load(keys + view * h * w + cell, mask=mine, other=EMPTY)
     mine = mine & (depth <= blend_limit(key_depth(key), band))
@@ -125,7 +131,7 @@ def splat_bilinear(
     flags = None if valid is None else valid.contiguous().view(torch.uint8)
     points = (xyz.contiguous(), flags, intrinsics.contiguous(), world2cam.contiguous())
     blocks, tiles = triton.cdiv(n, _POINTS.value), triton.cdiv(h * w, _CELLS.value)
-    launch(splat_bilinear_draw_kernel, (blocks, views), xyz.device, *points, keys, n, h, w)
+    launch(splat_bilinear_draw_kernel, (blocks * views,), xyz.device, *points, keys, n, h, w)
     rows, block = features.contiguous(), min(64, triton.next_power_of_2(max(channels, 1)))
     at_once = max(1, min(_PAIRS_AT_ONCE // (4 * max(n, 1)), (2**31 - 1) // (h * w) - 1))
     for first in range(0, views, at_once):
@@ -133,7 +139,7 @@ def splat_bilinear(
         pairs = torch.empty(count * n * 4, dtype=torch.int32, device=xyz.device)
         weights = xyz.new_empty(count * n * 4)
         args = (keys, pairs, weights, n, first, count, h, w, float(band))
-        launch(splat_bilinear_pairs_kernel, (blocks, count), xyz.device, *points, *args)
+        launch(splat_bilinear_pairs_kernel, (blocks * count,), xyz.device, *points, *args)
         pairs, order = pairs.sort(stable=True)
         cells = torch.arange(count * h * w + 1, dtype=torch.int32, device=xyz.device)
         launch(
