@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from ...cameras import NEAR, project
-from .splat_reference import EMPTY, add_in_order
+from ..ordered_sums import add_in_order
+from .splat_reference import EMPTY
 
 LEAST_WEIGHT = 1e-4
 _VALUES_AT_ONCE = 1 << 25  # (pair, channel) values held in memory

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ...cameras import NEAR, inside, project
+from ..ordered_sums import add_in_order
 
 EMPTY = torch.iinfo(torch.int64).max
 _PAIRS_AT_ONCE = 1 << 22  # (point, cell) pairs held in memory
@@ -141,8 +142,3 @@ def splat_backward_xyz(grad_depth: Tensor, index: Tensor, world2cam: Tensor, num
     directions = world2cam[:, None, None, 2, :3].to(grad_depth.dtype).expand(*index.shape, 3)
     rows = grad_depth[hit][:, None] * directions[hit]
     return add_in_order(grad_depth.new_zeros(num_points, 3), index[hit], rows)
-
-
-def add_in_order(sums: Tensor, index: Tensor, rows: Tensor) -> Tensor:
-    # On a CPU index_add_ walks the rows in order; index_put_ is the call that has an order on a GPU (it sorts).
-    return sums.index_add_(0, index, rows) if sums.is_cpu else sums.index_put_((index,), rows, accumulate=True)

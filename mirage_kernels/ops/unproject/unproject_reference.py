@@ -10,6 +10,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from ..ordered_sums import add_in_order
+
 POOLINGS = ("median", "nearest", "min", "bilinear")
 MEDIAN, NEAREST, MIN, BILINEAR = range(4)
 
@@ -167,4 +169,4 @@ def unproject_backward_depth(
         rows = dz.reshape(b, h * w, 1)
     keep = valid.reshape(b, h * w)
     sums = depth.new_zeros(b * height * width)
-    return sums.index_put_((pixel[keep].flatten(),), rows[keep].flatten(), accumulate=True).reshape(depth.shape)
+    return add_in_order(sums, pixel[keep].flatten(), rows[keep].flatten()).reshape(depth.shape)

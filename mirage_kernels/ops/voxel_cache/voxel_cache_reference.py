@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ...cameras import inside, project
+from ..ordered_sums import add_in_order
 from .voxel_cache_index_reference import AXIS, LIMIT, clear_boxes, enter_table, grow_boxes, look_up, morton
 
 FUSIONS = ("best", "latest", "mean")
@@ -212,12 +213,7 @@ def _add_up(
     rest = torch.ones_like(order, dtype=torch.bool)
     rest[first] = False
     target = row.repeat_interleave(lengths)[rest]
-    values = features[order[rest]].float()
-    # On a CPU index_add_ walks the rows in order; index_put_ is the call that has an order on a GPU (it sorts).
-    if sums.is_cpu:
-        sums.index_add_(0, target, values)
-    else:
-        sums.index_put_((target,), values, accumulate=True)
+    add_in_order(sums, target, features[order[rest]].float())
 
 
 def quantise(features: Tensor) -> tuple[Tensor, Tensor]:
