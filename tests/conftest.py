@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +38,20 @@ def find_torchvision() -> None:
 
 
 find_torchvision()
+
+
+def let_programs_find_the_packages() -> None:
+    """Programs that tests start import the packages that the tests import, also where nothing is installed: a script is
+    started with its own folder on the path, not with the checkout's."""
+    package = importlib.util.find_spec("mirage_kernels")
+    assert package is not None
+    assert package.origin is not None
+    root = str(Path(package.origin).resolve().parents[1])
+    if root not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+
+
+let_programs_find_the_packages()
 
 
 @pytest.fixture(autouse=True)

@@ -2,17 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import math
 import os
+import site
 import subprocess
 import sys
 import types
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
 import mirage_kernels as mk
-from mirage_kernels import backend, testing
+from mirage_kernels import backend, self_test, testing
 
 
 def test_every_backend_is_listed_with_its_reason() -> None:
@@ -221,6 +224,25 @@ print(testing.splat_case(0).run(mk.splat).mask.any().item())
     assert result.stdout.endswith("[] {}\nTrue\n")
 
 
+@pytest.mark.parametrize("as_script", [True, False])
+def test_programs_of_tests_find_the_package_where_it_is_not_installed(as_script: bool, tmp_path: Path) -> None:
+    """Without ``site`` Python reads no .pth files, so an editable install is not there."""
+    code = "import mirage_kernels as mk; print(mk.current_backend())"
+    script = tmp_path / "program.py"
+    script.write_text(code)
+    path = os.pathsep.join([os.environ.get("PYTHONPATH", ""), *site.getsitepackages()])
+    program = [str(script)] if as_script else ["-c", code]
+    result = subprocess.run(
+        [sys.executable, "-S", *program],
+        env=os.environ | {"PYTHONPATH": path},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.stdout.strip() == mk.current_backend(), result.stderr
+
+
 def test_importing_does_not_import_triton() -> None:
     code = "import sys, mirage_kernels as mk; mk.backends(); print('triton' in sys.modules)"
     assert run_python(code).stdout.strip() == "False"
@@ -235,3 +257,27 @@ import mirage_kernels
 """
     result = run_python(code)
     assert result.returncode == 0, result.stderr
+
+
+NANS = torch.tensor([0x7FC00000, -0x400000, 0x7F800001], dtype=torch.int32).view(torch.float32)
+
+
+def test_any_nan_of_a_sum_is_any_other() -> None:
+    for other in NANS:
+        assert testing.same_sums(NANS, other.expand(3))
+    a = torch.tensor([0.0, 1.0, math.nan])
+    assert not testing.same_sums(a, torch.tensor([-0.0, 1.0, math.nan]))
+    assert not testing.same_sums(a, torch.tensor([0.0, math.nan, math.nan]))
+    assert not testing.same_sums(a, a.double())
+    assert testing.same_sums(a.long(), a.long())
+
+
+@pytest.mark.usefixtures("native")
+def test_the_self_test_takes_any_nan_of_sums_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nan(_: str) -> torch.Tensor:
+        return NANS[:1] if mk.current_backend() == "cpp" else NANS[1:2]
+
+    operations = {"sum": lambda device: iter([self_test.Sum(nan(device))]), "copy": lambda device: iter([nan(device)])}
+    monkeypatch.setattr(self_test, "OPERATIONS", operations)
+    assert self_test.differs("cpp", "cpu", "sum") is None
+    assert self_test.differs("cpp", "cpu", "copy") == "results [0] of 1 differ"
