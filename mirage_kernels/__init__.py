@@ -12,6 +12,10 @@ keeps them, :func:`visible` and :func:`overlap` tell which frames saw the same p
 >>> view = splat(points.xyz, points.features, cameras, valid=points.valid)
 >>> bool(view.mask.all())
 True
+
+:func:`unproject`, :func:`splat`, :func:`visible`, :func:`overlap` and the reads of a :class:`VoxelCache` never wait for
+the device, and a CUDA graph can capture them. Call them once before a capture, with the same shapes and dtypes: the
+first call loads the kernels, which Triton compiles then.
 """
 
 from .backend import (

@@ -23,6 +23,6 @@ def add_in_turns(sums: Tensor, index: Tensor, rows: Tensor) -> Tensor:
     place, order = index.sort(stable=True)
     turn = torch.arange(len(place), device=place.device) - torch.searchsorted(place, place)
     by_turn = order[turn.argsort(stable=True)]
-    for step in by_turn.split(turn.bincount().tolist()):
+    for step in torch.split_with_sizes(by_turn, turn.bincount().tolist()):
         sums[index[step]] += rows[step]  # every place at most once
     return sums

@@ -17,7 +17,7 @@ from ways import READY, EveryWay, assert_every_way_same, needs_grad, run_referen
 
 import mirage_kernels as mk
 from mirage_kernels import Cameras, splat, testing
-from mirage_kernels.testing import SplatCase, assert_same, same_bits, splat_case
+from mirage_kernels.testing import SplatCase, assert_same, same_bits, same_sums, splat_case
 
 
 def oracle(case: SplatCase) -> tuple[Tensor, Tensor]:
@@ -233,18 +233,19 @@ def test_features_are_copied_bit_for_bit(dtype: torch.dtype) -> None:
 def test_cpp_gradients_equal_reference(case: SplatCase, seed: int, every_way: EveryWay) -> None:
     expected = run_reference(lambda: splat_gradients(case, seed))
     for way, result in every_way(lambda: splat_gradients(case, seed)):
-        assert same_bits(result[0], expected[0]), f"xyz, {way}"
-        assert same_bits(result[1], expected[1]), f"features, {way}"
+        assert same_sums(result[0], expected[0]), f"xyz, {way}"
+        assert same_sums(result[1], expected[1]), f"features, {way}"
 
 
 @pytest.mark.usefixtures("native")
 @pytest.mark.parametrize("mode", ["nearest", "bilinear"])
 def test_more_views_than_are_met_at_once(mode: str, every_way: EveryWay) -> None:
     case = splat_case(2, n=900, views=70, size=(3, 4))
-    assert_every_way_same(every_way, lambda: case.run(splat, mode=mode))
+    sums = ("features",) if mode == "bilinear" else ()
+    assert_every_way_same(every_way, lambda: case.run(splat, mode=mode), sums)
     _, expected = run_reference(lambda: splat_gradients(case, 0, mode=mode))
     for way, (_, result) in every_way(lambda: splat_gradients(case, 0, mode=mode)):
-        assert same_bits(result, expected), way
+        assert same_sums(result, expected), way
 
 
 def test_cuda_hands_nothing_to_points_that_are_not_there(cuda_code: emulated.Emulated | None) -> None:

@@ -16,7 +16,7 @@ from ways import READY, EveryWay, assert_every_way_same, run_reference, splat_gr
 
 import mirage_kernels as mk
 from mirage_kernels import splat, testing
-from mirage_kernels.testing import SplatCase, assert_close_gradients, assert_same, same_bits, splat_case
+from mirage_kernels.testing import SplatCase, assert_close_gradients, assert_same, same_bits, same_sums, splat_case
 
 CASES = splat_cases(shapes=st.just(("none", 0.0)))
 BANDS = st.sampled_from([0.0, 0.05, 0.5, 1e30])
@@ -92,7 +92,7 @@ def test_reference_follows_the_contract(seed: int, band: float) -> None:
 @given(case=CASES, band=BANDS)
 def test_cpp_equals_reference(case: SplatCase, band: float, every_way: EveryWay) -> None:
     """Index, mask and depth have to; so do the features, for all sums run in the order of the points."""
-    assert_every_way_same(every_way, lambda: run(case, band))
+    assert_every_way_same(every_way, lambda: run(case, band), sums=("features",))
 
 
 def test_a_point_on_a_centre_is_alone_and_between_four_is_shared() -> None:
@@ -160,7 +160,7 @@ def test_cpp_gradients_equal_reference(case: SplatCase, seed: int, every_way: Ev
     expected = run_reference(lambda: splat_gradients(case, seed, mode="bilinear"))
     tame = (case.xyz.abs() < 1e3).all() and (case.xyz[:, 2].abs() > 1e-3).all()
     for way, result in every_way(lambda: splat_gradients(case, seed, mode="bilinear")):
-        assert same_bits(result[1], expected[1]), f"features, {way}"
+        assert same_sums(result[1], expected[1]), f"features, {way}"
         if tame:
             assert_close_gradients(result[0], expected[0])
 

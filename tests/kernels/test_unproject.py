@@ -14,7 +14,7 @@ from ways import EveryWay, assert_every_way_same, needs_grad, random_gradients, 
 
 import mirage_kernels as mk
 from mirage_kernels import Cameras, splat, testing, unproject
-from mirage_kernels.testing import UnprojectCase, same_bits, unproject_case
+from mirage_kernels.testing import UnprojectCase, same_bits, same_sums, unproject_case
 
 POOLINGS = ("median", "nearest", "min", "bilinear")
 
@@ -194,7 +194,7 @@ def gradients(case: UnprojectCase, seed: int) -> list[Tensor]:
 def test_cpp_gradients_equal_reference(case: UnprojectCase, seed: int, every_way: EveryWay) -> None:
     expected = run_reference(lambda: gradients(case, seed))
     for way, result in every_way(lambda: gradients(case, seed)):
-        assert same_bits(result[0], expected[0]), f"depth, {way}"
+        assert same_sums(result[0], expected[0]), f"depth, {way}"
         assert same_bits(result[1], expected[1]), f"features, {way}"
 
 

@@ -33,6 +33,7 @@ from mirage_kernels.testing import (
     assert_same,
     plain_cameras,
     same_bits,
+    same_sums,
     splat_case,
     to_device,
 )
@@ -58,10 +59,10 @@ def results(case: SplatCase, seed: int, **options: Any) -> tuple[Any, list[Tenso
 def assert_alike(case: SplatCase, seed: int, **options: Any) -> None:
     expected, gradients = run_reference(lambda: results(case, seed, **options))
     result, (by_xyz, by_features) = run_triton(lambda: results(to_device(case, DEVICE), seed, **options))
-    assert_same(to_device(result, "cpu"), expected)
-    assert same_bits(by_features.cpu(), gradients[1])
+    assert_same(to_device(result, "cpu"), expected, ("features",) if options.get("mode") == "bilinear" else ())
+    assert same_sums(by_features.cpu(), gradients[1])
     if options.get("mode") != "bilinear":
-        assert same_bits(by_xyz.cpu(), gradients[0])
+        assert same_sums(by_xyz.cpu(), gradients[0])
     elif (case.xyz.abs() < 1e3).all() and (case.xyz[:, 2].abs() > 1e-3).all():
         assert_close_gradients(by_xyz.cpu(), gradients[0])
 

@@ -26,7 +26,8 @@ class VoxelCache(CacheFiles):
 
     A row keeps one observation: where the point was, how wide it was, its features. All state is plain tensors
     (:attr:`state`), the same bits on every backend. Reading changes nothing. Inserting, carving, evicting and saving
-    are eager and wait for the device once; reading does not, and can be compiled and captured.
+    are eager and wait for the device once (the first insert of a cache whose voxel size is ``"auto"`` more often);
+    reading does not, and can be compiled and captured.
 
     Args:
         voxel_size: world units, or ``"auto"``: ``auto_scale`` times the median footprint of the first insert.
@@ -240,14 +241,16 @@ class VoxelCache(CacheFiles):
     ) -> Splat:
         """What cameras see of the cache, as :func:`mirage_kernels.splat` draws it; ``index`` names rows.
 
-        Rows that no camera can see are passed over in runs, so the cost follows what is visible.
+        Rows that no camera can see are passed over in runs, so the cost follows what is visible. (On the backends
+        ``triton`` and ``reference`` it follows the number of rows.)
 
         Args:
             cameras: V cameras over a grid (h, w), on the cache's device.
             valid: (rows,) bool; rows that are False are not drawn.
             extent_scale: instead of the cache's own.
             features: False hands out none, (V, 0, h, w); see :meth:`feature_maps`.
-            cull: False looks at every row; the result is the same, bit for bit.
+            cull: False looks at every row; the result is the same, bit for bit. The backends ``triton`` and
+                ``reference`` always do.
         """
         s, rows = self.state, self.state.rows
         if not isinstance(cameras, Cameras):
