@@ -67,10 +67,12 @@ bench-libraries: $(READY)
 	-$(PIP) --no-deps --upgrade --target $(VENV)/libraries --no-build-isolation torch-scatter
 	$(BIN)/python -m benchmarks.libraries
 
-# Where there is an NVIDIA GPU and a torch that runs on it: with that torch, in place, nothing is fetched.
-# With diffusers, transformers and accelerate there, a chunk of the full-size model is measured too.
+# Where there is an NVIDIA GPU and a torch that runs on it: with that torch, in place, nothing is fetched; what was built
+# with CUDA kernels before is taken as it is. With diffusers, transformers and accelerate there, a chunk of the full-size
+# model is measured too. Parts that can be run alone: python -m benchmarks.gpu --help
 gpu:
-	MIRAGE_CUDA=1 $(PYTHON) setup.py -q build_ext --inplace
+	$(PYTHON) -c 'import sys, mirage_kernels as mk; sys.exit(not mk.build_info().get("cuda_arches"))' || \
+		MIRAGE_CUDA=1 $(PYTHON) setup.py -q build_ext --inplace
 	$(PYTHON) -m benchmarks.gpu --out $(OUT)
 
 wheel: $(READY)

@@ -21,10 +21,14 @@ RESULTS = ("benchmarks/results", "benchmarks/RESULTS.md", "benchmarks/baseline.j
 
 
 def commit(root: Path = ROOT) -> str:
-    """The commit that is checked out, with "-dirty" where something else than results has changed since."""
+    """The commit that is checked out, with "-dirty" where something else than results has changed since; "unknown"
+    without git, or outside of a repository."""
 
     def git(*arguments: str) -> str:
-        run = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+        try:
+            run = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+        except OSError:
+            return ""
         return run.stdout.strip()
 
     changed = git("diff", "--name-only", "HEAD", "--", ".", *(f":(exclude){path}" for path in RESULTS))

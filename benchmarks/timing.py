@@ -13,7 +13,6 @@ from statistics import median
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import pytest
 import torch
 
 import mirage_kernels as mk
@@ -85,6 +84,8 @@ def time_case(benchmark: Any, case: Case, way: str, kind: str = "", note: str = 
     if kind not in KINDS:
         raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
     if DEVICE != "cpu" and kind in ("method", "library", "bound"):
+        import pytest  # only the suites need it
+
         pytest.skip("baselines are measured on a CPU")
     benchmark.group = case.group
     benchmark.extra_info.update(

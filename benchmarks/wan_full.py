@@ -18,10 +18,9 @@ from typing import Any
 import torch
 
 from benchmarks.gpu import report
-from mirage.rollout import CHUNK
 
-NEEDED = ("diffusers", "transformers", "accelerate", "tqdm")
-INSTALL = "pip install 'diffusers>=0.40' 'transformers>=4.57' 'accelerate>=1.0' tqdm"
+NEEDED = ("diffusers", "transformers", "accelerate", "tqdm", "av", "PIL")
+INSTALL = "pip install 'diffusers>=0.40' 'transformers>=4.57' 'accelerate>=1.0' tqdm av pillow"
 MIB = 2**20
 NAMES = {
     "latent": "latent memory",
@@ -56,6 +55,8 @@ def check_memory(needed: dict[str, int], device: str) -> str:
 
 def table(result: dict[str, Any]) -> str:
     """The result as text in markdown."""
+    from mirage.rollout import CHUNK  # which needs what missing() names
+
     m, summary, size = result["machine"], result["summary"], result["settings"]["size"]
     where = m["gpu"] if result["device"] == "cuda" else f"{m['processor']}, {m['threads']} threads"
     picture = "x".join(str(side) for side in result["settings"]["picture"])
@@ -99,6 +100,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     import diffusers
 
     from benchmarks import wan_chunk, wan_models
+    from mirage.rollout import CHUNK
 
     models = wan_models.describe(args.size)
     parameters = wan_models.count_parameters(models)

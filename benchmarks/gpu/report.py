@@ -13,11 +13,15 @@ from typing import Any
 import torch
 
 from benchmarks import machine
-from benchmarks.gpu.rows import Row
 from mirage_kernels import build_info
 
 DATA = "Points on the walls of a made-up room, cameras of 44x80 cells that turn in its middle; 48 bfloat16 channels."
-METHOD = "Medians of replayed graphs or of eager calls, over inputs that take turns; each is checked against the CPU."
+METHOD = (
+    "Medians of replayed graphs or of eager calls, over inputs that take turns, of at least 100 ms of samples after "
+    "200 ms of work; each is checked against the CPU."
+)
+# Where one of these differs, earlier results in a folder are of something else, and not kept.
+SAME = ("commit", "torch", "processor", "gpu", "build")
 
 
 def triton_version() -> str | None:
@@ -41,9 +45,50 @@ def facts(device: str) -> dict[str, Any]:
     return found
 
 
-def write(folder: Path, result: dict[str, Any]) -> None:
-    (folder / "results.json").write_text(json.dumps(result, indent=1) + "\n")
-    (folder / "results.md").write_text(table(result))
+class Results:
+    """``results.json`` and ``results.md`` in a folder. Parts that run one after the other add to the same files.
+
+    Attributes:
+        content: of ``results.json``.
+    """
+
+    def __init__(self, folder: Path, device: str) -> None:
+        self.folder = folder
+        self.content: dict[str, Any] = {
+            "kind": "gpu", "machine": facts(device), "data": DATA, "method": METHOD, "copy_bandwidth": 0.0,
+            "rows": [], "argsort": {}, "not measured": [], "checks": {},
+        }  # fmt: skip
+        earlier = folder / "results.json"
+        if earlier.exists():
+            content = json.loads(earlier.read_text())
+            if all(content["machine"].get(name) == self.content["machine"].get(name) for name in SAME):
+                self.content = content
+
+    def forget(self, backend: str) -> None:
+        """Drop what is about to be measured again."""
+        c = self.content
+        c["rows"] = [row for row in c["rows"] if row["backend"] != backend]
+        c["not measured"] = [line for line in c["not measured"] if not line.startswith((f"{backend}:", f"{backend},"))]
+
+    def add(self, found: dict[str, Any]) -> None:
+        """Put rows and reasons behind those there are, anything else in its place, and write."""
+        for name, value in found.items():
+            if isinstance(value, list):
+                self.content[name] += value
+            elif name == "checks":
+                self.content[name] |= value
+            else:
+                self.content[name] = value
+        self.folder.mkdir(parents=True, exist_ok=True)
+        replace(self.folder / "results.json", json.dumps(self.content, indent=1) + "\n")
+        replace(self.folder / "results.md", table(self.content))
+
+
+def replace(path: Path, text: str) -> None:
+    """Whoever is killed meanwhile leaves the old file or the new one."""
+    partial = path.with_name(f".{path.name}")
+    partial.write_text(text)
+    partial.replace(path)
 
 
 def table(result: dict[str, Any]) -> str:
@@ -51,18 +96,20 @@ def table(result: dict[str, Any]) -> str:
     where = (
         f"{m.get('gpu', m['processor'])}, driver {m.get('driver', 'none')}, torch {m['torch']}, triton {m['triton']}"
     )
+    copied = f"{bandwidth / 1e12:.2f} TB/s, read and written" if bandwidth else "not measured"
     lines = [
-        f"{where}, commit {m['commit']}, {m['date']}. Copy bandwidth {bandwidth / 1e12:.2f} TB/s, read and written.",
+        f"{where}, commit {m['commit']}, {m['date']}. Copy bandwidth {copied}.",
         "",
         "| what | who | median | goal | copying as many bytes | how |",
         "|---|---|---:|---:|---:|---|",
     ]
-    for row in (Row(**r) for r in result["rows"]):
-        floor = "" if row.nbytes is None else f"{row.nbytes / bandwidth * 1e6:.1f} us"
-        goal = "" if row.goal is None else f"{row.goal * 1e6:.0f} us"
-        lines.append(f"| {row.what} | {row.backend} | {row.seconds * 1e6:.1f} us | {goal} | {floor} | {row.how} |")
+    for row in result["rows"]:
+        floor = f"{row['nbytes'] / bandwidth * 1e6:.1f} us" if row["nbytes"] and bandwidth else ""
+        goal = "" if row["goal"] is None else f"{row['goal'] * 1e6:.0f} us"
+        median = f"{row['seconds'] * 1e6:.1f} us"
+        lines.append(f"| {row['what']} | {row['backend']} | {median} | {goal} | {floor} | {row['how']} |")
     wrong = ", ".join(f"{count:,} {name}" for name, count in result["argsort"].items())
-    lines += ["", f"What the append-only argsort path draws: {wrong}.", ""]
+    lines += ["", f"What the append-only argsort path draws: {wrong or 'not measured'}.", ""]
     lines += [f"* not measured: {reason}" for reason in result["not measured"]]
     lines += [f"* {name}: {state}" for name, state in result["checks"].items()]
     return "\n".join(lines) + "\n"

@@ -5,7 +5,8 @@ cells."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -13,12 +14,15 @@ from torch import Tensor
 
 from benchmarks import scenes
 from benchmarks.baselines import argsort
-from benchmarks.gpu.clock import Clock
+from benchmarks.gpu.clock import Clock, Timing
 from mirage_kernels import Cameras, VoxelCache, overlap, splat, unproject, use_backend
 from mirage_kernels.testing import same_bits
 
 SETS = 4  # of inputs
 WORDS = 1_000_000 // 64  # of a set of a million voxels
+CELLS = scenes.GRID[0] * scenes.GRID[1]
+REFERENCE_POINTS = 1_000_000  # more are not asked of the reference: minutes
+BYTES_A_POINT = 500  # of GPU memory, at most: a cache that grows holds its rows twice
 
 
 class Row(NamedTuple):
@@ -26,40 +30,52 @@ class Row(NamedTuple):
 
     Attributes:
         what: operation and size.
-        backend: who.
-        seconds: median.
-        goal: seconds on an H200, or None.
+        timing: of a call.
+        goal: seconds on an H200 at the full sizes, or None.
         nbytes: the fewest bytes that have to be moved, or None.
-        how: graph replay, or eager.
+        also: what else came out, for the results as a whole.
     """
 
     what: str
-    backend: str
-    seconds: float
-    goal: float | None
-    nbytes: int | None
-    how: str
+    timing: Timing
+    goal: float | None = None
+    nbytes: int | None = None
+    also: dict[str, Any] = {}  # noqa: RUF012 (nothing writes to it)
+
+
+class SplatSize(NamedTuple):
+    points: int
+    views: int
+    shuffled: bool = False
+    goal: float | None = None
+
+    @property
+    def name(self) -> str:
+        return f"splat N={self.points:,} V={self.views}" + ", in no order" * self.shuffled
 
 
 class Sizes(NamedTuple):
     """Small ones let a machine without a GPU go through all of it."""
 
-    splats: tuple[tuple[int, int, bool, float | None], ...]  # points, views, whether shuffled, goal
-    culled: tuple[int, int]  # rows of which visible
-    insert: tuple[int, int]  # into so many rows, and points of a cache built at once
+    splats: tuple[SplatSize, ...]
+    rows: int  # of a cache that is culled
+    visible: int  # of them
+    into: int  # rows of a cache that a chunk goes into
+    at_once: int  # points of a cache that is built at once
     frames: int  # that overlap is asked for
+    copied: int  # bytes
 
-    @classmethod
-    def full(cls) -> Sizes:
-        splats = (
-            *((31_680, 9, False, 12e-6), (1_000_000, 9, False, 30e-6), (1_000_000, 9, True, None)),
-            *((10_000_000, 9, False, 220e-6), (10_000_000, 33, False, 800e-6)),
-        )
-        return cls(splats, (100_000_000, 1_000_000), (1_000_000, 10_000_000), 1024)
 
-    @classmethod
-    def small(cls) -> Sizes:
-        return cls(((2000, 2, True, None),), (20_000, 2000), (5000, 20_000), 8)
+SIZES = {
+    "full": Sizes(
+        (
+            SplatSize(31_680, 9, goal=12e-6), SplatSize(1_000_000, 9, goal=30e-6), SplatSize(1_000_000, 9, True),
+            SplatSize(10_000_000, 9, goal=220e-6), SplatSize(10_000_000, 33, goal=800e-6),
+        ),
+        100_000_000, 1_000_000, 1_000_000, 10_000_000, 1024, 1 << 31,
+    ),
+    "small": Sizes((SplatSize(2000, 2, True),), 20_000, 2000, 5000, 20_000, 8, 1 << 24),
+}  # fmt: skip
 
 
 def room(points: int, views: int, seed: int = 0, *, shuffled: bool = False) -> tuple[Tensor, Cameras]:
@@ -85,143 +101,162 @@ def features_of(points: int, device: str, seed: int = 0) -> Tensor:
     return torch.randn(points, scenes.CHANNELS, generator=g, device=device).bfloat16()
 
 
-def require(same: bool, what: str) -> None:
-    if not same:
+def on_cpu(call: Callable[..., Any], *operands: Any) -> Any:
+    """What the CPU makes of operands that are there, whichever backend is asked for on the device."""
+    with use_backend(None):
+        return call(*operands)
+
+
+def require_same(what: str, there: Any, here: Any) -> None:
+    """Raises where tensors of the device and of the CPU differ."""
+    there, here = ((x,) if isinstance(x, Tensor) else x for x in (there, here))
+    if not all(same_bits(a.cpu(), b.cpu()) for a, b in zip(there, here, strict=True)):
         raise AssertionError(f"{what}: differs from the CPU; nothing is timed")
 
 
-def check_splat(xyz: Tensor, features: Tensor, cameras: Cameras, device: str, what: str) -> None:
-    there = splat(xyz.to(device), features, cameras.to(device))
-    here = splat(xyz, features.cpu(), cameras)
-    require(all(same_bits(a.cpu(), b) for a, b in zip(there, here, strict=True)), what)
+def splat_row(clock: Clock, size: SplatSize) -> Row:
+    calls = []
+    for seed in range(SETS if size.points <= 1_000_000 else 2):
+        xyz, cameras = room(size.points, size.views, seed, shuffled=size.shuffled)
+        there = (xyz.to(clock.device), features_of(size.points, clock.device, seed), cameras.to(clock.device))
+        if seed == 0:
+            require_same(size.name, splat(*there), on_cpu(splat, xyz, there[1].cpu(), cameras))
+        calls.append(partial(splat, *there))
+    nbytes = 12 * size.points + size.views * CELLS * (2 * 2 * scenes.CHANNELS + 4 + 8)
+    return Row(size.name, clock.captured(calls), size.goal, nbytes)
 
 
-def splat_rows(clock: Clock, backend: str, sizes: Sizes) -> Iterator[Row]:
-    cells = scenes.GRID[0] * scenes.GRID[1]
-    for points, views, shuffled, goal in sizes.splats:
-        what = f"splat N={points:,} V={views}" + ", in no order" * shuffled
-        calls = []
-        for seed in range(SETS if points <= 1_000_000 else 2):
-            xyz, cameras = room(points, views, seed, shuffled=shuffled)
-            features = features_of(points, clock.device, seed)
-            if seed == 0:
-                check_splat(xyz, features, cameras, clock.device, what)
-            arguments = (xyz.to(clock.device), features, cameras.to(clock.device))
-            calls.append(lambda arguments=arguments: splat(*arguments))
-        nbytes = 12 * points + views * cells * (2 * 2 * scenes.CHANNELS + 4 + 8)
-        yield Row(what, backend, clock.captured(calls), goal, nbytes, "graph replay")
-
-
-def culled_row(clock: Clock, backend: str, sizes: Sizes) -> Iterator[Row]:
+def culled_row(clock: Clock, sizes: Sizes) -> Row:
     """A world of many rooms, of which the cameras are in one."""
-    rows, visible = sizes.culled
     cache = VoxelCache(0.004, scenes.CHANNELS, dtype=torch.bfloat16, device=clock.device, extent_scale=0.0)
-    xyz, cameras = room(visible, 9)
-    features = features_of(visible, clock.device)
-    for k in range(rows // visible):  # a room every 10 m, the first one last
-        shift = torch.tensor([10.0 * (rows // visible - 1 - k), 0, 0])
+    xyz, cameras = room(sizes.visible, 9)
+    features = features_of(sizes.visible, clock.device)
+    rooms = sizes.rows // sizes.visible
+    for k in range(rooms):  # a room every 10 m, the first one last
+        shift = torch.tensor([10.0 * (rooms - 1 - k), 0, 0])
         cache.insert((xyz + shift).to(clock.device), features, stamp=k)
     views = cameras.to(clock.device)
-    drawn, all_of_it = cache.splat(views), cache.splat(views, cull=False)
     what = f"culled read, {len(cache):,} rows V=9"
-    require(all(same_bits(a, b) for a, b in zip(drawn, all_of_it, strict=True)), what)
-    goal = 120e-6 if rows == 100_000_000 else None
-    yield Row(what, backend, clock.captured([lambda: cache.splat(views)]), goal, None, "graph replay")
+    require_same(what, cache.splat(views), cache.splat(views, cull=False))
+    return Row(what, clock.captured([lambda: cache.splat(views)]), 120e-6)
 
 
-def same_state(a: VoxelCache, b: VoxelCache) -> bool:
-    """Everything that is defined of two caches, on whatever devices."""
-    names = [name for name, _ in a.state.row_tensors()]
-    rows = all(same_bits(getattr(a.state, n)[: len(a)].cpu(), getattr(b.state, n)[: len(b)].cpu()) for n in names)
-    whole = ("table", "boxes0", "boxes1", "boxes2")
-    return (
-        len(a) == len(b)
-        and rows
-        and all(same_bits(getattr(a.state, n).cpu(), getattr(b.state, n).cpu()) for n in whole)
-    )
+def state_of(cache: VoxelCache) -> list[Tensor]:
+    """Everything that is defined of a cache."""
+    s = cache.state
+    return [*(tensor[: len(cache)] for _, tensor in s.row_tensors()), s.table, *s.boxes]
 
 
-def insert_rows(clock: Clock, backend: str, sizes: Sizes) -> Iterator[Row]:
-    """A chunk that writes every row it meets, and a cache made at once."""
-    into, at_once = sizes.insert
-    first, _ = room(into, 1)
-    chunk, _ = room(scenes.GRID[0] * scenes.GRID[1] * 9, 1, 1)
-    caches = []
-    for device in dict.fromkeys(("cpu", clock.device)):
+def insert_row(clock: Clock, sizes: Sizes) -> Row:
+    """A chunk that writes every row it meets."""
+    places = room(sizes.into, 1)[0], room(CELLS * 9, 1, 1)[0]
+    features = [features_of(len(xyz), "cpu", stamp) for stamp, xyz in enumerate(places)]
+
+    def filled(device: str) -> VoxelCache:
         cache = VoxelCache(0.01, scenes.CHANNELS, dtype=torch.bfloat16, device=device, fusion="latest")
-        for stamp, xyz in enumerate((first, chunk)):
-            cache.insert(xyz.to(device), features_of(len(xyz), "cpu", stamp).to(device), stamp=stamp)
-        caches.append(cache)
-    what = f"insert {len(chunk):,} into {len(caches[-1]):,} rows"
-    require(same_state(caches[0], caches[-1]), what)
-    operands = (chunk.to(clock.device), features_of(len(chunk), clock.device))
-    nbytes = len(chunk) * (12 + 4 * scenes.CHANNELS)
-    yield Row(what, backend, clock.eager([lambda: caches[-1].insert(*operands)]), 60e-6, nbytes, "eager")
-    many = room(at_once, 1)[0].to(clock.device)
-    features = features_of(at_once, clock.device)
+        for stamp, xyz in enumerate(places):
+            cache.insert(xyz.to(device), features[stamp].to(device), stamp=stamp)
+        return cache
 
-    def build() -> None:
-        VoxelCache(0.002, scenes.CHANNELS, dtype=torch.bfloat16, device=clock.device).insert(many, features)
-
-    nbytes = at_once * (12 + 4 * scenes.CHANNELS)
-    yield Row(f"build from {at_once:,} points", backend, clock.eager([build], 8), 3e-3, nbytes, "eager")
+    cache = filled(clock.device)
+    what = f"insert {len(places[1]):,} into {len(cache):,} rows"
+    require_same(what, state_of(cache), state_of(on_cpu(filled, "cpu")))
+    operands = places[1].to(clock.device), features[1].to(clock.device)
+    nbytes = len(places[1]) * (12 + 4 * scenes.CHANNELS)
+    return Row(what, clock.eager([lambda: cache.insert(*operands)]), 60e-6, nbytes)
 
 
-def retrieval_row(clock: Clock, backend: str, sizes: Sizes) -> Iterator[Row]:
+def build_row(clock: Clock, sizes: Sizes) -> Row:
+    """A cache made at once."""
+    xyz, _ = room(sizes.at_once, 1)
+    there = xyz.to(clock.device), features_of(sizes.at_once, clock.device)
+
+    def build(xyz: Tensor, features: Tensor) -> VoxelCache:
+        cache = VoxelCache(0.002, scenes.CHANNELS, dtype=torch.bfloat16, device=xyz.device)
+        cache.insert(xyz, features)
+        return cache
+
+    what = f"build from {sizes.at_once:,} points"
+    require_same(what, state_of(build(*there)), state_of(on_cpu(build, xyz, there[1].cpu())))
+    return Row(what, clock.eager([lambda: build(*there)]), 3e-3, sizes.at_once * (12 + 4 * scenes.CHANNELS))
+
+
+def overlap_row(clock: Clock, sizes: Sizes) -> Row:
     g = torch.Generator().manual_seed(0)
-    target, frames = (torch.randint(-(1 << 62), 1 << 62, (n, WORDS), generator=g) for n in (1, sizes.frames))
+    here = [torch.randint(-(1 << 62), 1 << 62, (n, WORDS), generator=g) for n in (1, sizes.frames)]
+    there = [sets.to(clock.device) for sets in here]
     what = f"overlap of 1 x {sizes.frames:,} sets of a million voxels"
-    there = target.to(clock.device), frames.to(clock.device)
-    require(same_bits(overlap(*there).cpu(), overlap(target, frames)), what)
-    yield Row(what, backend, clock.captured([lambda: overlap(*there)]), 60e-6, frames.nbytes, "graph replay")
+    require_same(what, overlap(*there), on_cpu(overlap, *here))
+    return Row(what, clock.captured([lambda: overlap(*there)]), 60e-6, here[1].nbytes)
 
 
-def unproject_row(clock: Clock, backend: str, _: Sizes) -> Iterator[Row]:
+def unproject_row(clock: Clock) -> Row:
     """Nine frames of 704x1280."""
     g = torch.Generator().manual_seed(0)
     depth = 1 + torch.rand(9, 704, 1280, generator=g)
     features = torch.randn(9, scenes.CHANNELS, *scenes.GRID, generator=g).bfloat16()
-    cameras = room(1, 9)[1].rescale((704, 1280))
-    there = depth.to(clock.device), features.to(clock.device), cameras.to(clock.device)
+    here = depth, features, room(1, 9)[1].rescale((704, 1280))
+    there = depth.to(clock.device), features.to(clock.device), here[2].to(clock.device)
     what = "unproject 9 frames of 704x1280"
-    here = unproject(depth, features, cameras)
-    require(all(same_bits(a.cpu(), b) for a, b in zip(unproject(*there), here, strict=True)), what)
-    nbytes = depth.nbytes + 2 * features.nbytes
-    yield Row(what, backend, clock.captured([lambda: unproject(*there)]), None, nbytes, "graph replay")
+    require_same(what, unproject(*there), on_cpu(unproject, *here))
+    return Row(what, clock.captured([lambda: unproject(*there)]), None, depth.nbytes + 2 * features.nbytes)
 
 
-MEASURED: tuple[Callable[[Clock, str, Sizes], Iterator[Row]], ...] = (
-    splat_rows, culled_row, insert_rows, retrieval_row, unproject_row,
-)  # fmt: skip
+def copy_row(clock: Clock, sizes: Sizes) -> Row:
+    """A large tensor, the bandwidth that everything else is held against: bytes read and written a second."""
+    source = torch.ones(sizes.copied, dtype=torch.uint8, device=clock.device)
+    target = torch.empty_like(source)
+    timing = clock.captured([lambda: target.copy_(source)])
+    also = {"copy_bandwidth": 2 * sizes.copied / timing.seconds}
+    return Row(f"copy of {sizes.copied >> 20:,} MiB", timing, None, 2 * sizes.copied, also)
 
 
-def measure(clock: Clock, backend: str, sizes: Sizes) -> Iterator[Row | str]:
-    """Rows, and in place of one that cannot be had the reason."""
-    with use_backend(backend):
-        for rows in MEASURED:
-            if backend == "reference" and rows in (culled_row, insert_rows):
-                continue  # minutes
-            try:
-                for row in rows(clock, backend, sizes):
-                    yield row if clock.device == "cuda" else row._replace(goal=None, how="eager")
-            except Exception as error:  # the others are still worth having
-                yield f"{rows.__name__} on {backend}: {type(error).__name__}: {error}"
-            if clock.device == "cuda":
-                torch.cuda.empty_cache()
-
-
-def argsort_rows(clock: Clock, points: int) -> tuple[list[Row], dict[str, Any]]:
+def argsort_row(clock: Clock, sizes: Sizes) -> Row:
     """The append-only path on the same device, and what it gets wrong: cells whose features are not the nearest
     point's, and cells that mix several points'."""
-    here, seen_by = room(points, 9)
-    xyz, cameras = here.to(clock.device), seen_by.to(clock.device)
+    points = sizes.splats[0].points
+    xyz, cameras = room(points, 9)
     # a feature is the number of its point, in every channel
-    numbers = torch.arange(points, dtype=torch.float32, device=clock.device)[:, None].repeat(1, scenes.CHANNELS)
-    seconds = clock.eager([lambda: argsort.read(xyz, numbers, cameras)])
-    drawn, mask = argsort.read(xyz, numbers, cameras)
-    truth = splat(xyz, numbers, cameras)
+    numbers = torch.arange(points, dtype=torch.float32)[:, None].repeat(1, scenes.CHANNELS)
+    truth = on_cpu(splat, xyz, numbers, cameras)
+    there = xyz.to(clock.device), numbers.to(clock.device), cameras.to(clock.device)
+    drawn, mask = (result.cpu() for result in argsort.read(*there))
     seen = mask & truth.mask
     mixed = (drawn != drawn[:, :1]).any(1) & seen
     wrong = (drawn[:, 0].long() != truth.index) & seen
     counts = {"cells": int(seen.sum()), "not the nearest": int(wrong.sum()), "mixed": int(mixed.sum())}
-    return [Row(f"append-only argsort N={points:,} V=9", "torch", seconds, None, None, "eager")], counts
+    timing = clock.eager([lambda: argsort.read(*there)])
+    return Row(f"append-only argsort N={points:,} V=9", timing, also={"argsort": counts})
+
+
+class Case(NamedTuple):
+    """What makes a row.
+
+    Attributes:
+        name: of the operation, and of the size where there are several.
+        points: that it takes.
+        row: checks and measures it.
+    """
+
+    name: str
+    points: int
+    row: Callable[[Clock], Row]
+
+
+def cases(backend: str, size: str) -> list[Case]:
+    """What is measured of a backend, in order; of ``torch``, what its figures are held against."""
+    sizes = SIZES[size]
+    if backend == "torch":
+        return [
+            Case("copy", 0, partial(copy_row, sizes=sizes)),
+            Case("append-only argsort", 0, partial(argsort_row, sizes=sizes)),
+        ]
+    found = [Case(splats.name, splats.points, partial(splat_row, size=splats)) for splats in sizes.splats]
+    found += [
+        Case("overlap", 0, partial(overlap_row, sizes=sizes)),
+        Case("unproject", 0, unproject_row),
+        Case("insert", sizes.into + 9 * CELLS, partial(insert_row, sizes=sizes)),
+        Case("build", sizes.at_once, partial(build_row, sizes=sizes)),
+        Case("culled read", sizes.rows, partial(culled_row, sizes=sizes)),
+    ]
+    return [case for case in found if backend != "reference" or case.points <= REFERENCE_POINTS]

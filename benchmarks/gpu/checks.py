@@ -1,0 +1,141 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Programs that say whether the kernels are right, each within a time limit, with what they print in a log."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKERS = min(14, os.cpu_count() or 1)
+SELF_TEST_SECONDS, TEST_SECONDS, SANITIZER_SECONDS, WAN_SECONDS = 60, 220, 50, 240
+# What shows on any machine: the interpreter, the emulation, and what was compiled.
+PROVED_ELSEWHERE = [f"--ignore=tests/kernels/test_{name}.py" for name in ("triton", "emulation", "device_code")]
+SANITIZERS = {
+    # each tensor is an allocation of its own, so that an access beyond it is one beyond an allocation
+    "memcheck": {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"},
+    "racecheck": {},
+    "synccheck": {},
+    "initcheck": {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"},
+}
+SMALL_INPUTS = """
+import sys
+from mirage_kernels import self_test
+found = []
+for name in self_test.OPERATIONS:
+    found.append(self_test.differs("cuda", "cuda", name))
+    print(name, found[-1] or "ok", flush=True)
+sys.exit(any(found))
+"""
+
+
+@dataclasses.dataclass
+class Check:
+    """A program that has to end well within its time."""
+
+    name: str
+    command: list[str]
+    seconds: float
+    environment: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def run(self, log: Path) -> str:
+        """``ok``, or what happened. Output goes behind what is in the log."""
+        with log.open("a") as file:
+            print("==", self.name, shlex.join(self.command), file=file, flush=True)
+            process = subprocess.Popen(
+                self.command,
+                cwd=ROOT,
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **self.environment},
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            try:
+                code = process.wait(self.seconds)
+            except BaseException as error:  # its time is over, or this program is told to end
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                if not isinstance(error, subprocess.TimeoutExpired):
+                    raise
+                hung = ", ".join(unfinished(log.read_text(errors="replace")))
+                return f"not done after {self.seconds:g} s, see {log.name}" + (f" (running: {hung})" if hung else "")
+        last = (log.read_text(errors="replace").strip().splitlines() or [""])[-1]
+        return f"ok ({last})" if code == 0 else f"FAILED ({last})"
+
+
+def unfinished(log: str) -> list[str]:
+    """The tests that ``pytest -v`` names as begun and not as ended."""
+    begun: dict[str, None] = {}
+    for line in log.splitlines():
+        ended = re.match(r"\[gw\d+\] \[ *\d+%\] [A-Z]+ (.+?) *$", line) or re.match(r"(\S+::.+?) [A-Z]+ .*%\]", line)
+        if ended:
+            begun.pop(ended[1], None)
+        elif re.match(r"\S+\.py::", line):
+            begun[line.strip()] = None
+    return list(begun)
+
+
+def self_test() -> Check:
+    return Check("self-test", [sys.executable, "-m", "mirage_kernels"], SELF_TEST_SECONDS)
+
+
+def tests(paths: list[str]) -> Check:
+    workers = ["-n", str(WORKERS), "--dist", "worksteal"] if importlib.util.find_spec("xdist") else []
+    options = ["-v", "--tb=short", *workers]
+    environment = {"MIRAGE_TEST_EMULATION": "0", "OMP_WAIT_POLICY": "PASSIVE"}
+    return Check("tests", [sys.executable, "-m", "pytest", *paths, *options], TEST_SECONDS, environment)
+
+
+def run_tests(folder: Path, device: str) -> dict[str, str]:
+    """The self-test, and every test of the kernels that a GPU can fail; without one, only that they can be run."""
+    log = folder / "test.log"
+    log.write_text("")
+    states = {"self-test": self_test().run(log)}
+    if importlib.util.find_spec("pytest") is None:
+        return states | {"tests": "not run: pytest is not installed"}
+    tables = ["tests/kernels/triton_table.py", "tests/kernels/triton_splat_table.py"]
+    paths = ["tests/kernels", *tables, *PROVED_ELSEWHERE] if device == "cuda" else ["tests/kernels/test_gpu.py"]
+    return states | {"tests": tests(paths).run(log)}
+
+
+def run_sanitizers(folder: Path, device: str) -> dict[str, str]:
+    """Every tool over the CUDA kernels at small inputs."""
+    sanitizer = shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path="/usr/local/cuda/bin")
+    if device != "cuda" or sanitizer is None:
+        return {"sanitizers": f"not run: {'compute-sanitizer is not on PATH' if device == 'cuda' else 'no GPU'}"}
+    log = folder / "sanitize.log"
+    log.write_text("")
+    states = {}
+    for tool, environment in SANITIZERS.items():
+        command = [sanitizer, "--tool", tool, "--error-exitcode", "9", sys.executable, "-c", SMALL_INPUTS]
+        states[tool] = Check(tool, command, SANITIZER_SECONDS, environment).run(log)
+    return states
+
+
+def run_wan(folder: Path, device: str) -> dict[str, str]:
+    """A chunk of the full-size model on a GPU, of a tiny one without."""
+    from benchmarks import wan_full
+
+    absent = wan_full.missing()
+    if absent:
+        return {"wan_full": f"not run: {absent}"}
+    few = (
+        ["--chunks", "3", "--budget", "120"]
+        if device == "cuda"
+        else ["--device", "cpu", "--chunks", "1", "--steps", "2"]
+    )
+    options = ["--out", str(folder.resolve()), *few]
+    log = folder / "wan.log"
+    log.write_text("")
+    return {
+        "wan_full": Check("wan_full", [sys.executable, "-m", "benchmarks.wan_full", *options], WAN_SECONDS).run(log)
+    }
