@@ -24,7 +24,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 import mirage_kernels as mk
-from benchmarks import wan_full
+from benchmarks import timing, wan_full
 from benchmarks.gpu import __main__ as program
 from benchmarks.gpu import checks, clock, measure, rows
 from benchmarks.report import schema
@@ -213,6 +213,13 @@ def test_a_backend_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     assert list(measure.measure(settings, time.monotonic() + 60)) == [("", reason)]
 
 
+def test_a_process_that_does_not_start_costs_its_rows(tmp_path: Path) -> None:
+    settings = measure.Settings("cpp", "cpu", "small", tmp_path / "no such folder" / "log")
+    reasons = dict(measure.measure(settings, time.monotonic() + 60))
+    assert list(reasons) == [case.name for case in rows.cases("cpp", "small")]
+    assert set(reasons.values()) == {"no process started: ended with code 1"}
+
+
 def test_a_row_that_hangs_is_given_up() -> None:
     ours, _theirs = Pipe(duplex=False)
     with mock.patch.object(measure, "ROW_SECONDS", 0.01):
@@ -250,11 +257,48 @@ def test_a_figure_takes_as_long_as_it_must(seconds: float, samples: int) -> None
         return seconds
 
     with mock.patch.object(clock.time, "perf_counter", side_effect=lambda: now[0]):
-        timing = clock.timing(sample, 2, "eager")
-    assert timing.samples == pytest.approx(samples, abs=1)
-    assert timing.total == pytest.approx(timing.samples * seconds)
-    assert timing.seconds == pytest.approx(seconds / 2)
+        figure = clock.timing(sample, 2, "eager")
+    assert figure.samples == pytest.approx(samples, abs=1)
+    assert figure.total == pytest.approx(figure.samples * seconds)
+    assert figure.seconds == pytest.approx(seconds / 2)
     assert clock.WARM + clock.LEAST <= now[0] <= clock.MOST
+
+
+def test_reads_are_warm_before_they_are_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With graphs and events in the place of torch.cuda's: a replay takes 50 us."""
+    course: list[str] = []
+    events: list[int] = []
+
+    class Event:
+        def record(self) -> None:
+            events.append(course.count("replay"))
+
+        def synchronize(self) -> None:
+            pass
+
+        def elapsed_time(self, _: Event) -> float:
+            return 0.05 * (events[-1] - events[-2])
+
+    @contextlib.contextmanager
+    def capture(_: Any) -> Iterator[None]:
+        course.append("begin")
+        yield
+        course.append("end")
+
+    for name in ("Stream", "stream", "current_stream"):
+        monkeypatch.setattr(torch.cuda, name, mock.MagicMock())
+    graph = mock.MagicMock(replay=lambda: course.append("replay"))
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: graph)
+    monkeypatch.setattr(torch.cuda, "graph", capture)
+    monkeypatch.setattr(torch.cuda, "Event", lambda **_: Event())
+    timer = clock.Clock("cuda", graphs=True)
+    figure = timer.captured([lambda: course.append("a"), lambda: course.append("b")])
+    assert course[:9] == ["a", "b", "begin", "a", "b", "end", "replay", "replay", "replay"]
+    assert set(course[9:]) == {"replay"}
+    assert figure.how == "graph replay"
+    assert figure.seconds == pytest.approx(25e-6)
+    assert figure.total >= clock.LEAST
+    assert len(course) * 50e-6 > clock.WARM + clock.LEAST
 
 
 class There(torch.Tensor):
@@ -306,6 +350,16 @@ def test_the_cpu_works_with_a_backend_of_its_own(backend_name: str) -> None:
             assert case.row(timer).timing.samples >= 1, case.name
 
 
+def test_checks_of_the_suites_may_compute_on_the_cpu() -> None:
+    asked: list[str | None] = []
+
+    def note(*_: Any) -> None:
+        asked.append(backend._asked)
+
+    timing.time_case(mock.MagicMock(stats=None), timing.Case("splat", "room", "small", note, note), "reference")
+    assert asked == ["reference", None]
+
+
 def test_a_wrong_result_is_not_timed() -> None:
     timer = clock.Clock("cpu", graphs=False)
     wrong = mock.patch.object(rows, "on_cpu", lambda call, *operands: call(operands[0] + 1, *operands[1:]))
@@ -318,7 +372,18 @@ def test_large_inputs_are_not_asked_of_the_reference() -> None:
     assert "splat N=10,000,000 V=33" in names["cuda"]
     assert "splat N=1,000,000 V=9" in names["reference"]
     assert not {"splat N=10,000,000 V=9", "insert", "build", "culled read"} & set(names["reference"])
-    assert 30 * 2**30 < 100_000_000 * rows.BYTES_A_POINT < 80 * 2**30
+
+
+def test_a_large_row_is_not_begun_without_the_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (24 * 2**30, 24 * 2**30))
+    settings = measure.Settings("cuda", "cuda", "full", tmp_path / "log")
+    begun = mock.Mock(return_value=rows.Row("any", clock.Timing(1.0, 1, 1.0, "eager")))
+    for case in rows.cases("cuda", "full"):
+        room = case.name != "culled read"
+        with contextlib.nullcontext() if room else pytest.raises(RuntimeError, match="GPU memory: expected 46"):
+            measure.measure_case(case._replace(row=begun), mock.Mock(), settings)
+    assert begun.call_count == len(rows.cases("cuda", "full")) - 1
 
 
 def alive(pid: int) -> bool:

@@ -77,7 +77,7 @@ class Clock:
             end.synchronize()
             return float(begin.elapsed_time(end)) * 1e-3
 
-        times = max(1, int(BATCH / min(replay(1) for _ in range(3))))
+        times = max(1, int(BATCH / max(1e-6, min(replay(1) for _ in range(3)))))
         return timing(lambda: replay(times), times * len(calls), "graph replay")
 
     def eager(self, calls: Sequence[Call]) -> Timing:

@@ -59,7 +59,7 @@ def measure_case(case: Case, clock: Clock, s: Settings) -> dict[str, Any]:
 
 
 def work(connection: Connection, settings: Settings, names: list[str]) -> None:
-    """In the new process: send why the backend is not there, or None; then for each name the row, or why there is none.
+    """In the new process: send why the backend is absent, or None; then for each name the row, or why there is none.
     Nothing follows an error: after an illegal access every call of the process fails."""
     log = os.open(settings.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.dup2(log, 1)
@@ -67,7 +67,7 @@ def work(connection: Connection, settings: Settings, names: list[str]) -> None:
     faulthandler.enable()
     held_against = settings.backend == "torch"
     reason = None if held_against else mk.backends()[settings.backend]
-    connection.send(reason)
+    connection.send({"absent": reason})
     if reason is not None:
         return
     # in PyTorch operations some reads wait for the device, and cannot be captured
@@ -115,8 +115,8 @@ def started(settings: Settings, names: list[str]) -> Iterator[tuple[Connection, 
 
 
 def measure(settings: Settings, deadline: float) -> Iterator[tuple[str, dict[str, Any] | str]]:
-    """For each case its name with what to add to the results, or why there is nothing. Where the backend as a whole
-    cannot be measured, one reason under no name.
+    """For each case its name with what to add to the results, or why there is nothing. Where the backend is absent, one
+    reason under no name.
 
     Args:
         settings: what to measure.
@@ -128,9 +128,12 @@ def measure(settings: Settings, deadline: float) -> Iterator[tuple[str, dict[str
             yield from ((name, "no time left") for name in left)
             return
         with started(settings, left) as (connection, process):
-            reason = answer(connection, process, deadline)
-            if reason is not None:
-                yield "", reason
+            ready = answer(connection, process, deadline)
+            if isinstance(ready, str):
+                yield from ((name, f"no process started: {ready}") for name in left)
+                return
+            if ready["absent"] is not None:
+                yield "", ready["absent"]
                 return
             while left:
                 got = answer(connection, process, deadline)
