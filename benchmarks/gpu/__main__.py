@@ -7,7 +7,7 @@ test        the self-test, and every test of the kernels (5 minutes at most)
 sanitize    compute-sanitizer's four tools over the CUDA kernels (4 minutes at most)
 wan         a chunk of the full-size model, where diffusers is installed (4 minutes at most)
 
-Parts add to the same results.json and results.md, which are written after every row; logs lie beside them.
+Parts add to the same results.json and results.md, which are written after every row and check; logs lie beside them.
 """
 
 from __future__ import annotations
@@ -30,11 +30,10 @@ CHECKS = {"test": checks.run_tests, "sanitize": checks.run_sanitizers, "wan": ch
 PARTS = ("measure", *CHECKS)
 
 
-def run_measure(args: argparse.Namespace, results: report.Results) -> str:
-    """``ok``, or how many rows are missing."""
+def run_measure(args: argparse.Namespace, results: report.Results) -> checks.States:
+    """``ok``, or how many rows are missing; rows are added to the results one by one."""
     deadline, missing = time.monotonic() + MEASURE_SECONDS, 0
-    log = args.out / "measure.log"
-    log.write_text("")
+    log = checks.emptied(args.out / "measure.log")
     for backend in ("torch", *args.backends):
         results.forget(backend)
         for name, found in measure(Settings(backend, args.device, args.sizes, log), deadline):
@@ -47,7 +46,7 @@ def run_measure(args: argparse.Namespace, results: report.Results) -> str:
                 results.add(found)
                 for row in found["rows"]:
                     print(f"{row['what']}, {backend}: {row['seconds'] * 1e6:.1f} us", flush=True)
-    return f"FAILED ({missing} rows not measured)" if missing else "ok"
+    yield "measure", f"FAILED ({missing} rows not measured)" if missing else "ok"
 
 
 def parse() -> argparse.Namespace:
@@ -77,15 +76,14 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what runs in a session of its own ends too
     args.out.mkdir(parents=True, exist_ok=True)
     results = report.Results(args.out, args.device)
-    states: dict[str, str] = {}
+    sound = True
     for part in args.parts:
-        found = {"measure": run_measure(args, results)} if part == "measure" else CHECKS[part](args.out, args.device)
-        states |= found
-        for name, state in found.items():
+        for name, state in CHECKS[part](args.out, args.device) if part in CHECKS else run_measure(args, results):
             print(f"{name}: {state}", flush=True)
-        results.add({"checks": found})
+            results.add({"checks": {name: state}})
+            sound = sound and state.startswith(("ok", "not run"))
     print(report.table(results.content))
-    return 0 if all(state.startswith(("ok", "not run")) for state in states.values()) else 1
+    return 0 if sound else 1
 
 
 if __name__ == "__main__":

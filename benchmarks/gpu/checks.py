@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,6 +37,9 @@ for name in self_test.OPERATIONS:
     print(name, found[-1] or "ok", flush=True)
 sys.exit(any(found))
 """
+
+
+States = Iterator[tuple[str, str]]  # of each check its name and "ok", or what happened
 
 
 @dataclasses.dataclass
@@ -95,41 +99,43 @@ def tests(paths: list[str]) -> Check:
     return Check("tests", [sys.executable, "-m", "pytest", *paths, *options], TEST_SECONDS, environment)
 
 
-def run_tests(folder: Path, device: str) -> dict[str, str]:
+def run_tests(folder: Path, device: str) -> States:
     """The self-test, and every test of the kernels that a GPU can fail; without one, only that they can be run."""
-    log = folder / "test.log"
-    log.write_text("")
-    states = {"self-test": self_test().run(log)}
+    log = emptied(folder / "test.log")
+    yield "self-test", self_test().run(log)
     if importlib.util.find_spec("pytest") is None:
-        return states | {"tests": "not run: pytest is not installed"}
+        yield "tests", "not run: pytest is not installed"
+        return
     tables = ["tests/kernels/triton_table.py", "tests/kernels/triton_splat_table.py"]
     paths = ["tests/kernels", *tables, *PROVED_ELSEWHERE] if device == "cuda" else ["tests/kernels/test_gpu.py"]
-    return states | {"tests": tests(paths).run(log)}
+    yield "tests", tests(paths).run(log)
 
 
-def run_sanitizers(folder: Path, device: str) -> dict[str, str]:
+def run_sanitizers(folder: Path, device: str) -> States:
     """Every tool over the CUDA kernels at small inputs."""
     sanitizer = shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path="/usr/local/cuda/bin")
     if device != "cuda" or sanitizer is None:
-        return {"sanitizers": f"not run: {'compute-sanitizer is not on PATH' if device == 'cuda' else 'no GPU'}"}
-    log = folder / "sanitize.log"
-    log.write_text("")
-    states = {}
+        yield "sanitizers", f"not run: {'compute-sanitizer is not on PATH' if device == 'cuda' else 'no GPU'}"
+        return
+    log = emptied(folder / "sanitize.log")
     for tool, environment in SANITIZERS.items():
         command = [sanitizer, "--tool", tool, "--error-exitcode", "9", sys.executable, "-c", SMALL_INPUTS]
-        states[tool] = Check(tool, command, SANITIZER_SECONDS, environment).run(log)
-    return states
+        yield tool, Check(tool, command, SANITIZER_SECONDS, environment).run(log)
 
 
-def run_wan(folder: Path, device: str) -> dict[str, str]:
+def run_wan(folder: Path, device: str) -> States:
     """A chunk of the full-size model on a GPU, of a tiny one without."""
     from benchmarks import wan_full
 
     absent = wan_full.missing()
     if absent:
-        return {"wan_full": f"not run: {absent}"}
+        yield "wan_full", f"not run: {absent}"
+        return
     few = "--chunks 3 --budget 120" if device == "cuda" else "--device cpu --chunks 1 --steps 2"
     command = [sys.executable, "-m", "benchmarks.wan_full", "--out", str(folder.resolve()), *few.split()]
-    log = folder / "wan.log"
+    yield "wan_full", Check("wan_full", command, WAN_SECONDS).run(emptied(folder / "wan.log"))
+
+
+def emptied(log: Path) -> Path:
     log.write_text("")
-    return {"wan_full": Check("wan_full", command, WAN_SECONDS).run(log)}
+    return log
