@@ -9,6 +9,7 @@
 #include <cuda_runtime.h>
 #include <dlfcn.h>
 #include <torch/csrc/stable/accelerator.h>
+#include <torch/headeronly/util/shim_utils.h>
 #endif
 
 // Where kernels run, and how they are launched. Only Pinned, in pinned.h, waits for a device. Under MIRAGE_EMULATE
@@ -54,7 +55,7 @@ inline cudaStream_t current_stream(int32_t device) {
   }();
   guard(getter != nullptr, "this torch was built without CUDA");
   void* stream = nullptr;
-  STABLE_TORCH_ERROR_CODE_CHECK(getter(device, &stream));
+  TORCH_ERROR_CODE_CHECK(getter(device, &stream));
   return static_cast<cudaStream_t>(stream);
 }
 
