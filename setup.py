@@ -6,10 +6,11 @@ Environment:
   CXX            the C++ compiler (default: c++, g++ or clang++, the first found)
   MIRAGE_CPP     0: do not build it; 1: fail where it cannot be built (default: build it where a compiler is found)
   MIRAGE_CUDA    0: leave the CUDA sources out; 1: fail without nvcc (default: build them where nvcc is found)
-  MIRAGE_WERROR  1: warnings are errors
+  MIRAGE_WERROR  1: warnings are errors, of nvcc too
   MAX_JOBS       how many files are compiled at a time
 """
 
+import importlib.util
 import json
 import os
 import platform
@@ -18,6 +19,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import setuptools
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
@@ -25,7 +27,9 @@ ROOT = Path(__file__).resolve().parent
 CSRC = Path("csrc")
 TORCH_TARGET = "0x020a000000000000"  # 2.10: the binary runs on this release of torch and every later one
 PYTHON_TARGET = "0x030a0000"  # 3.10, likewise
-CUDA_ARCHES = ("80", "90", "100")
+OLDEST_SETUPTOOLS = (64, 0)  # those before it do not read all of pyproject.toml, and some silently nothing
+SETUPTOOLS_WITH_WHEEL = (70, 1)  # the first to build wheels by itself
+CUDA_ARCHES = ("80", "90", "100", "120")  # machine code for GPUs of capability 8.x, 9.x, 10.x and 12.x
 
 # -ffp-contract=off: arithmetic that decides something rounds once per operation on every machine.
 CXX_FLAGS = [
@@ -52,7 +56,6 @@ NVCC_FLAGS = [
     "-fmad=false",
     "-DUSE_CUDA",
     "-Xcompiler=-fPIC,-fvisibility=hidden",
-    "-Werror=all-warnings",
 ]
 
 
@@ -62,6 +65,23 @@ def switch(name: str) -> bool | None:
     if value not in ("", "0", "1"):
         sys.exit(f"{name}: expected 0 or 1, got {value!r}")
     return None if value == "" else value == "1"
+
+
+def check_setuptools(commands: list[str]) -> None:
+    """Stop with one line where this setuptools would build something else, or stop with a riddle."""
+    release = tuple(map(int, setuptools.__version__.split(".")[:2]))
+    if release < OLDEST_SETUPTOOLS:
+        sys.exit(
+            f"setuptools: expected 64 or newer, got {setuptools.__version__}; pip install --upgrade setuptools wheel"
+        )
+    needs_wheel = {"bdist_wheel", "dist_info", "editable_wheel"} & set(commands)
+    if needs_wheel and release < SETUPTOOLS_WITH_WHEEL and importlib.util.find_spec("wheel") is None:
+        sys.exit(f"wheel: setuptools {setuptools.__version__} needs this package, which is missing; pip install wheel")
+
+
+def license_field() -> dict[str, str]:
+    """The licence as this setuptools accepts it: an SPDX expression from 77 on."""
+    return {"license_expression" if int(setuptools.__version__.split(".")[0]) >= 77 else "license": "Apache-2.0"}
 
 
 def find_tool(switch_name: str, what: str, candidates: list[str]) -> str | None:
@@ -80,6 +100,29 @@ def find_nvcc() -> str | None:
 def find_cxx() -> str | None:
     named = os.environ.get("CXX")
     return find_tool("MIRAGE_CPP", "C++ compiler", [named] if named else ["c++", "g++", "clang++"])
+
+
+def find_arches(nvcc: str) -> list[str]:
+    """The architectures to build for: those of CUDA_ARCHES that this nvcc knows."""
+    listed = subprocess.run([nvcc, "--list-gpu-arch"], capture_output=True, text=True, check=False).stdout.split()
+    known = [arch for arch in CUDA_ARCHES if f"compute_{arch}" in listed]
+    if not known:
+        sys.exit(
+            f"nvcc: expected one that knows compute_{' or compute_'.join(CUDA_ARCHES)}, got {nvcc}, which knows "
+            f"{', '.join(listed) or 'no --list-gpu-arch'}; install CUDA 12 or newer, or leave CUDA out: MIRAGE_CUDA=0"
+        )
+    return known
+
+
+def gencode_flags(arches: list[str]) -> list[str]:
+    """Machine code for every architecture, and PTX for GPUs of other capabilities.
+
+    PTX of the newest serves what comes after it. That of compute_100 is kept beside compute_120's for capability 11.0,
+    which runs neither sm_100's nor sm_120's code.
+    """
+    ptx = [arch for arch in arches if arch in ("100", arches[-1])]
+    targets = [(arch, f"sm_{arch}") for arch in arches] + [(arch, f"compute_{arch}") for arch in ptx]
+    return [f"-gencode=arch=compute_{arch},code={code}" for arch, code in targets]
 
 
 def tool_version(tool: str) -> str:
@@ -105,6 +148,7 @@ class NinjaFile:
         self.torch_includes = [f"-isystem {path}" for path in cpp_extension.include_paths()]
         self.torch_libraries = cpp_extension.library_paths()
         self.cuda_sources = sorted(CSRC.glob("**/*.cu")) if nvcc else []
+        self.cuda_arches = find_arches(nvcc) if nvcc and self.cuda_sources else []
         self.edges: list[str] = []
         self.objects: list[str] = []
 
@@ -116,7 +160,7 @@ class NinjaFile:
             "torch": self.torch.__version__,
             "python": platform.python_version(),
             "instruction_sets": list(self.isas),
-            "cuda_arches": list(CUDA_ARCHES) if self.cuda_sources else [],
+            "cuda_arches": self.cuda_arches,
         }
 
     def compile(self, rule: str, source: Path, flags: list[str], suffix: str = "") -> None:
@@ -135,13 +179,11 @@ class NinjaFile:
                     self.compile("cxx", source, [f"-DMIRAGE_ISA={isa}", *flags], f".{isa}")
             else:
                 self.compile("cxx", source, python + torch)
-        gencode = [f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in CUDA_ARCHES]
-        gencode.append(f"-gencode=arch=compute_{CUDA_ARCHES[-1]},code=compute_{CUDA_ARCHES[-1]}")
         for source in self.cuda_sources:
-            self.compile("nvcc", source, torch + gencode, ".cuda")
+            self.compile("nvcc", source, torch + gencode_flags(self.cuda_arches), ".cuda")
 
         include = f"-I{ROOT / CSRC} -I{self.build_dir}"
-        werror = "-Werror" if switch("MIRAGE_WERROR") else ""
+        werror, nvcc_werror = ("-Werror", "-Werror=all-warnings") if switch("MIRAGE_WERROR") else ("", "")
         shared = (
             "$cxx -bundle -undefined dynamic_lookup" if sys.platform == "darwin" else "$cxx -shared -Wl,--as-needed -s"
         )
@@ -158,7 +200,7 @@ class NinjaFile:
             "  deps = gcc",
             "  description = compiling $out",
             "rule nvcc",
-            f"  command = $nvcc {' '.join(NVCC_FLAGS)} {include} $flags -MMD -MF $out.d -c $in -o $out",
+            f"  command = $nvcc {' '.join(NVCC_FLAGS)} {nvcc_werror} {include} $flags -MMD -MF $out.d -c $in -o $out",
             "  depfile = $out.d",
             "  deps = gcc",
             "  description = compiling $out",
@@ -197,17 +239,20 @@ class NinjaBuild(build_ext):
 
 def main() -> None:
     os.chdir(ROOT)
+    check_setuptools(sys.argv[1:])
     cxx = find_cxx()
     if cxx is None:
         print("mirage-kernels: no C++ compiler; installing without native kernels (backend 'reference' only)",
               file=sys.stderr)  # fmt: skip
-        setup()
+        setup(**license_field())
         return
     setup(
+        **license_field(),
         ext_modules=[Extension("mirage_kernels._C", sources=[], py_limited_api=True)],
         cmdclass={"build_ext": NinjaBuild},
         options={"bdist_wheel": {"py_limited_api": "cp310"}},
     )
 
 
-main()
+if __name__ == "__main__":  # so it is under pip too; the tests import this file
+    main()
