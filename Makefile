@@ -10,11 +10,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
+TORCHES := $(shell sed -n 's/^\([0-9][^ ]*\) .*/\1/p' .ci/torches.txt)
+HEADERS := $(VENV)/torch-headers
+OLDEST_HEADERS := $(HEADERS)/$(firstword $(TORCHES))/.ready
+NEWEST_HEADERS := $(HEADERS)/$(lastword $(TORCHES))/.ready
+STRICT := MIRAGE_WERROR=$${MIRAGE_WERROR:-1}
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt
 
-.PHONY: env demo test lint bench bench-check bench-baseline bench-libraries gpu wheel clean
+.PHONY: env demo test test-long test-torches test-cuda-torch lint bench bench-check bench-baseline bench-libraries gpu wheel clean
 
-env: $(READY)
+env: $(READY) $(OLDEST_HEADERS)
 
 # torch comes first: the native build needs its headers, and an isolated build would fetch another torch for them.
 # torchvision is for tests alone and stands apart: where it was built for another torch, transformers cannot be imported
@@ -24,15 +29,33 @@ $(READY): pyproject.toml setup.py .ci/constraints.txt $(SOURCES)
 		{ echo "Python 3.10 or newer is needed; name one with make PYTHON=..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) torch numpy setuptools ninja
-	$(PIP) --no-build-isolation --editable '.[wan,scenes,triton,test,bench,lint]'
+	$(STRICT) $(PIP) --no-build-isolation --editable '.[wan,scenes,triton,test,bench,lint]'
 	$(PIP) --no-deps --upgrade --target $(VENV)/tests torchvision
+	@touch $@
+
+# Headers of a torch that is not installed: the sources must compile against them too.
+$(HEADERS)/%/.ready: | $(READY)
+	$(BIN)/python .ci/torch_headers.py $* $(@D)
 	@touch $@
 
 demo: $(READY)
 	$(BIN)/mirage generate --scene motorcycle --frames 97 --block 16 --seed 0 --out out/demo
 
-test: $(READY)
+test: $(READY) $(OLDEST_HEADERS)
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+
+# What takes minutes and does not change from day to day.
+test-long: $(READY) $(OLDEST_HEADERS) $(NEWEST_HEADERS)
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses auto --dist worksteal -m long
+
+# The wheel under every torch of .ci/torches.txt, each with its Python where that is on PATH, in build/torches (some 5 GB
+# a torch): the kernels' tests, and with nvcc a build of the sources. TORCH=2.10.0 asks for one.
+test-torches: wheel
+	$(BIN)/python .ci/test_torches.py $(TORCH)
+
+# What can be told without a GPU of a torch that is built for one: of that in MIRAGE_CUDA_PYTHON and those in build/torches.
+test-cuda-torch: $(READY)
+	$(BIN)/python .ci/cuda_torch.py
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -76,7 +99,7 @@ gpu:
 	$(PYTHON) -m benchmarks.gpu --out $(OUT)
 
 wheel: $(READY)
-	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir dist .
+	$(STRICT) $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir dist .
 	@ls dist/*.whl
 
 clean:

@@ -116,7 +116,7 @@ class LatentSpatialMemory:
     def read(self, cameras: Cameras) -> MemoryView:
         """What the cameras see, on their grid. Changes nothing."""
         drawn = self._draw(cameras)
-        return self._describe(drawn._replace(features=self.cache.feature_maps(drawn.index)))
+        return self._describe(Splat(self.cache.feature_maps(drawn.index), drawn.depth, drawn.index))
 
     def _draw(self, cameras: Cameras) -> Splat:
         """Every row where it lands, then squares where nothing does or what does lies behind one; and a coarse look

@@ -20,7 +20,7 @@ import mirage_kernels as mk
 
 HERE = Path(__file__).resolve().parent
 CSRC = HERE.parents[1] / "csrc"
-ARCHES = ("80", "90", "100")
+ARCHES = ("80", "90", "100", "120")  # those of setup.py; an older nvcc builds the first ones
 
 WIDE_LOAD, WIDE_STORE = r"LDG\.E\S*\.(128|256)", r"STG\.E\S*\.(128|256)"
 # What the machine code of a kernel must have: every instantiation, on every architecture.
@@ -128,6 +128,8 @@ class Code:
 
     def instructions(self, arch: str) -> dict[str, str]:
         """The instructions of every kernel, without their operands."""
+        if arch not in mk.build_info()["cuda_arches"]:
+            pytest.skip(f"built by an nvcc that does not know sm_{arch}: {mk.build_info()['nvcc']}")
         if arch not in self._instructions:
             _, *functions = re.split(r"Function : ", self.dump("-sass", "-arch", f"sm_{arch}"))
             mnemonic = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?\w+\s+)?([A-Z][\w.]*)", re.MULTILINE)
@@ -141,15 +143,17 @@ def code(module: ModuleType) -> Code:
 
 
 def test_the_module_has_code_for_every_architecture(code: Code) -> None:
-    assert tuple(mk.build_info()["cuda_arches"]) == ARCHES
-    for arch in ARCHES:
+    built = mk.build_info()["cuda_arches"]
+    assert built == [arch for arch in ARCHES if arch in built]
+    for arch in built:
         assert code.instructions(arch), f"sm_{arch}"
-    assert ".target sm_100" in code.dump("-ptx"), "for architectures to come"
+    beyond = set(re.findall(r"\.target sm_(\d+)", code.dump("-ptx")))
+    assert beyond == {built[-1], *({"100"} & set(built))}, "for architectures to come, and for 11.0"
 
 
 def test_no_kernel_spills(code: Code) -> None:
     resources = code.resources()
-    assert len(resources) >= 3 * len(NEEDED)
+    assert len(resources) >= len(mk.build_info()["cuda_arches"]) * len(NEEDED)
     for name, use in resources:
         if not name.startswith("_ZN3cub"):  # not ours: a sort that spills eight bytes
             assert use["STACK"] == use["LOCAL"] == 0, f"{name}: {use}"

@@ -268,16 +268,14 @@ class VoxelCache(CacheFiles):
         if encoded or not features:
             stored = stored[:, :0].to(self.dtype)
         extents = s.footprint[:rows] if scale > 0 else None
-        drawn = Splat(
-            *self._store.call(
-                "splat",
-                *(s.xyz[:rows], stored, *views, h, w, valid),
-                *(extents, scale, least, 0.0),
-                *(s.boxes if cull else (None, None, None)),
-                kind="inference",
-            )
+        drawn, depth, index = self._store.call(
+            "splat",
+            *(s.xyz[:rows], stored, *views, h, w, valid),
+            *(extents, scale, least, 0.0),
+            *(s.boxes if cull else (None, None, None)),
+            kind="inference",
         )
-        return drawn._replace(features=self._decode(drawn.index)) if encoded and features else drawn
+        return Splat(self._decode(index) if encoded and features else drawn, depth, index)
 
     def _decode(self, index: Tensor) -> Tensor:
         s, rows = self.state, self.state.rows
