@@ -322,13 +322,22 @@ def test_copies_are_their_own() -> None:
 def test_reading_compiles_into_one_graph(backend: str) -> None:
     torch.compiler.reset()
     cameras = testing.random_cameras(torch.Generator().manual_seed(1), 2, (6, 9))
-    for storage in (None, "int8"):
-        cache = room(storage=storage)
+    for options in ({}, {"storage": "int8"}, {"fusion": "mean"}):
+        cache = room(**options)
         compiled = torch.compile(lambda views, cache=cache: cache.splat(views), fullgraph=True, backend="aot_eager")
         with mk.use_backend(backend):
             assert_same(compiled(cameras), cache.splat(cameras))
             cache.insert(torch.rand(50, 3), torch.zeros(50, 5))
             assert_same(compiled(cameras), cache.splat(cameras))
+
+
+@pytest.mark.parametrize("options", [{}, {"storage": "int8"}, {"fusion": "mean"}])
+def test_a_read_builds_its_result_at_once(options: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dynamo of torch 2.11 does not trace `_replace` of a named tuple that is made of an operation's results."""
+    cameras, cache = testing.plain_cameras(1, (6, 9)), room(**options)
+    monkeypatch.delattr(type(cache.splat(cameras)), "_replace")
+    for features in (True, False):
+        cache.splat(cameras, features=features)
 
 
 @pytest.mark.usefixtures("native")

@@ -50,6 +50,15 @@ def test_latents_are_kept_in_the_memorys_dtype(dtype: torch.dtype) -> None:
     assert torch.equal(memory.read(START.rescale(GRID)).latents, latents(1).to(dtype))
 
 
+def test_reading_compiles_into_one_graph() -> None:
+    memory = LatentSpatialMemory(48)
+    memory.write(latents(1), START, room())
+    camera = START.rescale(GRID)
+    torch.compiler.reset()
+    view = torch.compile(memory.read, fullgraph=True, backend="aot_eager")(camera)
+    assert all(torch.equal(part, same) for part, same in zip(view, memory.read(camera), strict=True))
+
+
 def test_reading_an_empty_memory() -> None:
     view = LatentSpatialMemory(48).read(START.rescale(GRID))
     assert view.latents.shape == (48, 1, *GRID)
