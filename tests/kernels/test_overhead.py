@@ -1,0 +1,56 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a call on a few points costs besides its work: trips through torch's dispatcher, and arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+
+import mirage_kernels as mk
+from mirage_kernels import VoxelCache, backend, testing
+
+
+def calls() -> dict[str, Callable[[], Any]]:
+    case = testing.splat_case(0, n=64, channels=48, size=(8, 8), views=1)
+    lifted = testing.unproject_case(0, size=(16, 16), grid=(8, 8))
+    bits = torch.zeros(1, 4, dtype=torch.int64)
+    cache = VoxelCache(0.05, 48)
+    cache.insert(case.xyz, case.features)
+    return {
+        "splat": lambda: mk.splat(case.xyz, case.features, case.cameras),
+        "bilinear": lambda: mk.splat(case.xyz, case.features, case.cameras, mode="bilinear"),
+        "insert": lambda: cache.insert(case.xyz, case.features),
+        "read": lambda: cache.splat(case.cameras),
+        "features": lambda: cache.features(),
+        "visible": lambda: mk.visible(case.xyz, case.cameras),
+        "overlap": lambda: mk.overlap(bits, bits),
+        "unproject": lambda: lifted.run(mk.unproject),
+    }
+
+
+@pytest.mark.usefixtures("native")
+@pytest.mark.parametrize("name", list(calls()))
+def test_native_operations_call_no_operation_of_torch(name: str) -> None:
+    """A trip through the dispatcher takes longer than most of what a call on a few points does."""
+    call = calls()[name]
+    call()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        call()
+    ours = [event for event in profile.events() if event.name.startswith("mirage_kernels::")]
+    assert len(ours) == 1
+    assert [event.name for event in ours[0].cpu_children] == []
+
+
+@pytest.mark.usefixtures("native")
+def test_arguments_that_have_their_default_are_left_out() -> None:
+    case = testing.splat_case(0, n=64, channels=48, size=(8, 8), views=1)
+    operation = mock.Mock(wraps=backend.operation("splat", case.xyz, "inference"))
+    with mock.patch.object(backend, "operation", return_value=operation):
+        mk.splat(case.xyz, case.features, case.cameras)
+        mk.splat(case.xyz, case.features, case.cameras, radius=1.5)
+    assert [len(call.args) for call in operation.call_args_list] == [6, 11]
