@@ -15,8 +15,7 @@ from cache_steps import snapshot
 from torch import Tensor
 from ways import run_reference, splat_gradients
 
-from mirage_kernels import VoxelCache, splat, testing, unproject
-from mirage_kernels.ops import ordered_sums
+from mirage_kernels import VoxelCache, ordered_sums, splat, testing, unproject
 from mirage_kernels.ops.splat import splat_bilinear_reference, splat_reference
 from mirage_kernels.ops.unproject import unproject_reference
 from mirage_kernels.ops.voxel_cache import voxel_cache_reference

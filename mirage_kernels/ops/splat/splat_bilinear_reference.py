@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ...cameras import NEAR, project
-from ..ordered_sums import add_in_order
+from ...ordered_sums import add_in_order
 from .splat_reference import EMPTY
 
 LEAST_WEIGHT = 1e-4

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...cameras import NEAR, inside, project
-from ..ordered_sums import add_in_order
+from ...ordered_sums import add_in_order
 
 EMPTY = torch.iinfo(torch.int64).max
 _PAIRS_AT_ONCE = 1 << 22  # (point, cell) pairs held in memory

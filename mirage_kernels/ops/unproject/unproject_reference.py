@@ -10,7 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ..ordered_sums import add_in_order
+from ...ordered_sums import add_in_order
 
 POOLINGS = ("median", "nearest", "min", "bilinear")
 MEDIAN, NEAREST, MIN, BILINEAR = range(4)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ...cameras import inside, project
-from ..ordered_sums import add_in_order
+from ...ordered_sums import add_in_order
 from .voxel_cache_index_reference import AXIS, LIMIT, clear_boxes, enter_table, grow_boxes, look_up, morton
 
 FUSIONS = ("best", "latest", "mean")
