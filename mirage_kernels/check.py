@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+_FLOAT32 = torch.float32
 FEATURE_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 Dims = dict[str, int]
@@ -78,12 +79,12 @@ def are_points(xyz: Any, features: Any) -> bool:
     """
     if not (isinstance(xyz, Tensor) and isinstance(features, Tensor)):
         return False
-    points, rows = xyz.shape, features.shape
+    places, rows = xyz.shape, features.shape
     return (
-        len(points) == 2 == len(rows)
-        and points[1] == 3
-        and points[0] == rows[0] < 1 << 31
-        and xyz.dtype == torch.float32
+        len(places) == len(rows) == 2
+        and places[1] == 3
+        and places[0] == rows[0] < 1 << 31
+        and xyz.dtype is _FLOAT32
         and features.dtype in FEATURE_DTYPES
         and xyz.device == features.device
     )

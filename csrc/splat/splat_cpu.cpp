@@ -128,6 +128,11 @@ std::tuple<Tensor, Tensor, Tensor> splat(const Tensor& xyz, const Tensor& featur
   return {out, depth, index};
 }
 
+std::tuple<Tensor, Tensor, Tensor> splat_plain(const Tensor& xyz, const Tensor& features, const Tensor& intrinsics,
+                                               const Tensor& world2cam, int64_t h, int64_t w) {
+  return splat(xyz, features, intrinsics, world2cam, h, w, {}, {}, 0.0, 0.0, 0.0, {}, {}, {});
+}
+
 constexpr int64_t kWidth = 16;  // channels summed together: a cache line of sums, which no other thread writes to
 
 template <class T, class Word>
@@ -242,6 +247,7 @@ Tensor splat_backward_xyz(const Tensor& grad_depth, const Tensor& index, const T
 STABLE_TORCH_LIBRARY_IMPL(mirage_kernels, CPU, m) {
   m.impl("splat", TORCH_BOX(&mirage::splat));
   m.impl("splat.inference", TORCH_BOX(&mirage::splat));
+  m.impl("splat_plain", TORCH_BOX(&mirage::splat_plain));
   m.impl("splat_backward_features", TORCH_BOX(&mirage::splat_backward_features));
   m.impl("splat_backward_xyz", TORCH_BOX(&mirage::splat_backward_xyz));
 }

@@ -122,6 +122,11 @@ std::tuple<Tensor, Tensor, Tensor> splat(const Tensor& xyz, const Tensor& featur
   return {out, depth, index};
 }
 
+std::tuple<Tensor, Tensor, Tensor> splat_plain(const Tensor& xyz, const Tensor& features, const Tensor& intrinsics,
+                                               const Tensor& world2cam, int64_t h, int64_t w) {
+  return splat(xyz, features, intrinsics, world2cam, h, w, {}, {}, 0.0, 0.0, 0.0, {}, {}, {});
+}
+
 }  // namespace
 
 void draw_corners(const Cloud& cloud, const CamerasOnDevice& cameras, const ViewsOnDevice& views, Word64* keys,
@@ -134,4 +139,5 @@ void draw_corners(const Cloud& cloud, const CamerasOnDevice& cameras, const View
 MIRAGE_REGISTER_CUDA(m) {
   m.impl("splat", TORCH_BOX(&mirage::splat));
   m.impl("splat.inference", TORCH_BOX(&mirage::splat));
+  m.impl("splat_plain", TORCH_BOX(&mirage::splat_plain));
 }

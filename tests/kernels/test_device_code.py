@@ -221,6 +221,6 @@ def test_the_module_registers_every_kernel_that_the_tests_run_on_a_cpu(cuda_code
     assert cuda_code.operations() == {n.split("::")[1] for n in registered if n.startswith("mirage_kernels::")}
     unproject = {"unproject", "unproject_backward_depth", "unproject_backward_features"}
     cache = {f"voxel_cache_{name}" for name in ("insert", "commit", "index", "carve", "decode")}
-    splat = {"splat", "splat.inference", "splat_backward_features", "splat_backward_xyz"}
+    splat = {"splat", "splat.inference", "splat_plain", "splat_backward_features", "splat_backward_xyz"}
     bilinear = {"splat_bilinear", "splat_bilinear_backward_features", "splat_bilinear_backward_xyz"}
     assert cuda_code.operations() >= {"visible", "overlap"} | unproject | splat | bilinear | cache

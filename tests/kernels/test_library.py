@@ -37,6 +37,7 @@ def test_opcheck_splat(namespace: str, options: dict[str, Any]) -> None:
     xyz, features, *others = case.arguments()
     torch.library.opcheck(library.overload(namespace, "splat"), (needs_grad(xyz), needs_grad(features), *others))
     torch.library.opcheck(library.overload(namespace, "splat", "inference"), (xyz, features, *others))
+    torch.library.opcheck(library.overload(namespace, "splat_plain"), (xyz, features, *others[:4]))
     result = case.run(splat)
     grad = torch.randn(result.features.shape).to(result.features.dtype)
     n = case.xyz.shape[0]

@@ -47,10 +47,11 @@ def test_native_operations_call_no_operation_of_torch(name: str) -> None:
 
 
 @pytest.mark.usefixtures("native")
-def test_arguments_that_have_their_default_are_left_out() -> None:
+def test_a_plain_splat_hands_over_what_it_needs() -> None:
     case = testing.splat_case(0, n=64, channels=48, size=(8, 8), views=1)
-    operation = mock.Mock(wraps=backend.operation("splat", case.xyz, "inference"))
-    with mock.patch.object(backend, "operation", return_value=operation):
+    with mock.patch.object(backend, "operation", wraps=backend.operation) as operation:
         mk.splat(case.xyz, case.features, case.cameras)
         mk.splat(case.xyz, case.features, case.cameras, radius=1.5)
-    assert [len(call.args) for call in operation.call_args_list] == [6, 11]
+        mk.splat(case.xyz.requires_grad_(), case.features, case.cameras)
+    asked = [(call.args[0], *call.args[2:]) for call in operation.call_args_list]
+    assert asked == [("splat_plain",), ("splat", "inference"), ("splat", "default")]

@@ -177,3 +177,6 @@ def splat(
         BLOCK=block,
     )
     return out, depth, index
+
+
+splat_plain = splat
