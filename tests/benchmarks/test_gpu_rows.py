@@ -85,6 +85,8 @@ class StandIn(TorchFunctionMode):
         to = str(args[1]) if function == torch.Tensor.to else ""
         if function == torch.Tensor.device.__get__ and isinstance(args[0], There):  # type: ignore[attr-defined]
             return torch.device("cuda:0")
+        if function == torch.Tensor.is_cpu.__get__ and isinstance(args[0], There):  # type: ignore[attr-defined]
+            return False
         if to == "cuda:0":
             return args[0].as_subclass(There)
         if to == "cpu" or function == torch.Tensor.cpu:

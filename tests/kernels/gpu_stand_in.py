@@ -45,7 +45,7 @@ _READS = (aten._local_scalar_dense, aten.equal, *_SIZED_BY_VALUES)
 _INDEXED = (aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_)
 _COPIES = (aten.copy_, aten._to_copy)
 # Native operations that wait for the device once, and which of their results lies on the host.
-_COUNTS_ON_HOST = {"voxel_cache_plan": 5}
+_COUNTS_ON_HOST = {"voxel_cache_insert": 1}
 
 
 class GpuTensor(torch.Tensor):

@@ -218,7 +218,7 @@ def gradient_call(name: str) -> Callable[[], Tensor]:
     """The operation that autograd would run, by itself."""
     case = to_device(splat_case(0, n=POINTS // 4, channels=48, valid=True), GPU)
     xyz, features, k, m, h, w, valid, *_ = case.arguments()
-    out, depth, index, weight = operation("splat_bilinear", GPU)(xyz, features, k, m, h, w, valid, 0.05)
+    out, depth, index, weight = operation("splat_bilinear", xyz)(xyz, features, k, m, h, w, valid, 0.05)
     blend = (k, m, valid, depth, weight, 0.05)
     arguments = {
         "splat_backward_features": (out, index, len(xyz)),
@@ -226,7 +226,7 @@ def gradient_call(name: str) -> Callable[[], Tensor]:
         "splat_bilinear_backward_features": (out, xyz, *blend),
         "splat_bilinear_backward_xyz": (out, out, xyz, features, *blend),
     }[name]
-    return lambda: operation(name, GPU)(*arguments)
+    return lambda: operation(name, xyz)(*arguments)
 
 
 def unproject_gradient_call(pooling: int | None) -> Callable[[], Tensor]:
@@ -234,10 +234,10 @@ def unproject_gradient_call(pooling: int | None) -> Callable[[], Tensor]:
     case = to_device(unproject_case(0, pooling=POOLINGS[pooling or 0]), GPU)
     (b, _, h, w), points = case.features.shape, case.run(unproject)
     if pooling is None:
-        return lambda: operation("unproject_backward_features", GPU)(points.features, points.valid, b, h, w)
+        return lambda: operation("unproject_backward_features", points.valid)(points.features, points.valid, b, h, w)
     view = (case.cameras.rescale((h, w)).intrinsics, case.cameras.cam2world)
     arguments = (points.xyz, points.footprint, points.valid, case.depth, *view, case.mask, h, w, pooling, 1, 0.0)
-    return lambda: operation("unproject_backward_depth", GPU)(*arguments)
+    return lambda: operation("unproject_backward_depth", points.valid)(*arguments)
 
 
 GRADIENTS: dict[str, Callable[[], Callable[[], Tensor]]] = {
