@@ -204,4 +204,7 @@ _find_gpu_backends()
 _fill_table()
 torch.cuda._lazy_call(_settle_gpu)  # type: ignore[no-untyped-call]
 if os.environ.get("MIRAGE_KERNELS_BACKEND"):
-    use_backend(os.environ["MIRAGE_KERNELS_BACKEND"])
+    try:
+        use_backend(os.environ["MIRAGE_KERNELS_BACKEND"])
+    except (ValueError, RuntimeError) as error:
+        raise type(error)(f"MIRAGE_KERNELS_BACKEND: {error}") from None

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -31,14 +32,17 @@ PARTS = ("measure", *CHECKS)
 
 
 def run_measure(args: argparse.Namespace, results: report.Results) -> checks.States:
-    """``ok``, or how many rows are missing; rows are added to the results one by one."""
+    """``ok``, or what is missing; rows are added to the results one by one."""
     deadline, missing = time.monotonic() + MEASURE_SECONDS, 0
+    absent: list[str] = []  # backends
+    results.add({"checks": {"measure": "not finished"}})
     log = checks.emptied(args.out / "measure.log")
     for backend in ("torch", *args.backends):
         results.forget(backend)
         for name, found in measure(Settings(backend, args.device, args.sizes, log), deadline):
             if isinstance(found, str):
                 missing += bool(name)
+                absent += [] if name else [backend]
                 reason = f"{backend}{', ' * bool(name)}{name}: {found}"
                 print("not measured:", reason, flush=True)
                 results.add({"not measured": [reason]})
@@ -46,7 +50,10 @@ def run_measure(args: argparse.Namespace, results: report.Results) -> checks.Sta
                 results.add(found)
                 for row in found["rows"]:
                     print(f"{row['what']}, {backend}: {row['seconds'] * 1e6:.1f} us", flush=True)
-    yield "measure", f"FAILED ({missing} rows not measured)" if missing else "ok"
+    lacking = [f"{missing} rows"] * bool(missing) + absent
+    failed = missing or args.asked.intersection(absent) or "cuda" in absent
+    told = f" ({', '.join(lacking)} not measured)" if lacking else ""
+    yield "measure", ("FAILED" if failed else "ok") + told
 
 
 def parse() -> argparse.Namespace:
@@ -64,7 +71,16 @@ def parse() -> argparse.Namespace:
             if word not in known:
                 parser.error(f"{name}: expected {', '.join(known)}, got {word!r}")
     if args.device == "cuda" and not torch.cuda.is_available():
-        parser.error("torch finds no GPU here")
+        parser.error(
+            "torch finds no GPU here; look at its driver (nvidia-smi) and at CUDA_VISIBLE_DEVICES, or try this out "
+            "with --device cpu"
+        )
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=args.out).close()
+    except OSError as error:
+        parser.error(f"--out: expected a folder that can be written to, got {args.out} ({error.strerror})")
+    args.asked = set(args.backends or ())
     args.parts = [part for part in PARTS if part in (args.parts or PARTS)]
     args.backends = args.backends or BACKENDS[args.device]
     args.sizes = args.sizes or ("full" if args.device == "cuda" else "small")
@@ -74,7 +90,6 @@ def parse() -> argparse.Namespace:
 def main() -> int:
     args = parse()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what runs in a session of its own ends too
-    args.out.mkdir(parents=True, exist_ok=True)
     results = report.Results(args.out, args.device)
     sound = True
     for part in args.parts:
@@ -87,4 +102,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("interrupted; what was measured is in results.json")

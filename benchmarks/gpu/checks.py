@@ -72,8 +72,17 @@ class Check:
                     raise
                 hung = ", ".join(unfinished(log.read_text(errors="replace")))
                 return f"not done after {self.seconds:g} s, see {log.name}" + (f" (running: {hung})" if hung else "")
-        last = (log.read_text(errors="replace").strip().splitlines() or [""])[-1]
+        last = summary(log.read_text(errors="replace"))
+        if code == 0 and re.match(r"=+ \d+ skipped", last):
+            return f"not run: {last.strip('= ')}"
         return f"ok ({last})" if code == 0 else f"FAILED ({last})"
+
+
+def summary(log: str) -> str:
+    """The last line, or pytest's own where warnings follow it."""
+    lines = log.strip().splitlines() or [""]
+    ends = [line for line in lines if re.fullmatch(r"=+ .* in [\d.]+s.* =+", line)]
+    return (ends or lines)[-1]
 
 
 def unfinished(log: str) -> list[str]:

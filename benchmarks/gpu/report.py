@@ -60,20 +60,24 @@ class Results:
         }  # fmt: skip
         earlier = folder / "results.json"
         if earlier.exists():
-            content = json.loads(earlier.read_text())
+            content = read(earlier)
             if all(content["machine"].get(name) == self.content["machine"].get(name) for name in SAME):
                 self.content = content
 
     def forget(self, backend: str) -> None:
-        """Drop what is about to be measured again."""
+        """Drop the reasons of what is about to be measured again; its rows stay until there are new ones."""
         c = self.content
-        c["rows"] = [row for row in c["rows"] if row["backend"] != backend]
         c["not measured"] = [line for line in c["not measured"] if not line.startswith((f"{backend}:", f"{backend},"))]
 
     def add(self, found: dict[str, Any]) -> None:
-        """Put rows and reasons behind those there are, anything else in its place, and write."""
+        """Put rows and reasons behind those there are, anything else in its place, and write. A row that is there
+        already is replaced."""
         for name, value in found.items():
-            if isinstance(value, list):
+            if name == "rows":
+                new = {(row["what"], row["backend"]) for row in value}
+                rows = [row for row in self.content[name] if (row["what"], row["backend"]) not in new]
+                self.content[name] = rows + value
+            elif isinstance(value, list):
                 self.content[name] += value
             elif name == "checks":
                 self.content[name] |= value
@@ -82,6 +86,18 @@ class Results:
         self.folder.mkdir(parents=True, exist_ok=True)
         replace(self.folder / "results.json", json.dumps(self.content, indent=1) + "\n")
         replace(self.folder / "results.md", table(self.content))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Earlier results; those that cannot be read are set aside, as of no machine."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except ValueError:
+        content = {}
+    if not {"machine", "rows", "checks", "not measured"} <= set(content):
+        path.replace(path.with_name("results.damaged"))
+        return {"machine": {}}
+    return content
 
 
 def replace(path: Path, text: str) -> None:
