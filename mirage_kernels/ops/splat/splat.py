@@ -71,7 +71,8 @@ def splat(
         learns = (xyz.requires_grad or features.requires_grad) and torch.is_grad_enabled()
         if intrinsics.device == xyz.device and not learns:
             operation = backend.operation("splat_plain", xyz)
-            return Splat(*operation(xyz, features, intrinsics, cameras.world2cam, h, w))
+            # tuple's own constructor: a named tuple's takes as long as a check
+            return tuple.__new__(Splat, operation(xyz, features, intrinsics, cameras.world2cam, h, w))
     dims = _check_operands(xyz, features, cameras, valid)
     if radius != 0:
         radius = check.number("radius", radius, 0, 1 << 24)
