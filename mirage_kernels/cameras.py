@@ -124,7 +124,7 @@ class Cameras:
         if world2cam.dim() != 3 or world2cam.shape[1] not in (3, 4):
             raise check.value_error("world2cam", "(V, 4, 4) or (V, 3, 4)", tuple(world2cam.shape))
         check.tensor("world2cam", world2cam, ("V", world2cam.shape[1], 4), {}, _GEOMETRY_DTYPES)
-        pose = torch.eye(4, dtype=torch.float64).repeat(world2cam.shape[0], 1, 1)
+        pose = torch.eye(4, dtype=torch.float64, device="cpu").repeat(world2cam.shape[0], 1, 1)
         pose[:, : world2cam.shape[1]] = world2cam.detach().to("cpu", torch.float64)
         camera_values.check_poses("world2cam", pose)
         pose[:, :3] = camera_values.invert_rigid(pose)
@@ -151,13 +151,13 @@ class Cameras:
         check.tensor("target", target, ("V", 3), dims, _GEOMETRY_DTYPES, ("eye", eye))
         device, eye, target = eye.device, eye.detach().cpu().double(), target.detach().cpu().double()
         forward = target - eye
-        down = -torch.tensor(up, dtype=torch.float64).expand_as(forward)
+        down = -torch.tensor(up, dtype=torch.float64, device="cpu").expand_as(forward)
         right = torch.linalg.cross(down, forward)
         lengths = torch.stack([forward.norm(dim=1), right.norm(dim=1)])
         if not bool((lengths > 1e-12).all()):
             raise check.value_error("target", "a direction that is neither zero nor parallel to up", target.tolist())
         forward, right = forward / lengths[0, :, None], right / lengths[1, :, None]
-        cam2world = torch.eye(4, dtype=torch.float64).repeat(eye.shape[0], 1, 1)
+        cam2world = torch.eye(4, dtype=torch.float64, device="cpu").repeat(eye.shape[0], 1, 1)
         cam2world[:, :3] = torch.stack([right, torch.linalg.cross(forward, right), forward, eye], 2)
         return cls(intrinsics, cam2world.to(device), size)
 
@@ -222,8 +222,8 @@ class Cameras:
         """The same cameras over the window of ``size`` (h, w) whose first cell is (top, left)."""
         size = check.size("size", size)
         k = self.intrinsics.double()
-        k[:, 0, 2].sub_(left)
-        k[:, 1, 2].sub_(top)
+        k[:, 0, 2].sub_(float(left))
+        k[:, 1, 2].sub_(float(top))
         return self._trusted(k.float(), self.cam2world, self.world2cam, size)
 
     def project(self, xyz: Tensor) -> tuple[Tensor, Tensor, Tensor]:

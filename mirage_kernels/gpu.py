@@ -23,12 +23,14 @@ def _parse(arch: str) -> Capability:
 
 
 def runs_on(arches: list[str], capability: Capability) -> bool:
-    """Whether a binary for these architectures, with PTX of the newest, runs on a GPU of this compute capability.
+    """Whether a binary for these architectures runs on a GPU of this compute capability.
 
-    Machine code runs on its own major version from its minor version on; PTX is compiled for anything newer.
+    Machine code runs on its own major version from its minor version on. PTX, which is that of the newest and of 10.0
+    (setup.py), is compiled for anything newer.
     """
     built = sorted(map(_parse, arches))
-    return capability >= built[-1] or any(capability[0] == arch[0] and capability >= arch for arch in built)
+    ptx = [arch for arch in built if arch in (built[-1], (10, 0))]
+    return capability >= ptx[0] or any(capability[0] == arch[0] and capability >= arch for arch in built)
 
 
 def _name(capability: Capability) -> str:

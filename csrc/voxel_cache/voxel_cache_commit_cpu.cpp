@@ -31,7 +31,7 @@ struct Rows {  // what finds rows; `limit` is their number R
     expect_state(xyz_, ScalarType::Float, {limit, 3}, "voxel_cache: xyz must be float32 (R, 3)");
     expect_state(footprint_, ScalarType::Float, {limit}, "voxel_cache: footprint must be float32 (R,)");
     expect_state(table_, ScalarType::Int, {-1}, "voxel_cache: table must be int32 (T,)");
-    guard(slots >= 8 && std::has_single_bit(slots), "voxel_cache: bad size of table");
+    guard(slots >= 64 && std::has_single_bit(slots), "voxel_cache: bad size of table");
     keys = mutable_data<int64_t>(keys_);
     xyz = mutable_data<float>(xyz_);
     footprint = mutable_data<float>(footprint_);

@@ -25,7 +25,7 @@ RowsOfCache load_rows(const Tensor& keys, const Tensor& xyz, const Tensor& footp
   expect_state(xyz, ScalarType::Float, {rows.limit, 3}, "voxel_cache: xyz must be float32 (R, 3)");
   expect_state(footprint, ScalarType::Float, {rows.limit}, "voxel_cache: footprint must be float32 (R,)");
   expect_state(table, ScalarType::Int, {-1}, "voxel_cache: table must be int32 (T,)");
-  guard(rows.slots >= 8 && std::has_single_bit(rows.slots), "voxel_cache: bad size of table");
+  guard(rows.slots >= 64 && std::has_single_bit(rows.slots), "voxel_cache: bad size of table");
   rows.keys = mutable_data<int64_t>(keys);
   rows.xyz = mutable_data<float>(xyz);
   rows.footprint = mutable_data<float>(footprint);

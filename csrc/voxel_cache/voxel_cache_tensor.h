@@ -54,7 +54,7 @@ struct PlanOperands {
     guard(rows >= 0 && rows <= keys.numel() && rows <= footprint_rows.numel(),
           "voxel_cache_insert: rows must be within capacity");
     const uint64_t slots = static_cast<uint64_t>(table.numel());
-    guard(slots >= 8 && std::has_single_bit(slots), "voxel_cache_insert: bad size of table");
+    guard(slots >= 64 && std::has_single_bit(slots), "voxel_cache_insert: bad size of table");
     points = {data<float>(xyz), data<uint8_t>(valid), data<float>(footprint), static_cast<float>(default_footprint),
               static_cast<float>(inverse_size)};
     held = {data<int64_t>(keys), data<float>(footprint_rows), data<int32_t>(table), slots, rows};

@@ -121,6 +121,9 @@ def test_the_default_fits_the_gpu(gpus: Gpus) -> None:
     gpus.arches = ["86", "90"]
     expected = {(8, 0): "triton", (8, 9): "cuda", (10, 0): "cuda", (9, 0): "cuda"}
     assert {capability: gpus.chosen(capability) for capability in expected} == expected
+    gpus.arches = ["80", "90", "100", "120"]
+    expected = {(10, 3): "cuda", (11, 0): "cuda", (12, 1): "cuda", (13, 0): "cuda"}
+    assert {capability: gpus.chosen(capability) for capability in expected} == expected, "PTX of 10.0 serves 11.0"
     gpus.arches = ["90", "100a"]
     assert gpus.chosen((8, 9)) == "triton"
     assert gpus.chosen((9, 0), (9, 0)) == "cuda"

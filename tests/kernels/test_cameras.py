@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -167,3 +168,20 @@ def test_every_library_prepares_the_same_cameras(namespace: str, seed: int, faul
     assert ok == (fault == "")
     if ok:
         assert same_bits(world2cam, cameras.world2cam)
+
+
+def test_cameras_do_not_follow_the_default_device() -> None:
+    intrinsics = torch.tensor([[8.0, 0, 4], [0, 8, 4], [0, 0, 1]])
+    eye, target, pose = torch.zeros(2, 3), torch.ones(2, 3), torch.eye(4)[None]
+    expected = Cameras.look_at(eye, target, intrinsics, (8, 8))
+    with torch.device("meta"):
+        cameras = Cameras.look_at(eye, target, intrinsics, (8, 8))
+        turned = Cameras.from_world2cam(intrinsics, pose, (8, 8))
+    assert torch.equal(cameras.cam2world, expected.cam2world)
+    assert torch.equal(turned.cam2world, pose)
+
+
+@pytest.mark.parametrize("left", [True, 2**70, torch.tensor([[2]]), 1.5])
+def test_a_crop_begins_at_any_number(left: Any) -> None:
+    cameras = Cameras(torch.tensor([[8.0, 0, 4], [0, 8, 4], [0, 0, 1]]), torch.eye(4)[None], (8, 8))
+    assert cameras.crop(0, left, (4, 4)).intrinsics[0, 0, 2] == 4.0 - float(left)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import mirage_kernels as mk
 from mirage_kernels import VoxelCache, library, testing
 from mirage_kernels.ops.voxel_cache import voxel_cache_reference as reference
 
@@ -87,3 +88,18 @@ def test_opcheck_of_nothing(namespace: str) -> None:
     check(namespace, "index", s.keys, s.xyz, s.footprint, s.table, *s.boxes, 0)
     check(namespace, "carve", s.xyz, torch.ones(2, 6, 9), *lenses, *s.boxes, 0, 1.05)
     check(namespace, "decode", s.features, None, None, torch.full((2, 6, 9), -1), torch.empty(0))
+
+
+def test_a_table_that_is_too_small_is_refused() -> None:
+    """Slots are found 64 at a time: a smaller table would be read beyond its end."""
+    if mk.backends()["cpp"] is not None:
+        pytest.skip(f"backend cpp: {mk.backends()['cpp']}")
+    s = VoxelCache(0.25, 1).state
+    for slots in (8, 32, 96):
+        table = torch.full((slots,), -1, dtype=torch.int32)
+        with pytest.raises(RuntimeError, match="bad size of table"):
+            torch.ops.mirage_kernels.voxel_cache_index(s.keys, s.xyz, s.footprint, table, *s.boxes, 0)
+        points = (torch.rand(20, 3), torch.rand(20, 1))
+        rows = (s.keys, s.xyz, s.footprint, s.features, s.stamp)
+        with pytest.raises(RuntimeError, match="bad size of table"):
+            torch.ops.mirage_kernels.voxel_cache_insert(*points, *rows, table, *s.boxes, 0, 0, 4.0, 0.25, 0)

@@ -65,8 +65,8 @@ def splat(
     Raises:
         TypeError, ValueError: ``name: expected X, got Y``.
     """
-    plain = valid is None and extent is None and radius == 0 and mode == "nearest"
-    if plain and check.are_points(xyz, features) and isinstance(cameras, Cameras):
+    plain = valid is None and extent is None and mode == "nearest"
+    if plain and check.are_points(xyz, features) and radius == 0 and isinstance(cameras, Cameras):
         intrinsics, (h, w) = cameras.intrinsics, cameras.size
         learns = (xyz.requires_grad or features.requires_grad) and torch.is_grad_enabled()
         if intrinsics.device == xyz.device and not learns:
