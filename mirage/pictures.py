@@ -47,8 +47,10 @@ class VideoWriter:
 
     def __init__(self, path: str | Path, fps: int) -> None:
         self._container = av.open(str(path), "w", format="mp4")
-        # On several threads the encoder does not always write the same bytes (seen on a loaded machine).
-        self._stream = self._container.add_stream("libx264", rate=fps, options={"crf": "18", "threads": "1"})
+        # The same pictures give the same file. x264's macroblock tree reads memory that it never wrote, so with it the
+        # bytes depend on what the process did before; more than one thread is not tested.
+        options = {"crf": "18", "threads": "1", "mbtree": "0"}
+        self._stream = self._container.add_stream("libx264", rate=fps, options=options)
         self._stream.pix_fmt = "yuv420p"
         self._size: tuple[int, int] | None = None
 
