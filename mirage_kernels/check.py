@@ -86,7 +86,7 @@ def are_points(xyz: Any, features: Any) -> bool:
         and places[0] == rows[0] < 1 << 31
         and xyz.dtype is _FLOAT32
         and features.dtype in FEATURE_DTYPES
-        and xyz.device == features.device
+        and (features.is_cpu if xyz.is_cpu else features.device == xyz.device)
     )
 
 

@@ -20,8 +20,9 @@ struct alignas(64) Neighbours {  // the cells that points touch, by corner
 void project_corners(const SplatBlock& block, const View& view, int h, int w, Neighbours& out) {
   const Rigid m = view.world2cam;
   const Pinhole pinhole = view.pinhole;
+  const int lanes = block.lanes;
 #pragma GCC ivdep
-  for (int k = 0; k < kBlock; ++k) {
+  for (int k = 0; k < lanes; ++k) {
     const Projection p = project(m, pinhole, block.x[k], block.y[k], block.z[k]);
     const Corners c = corners_of(p, h, w);
     int32_t none = -1;
@@ -51,7 +52,7 @@ void scatter(const SplatPoints& points, const SplatJob& job) {
       int64_t* keys = job.keys + v * cells;
       project_corners(block, job.views[v], job.h, job.w, c);
       for (int corner = 0; corner < 4; ++corner) {
-        const int n = pack_winners<true>(c.cell[corner], c.depth, keys, c.hits);
+        const int n = pack_winners<true>(c.cell[corner], c.depth, block.lanes, keys, c.hits);
         for (int hit = 0; hit < n; ++hit) {
           const int k = c.hits[hit];
           lower(keys[c.cell[corner][k]], depth_key(bits_float(c.depth[k]), index_of(block, k)));
@@ -67,7 +68,7 @@ MIRAGE_HD void meet(const SplatBlock& block, const View& view, const BlendGrid& 
                     const Visit& visit) {
   if (misses(view.frustum, block.box, 0.0f)) return;
   project_corners(block, view, grid.h, grid.w, c);
-  const int n = pack_marked(c.mark, c.hits);
+  const int n = pack_marked(c.mark, block.lanes, c.hits);
   for (int hit = 0; hit < n; ++hit) visit(static_cast<int64_t>(index_of(block, c.hits[hit])), c.hits[hit]);
 }
 

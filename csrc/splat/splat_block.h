@@ -18,6 +18,7 @@ constexpr int kBlock = kPointBlock;
 
 struct SplatBlock : PointBlock {
   alignas(64) float extent[kBlock];
+  int lanes;           // the first so many may hold points; a multiple of kPage
   float largest_extent;
   uint32_t first[kPagesPerBlock];  // index of each page's first point
 };
@@ -46,32 +47,34 @@ inline void prepare(const SplatPoints& points, SplatBlock& block) {
 }
 
 inline void load(const SplatPoints& points, int64_t number, SplatBlock& block) {
-  load_run(points, number * kBlock, kBlock, block, 0);
-  for (int64_t q = 0; q < kPagesPerBlock; ++q) block.first[q] = static_cast<uint32_t>(number * kBlock + q * kPage);
-  bound_points(block);
+  const int64_t first = number * kBlock, left = ceil_div(points.n - first, kPage) * kPage;
+  block.lanes = left < kBlock ? static_cast<int>(left) : kBlock;  // a few points are mostly what a block costs
+  load_run(points, first, block.lanes, block, 0);
+  for (int64_t q = 0; q < kPagesPerBlock; ++q) block.first[q] = static_cast<uint32_t>(first + q * kPage);
+  bound_points(block, block.lanes);
   float unused;
-  if (points.extents) bound_values(block.extent, kBlock, &unused, &block.largest_extent);
+  if (points.extents) bound_values(block.extent, block.lanes, &unused, &block.largest_extent);
 }
 
-// The page whose first point this is into part q of the block; at n there is none.
+// The page whose first point this is into part q of the block.
 inline void load_page(const SplatPoints& points, int64_t first, int q, SplatBlock& block) {
   load_run(points, first, kPage, block, q * static_cast<int>(kPage));
   block.first[q] = static_cast<uint32_t>(first);
 }
 
-// Packs the lanes with mark >= 0 into hits (kBlock + kLanes,); returns how many.
-inline int pack_marked(const int32_t* mark, int32_t* hits) {
+// Packs those of the first lanes with mark >= 0 into hits (lanes + kLanes,); returns how many.
+inline int pack_marked(const int32_t* mark, int lanes, int32_t* hits) {
   int n = 0;
 #if defined(__AVX512F__)
   __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  for (int k = 0; k < kBlock; k += kLanes) {
+  for (int k = 0; k < lanes; k += kLanes) {
     const __mmask16 in = _mm512_cmpge_epi32_mask(_mm512_load_si512(mark + k), _mm512_setzero_si512());
     _mm512_storeu_si512(hits + n, _mm512_maskz_compress_epi32(in, lane));
     n += __builtin_popcount(in);
     lane = _mm512_add_epi32(lane, _mm512_set1_epi32(kLanes));
   }
 #else
-  for (int k = 0; k < kBlock; k += kLanes) {
+  for (int k = 0; k < lanes; k += kLanes) {
     int32_t all = -1;
     for (int l = 0; l < kLanes; ++l) all &= mark[k + l];
     if (all < 0) continue;  // every sign bit is set
@@ -84,14 +87,14 @@ inline int pack_marked(const int32_t* mark, int32_t* hits) {
   return n;
 }
 
-// Packs the lanes with cell >= 0 whose point may win: most come too late, for a nearer one is there already. So is an
+// Packs those of the first lanes with cell >= 0 whose point may win: most come too late, for a nearer one is there already. So is an
 // equal one where points come in ascending order; where they do not, ties have to be let in.
 template <bool kTies>
-MIRAGE_HD int pack_winners(const int32_t* cell, const uint32_t* depth, const int64_t* keys, int32_t* hits) {
+MIRAGE_HD int pack_winners(const int32_t* cell, const uint32_t* depth, int lanes, const int64_t* keys, int32_t* hits) {
 #if defined(__AVX512F__)
   int n = 0;
   __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  for (int k = 0; k < kBlock; k += kLanes) {
+  for (int k = 0; k < lanes; k += kLanes) {
     const __m512i at = _mm512_load_si512(cell + k);
     __mmask16 in = _mm512_cmpge_epi32_mask(at, _mm512_setzero_si512());
     if (in) {  // the upper half of a key is the depth
@@ -106,7 +109,7 @@ MIRAGE_HD int pack_winners(const int32_t* cell, const uint32_t* depth, const int
   return n;
 #else
   (void)depth, (void)keys;  // without a gather that is worth it, the comparison waits for the store
-  return pack_marked(cell, hits);
+  return pack_marked(cell, lanes, hits);
 #endif
 }
 

@@ -20,8 +20,9 @@ struct alignas(64) Candidates {
 void project_points(const SplatBlock& block, const View& view, int h, int w, Candidates& out) {
   const Rigid m = view.world2cam;
   const Pinhole pinhole = view.pinhole;
+  const int lanes = block.lanes;
 #pragma GCC ivdep
-  for (int k = 0; k < kBlock; ++k) {
+  for (int k = 0; k < lanes; ++k) {
     const Projection p = project(m, pinhole, block.x[k], block.y[k], block.z[k]);
     out.cell[k] = cell_of(p, h, w);
     out.depth[k] = float_bits(p.z);
@@ -31,8 +32,9 @@ void project_points(const SplatBlock& block, const View& view, int h, int w, Can
 void project_squares(const SplatBlock& block, const View& view, int h, int w, Candidates& out) {
   const Rigid m = view.world2cam;
   const Pinhole pinhole = view.pinhole;
+  const int lanes = block.lanes;
 #pragma GCC ivdep
-  for (int k = 0; k < kBlock; ++k) {
+  for (int k = 0; k < lanes; ++k) {
     const Projection p = project(m, pinhole, block.x[k], block.y[k], block.z[k]);
     const CellRange cells = covered_cells(p, pinhole, block.extent[k], h, w);
     out.i0[k] = cells.i0;
@@ -47,8 +49,9 @@ void project_squares(const SplatBlock& block, const View& view, int h, int w, Ca
 void project_discs(const SplatBlock& block, const View& view, float radius, int h, int w, Candidates& out) {
   const Rigid m = view.world2cam;
   const Pinhole pinhole = view.pinhole;
+  const int lanes = block.lanes;
 #pragma GCC ivdep
-  for (int k = 0; k < kBlock; ++k) {
+  for (int k = 0; k < lanes; ++k) {
     const Projection p = project(m, pinhole, block.x[k], block.y[k], block.z[k]);
     const CellRange cells = cells_around(p, radius, h, w);
     out.u[k] = p.u;
@@ -69,7 +72,7 @@ MIRAGE_HD int64_t key_of(const SplatBlock& block, const Candidates& c, int lane)
 
 void draw_points(const SplatBlock& block, const View& view, int h, int w, Candidates& c, int64_t* keys) {
   project_points(block, view, h, w, c);
-  const int n = pack_winners<false>(c.cell, c.depth, keys, c.hits);
+  const int n = pack_winners<false>(c.cell, c.depth, block.lanes, keys, c.hits);
   for (int hit = 0; hit < n; ++hit) {
     const int k = c.hits[hit];
     lower(keys[c.cell[k]], key_of(block, c, k));
@@ -78,7 +81,7 @@ void draw_points(const SplatBlock& block, const View& view, int h, int w, Candid
 
 void draw_squares(const SplatBlock& block, const View& view, int h, int w, Candidates& c, int64_t* keys) {
   project_squares(block, view, h, w, c);
-  const int n = pack_marked(c.cell, c.hits);
+  const int n = pack_marked(c.cell, block.lanes, c.hits);
   for (int hit = 0; hit < n; ++hit) {
     const int k = c.hits[hit];
     const int64_t key = key_of(block, c, k);
@@ -90,7 +93,7 @@ void draw_squares(const SplatBlock& block, const View& view, int h, int w, Candi
 void draw_discs(const SplatBlock& block, const View& view, float radius, int h, int w, Candidates& c,
                 int64_t* keys) {
   project_discs(block, view, radius, h, w, c);
-  const int n = pack_marked(c.mark, c.hits);
+  const int n = pack_marked(c.mark, block.lanes, c.hits);
   for (int hit = 0; hit < n; ++hit) {
     const int k = c.hits[hit];
     const int64_t key = key_of(block, c, k);
@@ -126,6 +129,7 @@ void draw_pages(const SplatPoints& points, const SplatJob& job, int first, int c
   int held = 0;
   uint32_t views = 0;  // that may see one of the pages held
   const auto flush = [&] {
+    block.lanes = held * static_cast<int>(kPage);
     for (; views != 0; views &= views - 1) draw(points, block, job, first + __builtin_ctz(views), c);
     held = 0;
   };
@@ -134,8 +138,6 @@ void draw_pages(const SplatPoints& points, const SplatJob& job, int first, int c
     views |= some;
     if (held == kPagesPerBlock) flush();
   });
-  if (held == 0) return;
-  while (held < kPagesPerBlock) load_page(points, points.n, held++, block);
   flush();
 }
 

@@ -16,7 +16,8 @@ Keys fill_keys(Scatter scatter, const SplatPoints& points, const std::vector<Vie
                int64_t* first) {
   const int64_t v = static_cast<int64_t>(views.size()), cells = static_cast<int64_t>(h) * w;
   const int64_t parts = choose_parts(points.n, v, cells, kLeast);
-  Keys keys{first, std::make_unique_for_overwrite<int64_t[]>((parts - 1) * v * cells), parts, v * cells};
+  Keys keys{first, nullptr, parts, v * cells};
+  if (parts > 1) keys.others = std::make_unique_for_overwrite<int64_t[]>((parts - 1) * v * cells);
   each_part(points.n, v, parts, kLeast, [&](int64_t part, int64_t view, int64_t count) {
     int64_t* buffer = part == 0 ? keys.first : keys.others.get() + (part - 1) * keys.size;
     scatter(points, {&views[view], buffer + view * cells, static_cast<int>(count), h, w, part, parts});

@@ -69,7 +69,7 @@ def splat(
     if plain and check.are_points(xyz, features) and radius == 0 and isinstance(cameras, Cameras):
         intrinsics, (h, w) = cameras.intrinsics, cameras.size
         learns = (xyz.requires_grad or features.requires_grad) and torch.is_grad_enabled()
-        if intrinsics.device == xyz.device and not learns:
+        if (intrinsics.is_cpu if xyz.is_cpu else intrinsics.device == xyz.device) and not learns:
             operation = backend.operation("splat_plain", xyz)
             # tuple's own constructor: a named tuple's takes as long as a check
             return tuple.__new__(Splat, operation(xyz, features, intrinsics, cameras.world2cam, h, w))
