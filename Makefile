@@ -62,26 +62,27 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Everything that is measured on a CPU, as JSON, and RESULTS.md with figures made of it; with MIRAGE_DATA on a recording too.
+# Everything that is measured on a CPU, as JSON, and RESULTS.md with its charts. With MIRAGE_DATA, a folder of recordings, the
+# studies that need one too.
 bench: $(READY)
 	@mkdir -p $(BENCH)/results
 	$(BIN)/python -m pytest benchmarks --quiet --benchmark-only --benchmark-columns=median,iqr,rounds \
 		--benchmark-json=$(BENCH)/results/operations.json
-	$(BIN)/python -m benchmarks.corridor --out $(BENCH)/results
-	$(if $(MIRAGE_DATA),$(BIN)/python -m benchmarks.memories --out $(BENCH)/results)
-	$(if $(MIRAGE_DATA),$(BIN)/python -m benchmarks.forgetting --out $(BENCH)/results)
+	for study in corridor $(if $(MIRAGE_DATA),memories completeness filters depth_drift); do \
+		$(BIN)/python -m mirage.evaluation.$$study --out $(BENCH)/results || exit 1; \
+	done
 	$(BIN)/python -m benchmarks.report $(BENCH)/results --out $(BENCH)
 
-# Has a kernel become slower than benchmarks/baseline.json says? QUICK=1 asks of a few, as CI does. bench-baseline adds this
-# processor's baseline; without one, the commit of another's is built and measured in turn.
+# Has a kernel become slower than benchmarks/baseline.json says? QUICK=1 checks a few of them, as CI does. bench-baseline adds
+# a baseline of this processor; without one, the commit of another baseline is built and measured alternately.
 bench-check: $(READY)
 	$(BIN)/python -m benchmarks.check $(if $(QUICK),--quick)
 
 bench-baseline: $(READY)
 	$(BIN)/python -m benchmarks.check --keep
 
-# What a user might pick instead of some operations, beside the environment, where only the benchmarks look for it; nothing
-# else needs it. One that cannot be installed stops no other. Open3D (1.1 GB) also wants the system's libusb-1.0
+# Libraries that a user might use instead of some operations, in a folder that only the benchmarks look in. One that cannot be
+# installed does not stop the others. Open3D (1.1 GB) also wants the system's libusb-1.0
 # (Debian: libusb-1.0-0), and of its requirements only what its import reaches is named here. torch-scatter has no wheel
 # for this torch and is compiled against it, which takes minutes and a C++ compiler.
 bench-libraries: $(READY)

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Our operations on real sizes, each with its check against the reference and the least bytes and operations it takes.
+"""Our operations on real sizes, with a check against the reference and the minimum of bytes and float32 operations.
 
-Operations are those of the contract: 25 to project a point into a view (18 for rotation and translation, a division, 6
-for the pixel), 27 to lift a cell.
+Operations are those of the definition: 25 to project a point into a view (18 for rotation and translation, a division,
+6 for the pixel), 27 to unproject a cell.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 
 import mirage_kernels as mk
 from benchmarks import scenes
-from benchmarks.archive import SOME, archive, look
+from benchmarks.retrieval_scene import SOME, retrieval_scene, visible_voxels
 from benchmarks.sizes import CHANNELS, CHUNK, Video
 from benchmarks.timing import DEVICE, Case
 from mirage.cameras.trajectories import out_and_back, truck
@@ -29,14 +29,14 @@ from mirage.rollout import rollout
 from mirage_kernels import VoxelCache, overlap, splat, unproject
 from mirage_kernels.testing import assert_same, same_bits, to_device
 
-PROJECT, LIFT = 25, 27
-FINE = 0.01  # metres, the voxels of a large cache
-ROOM_APART = 40.0  # metres between the copies of a scene that make a larger one
+PROJECT, UNPROJECT = 25, 27
+VOXEL = 0.01  # meters, of a large cache
+COPY_DISTANCE = 40.0  # meters between the copies of a scene that make a larger one
 
 
 @cache
 def expected(name: str, *size: Any, **options: Any) -> Any:
-    """What the reference makes of a case, kept for all who are checked against it."""
+    """The result of the reference for a case, computed once."""
     case = globals()[name](*size, **options)
     with mk.use_backend("reference"):
         return to_device(case.run(*case.prepare()), "cpu")
@@ -50,26 +50,31 @@ def check_same(name: str, *size: Any, **options: Any) -> Callable[[Any], None]:
 
 
 def splat_bytes(views: int, grid: tuple[int, int], points: int, element: int) -> int:
-    """Every point's place, and every cell's winner read and written with its depth and index."""
+    """The bytes of all positions, and of one row per cell: read once, and written with depth and index."""
     return 12 * points + views * grid[0] * grid[1] * (2 * CHANNELS * element + 4 + 8)
 
 
-def lift(scene: str, video: Video, pooling: str = "median") -> Case:
+def unproject_chunk(scene: str, video: Video, pooling: str = "median") -> Case:
     depth, latents, cameras = (to_device(x, DEVICE) for x in scenes.chunk(scene, video))
     size = video.name if pooling == "median" else f"{video.name}, {pooling}"
-    looked_at = {"nearest": 1, "bilinear": 4}.get(pooling, depth.numel() // video.cells)  # pixels of a cell
-    nbytes = video.cells * (4 * looked_at + 12 + 4 + 1) + 2 * latents.nbytes
+    pixels = {"nearest": 1, "bilinear": 4}.get(pooling, depth.numel() // video.cells)  # per cell
+    nbytes = video.cells * (4 * pixels + 12 + 4 + 1) + 2 * latents.nbytes
     return Case(
         "unproject", scene, size,
         lambda: unproject(depth, latents, cameras, pooling=pooling),
-        check_same("lift", scene, video, pooling),
-        facts={"bytes": nbytes, "operations": LIFT * video.cells, "points": video.cells},
+        check_same("unproject_chunk", scene, video, pooling),
+        facts={"bytes": nbytes, "operations": UNPROJECT * video.cells, "points": video.cells},
     )  # fmt: skip
 
 
-def draw(scene: str, of: Video | int, kind: str = "") -> Case:
-    """The latents of a chunk into all of its views, or a cloud of so many points into nine; ``kind``: extents, radius,
-    or bilinear."""
+def splat_cloud(scene: str, of: Video | int, kind: str = "") -> Case:
+    """Splat the latents of a chunk into all of its views, or a cloud of ``of`` points into nine views.
+
+    Args:
+        scene: name of the scene.
+        of: chunk, or number of points.
+        kind: ``""``, ``"extents"``, ``"radius 0.7"`` or ``"bilinear"``.
+    """
     c = to_device(scenes.cloud(scene, of), DEVICE)
     options: dict[str, Any] = {
         "": {}, "extents": {"extent": 0.6 * c.footprint}, "radius 0.7": {"radius": 0.7},
@@ -81,54 +86,57 @@ def draw(scene: str, of: Video | int, kind: str = "") -> Case:
     return Case(
         "splat", scene, size,
         lambda: splat(c.xyz, c.features, c.cameras, valid=c.valid, **options),
-        check_same("draw", scene, of, kind),
+        check_same("splat_cloud", scene, of, kind),
         facts=facts if kind else facts | {"operations": PROJECT * points * views},
     )  # fmt: skip
 
 
-def gradient(scene: str, video: Video) -> Case:
-    """Of the features of a splat."""
+def splat_gradient(scene: str, video: Video) -> Case:
+    """The gradient of a splat with respect to its features."""
     c: scenes.Cloud = to_device(scenes.cloud(scene, video), DEVICE)
     features = c.features.clone().requires_grad_()
 
-    def draw_it() -> tuple[Tensor, Tensor]:
-        drawn = splat(c.xyz, features, c.cameras, valid=c.valid).features
-        return drawn, torch.ones_like(drawn)
+    def forward() -> tuple[Tensor, Tensor]:
+        image = splat(c.xyz, features, c.cameras, valid=c.valid).features
+        return image, torch.ones_like(image)
 
-    def run(drawn: Tensor, ones: Tensor) -> tuple[Tensor, ...]:
-        return torch.autograd.grad(drawn, features, ones)
+    def run(image: Tensor, ones: Tensor) -> tuple[Tensor, ...]:
+        return torch.autograd.grad(image, features, ones)
 
     def check(result: tuple[Tensor, ...]) -> None:
         index = splat(c.xyz, c.features, c.cameras, valid=c.valid).index
-        shown = index[index >= 0].bincount(minlength=len(c.xyz)).float()  # the sum of ones over the cells it shows in
-        assert_bits(result[0], shown[:, None].expand(-1, CHANNELS).cpu())
+        cells = index[index >= 0].bincount(minlength=len(c.xyz)).float()  # each contributes a one
+        assert_bits(result[0], cells[:, None].expand(-1, CHANNELS).cpu())
 
-    return Case("gradient of a splat", scene, video.name, run, check, draw_it)
+    return Case("gradient of a splat", scene, video.name, run, check, forward)
 
 
 @cache
 def large_cache(scene: str, rows: int) -> VoxelCache:
-    """So many rows of bfloat16 at 1 cm, with room for a chunk: what all frames at depth resolution fill, drawn by seed;
-    more than that as copies of the place one above the other, of which the cameras stand in the last."""
-    xyz, footprint = scenes.voxels(scene, FINE)
+    """A cache of ``rows`` bfloat16 rows with voxels of 1 cm and capacity for a chunk.
+
+    The rows are a random choice of the voxels that all frames fill at depth resolution. More than a million rows are
+    copies of them one above the other; the cameras are in the last one.
+    """
+    xyz, footprint = scenes.voxels(scene, VOXEL)
     g = torch.Generator().manual_seed(0)
     pick = torch.randperm(len(xyz), generator=g)[: min(rows, 1_000_000)].sort().values
     xyz, footprint = xyz[pick], footprint[pick]
-    made = VoxelCache(FINE, CHANNELS, dtype=torch.bfloat16, extent_scale=0.0)
+    made = VoxelCache(VOXEL, CHANNELS, dtype=torch.bfloat16, extent_scale=0.0)
     features = torch.randn(len(pick), CHANNELS, generator=g).bfloat16()
     copies = rows // len(pick)
     for k in reversed(range(copies)):
-        made.insert(xyz + torch.tensor([0, ROOM_APART * k, 0]), features, footprint)
+        made.insert(xyz + torch.tensor([0, COPY_DISTANCE * k, 0]), features, footprint)
     made.insert(torch.full((1, 3), 15.0), features[:1])
     return made
 
 
 def read(scene: str, rows: int, *, cull: bool = True) -> Case:
-    """Nine views out of a large cache; extents off, as no baseline has any."""
+    """Read nine views of a large cache, without extents, which no baseline has."""
     made, cameras = large_cache(scene, rows).to(DEVICE), scenes.path(scene).to(DEVICE)
 
     def check(result: Any) -> None:
-        few = min(rows, 1_000_000)  # the reference takes minutes for more, and the copies of the place show nowhere
+        few = min(rows, 1_000_000)  # the reference takes minutes for more, and no camera sees the copies
         known = expected("read", scene, few)
         assert_bits(result.features, known.features)
         assert_bits(result.depth, known.depth)
@@ -155,7 +163,7 @@ def check_kept(result: VoxelCache, known: VoxelCache) -> None:
 
 
 def insert(scene: str, rows: int) -> Case:
-    """A chunk of nine latents into a large cache, which is cloned for every call, outside the clock."""
+    """Insert a chunk of nine latents into a large cache, which is cloned before every call."""
     c, base = to_device(scenes.cloud(scene, CHUNK), DEVICE), large_cache(scene, rows).to(DEVICE)
     features = c.features.bfloat16()
 
@@ -173,8 +181,8 @@ def insert(scene: str, rows: int) -> Case:
 
 
 def build(scene: str, of: Video | int, fusion: str = "best", size: float = 0.05) -> Case:
-    """An empty cache takes in a cloud."""
-    xyz, features, footprint = (to_device(x, DEVICE) for x in scenes.known(scene, of))
+    """Insert a cloud into an empty cache."""
+    xyz, features, footprint = (to_device(x, DEVICE) for x in scenes.valid_points(scene, of))
     points = of.cells if isinstance(of, Video) else of
 
     def run() -> VoxelCache:
@@ -191,19 +199,19 @@ def build(scene: str, of: Video | int, fusion: str = "best", size: float = 0.05)
 
 
 def retrieve(scene: str, views: int = 1) -> Case:
-    """What so many views share with past frames whose voxels are kept."""
-    a = to_device(archive(scene), DEVICE)
+    """The overlap of views with past frames whose voxels are kept."""
+    a = to_device(retrieval_scene(scene), DEVICE)
     return Case(
         "retrieve", scene, f"{views} view{'s' * (views > 1)}, past frames kept",
-        lambda: overlap(look(a, a.targets[:views]), a.past_bits),
+        lambda: overlap(visible_voxels(a, a.targets[:views]), a.past_bits),
         lambda shares: assert_bits(shares, expected("retrieve", scene, views)),
         facts={"points": len(a.xyz), "views": views, "frames": len(a.past)},
     )  # fmt: skip
 
 
 def retrieve_by_poses(scene: str, *, some: bool = False) -> Case:
-    """What a view shares with past frames of which the memory has the poses, or with some of them."""
-    a = to_device(archive(scene), DEVICE)
+    """The overlap of a view with past frames given by their poses, or with some of them."""
+    a = to_device(retrieval_scene(scene), DEVICE)
     cameras = a.past_cameras[SOME] if some else a.past_cameras
 
     def check(shares: Tensor) -> None:  # the reference takes a minute for all of them
@@ -211,15 +219,14 @@ def retrieve_by_poses(scene: str, *, some: bool = False) -> Case:
 
     return Case(
         "retrieve", scene, "1 view, past frames by their poses",
-        lambda: overlap(look(a, a.targets[:1]), look(a, cameras)),
+        lambda: overlap(visible_voxels(a, a.targets[:1]), visible_voxels(a, cameras)),
         check,
         facts={"points": len(a.xyz), "views": 1, "frames": len(cameras)},
     )  # fmt: skip
 
 
 class Step:
-    """One chunk of a walk through a known place: read what is known to its views, look for past latents that saw the
-    same, write what it made."""
+    """The memory step of one chunk in a scene that is half known: read its views, retrieve past latents, write."""
 
     def __init__(self, scene: str, video: Video) -> None:
         depth, latents, self.cameras = (to_device(x, DEVICE) for x in scenes.chunk(scene, video))
@@ -229,7 +236,7 @@ class Step:
         self.before = LatentSpatialMemory(CHANNELS, dtype=torch.bfloat16, device=DEVICE)
         self.before.write(self.latents[:, :half], self.cameras[:half], self.depth[:half])
 
-    def fresh(self) -> LatentSpatialMemory:
+    def prepare(self) -> LatentSpatialMemory:
         return copy.deepcopy(self.before)
 
     def run(self, memory: LatentSpatialMemory) -> tuple[Any, list[int]]:
@@ -247,17 +254,17 @@ def memory_step(scene: str, video: Video) -> Case:
         assert result[1] == added
 
     return Case(
-        "memory step", scene, video.name, step.run, check, lambda: (step.fresh(),),
+        "memory step", scene, video.name, step.run, check, lambda: (step.prepare(),),
         {"frames": video.frames, "views": video.latents},
     )  # fmt: skip
 
 
-WALK = (480, 720)  # the motorcycle's picture is 500x741
+ROLLOUT_SIZE = (480, 720)  # the image of the motorcycle is 500x741
 
 
-def walk(frames: int) -> Case:
-    """To the right and back past the motorcycle, 33 frames a chunk."""
-    scene = motorcycle().rescale(WALK)
+def whole_rollout(frames: int) -> Case:
+    """A rollout that moves to the right and back past the motorcycle, 33 frames per chunk."""
+    scene = motorcycle().rescale(ROLLOUT_SIZE)
     path = truck(scene.keys[:1], out_and_back(frames), 0.2)
     codec, generator = DctCodec(), FillGenerator()
 
@@ -267,7 +274,7 @@ def walk(frames: int) -> Case:
         return [chunk.written for chunk in steps]
 
     def check(written: list[list[int]]) -> None:
-        assert written == expected("walk", frames)
+        assert written == expected("whole_rollout", frames)
 
-    size = f"{WALK[0]}x{WALK[1]}, {frames} frames"
+    size = f"{ROLLOUT_SIZE[0]}x{ROLLOUT_SIZE[1]}, {frames} frames"
     return Case("rollout", "motorcycle", size, run, check, facts={"frames": frames})

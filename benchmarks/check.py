@@ -1,15 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Has a kernel become slower? ``make bench-check`` says so, by ratios that are kept in ``baseline.json``.
+"""The regression check, ``make bench-check``: has a kernel become slower than ``baseline.json`` says?
 
-A ratio is an operation's processor time over that of a yardstick, something of torch that slows with it, called in turn
-with it, both on one thread: machines are shared, and so what slows one slows the other. (What only several threads
-show, such as a loop that is no longer shared out, it does not see; the suites do.) Ratios differ from processor to
-processor by far more than what is to be noticed, so each has its own in the file, with how much they varied when they
-were kept; ``make bench-baseline`` adds one. For a processor without, the commit of a baseline is built
-in a folder of its own and measured in turn with the present code. Every measurement is a process of its own, because
-where its memory comes to lie makes as much difference as all else. What exceeds its bound is measured again and again;
-it is worse if the median of all exceeds it.
+A ratio is the processor time of an operation divided by that of a yardstick, an operation of torch, in alternate calls
+on one thread. Machines are shared, and whatever slows one down slows the other down too. (A loop that no longer runs
+in parallel goes unnoticed here; the suites show it.) Ratios differ between processors by more than a regression does,
+so that the file has ratios for each processor, with their variation; ``make bench-baseline`` adds them. For another
+processor, the commit of a baseline is built in a temporary folder and measured alternately with the present code.
+Every measurement is a process of its own, because the memory layout makes as much difference as everything else. An
+operation that exceeds its bound is measured several times more; it is slower if the median of all exceeds the bound.
 """
 
 from __future__ import annotations
@@ -31,23 +30,23 @@ import torch
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 import mirage_kernels as mk
-from benchmarks import cases, machine
+from benchmarks import cases
 from benchmarks.sizes import CHUNK, POINTS
 from benchmarks.timing import Case
+from mirage.evaluation import machine
 
 KEPT = Path(__file__).with_name("baseline.json")
 ROOT = KEPT.parents[1]
-SECONDS = 0.7  # of one ratio, for our side of it
+SECONDS = 0.7  # of our calls, per ratio
 ROUNDS = (15, 200)
-REPEATS = 9  # of ratios that are to be kept
-BOUNDS = (0.12, 0.17)  # a ratio may exceed its baseline by twice what it varied, at least and at most
-TRIES = (5, 11)  # what is compared is the median of so many; of more where the first ones exceed the bound
+REPEATS = 9  # for a baseline
+BOUNDS = (0.12, 0.17)  # a ratio may exceed its baseline by twice its variation, within these limits
+TRIES = (5, 11)  # measurements whose median is compared: at first, and at most where the bound is exceeded
 
 
 class Watched(NamedTuple):
-    """An operation, and the yardstick, ``product`` or ``copy``, to which its ratio varies less; with another one it
-    needs a new baseline. The quick ones hold on a busy machine too; the others ask for so much fresh memory that they
-    do not."""
+    """An operation with its yardstick, ``product`` or ``copy``, whichever varies less with it; a change needs a new
+    baseline. Quick ones are reliable on a busy machine too; the others allocate too much memory for that."""
 
     make: Callable[[], Case]
     yardstick: str
@@ -55,11 +54,11 @@ class Watched(NamedTuple):
 
 
 WATCHED = {
-    "unproject": Watched(lambda: cases.lift("room", CHUNK), "product"),
-    "splat": Watched(lambda: cases.draw("room", POINTS[0]), "copy"),
-    "splat of a chunk": Watched(lambda: cases.draw("room", CHUNK), "copy"),
-    "splat with extents": Watched(lambda: cases.draw("room", CHUNK, "extents"), "copy"),
-    "splat, bilinear": Watched(lambda: cases.draw("room", CHUNK, "bilinear"), "copy", quick=False),
+    "unproject": Watched(lambda: cases.unproject_chunk("room", CHUNK), "product"),
+    "splat": Watched(lambda: cases.splat_cloud("room", POINTS[0]), "copy"),
+    "splat of a chunk": Watched(lambda: cases.splat_cloud("room", CHUNK), "copy"),
+    "splat with extents": Watched(lambda: cases.splat_cloud("room", CHUNK, "extents"), "copy"),
+    "splat, bilinear": Watched(lambda: cases.splat_cloud("room", CHUNK, "bilinear"), "copy", quick=False),
     "build": Watched(lambda: cases.build("room", CHUNK), "copy", quick=False),
     "insert": Watched(lambda: cases.insert("room", 100_000), "copy", quick=False),
     "read": Watched(lambda: cases.read("room", 1_000_000), "copy", quick=False),
@@ -81,7 +80,7 @@ def processor_time(call: Callable[..., Any], *arguments: Any) -> float:
 
 
 def ratio(case: Case, yardstick: Callable[[], Any]) -> float:
-    """How many times as long as the yardstick: the median over pairs of calls, on one thread."""
+    """The time relative to the yardstick: the median over pairs of calls, on one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     times = []
@@ -100,7 +99,7 @@ def ratio(case: Case, yardstick: Callable[[], Any]) -> float:
 
 
 def here() -> str:
-    """What a baseline holds for: the processor, and the instructions of it that are used."""
+    """The key of a baseline: the processor and its instruction set."""
     return f"{machine.processor()}, {mk.instruction_sets()[-1]}"
 
 
@@ -115,7 +114,7 @@ def read(path: Path = KEPT) -> dict[str, Any]:
 
 
 def measure(names: Iterable[str], root: Path = ROOT) -> dict[str, float]:
-    """The ratios of these operations, in a process of its own, of the code in a folder."""
+    """The ratios of operations, measured in a new process with the code in a folder."""
     command = [sys.executable, "-m", "benchmarks.check", "--measure", *names]
     run = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, float] = json.loads(run.stdout)
@@ -124,10 +123,10 @@ def measure(names: Iterable[str], root: Path = ROOT) -> dict[str, float]:
 
 @contextlib.contextmanager
 def built(commit: str, repository: Path = ROOT) -> Iterator[Path]:
-    """A folder with the code of a commit, its kernels built for this processor.
+    """A temporary folder with the code of a commit, its kernels built for this processor.
 
     Raises:
-        SystemExit: there is no such commit here, or it cannot be built.
+        SystemExit: the commit does not exist, or cannot be built.
     """
     with tempfile.TemporaryDirectory() as folder:
         tree = subprocess.run(["git", "archive", commit], cwd=repository, capture_output=True, check=False)
@@ -148,10 +147,10 @@ def built(commit: str, repository: Path = ROOT) -> Iterator[Path]:
 
 
 def keep(names: Iterable[str], path: Path = KEPT) -> None:
-    """Measure every ratio several times and keep them for this processor.
+    """Measure every ratio several times and write the medians for this processor.
 
     Raises:
-        SystemExit: the code is no commit's, so that nothing could be compared with it elsewhere.
+        SystemExit: the code is not that of a commit, which another machine could build.
     """
     facts = {name: machine.facts()[name] for name in ("torch", "commit", "date")}
     if facts["commit"] == "unknown" or facts["commit"].endswith("-dirty"):
@@ -167,27 +166,35 @@ def keep(names: Iterable[str], path: Path = KEPT) -> None:
 
 
 def bound(varied: float) -> float:
-    """What a ratio may be over its baseline, 1 for none."""
+    """The largest acceptable ratio relative to its baseline."""
     return 1 + min(max(2 * varied, BOUNDS[0]), BOUNDS[1])
 
 
-def compare(usual: Callable[[list[str]], dict[str, float]], most: dict[str, float]) -> dict[str, float]:
-    """The median of a few ratios over the usual ones, by operation; at most ``most`` is nothing to ask twice about."""
-    found: dict[str, list[float]] = {name: [] for name in most}
-    left = list(most)
+def compare(usual: Callable[[list[str]], dict[str, float]], bounds: dict[str, float]) -> dict[str, float]:
+    """Compare operations with the usual ratios.
+
+    Args:
+        usual: returns the usual ratios of operations.
+        bounds: the largest acceptable value by operation; only operations that exceed it are measured again.
+
+    Returns:
+        The median over all measurements of ratio / usual ratio, by operation.
+    """
+    found: dict[str, list[float]] = {name: [] for name in bounds}
+    left = list(bounds)
     for count in range(1, TRIES[1] + 1):
         was = usual(left)
         for name, value in measure(left).items():
             found[name].append(value / was[name])
         if count >= TRIES[0]:
-            left = [name for name in left if median(found[name]) > most[name]]
+            left = [name for name in left if median(found[name]) > bounds[name]]
         if not left:
             break
     return {name: median(values) for name, values in found.items()}
 
 
 def check(names: Iterable[str], path: Path = KEPT) -> list[str]:
-    """What became slower, a line each."""
+    """One line for each operation that became slower."""
     kept, names = read(path), list(names)
     if not kept:
         raise SystemExit(f"{path}: expected a baseline; make bench-baseline measures one")
@@ -198,26 +205,26 @@ def check(names: Iterable[str], path: Path = KEPT) -> list[str]:
             raise SystemExit(f"{path}: expected a ratio of {name!r}; make bench-baseline measures it")
     how = "the baseline is of" if own else "no baseline of this processor; measured in turn with"
     print(f"{here()}: {how} commit {baseline['commit']}, {baseline['date']}", flush=True)
-    most = {name: bound(baseline["ratios"][name]["varied"]) for name in names}
+    bounds = {name: bound(baseline["ratios"][name]["varied"]) for name in names}
     if own:
-        found = compare(lambda left: {name: baseline["ratios"][name]["ratio"] for name in left}, most)
+        found = compare(lambda left: {name: baseline["ratios"][name]["ratio"] for name in left}, bounds)
     else:
         with built(baseline["commit"]) as tree:
-            found = compare(lambda left: measure(left, tree), most)
+            found = compare(lambda left: measure(left, tree), bounds)
     worse = []
     for name, now in found.items():
-        line = f"{name}: {now:.2f} of its baseline (at most {most[name]:.2f})"
+        line = f"{name}: {now:.2f} of its baseline (at most {bounds[name]:.2f})"
         if own:
             line += f", which is {baseline['ratios'][name]['ratio']:g} times a {WATCHED[name].yardstick}"
         print(line, flush=True)
-        worse += [line] if now > most[name] else []
+        worse += [line] if now > bounds[name] else []
     return worse
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.check", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="only what a busy machine does not disturb")
-    parser.add_argument("--keep", action="store_true", help="measure the baseline of this processor, and keep it")
+    parser.add_argument("--quick", action="store_true", help="only operations that are reliable on a busy machine")
+    parser.add_argument("--keep", action="store_true", help="measure the baseline of this processor and write it")
     parser.add_argument(
         "--measure", nargs="+", choices=WATCHED, metavar="NAME", help="print the ratios of these as JSON"
     )

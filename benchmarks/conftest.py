@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a run of the suites says about itself, and its table of ratios: everyone of a group against our backend."""
+"""What a run of the suites records about the machine, and the table it prints: slowdowns within each group."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import platform
 from typing import Any
 
 import pytest
+import torch
 
 import mirage_kernels
-from benchmarks import machine, timing
+from benchmarks import timing
+from mirage.evaluation import machine
 
 PACKAGES = ("torch", "triton", "numpy", "scipy", "open3d", "torch-scatter", "diffusers", "pytest-benchmark")
 
@@ -27,30 +29,31 @@ def versions() -> dict[str, str]:
 
 
 def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
+    device = machine.processor() if timing.DEVICE == "cpu" else torch.cuda.get_device_name()
     machine_info.clear()
-    machine_info |= machine.facts() | {"device": machine.device(), "versions": versions()}
+    machine_info |= machine.facts() | {"device": device, "versions": versions()}
     machine_info |= {"copy_bandwidth": timing.copy_bandwidth(), "peak": timing.peak()}
 
 
 def pytest_benchmark_update_json(output_json: dict[str, Any]) -> None:
-    for bench in output_json["benchmarks"]:  # every single round is megabytes
+    for bench in output_json["benchmarks"]:  # every single round would be megabytes
         bench["stats"].pop("data", None)
 
 
-def ratio_table(benchmarks: list[Any]) -> list[str]:
-    """Markdown rows: group, way, median, how many times as long as the fastest of ours in the group."""
+def slowdown_table(benchmarks: list[Any]) -> list[str]:
+    """Markdown rows: group, implementation, median, slowdown relative to the fastest of our backends in the group."""
     groups: dict[str, list[Any]] = {}
     for bench in benchmarks:
         if bench.stats and bench.group:
             groups.setdefault(bench.group, []).append(bench)
-    lines = ["| what | way | median | times as long |", "|---|---|---:|---:|"]
+    lines = ["| input | implementation | median | slowdown |", "|---|---|---:|---:|"]
     for group, members in groups.items():
         ours = min((b.stats.median for b in members if b.extra_info.get("kind") == "ours"), default=None)
         for bench in sorted(members, key=lambda b: b.stats.median):
             median = bench.stats.median
             ratio = f"{median / ours:.2f}" if ours else ""
             time = f"{median * 1e6:.1f} us" if median < 1e-3 else f"{median * 1e3:.2f} ms"
-            lines.append(f"| {group} | {bench.extra_info.get('way', bench.name)} | {time} | {ratio} |")
+            lines.append(f"| {group} | {bench.extra_info.get('implementation', bench.name)} | {time} | {ratio} |")
     return lines
 
 
@@ -58,5 +61,6 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     session = getattr(config, "_benchmarksession", None)
     if session is None or not session.benchmarks:
         return
-    for line in ["", f"Medians of this run: {machine.describe()}", *ratio_table(session.benchmarks)]:
+    title = f"Slowdown relative to mirage_kernels (higher: we are faster): {machine.describe()}"
+    for line in ["", title, *slowdown_table(session.benchmarks)]:
         terminalreporter.write_line(line)

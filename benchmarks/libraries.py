@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Libraries to compare with, which nothing else here needs.
+"""Optional libraries to compare with.
 
-``make bench-libraries`` puts them into the folder ``libraries`` of the environment, where they can break nothing: they
-are looked for only when one of these functions is called (Open3D brings a pytest plugin that fails without more
-packages). ``python -m benchmarks.libraries`` tells which ones are there.
+``make bench-libraries`` installs them in the folder ``libraries`` of the environment. They are on the path only after
+one of these functions was called (Open3D brings a pytest plugin that fails without more packages). ``python -m
+benchmarks.libraries`` prints which ones are installed.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from types import ModuleType
 
 
 def find() -> None:
-    """Make what lies in the folder importable; what the environment itself has goes first."""
+    """Append the folder to the path; packages of the environment itself come first."""
     folder = str(Path(sys.prefix, "libraries"))
     if folder not in sys.path:
         sys.path.append(folder)
 
 
-@cache  # a library that broke off in the middle of its import must not be tried again
+@cache  # an import that failed half way must not be tried again
 def load(name: str) -> ModuleType | str:
-    """A library, or why it is not there."""
+    """Import a library; the reason as text where that fails."""
     find()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # theirs
+            warnings.simplefilter("ignore")
             return importlib.import_module(name)
-    # besides what Python raises, a system library that is missing and a build for another torch
+    # OSError: a missing system library; RuntimeError: a build for another torch
     except (ImportError, OSError, RuntimeError) as error:
         return f"{name} cannot be imported ({error}): see make bench-libraries"
 
 
 def open3d() -> ModuleType | str:
-    """Open3D, or why it is not there."""
+    """Open3D, or the reason why it cannot be imported."""
     return load("open3d")
 
 
 def torch_scatter() -> ModuleType | str:
-    """torch-scatter, or why it is not there."""
+    """torch-scatter, or the reason why it cannot be imported."""
     return load("torch_scatter")
 
 

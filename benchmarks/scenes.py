@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the benchmarks work on: the real recording where MIRAGE_DATA names it, and a made-up room for everyone.
+"""The scenes of the benchmarks: a real recording, where MIRAGE_DATA is set, and a synthetic room.
 
-Both are 73 frames of depth with cameras. A chunk of video is lifted from some of them; larger clouds are drawn from all
-frames at depth resolution, in recorded order.
+Both are 73 frames of depth with cameras. A chunk of video uses some of them; larger clouds are a random choice of the
+points of all frames at depth resolution, in recorded order.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import math
 import os
 from collections.abc import Iterable
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -29,7 +28,7 @@ SIZE = (360, 540)
 
 
 class Cloud(NamedTuple):
-    """Points with features, and the cameras that read them."""
+    """Points with features, and cameras to read them."""
 
     xyz: Tensor
     features: Tensor
@@ -38,21 +37,13 @@ class Cloud(NamedTuple):
     cameras: Cameras
 
 
-def recordings() -> Path:
-    """The folder of real recordings."""
-    root = os.environ.get("MIRAGE_DATA")
-    if not root:
-        raise SystemExit("MIRAGE_DATA is not set: it names the folder of real recordings")
-    return Path(root)
-
-
 def scenes() -> list[str]:
     return ["room", *(["hololens"] if os.environ.get("MIRAGE_DATA") else [])]
 
 
 def sizes(every: Iterable[T], one: T) -> list[tuple[str, T]]:
-    """Scenes with sizes to be measured: every size on the recording, and one of them in the room, for comparison; every
-    size in the room where there is no recording."""
+    """Pairs of scene and size: every size on the recording and one in the room, or every size in the room where there
+    is no recording."""
     *others, last = scenes()
     return [*((scene, one) for scene in others), *((last, size) for size in every)]
 
@@ -61,15 +52,15 @@ def sizes(every: Iterable[T], one: T) -> list[tuple[str, T]]:
 def frames(scene: str) -> tuple[Tensor, Cameras]:
     """Depth (73, 360, 540) and cameras."""
     if scene == "hololens":
-        from mirage.recordings.hololens import read_rgbd
+        from mirage.evaluation.recording import read_hololens
 
-        recording = read_rgbd(recordings() / "hololens_dev")
+        recording = read_hololens()
         return recording.depth, recording.cameras
     return _room()
 
 
 def _room() -> tuple[Tensor, Cameras]:
-    """A walk through an empty room of 6 x 3 x 8 m, turning by 240 degrees on the way."""
+    """A camera path through an empty room of 6 x 3 x 8 m that turns by 240 degrees."""
     along = torch.linspace(0, 1, FRAMES, dtype=torch.float64)
     eye = torch.stack([-1.5 + 3 * along, torch.full_like(along, -0.2), -2 + 3 * along], 1)
     angle = math.radians(240) * along
@@ -82,13 +73,13 @@ def _room() -> tuple[Tensor, Cameras]:
     depth = torch.empty(FRAMES, *SIZE)
     for frame in range(FRAMES):
         direction = rays @ cameras.cam2world[frame, :3, :3].T
-        # the wall that a ray from inside meets first
+        # the first wall that a ray from inside hits
         depth[frame] = ((half * direction.sign() - cameras.centres[frame]) / direction).amin(-1)
     return depth, cameras
 
 
 def used(latents: int) -> list[int]:
-    """The frames that stand for the latents of a chunk."""
+    """The frames that are used for the latents of a chunk."""
     if latents == 9:
         return list(range(5, 59, 6))
     return torch.linspace(0, FRAMES - 1, latents).long().tolist()
@@ -116,7 +107,7 @@ def chunk(scene: str, video: Video) -> tuple[Tensor, Tensor, Cameras]:
 
 @cache
 def cloud(scene: str, of: Video | int) -> Cloud:
-    """The latents of a chunk with the views of all of them, or so many points with nine views."""
+    """The latents of a chunk with all of their views, or ``of`` points with nine views."""
     if isinstance(of, Video):
         depth, latents, cameras = chunk(scene, of)
         p = unproject(depth, latents, cameras)
@@ -130,15 +121,15 @@ def cloud(scene: str, of: Video | int) -> Cloud:
     return Cloud(p.xyz[pick], features, torch.ones(of, dtype=torch.bool), p.footprint[pick], path(scene))
 
 
-def known(scene: str, of: Video | int) -> tuple[Tensor, Tensor, Tensor]:
-    """Places (N, 3), features (N, C) and footprints (N,) of a cloud's valid points."""
+def valid_points(scene: str, of: Video | int) -> tuple[Tensor, Tensor, Tensor]:
+    """Positions (N, 3), features (N, C) and footprints (N,) of the valid points of a cloud."""
     c = cloud(scene, of)
     return c.xyz[c.valid], c.features[c.valid], c.footprint[c.valid]
 
 
 @cache
 def voxels(scene: str, size: float) -> tuple[Tensor, Tensor]:
-    """Places and footprints of what all frames at depth resolution fill."""
+    """Positions and footprints of the voxels that all frames fill at depth resolution."""
     depth, cameras = frames(scene)
     full = VoxelCache(size, 0)
     for t in range(FRAMES):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The sizes that are measured, each with the name it has in every table. 48 channels throughout."""
+"""The sizes that are measured, with their names in the tables. All have 48 channels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 CHANNELS = 48
 STRIDE = 16  # pixels of a latent cell, as in Wan2.2's autoencoder
 GRID = (44, 80)  # of 704x1280
-POINTS = (316_800, 1_000_000)  # of larger clouds than a chunk of video makes
+POINTS = (316_800, 1_000_000)  # of clouds larger than a chunk of video
 ROWS = (10_000, 100_000, 1_000_000, 10_000_000)  # of a cache
 
 

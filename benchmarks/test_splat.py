@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Drawing a cloud: the latents of a chunk into all of its views, and larger clouds into nine."""
+"""Splatting: the latents of a chunk into all of its views, and larger clouds into nine views."""
 
 from __future__ import annotations
 
@@ -11,46 +11,46 @@ import torch
 
 import mirage_kernels as mk
 from benchmarks import cases, scenes
-from benchmarks.baselines import argsort
 from benchmarks.sizes import CHUNK, GRID, POINTS, VIDEOS, Video
-from benchmarks.timing import Case, time_case, ways
+from benchmarks.timing import Case, backends, time_case
+from mirage.evaluation.baselines import argsort
 from mirage_kernels import Cameras, splat
 
 
-@pytest.mark.parametrize("way", ways())
+@pytest.mark.parametrize("backend", backends())
 @pytest.mark.parametrize(("scene", "of"), scenes.sizes([*VIDEOS, *POINTS], POINTS[1]), ids=str)
-def test_splat(benchmark: Any, scene: str, of: Video | int, way: str) -> None:
-    time_case(benchmark, cases.draw(scene, of), way)
+def test_splat(benchmark: Any, scene: str, of: Video | int, backend: str) -> None:
+    time_case(benchmark, cases.splat_cloud(scene, of), backend)
 
 
 @pytest.mark.parametrize(("scene", "of"), scenes.sizes([CHUNK, *POINTS], POINTS[1]), ids=str)
 def test_argsort(benchmark: Any, scene: str, of: Video | int) -> None:
-    ours = cases.draw(scene, of)
-    xyz, features, _ = scenes.known(scene, of)
+    ours = cases.splat_cloud(scene, of)
+    xyz, features, _ = scenes.valid_points(scene, of)
     cameras = scenes.cloud(scene, of).cameras
 
-    def check(result: tuple[torch.Tensor, torch.Tensor]) -> None:  # another order of rounding at the borders
+    def check(result: tuple[torch.Tensor, torch.Tensor]) -> None:  # rounding differs at the borders
         assert (result[1] == ours.run().mask).float().mean() > 0.999
 
     case = ours._replace(run=lambda: argsort.read(xyz, features, cameras), check=check)
     time_case(benchmark, case, "argsort", "method")
 
 
-@pytest.mark.parametrize("way", ways())
+@pytest.mark.parametrize("backend", backends())
 @pytest.mark.parametrize("of", [CHUNK, POINTS[0]], ids=str)
 @pytest.mark.parametrize("kind", ["extents", "radius 0.7", "bilinear"])
-def test_other_kinds(benchmark: Any, kind: str, of: Video | int, way: str) -> None:
-    time_case(benchmark, cases.draw(scenes.scenes()[-1], of, kind), way)
+def test_other_kinds(benchmark: Any, kind: str, of: Video | int, backend: str) -> None:
+    time_case(benchmark, cases.splat_cloud(scenes.scenes()[-1], of, kind), backend)
 
 
-@pytest.mark.parametrize("way", ways())
-def test_gradient(benchmark: Any, way: str) -> None:
-    time_case(benchmark, cases.gradient(scenes.scenes()[-1], CHUNK), way)
+@pytest.mark.parametrize("backend", backends())
+def test_gradient(benchmark: Any, backend: str) -> None:
+    time_case(benchmark, cases.splat_gradient(scenes.scenes()[-1], CHUNK), backend)
 
 
 @pytest.mark.parametrize("isa", mk.instruction_sets())
 def test_instruction_sets(benchmark: Any, isa: str) -> None:
-    case = cases.draw("room", POINTS[0])
+    case = cases.splat_cloud("room", POINTS[0])
     mk.use_instruction_set(isa)
     try:
         case = case._replace(operation="splat by instruction set")
@@ -61,7 +61,7 @@ def test_instruction_sets(benchmark: Any, isa: str) -> None:
 
 @pytest.mark.parametrize("size", [(8, 8), GRID], ids=["8x8", "44x80"])
 def test_overhead(benchmark: Any, size: tuple[int, int]) -> None:
-    """One eager call with hardly any work, cameras built."""
+    """One eager call with almost no work; the cameras exist already."""
     cloud = scenes.cloud("room", CHUNK)
     camera = cloud.cameras[4].rescale(size)
     pick = torch.arange(4 * 3520, 5 * 3520, 55)

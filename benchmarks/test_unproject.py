@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Lifting the latents of a chunk: depth at full resolution, 48 channels."""
+"""Unprojection of the latents of a chunk: depth at full resolution, 48 channels."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import pytest
 
 from benchmarks import cases, scenes
 from benchmarks.sizes import CHUNK, VIDEOS, Video
-from benchmarks.timing import time_case, ways
+from benchmarks.timing import backends, time_case
 
 
-@pytest.mark.parametrize("way", ways())
+@pytest.mark.parametrize("backend", backends())
 @pytest.mark.parametrize(("scene", "video"), scenes.sizes(VIDEOS, CHUNK), ids=str)
-def test_unproject(benchmark: Any, scene: str, video: Video, way: str) -> None:
-    time_case(benchmark, cases.lift(scene, video), way)
+def test_unproject(benchmark: Any, scene: str, video: Video, backend: str) -> None:
+    time_case(benchmark, cases.unproject_chunk(scene, video), backend)
 
 
-@pytest.mark.parametrize("way", ways())
+@pytest.mark.parametrize("backend", backends())
 @pytest.mark.parametrize("pooling", ["nearest", "min", "bilinear"])
-def test_other_poolings(benchmark: Any, pooling: str, way: str) -> None:
-    time_case(benchmark, cases.lift(scenes.scenes()[-1], CHUNK, pooling), way)
+def test_other_poolings(benchmark: Any, pooling: str, backend: str) -> None:
+    time_case(benchmark, cases.unproject_chunk(scenes.scenes()[-1], CHUNK, pooling), backend)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The voxel cache: building one, adding a chunk to a large one, reading it."""
+"""The voxel cache: building, inserting a chunk into a large cache, reading."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from benchmarks import cases, scenes
-from benchmarks.baselines import argsort
 from benchmarks.sizes import CHUNK, POINTS, ROWS, Video
-from benchmarks.timing import time_case, ways
+from benchmarks.timing import backends, time_case
+from mirage.evaluation.baselines import argsort
 
 CLOUDS = (CHUNK.cells, *POINTS)
 MILLION = ROWS[2]
@@ -22,35 +22,35 @@ def of(points: int) -> Video | int:
     return CHUNK if points == CHUNK.cells else points
 
 
-@pytest.mark.parametrize("way", ways())
+@pytest.mark.parametrize("backend", backends())
 @pytest.mark.parametrize("fusion", ["best", "mean"])
 @pytest.mark.parametrize(("scene", "points"), scenes.sizes(CLOUDS, CLOUDS[-1]))
-def test_build(benchmark: Any, scene: str, points: int, fusion: str, way: str) -> None:
-    """An empty cache takes in a cloud at 5 cm."""
-    time_case(benchmark, cases.build(scene, of(points), fusion), way)
+def test_build(benchmark: Any, scene: str, points: int, fusion: str, backend: str) -> None:
+    """Inserting a cloud into an empty cache with voxels of 5 cm."""
+    time_case(benchmark, cases.build(scene, of(points), fusion), backend)
 
 
 @pytest.mark.parametrize(("scene", "points"), scenes.sizes(CLOUDS, CLOUDS[-1]))
 def test_copy(benchmark: Any, scene: str, points: int) -> None:
-    """Copying the features once: no way of building can be expected to beat that."""
-    _, features, _ = scenes.known(scene, of(points))
+    """Copying the features once, a lower bound for building."""
+    _, features, _ = scenes.valid_points(scene, of(points))
     case = cases.build(scene, of(points))
     case = case._replace(run=features.clone, check=lambda made: torch.testing.assert_close(made, features))
     time_case(benchmark, case, "copy of the features", "bound")
 
 
-@pytest.mark.parametrize("way", ways())
+@pytest.mark.parametrize("backend", backends())
 @pytest.mark.parametrize(("scene", "rows"), scenes.sizes(ROWS, MILLION))
-def test_insert(benchmark: Any, scene: str, rows: int, way: str) -> None:
+def test_insert(benchmark: Any, scene: str, rows: int, backend: str) -> None:
     """A chunk of nine latents."""
-    time_case(benchmark, cases.insert(scene, rows), way)
+    time_case(benchmark, cases.insert(scene, rows), backend)
 
 
-@pytest.mark.parametrize("way", [way for way in ways() if way != "reference"])
+@pytest.mark.parametrize("backend", [name for name in backends() if name != "reference"])
 @pytest.mark.parametrize(("scene", "rows"), scenes.sizes(ROWS, MILLION))
-def test_read(benchmark: Any, scene: str, rows: int, way: str) -> None:
+def test_read(benchmark: Any, scene: str, rows: int, backend: str) -> None:
     """Nine views along the path."""
-    time_case(benchmark, cases.read(scene, rows), way)
+    time_case(benchmark, cases.read(scene, rows), backend)
 
 
 @pytest.mark.parametrize(("scene", "rows"), scenes.sizes(ROWS, MILLION))
@@ -60,7 +60,7 @@ def test_read_all_rows(benchmark: Any, scene: str, rows: int) -> None:
 
 @pytest.mark.parametrize(("scene", "rows"), scenes.sizes(ROWS[:3], MILLION))
 def test_read_by_the_reference(benchmark: Any, scene: str, rows: int) -> None:
-    """It takes seconds at ten million rows, and gigabytes."""
+    """Not at ten million rows, which take seconds and gigabytes."""
     time_case(benchmark, cases.read(scene, rows), "reference")
 
 
@@ -69,7 +69,7 @@ def test_read_by_argsort(benchmark: Any, scene: str, rows: int) -> None:
     ours, cache, cameras = cases.read(scene, rows), cases.large_cache(scene, rows), scenes.path(scene)
     xyz, features = cache.xyz.clone(), cache.features()
 
-    def check(result: tuple[torch.Tensor, torch.Tensor]) -> None:  # another order of rounding at the borders
+    def check(result: tuple[torch.Tensor, torch.Tensor]) -> None:  # rounding differs at the borders
         assert (result[1] == ours.run().mask).float().mean() > 0.999
 
     case = ours._replace(run=lambda: argsort.read(xyz, features, cameras), check=check)

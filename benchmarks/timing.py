@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is timed, and how: never before its result was checked, and beside what the machine can do at most."""
+"""The cases of the suites and how they are timed: only after their result has been checked."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from functools import cache
-from statistics import median
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
 
 import mirage_kernels as mk
+from benchmarks.gpu.clock import Clock
 
-DEVICE = os.environ.get("MIRAGE_BENCH_DEVICE", "cpu")  # cuda, where there is a GPU
+DEVICE = os.environ.get("MIRAGE_BENCH_DEVICE", "cpu")  # cuda where there is a GPU
 BACKENDS = ("reference", "cpp", "triton", "cuda")
 KINDS = ("ours", "reference", "method", "library", "bound", "variant")
-SECONDS = 0.3  # spent on one benchmark, roughly
+SECONDS = 0.3  # per benchmark, roughly
 ROUNDS = (3, 200)
-MOST = 10.0  # seconds spent on preparing
-SLOW = 0.5  # seconds; what takes longer is timed once
+MAX_PREPARATION = 10.0  # seconds per benchmark
+SLOW = 0.5  # seconds; a call that takes longer is timed once
 
 
 class Case(NamedTuple):
@@ -31,12 +31,12 @@ class Case(NamedTuple):
 
     Attributes:
         operation: its name, such as ``"splat"``.
-        scene: what it works on.
-        size: the name of its size.
-        run: what is timed; takes what ``prepare`` returns.
-        check: raises where a result is wrong.
-        prepare: makes fresh arguments for every call, outside the clock.
-        facts: ``bytes``, the least that has to be moved; ``operations``, of float32, that the definition states;
+        scene: the name of the scene.
+        size: the name of the input's size.
+        run: the call to time; takes what ``prepare`` returns.
+        check: raises AssertionError when a result is wrong.
+        prepare: returns new arguments for a call; not timed.
+        facts: ``bytes``, the minimum that has to be moved; ``operations`` of float32 in the definition; the number of
             points, rows and views.
     """
 
@@ -53,34 +53,32 @@ class Case(NamedTuple):
         return f"{self.operation}, {self.scene}, {self.size}"
 
 
-def ways() -> list[str]:
-    """The backends there are for the device."""
-    fits = ("reference", "cpp") if DEVICE == "cpu" else ("reference", "triton", "cuda")
-    return [name for name in fits if mk.backends()[name] is None]
+def backends() -> list[str]:
+    """The backends that are available on the device."""
+    names = ("reference", "cpp") if DEVICE == "cpu" else ("reference", "triton", "cuda")
+    return [name for name in names if mk.backends()[name] is None]
 
 
-def using(way: str) -> contextlib.AbstractContextManager[Any]:
-    """The backend of that name; nothing for a baseline, which has none."""
-    return mk.use_backend(way) if way in BACKENDS else contextlib.nullcontext()
-
-
-def wait() -> None:
-    """Until the device has done what it was given."""
+def synchronize() -> None:
     if DEVICE != "cpu":
         torch.cuda.synchronize()
 
 
-def time_case(benchmark: Any, case: Case, way: str, kind: str = "", note: str = "") -> None:
-    """Check a case's result, then time it and say what it is.
+def time_case(benchmark: Any, case: Case, implementation: str, kind: str = "", note: str = "") -> None:
+    """Check the result of a case, then time it and record what it is.
 
     Args:
-        benchmark: pytest-benchmark's fixture.
+        benchmark: the fixture of pytest-benchmark.
         case: what to time.
-        way: who does it: a backend, or the name of a baseline.
-        kind: one of :data:`KINDS`; told from ``way`` for a backend.
+        implementation: a backend, or the name of a baseline.
+        kind: one of :data:`KINDS`; by default from the name of the backend.
         note: why it is faster than ours, where it is.
+
+    Raises:
+        ValueError: the kind is unknown.
+        AssertionError: the result is wrong; nothing is timed.
     """
-    kind = kind or ("reference" if way == "reference" else "ours")
+    kind = kind or ("reference" if implementation == "reference" else "ours")
     if kind not in KINDS:
         raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
     if DEVICE != "cpu" and kind in ("method", "library", "bound"):
@@ -89,30 +87,31 @@ def time_case(benchmark: Any, case: Case, way: str, kind: str = "", note: str = 
         pytest.skip("baselines are measured on a CPU")
     benchmark.group = case.group
     benchmark.extra_info.update(
-        operation=case.operation, scene=case.scene, size=case.size, way=way, kind=kind, **case.facts
-    )
+        operation=case.operation, scene=case.scene, size=case.size, implementation=implementation, kind=kind,
+        **case.facts,
+    )  # fmt: skip
     if note:
         benchmark.extra_info["note"] = note
 
     def call(*arguments: Any) -> None:
         case.run(*arguments)
-        wait()
+        synchronize()
 
-    with using(way):
+    with mk.use_backend(implementation) if implementation in BACKENDS else contextlib.nullcontext():
         begin = time.perf_counter()
         arguments = case.prepare()
         prepared = time.perf_counter()
         result = case.run(*arguments)
-        wait()
+        synchronize()
         once = time.perf_counter() - prepared
-        with mk.use_backend(None):  # what a check computes may be on the CPU, which a GPU's backend refuses
+        with mk.use_backend(None):  # a check may compute on the CPU, which the backend of a GPU refuses
             case.check(result)
         del result, arguments
         if once > SLOW:
             rounds, iterations, warm = 1, 1, 0
         else:
-            rounds = int(min(max(SECONDS / once, ROUNDS[0]), ROUNDS[1], 1 + MOST / (prepared - begin)))
-            # where the clock is not far finer than the call, a round is many calls
+            rounds = int(min(max(SECONDS / once, ROUNDS[0]), ROUNDS[1], 1 + MAX_PREPARATION / (prepared - begin)))
+            # many calls per round where the resolution of the clock is not far below the time of a call
             iterations, warm = (10 if once < 1e-3 and case.prepare is tuple else 1), 1 + rounds // 10
         setup: Callable[[], Any] | None = None if iterations > 1 else lambda: (case.prepare(), {})
         benchmark.pedantic(call, setup=setup, rounds=rounds, iterations=iterations, warmup_rounds=warm)
@@ -122,30 +121,17 @@ def time_case(benchmark: Any, case: Case, way: str, kind: str = "", note: str = 
         benchmark.extra_info["share_of_copy"] = bandwidth / copy_bandwidth()
 
 
-def seconds_of(call: Callable[[], Any], rounds: int) -> float:
-    """The median of several calls, after one that is not counted."""
-    call()
-    wait()
-    found = []
-    for _ in range(rounds):
-        begin = time.perf_counter()
-        call()
-        wait()
-        found.append(time.perf_counter() - begin)
-    return median(found)
-
-
 @cache
 def copy_bandwidth() -> float:
-    """Bytes a second, read and written, of a copy that no cache holds."""
+    """Bytes per second, read and written, of a copy that exceeds every cache."""
     source = torch.ones(1 << 26, device=DEVICE)
     target = torch.empty_like(source)
-    return 2 * source.nbytes / seconds_of(lambda: target.copy_(source), 10)
+    return 2 * source.nbytes / Clock(DEVICE, graphs=False).eager([lambda: target.copy_(source)]).seconds
 
 
 @cache
 def peak() -> float:
-    """Float32 operations a second of a large matrix product."""
+    """Float32 operations per second of a large matrix product."""
     n = 2048
     a = torch.ones(n, n, device=DEVICE)
-    return 2 * n**3 / seconds_of(lambda: a @ a, 5)
+    return 2 * n**3 / Clock(DEVICE, graphs=False).eager([lambda: a @ a]).seconds

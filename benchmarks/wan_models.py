@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Wan2.2-TI2V-5B with the memory adapter, at its full size or a tiny one, with random weights.
+"""Wan2.2-TI2V-5B with the memory adapter and random weights, at its full size or a tiny one.
 
-Weights come into being on the device, in the dtype they stay in: the full model never passes through the CPU. Nothing
-is downloaded, and there is no text encoder: prompts are random embeddings.
+Weights are created on the device in their final dtype; the full model is never on the CPU. Nothing is downloaded, and
+there is no text encoder: prompts are random embeddings.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class Size(NamedTuple):
     Attributes:
         transformer, vae: settings that differ from the classes' defaults, which are Wan2.2-TI2V-5B's with the adapter
             of the released kind, and another autoencoder's.
-        picture: (H, W).
+        image_size: (H, W).
     """
 
     transformer: dict[str, Any]
     vae: dict[str, Any]
-    picture: tuple[int, int]
+    image_size: tuple[int, int]
 
 
 SIZES = {
@@ -60,14 +60,14 @@ class Models(NamedTuple):
 
 
 def describe(name: str) -> Models:
-    """The networks with shapes, but without weights."""
+    """The networks with shapes but without weights."""
     size = SIZES[name]
     with init_empty_weights():
         return Models(MirageTransformer3DModel(**size.transformer), AutoencoderKLWan(**size.vae), size)
 
 
 def _dtype_of(name: str, model: nn.Module, dtype: torch.dtype) -> torch.dtype:
-    """What diffusers loads a parameter in: some modules stay in float32."""
+    """The dtype in which diffusers loads a parameter: some modules stay in float32."""
     exact = set(getattr(model, "_keep_in_fp32_modules", None) or ())
     return torch.float32 if exact & set(name.split(".")) else dtype
 
@@ -81,11 +81,11 @@ def count_parameters(models: Models) -> dict[str, int]:
 
 
 def estimate_bytes(models: Models, frames: int, dtype: torch.dtype = torch.bfloat16) -> dict[str, int]:
-    """What a run needs: the weights exactly, the rest roughly.
+    """Estimate the bytes of a run: the weights exactly, the rest roughly.
 
     Args:
         models: the networks.
-        frames: latent frames that the cloud of coloured points holds in the end.
+        frames: latent frames in the RGB points at the end.
         dtype: of the weights.
     """
     weights = sum(
@@ -93,21 +93,21 @@ def estimate_bytes(models: Models, frames: int, dtype: torch.dtype = torch.bfloa
         for model in models[:2]
         for name, value in model.named_parameters()
     )
-    height, width = models.size.picture
+    height, width = models.size.image_size
     settings = models.transformer.config
     latents = (CHUNK - 1) // 4 + 1 + PRECEDING + REFERENCES
     tokens = latents * (height // 32) * (width // 32)
     dim = settings.num_attention_heads * settings.attention_head_dim
     denoising = tokens * (8 * dim + 2 * settings.ffn_dim) * dtype.itemsize
-    # the decoder's last stage: four frames at half the picture's size, and what its convolutions keep of them
+    # last stage of the decoder: four frames at half the size of the image, with the states of its convolutions
     feature_map = 4 * (height // 2) * (width // 2) * 2 * models.vae.config.decoder_base_dim * dtype.itemsize
-    # its points; 33 views with a key, two indices, a depth and a picture; one more of the points while they are drawn
-    cloud = frames * height * width * 15 * 2 + CHUNK * height * width * (8 + 2 * 8 + 4 + 12)
-    return {"weights": weights, "working": max(denoising, 12 * feature_map), "coloured points": cloud}
+    # the points; 33 views with a key, two indices, a depth and an image; a copy of the points during rendering
+    points = frames * height * width * 15 * 2 + CHUNK * height * width * (8 + 2 * 8 + 4 + 12)
+    return {"weights": weights, "working": max(denoising, 12 * feature_map), "RGB points": points}
 
 
 def _random(name: str, shape: torch.Size, dtype: torch.dtype, device: str) -> Tensor:
-    """A weight that keeps activations at about the size they come in."""
+    """A random weight that keeps the scale of activations."""
     value = torch.empty(shape, dtype=dtype, device=device)
     if name.endswith("bias"):
         return value.zero_()
@@ -118,17 +118,17 @@ def _random(name: str, shape: torch.Size, dtype: torch.dtype, device: str) -> Te
 
 
 def fill(model: nn.Module, dtype: torch.dtype, device: str) -> None:
-    """Give a network without weights random ones."""
+    """Give a network random weights."""
     weights = {
         name: _random(name, value.shape, _dtype_of(name, model, dtype), device)
         for name, value in model.named_parameters()
     }
     model.load_state_dict(weights, assign=True)
-    model.to(device).eval().requires_grad_(False)  # moves what little was computed, such as rotary positions
+    model.to(device).eval().requires_grad_(False)  # moves buffers, such as rotary positions
 
 
 def build(models: Models, device: str, dtype: torch.dtype = torch.bfloat16) -> MiragePipeline:
-    """Give the networks weights, and make them a pipeline."""
+    """Give the networks random weights, and build a pipeline."""
     torch.manual_seed(0)
     for model in models[:2]:
         fill(model, dtype, device)

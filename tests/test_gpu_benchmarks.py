@@ -24,7 +24,6 @@ import mirage_kernels as mk
 from benchmarks import wan_full
 from benchmarks.gpu import __main__ as program
 from benchmarks.gpu import checks, clock, measure, rows
-from benchmarks.report import schema
 
 ROOT = Path(__file__).resolve().parents[1]
 OPTIONAL = (
@@ -43,9 +42,13 @@ def run(*arguments: str, script: str = "", **environment: str) -> subprocess.Com
 
 
 def results(folder: Path) -> dict[str, Any]:
-    content = json.loads((folder / "results.json").read_text())
-    schema.check(content, schema.FILES["gpu"], "")
-    return dict(content)
+    content: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    assert list(content) == [
+        "kind", "machine", "data", "method", "copy_bandwidth", "rows", "argsort", "not measured", "checks",
+    ]  # fmt: skip
+    for row in content["rows"]:
+        assert {"what", "backend", "seconds", "goal", "nbytes", "how"} < set(row)
+    return content
 
 
 def measured(content: dict[str, Any], backend: str) -> list[str]:

@@ -36,15 +36,15 @@ def test_the_tiny_configuration_from_end_to_end(tmp_path: Path) -> None:
     assert (settings["size"], settings["chunks"], result["device"]) == ("tiny", 2, "cpu")
     assert len(result["measured"]) == 2
     assert {"torch", "diffusers", "commit", "date", "processor"} <= set(result["machine"])
-    assert result["remembered"]["references"] > 0
-    assert result["remembered"]["coloured points"] == 64 * 96 * (1 + 8 * 4)
+    assert result["stored"]["references"] > 0
+    assert result["stored"]["RGB points"] == 64 * 96 * (1 + 8 * 4)
     parts = {"read", "retrieve", "denoise", "decode", "depth", "write"}
     assert set(summary["ms"]) == set(summary["shares"]) == {"latent", "rgb_video", "rgb_frames"}
-    for way, shares in summary["shares"].items():
-        assert set(shares) == parts | ({"encode"} if way != "latent" else set())
-        assert min(summary["ms"][way].values()) > 0
+    for memory, shares in summary["shares"].items():
+        assert set(shares) == parts | ({"encode"} if memory != "latent" else set())
+        assert min(summary["ms"][memory].values()) > 0
         assert sum(shares.values()) == pytest.approx(1)
-        assert summary["chunk_ms"][way] == pytest.approx(sum(summary["ms"][way].values()))
+        assert summary["chunk_ms"][memory] == pytest.approx(sum(summary["ms"][memory].values()))
     assert sum(summary["shares"]["latent"][part] for part in parts - {"denoise", "decode"}) == pytest.approx(
         summary["memory_share"]["latent"]
     )
@@ -64,8 +64,8 @@ def test_twenty_steps_are_counted() -> None:
         "rgb_frames": {"read": 2.0, "encode": 8.0, **shared, "write": 2.0},
         "step": {"denoise": 4.5},
     }
-    slow = {way: {part: 9 * seconds for part, seconds in parts.items()} for way, parts in chunk.items()}
-    summary = wan_chunk.summarise([chunk, slow, chunk])
+    slow = {memory: {part: 9 * seconds for part, seconds in parts.items()} for memory, parts in chunk.items()}
+    summary = wan_chunk.summarize([chunk, slow, chunk])
     assert summary["denoise_step_ms"] == 4500
     assert summary["chunk_ms"] == {"latent": 100e3, "rgb_video": 130e3, "rgb_frames": 109e3}
     assert summary["memory_share"]["latent"] == pytest.approx(0.06)
@@ -81,8 +81,8 @@ def test_steps_that_were_not_made_are_added(steps: int, monkeypatch: pytest.Monk
     made: dict[str, float] = {}
     monkeypatch.setattr(wan_chunk, "median", lambda seconds: made.setdefault("count", len(seconds)) and 100.0)
     chunks: list[Chunk] = []
-    walk_on = course._walk.step
-    monkeypatch.setattr(course._walk, "step", lambda cameras: chunks.append(walk_on(cameras)) or chunks[-1])
+    step_on = course._session.step
+    monkeypatch.setattr(course._session, "step", lambda cameras: chunks.append(step_on(cameras)) or chunks[-1])
     seconds = course.step()
     whole = sum(chunks[0].seconds.values())
     assert sum(seconds["latent"].values()) == pytest.approx(whole + 100 * (20 - steps)), "nothing counts twice"

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Voxel features in Open3D's hash table (int32 x 3 keys).
 
-The table holds keys alone, and features lie beside it in the rows that it names: quicker than handing all features to
-``HashMap.insert``, which is quicker than ``voxel_down_sample``. Which of a voxel's points it keeps is left to the order
-in which threads happen to run.
+The table holds only keys, and features are stored separately in the rows that it returns: faster than passing all
+features to ``HashMap.insert``, which is faster than ``voxel_down_sample``. Which point of a voxel is kept depends on
+the order of threads.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ from torch import Tensor
 
 
 def build(open3d: Any, xyz: Tensor, features: Tensor, size: float) -> tuple[Any, Tensor]:
-    """From N points with features (N, C), the table of voxels, and features (N, C), of which it names the rows in use:
-    those of one point in each voxel."""
+    """Build the table of voxels of N points with features (N, C).
+
+    Returns:
+        The table, and features (N, C); the rows that the table names hold one point of each voxel.
+    """
     core = open3d.core
     keys = (xyz * (1 / torch.tensor(size)).item()).floor().int()
     table = core.HashSet(len(xyz), core.int32, (3,))

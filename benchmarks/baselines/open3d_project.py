@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading points with Open3D: ``t.geometry.PointCloud.project_to_rgbd_image``, one view at a time.
 
-It draws three float32 channels, no more. For features of more channels the number of a point is its colour, and the
-features are gathered by what was drawn: faster than a pass for every three channels. Of points that are equally near it
-may keep another one than splat, which keeps the first.
+It renders three float32 channels. For features with more channels, the color of a point is its number, and the features
+are gathered by the rendered numbers: faster than a pass for every three channels. Of several points at the same depth
+it may keep another one than splat, which keeps the first.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from torch import Tensor
 
 from mirage_kernels import Cameras
 
-MOST_POINTS = 1 << 24  # whole numbers that float32 tells apart
+MAX_POINTS = 1 << 24  # integers that float32 can represent
 
 
 class View(NamedTuple):
-    """A camera as Open3D takes it: float64 tensors of its own, (3, 3) and (4, 4), and the size (h, w)."""
+    """A camera in Open3D's form: its float64 tensors (3, 3) and (4, 4), and the size (h, w)."""
 
     intrinsics: Any
     world2cam: Any
@@ -29,7 +29,7 @@ class View(NamedTuple):
 
 
 def views(open3d: Any, cameras: Cameras) -> list[View]:
-    """Its cameras have (0, 0) in the middle of the first cell, where ours have (0.5, 0.5)."""
+    """Convert cameras: Open3D has (0, 0) in the center of the first cell, we have (0.5, 0.5)."""
     intrinsics = cameras.intrinsics.double()
     intrinsics[:, :2, 2] -= 0.5
     world2cam = torch.eye(4, dtype=torch.float64).repeat(len(cameras), 1, 1)
@@ -39,34 +39,34 @@ def views(open3d: Any, cameras: Cameras) -> list[View]:
     return [View(as_tensor(k.numpy()), as_tensor(m.numpy()), cameras.size) for k, m in both]
 
 
-def cloud(open3d: Any, xyz: Tensor, colours: Tensor) -> Any:
-    """A point cloud that shares the memory of points (N, 3) and their colours (N, 3), both float32."""
+def cloud(open3d: Any, xyz: Tensor, colors: Tensor) -> Any:
+    """A point cloud that shares the memory of points (N, 3) and their colors (N, 3), both float32."""
     as_tensor = open3d.core.Tensor.from_numpy
     points = open3d.t.geometry.PointCloud(as_tensor(xyz.numpy()))
-    points.point.colors = as_tensor(colours.numpy())
+    points.point.colors = as_tensor(colors.numpy())
     return points
 
 
 def numbered(open3d: Any, xyz: Tensor) -> Any:
-    """A point cloud (N, 3) in which the colour of each point is its number."""
-    if len(xyz) > MOST_POINTS:
-        raise ValueError(f"xyz: expected at most {MOST_POINTS} points, got {len(xyz)}")
+    """A point cloud (N, 3) in which the color of each point is its number."""
+    if len(xyz) > MAX_POINTS:
+        raise ValueError(f"xyz: expected at most {MAX_POINTS} points, got {len(xyz)}")
     return cloud(open3d, xyz, torch.arange(len(xyz), dtype=torch.float32)[:, None].repeat(1, 3))
 
 
-def read_colours(points: Any, seen_by: list[View]) -> tuple[Tensor, Tensor]:
-    """Every view: colours (V, h, w, 3) and depth (V, h, w), 0 in holes."""
-    colours, depth = [], []
+def read_colors(points: Any, seen_by: list[View]) -> tuple[Tensor, Tensor]:
+    """Render every view: colors (V, h, w, 3) and depth (V, h, w), 0 in holes."""
+    colors, depth = [], []
     for view in seen_by:
         h, w = view.size
         image = points.project_to_rgbd_image(w, h, view.intrinsics, view.world2cam, 1.0, math.inf)
-        colours.append(torch.from_numpy(image.color.as_tensor().numpy()))
+        colors.append(torch.from_numpy(image.color.as_tensor().numpy()))
         depth.append(torch.from_numpy(image.depth.as_tensor().numpy())[..., 0])
-    return torch.stack(colours), torch.stack(depth)
+    return torch.stack(colors), torch.stack(depth)
 
 
 def read_depth(points: Any, seen_by: list[View]) -> Tensor:
-    """Every view: depth (V, h, w), 0 in holes."""
+    """Render every view: depth (V, h, w), 0 in holes."""
     depth = []
     for view in seen_by:
         h, w = view.size
@@ -77,8 +77,8 @@ def read_depth(points: Any, seen_by: list[View]) -> Tensor:
 
 def read(points: Any, features: Tensor, seen_by: list[View]) -> tuple[Tensor, Tensor]:
     """Every view of :func:`numbered` points with features (N, C): features (V, C, h, w) and mask (V, h, w)."""
-    colours, depth = read_colours(points, seen_by)
+    colors, depth = read_colors(points, seen_by)
     mask = depth > 0
-    number = colours[..., 0].long().flatten()
-    drawn = features.index_select(0, number).masked_fill_(~mask.flatten()[:, None], 0)
-    return drawn.reshape(*mask.shape, -1).permute(0, 3, 1, 2).contiguous(), mask
+    number = colors[..., 0].long().flatten()
+    rendered = features.index_select(0, number).masked_fill_(~mask.flatten()[:, None], 0)
+    return rendered.reshape(*mask.shape, -1).permute(0, 3, 1, 2).contiguous(), mask

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reading and building with torch-scatter: ``scatter_min`` says which point is the nearest in a cell, or the closest
-look in a voxel, and features are gathered once, for the winners."""
+"""Reading and building with torch-scatter: ``scatter_min`` finds the nearest point of a cell, or the point with the
+smallest footprint in a voxel, and the features are gathered once."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def read_view(
 def read(torch_scatter: Any, xyz: Tensor, features: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
     """Every view of points (N, 3): features (V, C, h, w) and mask (V, h, w).
 
-    One after the other, which is faster on a CPU than all at once.
+    One after the other, which is faster on a CPU than all of them at once.
     """
     columns = xyz.T.contiguous()
     views = [
@@ -50,7 +50,7 @@ def build(torch_scatter: Any, xyz: Tensor, features: Tensor, size: float) -> tup
 
 
 def build_best(torch_scatter: Any, xyz: Tensor, features: Tensor, footprint: Tensor, size: float) -> Voxels:
-    """In each voxel the point of the smallest footprint (N,)."""
+    """The point with the smallest footprint (N,) of each voxel."""
     keys, voxel = torch.unique(keys_of(xyz, size), return_inverse=True)
     _, point = torch_scatter.scatter_min(footprint, voxel, dim_size=len(keys))
     return Voxels(keys, point, *(x.index_select(0, point) for x in (xyz, features, footprint)))

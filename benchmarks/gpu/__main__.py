@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the kernels cost on a GPU, and whether they are right there, in parts that can be run alone:
+"""Performance and correctness of the kernels on a GPU, in parts that can be run separately:
 
-measure     what every backend takes, checked against the CPU first (4 minutes at most)
-test        the self-test, and every test of the kernels (5 minutes at most)
-sanitize    compute-sanitizer's four tools over the CUDA kernels (4 minutes at most)
-wan         a chunk of the full-size model, where diffusers is installed (4 minutes at most)
+measure     the time of every backend, each result checked against the CPU first (at most 4 minutes)
+test        the self-test, and all tests of the kernels (at most 5 minutes)
+sanitize    the four tools of compute-sanitizer on the CUDA kernels (at most 4 minutes)
+wan         a chunk of the full-size model, where diffusers is installed (at most 4 minutes)
 
-Parts add to the same results.json and results.md, which are written after every row and check; logs lie beside them.
+All parts write to the same results.json and results.md after every row and check; their logs are in the same folder.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PARTS = ("measure", *CHECKS)
 
 
 def run_measure(args: argparse.Namespace, results: report.Results) -> checks.States:
-    """``ok``, or what is missing; rows are added to the results one by one."""
+    """Measure all backends and add every row to the results at once; the state is ``ok``, or what is missing."""
     deadline, missing = time.monotonic() + MEASURE_SECONDS, 0
     absent: list[str] = []  # backends
     results.add({"checks": {"measure": "not finished"}})
@@ -50,10 +50,10 @@ def run_measure(args: argparse.Namespace, results: report.Results) -> checks.Sta
                 results.add(found)
                 for row in found["rows"]:
                     print(f"{row['what']}, {backend}: {row['seconds'] * 1e6:.1f} us", flush=True)
-    lacking = [f"{missing} rows"] * bool(missing) + absent
+    unmeasured = [f"{missing} rows"] * bool(missing) + absent
     failed = missing or args.asked.intersection(absent) or "cuda" in absent
-    told = f" ({', '.join(lacking)} not measured)" if lacking else ""
-    yield "measure", ("FAILED" if failed else "ok") + told
+    details = f" ({', '.join(unmeasured)} not measured)" if unmeasured else ""
+    yield "measure", ("FAILED" if failed else "ok") + details
 
 
 def parse() -> argparse.Namespace:
@@ -62,7 +62,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all of them)")
     parser.add_argument("--out", type=Path, default=checks.ROOT / "out" / "gpu", help="folder for results and logs")
-    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="cpu: to try this out")
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="cpu: to try the program")
     parser.add_argument("--backends", nargs="+", metavar="NAME", help="to measure (default: all of the device)")
     parser.add_argument("--sizes", choices=list(SIZES), help="to measure (default: small on a CPU, else full)")
     args = parser.parse_args()
@@ -89,7 +89,7 @@ def parse() -> argparse.Namespace:
 
 def main() -> int:
     args = parse()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what runs in a session of its own ends too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that child processes are killed too
     results = report.Results(args.out, args.device)
     sound = True
     for part in args.parts:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Programs that say whether the kernels are right, each within a time limit, with what they print in a log."""
+"""Programs that check the kernels, each with a time limit and a log of its output."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 WORKERS = min(14, os.cpu_count() or 1)
 SELF_TEST_SECONDS, TEST_SECONDS, SANITIZER_SECONDS, WAN_SECONDS = 70, 210, 50, 240
-# What shows on any machine: the interpreter, the emulation, and what was compiled.
-PROVED_ELSEWHERE = [f"--ignore=tests/kernels/test_{name}.py" for name in ("triton", "emulation", "device_code")]
+# Tests that need no GPU: the interpreter, the emulation, and the compiled code.
+NO_GPU_NEEDED = [f"--ignore=tests/kernels/test_{name}.py" for name in ("triton", "emulation", "device_code")]
 SANITIZERS = {
-    # each tensor is an allocation of its own, so that an access beyond it is one beyond an allocation
+    # every tensor is an allocation of its own, so that an access outside of it is found
     "memcheck": {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"},
     "racecheck": {},
     "synccheck": {},
@@ -39,12 +39,12 @@ sys.exit(any(found))
 """
 
 
-States = Iterator[tuple[str, str]]  # of each check its name and "ok", or what happened
+States = Iterator[tuple[str, str]]  # the name of each check, and "ok" or what happened
 
 
 @dataclasses.dataclass
 class Check:
-    """A program that has to end well within its time."""
+    """A program that has to succeed within a time limit."""
 
     name: str
     command: list[str]
@@ -52,7 +52,11 @@ class Check:
     environment: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def run(self, log: Path) -> str:
-        """``ok``, or what happened. Output goes behind what is in the log."""
+        """Run it, and append its output to the log.
+
+        Returns:
+            ``ok``, or what happened.
+        """
         with log.open("a") as file:
             print("==", self.name, shlex.join(self.command), file=file, flush=True)
             process = subprocess.Popen(
@@ -65,7 +69,7 @@ class Check:
             )
             try:
                 code = process.wait(self.seconds)
-            except BaseException as error:  # its time is over, or this program is told to end
+            except BaseException as error:  # the time limit, or this program is being stopped
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 if not isinstance(error, subprocess.TimeoutExpired):
@@ -79,22 +83,22 @@ class Check:
 
 
 def summary(log: str) -> str:
-    """The last line, or pytest's own where warnings follow it."""
+    """The last line, or the summary of pytest where warnings follow it."""
     lines = log.strip().splitlines() or [""]
     ends = [line for line in lines if re.fullmatch(r"=+ .* in [\d.]+s.* =+", line)]
     return (ends or lines)[-1]
 
 
 def unfinished(log: str) -> list[str]:
-    """The tests that ``pytest -v`` names as begun and not as ended."""
-    begun: dict[str, None] = {}
+    """The tests that ``pytest -v`` started and did not finish."""
+    started: dict[str, None] = {}
     for line in log.splitlines():
-        ended = re.match(r"\[gw\d+\] \[ *\d+%\] [A-Z]+ (.+?) *$", line) or re.match(r"(\S+::.+?) [A-Z]+ .*%\]", line)
-        if ended:
-            begun.pop(ended[1], None)
+        finished = re.match(r"\[gw\d+\] \[ *\d+%\] [A-Z]+ (.+?) *$", line) or re.match(r"(\S+::.+?) [A-Z]+ .*%\]", line)
+        if finished:
+            started.pop(finished[1], None)
         elif re.match(r"\S+\.py::", line):
-            begun[line.strip()] = None
-    return list(begun)
+            started[line.strip()] = None
+    return list(started)
 
 
 def self_test() -> Check:
@@ -109,19 +113,19 @@ def tests(paths: list[str]) -> Check:
 
 
 def run_tests(folder: Path, device: str) -> States:
-    """The self-test, and every test of the kernels that a GPU can fail; without one, only that they can be run."""
+    """The self-test, and all tests of the kernels that depend on the GPU; without one, a few that are skipped."""
     log = emptied(folder / "test.log")
     yield "self-test", self_test().run(log)
     if importlib.util.find_spec("pytest") is None:
         yield "tests", "not run: pytest is not installed"
         return
     tables = ["tests/kernels/triton_table.py", "tests/kernels/triton_splat_table.py"]
-    paths = ["tests/kernels", *tables, *PROVED_ELSEWHERE] if device == "cuda" else ["tests/kernels/test_gpu.py"]
+    paths = ["tests/kernels", *tables, *NO_GPU_NEEDED] if device == "cuda" else ["tests/kernels/test_gpu.py"]
     yield "tests", tests(paths).run(log)
 
 
 def run_sanitizers(folder: Path, device: str) -> States:
-    """Every tool over the CUDA kernels at small inputs."""
+    """Every tool of compute-sanitizer on the CUDA kernels with small inputs."""
     sanitizer = shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path="/usr/local/cuda/bin")
     if device != "cuda" or sanitizer is None:
         yield "sanitizers", f"not run: {'compute-sanitizer is not on PATH' if device == 'cuda' else 'no GPU'}"
@@ -133,7 +137,7 @@ def run_sanitizers(folder: Path, device: str) -> States:
 
 
 def run_wan(folder: Path, device: str) -> States:
-    """A chunk of the full-size model on a GPU, of a tiny one without."""
+    """A chunk of the full-size model on a GPU, or of a tiny one without."""
     from benchmarks import wan_full
 
     absent = wan_full.missing()

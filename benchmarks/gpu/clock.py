@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Times of device work: events around graph replays, so that neither launches nor Python count; a wall clock for calls
-that wait for the device themselves."""
+"""The time of device work: events around replays of a CUDA graph, which exclude launches and Python, or a wall clock
+for calls that synchronize with the device."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from typing import Any, NamedTuple
 import torch
 
 Call = Callable[[], Any]
-WARM = 0.2  # seconds of work before anything counts: an idle GPU clocks down
-LEAST = 0.1  # seconds of samples that a figure is made of
-FEWEST = 3  # samples, where there is time for them
-MOST = 5.0  # seconds that a figure may take, the warm-up included
-BATCH = 2e-3  # seconds of replays between two events: the launch of the first one must not count
+WARM = 0.2  # seconds of work before the first sample: an idle GPU lowers its clock
+LEAST = 0.1  # seconds of samples per figure
+FEWEST = 3  # samples, where MOST allows them
+MOST = 5.0  # seconds per figure, warm-up included
+BATCH = 2e-3  # seconds of replays between two events, so that the first launch is negligible
 
 
 class Timing(NamedTuple):
     """One figure.
 
     Attributes:
-        seconds: median of a call.
-        samples: how many it is the median of; a sample may be several calls.
-        total: seconds of all samples.
-        how: graph replay, or eager.
+        seconds: median time of a call.
+        samples: number of samples; a sample may be several calls.
+        total: time of all samples in seconds.
+        how: ``graph replay`` or ``eager``.
     """
 
     seconds: float
@@ -37,12 +37,12 @@ class Timing(NamedTuple):
 
 
 class Clock:
-    """Seconds a call takes, as the median of many samples. A sample makes every one of several calls, over inputs of
-    their own, so that none finds the caches filled by itself.
+    """Measures the median time of a call. A sample is several calls with different inputs, so that no call finds its
+    own input in the caches.
 
     Args:
         device: where the calls run.
-        graphs: whether calls that never wait for the device are captured; else they are timed eagerly too.
+        graphs: whether :meth:`captured` uses CUDA graphs; otherwise it is the same as :meth:`eager`.
     """
 
     def __init__(self, device: str, *, graphs: bool) -> None:
@@ -53,17 +53,17 @@ class Clock:
             torch.cuda.synchronize()
 
     def captured(self, calls: Sequence[Call]) -> Timing:
-        """Of calls that never wait for the device: replays of a graph that holds them all."""
+        """Time calls that do not synchronize with the device, as replays of one graph of all calls."""
         if not self.graphs:
             return self.eager(calls)
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):  # what is compiled or set up at the first call cannot be captured
+        with torch.cuda.stream(side):  # compilation and set-up at the first call cannot be captured
             for call in calls:
                 call()
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        kept: list[Any] = []  # what the calls return lives as long as the graph
+        kept: list[Any] = []  # results live as long as the graph
         with torch.cuda.graph(graph):
             kept.extend(call() for call in calls)
         begin = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
@@ -81,7 +81,7 @@ class Clock:
         return timing(lambda: replay(times), times * len(calls), "graph replay")
 
     def eager(self, calls: Sequence[Call]) -> Timing:
-        """Of calls as a program makes them, the wait at the end included."""
+        """Time calls as a program makes them, with synchronization at the end."""
 
         def turn() -> float:
             seconds = 0.0
@@ -97,7 +97,7 @@ class Clock:
 
 
 def timing(sample: Callable[[], float], calls: int, how: str) -> Timing:
-    """Of samples of so many calls each; ``sample`` makes them and returns the seconds they took."""
+    """Repeat ``sample``, which makes so many calls and returns their time in seconds."""
     stop, warm = time.perf_counter() + MOST, 0.0
     while warm < WARM:
         seconds = sample()

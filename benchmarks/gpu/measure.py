@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The rows of one backend, measured in a process of its own: what raises, hangs or dies there costs one row, and the
-rows after it are measured in a new process."""
+"""The rows of one backend, measured in a separate process: an error, a hang or a crash costs one row, and the next rows
+are measured in a new process."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ import torch
 
 import mirage_kernels as mk
 from benchmarks.gpu.clock import Clock
-from benchmarks.gpu.rows import BYTES_A_POINT, Case, cases
+from benchmarks.gpu.rows import BYTES_PER_POINT, Case, cases
 
-ROW_SECONDS = 60.0  # for a row, its input and its check included; also for a process to start
+ROW_SECONDS = 60.0  # limit for a row with its input and check, and for the start of a process
 GIB = 2**30
 
 
 class Settings(NamedTuple):
-    """What a process is to measure.
+    """What a process measures.
 
     Attributes:
-        backend: by name, or ``torch`` for what the others are held against.
+        backend: a name, or ``torch`` for the baselines.
         device: cuda or cpu.
         size: a name of ``rows.SIZES``.
-        log: a file for tracebacks and whatever libraries print.
+        log: file for tracebacks and the output of libraries.
     """
 
     backend: str
@@ -44,10 +44,10 @@ class Settings(NamedTuple):
 
 
 def measure_case(case: Case, clock: Clock, s: Settings) -> dict[str, Any]:
-    """The row as ``results.json`` has it."""
+    """The row in the form of ``results.json``."""
     if s.device == "cuda":
         torch.cuda.empty_cache()
-        free, needed = torch.cuda.mem_get_info()[0], case.points * BYTES_A_POINT
+        free, needed = torch.cuda.mem_get_info()[0], case.points * BYTES_PER_POINT
         if free < needed:
             raise RuntimeError(f"GPU memory: expected {needed / GIB:.1f} GiB free, got {free / GIB:.1f}")
     what, timing, goal, nbytes, also = case.row(clock)
@@ -59,8 +59,8 @@ def measure_case(case: Case, clock: Clock, s: Settings) -> dict[str, Any]:
 
 
 def work(connection: Connection, settings: Settings, names: list[str]) -> None:
-    """In the new process: send why the backend is absent, or None; then for each name the row, or why there is none.
-    Nothing follows an error: after an illegal access every call of the process fails."""
+    """Run in the new process: send the reason why the backend is absent, or None; then for each name the row, or the
+    error. The process ends after an error: after an illegal access all further calls would fail."""
     log = os.open(settings.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -70,7 +70,7 @@ def work(connection: Connection, settings: Settings, names: list[str]) -> None:
     connection.send({"absent": reason})
     if reason is not None:
         return
-    # in PyTorch operations some reads wait for the device, and cannot be captured
+    # some PyTorch operations of the reference synchronize, and cannot be captured
     clock = Clock(settings.device, graphs=settings.device == "cuda" and settings.backend != "reference")
     known = {case.name: case for case in cases(settings.backend, settings.size)}
     with mk.use_backend(None if held_against else settings.backend):
@@ -85,7 +85,7 @@ def work(connection: Connection, settings: Settings, names: list[str]) -> None:
 
 
 def answer(connection: Connection, process: Any, deadline: float) -> Any:
-    """What the process sends next, or in place of it why nothing came."""
+    """The next message of the process, or the reason why there is none."""
     seconds = max(0.0, min(ROW_SECONDS, deadline - time.monotonic()))
     try:
         if connection.poll(seconds):
@@ -100,8 +100,8 @@ def answer(connection: Connection, process: Any, deadline: float) -> Any:
 
 @contextlib.contextmanager
 def started(settings: Settings, names: list[str]) -> Iterator[tuple[Connection, Any]]:
-    """A process at work, and the end that its answers come out of."""
-    spawn = multiprocessing.get_context("spawn")  # a fork would share what torch has set up
+    """A running process, and the connection to receive its messages."""
+    spawn = multiprocessing.get_context("spawn")  # a fork would share the state of torch
     ours, theirs = spawn.Pipe(duplex=False)
     process = spawn.Process(target=work, args=(theirs, settings, names), daemon=True)
     process.start()
@@ -115,12 +115,12 @@ def started(settings: Settings, names: list[str]) -> Iterator[tuple[Connection, 
 
 
 def measure(settings: Settings, deadline: float) -> Iterator[tuple[str, dict[str, Any] | str]]:
-    """For each case its name with what to add to the results, or why there is nothing. Where the backend is absent, one
-    reason under no name.
+    """Yield the name of each case with its results or the reason why there are none. For an absent backend, yield one
+    reason with an empty name.
 
     Args:
         settings: what to measure.
-        deadline: of :func:`time.monotonic`; what is not done by then is left out.
+        deadline: on the clock of :func:`time.monotonic`; rows after it are not measured.
     """
     left = [case.name for case in cases(settings.backend, settings.size)]
     while left:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""``results.json`` and the table of a run."""
+"""``results.json`` and ``results.md``."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Any
 
 import torch
 
-from benchmarks import machine
+from mirage.evaluation import machine
 from mirage_kernels import build_info
 
-DATA = "Points on the walls of a made-up room, cameras of 44x80 cells that turn in its middle; 48 bfloat16 channels."
+DATA = "Points on the walls of a synthetic room, cameras of 44x80 cells that turn in its center; 48 bfloat16 channels."
 METHOD = (
-    "Medians of replayed graphs or of eager calls, over inputs that take turns, of at least 100 ms of samples after "
-    "200 ms of work; each is checked against the CPU."
+    "Medians of graph replays or eager calls with alternating inputs, at least 100 ms of samples after 200 ms of "
+    "warm-up; all results are checked against the CPU."
 )
-# Where one of these differs, earlier results in a folder are of something else, and not kept.
+# Earlier results in the folder are discarded when one of these differs.
 SAME = ("commit", "torch", "processor", "gpu", "build")
 
 
@@ -46,10 +46,10 @@ def facts(device: str) -> dict[str, Any]:
 
 
 class Results:
-    """``results.json`` and ``results.md`` in a folder. Parts that run one after the other add to the same files.
+    """``results.json`` and ``results.md`` in a folder; parts that run one after the other add to the same files.
 
     Attributes:
-        content: of ``results.json``.
+        content: the content of ``results.json``.
     """
 
     def __init__(self, folder: Path, device: str) -> None:
@@ -65,13 +65,13 @@ class Results:
                 self.content = content
 
     def forget(self, backend: str) -> None:
-        """Drop the reasons of what is about to be measured again; its rows stay until there are new ones."""
+        """Remove the reasons of a backend that is measured again; its rows stay until there are new ones."""
         c = self.content
         c["not measured"] = [line for line in c["not measured"] if not line.startswith((f"{backend}:", f"{backend},"))]
 
     def add(self, found: dict[str, Any]) -> None:
-        """Put rows and reasons behind those there are, anything else in its place, and write. A row that is there
-        already is replaced."""
+        """Append rows and reasons, replace everything else, and write. A new row replaces an old one of the same
+        name."""
         for name, value in found.items():
             if name == "rows":
                 new = {(row["what"], row["backend"]) for row in value}
@@ -89,7 +89,7 @@ class Results:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Earlier results; those that cannot be read are set aside, as of no machine."""
+    """Earlier results; a file that cannot be read is renamed, and counts as results of another machine."""
     try:
         content: dict[str, Any] = json.loads(path.read_text())
     except ValueError:
@@ -101,7 +101,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def replace(path: Path, text: str) -> None:
-    """Whoever is killed meanwhile leaves the old file or the new one."""
+    """Write a file atomically."""
     partial = path.with_name(f".{path.name}")
     partial.write_text(text)
     partial.replace(path)
@@ -116,7 +116,7 @@ def table(result: dict[str, Any]) -> str:
     lines = [
         f"{where}, commit {m['commit']}, {m['date']}. Copy bandwidth {copied}.",
         "",
-        "| what | who | median | goal | copying as many bytes | how |",
+        "| what | backend | median | goal | copying as many bytes | how |",
         "|---|---|---:|---:|---:|---|",
     ]
     for row in result["rows"]:
@@ -125,7 +125,7 @@ def table(result: dict[str, Any]) -> str:
         median = f"{row['seconds'] * 1e6:.1f} us"
         lines.append(f"| {row['what']} | {row['backend']} | {median} | {goal} | {floor} | {row['how']} |")
     wrong = ", ".join(f"{count:,} {name}" for name, count in result["argsort"].items())
-    lines += ["", f"What the append-only argsort path draws: {wrong or 'not measured'}.", ""]
+    lines += ["", f"Cells of the append-only argsort path: {wrong or 'not measured'}.", ""]
     lines += [f"* not measured: {reason}" for reason in result["not measured"]]
     lines += [f"* {name}: {state}" for name, state in result["checks"].items()]
     return "\n".join(lines) + "\n"

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The sizes that count, each checked against the CPU before it is timed. N points, V views, C = 48 channels, 44x80
-cells."""
+"""The cases that are measured, each checked against the CPU before it is timed. N points, V views, C = 48 channels,
+44x80 cells."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 
 from benchmarks import scenes
-from benchmarks.baselines import argsort
 from benchmarks.gpu.clock import Clock, Timing
+from mirage.evaluation.baselines import argsort
 from mirage_kernels import Cameras, VoxelCache, overlap, splat, unproject, use_backend
 from mirage_kernels.testing import same_bits
 
 SETS = 4  # of inputs
-WORDS = 1_000_000 // 64  # of a set of a million voxels
+WORDS = 1_000_000 // 64  # per set of a million voxels
 CELLS = scenes.GRID[0] * scenes.GRID[1]
-REFERENCE_POINTS = 1_000_000  # more are not asked of the reference: minutes
-BYTES_A_POINT = 500  # of GPU memory, at most: a cache that grows holds its rows twice
+REFERENCE_POINTS = 1_000_000  # limit for the reference, which takes minutes for more
+BYTES_PER_POINT = 500  # upper limit of GPU memory: a cache that grows holds its rows twice
 
 
 class Row(NamedTuple):
@@ -30,10 +30,10 @@ class Row(NamedTuple):
 
     Attributes:
         what: operation and size.
-        timing: of a call.
+        timing: time of a call.
         goal: seconds on an H200 at the full sizes, or None.
-        nbytes: the fewest bytes that have to be moved, or None.
-        also: what else came out, for the results as a whole.
+        nbytes: minimum of bytes that have to be moved, or None.
+        also: more entries for the results.
     """
 
     what: str
@@ -55,14 +55,14 @@ class SplatSize(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """Small ones let a machine without a GPU go through all of it."""
+    """The sizes of the inputs; the small ones are for a machine without a GPU."""
 
     splats: tuple[SplatSize, ...]
-    rows: int  # of a cache that is culled
-    visible: int  # of them
-    into: int  # rows of a cache that a chunk goes into
-    at_once: int  # points of a cache that is built at once
-    frames: int  # that overlap is asked for
+    rows: int  # of the culled cache
+    visible: int  # rows of them
+    into: int  # rows of the cache that a chunk is inserted into
+    at_once: int  # points of the cache that is built at once
+    frames: int  # of overlap
     copied: int  # bytes
 
 
@@ -79,8 +79,8 @@ SIZES = {
 
 
 def room(points: int, views: int, seed: int = 0, *, shuffled: bool = False) -> tuple[Tensor, Cameras]:
-    """Points on the walls of a 6 x 3 x 8 m room, and cameras that turn in its middle. Points come in the order of cubes
-    of 20 cm, as frames or a cache would bring neighbours together; or in none."""
+    """Points on the walls of a 6 x 3 x 8 m room, and cameras that turn in its center. The points are ordered by cubes
+    of 20 cm, so that neighbors are close as in frames and caches, or shuffled."""
     g = torch.Generator().manual_seed(seed)
     half = torch.tensor([3.0, 1.5, 4.0])
     xyz = (2 * torch.rand(points, 3, generator=g) - 1) * half
@@ -102,13 +102,13 @@ def features_of(points: int, device: str, seed: int = 0) -> Tensor:
 
 
 def on_cpu(call: Callable[..., Any], *operands: Any) -> Any:
-    """What the CPU makes of operands that are there, whichever backend is asked for on the device."""
+    """The result of the CPU for operands on the CPU, whichever backend is selected for the device."""
     with use_backend(None):
         return call(*operands)
 
 
 def require_same(what: str, there: Any, here: Any) -> None:
-    """Raises where tensors of the device and of the CPU differ."""
+    """Raise AssertionError when tensors of the device and of the CPU differ."""
     there, here = ((x,) if isinstance(x, Tensor) else x for x in (there, here))
     if not all(same_bits(a.cpu(), b.cpu()) for a, b in zip(there, here, strict=True)):
         raise AssertionError(f"{what}: differs from the CPU; nothing is timed")
@@ -127,12 +127,12 @@ def splat_row(clock: Clock, size: SplatSize) -> Row:
 
 
 def culled_row(clock: Clock, sizes: Sizes) -> Row:
-    """A world of many rooms, of which the cameras are in one."""
+    """Read a cache of many rooms with cameras in one of them."""
     cache = VoxelCache(0.004, scenes.CHANNELS, dtype=torch.bfloat16, device=clock.device, extent_scale=0.0)
     xyz, cameras = room(sizes.visible, 9)
     features = features_of(sizes.visible, clock.device)
     rooms = sizes.rows // sizes.visible
-    for k in range(rooms):  # a room every 10 m, the first one last
+    for k in range(rooms):  # a room every 10 m, that of the cameras last
         shift = torch.tensor([10.0 * (rooms - 1 - k), 0, 0])
         cache.insert((xyz + shift).to(clock.device), features, stamp=k)
     views = cameras.to(clock.device)
@@ -142,13 +142,13 @@ def culled_row(clock: Clock, sizes: Sizes) -> Row:
 
 
 def state_of(cache: VoxelCache) -> list[Tensor]:
-    """Everything that is defined of a cache."""
+    """All defined values of a cache."""
     s = cache.state
     return [*(tensor[: len(cache)] for _, tensor in s.row_tensors()), s.table, *s.boxes]
 
 
 def insert_row(clock: Clock, sizes: Sizes) -> Row:
-    """A chunk that writes every row it meets."""
+    """Insert a chunk that overwrites every row it hits."""
     places = room(sizes.into, 1)[0], room(CELLS * 9, 1, 1)[0]
     features = [features_of(len(xyz), "cpu", stamp) for stamp, xyz in enumerate(places)]
 
@@ -167,7 +167,7 @@ def insert_row(clock: Clock, sizes: Sizes) -> Row:
 
 
 def build_row(clock: Clock, sizes: Sizes) -> Row:
-    """A cache made at once."""
+    """Build a cache in one call."""
     xyz, _ = room(sizes.at_once, 1)
     there = xyz.to(clock.device), features_of(sizes.at_once, clock.device)
 
@@ -191,7 +191,7 @@ def overlap_row(clock: Clock, sizes: Sizes) -> Row:
 
 
 def unproject_row(clock: Clock) -> Row:
-    """Nine frames of 704x1280."""
+    """Unproject nine frames of 704x1280."""
     g = torch.Generator().manual_seed(0)
     depth = 1 + torch.rand(9, 704, 1280, generator=g)
     features = torch.randn(9, scenes.CHANNELS, *scenes.GRID, generator=g).bfloat16()
@@ -203,7 +203,7 @@ def unproject_row(clock: Clock) -> Row:
 
 
 def copy_row(clock: Clock, sizes: Sizes) -> Row:
-    """A large tensor, the bandwidth that everything else is held against: bytes read and written a second."""
+    """Copy a large tensor, for the bandwidth: bytes read and written per second."""
     source = torch.ones(sizes.copied, dtype=torch.uint8, device=clock.device)
     target = torch.empty_like(source)
     timing = clock.captured([lambda: target.copy_(source)])
@@ -212,8 +212,8 @@ def copy_row(clock: Clock, sizes: Sizes) -> Row:
 
 
 def argsort_row(clock: Clock, sizes: Sizes) -> Row:
-    """The append-only path on the same device, and what it gets wrong: cells whose features are not the nearest
-    point's, and cells that mix several points'."""
+    """The append-only path on the same device, and its errors: cells whose features are not those of the nearest point,
+    and cells that mix several points."""
     points = sizes.splats[0].points
     xyz, cameras = room(points, 9)
     # a feature is the number of its point, in every channel
@@ -230,12 +230,12 @@ def argsort_row(clock: Clock, sizes: Sizes) -> Row:
 
 
 class Case(NamedTuple):
-    """What makes a row.
+    """A case.
 
     Attributes:
         name: of the operation, and of the size where there are several.
-        points: that it takes.
-        row: checks and measures it.
+        points: number of points.
+        row: checks and measures the case.
     """
 
     name: str
@@ -244,7 +244,7 @@ class Case(NamedTuple):
 
 
 def cases(backend: str, size: str) -> list[Case]:
-    """What is measured of a backend, in order; of ``torch``, what its figures are held against."""
+    """The cases of a backend in order; for ``torch``, the baselines."""
     sizes = SIZES[size]
     if backend == "torch":
         return [

@@ -1,76 +1,70 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m benchmarks.report [FILE or FOLDER ...] [--out ROOT] [--readme README.md]``."""
+"""``python -m benchmarks.report [FOLDER] [--out ROOT]``: write RESULTS.md and the charts."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import re
 import sys
-import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from benchmarks.report import figures, readme, text
-from benchmarks.report.links import REPOSITORY
-from benchmarks.report.read import read
-from mirage.errors import DataError
+from benchmarks.report import plots, tables
 
-HERE = REPOSITORY / "benchmarks"
-
-
-def write(inputs: list[Path], root: Path, readme_path: Path | None) -> list[Path]:
-    """Make a report; every file is made beside its place first and moved there when all of them are whole.
-
-    Returns:
-        What changed.
-
-    Raises:
-        DataError: a file cannot be used; then nothing has changed.
-    """
-    results = read(inputs)
-    made: dict[Path, bytes] = {root / "RESULTS.md": text.compose(results, root).encode()}
-    if readme_path is not None:
-        if not readme_path.is_file():
-            raise DataError(f"{readme_path}: expected a file, got none")
-        old = readme_path.read_text(encoding="utf-8")
-        made[readme_path] = readme.fill(old, results, root, readme_path).encode()
-    (root / "results").mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".report-", dir=root) as folder:
-        figures.draw(results, Path(folder))
-        made |= {root / "results" / path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
-    return replace(made)
+HERE = Path(__file__).resolve().parent
+TEMPLATE = HERE / "RESULTS.template.md"
+OPERATIONS = "operations"  # the files of pytest-benchmark, which name no kind
+MAKERS: dict[str, Callable[[str, dict[str, Any]], list[str]]] = {
+    maker.__name__: maker
+    for maker in (
+        tables.operations, tables.per_frame, tables.memories, tables.corridor, tables.completeness, tables.filters,
+        tables.depth_drift, tables.wan_full, tables.gpu,
+    )
+}  # fmt: skip
 
 
-def replace(made: dict[Path, bytes]) -> list[Path]:
-    """Write files whole, all under temporary names beside their places, then rename each. What is the same stays."""
-    changed = {path: content for path, content in made.items() if not path.exists() or path.read_bytes() != content}
-    partial = {path: path.with_name(f".{path.name}.partial") for path in changed}
-    try:
-        for path, content in changed.items():
-            partial[path].write_bytes(content)
-        for path, name in partial.items():
-            name.replace(path)
-    finally:
-        for name in partial.values():
-            name.unlink(missing_ok=True)
-    return list(changed)
+def load(folder: Path) -> dict[str, dict[str, Any]]:
+    """Every ``*.json`` of a folder, by the name of the file."""
+    results = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            results[path.stem] = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path}: expected JSON: {error}") from error
+        if results[path.stem].get("kind", OPERATIONS) not in MAKERS:
+            raise ValueError(f"{path}: expected the results of a benchmark ({', '.join(MAKERS)})")
+    return results
+
+
+def compose(results: dict[str, dict[str, Any]]) -> str:
+    """The text of RESULTS.md: the template with the tables filled in."""
+
+    def section(place: re.Match[str]) -> str:
+        kind = OPERATIONS if place[1] == "per_frame" else place[1]
+        found = {name: content for name, content in results.items() if content.get("kind", OPERATIONS) == kind}
+        parts = [MAKERS[place[1]](name, content) for name, content in found.items()]
+        return "\n".join("\n".join(lines).strip() + "\n" for lines in parts).strip() or "Not measured."
+
+    return re.sub(r"\{\{(\w+)\}\}", section, TEMPLATE.read_text(encoding="utf-8"))
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.report", description="From JSON files of benchmarks to RESULTS.md with its figures."
-    )
-    parser.add_argument(
-        "inputs", nargs="*", type=Path, default=[HERE / "results"], metavar="FILE or FOLDER",
-        help="JSON files, or folders of them (default: benchmarks/results)",
-    )  # fmt: skip
-    parser.add_argument("--out", type=Path, default=HERE, metavar="ROOT", help="for RESULTS.md and results/*.png")
-    parser.add_argument("--readme", type=Path, metavar="README.md", help="make the numbers between its marks anew")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description="Write RESULTS.md and the charts.")
+    parser.add_argument("folder", nargs="?", type=Path, default=HERE.parent / "results", help="with the JSON files")
+    parser.add_argument("--out", type=Path, default=HERE.parent, help="folder for RESULTS.md and results/*.png")
     args = parser.parse_args(arguments)
     try:
-        changed = write(args.inputs, args.out, args.readme)
-    except DataError as error:
+        results = load(args.folder)
+    except ValueError as error:
         parser.error(str(error))
-    print("\n".join(f"wrote {path}" for path in changed) or "nothing has changed")
+    text = compose(results)
+    (args.out / "results").mkdir(parents=True, exist_ok=True)
+    plots.draw_all(results, args.out / "results")
+    (args.out / "RESULTS.md").write_text(text, encoding="utf-8")
+    print(f"wrote {args.out / 'RESULTS.md'}")
     return 0
 
 

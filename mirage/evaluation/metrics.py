@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measures of pictures."""
+"""Measures of images."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor
 
 
 def psnr(a: Tensor, b: Tensor, mask: Tensor | None = None) -> float:
-    """Peak signal-to-noise ratio in dB of pictures (3, H, W) with values 0 to 1; over ``mask`` (H, W) where given.
+    """Peak signal-to-noise ratio in dB of images (3, H, W) with values 0 to 1; over ``mask`` (H, W) where given.
 
-    Infinite for equal pictures, NaN over nothing.
+    Infinite for equal images, NaN over nothing.
     """
     error = (a - b).square()
     if mask is not None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the benchmarks compare with does the work that it is compared for."""
+"""The baselines do the work that they are compared for."""
 
 from __future__ import annotations
 
@@ -13,15 +13,8 @@ import torch
 from torch import Tensor
 
 from benchmarks import libraries
-from benchmarks.baselines import (
-    argsort,
-    kd_tree,
-    open3d_map,
-    open3d_project,
-    python_sets,
-    torch_scatter_zbuffer,
-    unique,
-)
+from benchmarks.baselines import kd_tree, open3d_map, open3d_project, torch_scatter_zbuffer, unique
+from mirage.evaluation.baselines import argsort, python_sets
 from mirage_kernels import Cameras, VoxelCache, group_voxels, overlap, splat, use_backend, visible
 from mirage_kernels.testing import assert_same, random_cameras, random_points, same_bits
 
@@ -37,15 +30,15 @@ def ours() -> Any:
 
 @pytest.fixture
 def open3d() -> Any:
-    return there(libraries.open3d())
+    return require(libraries.open3d())
 
 
 @pytest.fixture
 def torch_scatter() -> Any:
-    return there(libraries.torch_scatter())
+    return require(libraries.torch_scatter())
 
 
-def there(library: Any) -> Any:
+def require(library: Any) -> Any:
     if isinstance(library, str):
         pytest.skip(library)
     return library
@@ -126,19 +119,19 @@ def test_open3d_reads_the_nearest(open3d: Any) -> None:
 
 def test_open3d_draws_three_channels_and_depth(open3d: Any) -> None:
     xyz, features, _ = cloud()
-    colours = features[:, :3].contiguous()
-    expected = splat(xyz, colours, seen_by())
+    colors = features[:, :3].contiguous()
+    expected = splat(xyz, colors, seen_by())
     views = open3d_project.views(open3d, seen_by())
-    points = open3d_project.cloud(open3d, xyz, colours)
-    drawn, depth = open3d_project.read_colours(points, views)
+    points = open3d_project.cloud(open3d, xyz, colors)
+    drawn, depth = open3d_project.read_colors(points, views)
     assert torch.equal(drawn.movedim(3, 1), expected.features)
     known = torch.where(expected.mask, expected.depth, 0)
     torch.testing.assert_close(depth, known, rtol=1e-6, atol=1e-6)
     assert torch.equal(open3d_project.read_depth(points, views), depth)
 
 
-def test_open3d_is_not_given_more_points_than_a_colour_can_number(open3d: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(open3d_project, "MOST_POINTS", 2)
+def test_open3d_is_not_given_more_points_than_a_color_can_number(open3d: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open3d_project, "MAX_POINTS", 2)
     with pytest.raises(ValueError, match="xyz: expected at most 2 points, got 3"):
         open3d_project.numbered(open3d, torch.zeros(3, 3))
 

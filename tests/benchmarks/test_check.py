@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import check, machine
+from benchmarks import check
 from benchmarks.timing import Case
+from mirage.evaluation import machine
 
 NAMES = ("splat", "build")
 

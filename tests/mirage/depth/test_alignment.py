@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import depth_drift, scenes
+from benchmarks import scenes
 from mirage.depth import Alignment, align
+from mirage.evaluation import depth_drift
 from mirage.geometry.grids import pool_depth, resize_depth
 from mirage.memory import LatentSpatialMemory, MemoryView
 from mirage.recordings.hololens import RgbdFrames, read_rgbd
@@ -127,10 +128,10 @@ def test_scale_of_real_frames(hololens: RgbdFrames) -> None:
 
 def test_a_drifting_scale_does_not_tear_the_memory_apart(hololens: RgbdFrames) -> None:
     """1 % a frame: cells that are seen again after 60 frames lie where they belong to less than half a cell."""
-    walk = depth_drift.walk(hololens.depth, hololens.cameras, depth_drift.DRIFT, aligned=True)
-    assert all(fit.accepted for fit in walk.fits.values())
-    aligned = depth_drift.late(walk)
-    loose = depth_drift.late(depth_drift.walk(hololens.depth, hololens.cameras, depth_drift.DRIFT, aligned=False))
+    run = depth_drift.write_all(hololens.depth, hololens.cameras, depth_drift.DRIFT, aligned=True)
+    assert all(fit.accepted for fit in run.fits.values())
+    aligned = depth_drift.late(run)
+    loose = depth_drift.late(depth_drift.write_all(hololens.depth, hololens.cameras, depth_drift.DRIFT, aligned=False))
     print(aligned, loose)
     assert aligned["cells"] > 10_000
     assert aligned["mean"] < aligned["worst frame"] < 0.5

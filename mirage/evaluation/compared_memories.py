@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Three memories behind one protocol: this project's, the original's and one of coloured points.
+"""Three memories behind one protocol: this project's, an append-only one and one of colored points.
 
-Each is asked for what conditions a chunk, latents and a mask over the grid of the chunk's views, and given the chunk's
-true latents, frames and depth. Whether the two others do what they should is checked before they are timed.
+Each one is asked for the condition of a chunk, latents and a mask over the grid of its views, and is given the true
+latents, frames and depth of the chunk. :func:`check` compares the two others with this project's operations.
 """
 
 from __future__ import annotations
@@ -16,39 +16,40 @@ import torch
 from torch import Tensor
 from torch.nn import functional as nnf
 
-from benchmarks.baselines import python_sets
-from benchmarks.baselines.append_only import AppendOnly
-from benchmarks.baselines.rgb_cloud import Rendering, RgbCloud
-from benchmarks.recording import Recording
-from mirage.memory import LatentSpatialMemory, MemoryView
-from mirage.rollout import Codec
 from mirage_kernels import Cameras, group_voxels, overlap, splat, unproject, visible
 
-DRAWN = 0.5  # a cell that pixels were drawn in is known from this share of them on
+from ..memory import LatentSpatialMemory, MemoryView
+from ..rollout import Codec
+from .baselines import python_sets
+from .baselines.append_only import AppendOnly
+from .baselines.rgb_cloud import Rendering, RgbCloud
+from .recording import Recording
+
+MIN_COVERAGE = 0.5  # share of a cell's pixels from which RGB points know the cell
 
 
 class Condition(NamedTuple):
-    """What T views are conditioned on: latents (T, C, h, w), and mask (T, h, w), where they say anything."""
+    """The condition of T views: latents (T, C, h, w), and mask (T, h, w), True where they are known."""
 
     latents: Tensor
     mask: Tensor
 
 
 class Bytes(NamedTuple):
-    """Of what is read, with room to grow and without, and of past frames."""
+    """Bytes of the cache, of the cache without spare capacity, and of past frames."""
 
     cache: int
     shrunk: int
     history: int
 
 
-class Contender(Protocol):
-    """A memory. Cameras are of the frames' size, and what ``read`` returns is for ``condition`` alone.
+class ComparedMemory(Protocol):
+    """A memory. Cameras have the size of the frames; the result of ``read`` is for ``condition`` only.
 
     Attributes:
         name: in tables.
-        encodes: whether ``condition`` takes any work.
-        retrieves: whether the method has a retrieval of past frames.
+        encodes: whether ``condition`` takes time.
+        retrieves: whether the method retrieves past frames.
     """
 
     name: str
@@ -62,11 +63,11 @@ class Contender(Protocol):
     def condition(self, read: Any) -> Condition: ...
 
     def show(self, cameras: Cameras) -> Condition:
-        """What conditions these views: both steps, untimed."""
+        """Both steps, not for timing."""
         ...
 
     def retrieve(self, cameras: Cameras) -> Tensor | None:
-        """Latents (R, C, h, w) of past frames, the best first."""
+        """Latents (R, C, h, w) of past frames, the best match first."""
         ...
 
     def write(self, part: Recording, stamps: range) -> None: ...
@@ -75,7 +76,7 @@ class Contender(Protocol):
 
 
 class Ours:
-    """:class:`mirage.memory.LatentSpatialMemory`, everything as by default, in the latents' own dtype."""
+    """:class:`LatentSpatialMemory` with default settings, in the dtype of the latents."""
 
     name, encodes, retrieves = "ours", False, True
 
@@ -105,15 +106,15 @@ class Ours:
         small = self.memory.cache.clone()
         small.shrink_to_fit()
         history = self.memory.history.nbytes
-        rest = self.memory.nbytes - self.memory.cache.nbytes - history  # flags of rows
-        return Bytes(self.memory.cache.nbytes + rest, small.nbytes + rest, history)
+        masks = self.memory.nbytes - self.memory.cache.nbytes - history
+        return Bytes(self.memory.cache.nbytes + masks, small.nbytes + masks, history)
 
 
 class Appended:
-    """:class:`benchmarks.baselines.append_only.AppendOnly`.
+    """:class:`AppendOnly`.
 
-    With several threads its scatter may leave a farther point in a cell. It is timed like that, but judged by what a
-    single one gives.
+    With several threads its scatter may leave a farther point in a cell. It is timed with several threads, but judged
+    by the result of one.
     """
 
     name, encodes, retrieves = "append-only", False, True
@@ -146,9 +147,13 @@ class Appended:
         return Bytes(self.cloud.nbytes, self.cloud.nbytes, self.cloud.history_nbytes)
 
 
-class Coloured:
-    """:class:`benchmarks.baselines.rgb_cloud.RgbCloud` of the frames that latents stand for, with room for
-    ``capacity`` points, which are not counted before they are there."""
+class RgbPoints:
+    """:class:`RgbCloud` of the frames that latents stand for.
+
+    Args:
+        codec: encodes the renderings.
+        capacity: maximum number of points; only points that were written count as bytes.
+    """
 
     name, encodes, retrieves = "RGB points", True, False
 
@@ -163,9 +168,9 @@ class Coloured:
         return self.cloud.render(cameras)
 
     def condition(self, read: Rendering) -> Condition:
-        latents = self._codec.encode(read.pictures[:, :, None])[:, :, 0]
-        share = nnf.avg_pool2d(read.depth.isfinite().float(), self._codec.spatial_stride)
-        return Condition(latents, share >= DRAWN)
+        latents = self._codec.encode(read.images[:, :, None])[:, :, 0]
+        coverage = nnf.avg_pool2d(read.depth.isfinite().float(), self._codec.spatial_stride)
+        return Condition(latents, coverage >= MIN_COVERAGE)
 
     def show(self, cameras: Cameras) -> Condition:
         return self.condition(self.read(cameras))
@@ -181,17 +186,18 @@ class Coloured:
 
 
 def over_cells(cameras: Cameras, stride: int) -> Cameras:
+    """The cameras over the latent grid."""
     return cameras.rescale((cameras.size[0] // stride, cameras.size[1] // stride))
 
 
 def check(part: Recording, codec: Codec) -> None:
-    """Write a part of a recording, and compare what comes out with this project's operations.
+    """Write part of a recording, and compare the two other memories with this project's operations.
 
     Raises:
-        AssertionError: a memory is not what its name says, and must not be timed.
+        AssertionError: a memory gives a wrong result and must not be timed.
     """
     _check_appended(part, codec)
-    _check_coloured(part, codec)
+    _check_rgb_points(part, codec)
 
 
 def _check_appended(part: Recording, codec: Codec) -> None:
@@ -201,7 +207,7 @@ def _check_appended(part: Recording, codec: Codec) -> None:
     points = unproject(part.depth, part.latents, part.cameras)
     assert torch.equal(cloud.xyz, points.xyz[points.valid])
     expected = splat(cloud.xyz, cloud.features, views)
-    # all but another order of rounding at the borders of cells
+    # rounding differs at the borders of cells
     assert (cloud.read(views)[1] == expected.mask).float().mean() > 0.999
     assert (appended.show(part.cameras).latents == expected.features).float().mean() > 0.999
 
@@ -210,31 +216,31 @@ def _check_appended(part: Recording, codec: Codec) -> None:
     past = [visible(cloud.xyz, v, valid=frame == t, groups=groups, num_groups=count) for t, v in enumerate(each(views))]
     for view in each(views):
         target = visible(cloud.xyz, view, groups=groups, num_groups=count)
-        shares = python_sets.shares(python_sets.voxels(cloud.in_view(view)), cloud.seen)
-        assert overlap(target, torch.cat(past))[0].tolist() == torch.tensor(shares).tolist()
+        ious = python_sets.ious(python_sets.voxels(cloud.in_view(view)), cloud.voxels)
+        assert overlap(target, torch.cat(past))[0].tolist() == torch.tensor(ious).tolist()
 
 
-def _check_coloured(part: Recording, codec: Codec) -> None:
-    everything = Coloured(codec, part.depth.numel())
+def _check_rgb_points(part: Recording, codec: Codec) -> None:
+    everything = RgbPoints(codec, part.depth.numel())
     everything.write(part, range(len(part.depth)))
     for t in range(len(part.depth)):
         one = part.pick([t])
-        alone = Coloured(codec, one.depth.numel())
+        alone = RgbPoints(codec, one.depth.numel())
         alone.write(one, range(t, t + 1))
-        known = one.depth.isfinite() & (one.depth > 0)
-        picture = torch.where(known[:, None], one.frames / 255, 0.0)
-        shown = alone.read(one.cameras)
-        assert torch.equal(shown.pictures, picture)
+        valid = one.depth.isfinite() & (one.depth > 0)
+        image = torch.where(valid[:, None], one.frames / 255, 0.0)
+        own = alone.read(one.cameras)
+        assert torch.equal(own.images, image)
         among = everything.read(one.cameras)
-        nearest = known & (among.depth == shown.depth)
-        assert (among.depth <= shown.depth).all()
-        # of two at the very same depth the first shows, which may be another frame's
-        assert (among.pictures == picture).movedim(1, -1)[nearest].float().mean() > 0.999
+        nearest = valid & (among.depth == own.depth)
+        assert (among.depth <= own.depth).all()
+        # of two points at the same depth the first one is rendered, which may be another frame's
+        assert (among.images == image).movedim(1, -1)[nearest].float().mean() > 0.999
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Have torch use one thread."""
+    """Limit torch to one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where and with what a figure was measured."""
+"""The machine, the versions and the commit that a result was measured with."""
 
 from __future__ import annotations
 
@@ -13,16 +13,21 @@ from typing import Any
 import torch
 
 import mirage_kernels
-from benchmarks.timing import DEVICE
 
-ROOT = Path(__file__).resolve().parents[1]
-# what runs write makes no other code of it
+ROOT = Path(__file__).resolve().parents[2]
+# files that benchmarks write: a change to them does not change the code
 RESULTS = ("benchmarks/results", "benchmarks/RESULTS.md", "benchmarks/baseline.json")
 
 
 def commit(root: Path = ROOT) -> str:
-    """The commit that is checked out, with "-dirty" where something else than results has changed since; "unknown"
-    without git, or outside of a repository."""
+    """The commit that is checked out, with ``-dirty`` when anything but results has changed since.
+
+    Args:
+        root: the folder of the repository.
+
+    Returns:
+        An abbreviated hash or a tag, or ``unknown`` without git or outside a repository.
+    """
 
     def git(*arguments: str) -> str:
         try:
@@ -31,28 +36,27 @@ def commit(root: Path = ROOT) -> str:
             return ""
         return run.stdout.strip()
 
+    if not (root / ".git").exists():  # an installed package may lie inside another project's repository
+        return "unknown"
     changed = git("diff", "--name-only", "HEAD", "--", ".", *(f":(exclude){path}" for path in RESULTS))
     return (git("describe", "--always") or "unknown") + ("-dirty" if changed else "")
 
 
 def processor() -> str:
-    """Its name, and family and model where it has them: what a cloud rents out is often called "AMD EPYC" only."""
+    """The name of the processor, with family and model where Linux tells them: cloud machines often say "AMD EPYC"."""
     try:
         lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
     except OSError:
         return platform.machine()
-    told = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    name = told.get("model name", platform.machine())
-    numbers = [f"{what} {told[key]}" for what, key in (("family", "cpu family"), ("model", "model")) if key in told]
+    entries = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    name = entries.get("model name", platform.machine())
+    keys = (("family", "cpu family"), ("model", "model"))
+    numbers = [f"{what} {entries[key]}" for what, key in keys if key in entries]
     return f"{name} ({', '.join(numbers)})" if numbers else name
 
 
-def device() -> str:
-    """What the operations run on: the processor, or the GPU."""
-    return torch.cuda.get_device_name() if DEVICE != "cpu" else processor()
-
-
 def facts() -> dict[str, Any]:
+    """Processor, threads, instruction sets, version of torch, commit and date, as every file of results has them."""
     return {
         "processor": processor(),
         "threads": torch.get_num_threads(),
@@ -64,6 +68,7 @@ def facts() -> dict[str, Any]:
 
 
 def describe() -> str:
+    """The same in one line."""
     f = facts()
     widest = f["instruction_sets"][-1] if f["instruction_sets"] else "no native kernels"
     return f"{f['processor']}, {f['threads']} threads, {widest}, torch {f['torch']}, commit {f['commit']}, {f['date']}"

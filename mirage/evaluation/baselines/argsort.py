@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The read of an append-only latent point cloud, as the released Mirage code describes it: view after view, project
-every point, sort by depth, scatter far to near and let the last write win. Written here from that description, in plain
-PyTorch.
+"""Reading an append-only latent point cloud, as the released Mirage code describes it: for each view, project every
+point, sort by depth, and scatter from far to near, so that the last write wins. Written here from that description, in
+plain PyTorch.
 
-It leaves the winner of a cell to the order of a scatter with repeated indices, which PyTorch does not define.
+The result depends on the order of a scatter with repeated indices, which PyTorch does not define.
 """
 
 from __future__ import annotations

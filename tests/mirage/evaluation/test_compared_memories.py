@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Three memories on the same input: they are what they are called, and what is said of them is right."""
+"""Three memories on the same input: each follows its method, and the results of the study are right."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ import pytest
 import torch
 from torch.nn import functional as nnf
 
-from benchmarks import contenders, memories, wan_models
-from benchmarks.baselines import argsort, python_sets, rgb_cloud
-from benchmarks.baselines.append_only import AppendOnly
-from benchmarks.contenders import Appended, Coloured, Ours
-from benchmarks.recording import Recording, describe
+from benchmarks import wan_models
+from mirage.evaluation import compared_memories, memories
+from mirage.evaluation.baselines import argsort, python_sets, rgb_cloud
+from mirage.evaluation.baselines.append_only import AppendOnly
+from mirage.evaluation.compared_memories import Appended, Ours, RgbPoints
+from mirage.evaluation.recording import Recording, describe
 from mirage.memory.history import History
 from mirage.models.embedded import DctCodec
 from mirage_kernels import Cameras, unproject
@@ -33,20 +34,20 @@ BAR = SimpleNamespace(update=lambda: None)
 @cache
 def recording(frames: int = 20, *, still: bool = False) -> Recording:
     """A camera that passes a wavy wall; a band of it has no depth."""
-    rng = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     pose = torch.eye(4).repeat(frames, 1, 1)
     pose[:, 0, 3] = 0 if still else 0.11 * torch.arange(frames)
     across = 0.3 * torch.linspace(0, 9, SIZE[1]).sin()
     # no two points of different frames at the same depth, of which either could show
     depth = (3 + across) * (1 + 0.003 * torch.arange(frames)[:, None, None]).expand(-1, *SIZE)
     depth[:, :, 36:64] = 0
-    coarse = torch.rand(1 if still else frames, 3, *GRID, generator=rng).expand(frames, -1, -1, -1)
-    pictures = nnf.interpolate(coarse, SIZE, mode="bilinear")
-    return describe(rgb_cloud.as_bytes(pictures), depth, Cameras(INTRINSICS, pose, SIZE))
+    coarse = torch.rand(1 if still else frames, 3, *GRID, generator=generator).expand(frames, -1, -1, -1)
+    images = nnf.interpolate(coarse, SIZE, mode="bilinear")
+    return describe(rgb_cloud.as_bytes(images), depth, Cameras(INTRINSICS, pose, SIZE))
 
 
 def test_all_are_what_they_are_called() -> None:
-    contenders.check(recording().pick(list(range(9))), DctCodec())
+    compared_memories.check(recording().pick(list(range(9))), DctCodec())
 
 
 def spoil(function: Callable[..., Any], change: Callable[[Any], Any]) -> Callable[..., Any]:
@@ -58,14 +59,14 @@ def spoil(function: Callable[..., Any], change: Callable[[Any], Any]) -> Callabl
     [
         (argsort, "read", lambda view: (view[0], ~view[1])),
         (argsort, "read", lambda view: (view[0].roll(1, 1), view[1])),
-        (python_sets, "shares", lambda shares: [0.99 * share for share in shares]),
-        (rgb_cloud.RgbCloud, "render", lambda seen: seen._replace(pictures=seen.pictures.roll(1, 3))),
+        (python_sets, "ious", lambda ious: [0.99 * iou for iou in ious]),
+        (rgb_cloud.RgbCloud, "render", lambda seen: seen._replace(images=seen.images.roll(1, 3))),
     ],
 )
 def test_what_is_wrong_is_not_timed(of: Any, name: str, change: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(of, name, spoil(getattr(of, name), change))
     with pytest.raises(AssertionError):
-        contenders.check(recording().pick(list(range(9))), DctCodec())
+        compared_memories.check(recording().pick(list(range(9))), DctCodec())
 
 
 def test_a_run_of_chunks() -> None:
@@ -89,7 +90,6 @@ def test_a_run_of_chunks() -> None:
     assert ours["history_mib"] == pytest.approx((room * 96 * (2 * 48 + 4) + 18 * (100 + 8)) / 2**20, rel=1e-6)
     assert set(run["psnr"]) == set(run["completeness"]) == {"own", "later"}
     assert run["completeness"]["own"]["known"] == run["psnr"]["own"]["ours"]["known"] == 1
-    assert len(memories.table(run)) == 2 + 6 + 3 + 8 + 2
 
 
 def test_a_long_run_is_read_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,40 +101,17 @@ def test_a_long_run_is_read_now_and_then(monkeypatch: pytest.MonkeyPatch) -> Non
     assert course.steps == 11
 
 
-def test_a_way_to_and_fro() -> None:
-    assert memories.to_and_fro(4, 9) == [0, 1, 2, 3, 2, 1, 0, 1, 2]
-
-
-def test_calls_are_made_in_turn_and_long_ones_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[str] = []
-    calls = {name: (lambda name=name: made.append(name)) for name in "ab"}
-    assert set(memories.medians(calls)) == {"a", "b"}
-    assert made == ["a", "b"] + ["a", "a", "b", "b"] * memories.ROUNDS, "short ones twice, after one that warms up"
-    made.clear()
-    monkeypatch.setattr(memories, "PATIENCE", 0.0)
-    monkeypatch.setattr(memories, "BRIEF", 0.0)
-    memories.medians(calls)
-    assert made == ["a", "b"] * 2
-
-
-def test_the_second_of_two_short_calls_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [0.0]
-    takes = iter([0.05, *[0.06, 0.01] * memories.ROUNDS])
-
-    def call() -> None:
-        clock[0] += next(takes)
-
-    monkeypatch.setattr(memories.time, "perf_counter", lambda: clock[0])
-    assert memories.medians({"a": call}) == {"a": pytest.approx(0.01)}
+def test_a_path_back_and_forth() -> None:
+    assert memories.back_and_forth(4, 9) == [0, 1, 2, 3, 2, 1, 0, 1, 2]
 
 
 def test_a_still_camera_loses_what_the_codec_loses() -> None:
     codec, seen = DctCodec(), recording(4, still=True)
-    ways = [Ours(codec), Appended(codec), Coloured(codec, seen.depth.numel())]
-    memories.write(ways, seen, range(4))
-    result = memories.compare(ways, seen, codec, range(4))
+    compared = [Ours(codec), Appended(codec), RgbPoints(codec, seen.depth.numel())]
+    memories.write(compared, seen, range(4))
+    result = memories.compare(compared, seen, codec, range(4))
     for name, row in result["memories"].items():
-        # bfloat16 latents cost a little; and coloured points the pixels of cells that are not wholly known
+        # bfloat16 latents cost a little; and RGB points the pixels of cells that are not wholly known
         assert row["psnr"] == pytest.approx(result["codec"], abs=0.5) or name == "RGB points"
     known = {name: row["known"] for name, row in result["memories"].items()}
     assert known == {"ours": 1, "append-only": 1, "RGB points": 10 / 11}, (
@@ -145,9 +122,9 @@ def test_a_still_camera_loses_what_the_codec_loses() -> None:
     wrong = (decoded - seen.frames[0] / 255)[:, :, [*range(32), *range(64, 192)]].square().mean().item()
     assert result["codec"] == pytest.approx(-10 * math.log10(wrong), abs=1e-3), "in the cells that all know"
     whole = seen._replace(depth=torch.full_like(seen.depth, 3.0))
-    ways = [Coloured(codec, whole.depth.numel())]
-    memories.write(ways, whole, range(4))
-    result = memories.compare(ways, whole, codec, range(4))
+    compared = [RgbPoints(codec, whole.depth.numel())]
+    memories.write(compared, whole, range(4))
+    result = memories.compare(compared, whole, codec, range(4))
     assert result["memories"]["RGB points"]["psnr"] == pytest.approx(result["codec"], abs=1e-3)
 
 
@@ -170,10 +147,9 @@ def test_an_append_only_memory_finds_frames_as_ours_does() -> None:
     assert cloud.history_nbytes > latents.nbytes
 
 
-def test_a_video_of_what_coloured_points_show_is_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny = wan_models.describe("tiny")
-    monkeypatch.setattr(wan_models, "describe", lambda _: tiny)
-    seconds = memories.time_vae(recording(), (64, 96))
+def test_renderings_of_rgb_points_are_encoded_as_a_video() -> None:
+    codec = wan_models.build(wan_models.describe("tiny"), "cpu").codec
+    seconds = memories.time_vae(recording(), codec, (64, 96))
     assert (seconds["size"], seconds["frames"]) == ([64, 96], 33)
     assert min(seconds["read"], seconds["condition"]) > 0
 

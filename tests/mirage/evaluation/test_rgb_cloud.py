@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The memory of coloured points that ours is held against."""
+"""The memory of colored points that ours is compared with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.baselines.rgb_cloud import RgbCloud, as_bytes
+from mirage.evaluation.baselines.rgb_cloud import RgbCloud, as_bytes
 from mirage_kernels import Cameras
 
 SIZE = (16, 24)
@@ -31,7 +31,7 @@ def test_the_nearest_point_shows(frames: Tensor) -> None:
     expected[:, :5] = front[:, :5]
     expected[:, :, :6] = front[:, :, :6]
     seen = cloud.render(CAMERA)
-    assert torch.equal(seen.pictures[0], expected), "of two at the same depth the first"
+    assert torch.equal(seen.images[0], expected), "of two at the same depth the first"
     nearest = torch.full(SIZE, 2.0)
     nearest[:, :6] = 1.0
     assert torch.equal(seen.depth[0], nearest)
@@ -42,12 +42,12 @@ def test_pixels_without_depth_take_no_room_and_show_black(frames: Tensor) -> Non
     depth[0, :, 5:] = torch.nan
     cloud = RgbCloud(16 * 5)
     assert (len(cloud), cloud.nbytes) == (0, 0)
-    assert not cloud.render(CAMERA).pictures.any()
+    assert not cloud.render(CAMERA).images.any()
     cloud.write(frames[:1], depth, CAMERA)
     assert (len(cloud), cloud.nbytes) == (80, 80 * 15)
     seen = cloud.render(Cameras.cat([CAMERA, CAMERA]))
-    assert torch.equal(seen.pictures[1, :, :, :5], frames[0, :, :, :5] / 255)
-    assert not seen.pictures[:, :, :, 5:].any()
+    assert torch.equal(seen.images[1, :, :, :5], frames[0, :, :, :5] / 255)
+    assert not seen.images[:, :, :, 5:].any()
     assert torch.equal(seen.depth.isfinite(), (depth > 0).expand(2, -1, -1))
 
 
@@ -57,7 +57,7 @@ def test_a_full_cloud_says_so(frames: Tensor) -> None:
     with pytest.raises(ValueError, match="frames: expected at most 3 pixels, got 384"):
         cloud.write(frames, depth, Cameras.cat([CAMERA, CAMERA]))
     assert len(cloud) == 384
-    assert torch.equal(cloud.render(CAMERA).pictures[0], frames[0] / 255)
+    assert torch.equal(cloud.render(CAMERA).images[0], frames[0] / 255)
 
 
 def test_bytes_are_the_nearest() -> None:
