@@ -110,9 +110,9 @@ def play(game: Game, folder: Any = None) -> Iterator[tuple[Step, VoxelCache, lis
             depth[torch.rand(depth.shape, generator=g) < 0.2] = (math.nan, math.inf, 0.0, -1.0)[step.seed % 4]
             result = [cache.carve(depth, cameras, 0.1)]
         elif step.kind == "evict":
-            by = ("oldest", "untouched", "farthest")[step.seed % 3]
-            position = torch.tensor([0.1, 0.2, 0.3]) if by == "farthest" else None
-            result = [cache.evict(max_rows=step.seed % 50, by=by, position=position)]
+            eviction = ("oldest", "untouched", "farthest")[step.seed % 3]
+            position = torch.tensor([0.1, 0.2, 0.3]) if eviction == "farthest" else None
+            result = [cache.evict(max_rows=step.seed % 50, eviction=eviction, position=position)]
         elif step.kind == "touch":
             g = torch.Generator().manual_seed(step.seed)
             cache.touch(

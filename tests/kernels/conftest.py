@@ -17,11 +17,11 @@ import emulated
 import numpy as np
 import pytest
 import torch
+from every_backend import EveryWay
 from stand_ins import ThroughDevice
-from ways import EveryWay
 
 import mirage_kernels as mk
-from mirage_kernels import library
+from mirage_kernels import _library
 from mirage_kernels.backend import INTERPRETED, devices
 
 HERE = Path(__file__).resolve().parent
@@ -36,10 +36,10 @@ def native() -> None:
         pytest.skip(f"backend cpp: {reason}")
 
 
-@pytest.fixture(params=[library.NATIVE, library.REFERENCE])
+@pytest.fixture(params=[_library.NATIVE, _library.REFERENCE])
 def namespace(request: pytest.FixtureRequest) -> str:
     """The library of operations."""
-    if request.param == library.NATIVE and mk.backends()["cpp"] is not None:
+    if request.param == _library.NATIVE and mk.backends()["cpp"] is not None:
         pytest.skip(f"backend cpp: {mk.backends()['cpp']}")
     return str(request.param)
 

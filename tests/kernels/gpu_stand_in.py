@@ -32,8 +32,8 @@ from torch.utils import cpp_extension
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map
 
-from mirage_kernels import backend, library
-from mirage_kernels import gpu as gpu_support
+from mirage_kernels import _gpu as gpu_support
+from mirage_kernels import _library, backend
 
 HERE = Path(__file__).resolve().parent
 GPU = torch.device("cuda", 0)
@@ -99,7 +99,7 @@ class Gpu(TorchDispatchMode):
         return result
 
     def _run(self, func: Any, args: Any, kwargs: Any, there: bool) -> Any:
-        if func.namespace == library.TRITON:
+        if func.namespace == _library.TRITON:
             name = func._schema.name.split("::")[1]
             with self:
                 return _triton_function(name)(*args, **kwargs)
@@ -159,12 +159,12 @@ def _waits(func: Any, args: Any, here: bool, there: bool) -> bool:
     if packet in _INDEXED:
         places = [place for place in args[1] if place is not None]
         return any(not isinstance(place, GpuTensor) or place.dtype == torch.bool for place in places)
-    native = func.namespace == library.NATIVE and func._schema.name.split("::")[1] in _COUNTS_ON_HOST
+    native = func.namespace == _library.NATIVE and func._schema.name.split("::")[1] in _COUNTS_ON_HOST
     return native or packet in _READS or (packet is aten._to_copy and here != there)
 
 
 def _triton_function(name: str) -> Callable[..., Any]:
-    for path in sorted(Path(library.__file__).parent.glob("ops/*/*_triton.py")):
+    for path in sorted(Path(_library.__file__).parent.glob("ops/*/*_triton.py")):
         module = importlib.import_module(f"mirage_kernels.ops.{path.parent.name}.{path.stem}")
         if hasattr(module, name):
             return getattr(module, name)
@@ -252,14 +252,14 @@ def stand_in_for_a_gpu() -> Iterator[Gpu]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.multiple(torch.cuda, **_cuda_functions(gpu)))
         missing = {name: why for name, why in backend._missing.items() if name != "cuda"}
-        stack.enter_context(mock.patch.object(gpu_support, "why_not_cuda", return_value=None))
+        stack.enter_context(mock.patch.object(gpu_support, "cuda_unavailable_reason", return_value=None))
         if not backend.INTERPRETED:
             missing["triton"] = "a GPU that is not there runs no compiled kernel"
         stack.enter_context(mock.patch.object(backend, "_missing", missing))
         if backend.INTERPRETED:
-            from mirage_kernels import triton_common
+            from mirage_kernels import _triton_common
 
-            stack.enter_context(mock.patch.object(triton_common, "launch", partial(_launch, triton_common.launch)))
+            stack.enter_context(mock.patch.object(_triton_common, "launch", partial(_launch, _triton_common.launch)))
         torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(..., device="cuda") copies where a mode can see it
         stack.callback(torch._C._set_only_lift_cpu_tensors, False)
         backend.use_backend(None)

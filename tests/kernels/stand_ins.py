@@ -14,9 +14,9 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from mirage_kernels import backend, library
+from mirage_kernels import _library, backend
 
-PACKAGE = Path(library.__file__).resolve().parent
+PACKAGE = Path(_library.__file__).resolve().parent
 
 
 def define_operations(namespace: str) -> torch.library.Library:
@@ -30,9 +30,12 @@ def define_operations(namespace: str) -> torch.library.Library:
             stand_in.define(f"{name}({arguments}", tags=(torch.Tag.pt2_compliant_tag,))
             torch.library.register_fake(f"{namespace}::{name}", fake, lib=stand_in)
 
-    with mock.patch.object(library, "define", define), mock.patch.object(library, "_libraries", {namespace: stand_in}):
+    with (
+        mock.patch.object(_library, "define", define),
+        mock.patch.object(_library, "_libraries", {namespace: stand_in}),
+    ):
         for path in sorted((PACKAGE / "ops").glob("*/*.py")):
-            if "library.define(" not in path.read_text():
+            if "_library.define(" not in path.read_text():
                 continue
             name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
             spec = importlib.util.find_spec(name)
@@ -59,7 +62,7 @@ class ThroughDevice:
         for schema in torch._C._jit_get_all_schemas():
             if schema.name.startswith(f"{self.namespace}::"):
                 base, kind = schema.name.split("::")[1], schema.overload_name
-                operation = library.overload(backend._LIBRARY[name], base, kind or "default")
+                operation = _library.overload(backend._LIBRARY[name], base, kind or "default")
                 full = f"{base}.{kind}" if kind else base
                 self._library.impl(full, lambda *args, run=operation: self._call(run, *args), "CPU")
 

@@ -102,7 +102,7 @@ class Gpus:
         """The default on a GPU, once torch has begun to use these."""
         self.capabilities = list(capabilities)
         self._patch.setattr(backend, "_missing", {})
-        backend._settle_gpu()
+        backend._remove_unsupported()
         return mk.current_backend("cuda")
 
 

@@ -13,7 +13,7 @@ from strategies import SEEDS
 from torch import Tensor
 
 from mirage_kernels import Cameras, testing
-from mirage_kernels.library import overload
+from mirage_kernels._library import overload
 from mirage_kernels.testing import same_bits
 
 K = torch.tensor([[50.0, 0, 40], [0, 45.0, 22], [0, 0, 1]])
@@ -97,7 +97,7 @@ def test_look_at() -> None:
     torch.testing.assert_close(depth[:, 0], (torch.tensor([0.0, 0, 0.5]) - eye).norm(dim=1))
     above, _, _ = cameras.project(torch.tensor([[0.0, -0.3, 0.5]]))  # y is down, so this is above the target
     assert bool((above[:, 0, 1] < 22).all())
-    assert same_bits(cameras.centres, eye)
+    assert same_bits(cameras.centers, eye)
 
 
 def test_interpolation_meets_its_key_frames_and_halves_angles() -> None:
@@ -111,7 +111,7 @@ def test_interpolation_meets_its_key_frames_and_halves_angles() -> None:
         assert same_bits(path[at].cam2world, keys[key].cam2world)
         assert same_bits(path[at].intrinsics, keys[key].intrinsics)
     torch.testing.assert_close(path.cam2world[1, :3, :3].double(), turned((0, 1, 0), 20)[:3, :3], rtol=0, atol=1e-6)
-    torch.testing.assert_close(path.centres[:, 0], torch.tensor([0, 0.5, 1, 2, 5]))
+    torch.testing.assert_close(path.centers[:, 0], torch.tensor([0, 0.5, 1, 2, 5]))
     torch.testing.assert_close(path.intrinsics[3, 0, 2], torch.tensor(45.0))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from ways import assert_refused
+from every_backend import assert_refused
 
 from mirage_kernels import Cameras, group_voxels, overlap, splat, testing, unproject, visible
 
@@ -54,7 +54,7 @@ def call_overlap(**wrong: Any) -> None:
 
 
 def call_group_voxels(**wrong: Any) -> None:
-    group_voxels(**({"xyz": XYZ, "size": 0.1} | wrong))
+    group_voxels(**({"xyz": XYZ, "voxel_size": 0.1} | wrong))
 
 
 def call_cameras(**wrong: Any) -> None:
@@ -108,7 +108,7 @@ CASES = [
     (call_splat, {"radius": math.nan}, ValueError, "radius: expected at least 0, got nan"),
     (call_splat, {"radius": "wide"}, TypeError, "radius: expected a number, got str"),
     (call_splat, {"radius": None}, TypeError, "radius: expected a number, got NoneType"),
-    (call_splat, {"radius": 0.5, "extent": 0.1}, ValueError, "radius: expected 0 where an extent is given, got 0.5"),
+    (call_splat, {"radius": 0.5, "extent": 0.1}, ValueError, "radius: expected 0 if extent is given, got 0.5"),
     (call_splat, {"mode": "mean"}, ValueError, "mode: expected 'nearest' or 'bilinear', got 'mean'"),
     (call_splat, {"mode": "bilinear", "extent": torch.ones(7)}, ValueError,
      "extent: expected None in mode 'bilinear', got Tensor"),
@@ -156,7 +156,7 @@ CASES = [
     (call_visible, {"groups": GROUPS}, TypeError, "num_groups: expected an integer, got NoneType"),
     (call_visible, {"groups": GROUPS, "num_groups": 3.0}, TypeError, "num_groups: expected an integer, got float"),
     (call_visible, {"groups": GROUPS, "num_groups": -1}, ValueError, "num_groups: expected at least 0, got -1"),
-    (call_visible, {"num_groups": 7}, ValueError, "num_groups: expected None where there are no groups, got 7"),
+    (call_visible, {"num_groups": 7}, ValueError, "num_groups: expected None if groups is None, got 7"),
     (call_overlap, {"a": [[0]]}, TypeError, "a: expected a tensor, got list"),
     (call_overlap, {"a": SETS[0]}, ValueError, "a: expected (A, W), got (2,)"),
     (call_overlap, {"a": SETS.int()}, TypeError, "a: expected int64, got int32"),
@@ -165,10 +165,10 @@ CASES = [
     (call_overlap, {"b": SETS.to("meta")}, ValueError, "b: expected a tensor on cpu like a, got meta"),
     (call_group_voxels, {"xyz": XYZ.half()}, TypeError, "xyz: expected float32, got float16"),
     (call_group_voxels, {"xyz": XYZ.T}, ValueError, "xyz: expected (N, 3), got (3, 7)"),
-    (call_group_voxels, {"size": 0.0}, ValueError, "size: expected at least 1.17549e-38, got 0.0"),
-    (call_group_voxels, {"size": 1e39}, ValueError, "size: expected at most 3.40282e+38, got 1e+39"),
-    (call_group_voxels, {"size": math.nan}, ValueError, "size: expected at least 1.17549e-38, got nan"),
-    (call_group_voxels, {"size": "0.1"}, TypeError, "size: expected a number, got str"),
+    (call_group_voxels, {"voxel_size": 0.0}, ValueError, "voxel_size: expected at least 1.17549e-38, got 0.0"),
+    (call_group_voxels, {"voxel_size": 1e39}, ValueError, "voxel_size: expected at most 3.40282e+38, got 1e+39"),
+    (call_group_voxels, {"voxel_size": math.nan}, ValueError, "voxel_size: expected at least 1.17549e-38, got nan"),
+    (call_group_voxels, {"voxel_size": "0.1"}, TypeError, "voxel_size: expected a number, got str"),
     (call_group_voxels, {"valid": torch.zeros(7)}, TypeError, "valid: expected bool, got float32"),
     (call_group_voxels, {"valid": torch.zeros(6, dtype=torch.bool)}, ValueError, "valid: expected (N=7,), got (6,)"),
     # Cameras

@@ -23,8 +23,8 @@ from torch import Tensor
 
 import mirage_kernels as mk
 from mirage_kernels import Cameras, VoxelCache, overlap, splat, testing, unproject, visible
+from mirage_kernels._modes import POOLINGS
 from mirage_kernels.backend import devices, operation
-from mirage_kernels.ops.unproject.unproject_reference import POOLINGS
 from mirage_kernels.testing import (
     assert_same,
     same_bits,
@@ -200,7 +200,7 @@ def camera_calls() -> dict[str, Callable[[], Any]]:
         "to": lambda: cameras.to(GPU),
         "cat": lambda: Cameras.cat([cameras, cameras]),
         "project": lambda: cameras.project(xyz),
-        "centres": lambda: cameras.centres,
+        "centres": lambda: cameras.centers,
     }
 
 
@@ -270,7 +270,7 @@ def change_calls(**options: Any) -> dict[str, Callable[[], Any]]:
         "insert": lambda: cache.insert(*moved, stamp=stamp),
         "carve": lambda: cache.carve(depth, cameras),
         "evict oldest": lambda: cache.evict(max_rows=rows // 2),
-        "evict farthest": lambda: cache.evict(max_rows=rows // 4, by="farthest", position=position),
+        "evict farthest": lambda: cache.evict(max_rows=rows // 4, eviction="farthest", position=position),
     }
 
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 import torch
+from every_backend import needs_grad, random_gradients
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from ways import needs_grad, random_gradients
 
 from mirage_kernels import Cameras, VoxelCache, overlap, splat, testing, unproject, visible
-from mirage_kernels.ops.unproject.unproject_reference import POOLINGS
+from mirage_kernels._modes import POOLINGS
 from mirage_kernels.testing import splat_case, unproject_case, visible_case
 
 aten = torch.ops.aten
@@ -129,8 +129,8 @@ READS: dict[str, Callable[[], Callable[[], Any]]] = {
     "cameras slice": partial(of_cameras, lambda c: c[1:3]),
     "cameras to": partial(of_cameras, lambda c: c.to("cpu")),
     "cameras cat": partial(of_cameras, lambda c: Cameras.cat([c, c])),
-    "cameras centres": partial(of_cameras, lambda c: c.centres),
-    "cameras project": partial(of_cameras, lambda c: c.project(c.centres)),
+    "cameras centers": partial(of_cameras, lambda c: c.centers),
+    "cameras project": partial(of_cameras, lambda c: c.project(c.centers)),
 }
 
 
@@ -156,4 +156,4 @@ def test_what_changes_a_cache_reads_once(name: str) -> None:
     assert reads(lambda: cache.insert(xyz, features, footprint, stamp=1)) == []
     assert reads(lambda: cache.carve(depth, views)) == ["aten.nonzero.default"]
     assert reads(lambda: cache.evict(max_rows=300)) == ["aten.nonzero.default"]
-    assert reads(lambda: cache.evict(max_rows=200, by="farthest", position=position)) == ["aten.nonzero.default"]
+    assert reads(lambda: cache.evict(max_rows=200, eviction="farthest", position=position)) == ["aten.nonzero.default"]

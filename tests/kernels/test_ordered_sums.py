@@ -12,10 +12,10 @@ from unittest import mock
 import pytest
 import torch
 from cache_steps import snapshot
+from every_backend import run_reference, splat_gradients
 from torch import Tensor
-from ways import run_reference, splat_gradients
 
-from mirage_kernels import VoxelCache, ordered_sums, splat, testing, unproject
+from mirage_kernels import VoxelCache, _ordered_sums, splat, testing, unproject
 from mirage_kernels.ops.splat import splat_bilinear_reference, splat_reference
 from mirage_kernels.ops.unproject import unproject_reference
 from mirage_kernels.ops.voxel_cache import voxel_cache_reference
@@ -34,8 +34,8 @@ def test_rows_of_a_place_are_added_one_after_the_other(rows: int, places: int, c
     expected = sums.clone()
     for place, row in zip(index.tolist(), values, strict=True):
         expected[place] = expected[place] + row
-    assert same_bits(ordered_sums.add_in_order(sums.clone(), index, values), expected)
-    assert same_bits(ordered_sums.add_in_turns(sums.clone(), index, values), expected)
+    assert same_bits(_ordered_sums.add_in_order(sums.clone(), index, values), expected)
+    assert same_bits(_ordered_sums.add_in_rounds(sums.clone(), index, values), expected)
 
 
 def crowded_blend() -> list[Tensor]:
@@ -65,13 +65,13 @@ def test_every_reference_adds_so(function: Callable[[], list[Tensor]]) -> None:
     expected = run_reference(function)
     calls = []
 
-    def add_in_turns(*args: Any) -> Tensor:
+    def add_in_rounds(*args: Any) -> Tensor:
         calls.append(args)
-        return ordered_sums.add_in_turns(*args)
+        return _ordered_sums.add_in_rounds(*args)
 
     with contextlib.ExitStack() as stack:
         for module in USERS:
-            stack.enter_context(mock.patch.object(module, "add_in_order", add_in_turns))
+            stack.enter_context(mock.patch.object(module, "add_in_order", add_in_rounds))
         for name in ("index_add_", "index_put_", "scatter_add_"):
             wrong = AssertionError(f"{name} has no order on a GPU")
             stack.enter_context(mock.patch.object(Tensor, name, side_effect=wrong))

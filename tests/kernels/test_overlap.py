@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from every_backend import READY, EveryWay, run_reference
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import SEEDS, visible_cases
 from torch import Tensor
-from ways import READY, EveryWay, run_reference
 
 import mirage_kernels as mk
-from mirage_kernels import Cameras, group_voxels, library, overlap, testing, unproject, visible
+from mirage_kernels import Cameras, _library, group_voxels, overlap, testing, unproject, visible
 from mirage_kernels.testing import VisibleCase, same_bits, visible_case
 
 Voxels = set[tuple[float, ...]]
@@ -215,8 +215,8 @@ def test_opcheck(namespace: str, options: dict[str, Any]) -> None:
     case = visible_case(0, **options)
     groups = case.xyz.shape[0] if case.num_groups is None else case.num_groups
     args = (case.cameras.intrinsics, case.cameras.world2cam, 6, 9, case.valid, case.groups, groups)
-    torch.library.opcheck(library.overload(namespace, "visible"), (case.xyz, *args))
-    torch.library.opcheck(library.overload(namespace, "overlap"), (random_sets(0, 2, 3), random_sets(1, 4, 3)))
+    torch.library.opcheck(_library.overload(namespace, "visible"), (case.xyz, *args))
+    torch.library.opcheck(_library.overload(namespace, "overlap"), (random_sets(0, 2, 3), random_sets(1, 4, 3)))
 
 
 def test_points_that_need_a_gradient_are_seen_alike() -> None:

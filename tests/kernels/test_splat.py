@@ -9,11 +9,11 @@ import emulated
 import numpy as np
 import pytest
 import torch
+from every_backend import READY, EveryWay, assert_every_way_same, needs_grad, run_reference, splat_gradients
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import SEEDS, splat_cases
 from torch import Tensor
-from ways import READY, EveryWay, assert_every_way_same, needs_grad, run_reference, splat_gradients
 
 import mirage_kernels as mk
 from mirage_kernels import Cameras, splat, testing
@@ -101,7 +101,7 @@ def test_cpp_equals_reference_underneath(
         xyz = xyz[(xyz // 3 @ torch.tensor([100.0, 10.0, 1.0])).argsort()]
         extent = 0.1 * torch.rand(more, generator=g) if isinstance(case.extent, Tensor) else None
         cameras = testing.random_cameras(g, views, case.cameras.size)
-        boxes = testing.page_boxes(xyz, extent)
+        boxes = testing.bounding_boxes(xyz, extent)
         case = SplatCase(xyz, torch.randn(more, 2, generator=g), cameras, None, extent, case.radius, boxes)
     expected = torch.ops.mirage_kernels_reference.splat(*case.arguments(scale, least))
     for way, result in every_way(lambda: torch.ops.mirage_kernels.splat(*case.arguments(scale, least))):

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from every_backend import READY, EveryWay, assert_every_way_same, run_reference, splat_gradients
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import SEEDS, splat_cases
 from torch import Tensor
-from ways import READY, EveryWay, assert_every_way_same, run_reference, splat_gradients
 
 import mirage_kernels as mk
 from mirage_kernels import splat, testing

@@ -7,9 +7,9 @@ from __future__ import annotations
 import pytest
 import torch
 from cache_steps import snapshot
+from every_backend import run_reference, splat_gradients
 from stand_ins import ThroughDevice
 from torch import Tensor
-from ways import run_reference, splat_gradients
 
 from mirage_kernels import VoxelCache, unproject
 from mirage_kernels.testing import assert_same, random_points, same_bits, splat_case, unproject_case

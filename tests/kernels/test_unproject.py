@@ -7,16 +7,15 @@ import math
 import numpy as np
 import pytest
 import torch
+from every_backend import EveryWay, assert_every_way_same, needs_grad, random_gradients, run_reference
 from hypothesis import HealthCheck, given, settings
 from strategies import SEEDS, unproject_cases
 from torch import Tensor
-from ways import EveryWay, assert_every_way_same, needs_grad, random_gradients, run_reference
 
 import mirage_kernels as mk
 from mirage_kernels import Cameras, splat, testing, unproject
+from mirage_kernels._modes import POOLINGS
 from mirage_kernels.testing import UnprojectCase, same_bits, same_sums, unproject_case
-
-POOLINGS = ("median", "nearest", "min", "bilinear")
 
 
 def oracle_depth(case: UnprojectCase) -> list[float]:

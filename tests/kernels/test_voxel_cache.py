@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 from cache_steps import Game, Oracle, games, play, points, read, snapshot
+from every_backend import READY
 from hypothesis import HealthCheck, given, settings
 from strategies import SEEDS
 from torch import Tensor
-from ways import READY
 
 import mirage_kernels as mk
 from mirage_kernels import Cameras, VoxelCache, splat, testing, unproject
@@ -215,7 +215,7 @@ def test_what_is_touched_stays() -> None:
     cache = VoxelCache(1.0, 1)
     cache.insert(torch.arange(10.0)[:, None].expand(10, 3).contiguous(), torch.arange(10.0)[:, None], stamp=1)
     cache.touch(torch.tensor([[0, 3], [-1, 7]]), 2)
-    remap = cache.evict(max_rows=3, by="untouched")
+    remap = cache.evict(max_rows=3, eviction="untouched")
     assert cache.features()[:, 0].tolist() == [0.0, 3.0, 7.0]
     assert remap.tolist() == [0, -1, -1, 1, -1, -1, -1, 2, -1, -1]
 
@@ -223,7 +223,7 @@ def test_what_is_touched_stays() -> None:
 def test_farthest_goes_first() -> None:
     cache = VoxelCache(1.0, 1)
     cache.insert(torch.arange(10.0)[:, None].expand(10, 3).contiguous(), torch.arange(10.0)[:, None])
-    cache.evict(max_rows=2, by="farthest", position=torch.tensor([6.0, 6.0, 6.0]))
+    cache.evict(max_rows=2, eviction="farthest", position=torch.tensor([6.0, 6.0, 6.0]))
     assert cache.features()[:, 0].tolist() == [6.0, 7.0]
 
 

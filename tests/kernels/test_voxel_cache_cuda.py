@@ -16,7 +16,7 @@ from test_voxel_cache import ALLOW, assert_same_games, record
 from torch import Tensor
 
 import mirage_kernels as mk
-from mirage_kernels import library, testing
+from mirage_kernels import _library, testing
 from mirage_kernels.ops.voxel_cache import voxel_cache_reference as reference
 from mirage_kernels.ops.voxel_cache.voxel_cache_state import Layout, State
 from mirage_kernels.testing import same_bits
@@ -36,9 +36,9 @@ def code(cuda_code: emulated.Emulated | None) -> emulated.Emulated:
 def both(name: str, *args: Any) -> tuple[Any, Any]:
     """What an operation returns, and leaves of its arguments, by CUDA's code and by the reference."""
     results = []
-    for namespace in (emulated.NAMESPACE, library.REFERENCE):
+    for namespace in (emulated.NAMESPACE, _library.REFERENCE):
         own = [arg.clone() if isinstance(arg, Tensor) and arg._base is None else arg for arg in args]
-        result = library.overload(namespace, f"voxel_cache_{name}")(*own)
+        result = _library.overload(namespace, f"voxel_cache_{name}")(*own)
         results.append([*(result if isinstance(result, tuple) else [result]), *own])
     return results[0], results[1]
 
@@ -82,10 +82,12 @@ def test_voxels_with_many_points(length: int, fusion: int) -> None:
     for rows in (0, 1):
         state.keys[0] = 0x100000 << 42 | 0x100000 << 21 | 0x100000
         state.footprint[0] = 2 / 4096
-        library.overload(library.REFERENCE, "voxel_cache_index")(
+        _library.overload(_library.REFERENCE, "voxel_cache_index")(
             *(state.keys, state.xyz, state.footprint, state.table, *state.boxes, rows)
         )
-        assert_both_same("insert", xyz, xyz[:, :1], *state.written, rows, 7, 1.0, 1.0, fusion, footprint, None, *kept)
+        assert_both_same(
+            "insert", xyz, xyz[:, :1], *state.insert_arguments, rows, 7, 1.0, 1.0, fusion, footprint, None, *kept
+        )
 
 
 @pytest.mark.usefixtures("code")
@@ -98,7 +100,7 @@ def test_points_are_sorted_by_voxel_then_index(n: int) -> None:
     valid = torch.rand(n, generator=g) < 0.9
     state = empty_state(8, 0, torch.float32)
     for each in (None, valid):
-        assert_both_same("insert", xyz, xyz[:, :0], *state.written, 0, 7, 4.0, 1.0, 0, None, each)
+        assert_both_same("insert", xyz, xyz[:, :0], *state.insert_arguments, 0, 7, 4.0, 1.0, 0, None, each)
 
 
 @pytest.mark.usefixtures("code")
@@ -139,8 +141,8 @@ def test_features_of_any_width_at_any_address(kind: str, channels: int, dtype: t
             held = (state.keys, state.footprint, state.table)
             plan, _ = reference.plan(parts[0], None, parts[2], *held, used, 4.0, *rule[:2])
             sizes = (len(plan.order), len(plan.key))
-            assert_both_same("commit", plan.pack(), *sizes, *parts[:2], *state.written, used, 7, *rule, *kept)
-            result = assert_both_same("insert", *parts[:2], *state.written, used, 7, 4.0, *rule, None, *kept)
+            assert_both_same("commit", plan.pack(), *sizes, *parts[:2], *state.insert_arguments, used, 7, *rule, *kept)
+            result = assert_both_same("insert", *parts[:2], *state.insert_arguments, used, 7, 4.0, *rule, None, *kept)
             for name, tensor in zip((*STATE, "scale", "count"), (*result[4:13], *result[20:]), strict=True):
                 setattr(state, name, tensor)
             used += int(result[1][0])
@@ -168,7 +170,7 @@ def test_decoding_copies_every_bit() -> None:
     """Also of a NaN, where nothing is scaled."""
     bits = torch.randint(-(1 << 31), 1 << 31, (40, 12), generator=torch.Generator().manual_seed(0)).int()
     index = torch.arange(40).reshape(1, 4, 10)
-    result = library.overload(emulated.NAMESPACE, "voxel_cache_decode")(
+    result = _library.overload(emulated.NAMESPACE, "voxel_cache_decode")(
         bits.view(torch.float32), None, None, index, torch.empty(0)
     )
     assert torch.equal(result.view(torch.int32)[0].flatten(1).T, bits)
@@ -180,7 +182,7 @@ def test_carving_by_many_views(views: int) -> None:
     g = torch.Generator().manual_seed(views)
     xyz = testing.random_points(g, "room", 1000)
     cameras = testing.random_cameras(g, views, (6, 9))
-    boxes = testing.page_boxes(xyz, None)
+    boxes = testing.bounding_boxes(xyz, None)
     for rows in (0, 63, 1000):
         depth = 4 * torch.rand(views, 6, 9, generator=g)
         lenses = (cameras.intrinsics, cameras.world2cam)

@@ -146,7 +146,7 @@ def test_a_failing_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     def fail(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("mirage_kernels.files.save_file", fail)
+    monkeypatch.setattr("mirage_kernels._files.save_file", fail)
     with pytest.raises(OSError, match="no space left"):
         some_cache(1).save(path)
     assert path.read_bytes() == before

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import mirage_kernels as mk
-from mirage_kernels import VoxelCache, library, testing
+from mirage_kernels import VoxelCache, _library, testing
 from mirage_kernels.ops.voxel_cache import voxel_cache_reference as reference
 
 CACHES: list[dict[str, Any]] = [
@@ -38,12 +38,12 @@ def insert(each: bool, **options: Any) -> Insert:
     features = torch.randn(200, cache.channels, generator=g).to(cache.dtype)
     footprint = torch.rand(200, generator=g)
     cache.insert(xyz[:120], features[:120], footprint[:120])
-    cache._store.state = cache._store.make_room(300)
+    cache._store.state = cache._store.reserve(300)
     s, fusion = cache.state, reference.FUSIONS.index(cache.fusion)
     wide, flags = (footprint, valid) if each else (None, None)
     planned, _ = reference.plan(xyz, flags, wide, s.keys, s.footprint, s.table, s.rows, 4.0, 0.25, fusion)
     packed = (planned.pack(), len(planned.order), len(planned.key))
-    written, kept = (xyz, features, *s.written, s.rows, 7), (s.scale, s.count)
+    written, kept = (xyz, features, *s.insert_arguments, s.rows, 7), (s.scale, s.count)
     return Insert(
         cache,
         (*written, 4.0, 0.25, fusion, wide, flags, *kept),
@@ -56,7 +56,7 @@ def fresh(args: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def check(namespace: str, name: str, *args: Any) -> None:
-    torch.library.opcheck(library.overload(namespace, f"voxel_cache_{name}"), fresh(args))
+    torch.library.opcheck(_library.overload(namespace, f"voxel_cache_{name}"), fresh(args))
 
 
 @pytest.mark.parametrize("each", [False, True])
@@ -84,7 +84,7 @@ def test_opcheck_of_nothing(namespace: str) -> None:
     s, views = VoxelCache(0.25, 3).state, testing.plain_cameras(2, (6, 9))
     lenses = (views.intrinsics, views.world2cam)
     nothing = torch.zeros(0, 3)
-    check(namespace, "insert", nothing, nothing, *s.written, 0, 7, 4.0, 0.25, 0)
+    check(namespace, "insert", nothing, nothing, *s.insert_arguments, 0, 7, 4.0, 0.25, 0)
     check(namespace, "index", s.keys, s.xyz, s.footprint, s.table, *s.boxes, 0)
     check(namespace, "carve", s.xyz, torch.ones(2, 6, 9), *lenses, *s.boxes, 0, 1.05)
     check(namespace, "decode", s.features, None, None, torch.full((2, 6, 9), -1), torch.empty(0))

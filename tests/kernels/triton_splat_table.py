@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from every_backend import needs_grad, run_reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import SEEDS, SHAPES, splat_cases
@@ -23,9 +24,8 @@ from test_splat_bilinear import (  # noqa: F401
 )
 from torch import Tensor
 from triton_table import ALLOW, DEVICE, numbers_overflow_quietly, run_triton  # noqa: F401 (a fixture)
-from ways import needs_grad, run_reference
 
-from mirage_kernels import library, splat
+from mirage_kernels import _library, splat
 from mirage_kernels.ops.splat import splat_bilinear_triton, splat_triton
 from mirage_kernels.testing import (
     SplatCase,
@@ -96,9 +96,9 @@ def test_what_only_the_cache_asks_for_equals_reference(scale: float, least: floa
     case = splat_case(4, n=200, kind="ties", extent="each", boxes=True)
     assert isinstance(case.extent, Tensor)
     case.extent[::2] = math.nan
-    expected = library.overload(library.REFERENCE, "splat")(*case.arguments(scale, least))
+    expected = _library.overload(_library.REFERENCE, "splat")(*case.arguments(scale, least))
     arguments = [to_device(x, DEVICE) for x in case.arguments(scale, least)]
-    result = library.overload(library.TRITON, "splat")(*arguments)
+    result = _library.overload(_library.TRITON, "splat")(*arguments)
     assert all(same_bits(a.cpu(), b) for a, b in zip(result, expected, strict=True))
 
 
@@ -110,7 +110,7 @@ def test_bilinear_equals_reference(case: SplatCase, band: float, seed: int) -> N
 
 @pytest.mark.parametrize("pairs", [1, 1300])
 def test_however_many_views_are_mixed_at_once(pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(splat_bilinear_triton, "_PAIRS_AT_ONCE", pairs)
+    monkeypatch.setattr(splat_bilinear_triton, "_PAIRS_BATCH", pairs)
     assert_alike(splat_case(1, n=150, views=3, kind="ties", channels=70), 2, mode="bilinear")
 
 
@@ -131,7 +131,7 @@ def test_features_are_copied_bit_for_bit(dtype: torch.dtype) -> None:
 
 
 def opcheck(name: str, *args: Any) -> None:
-    torch.library.opcheck(library.overload(library.TRITON, name), args)
+    torch.library.opcheck(_library.overload(_library.TRITON, name), args)
 
 
 @pytest.mark.parametrize("options", [{"extent": "each", "valid": True}, {"dtype": torch.bfloat16, "strided": True}])
@@ -149,7 +149,7 @@ def test_opcheck_bilinear(options: dict[str, Any]) -> None:
     case = to_device(splat_case(0, n=30, **options), DEVICE)
     xyz, features, k, m, h, w, valid, *_ = case.arguments()
     opcheck("splat_bilinear", needs_grad(xyz), needs_grad(features), k, m, h, w, valid, 0.1)
-    out, depth, _, weight = library.overload(library.TRITON, "splat_bilinear")(xyz, features, k, m, h, w, valid, 0.1)
+    out, depth, _, weight = _library.overload(_library.TRITON, "splat_bilinear")(xyz, features, k, m, h, w, valid, 0.1)
     grad, read = torch.randn_like(out), (k, m, valid, depth, weight, 0.1)
     opcheck("splat_bilinear_backward_features", grad, xyz, *read)
     opcheck("splat_bilinear_backward_xyz", grad, out, xyz, features, *read)

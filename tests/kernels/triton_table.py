@@ -19,19 +19,20 @@ import numpy as np
 import pytest
 import torch
 from cache_steps import Game, games, snapshot
+from every_backend import run_reference
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stand_ins import ThroughDevice
 from strategies import SEEDS, unproject_cases, visible_cases
 from test_overlap import random_sets, retrieve
-from test_unproject import POOLINGS, gradients
+from test_unproject import gradients
 from test_voxel_cache import assert_same_games, record, room
 from test_voxel_cache_library import CACHES, fresh, insert
 from torch import Tensor
-from ways import run_reference
 
 import mirage_kernels as mk
-from mirage_kernels import VoxelCache, library, overlap, testing, unproject, visible
+from mirage_kernels import VoxelCache, _library, overlap, testing, unproject, visible
+from mirage_kernels._modes import POOLINGS
 from mirage_kernels.backend import INTERPRETED
 from mirage_kernels.ops.voxel_cache.voxel_cache_index_reference import enter_table
 from mirage_kernels.ops.voxel_cache.voxel_cache_triton import enter_rows
@@ -118,8 +119,8 @@ def test_bilinear_gradients_of_infinite_weightless_taps() -> None:
     there = [to_device(x, DEVICE) for x in call]
     name = "unproject_backward_depth"
     result, expected = (
-        library.overload(library.TRITON, name)(*there).cpu(),
-        library.overload(library.REFERENCE, name)(*call),
+        _library.overload(_library.TRITON, name)(*there).cpu(),
+        _library.overload(_library.REFERENCE, name)(*call),
     )
     assert same_sums(result, expected)
     assert not expected.isfinite().all()
@@ -219,8 +220,8 @@ def test_carving_equals_reference(kind: str) -> None:
     boxes = [torch.zeros(0, 7)] * 3
     for factor in (1.0, 1.05, 2.0):
         args = (xyz, depth, cameras.intrinsics, cameras.world2cam, *boxes, 1400, factor)
-        expected = library.overload(library.REFERENCE, "voxel_cache_carve")(*args)
-        result = library.overload(library.TRITON, "voxel_cache_carve")(*(to_device(arg, DEVICE) for arg in args))
+        expected = _library.overload(_library.REFERENCE, "voxel_cache_carve")(*args)
+        result = _library.overload(_library.TRITON, "voxel_cache_carve")(*(to_device(arg, DEVICE) for arg in args))
         assert torch.equal(result.cpu(), expected)
         assert 0 < int(expected.sum()) < 1400
 
@@ -242,8 +243,8 @@ def test_decoded_wild_features_equal_reference(dtype: torch.dtype, kept: torch.d
     count = torch.randint(1, 9, (90,), generator=g).int() if kept == torch.float32 else None
     index = torch.randint(-1, 90, (2, 5, 13), generator=g)
     args = (features, scale, count, index, torch.empty(0, dtype=dtype))
-    expected = library.overload(library.REFERENCE, "voxel_cache_decode")(*args)
-    result = library.overload(library.TRITON, "voxel_cache_decode")(*(to_device(arg, DEVICE) for arg in args))
+    expected = _library.overload(_library.REFERENCE, "voxel_cache_decode")(*args)
+    result = _library.overload(_library.TRITON, "voxel_cache_decode")(*(to_device(arg, DEVICE) for arg in args))
     assert same_sums(result.cpu(), expected)
 
 
@@ -253,21 +254,21 @@ def test_opcheck_unproject(pooling: int) -> None:
     intrinsics = case.cameras.rescale((2, 2)).intrinsics
     depth, features = case.depth.requires_grad_(), case.features.requires_grad_()
     args = (depth, features, intrinsics, case.cameras.cam2world, case.mask, pooling, 1, 0.5)
-    torch.library.opcheck(library.overload(library.TRITON, "unproject"), args)
+    torch.library.opcheck(_library.overload(_library.TRITON, "unproject"), args)
 
 
 @pytest.mark.parametrize("groups", [None, 70])
 def test_opcheck_visible_and_overlap(groups: int | None) -> None:
     case = to_device(visible_case(0, n=70, num_groups=groups), DEVICE)
     args = (case.xyz, case.cameras.intrinsics, case.cameras.world2cam, 6, 9, case.valid, case.groups, 70)
-    torch.library.opcheck(library.overload(library.TRITON, "visible"), args)
+    torch.library.opcheck(_library.overload(_library.TRITON, "visible"), args)
     sets = random_sets(0, 2, 3).to(DEVICE), random_sets(1, 4, 3).to(DEVICE)
-    torch.library.opcheck(library.overload(library.TRITON, "overlap"), sets)
+    torch.library.opcheck(_library.overload(_library.TRITON, "overlap"), sets)
 
 
 def opcheck_cache(name: str, *args: Any) -> None:
     there = tuple(to_device(arg, DEVICE) for arg in fresh(args))
-    torch.library.opcheck(library.overload(library.TRITON, f"voxel_cache_{name}"), there)
+    torch.library.opcheck(_library.overload(_library.TRITON, f"voxel_cache_{name}"), there)
 
 
 @pytest.mark.parametrize("options", CACHES[:3])
