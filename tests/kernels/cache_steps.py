@@ -34,7 +34,7 @@ STEPS = st.one_of(
 )
 
 
-class Game(NamedTuple):
+class Scenario(NamedTuple):
     """A cache's settings and what happens to it."""
 
     settings: dict[str, Any]
@@ -45,7 +45,7 @@ class Game(NamedTuple):
 
 
 @st.composite
-def games(draw: Any, **fixed: Any) -> Game:
+def scenarios(draw: Any, **fixed: Any) -> Scenario:
     storage = draw(st.sampled_from([None, None, "int8"]))
     settings = {
         "voxel_size": draw(st.sampled_from([0.05, 0.25, 1.0, "auto"])),
@@ -61,7 +61,7 @@ def games(draw: Any, **fixed: Any) -> Game:
         settings["max_rows"] = draw(st.integers(20, 200))
     elif budget == "bytes":
         settings["max_bytes"] = draw(st.integers(10_000, 60_000))
-    return Game(settings | fixed, draw(st.lists(STEPS, min_size=1, max_size=8)))
+    return Scenario(settings | fixed, draw(st.lists(STEPS, min_size=1, max_size=8)))
 
 
 class Points(NamedTuple):
@@ -71,18 +71,18 @@ class Points(NamedTuple):
     valid: Tensor | None
 
 
-def points(game: Game, step: Step) -> Points:
+def points(scenario: Scenario, step: Step) -> Points:
     """The points of an insert: few places or many, on borders, or any bits at all."""
     g = torch.Generator().manual_seed(step.seed)
     kind = ("room", "ties", "border", "wild")[step.seed % 4]
     xyz = testing.random_points(g, kind, step.size)
     if step.seed % 3 == 0:
         xyz = xyz * 0.2  # so that calls meet in the same voxels
-    features = torch.randn(step.size, game.settings["channels"], generator=g).to(game.settings["dtype"])
+    features = torch.randn(step.size, scenario.settings["channels"], generator=g).to(scenario.settings["dtype"])
     if step.seed % 7 == 0 and features.numel():
         features.view(-1)[:: 1 + step.seed % 11] = (math.nan, math.inf, 0.0, -0.0)[step.seed % 4]
     footprint = None
-    if step.seed % 5 or game.settings["voxel_size"] == "auto":
+    if step.seed % 5 or scenario.settings["voxel_size"] == "auto":
         footprint = torch.randint(1, 9, (step.size,), generator=g) / 16  # many ties
         odd = torch.tensor([0.0, -0.0, -1.0, math.nan, math.inf])
         pick = torch.rand(step.size, generator=g) < 0.05
@@ -90,13 +90,13 @@ def points(game: Game, step: Step) -> Points:
     return Points(xyz, features, footprint, torch.rand(step.size, generator=g) < 0.8 if step.seed % 2 else None)
 
 
-def play(game: Game, folder: Any = None) -> Iterator[tuple[Step, VoxelCache, list[Any]]]:
+def run_steps(scenario: Scenario, folder: Any = None) -> Iterator[tuple[Step, VoxelCache, list[Any]]]:
     """Take the steps one by one: the step, the cache after it, and what the call returned."""
-    cache = game.cache()
-    for number, step in enumerate(game.steps):
+    cache = scenario.cache()
+    for number, step in enumerate(scenario.steps):
         result: list[Any] = []
         if step.kind == "insert":
-            p = points(game, step)
+            p = points(scenario, step)
             try:
                 result = [*cache.insert(p.xyz, p.features, p.footprint, valid=p.valid, stamp=step.seed % 5)]
             except ValueError as error:  # more voxels at once than the budget allows
@@ -123,7 +123,7 @@ def play(game: Game, folder: Any = None) -> Iterator[tuple[Step, VoxelCache, lis
                 cache.save(folder / "cache.safetensors")
                 cache = VoxelCache.load(folder / "cache.safetensors")
             else:
-                other = game.cache()
+                other = scenario.cache()
                 other.voxel_size = cache.voxel_size
                 other.load_state_dict(cache.state_dict())
                 cache = other
@@ -155,8 +155,8 @@ def _spread(value: int) -> int:
 class Oracle:
     """What a cache holds, as a dict from voxel to observation, in the order of its rows. No budget."""
 
-    def __init__(self, game: Game) -> None:
-        self.settings = game.settings
+    def __init__(self, scenario: Scenario) -> None:
+        self.settings = scenario.settings
         self.size = np.float32(self.settings["voxel_size"])
         self.rows: dict[tuple[int, int, int], dict[str, Any]] = {}
 

@@ -17,7 +17,7 @@ import emulated
 import numpy as np
 import pytest
 import torch
-from every_backend import EveryWay
+from every_backend import EveryBackend
 from stand_ins import ThroughDevice
 
 import mirage_kernels as mk
@@ -79,7 +79,7 @@ def numpy_overflows_like_a_gpu() -> Iterator[None]:
 
 
 @pytest.fixture
-def every_way(cuda_code: emulated.Emulated | None, gpu_backends: list[ThroughDevice]) -> EveryWay:
+def every_backend(cuda_code: emulated.Emulated | None, gpu_backends: list[ThroughDevice]) -> EveryBackend:
     """Runs a function with the native kernels in every instruction set, on 1 and on 2 threads; with the CUDA code on a
     CPU; in Triton's interpreter where TRITON_INTERPRET asks for it; and with every backend of a GPU, where there is
     one."""

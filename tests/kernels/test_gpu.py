@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
 """What only a GPU shows: streams, graphs, waiting, sizes past 2^31. (That its results are right, every other test
-says: ``every_way`` holds.)
+says: ``every_backend`` holds.)
 
 ``test_gpu_stand_in.py`` runs this file without a GPU, on smaller sizes.
 """
@@ -149,13 +149,13 @@ def assert_read(name: str, result: list[Tensor], expected: list[Tensor]) -> None
 
 @pytest.mark.parametrize("name", READS)
 class TestReads:
-    def test_nothing_waits_for_the_device(self, name: str) -> None:
+    def test_does_not_wait_for_the_device(self, name: str) -> None:
         call = READS[name]()
         call()
         with sync_debug_mode("error"):
             call()
 
-    def test_a_graph_holds_it(self, name: str) -> None:
+    def test_graph_capture(self, name: str) -> None:
         call = READS[name]()
         expected = [part.cpu() for part in parts(call())]
         graph = torch.cuda.CUDAGraph()
@@ -167,7 +167,7 @@ class TestReads:
             graph.replay()
             assert_read(name, [part.cpu() for part in result], expected)
 
-    def test_it_runs_on_the_stream_it_is_called_on(self, name: str) -> None:
+    def test_runs_on_the_current_stream(self, name: str) -> None:
         call = READS[name]()
         expected = [part.cpu() for part in parts(call())]
         side = torch.cuda.Stream()
@@ -276,7 +276,7 @@ def change_calls(**options: Any) -> dict[str, Callable[[], Any]]:
 
 @pytest.mark.parametrize("name", ["insert", "carve", "evict oldest", "evict farthest"])
 @pytest.mark.parametrize("options", [{}, {"storage": "int8"}, {"fusion": "mean"}], ids=str)
-def test_what_changes_a_cache_reads_from_the_device_once(name: str, options: dict[str, Any]) -> None:
+def test_mutations_of_a_cache_wait_once(name: str, options: dict[str, Any]) -> None:
     """As far as torch sees it: the one read of the cuda backend's insert is its own."""
     call = change_calls(**options)[name]
     assert len(host_reads(call)) <= 1
@@ -289,7 +289,7 @@ def test_a_device_without_an_index_is_the_current_one() -> None:
     assert cache.clone().device == VoxelCache.from_state_dict(cache.settings, cache.state_dict(), "cuda").device
 
 
-def test_shuffled_points_show_the_same_surface() -> None:
+def test_shuffled_points_give_the_same_depth() -> None:
     case = splat_case(3, n=20_000, channels=48, size=GRID, views=VIEWS)
     first = to_device(case, GPU).run(splat)
     for seed in range(20):
@@ -300,7 +300,7 @@ def test_shuffled_points_show_the_same_surface() -> None:
         assert same_bits(result.features.cpu(), first.features.cpu())
 
 
-def test_offsets_pass_two_to_the_31() -> None:
+def test_offsets_beyond_2_31() -> None:
     n, channels = PAST_2_TO_31, 48
     if torch.cuda.mem_get_info()[0] < 12 << 30:
         pytest.skip("12 GiB of memory are wanted")
@@ -318,7 +318,7 @@ def assert_same_caches(there: VoxelCache, here: VoxelCache) -> None:
         assert same_bits(snapshot(there)[name].cpu(), tensor), name
 
 
-def test_a_cache_is_the_same_on_every_device(tmp_path: Path) -> None:
+def test_cache_has_the_same_bits_on_every_device(tmp_path: Path) -> None:
     there, here = filled(), on_cpu(lambda: filled("cpu"))
     assert_same_caches(there, here)
     there.save(tmp_path / "cache.safetensors")
@@ -336,21 +336,21 @@ def cache_of(depth: Tensor, cameras: Cameras, device: str) -> VoxelCache:
     return cache
 
 
-def assert_a_recording_is_the_same(depth: Tensor, cameras: Cameras) -> None:
+def assert_recording_is_the_same(depth: Tensor, cameras: Cameras) -> None:
     there, here = cache_of(depth, cameras, GPU), on_cpu(lambda: cache_of(depth, cameras, "cpu"))
     assert_same_caches(there, here)
     views = cameras.rescale((44, 80))
     assert_same(to_device(there.splat(views.to(GPU)), "cpu"), on_cpu(lambda: here.splat(views)))
 
 
-def test_a_recording_is_the_same_on_every_device() -> None:
+def test_recording_has_the_same_bits_on_every_device() -> None:
     g = torch.Generator().manual_seed(2)
-    assert_a_recording_is_the_same(1 + torch.rand(2, 60, 90, generator=g), testing.random_cameras(g, 2, (60, 90)))
+    assert_recording_is_the_same(1 + torch.rand(2, 60, 90, generator=g), testing.random_cameras(g, 2, (60, 90)))
 
 
 @pytest.mark.skipif("MIRAGE_DATA" not in os.environ, reason="MIRAGE_DATA is not set: it names the recordings")
-def test_a_real_recording_is_the_same_on_every_device() -> None:
+def test_real_recording_has_the_same_bits_on_every_device() -> None:
     read_rgbd = pytest.importorskip("mirage.data.rgbd").read_rgbd
     recording = read_rgbd(os.path.join(os.environ["MIRAGE_DATA"], "hololens_dev"))
     frames = list(range(0, len(recording.depth), 12))
-    assert_a_recording_is_the_same(recording.depth[frames], recording.cameras[frames])
+    assert_recording_is_the_same(recording.depth[frames], recording.cameras[frames])

@@ -43,11 +43,11 @@ def assert_passed(run: subprocess.CompletedProcess[str]) -> None:
 
 
 @pytest.mark.usefixtures("native")
-def test_the_tests_of_a_gpu_pass_on_the_stand_in() -> None:
+def test_gpu_tests_pass_on_the_stand_in() -> None:
     assert_passed(run_on_the_stand_in(str(HERE / "test_gpu.py"), "-k", "not real_recording"))
 
 
-def test_what_triton_is_called_with_never_waits_for_the_device() -> None:
+def test_triton_launches_never_wait_for_the_device() -> None:
     if "not installed" in str(mk.backends()["triton"]):
         pytest.skip("needs triton")
     chosen = "triton and (wait or once or offsets)"
@@ -82,7 +82,7 @@ def test_operands_on_two_devices(case):
     lambda x: x.copy_(torch.zeros(x.shape)),
     lambda x: bool((x > 0).all()),
 ])
-def test_waiting_is_noticed(case, wait):
+def test_waiting_is_detected(case, wait):
     torch.cuda.set_sync_debug_mode("error")
     try:
         with pytest.raises(RuntimeError, match="called a synchronizing CUDA operation"):

@@ -28,7 +28,7 @@ WAITING = (aten.lift_fresh, aten._local_scalar_dense, aten.equal, aten.nonzero, 
 pytestmark = pytest.mark.usefixtures("native")
 
 
-class Spy(TorchDispatchMode):
+class WaitRecorder(TorchDispatchMode):
     """Notes what waits for a device."""
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Spy(TorchDispatchMode):
 
 
 def waits(function: Callable[[], Any]) -> list[str]:
-    with Spy() as spy:
+    with WaitRecorder() as spy:
         function()
     return spy.waits
 
@@ -140,14 +140,14 @@ def test_reads_never_wait(name: str) -> None:
     assert waits(call) == []
 
 
-def test_the_spy_notices() -> None:
+def test_recorder_detects_waiting() -> None:
     x = torch.ones(3)
     for call in (lambda: torch.tensor(1.0), x.sum().item, lambda: x[x > 0], lambda: x.nonzero()):
         assert len(waits(call)) == 1
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_what_changes_a_cache_reads_once(name: str) -> None:
+def test_mutations_of_a_cache_read_once(name: str) -> None:
     """An insert reads nothing but the counts of its plan, which the kernel hands out on the CPU; carving and evicting
     read which rows are kept."""
     cache, g = filled(**KINDS[name]), torch.Generator().manual_seed(1)

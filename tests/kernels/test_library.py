@@ -93,7 +93,7 @@ def memory_step(depth: Tensor, latents: Tensor, cameras: Cameras, views: Cameras
 
 
 @pytest.mark.parametrize("dynamic", [False, True])
-def test_the_operations_compile_into_one_graph(backend: str, dynamic: bool) -> None:
+def test_operations_compile_into_one_graph(backend: str, dynamic: bool) -> None:
     torch.compiler.reset()
     compiled = torch.compile(memory_step, fullgraph=True, dynamic=dynamic, backend="aot_eager")
     with mk.use_backend(backend):
@@ -133,7 +133,7 @@ def test_changing_the_backend_recompiles() -> None:
             assert_same(compiled(case.xyz, case.features), splat(case.xyz, case.features, case.cameras))
 
 
-def test_shapes_are_known_without_data() -> None:
+def test_fake_tensors() -> None:
     with torch.device("meta"):
         depth, latents = torch.empty(2, 704, 1280), torch.empty(2, 48, 44, 80, dtype=torch.bfloat16)
     cameras = testing.random_cameras(torch.Generator().manual_seed(0), 2, (704, 1280)).to("meta")

@@ -26,7 +26,7 @@ USERS = (splat_reference, splat_bilinear_reference, unproject_reference, voxel_c
 
 @pytest.mark.parametrize("columns", [(), (1,), (2,), (48,)])
 @pytest.mark.parametrize(("rows", "places"), [(0, 3), (1, 1), (31, 1), (32, 1), (500, 1), (3000, 40), (3000, 5000)])
-def test_rows_of_a_place_are_added_one_after_the_other(rows: int, places: int, columns: tuple[int, ...]) -> None:
+def test_rows_of_an_index_are_added_in_order(rows: int, places: int, columns: tuple[int, ...]) -> None:
     g = torch.Generator().manual_seed(rows)
     index = torch.randint(places, (rows,), generator=g)
     values = torch.randn(rows, *columns, generator=g) * 10.0 ** torch.randint(-6, 7, (rows, *columns), generator=g)
@@ -38,7 +38,7 @@ def test_rows_of_a_place_are_added_one_after_the_other(rows: int, places: int, c
     assert same_bits(_ordered_sums.add_in_rounds(sums.clone(), index, values), expected)
 
 
-def crowded_blend() -> list[Tensor]:
+def blend_of_many_points() -> list[Tensor]:
     """Far more than 32 points a cell."""
     case = splat_case(0, n=3000, size=(3, 4), channels=1, kind="ties")
     squares = case._replace(extent=0.4)
@@ -60,8 +60,8 @@ def means() -> list[Tensor]:
     return list(snapshot(cache).values())
 
 
-@pytest.mark.parametrize("function", [crowded_blend, unproject_gradients, means])
-def test_every_reference_adds_so(function: Callable[[], list[Tensor]]) -> None:
+@pytest.mark.parametrize("function", [blend_of_many_points, unproject_gradients, means])
+def test_all_references_add_in_order(function: Callable[[], list[Tensor]]) -> None:
     expected = run_reference(function)
     calls = []
 

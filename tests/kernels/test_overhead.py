@@ -35,7 +35,7 @@ def calls() -> dict[str, Callable[[], Any]]:
 
 @pytest.mark.usefixtures("native")
 @pytest.mark.parametrize("name", list(calls()))
-def test_native_operations_call_no_operation_of_torch(name: str) -> None:
+def test_native_operations_call_no_torch_operation(name: str) -> None:
     """A trip through the dispatcher takes longer than most of what a call on a few points does."""
     call = calls()[name]
     call()
@@ -47,7 +47,7 @@ def test_native_operations_call_no_operation_of_torch(name: str) -> None:
 
 
 @pytest.mark.usefixtures("native")
-def test_a_plain_splat_hands_over_what_it_needs() -> None:
+def test_splat_uses_the_overload_with_the_fewest_arguments() -> None:
     case = testing.splat_case(0, n=64, channels=48, size=(8, 8), views=1)
     with mock.patch.object(backend, "operation", wraps=backend.operation) as operation:
         mk.splat(case.xyz, case.features, case.cameras)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from every_backend import READY, EveryWay, run_reference
+from every_backend import READY, EveryBackend, run_reference
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import SEEDS, visible_cases
@@ -78,56 +78,56 @@ def test_reference_follows_the_contract(seed: int) -> None:
 @pytest.mark.usefixtures("native")
 @settings(max_examples=800, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=visible_cases())
-def test_cpp_equals_reference(case: VisibleCase, every_way: EveryWay) -> None:
+def test_cpp_equals_reference(case: VisibleCase, every_backend: EveryBackend) -> None:
     expected = run_reference(lambda: case.run(visible))
-    for way, result in every_way(lambda: case.run(visible)):
-        assert same_bits(result, expected), way
+    for name, result in every_backend(lambda: case.run(visible)):
+        assert same_bits(result, expected), name
 
 
 @pytest.mark.parametrize("groups", [None, 100, 70_000])
 @pytest.mark.usefixtures("native")
-def test_many_views_equal_reference(groups: int | None, every_way: EveryWay) -> None:
+def test_many_views_equal_reference(groups: int | None, every_backend: EveryBackend) -> None:
     """Enough of everything that work is split by views and by points, and blocks are out of view."""
     for views in (1, 3, 40):
         case = visible_case(views, n=30_000, views=views, size=(40, 60), valid=True, num_groups=groups)
         case = case._replace(xyz=case.xyz[case.xyz[:, 0].argsort()])
         expected = run_reference(lambda case=case: case.run(visible))
-        for way, result in every_way(lambda case=case: case.run(visible)):
-            assert same_bits(result, expected), f"{views} views, {way}"
+        for name, result in every_backend(lambda case=case: case.run(visible)):
+            assert same_bits(result, expected), f"{views} views, {name}"
 
 
 @pytest.mark.usefixtures("native")
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SEEDS, st.integers(0, 4), st.integers(0, 5), st.one_of(st.integers(0, 40), st.sampled_from([2047, 2049])))
-def test_overlap_is_that_of_sets(every_way: EveryWay, seed: int, num_a: int, num_b: int, words: int) -> None:
+def test_overlap_equals_python_sets(every_backend: EveryBackend, seed: int, num_a: int, num_b: int, words: int) -> None:
     a, b = random_sets(seed, num_a, words), random_sets(seed + 1, num_b, words)
     expected = run_reference(lambda: overlap(a, b))
     assert expected.shape == (num_a, num_b)
     if words <= 40:
         assert expected.tolist() == [[share(x, y) for y in members(b)] for x in members(a)]
-    for way, result in every_way(lambda: overlap(a, b)):
-        assert same_bits(result, expected), way
-    for way, result in every_way(lambda: overlap(a.T.contiguous().T, b)):
-        assert same_bits(result, expected), f"strided, {way}"
+    for name, result in every_backend(lambda: overlap(a, b)):
+        assert same_bits(result, expected), name
+    for name, result in every_backend(lambda: overlap(a.T.contiguous().T, b)):
+        assert same_bits(result, expected), f"strided, {name}"
 
 
-def test_overlap_of_many_sets_is_the_same_on_every_thread(every_way: EveryWay) -> None:
+def test_overlap_of_many_sets_is_the_same_on_every_thread(every_backend: EveryBackend) -> None:
     few, many = random_sets(0, 3, 3000), random_sets(1, 150, 3000)
     for a, b in ((few, many), (many[:20], few)):
         expected = run_reference(lambda a=a, b=b: overlap(a, b))
-        for way, result in every_way(lambda a=a, b=b: overlap(a, b)):
-            assert same_bits(result, expected), way
+        for name, result in every_backend(lambda a=a, b=b: overlap(a, b)):
+            assert same_bits(result, expected), name
 
 
 @pytest.mark.parametrize("words", [1, 2, 511, 512, 513])
-def test_sets_may_begin_anywhere(words: int, every_way: EveryWay) -> None:
+def test_sets_at_any_alignment(words: int, every_backend: EveryBackend) -> None:
     """Sets on multiples of 16 bytes, and beside them; other numbers in front of them and behind."""
     a, room = random_sets(words, 2, words), random_sets(words, 1, 5 * words + 2).flatten()
     for first in (0, 1):
         b = room[first : first + 5 * words].reshape(5, words)
         expected = run_reference(lambda b=b: overlap(a, b))
-        for way, result in every_way(lambda b=b: overlap(a, b)):
-            assert same_bits(result, expected), f"from word {first}, {way}"
+        for name, result in every_backend(lambda b=b: overlap(a, b)):
+            assert same_bits(result, expected), f"from word {first}, {name}"
             assert same_bits(overlap(b, a).T, expected)
 
 
@@ -145,7 +145,7 @@ def test_empty_inputs() -> None:
     assert group_voxels(torch.zeros(0, 3), 0.1).num_groups == 0
 
 
-def test_nothing_hides_what_lies_behind_it() -> None:
+def test_occlusion_is_ignored() -> None:
     cameras = testing.plain_cameras(1, (4, 4))
     xyz = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, 9.0], [0.0, 0.0, -1.0], [9.0, 0.0, 1.0], [math.nan, 0.0, 1.0]])
     assert visible(xyz, cameras).tolist() == [[0b00011]]
@@ -158,7 +158,7 @@ def voxels_of(xyz: Tensor, size: float = 0.1) -> Voxels:
 
 @settings(max_examples=200)
 @given(SEEDS)
-def test_groups_are_voxels_in_order(seed: int) -> None:
+def test_groups_are_sorted_voxels(seed: int) -> None:
     """Close together and far apart, beyond what an integer holds, on the borders of voxels, and not finite."""
     g = torch.Generator().manual_seed(seed)
     xyz = testing.random_points(g, testing.POINT_KINDS[seed % 4], 60)
@@ -175,7 +175,7 @@ def test_groups_are_voxels_in_order(seed: int) -> None:
     assert groups.tolist() == [number[tuple(v)] if ok else -1 for v, ok in zip(cells.tolist(), known, strict=True)]
 
 
-def test_a_voxel_far_away_does_not_change_the_numbers() -> None:
+def test_a_distant_voxel_does_not_change_the_numbers() -> None:
     """The table of near voxels and the sort of far ones number alike."""
     xyz = testing.random_points(torch.Generator().manual_seed(0), "room", 5000)
     groups, count = group_voxels(xyz, 0.1)
@@ -184,7 +184,7 @@ def test_a_voxel_far_away_does_not_change_the_numbers() -> None:
     assert with_far.tolist() == [*groups.tolist(), count]
 
 
-def made_up_room() -> tuple[Tensor, Cameras]:
+def synthetic_room() -> tuple[Tensor, Cameras]:
     g = torch.Generator().manual_seed(0)
     return testing.random_points(g, "room", 20_000), testing.random_cameras(g, 12, (40, 60))
 
@@ -197,9 +197,9 @@ def hololens(data: Path) -> tuple[Tensor, Cameras]:
 
 
 @pytest.mark.parametrize("scene", ["room", "hololens"])
-def test_retrieval_is_that_of_python_sets(request: pytest.FixtureRequest, backend: str, scene: str) -> None:
+def test_retrieval_equals_python_sets(request: pytest.FixtureRequest, backend: str, scene: str) -> None:
     """Every share of voxels in view, of every pair of frames, is that of Python sets of ``floor(xyz / 0.1)``."""
-    xyz, cameras = made_up_room() if scene == "room" else hololens(request.getfixturevalue("data"))
+    xyz, cameras = synthetic_room() if scene == "room" else hololens(request.getfixturevalue("data"))
     with mk.use_backend(backend):
         groups, count = group_voxels(xyz, 0.1)
         bits = visible(xyz, cameras, groups=groups, num_groups=count)
@@ -219,7 +219,7 @@ def test_opcheck(namespace: str, options: dict[str, Any]) -> None:
     torch.library.opcheck(_library.overload(namespace, "overlap"), (random_sets(0, 2, 3), random_sets(1, 4, 3)))
 
 
-def test_points_that_need_a_gradient_are_seen_alike() -> None:
+def test_points_that_require_grad() -> None:
     case = visible_case(0)
     for name in READY:
         with mk.use_backend(name):
@@ -245,7 +245,7 @@ def test_retrieval_compiles_into_one_graph(backend: str, dynamic: bool) -> None:
                 assert same_bits(result, expected)
 
 
-def test_shapes_are_known_without_data() -> None:
+def test_fake_tensors() -> None:
     cameras = testing.plain_cameras(3, (6, 9)).to("meta")
     seen = visible(torch.empty(130, 3, device="meta"), cameras)
     assert seen.shape == (3, 3)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from every_backend import READY, EveryWay, assert_every_way_same, run_reference, splat_gradients
+from every_backend import READY, EveryBackend, assert_same_on_every_backend, run_reference, splat_gradients
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import SEEDS, splat_cases
@@ -90,12 +90,12 @@ def test_reference_follows_the_contract(seed: int, band: float) -> None:
 @pytest.mark.usefixtures("native")
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=CASES, band=BANDS)
-def test_cpp_equals_reference(case: SplatCase, band: float, every_way: EveryWay) -> None:
+def test_cpp_equals_reference(case: SplatCase, band: float, every_backend: EveryBackend) -> None:
     """Index, mask and depth have to; so do the features, for all sums run in the order of the points."""
-    assert_every_way_same(every_way, lambda: run(case, band), sums=("features",))
+    assert_same_on_every_backend(every_backend, lambda: run(case, band), sums=("features",))
 
 
-def test_a_point_on_a_centre_is_alone_and_between_four_is_shared() -> None:
+def test_point_on_a_center_and_between_four_centers() -> None:
     cameras = testing.plain_cameras(1, (4, 4))  # cell centres lie at half columns
     row = torch.tensor([[3.0, -1.0]])
     for name in READY:
@@ -119,7 +119,7 @@ def test_a_ramp_is_interpolated() -> None:
     torch.testing.assert_close(shown.features[0, 1], centres[:, None].expand(8, 8))
 
 
-def test_points_behind_the_band_are_left_out() -> None:
+def test_points_behind_the_band_are_not_blended() -> None:
     cameras, centre = testing.plain_cameras(1, (4, 4)), torch.tensor([0.125, 0.125, 1.0])
     xyz = torch.stack([centre, 1.04 * centre, 1.06 * centre])  # on one ray
     rows = torch.tensor([[0.0], [1.0], [5.0]])
@@ -132,7 +132,7 @@ def test_points_behind_the_band_are_left_out() -> None:
                 assert shown.depth[0, 2, 2] == 1.0
 
 
-def test_a_cell_that_is_hardly_touched_is_a_hole() -> None:
+def test_cell_with_small_weights_is_a_hole() -> None:
     cameras = testing.plain_cameras(1, (4, 4))
     for name in READY:
         with mk.use_backend(name):
@@ -156,11 +156,11 @@ def test_twenty_repeats_give_the_same_bits() -> None:
 @pytest.mark.usefixtures("native")
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=CASES, seed=SEEDS)
-def test_cpp_gradients_equal_reference(case: SplatCase, seed: int, every_way: EveryWay) -> None:
+def test_cpp_gradients_equal_reference(case: SplatCase, seed: int, every_backend: EveryBackend) -> None:
     expected = run_reference(lambda: splat_gradients(case, seed, mode="bilinear"))
     tame = (case.xyz.abs() < 1e3).all() and (case.xyz[:, 2].abs() > 1e-3).all()
-    for way, result in every_way(lambda: splat_gradients(case, seed, mode="bilinear")):
-        assert same_sums(result[1], expected[1]), f"features, {way}"
+    for name, result in every_backend(lambda: splat_gradients(case, seed, mode="bilinear")):
+        assert same_sums(result[1], expected[1]), f"features, {name}"
         if tame:
             assert_close_gradients(result[0], expected[0])
 

@@ -20,7 +20,7 @@ def through() -> ThroughDevice:
     return ThroughDevice("reference", "cpu")
 
 
-def test_results_and_gradients_come_back(through: ThroughDevice) -> None:
+def test_results_and_gradients_are_copied_back(through: ThroughDevice) -> None:
     case, lifted = splat_case(0, valid=True, extent="each"), unproject_case(1)
     expected = run_reference(lambda: (splat_gradients(case, 3), lifted.run(unproject)))
     with through.use():
@@ -29,7 +29,7 @@ def test_results_and_gradients_come_back(through: ThroughDevice) -> None:
     assert_same(result[1], expected[1])
 
 
-def test_what_is_written_comes_back(through: ThroughDevice) -> None:
+def test_mutated_arguments_are_copied_back(through: ThroughDevice) -> None:
     def fill() -> dict[str, Tensor]:
         cache, g = VoxelCache(0.2, 3), torch.Generator().manual_seed(0)
         for stamp in (1, 2):

@@ -144,7 +144,7 @@ KERNELS = {
 }
 
 # All of these are one instruction, none a loop around compare-and-swap. A float's order is a signed integer's among the
-# positive ones, an unsigned one's turned round among the negative.
+# positive ones, an unsigned one's rotated round among the negative.
 NATIVE_ATOMICS = {
     "cache_encode": ("add.u64",),
     "cache_segment": ("min.s64",),
@@ -187,7 +187,7 @@ def compiled(kernel: Kernel, capability: int, folder: Path) -> Compiled:
 
 @pytest.mark.parametrize("capability", [10 * major + minor for major, minor in (TRITON_CAPABILITY, (8, 0), (9, 0))])
 @pytest.mark.parametrize("name", KERNELS)
-def test_kernels_compile_to_what_they_should(name: str, capability: int, tmp_path: Path) -> None:
+def test_compiled_kernels(name: str, capability: int, tmp_path: Path) -> None:
     ptx, resources = compiled(KERNELS[name], capability, tmp_path)
     assert resources["STACK"] <= SPILLED.get((name, capability), 0), "registers are spilled"
     assert resources["LOCAL"] == 0, "registers are spilled"
@@ -279,7 +279,7 @@ def test_any_number_of_views_fits_a_grid(
     assert grids
 
 
-def test_a_grid_that_is_too_large_is_an_error() -> None:
+def test_error_for_a_grid_that_is_too_large() -> None:
     from mirage_kernels._triton_common import launch
 
     for grid in ((1, 65_536), (2**31,), (1, 1, 65_536)):
@@ -293,7 +293,7 @@ def run_interpreted(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("table", ["triton_table.py", "triton_splat_table.py"])
-def test_the_interpreter_gives_the_bits_of_the_reference(table: str) -> None:
+def test_interpreter_equals_reference(table: str) -> None:
     result = run_interpreted("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(HERE / table))
     assert result.returncode == 0, result.stdout[-4000:]
     assert " passed" in result.stdout

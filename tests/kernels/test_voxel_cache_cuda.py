@@ -10,9 +10,9 @@ from typing import Any
 import emulated
 import pytest
 import torch
-from cache_steps import Game, games
+from cache_steps import Scenario, scenarios
 from hypothesis import given, settings
-from test_voxel_cache import ALLOW, assert_same_games, record
+from test_voxel_cache import ALLOW, assert_same_logs, record
 from torch import Tensor
 
 import mirage_kernels as mk
@@ -60,12 +60,14 @@ def empty_state(capacity: int, channels: int, dtype: torch.dtype, **options: boo
 
 
 @settings(max_examples=100, suppress_health_check=ALLOW)
-@given(game=games())
-def test_cuda_code_equals_reference_step_by_step(game: Game, tmp_path: Path, code: emulated.Emulated) -> None:
+@given(scenario=scenarios())
+def test_cuda_code_equals_reference_after_every_step(
+    scenario: Scenario, tmp_path: Path, code: emulated.Emulated
+) -> None:
     with mk.use_backend("reference"):
-        expected = record(game, tmp_path)
+        expected = record(scenario, tmp_path)
     with code.use():
-        assert_same_games(record(game, tmp_path), expected, "CUDA on a CPU")
+        assert_same_logs(record(scenario, tmp_path), expected, "CUDA on a CPU")
 
 
 @pytest.mark.usefixtures("code")
@@ -105,7 +107,7 @@ def test_points_are_sorted_by_voxel_then_index(n: int) -> None:
 
 @pytest.mark.usefixtures("code")
 @pytest.mark.parametrize("near", [1, 12, 10_000])
-def test_the_table_is_the_same_whoever_enters_first(near: int) -> None:
+def test_table_does_not_depend_on_the_order_of_rows(near: int) -> None:
     """Keys of a small cube want the same slots, and those before them may be taken by lower rows that come later."""
     g = torch.Generator().manual_seed(near)
     axes = torch.unique(torch.randint(0, 8 + near, (900, 3), generator=g), dim=0) + (1 << 20)
@@ -123,7 +125,7 @@ def test_the_table_is_the_same_whoever_enters_first(near: int) -> None:
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("channels", [1, 6, 48, 80])
 @pytest.mark.parametrize("kind", ["plain", "scaled", "counted"])
-def test_features_of_any_width_at_any_address(kind: str, channels: int, dtype: torch.dtype) -> None:
+def test_features_of_any_size_and_alignment(kind: str, channels: int, dtype: torch.dtype) -> None:
     """Whole rows by sixteen bytes, and those that begin beside such an address."""
     g = torch.Generator().manual_seed(channels)
     xyz, footprint = 2 * torch.rand(300, 3, generator=g), torch.rand(300, generator=g)

@@ -193,14 +193,16 @@ CASES = [
     (touch, {"index": 3}, TypeError, "index: expected a tensor, got int"),
     (touch, {"index": ROWS.int()}, TypeError, "index: expected int64, got int32"),
     (touch, {"index": ROWS.to("meta")}, ValueError, "index: expected a tensor on cpu like the cache, got meta"),
-    (touch, {"index": ROWS + 1}, ValueError, "index: expected rows below 7, got 7 at position 2 of the flattened index"),
+    (touch, {"index": ROWS + 1}, ValueError, "index: expected rows below 7, got 7 at position"),
     (touch, {"stamp": None}, TypeError, "stamp: expected an integer, got NoneType"),
     (touch, {"stamp": -(1 << 63) - 1}, ValueError, "stamp: expected -9223372036854775808 to 9223372036854775807, got"),
     (load_state_of, {"tensors": [XYZ]}, TypeError, "tensors: expected a dict of tensors, got list"),
     (load_state, {"scale": torch.ones(7)}, ValueError,
      "tensors: expected keys, xyz, footprint, features, stamp, got also scale"),
-    (load_state, {"without": "stamp"}, ValueError, "tensors: expected an entry 'stamp', got only keys, xyz, footprint, features"),
-    (load_state, {"without": "keys"}, ValueError, "tensors: expected an entry 'keys', got only xyz, footprint, features, stamp"),
+    (load_state, {"without": "stamp"}, ValueError,
+     "tensors: expected an entry 'stamp', got only keys, xyz, footprint, features"),
+    (load_state, {"without": "keys"}, ValueError,
+     "tensors: expected an entry 'keys', got only xyz, footprint, features, stamp"),
     (load_state, {"keys": 7}, TypeError, "keys: expected a tensor, got int"),
     (load_state, {"keys": CACHE.state.keys.int()}, TypeError, "keys: expected int64, got int32"),
     (load_state, {"keys": torch.tensor([5, 6, 7, 6, 8, 6, 5])}, ValueError,
@@ -235,7 +237,7 @@ def test_wrong_argument(call: Any, wrong: dict[str, Any], kind: type[Exception],
     assert CACHE.nbytes == nbytes
 
 
-def test_the_calls_are_right_without_a_wrong_argument() -> None:
+def test_calls_without_a_wrong_argument_succeed() -> None:
     make()
     from_state()
     first_insert(footprint=torch.ones(7))
@@ -243,7 +245,7 @@ def test_the_calls_are_right_without_a_wrong_argument() -> None:
         call(cache=CACHE.clone())  # type: ignore[operator]
 
 
-def test_a_row_that_is_not_there_is_not_read() -> None:
+def test_index_out_of_range_is_an_error() -> None:
     """The cache's room to grow is memory that nobody has written. Values are looked at by the kernels alone."""
     cache = filled()
     cache.insert(XYZ + 100, FEATURES)

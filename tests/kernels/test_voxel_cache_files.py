@@ -43,7 +43,7 @@ def same_rows(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
         {"voxel_size": "auto", "fusion": "latest", "eviction": "untouched", "max_bytes": 1 << 20, "auto_scale": 0.25},
     ],
 )
-def test_a_file_brings_everything_back(tmp_path: Path, options: dict[str, Any]) -> None:
+def test_save_and_load(tmp_path: Path, options: dict[str, Any]) -> None:
     cache = some_cache(3, **options)
     cache.touch(torch.arange(9), 12)
     cache.save(tmp_path / "cache.safetensors")
@@ -57,13 +57,13 @@ def test_a_file_brings_everything_back(tmp_path: Path, options: dict[str, Any]) 
     assert loaded.insert(*points)[:4] == cache.insert(*points)[:4]
 
 
-def test_the_same_cache_is_the_same_bytes(tmp_path: Path) -> None:
+def test_equal_caches_give_equal_files(tmp_path: Path) -> None:
     for name in ("a", "b"):
         some_cache(1).save(tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_an_empty_cache_can_be_kept(tmp_path: Path) -> None:
+def test_save_and_load_of_an_empty_cache(tmp_path: Path) -> None:
     VoxelCache("auto", 4).save(tmp_path / "cache")
     loaded = VoxelCache.load(tmp_path / "cache")
     assert len(loaded) == 0
@@ -71,7 +71,7 @@ def test_an_empty_cache_can_be_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-def test_killing_a_save_never_loses_the_file(tmp_path: Path) -> None:
+def test_killed_save_keeps_the_old_file(tmp_path: Path) -> None:
     program = [sys.executable, str(Path(__file__).with_name("save_and_kill.py")), str(tmp_path / "cache.safetensors")]
     done = subprocess.run(program, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -79,7 +79,7 @@ def test_killing_a_save_never_loses_the_file(tmp_path: Path) -> None:
 
 
 def damaged(path: Path) -> list[tuple[str, bytes]]:
-    """Files cut short and files with one bit turned, anywhere."""
+    """Files cut short and files with one bit rotated, anywhere."""
     whole, pick = path.read_bytes(), random.Random(0)
     found = [(f"cut at {at}", whole[:at]) for at in (0, 1, 7, 8, 9, *(pick.randrange(len(whole)) for _ in range(45)))]
     for _ in range(130):
@@ -111,7 +111,7 @@ def changed(tensors: dict[str, Tensor], settings: dict[str, Any]) -> list[tuple[
     return wrong
 
 
-def test_damaged_files_are_refused_and_change_nothing(tmp_path: Path) -> None:
+def test_damaged_files_raise_and_change_nothing(tmp_path: Path) -> None:
     path, other = tmp_path / "cache.safetensors", tmp_path / "other.safetensors"
     cache = some_cache(0, 200)
     before = snapshot(cache)
@@ -138,7 +138,7 @@ def test_damaged_files_are_refused_and_change_nothing(tmp_path: Path) -> None:
         VoxelCache.load(tmp_path / "nothing")
 
 
-def test_a_failing_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_save_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "cache.safetensors"
     some_cache(0).save(path)
     before = path.read_bytes()
@@ -153,7 +153,7 @@ def test_a_failing_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_other_programs_can_read_the_ply(tmp_path: Path) -> None:
+def test_ply_format(tmp_path: Path) -> None:
     cache = some_cache(0, 50)
     rows = len(cache)
     cache.export_ply(tmp_path / "cache.ply", torch.arange(3 * rows, dtype=torch.uint8).reshape(rows, 3))

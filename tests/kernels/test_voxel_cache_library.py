@@ -61,7 +61,7 @@ def check(namespace: str, name: str, *args: Any) -> None:
 
 @pytest.mark.parametrize("each", [False, True])
 @pytest.mark.parametrize("options", CACHES)
-def test_opcheck_what_an_insert_does(namespace: str, options: dict[str, Any], each: bool) -> None:
+def test_opcheck_insert(namespace: str, options: dict[str, Any], each: bool) -> None:
     cache, inserted, committed = insert(each, **options)
     check(namespace, "insert", *inserted)
     check(namespace, "commit", *committed)
@@ -70,7 +70,7 @@ def test_opcheck_what_an_insert_does(namespace: str, options: dict[str, Any], ea
 
 
 @pytest.mark.parametrize("options", CACHES)
-def test_opcheck_what_a_read_does(namespace: str, options: dict[str, Any]) -> None:
+def test_opcheck_splat_and_decode(namespace: str, options: dict[str, Any]) -> None:
     cache, *_ = insert(True, **options)
     s, cameras = cache.state, testing.random_cameras(torch.Generator().manual_seed(1), 2, (6, 9))
     views = (cameras.intrinsics, cameras.world2cam)
@@ -80,7 +80,7 @@ def test_opcheck_what_a_read_does(namespace: str, options: dict[str, Any]) -> No
     check(namespace, "decode", s.features, s.scale, s.count, index, torch.empty(0, dtype=cache.dtype))
 
 
-def test_opcheck_of_nothing(namespace: str) -> None:
+def test_opcheck_of_empty_tensors(namespace: str) -> None:
     s, views = VoxelCache(0.25, 3).state, testing.plain_cameras(2, (6, 9))
     lenses = (views.intrinsics, views.world2cam)
     nothing = torch.zeros(0, 3)
@@ -90,7 +90,7 @@ def test_opcheck_of_nothing(namespace: str) -> None:
     check(namespace, "decode", s.features, None, None, torch.full((2, 6, 9), -1), torch.empty(0))
 
 
-def test_a_table_that_is_too_small_is_refused() -> None:
+def test_error_for_a_table_that_is_too_small() -> None:
     """Slots are found 64 at a time: a smaller table would be read beyond its end."""
     if mk.backends()["cpp"] is not None:
         pytest.skip(f"backend cpp: {mk.backends()['cpp']}")

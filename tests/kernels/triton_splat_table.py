@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from strategies import SEEDS, SHAPES, splat_cases
 from test_splat import (  # noqa: F401 (collected here too)
     test_empty_inputs,
-    test_radius_draws_discs,
+    test_radius_covers_discs,
 )
 from test_splat_bilinear import (  # noqa: F401
-    test_a_cell_that_is_hardly_touched_is_a_hole,
-    test_a_point_on_a_centre_is_alone_and_between_four_is_shared,
-    test_points_behind_the_band_are_left_out,
+    test_cell_with_small_weights_is_a_hole,
+    test_point_on_a_center_and_between_four_centers,
+    test_points_behind_the_band_are_not_blended,
 )
 from torch import Tensor
 from triton_table import ALLOW, DEVICE, numbers_overflow_quietly, run_triton  # noqa: F401 (a fixture)
@@ -56,7 +56,7 @@ def results(case: SplatCase, seed: int, **options: Any) -> tuple[Any, list[Tenso
     return drawn, list(torch.autograd.grad([drawn.features, drawn.depth], [xyz, features], weights))
 
 
-def assert_alike(case: SplatCase, seed: int, **options: Any) -> None:
+def assert_equals_reference(case: SplatCase, seed: int, **options: Any) -> None:
     expected, gradients = run_reference(lambda: results(case, seed, **options))
     result, (by_xyz, by_features) = run_triton(lambda: results(to_device(case, DEVICE), seed, **options))
     assert_same(to_device(result, "cpu"), expected, ("features",) if options.get("mode") == "bilinear" else ())
@@ -70,7 +70,7 @@ def assert_alike(case: SplatCase, seed: int, **options: Any) -> None:
 @settings(max_examples=25, suppress_health_check=ALLOW)
 @given(case=splat_cases(SMALL, **FEW), seed=SEEDS)
 def test_splat_equals_reference(case: SplatCase, seed: int) -> None:
-    assert_alike(case, seed)
+    assert_equals_reference(case, seed)
 
 
 @pytest.mark.parametrize(("extent", "radius"), [("one", 0.0), ("each", 0.0), ("none", 40.0), ("none", 7.5)])
@@ -85,14 +85,14 @@ def test_points_over_many_cells_equal_reference(extent: str, radius: float) -> N
 
 
 @pytest.mark.parametrize("programs", [1, 3, 1 << 20])
-def test_however_many_views_a_program_meets(programs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_number_of_views_per_program(programs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(splat_triton, "_PROGRAMS", programs)
-    assert_alike(splat_case(1, n=700, views=7, kind="ties"), 2)
+    assert_equals_reference(splat_case(1, n=700, views=7, kind="ties"), 2)
 
 
 @pytest.mark.parametrize("scale", [0.6, 0.0])
 @pytest.mark.parametrize("least", [-math.inf, 0.05, 0.3])
-def test_what_only_the_cache_asks_for_equals_reference(scale: float, least: float) -> None:
+def test_extents_of_the_cache_equal_reference(scale: float, least: float) -> None:
     case = splat_case(4, n=200, kind="ties", extent="each", boxes=True)
     assert isinstance(case.extent, Tensor)
     case.extent[::2] = math.nan
@@ -105,20 +105,20 @@ def test_what_only_the_cache_asks_for_equals_reference(scale: float, least: floa
 @settings(max_examples=10, suppress_health_check=ALLOW)
 @given(case=splat_cases(st.just(("none", 0.0)), **FEW), band=BANDS, seed=SEEDS)
 def test_bilinear_equals_reference(case: SplatCase, band: float, seed: int) -> None:
-    assert_alike(case, seed, mode="bilinear", band=band)
+    assert_equals_reference(case, seed, mode="bilinear", band=band)
 
 
 @pytest.mark.parametrize("pairs", [1, 1300])
-def test_however_many_views_are_mixed_at_once(pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_size_of_a_batch_of_views(pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(splat_bilinear_triton, "_PAIRS_BATCH", pairs)
-    assert_alike(splat_case(1, n=150, views=3, kind="ties", channels=70), 2, mode="bilinear")
+    assert_equals_reference(splat_case(1, n=150, views=3, kind="ties", channels=70), 2, mode="bilinear")
 
 
-def test_a_cell_of_many_points_mixes_them_in_order() -> None:
+def test_many_points_of_a_cell_are_blended_in_order() -> None:
     """Sums of numbers of all sizes come out otherwise in any other order."""
     case = splat_case(2, n=200, views=2, size=(2, 2), channels=3, kind="ties")
     case = case._replace(features=case.features * 10.0 ** torch.arange(-100, 100)[:, None].remainder(7))
-    assert_alike(case, 3, mode="bilinear", band=100.0)
+    assert_equals_reference(case, 3, mode="bilinear", band=100.0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

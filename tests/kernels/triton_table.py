@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cache_steps import Game, games, snapshot
+from cache_steps import Scenario, scenarios, snapshot
 from every_backend import run_reference
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -26,7 +26,7 @@ from stand_ins import ThroughDevice
 from strategies import SEEDS, unproject_cases, visible_cases
 from test_overlap import random_sets, retrieve
 from test_unproject import gradients
-from test_voxel_cache import assert_same_games, record, room
+from test_voxel_cache import assert_same_logs, record, room
 from test_voxel_cache_library import CACHES, fresh, insert
 from torch import Tensor
 
@@ -150,11 +150,11 @@ def test_overlap_equals_reference(seed: int, num_a: int, num_b: int, words: int)
 
 
 @settings(max_examples=20, suppress_health_check=ALLOW)
-@given(game=games())
-def test_games_equal_reference_step_by_step(game: Game, tmp_path: Path) -> None:
-    expected = run_reference(lambda: record(game, tmp_path))
+@given(scenario=scenarios())
+def test_scenarios_equal_reference_after_every_step(scenario: Scenario, tmp_path: Path) -> None:
+    expected = run_reference(lambda: record(scenario, tmp_path))
     with instead_of_cpp():
-        assert_same_games(record(game, tmp_path), expected, "triton")
+        assert_same_logs(record(scenario, tmp_path), expected, "triton")
 
 
 @pytest.mark.parametrize("each", [False, True])
