@@ -61,7 +61,7 @@ def sizes(every: Iterable[T], one: T) -> list[tuple[str, T]]:
 def frames(scene: str) -> tuple[Tensor, Cameras]:
     """Depth (73, 360, 540) and cameras."""
     if scene == "hololens":
-        from mirage.data.rgbd import read_rgbd
+        from mirage.recordings.hololens import read_rgbd
 
         recording = read_rgbd(recordings() / "hololens_dev")
         return recording.depth, recording.cameras
@@ -83,7 +83,7 @@ def _room() -> tuple[Tensor, Cameras]:
     for frame in range(FRAMES):
         direction = rays @ cameras.cam2world[frame, :3, :3].T
         # the wall that a ray from inside meets first
-        depth[frame] = ((half * direction.sign() - cameras.centres[frame]) / direction).amin(-1)
+        depth[frame] = ((half * direction.sign() - cameras.centers[frame]) / direction).amin(-1)
     return depth, cameras
 
 

@@ -41,15 +41,15 @@ def one_nan(value: Any) -> Any:
     return torch.where(value.isnan(), math.nan, value) if floats else value
 
 
-def assert_same_logs(log: list[Any], expected: list[Any], way: str) -> None:
+def assert_same_logs(log: list[Any], expected: list[Any], backend: str) -> None:
     for number, ((kind, a), (_, b)) in enumerate(zip(log, expected, strict=True)):
-        where = f"{name}, step {number} ({kind})"
-        assert a.keys() == b.keys(), where
+        step = f"{backend}, step {number} ({kind})"
+        assert a.keys() == b.keys(), step
         for name, value in a.items():
             if isinstance(value, Tensor):
-                assert same_bits(value, b[name]), f"{where}: {name}"
+                assert same_bits(value, b[name]), f"{step}: {name}"
             else:
-                assert value == b[name], f"{where}: {name}"
+                assert value == b[name], f"{step}: {name}"
 
 
 @pytest.mark.usefixtures("native")
