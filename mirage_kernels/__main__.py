@@ -11,7 +11,8 @@ import sys
 import torch
 
 from . import self_test
-from .backend import BACKENDS, INTERPRETED, backends, build_info, current_backend, devices, instruction_sets
+from ._modes import BACKENDS
+from .backend import INTERPRETED, backends, build_info, current_backend, devices, instruction_sets
 from .version import __version__
 
 

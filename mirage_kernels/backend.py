@@ -264,6 +264,6 @@ _fill_table()
 torch.cuda._lazy_call(_remove_unsupported)  # type: ignore[no-untyped-call]
 if os.environ.get("MIRAGE_KERNELS_BACKEND"):
     try:
-        use_backend(os.environ["MIRAGE_KERNELS_BACKEND"])
+        use_backend(check.choice("backend", os.environ["MIRAGE_KERNELS_BACKEND"], BACKENDS))
     except (ValueError, RuntimeError) as error:
         raise type(error)(f"MIRAGE_KERNELS_BACKEND: {error}") from None

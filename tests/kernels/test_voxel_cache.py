@@ -66,8 +66,8 @@ def test_backends_equal_reference_after_every_step(scenario: Scenario, tmp_path:
         with mk.use_backend("cpp"):
             mk.use_instruction_set(sets[seed % len(sets)])
             torch.set_num_threads(1 + seed // 8 % 2)
-            way = f"{sets[seed % len(sets)]} on {torch.get_num_threads()} threads"
-            assert_same_logs(record(scenario, tmp_path), expected, way)
+            name = f"{sets[seed % len(sets)]} on {torch.get_num_threads()} threads"
+            assert_same_logs(record(scenario, tmp_path), expected, name)
         if INTERPRETED:
             with mk.use_backend("triton"):
                 assert_same_logs(record(scenario, tmp_path), expected, "triton")
