@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Kills a process that saves two caches in turn, a hundred times, at a random moment, and looks at the file each time.
+"""Kills a process that saves two caches in turn, a hundred times, at a random moment, and checks the file each time.
 
 A program of its own, with one thread, so that it can fork. Prints how many kills met a save, and fails when the file is
 not one of the two.

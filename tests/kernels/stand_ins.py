@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Libraries that take the place of the C++ kernels, so that every test of the CPU is one of theirs."""
+"""Libraries that replace the C++ kernels, so that every test of the CPU tests them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def stand_in(namespace: str) -> Iterator[None]:
 
 
 class ThroughDevice:
-    """A backend of another device behind the CPU's door: operands go there, results and what was written come back."""
+    """A backend of another device for CPU tensors: copies operands to it, and results and mutated arguments back."""
 
     def __init__(self, name: str, device: str) -> None:
         self.name, self.device = name, device
@@ -67,11 +67,11 @@ class ThroughDevice:
                 self._library.impl(full, lambda *args, run=operation: self._call(run, *args), "CPU")
 
     def _call(self, operation: torch._ops.OpOverload, *args: Any) -> Any:
-        there = [a.to(self.device, copy=True) if isinstance(a, Tensor) else a for a in args]
-        results = operation(*there)
-        for argument, here, moved in zip(operation._schema.arguments, args, there, strict=False):
-            if isinstance(here, Tensor) and argument.alias_info is not None and argument.alias_info.is_write:
-                here.copy_(moved)
+        moved_args = [a.to(self.device, copy=True) if isinstance(a, Tensor) else a for a in args]
+        results = operation(*moved_args)
+        for argument, original, moved in zip(operation._schema.arguments, args, moved_args, strict=False):
+            if isinstance(original, Tensor) and argument.alias_info is not None and argument.alias_info.is_write:
+                original.copy_(moved)
         if isinstance(results, Tensor):
             return results.cpu()
         return tuple(r.cpu() if isinstance(r, Tensor) else r for r in results) if results is not None else None

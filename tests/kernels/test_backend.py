@@ -50,15 +50,13 @@ def test_unknown_names() -> None:
 
 
 def test_selected_backend_never_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(backend._missing, "cpp", "no compiler was there")
-    with pytest.raises(
-        RuntimeError, match=r"'cpp' is not available \(.*; cpp: no compiler was there; reference: ready\)"
-    ):
+    monkeypatch.setitem(backend._missing, "cpp", "no compiler found")
+    with pytest.raises(RuntimeError, match=r"'cpp' is not available \(.*; cpp: no compiler found; reference: ready\)"):
         mk.use_backend("cpp")
 
 
 def test_the_default_follows_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is listed for GPUs needs none to be there: a tensor on one is proof enough."""
+    """The default for GPUs does not depend on whether this machine has one."""
     monkeypatch.setattr(backend, "_missing", {})
     mk.use_backend(None)
     assert [mk.current_backend(device) for device in ("cuda", "cpu", "meta")] == ["cuda", "cpp", "reference"]
@@ -84,7 +82,7 @@ def test_reasons_name_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Gpus:
-    """GPUs that torch sees, by compute capability, and what the package was built for."""
+    """Simulated GPUs by compute capability, and the architectures the package was built for."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.capabilities: list[tuple[int, int]] = []
@@ -99,7 +97,7 @@ class Gpus:
         self._patch = monkeypatch
 
     def chosen(self, *capabilities: tuple[int, int]) -> str:
-        """The default on a GPU, once torch has begun to use these."""
+        """Return the default backend after torch has initialized CUDA with these GPUs."""
         self.capabilities = list(capabilities)
         self._patch.setattr(backend, "_missing", {})
         backend._remove_unsupported()
@@ -114,7 +112,7 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gpus]:
 
 
 def test_default_depends_on_compute_capability(gpus: Gpus) -> None:
-    """A T4 (7.5) runs no code for 8.0; machine code runs within its major version, PTX of the newest on all later."""
+    """A T4 (7.5) runs no code for 8.0. Machine code runs within its major version, PTX on all later versions."""
     expected = {(7, 0): "reference", (7, 5): "triton", (8, 0): "cuda", (8, 9): "cuda", (9, 0): "cuda", (12, 0): "cuda"}
     assert {capability: gpus.chosen(capability) for capability in expected} == expected
     assert mk.current_backend("cpu") in ("cpp", "reference")
@@ -162,7 +160,7 @@ def test_native_module_reports_cuda_errors() -> None:
 
 
 def test_defaults_are_checked_when_torch_initializes_cuda() -> None:
-    """By torch, before there is a tensor on one, so that a compiled function finds it settled; not by the import."""
+    """The check runs before the first tensor is on a GPU, so compiled functions use the final table; not at import."""
     code = """
 import sys, torch
 from mirage_kernels import backend
@@ -229,7 +227,7 @@ print(testing.splat_case(0).run(mk.splat).mask.any().item())
 
 @pytest.mark.parametrize("as_script", [True, False])
 def test_subprocesses_import_the_package_without_installation(as_script: bool, tmp_path: Path) -> None:
-    """Without ``site`` Python reads no .pth files, so an editable install is not there."""
+    """Without ``site`` Python reads no .pth files, so an editable install is not found."""
     code = "import mirage_kernels as mk; print(mk.current_backend())"
     script = tmp_path / "program.py"
     script.write_text(code)

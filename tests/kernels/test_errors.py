@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Every wrong argument gets one error that names it, what was expected and what came, before any work."""
+"""Every wrong argument raises one error, before any work, that names it, what was expected and what was received."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def changed(matrix: torch.Tensor, row: int, column: int, value: float) -> torch.
 
 
 class OnMeta:
-    """Cameras that live on another device than the points."""
+    """Cameras on another device than the points."""
 
     def __new__(cls) -> Cameras:
         return VIEWS.to("meta")
@@ -106,7 +106,7 @@ CASES = [
     (call_splat, {"radius": -0.5}, ValueError, "radius: expected at least 0, got -0.5"),
     (call_splat, {"radius": math.inf}, ValueError, "radius: expected at most 1.67772e+07, got inf"),
     (call_splat, {"radius": math.nan}, ValueError, "radius: expected at least 0, got nan"),
-    (call_splat, {"radius": "wide"}, TypeError, "radius: expected a number, got str"),
+    (call_splat, {"radius": "large"}, TypeError, "radius: expected a number, got str"),
     (call_splat, {"radius": None}, TypeError, "radius: expected a number, got NoneType"),
     (call_splat, {"radius": 0.5, "extent": 0.1}, ValueError, "radius: expected 0 if extent is given, got 0.5"),
     (call_splat, {"mode": "mean"}, ValueError, "mode: expected 'nearest' or 'bilinear', got 'mean'"),

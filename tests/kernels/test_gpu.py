@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
 """What only a GPU shows: streams, graphs, waiting, sizes past 2^31. (That its results are right, every other test
-says: ``every_backend`` holds.)
+checks, on ``every_backend``.)
 
 ``test_gpu_stand_in.py`` runs this file without a GPU, on smaller sizes.
 """
@@ -40,7 +40,7 @@ POINTS, VIEWS, GRID = 20_000, 9, (44, 80)
 BUSY = 4096  # side of the matrices whose product keeps a GPU busy
 PAST_2_TO_31 = 45_000_000  # rows of 48 channels
 READY = [name for name, why in mk.backends().items() if why is None and GPU in devices(name) and name != "reference"]
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="on_gpu is no GPU on_host")
 
 
 @pytest.fixture(params=READY, autouse=True)
@@ -50,7 +50,7 @@ def gpu_backend(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def on_cpu(function: Callable[[], Any]) -> Any:
-    """The result on the CPU's own backend: the one that is asked for here takes no tensors of a CPU."""
+    """The result on the CPU's own backend: the one that is asked for on_host takes no tensors of a CPU."""
     with mk.use_backend(None):
         return function()
 
@@ -59,7 +59,7 @@ def on_cpu(function: Callable[[], Any]) -> Any:
 def sync_debug_mode(mode: str) -> Iterator[None]:
     """What torch does where the host waits for the device: "error" or "warn"."""
     with warnings.catch_warnings():
-        # torch says so once, and warnings are errors here
+        # torch warns about this mode once, and warnings are errors in tests
         warnings.filterwarnings("ignore", message="Synchronization debug mode is a prototype feature")
         torch.cuda.set_sync_debug_mode(mode)
         try:
@@ -69,7 +69,7 @@ def sync_debug_mode(mode: str) -> Iterator[None]:
 
 
 def host_reads(function: Callable[[], Any]) -> list[str]:
-    """How often the host waited for the device, as far as torch sees it."""
+    """Return the warnings of torch about waiting for the device."""
     with warnings.catch_warnings(record=True) as caught, sync_debug_mode("warn"):
         warnings.filterwarnings("always", message="called a synchronizing CUDA operation")
         function()
@@ -200,11 +200,11 @@ def camera_calls() -> dict[str, Callable[[], Any]]:
         "to": lambda: cameras.to(GPU),
         "cat": lambda: Cameras.cat([cameras, cameras]),
         "project": lambda: cameras.project(xyz),
-        "centres": lambda: cameras.centers,
+        "centers": lambda: cameras.centers,
     }
 
 
-CAMERA_CALLS = ["rescale", "crop", "one", "slice", "order", "to", "cat", "project", "centres"]
+CAMERA_CALLS = ["rescale", "crop", "one", "slice", "order", "to", "cat", "project", "centers"]
 
 
 @pytest.mark.parametrize("name", CAMERA_CALLS)
@@ -277,7 +277,7 @@ def change_calls(**options: Any) -> dict[str, Callable[[], Any]]:
 @pytest.mark.parametrize("name", ["insert", "carve", "evict oldest", "evict farthest"])
 @pytest.mark.parametrize("options", [{}, {"storage": "int8"}, {"fusion": "mean"}], ids=str)
 def test_mutations_of_a_cache_wait_once(name: str, options: dict[str, Any]) -> None:
-    """As far as torch sees it: the one read of the cuda backend's insert is its own."""
+    """torch counts the waits; the cuda backend's insert waits in its own code, which torch does not count."""
     call = change_calls(**options)[name]
     assert len(host_reads(call)) <= 1
 
@@ -313,17 +313,17 @@ def test_offsets_beyond_2_31() -> None:
     assert same_bits(result.index.cpu(), torch.where(alone.index >= 0, alone.index + n - 1000, -1))
 
 
-def assert_same_caches(there: VoxelCache, here: VoxelCache) -> None:
-    for name, tensor in snapshot(here).items():
-        assert same_bits(snapshot(there)[name].cpu(), tensor), name
+def assert_same_caches(on_gpu: VoxelCache, on_host: VoxelCache) -> None:
+    for name, tensor in snapshot(on_host).items():
+        assert same_bits(snapshot(on_gpu)[name].cpu(), tensor), name
 
 
 def test_cache_has_the_same_bits_on_every_device(tmp_path: Path) -> None:
-    there, here = filled(), on_cpu(lambda: filled("cpu"))
-    assert_same_caches(there, here)
-    there.save(tmp_path / "cache.safetensors")
+    on_gpu, on_host = filled(), on_cpu(lambda: filled("cpu"))
+    assert_same_caches(on_gpu, on_host)
+    on_gpu.save(tmp_path / "cache.safetensors")
     back = on_cpu(lambda: VoxelCache.load(tmp_path / "cache.safetensors"))
-    assert same_bits(on_cpu(back.features), on_cpu(here.features))
+    assert same_bits(on_cpu(back.features), on_cpu(on_host.features))
 
 
 def cache_of(depth: Tensor, cameras: Cameras, device: str) -> VoxelCache:
@@ -337,10 +337,10 @@ def cache_of(depth: Tensor, cameras: Cameras, device: str) -> VoxelCache:
 
 
 def assert_recording_is_the_same(depth: Tensor, cameras: Cameras) -> None:
-    there, here = cache_of(depth, cameras, GPU), on_cpu(lambda: cache_of(depth, cameras, "cpu"))
-    assert_same_caches(there, here)
+    on_gpu, on_host = cache_of(depth, cameras, GPU), on_cpu(lambda: cache_of(depth, cameras, "cpu"))
+    assert_same_caches(on_gpu, on_host)
     views = cameras.rescale((44, 80))
-    assert_same(to_device(there.splat(views.to(GPU)), "cpu"), on_cpu(lambda: here.splat(views)))
+    assert_same(to_device(on_gpu.splat(views.to(GPU)), "cpu"), on_cpu(lambda: on_host.splat(views)))
 
 
 def test_recording_has_the_same_bits_on_every_device() -> None:

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""No operation that reads moves a value from the device to the host, or a tensor from the host to the device.
+"""Reading operations copy nothing from the device to the host or from the host to the device.
 
-Seen on a CPU, by what torch is asked for. A kernel is one call here; ``test_gpu_stand_in.py`` looks into Triton's.
+The tests record torch's calls on a CPU, where a kernel is one call; ``test_gpu_stand_in.py`` covers Triton's launches.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ pytestmark = pytest.mark.usefixtures("native")
 
 
 class WaitRecorder(TorchDispatchMode):
-    """Notes what waits for a device."""
+    """Records the calls that wait for a device."""
 
     def __init__(self) -> None:
         super().__init__()
         self.waits: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        places = args[1] if func.overloadpacket in (aten.index, aten.index_put, aten.index_put_) else ()
-        masks = any(place is not None and place.dtype == torch.bool for place in places)
+        indices = args[1] if func.overloadpacket in (aten.index, aten.index_put, aten.index_put_) else ()
+        masks = any(index is not None and index.dtype == torch.bool for index in indices)
         if func.overloadpacket in WAITING or masks:
             self.waits.append(str(func))
         return func(*args, **(kwargs or {}))
@@ -50,7 +50,7 @@ def waits(function: Callable[[], Any]) -> list[str]:
 
 
 def reads(function: Callable[[], Any]) -> list[str]:
-    """What waits, but for numbers that are assigned to places of a tensor: on a GPU they are made there."""
+    """Return the waits, except assignments of Python numbers to elements of a tensor, which a GPU fills itself."""
     return [name for name in waits(function) if name != "aten.lift_fresh.default"]
 
 
@@ -148,8 +148,8 @@ def test_recorder_detects_waiting() -> None:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_mutations_of_a_cache_read_once(name: str) -> None:
-    """An insert reads nothing but the counts of its plan, which the kernel hands out on the CPU; carving and evicting
-    read which rows are kept."""
+    """An insert reads only the counts of its plan, which the kernel returns on the CPU; carving and evicting read which
+    rows are kept."""
     cache, g = filled(**KINDS[name]), torch.Generator().manual_seed(1)
     xyz, features, footprint = testing.random_points(g, "room", 900), torch.randn(900, 5), torch.rand(900)
     views, depth, position = cameras(), torch.full((4, 6, 9), 1.2), torch.zeros(3)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The operations as torch sees them: schemas, fake kernels, gradients, graphs."""
+"""The operations under torch.library and torch.compile: schemas, fake kernels, gradients, graphs."""
 
 from __future__ import annotations
 

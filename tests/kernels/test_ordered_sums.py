@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The order of a sum where no call of torch has one, as on a GPU, is the one a CPU walks in."""
+"""Ordered sums give the same bits on devices where no torch function adds in order, such as a GPU, as on a CPU."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ USERS = (splat_reference, splat_bilinear_reference, unproject_reference, voxel_c
 
 
 @pytest.mark.parametrize("columns", [(), (1,), (2,), (48,)])
-@pytest.mark.parametrize(("rows", "places"), [(0, 3), (1, 1), (31, 1), (32, 1), (500, 1), (3000, 40), (3000, 5000)])
-def test_rows_of_an_index_are_added_in_order(rows: int, places: int, columns: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(("rows", "num_sums"), [(0, 3), (1, 1), (31, 1), (32, 1), (500, 1), (3000, 40), (3000, 5000)])
+def test_rows_of_an_index_are_added_in_order(rows: int, num_sums: int, columns: tuple[int, ...]) -> None:
     g = torch.Generator().manual_seed(rows)
-    index = torch.randint(places, (rows,), generator=g)
+    index = torch.randint(num_sums, (rows,), generator=g)
     values = torch.randn(rows, *columns, generator=g) * 10.0 ** torch.randint(-6, 7, (rows, *columns), generator=g)
-    sums = torch.randn(places, *columns, generator=g)
+    sums = torch.randn(num_sums, *columns, generator=g)
     expected = sums.clone()
-    for place, row in zip(index.tolist(), values, strict=True):
-        expected[place] = expected[place] + row
+    for i, row in zip(index.tolist(), values, strict=True):
+        expected[i] = expected[i] + row
     assert same_bits(_ordered_sums.add_in_order(sums.clone(), index, values), expected)
     assert same_bits(_ordered_sums.add_in_rounds(sums.clone(), index, values), expected)
 
 
 def blend_of_many_points() -> list[Tensor]:
-    """Far more than 32 points a cell."""
+    """Return the result of a blend with many more than 32 points per cell."""
     case = splat_case(0, n=3000, size=(3, 4), channels=1, kind="ties")
     squares = case._replace(extent=0.4)
     result = case.run(splat, mode="bilinear")

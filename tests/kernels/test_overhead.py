@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a call on a few points costs besides its work: trips through torch's dispatcher, and arguments."""
+"""The overhead of a call with few points: calls through torch's dispatcher, and arguments."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def calls() -> dict[str, Callable[[], Any]]:
 @pytest.mark.usefixtures("native")
 @pytest.mark.parametrize("name", list(calls()))
 def test_native_operations_call_no_torch_operation(name: str) -> None:
-    """A trip through the dispatcher takes longer than most of what a call on a few points does."""
+    """A call through the dispatcher takes longer than most of the work of a call with few points."""
     call = calls()[name]
     call()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], acc_events=True) as profile:

@@ -23,41 +23,41 @@ Voxels = set[tuple[float, ...]]
 
 
 def members(bits: Tensor) -> list[set[int]]:
-    """Sets of bits as Python sets, by Python's own integers."""
+    """Convert bit sets to Python sets, with Python integers."""
     rows = [[word & (2**64 - 1) for word in row] for row in bits.tolist()]
     return [{64 * i + k for i, word in enumerate(row) for k in range(64) if word >> k & 1} for row in rows]
 
 
 def random_sets(seed: int, count: int, words: int) -> Tensor:
-    """Sets of all densities, empty and full ones among them."""
+    """Return random sets of all densities, including empty and full ones."""
     g = torch.Generator().manual_seed(seed)
     density = torch.randint(0, 5, (count, 1, 1), generator=g) / 4
     flags = torch.rand(count, words, 64, generator=g) < density
     return (flags.long() << torch.arange(64)).sum(2)
 
 
-def share(a: set[Any], b: set[Any]) -> float:
-    """Intersection over union, as a float32."""
+def iou(a: set[Any], b: set[Any]) -> float:
+    """Return the intersection over union as a float32."""
     return float(np.float32(len(a & b) / len(a | b))) if a | b else 0.0
 
 
 def oracle(case: VisibleCase) -> list[set[int]]:
-    """The groups in view by the letter of the contract: one numpy float32 operation after the other, one point at a
+    """Compute the groups in view as documented: one numpy float32 operation after the other, one point at a
     time."""
     h, w = case.cameras.size
     result = []
     for k, m in zip(case.cameras.intrinsics.numpy(), case.cameras.world2cam.numpy(), strict=True):
-        seen = set()
+        in_view = set()
         for n, (x, y, z) in enumerate(case.xyz.numpy()):
             px, py, pz = (((row[0] * x + row[1] * y) + row[2] * z) + row[3] for row in m)
             inv = np.float32(1) / pz
             u, v = (px * inv) * k[0, 0] + k[0, 2], (py * inv) * k[1, 1] + k[1, 2]
             group = n if case.groups is None else int(case.groups[n])
-            there = case.valid is None or bool(case.valid[n])
-            known = case.num_groups is None or 0 <= group < case.num_groups
-            if there and known and np.float32(1e-6) < pz < math.inf and 0 <= u < w and 0 <= v < h:
-                seen.add(group)
-        result.append(seen)
+            valid_point = case.valid is None or bool(case.valid[n])
+            in_range = case.num_groups is None or 0 <= group < case.num_groups
+            if valid_point and in_range and np.float32(1e-6) < pz < math.inf and 0 <= u < w and 0 <= v < h:
+                in_view.add(group)
+        result.append(in_view)
     return result
 
 
@@ -104,7 +104,7 @@ def test_overlap_equals_python_sets(every_backend: EveryBackend, seed: int, num_
     expected = run_reference(lambda: overlap(a, b))
     assert expected.shape == (num_a, num_b)
     if words <= 40:
-        assert expected.tolist() == [[share(x, y) for y in members(b)] for x in members(a)]
+        assert expected.tolist() == [[iou(x, y) for y in members(b)] for x in members(a)]
     for name, result in every_backend(lambda: overlap(a, b)):
         assert same_bits(result, expected), name
     for name, result in every_backend(lambda: overlap(a.T.contiguous().T, b)):
@@ -163,16 +163,16 @@ def test_groups_are_sorted_voxels(seed: int) -> None:
     g = torch.Generator().manual_seed(seed)
     xyz = testing.random_points(g, testing.POINT_KINDS[seed % 4], 60)
     if seed % 3 == 0:  # on and next to borders
-        whole = torch.randint(-200, 200, xyz.shape, generator=g).float() * 0.1
-        xyz = whole.view(torch.int32).add(torch.randint(-3, 4, xyz.shape, generator=g).int()).view(torch.float32)
+        on_border = torch.randint(-200, 200, xyz.shape, generator=g).float() * 0.1
+        xyz = on_border.view(torch.int32).add(torch.randint(-3, 4, xyz.shape, generator=g).int()).view(torch.float32)
     valid = torch.rand(60, generator=g) < 0.8 if seed % 2 else None
     groups, count = group_voxels(xyz, 0.1, valid)
     with np.errstate(all="ignore"):
         cells = np.floor(xyz.numpy() / 0.1)
-    known = np.isfinite(cells).all(1) & (True if valid is None else valid.numpy())
-    number = {voxel: i for i, voxel in enumerate(sorted({tuple(v) for v in cells[known].tolist()}))}
+    finite = np.isfinite(cells).all(1) & (True if valid is None else valid.numpy())
+    number = {voxel: i for i, voxel in enumerate(sorted({tuple(v) for v in cells[finite].tolist()}))}
     assert count == len(number)
-    assert groups.tolist() == [number[tuple(v)] if ok else -1 for v, ok in zip(cells.tolist(), known, strict=True)]
+    assert groups.tolist() == [number[tuple(v)] if ok else -1 for v, ok in zip(cells.tolist(), finite, strict=True)]
 
 
 def test_a_distant_voxel_does_not_change_the_numbers() -> None:
@@ -198,15 +198,15 @@ def hololens(data: Path) -> tuple[Tensor, Cameras]:
 
 @pytest.mark.parametrize("scene", ["room", "hololens"])
 def test_retrieval_equals_python_sets(request: pytest.FixtureRequest, backend: str, scene: str) -> None:
-    """Every share of voxels in view, of every pair of frames, is that of Python sets of ``floor(xyz / 0.1)``."""
+    """The IoU of every pair of frames equals that of Python sets of ``floor(xyz / 0.1)``."""
     xyz, cameras = synthetic_room() if scene == "room" else hololens(request.getfixturevalue("data"))
     with mk.use_backend(backend):
         groups, count = group_voxels(xyz, 0.1)
         bits = visible(xyz, cameras, groups=groups, num_groups=count)
-        shares = overlap(bits[:3], bits)
+        result = overlap(bits[:3], bits)
         sets = [voxels_of(xyz[inside]) for inside in cameras.project(xyz)[2]]
-    assert shares.tolist() == [[share(a, b) for b in sets] for a in sets[:3]]
-    assert 0 < shares[0, 1:].max() < 1
+    assert result.tolist() == [[iou(a, b) for b in sets] for a in sets[:3]]
+    assert 0 < result[0, 1:].max() < 1
     assert count == len(voxels_of(xyz))
 
 
@@ -229,8 +229,8 @@ def test_points_that_require_grad() -> None:
 
 
 def retrieve(xyz: Tensor, targets: Cameras, history: Cameras, groups: Tensor, num_groups: int) -> tuple[Tensor, Tensor]:
-    seen = visible(xyz, targets, groups=groups, num_groups=num_groups)
-    return overlap(seen, visible(xyz, history, groups=groups, num_groups=num_groups)), visible(xyz, targets)
+    in_view = visible(xyz, targets, groups=groups, num_groups=num_groups)
+    return overlap(in_view, visible(xyz, history, groups=groups, num_groups=num_groups)), visible(xyz, targets)
 
 
 @pytest.mark.parametrize("dynamic", [False, True])
@@ -247,7 +247,7 @@ def test_retrieval_compiles_into_one_graph(backend: str, dynamic: bool) -> None:
 
 def test_fake_tensors() -> None:
     cameras = testing.plain_cameras(3, (6, 9)).to("meta")
-    seen = visible(torch.empty(130, 3, device="meta"), cameras)
-    assert seen.shape == (3, 3)
-    assert overlap(seen, seen[:2]).shape == (3, 2)
-    assert overlap(seen, seen).dtype == torch.float32
+    in_view = visible(torch.empty(130, 3, device="meta"), cameras)
+    assert in_view.shape == (3, 3)
+    assert overlap(in_view, in_view[:2]).shape == (3, 2)
+    assert overlap(in_view, in_view).dtype == torch.float32

@@ -21,7 +21,7 @@ from mirage_kernels.testing import SplatCase, assert_same, same_bits, same_sums,
 
 
 def oracle(case: SplatCase) -> tuple[Tensor, Tensor]:
-    """Depth and index by the letter of the contract: one numpy float32 operation after the other, one point at a
+    """Compute depth and index as documented: one numpy float32 operation after the other, one point at a
     time."""
     f = np.float32
     h, w = case.cameras.size
@@ -87,14 +87,14 @@ BOXED = st.sampled_from([("none", 0.0), ("each", 0.0), ("none", 0.71), ("none", 
 @given(
     case=splat_cases(BOXED, boxes=True),
     scale=st.sampled_from([0.6, 1.0, 0.0]),
-    least=st.sampled_from([-math.inf, 0.05, 0.3]),
+    minimum=st.sampled_from([-math.inf, 0.05, 0.3]),
     more=st.sampled_from([0, 0, 9_000]),
     views=st.sampled_from([1, 2, 70]),
 )
 def test_operation_equals_reference(
-    case: SplatCase, scale: float, least: float, more: int, views: int, every_backend: EveryBackend
+    case: SplatCase, scale: float, minimum: float, more: int, views: int, every_backend: EveryBackend
 ) -> None:
-    """What only the cache asks for: boxes that points lie in, and extents of at least a voxel."""
+    """The arguments that only the cache uses: bounding boxes, and a minimum of the extents."""
     if more:  # several runs of 64 pages, in a world that is larger than a view, and more views than are met at once
         g = torch.Generator().manual_seed(more)
         xyz = 30 * torch.rand(more, 3, generator=g)
@@ -103,23 +103,23 @@ def test_operation_equals_reference(
         cameras = testing.random_cameras(g, views, case.cameras.size)
         boxes = testing.bounding_boxes(xyz, extent)
         case = SplatCase(xyz, torch.randn(more, 2, generator=g), cameras, None, extent, case.radius, boxes)
-    expected = torch.ops.mirage_kernels_reference.splat(*case.arguments(scale, least))
-    for name, result in every_backend(lambda: torch.ops.mirage_kernels.splat(*case.arguments(scale, least))):
+    expected = torch.ops.mirage_kernels_reference.splat(*case.arguments(scale, minimum))
+    for name, result in every_backend(lambda: torch.ops.mirage_kernels.splat(*case.arguments(scale, minimum))):
         assert all(map(same_bits, result, expected)), name
 
 
 @settings(max_examples=60)
 @given(case=splat_cases(BOXED, boxes=True), scale=st.sampled_from([0.6, 1.0]))
 def test_extents_follow_the_formula(case: SplatCase, scale: float) -> None:
-    extent, least = case.extent, np.float32(0.1)
+    extent, minimum = case.extent, np.float32(0.1)
     if isinstance(extent, Tensor):
-        own = [np.float32(scale) * (e if e > least else least) for e in extent.numpy()]
-        extent = torch.tensor(own, dtype=torch.float32)
+        extents = [np.float32(scale) * (e if e > minimum else minimum) for e in extent.numpy()]
+        extent = torch.tensor(extents, dtype=torch.float32)
     operation = (
         torch.ops.mirage_kernels.splat if mk.backends()["cpp"] is None else torch.ops.mirage_kernels_reference.splat
     )
     assert_same(
-        mk.Splat(*operation(*case.arguments(scale, float(least)))),
+        mk.Splat(*operation(*case.arguments(scale, float(minimum)))),
         case._replace(extent=extent).run(splat),
     )
 
@@ -175,7 +175,7 @@ def test_nearest_wins_and_ties_go_to_the_lower_index() -> None:
 
 
 def test_extent_closes_holes_from_nearer_views() -> None:
-    """A wall seen from 2 m fills every cell from 1 m only when its cells are drawn as large as they are."""
+    """A wall that was observed from 2 m covers every cell from 1 m only if points have their extent."""
     far = Cameras(torch.tensor([[8.0, 0, 8], [0, 8.0, 8], [0, 0, 1]]), torch.eye(4), (16, 16))
     pose = torch.eye(4)
     pose[2, 3] = 1.0
@@ -187,15 +187,15 @@ def test_extent_closes_holes_from_nearer_views() -> None:
 
 def test_radius_covers_discs() -> None:
     cameras, row = testing.plain_cameras(1, (7, 7)), torch.ones(1, 1)
-    centre = torch.tensor([[0.0, 0.0, 1.0]])  # of cell (3, 3)
-    beside = torch.tensor([[-9 / 4, 0.0, 1.0]])  # six columns left of the centre of cell (3, 0)
+    center = torch.tensor([[0.0, 0.0, 1.0]])  # of cell (3, 3)
+    outside = torch.tensor([[-9 / 4, 0.0, 1.0]])  # six columns left of the center of cell (3, 0)
     for name in READY:
         with mk.use_backend(name):
-            mask = splat(centre, row, cameras, radius=2.0).mask[0]
+            mask = splat(center, row, cameras, radius=2.0).mask[0]
             assert [int(cells.sum()) for cells in mask] == [0, 1, 3, 5, 3, 1, 0]
-            assert splat(centre, row, cameras, radius=1e-3).mask.nonzero().tolist() == [[0, 3, 3]]
-            assert not splat(beside, row, cameras, radius=5.95).mask.any()
-            assert splat(beside, row, cameras, radius=6.05).mask.nonzero().tolist() == [[0, 3, 0]]
+            assert splat(center, row, cameras, radius=1e-3).mask.nonzero().tolist() == [[0, 3, 3]]
+            assert not splat(outside, row, cameras, radius=5.95).mask.any()
+            assert splat(outside, row, cameras, radius=6.05).mask.nonzero().tolist() == [[0, 3, 0]]
 
 
 def test_empty_inputs() -> None:
@@ -249,7 +249,7 @@ def test_more_views_than_a_batch(mode: str, every_backend: EveryBackend) -> None
 
 
 def test_cuda_ignores_indices_out_of_range(cuda_code: emulated.Emulated | None) -> None:
-    """On a CPU such an index is an error; a device is not asked."""
+    """On a CPU such an index is an error; on a device indices are not checked."""
     if cuda_code is None:
         pytest.skip("needs GCC and the sources")
     index = torch.tensor([[[0, 5, -1, 1 << 40, 2]]])
@@ -267,12 +267,12 @@ def test_reference_gradients_are_those_of_the_function(extent: float, radius: fl
     k, m = case.cameras.intrinsics, case.cameras.world2cam
     xyz, features = case.xyz.double().requires_grad_(), case.features.double().requires_grad_()
 
-    def drawn(xyz: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+    def render(xyz: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
         rest = (None, None, extent, -math.inf, radius, None, None, None)
         out, depth, _ = torch.ops.mirage_kernels_reference.splat(xyz, features, k, m, 4, 5, *rest)
         return out, torch.where(depth.isfinite(), depth, 0)
 
-    assert torch.autograd.gradcheck(drawn, (xyz, features))
+    assert torch.autograd.gradcheck(render, (xyz, features))
 
 
 def test_gradient_sums_run_in_float32_and_round_once() -> None:

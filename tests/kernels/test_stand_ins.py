@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The way that operands take to a GPU and back, with a CPU at its end."""
+"""Operands are copied to a device and results back; here the device is the CPU."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ triton = pytest.importorskip("triton")
 if INTERPRETED:
     pytest.skip("kernels that are interpreted cannot be compiled", allow_module_level=True)
 
-# Sizes that are not specialised, and flags, alike in every kernel.
+# Types of arguments that have the same name in several kernels; sizes are not specialized.
 SIZES = ("height", "width", "h", "w", "max_rows", "max_columns", "tiles", "cells", "views", "sets", "words")
 TYPES = {
     **dict.fromkeys((*SIZES, "num_a", "num_b", "view_batch", "first_view"), "i32"),
@@ -46,7 +46,7 @@ CACHE_TYPES = {
 
 
 class Kernel(NamedTuple):
-    """A kernel and what it is launched with."""
+    """A kernel and the arguments it is compiled for."""
 
     operation: str
     name: str
@@ -162,7 +162,7 @@ class Compiled(NamedTuple):
 
 
 def compiled(kernel: Kernel, capability: int, folder: Path) -> Compiled:
-    """As ``_triton_common.launch`` has it compiled, for a GPU that need not be there."""
+    """Compile a kernel as ``_triton_common.launch`` does, for a GPU that this machine need not have."""
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 

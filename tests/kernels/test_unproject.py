@@ -19,7 +19,7 @@ from mirage_kernels.testing import UnprojectCase, same_bits, same_sums, unprojec
 
 
 def oracle_depth(case: UnprojectCase) -> list[float]:
-    """The depth of every cell by the letter of the contract, pixel by pixel; 0 where a cell has none."""
+    """Compute the depth of every cell as documented, pixel by pixel; 0 if a cell has none."""
     b, _, h, w = case.features.shape
     height, width = case.depth.shape[1:]
     rule = {"pooling": "median", "min_valid": 1, "max_masked": 0.0} | case.options
@@ -87,7 +87,7 @@ def test_cpp_equals_reference(case: UnprojectCase, every_backend: EveryBackend) 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=SEEDS)
 def test_cpp_equals_reference_on_whole_frames(seed: int, every_backend: EveryBackend) -> None:
-    """Enough work to be split between threads, and cells of 8 and 16 pixels and of sizes that do not divide."""
+    """Large enough to be split among threads; cells of 8 and 16 pixels, and grids that do not divide the depth map."""
     grid = ((11, 20), (22, 40), (9, 17))[seed % 3]
     case = unproject_case(seed, size=(176, 320), grid=grid, channels=48, mask=seed % 2 == 0, max_masked=0.4)
     assert_same_on_every_backend(every_backend, lambda: case.run(unproject))
@@ -97,7 +97,7 @@ def test_cpp_equals_reference_on_whole_frames(seed: int, every_backend: EveryBac
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("first", [0, 1])
 def test_features_at_any_alignment(dtype: torch.dtype, first: int, every_backend: EveryBackend) -> None:
-    """On multiples of 16 bytes and beside them, in whole tiles of cells and a rest."""
+    """Features at multiples of 16 bytes and elsewhere, with complete and with partial tiles of cells."""
     case = unproject_case(5, size=(32, 80), grid=(8, 20), channels=48, dtype=dtype)
     room = torch.zeros(first + case.features.numel(), dtype=dtype)
     moved = room[first:].copy_(case.features.flatten()).reshape(case.features.shape)
@@ -126,7 +126,7 @@ def test_bilinear_equals_torch(ratio: int) -> None:
 
 
 def test_points_project_back_onto_their_cells() -> None:
-    """Unproject, then project in float64 with the full-resolution camera: every point lies at its cell's centre."""
+    """Unproject, then project in float64 with the full-resolution camera: every point is at the center of its cell."""
     case = unproject_case(3, size=(96, 160), grid=(6, 10), batch=1)
     points = case.run(unproject)
     uv, depth, _ = case.cameras.project(points.xyz.double())

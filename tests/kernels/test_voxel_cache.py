@@ -23,7 +23,7 @@ ALLOW = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
 def record(scenario: Scenario, folder: Path) -> list[tuple[str, dict[str, Any]]]:
-    """What happens in a scenario: of every step the result and the state after it."""
+    """Return the result of every step and the state after it."""
     log = []
     for step, cache, result in run_steps(scenario, folder):
         happened: dict[str, Any] = {f"result {n}": value for n, value in enumerate(result)}
@@ -56,8 +56,8 @@ def assert_same_logs(log: list[Any], expected: list[Any], backend: str) -> None:
 @settings(max_examples=2000, suppress_health_check=ALLOW)
 @given(scenario=scenarios())
 def test_backends_equal_reference_after_every_step(scenario: Scenario, tmp_path: Path) -> None:
-    """Keys, rows, winners, features, stamps, scales, counts, table and boxes; on one instruction set and number of
-    threads each, every one of them many times; and in Triton's interpreter where TRITON_INTERPRET asks for it."""
+    """Compare keys, rows, winners, features, stamps, scales, counts, table and boxes. Each example runs with one
+    instruction set and number of threads, and with Triton's interpreter if TRITON_INTERPRET is set."""
     with mk.use_backend("reference"):
         expected = record(scenario, tmp_path)
     sets = mk.instruction_sets()
@@ -168,8 +168,8 @@ def test_smallest_footprint_is_kept() -> None:
         with mk.use_backend(name):
             cache = VoxelCache(1.0, 1)
             at = torch.full((1, 3), 0.5)
-            for stamp, (value, wide) in enumerate([(1.0, 0.5), (2.0, 0.25), (3.0, 0.25), (4.0, 0.3)]):
-                cache.insert(at, torch.tensor([[value]]), torch.tensor([wide]), stamp=stamp)
+            for stamp, (value, width) in enumerate([(1.0, 0.5), (2.0, 0.25), (3.0, 0.25), (4.0, 0.3)]):
+                cache.insert(at, torch.tensor([[value]]), torch.tensor([width]), stamp=stamp)
             assert cache.features().item() == 2.0
             assert cache.stamp.tolist() == [1]
 
@@ -246,7 +246,7 @@ def test_shrink_to_fit_releases_capacity() -> None:
 
 
 def test_carving_removes_rows_in_free_space() -> None:
-    """A box stood before a wall; once it is gone, its rows go, and the wall's stay."""
+    """A box in front of a wall is taken away: its rows are removed, those of the wall are kept."""
     cameras = Cameras(torch.tensor([[20.0, 0, 20], [0, 20.0, 15], [0, 0, 1]]), torch.eye(4), (30, 40))
     wall, box = torch.full((1, 30, 40), 4.0), torch.full((1, 30, 40), 4.0)
     box[:, 10:20, 10:20] = 2.0
@@ -344,7 +344,7 @@ def test_splat_constructs_its_result_in_one_call(options: dict[str, str], monkey
 @settings(max_examples=150, suppress_health_check=ALLOW)
 @given(scenario=scenarios(), seed=SEEDS)
 def test_culling_changes_nothing_when_most_rows_are_out_of_view(scenario: Scenario, seed: int) -> None:
-    """Where most of it is in no view."""
+    """Most rows are in no view."""
     g = torch.Generator().manual_seed(seed)
     cameras = testing.random_cameras(g, seed % 4, (6, 9))
     cache = scenario.cache()

@@ -34,7 +34,7 @@ def code(cuda_code: emulated.Emulated | None) -> emulated.Emulated:
 
 
 def both(name: str, *args: Any) -> tuple[Any, Any]:
-    """What an operation returns, and leaves of its arguments, by CUDA's code and by the reference."""
+    """Compare results and mutated arguments of an operation between the CUDA code and the reference."""
     results = []
     for namespace in (emulated.NAMESPACE, _library.REFERENCE):
         own = [arg.clone() if isinstance(arg, Tensor) and arg._base is None else arg for arg in args]
@@ -74,7 +74,7 @@ def test_cuda_code_equals_reference_after_every_step(
 @pytest.mark.parametrize("fusion", [0, 1, 2])
 @pytest.mark.parametrize("length", [1, 17, 1500, 5000])
 def test_voxels_with_many_points(length: int, fusion: int) -> None:
-    """Segments that one lane, a warp, and whole tiles have to be looked at for, with ties, beside short ones."""
+    """Segments that are processed by one lane, a warp, and several tiles, with ties, next to short segments."""
     g = torch.Generator().manual_seed(length)
     many = torch.cat([torch.full((length,), 0.5), 1 + torch.rand(700, generator=g) * 40, torch.full((length,), 70.5)])
     xyz = many[torch.randperm(len(many), generator=g)][:, None].expand(-1, 3).contiguous()
@@ -95,7 +95,7 @@ def test_voxels_with_many_points(length: int, fusion: int) -> None:
 @pytest.mark.usefixtures("code")
 @pytest.mark.parametrize("n", [0, 1, 1023, 1024, 1025, 3000, 4500])
 def test_points_are_sorted_by_voxel_then_index(n: int) -> None:
-    """Less than a tile, several of them, and more than are sorted tile by tile; some points are dropped."""
+    """Fewer points than a tile, several tiles, and more than are sorted tile by tile; some points are skipped."""
     g = torch.Generator().manual_seed(n)
     xyz = torch.randn(n, 3, generator=g)
     xyz[torch.rand(n, generator=g) < 0.1] = torch.nan
@@ -108,7 +108,7 @@ def test_points_are_sorted_by_voxel_then_index(n: int) -> None:
 @pytest.mark.usefixtures("code")
 @pytest.mark.parametrize("near", [1, 12, 10_000])
 def test_table_does_not_depend_on_the_order_of_rows(near: int) -> None:
-    """Keys of a small cube want the same slots, and those before them may be taken by lower rows that come later."""
+    """Keys of a small cube compete for the same slots, and later lower rows displace earlier ones."""
     g = torch.Generator().manual_seed(near)
     axes = torch.unique(torch.randint(0, 8 + near, (900, 3), generator=g), dim=0) + (1 << 20)
     axes = axes[torch.randperm(len(axes), generator=g)]
@@ -126,7 +126,7 @@ def test_table_does_not_depend_on_the_order_of_rows(near: int) -> None:
 @pytest.mark.parametrize("channels", [1, 6, 48, 80])
 @pytest.mark.parametrize("kind", ["plain", "scaled", "counted"])
 def test_features_of_any_size_and_alignment(kind: str, channels: int, dtype: torch.dtype) -> None:
-    """Whole rows by sixteen bytes, and those that begin beside such an address."""
+    """Rows that are multiples of 16 bytes at aligned addresses, and others."""
     g = torch.Generator().manual_seed(channels)
     xyz, footprint = 2 * torch.rand(300, 3, generator=g), torch.rand(300, generator=g)
     for beside in (0, 1):
@@ -169,7 +169,7 @@ def test_decoding_rows_of_any_kind(
 
 @pytest.mark.usefixtures("code")
 def test_decoding_copies_every_bit() -> None:
-    """Also of a NaN, where nothing is scaled."""
+    """Without a scale, the bits of NaN are copied too."""
     bits = torch.randint(-(1 << 31), 1 << 31, (40, 12), generator=torch.Generator().manual_seed(0)).int()
     index = torch.arange(40).reshape(1, 4, 10)
     result = _library.overload(emulated.NAMESPACE, "voxel_cache_decode")(

@@ -68,7 +68,7 @@ def touch(cache: VoxelCache = CACHE, **wrong: Any) -> None:
 
 
 def load_state(cache: VoxelCache = CACHE, **wrong: Any) -> None:
-    """``without`` names a tensor that is left out."""
+    """Load a state; ``without`` names a tensor to omit."""
     given = CACHE.state_dict() | wrong
     given.pop(given.pop("without", ""), None)
     cache.load_state_dict(given)
@@ -246,7 +246,7 @@ def test_calls_without_a_wrong_argument_succeed() -> None:
 
 
 def test_index_out_of_range_is_an_error() -> None:
-    """The cache's room to grow is memory that nobody has written. Values are looked at by the kernels alone."""
+    """Unused capacity is uninitialized memory, so the kernels check every index."""
     cache = filled()
     cache.insert(XYZ + 100, FEATURES)
     cache.evict(max_rows=3)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files of a cache: whole, or refused."""
+"""Files of a cache: complete files are loaded, damaged ones raise an error."""
 
 from __future__ import annotations
 
@@ -80,18 +80,19 @@ def test_killed_save_keeps_the_old_file(tmp_path: Path) -> None:
 
 def damaged(path: Path) -> list[tuple[str, bytes]]:
     """Files cut short and files with one bit rotated, anywhere."""
-    whole, pick = path.read_bytes(), random.Random(0)
-    found = [(f"cut at {at}", whole[:at]) for at in (0, 1, 7, 8, 9, *(pick.randrange(len(whole)) for _ in range(45)))]
+    content, pick = path.read_bytes(), random.Random(0)
+    lengths = (0, 1, 7, 8, 9, *(pick.randrange(len(content)) for _ in range(45)))
+    found = [(f"cut at {at}", content[:at]) for at in lengths]
     for _ in range(130):
         # half of them in the header, which is short
-        at = pick.randrange(600 if pick.random() < 0.5 else len(whole))
+        at = pick.randrange(600 if pick.random() < 0.5 else len(content))
         bit = pick.randrange(8)
-        found.append((f"bit {bit} of byte {at}", whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :]))
+        found.append((f"bit {bit} of byte {at}", content[:at] + bytes([content[at] ^ 1 << bit]) + content[at + 1 :]))
     return found
 
 
 def changed(tensors: dict[str, Tensor], settings: dict[str, Any]) -> list[tuple[str, dict[str, Tensor], Any, Any, int]]:
-    """Files that are whole but hold the wrong things: what, tensors, settings, kind, version."""
+    """Yield undamaged files with wrong content: description, tensors, settings, kind, version."""
     good = ("voxel_cache", 1)
     wrong: list[tuple[str, dict[str, Tensor], Any, Any, int]] = [
         ("version", tensors, settings, "voxel_cache", 2),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The operations under a voxel cache as torch sees them."""
+"""The operations of a voxel cache under torch.library: opcheck of schemas, fake kernels and mutation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CACHES: list[dict[str, Any]] = [
 
 
 class Insert(NamedTuple):
-    """A cache with room for points, some of which meet its rows, and the arguments of the operations."""
+    """Return a cache with unused capacity and arguments of the operations; some points fall into existing voxels."""
 
     cache: VoxelCache
     insert: tuple[Any, ...]
@@ -31,7 +31,7 @@ class Insert(NamedTuple):
 
 
 def insert(each: bool, **options: Any) -> Insert:
-    """With ``each``, points have a footprint and a flag each."""
+    """With ``each``, points have footprints and a mask."""
     g = torch.Generator().manual_seed(0)
     cache = VoxelCache(**({"voxel_size": 0.25, "channels": 5} | options))
     xyz, valid = testing.random_points(g, "room", 200), torch.rand(200, generator=g) < 0.8
@@ -40,23 +40,23 @@ def insert(each: bool, **options: Any) -> Insert:
     cache.insert(xyz[:120], features[:120], footprint[:120])
     cache._store.state = cache._store.reserve(300)
     s, fusion = cache.state, reference.FUSIONS.index(cache.fusion)
-    wide, flags = (footprint, valid) if each else (None, None)
-    planned, _ = reference.plan(xyz, flags, wide, s.keys, s.footprint, s.table, s.rows, 4.0, 0.25, fusion)
+    footprints, flags = (footprint, valid) if each else (None, None)
+    planned, _ = reference.plan(xyz, flags, footprints, s.keys, s.footprint, s.table, s.rows, 4.0, 0.25, fusion)
     packed = (planned.pack(), len(planned.order), len(planned.key))
     written, kept = (xyz, features, *s.insert_arguments, s.rows, 7), (s.scale, s.count)
     return Insert(
         cache,
-        (*written, 4.0, 0.25, fusion, wide, flags, *kept),
-        (*packed, *written, 0.25, fusion, wide, *kept),
+        (*written, 4.0, 0.25, fusion, footprints, flags, *kept),
+        (*packed, *written, 0.25, fusion, footprints, *kept),
     )
 
 
-def fresh(args: tuple[Any, ...]) -> tuple[Any, ...]:
+def cloned(args: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(arg.clone() if isinstance(arg, Tensor) else arg for arg in args)
 
 
 def check(namespace: str, name: str, *args: Any) -> None:
-    torch.library.opcheck(_library.overload(namespace, f"voxel_cache_{name}"), fresh(args))
+    torch.library.opcheck(_library.overload(namespace, f"voxel_cache_{name}"), cloned(args))
 
 
 @pytest.mark.parametrize("each", [False, True])

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""splat's Triton kernels on the cases of its own tests: the reference's bits. Run like ``triton_table.py``."""
+"""The Triton kernels of splat equal the reference on the cases of test_splat.py. Run it like ``triton_table.py``."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ BANDS = st.sampled_from([0.0, 0.05, 0.5, 1e30])
 
 
 def results(case: SplatCase, seed: int, **options: Any) -> tuple[Any, list[Tensor]]:
-    """What is drawn, and the gradients of xyz and of features."""
+    """Return the result and the gradients of xyz and of features."""
     xyz, features = needs_grad(case.xyz), needs_grad(case.features)
-    drawn = case._replace(xyz=xyz, features=features).run(splat, **options)
+    view = case._replace(xyz=xyz, features=features).run(splat, **options)
     g = torch.Generator().manual_seed(seed)
-    weights = [torch.randn(part.shape, generator=g).to(part) for part in (drawn.features, drawn.depth)]
-    return drawn, list(torch.autograd.grad([drawn.features, drawn.depth], [xyz, features], weights))
+    weights = [torch.randn(part.shape, generator=g).to(part) for part in (view.features, view.depth)]
+    return view, list(torch.autograd.grad([view.features, view.depth], [xyz, features], weights))
 
 
 def assert_equals_reference(case: SplatCase, seed: int, **options: Any) -> None:
@@ -78,10 +78,10 @@ def test_points_over_many_cells_equal_reference(extent: str, radius: float) -> N
     case = splat_case(3, n=30, views=2, size=(17, 23), extent=extent, radius=radius, valid=True)
     if extent != "none":
         case = case._replace(xyz=case.xyz / 8)
-    there = to_device(case, DEVICE)
+    on_device = to_device(case, DEVICE)
     expected = run_reference(lambda: case.run(splat))
     assert int(expected.index.unique(return_counts=True)[1].max()) > 40
-    assert_same(to_device(run_triton(lambda: there.run(splat)), "cpu"), expected)
+    assert_same(to_device(run_triton(lambda: on_device.run(splat)), "cpu"), expected)
 
 
 @pytest.mark.parametrize("programs", [1, 3, 1 << 20])
@@ -91,13 +91,13 @@ def test_any_number_of_views_per_program(programs: int, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("scale", [0.6, 0.0])
-@pytest.mark.parametrize("least", [-math.inf, 0.05, 0.3])
-def test_extents_of_the_cache_equal_reference(scale: float, least: float) -> None:
+@pytest.mark.parametrize("min_extent", [-math.inf, 0.05, 0.3])
+def test_extents_of_the_cache_equal_reference(scale: float, min_extent: float) -> None:
     case = splat_case(4, n=200, kind="ties", extent="each", boxes=True)
     assert isinstance(case.extent, Tensor)
     case.extent[::2] = math.nan
-    expected = _library.overload(_library.REFERENCE, "splat")(*case.arguments(scale, least))
-    arguments = [to_device(x, DEVICE) for x in case.arguments(scale, least)]
+    expected = _library.overload(_library.REFERENCE, "splat")(*case.arguments(scale, min_extent))
+    arguments = [to_device(x, DEVICE) for x in case.arguments(scale, min_extent)]
     result = _library.overload(_library.TRITON, "splat")(*arguments)
     assert all(same_bits(a.cpu(), b) for a, b in zip(result, expected, strict=True))
 
@@ -126,8 +126,9 @@ def test_features_are_copied_bit_for_bit(dtype: torch.dtype) -> None:
     """NaNs with payloads and denormals included: features are never interpreted."""
     words = torch.arange(-(1 << 15), 1 << 15, 257, dtype=torch.int32)
     row = words.to(torch.int16).view(dtype) if dtype != torch.float32 else (words << 16 | 0x1234).view(torch.float32)
-    there = torch.tensor([[0.0, 0.0, 1.0]], device=DEVICE), row[None].to(DEVICE), plain_cameras(1, (1, 1)).to(DEVICE)
-    assert same_bits(run_triton(lambda: splat(*there)).features[0, :, 0, 0], row)
+    xyz, camera = torch.tensor([[0.0, 0.0, 1.0]]), plain_cameras(1, (1, 1))
+    on_device = [to_device(value, DEVICE) for value in (xyz, row[None], camera)]
+    assert same_bits(run_triton(lambda: splat(*on_device)).features[0, :, 0, 0], row)
 
 
 def opcheck(name: str, *args: Any) -> None:
@@ -139,9 +140,9 @@ def test_opcheck_splat(options: dict[str, Any]) -> None:
     case = to_device(splat_case(0, n=30, **options), DEVICE)
     xyz, features, *others = case.arguments()
     opcheck("splat", needs_grad(xyz), needs_grad(features), *others)
-    drawn = case.run(splat)
-    opcheck("splat_backward_features", torch.randn_like(drawn.features), drawn.index, 30)
-    opcheck("splat_backward_xyz", torch.randn_like(drawn.depth), drawn.index, case.cameras.world2cam, 30)
+    view = case.run(splat)
+    opcheck("splat_backward_features", torch.randn_like(view.features), view.index, 30)
+    opcheck("splat_backward_xyz", torch.randn_like(view.depth), view.index, case.cameras.world2cam, 30)
 
 
 @pytest.mark.parametrize("options", [{"valid": True}, {"dtype": torch.bfloat16, "strided": True}])
@@ -155,16 +156,16 @@ def test_opcheck_bilinear(options: dict[str, Any]) -> None:
     opcheck("splat_bilinear_backward_xyz", grad, out, xyz, features, *read)
 
 
-def draw(xyz: Tensor, features: Tensor, cameras: Any) -> tuple[Tensor, ...]:
-    nearest, mixed = splat(xyz, features, cameras, radius=1.2), splat(xyz, features, cameras, mode="bilinear")
-    return (*nearest, *mixed)
+def render(xyz: Tensor, features: Tensor, cameras: Any) -> tuple[Tensor, ...]:
+    nearest, blended = splat(xyz, features, cameras, radius=1.2), splat(xyz, features, cameras, mode="bilinear")
+    return (*nearest, *blended)
 
 
 def test_compiles_into_one_graph() -> None:
     torch.compiler.reset()
     case = splat_case(3)
-    there = to_device(case, DEVICE)
-    compiled = torch.compile(draw, fullgraph=True, backend="aot_eager")
-    drawn = run_triton(lambda: compiled(there.xyz, there.features, there.cameras))
-    for result, expected in zip(drawn, run_reference(lambda: draw(*case[:3])), strict=True):
+    on_device = to_device(case, DEVICE)
+    compiled = torch.compile(render, fullgraph=True, backend="aot_eager")
+    view = run_triton(lambda: compiled(on_device.xyz, on_device.features, on_device.cameras))
+    for result, expected in zip(view, run_reference(lambda: render(*case[:3])), strict=True):
         assert same_bits(result.cpu(), expected)
