@@ -17,7 +17,7 @@ from every_backend import needs_grad, random_gradients
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mirage_kernels import Cameras, VoxelCache, overlap, splat, testing, unproject, visible
+from mirage_kernels import Cameras, Pooling, VoxelCache, overlap, pool_depth, splat, testing, unproject, visible
 from mirage_kernels._modes import POOLINGS
 from mirage_kernels.testing import splat_case, unproject_case, visible_case
 
@@ -86,6 +86,11 @@ def unproject_with_gradients(pooling: str) -> Callable[[], Any]:
     return run
 
 
+def pool(pooling: Pooling) -> Callable[[], Any]:
+    case = unproject_case(0, mask=True)
+    return lambda: pool_depth(case.depth, (3, 5), mask=case.mask, pooling=pooling)
+
+
 def cache_read(name: str, **options: Any) -> Callable[[], Any]:
     cache, views = filled(**options), cameras()
     index = cache.splat(views).index
@@ -116,6 +121,7 @@ READS: dict[str, Callable[[], Callable[[], Any]]] = {
     **{f"splat {name}": partial(splat_with_gradients, valid=True, **shape) for name, shape in SHAPES.items()},
     "splat one extent": partial(splat_with_gradients, extent="one"),
     "splat bilinear": partial(splat_with_gradients, mode="bilinear"),
+    **{f"pool_depth {pooling}": partial(pool, pooling) for pooling in POOLINGS},
     "visible and overlap": partial(of_sets, None),
     "visible groups": partial(of_sets, 70),
     **{

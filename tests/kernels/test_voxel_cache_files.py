@@ -79,7 +79,7 @@ def test_killed_save_keeps_the_old_file(tmp_path: Path) -> None:
 
 
 def damaged(path: Path) -> list[tuple[str, bytes]]:
-    """Files cut short and files with one bit rotated, anywhere."""
+    """Return truncated files and files with one flipped bit."""
     content, pick = path.read_bytes(), random.Random(0)
     lengths = (0, 1, 7, 8, 9, *(pick.randrange(len(content)) for _ in range(45)))
     found = [(f"cut at {at}", content[:at]) for at in lengths]
