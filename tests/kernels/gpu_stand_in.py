@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""A stand-in for a GPU, as a pytest plugin (``-p gpu_stand_in``): tensors that say they are on cuda:0 and keep their
-values on the CPU.
+"""A stand-in for a GPU, as a pytest plugin (``-p gpu_stand_in``): tensors whose device is cuda:0, with values on the
+CPU.
 
-Tests written for a GPU then run where there is none, so that their own code is not what fails on the first GPU. The
-stand-in refuses what a GPU refuses (operands on two devices) and notes where the host would wait for the device: copies
-between devices, reads of a scalar, results whose size depends on values. The backend ``cuda`` runs the C++ kernels;
+Tests for a GPU then run on machines without one, which finds errors in the tests themselves. The stand-in raises where
+a GPU does (operands on two devices) and records where the host would wait for the device: copies between devices, reads
+of a scalar, results whose size depends on values. The backend ``cuda`` runs the C++ kernels;
 ``triton`` runs its own Python code on such tensors and its kernels in the interpreter. A captured graph is a list of
 operations to run again.
 """
@@ -74,7 +74,7 @@ def _to_host(value: Any) -> Any:
 
 
 class Gpu(TorchDispatchMode):
-    """Runs every operation on the CPU; those with a tensor on cuda:0, or asked for one, as a GPU would."""
+    """Runs every operation on the CPU. Operations with a tensor on cuda:0, or that create one, return tensors there."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -126,8 +126,7 @@ class Gpu(TorchDispatchMode):
         )
 
     def _record(self, func: Any, args: Any, kwargs: Any, there: bool, result: Any) -> None:
-        """Running it again writes into the tensors it made now; views and what is written in place are where they
-        were."""
+        """Record a call, so that replaying it writes into the tensors that it has created now."""
         assert self.recorded is not None
         alias = func._schema.returns[0].alias_info if func._schema.returns else None
         made = [] if alias is not None else [x for x in tree_leaves(result) if isinstance(x, GpuTensor)]
@@ -145,7 +144,7 @@ def _to_gpu(value: Any) -> Any:
 
 
 def _on_two_devices(func: Any, leaves: list[Any]) -> bool:
-    """Whether a tensor on the CPU, other than a scalar, is an operand beside one of the GPU."""
+    """Return whether the operands are on both devices; scalars on the CPU are allowed."""
     if func.overloadpacket in (*_COPIES, *_INDEXED):
         return False
     kinds = {isinstance(leaf, GpuTensor) for leaf in leaves if isinstance(leaf, Tensor) and leaf.dim() > 0}
@@ -180,7 +179,7 @@ def _launch(
 
 
 class _Stream:
-    """Everything is done at once, so waiting is over at once."""
+    """A stream on which all work is done immediately."""
 
     def wait_stream(self, other: _Stream) -> None:
         pass
@@ -208,8 +207,7 @@ def _capture(gpu: Gpu, graph: _Graph) -> Iterator[None]:
 
 
 def _load_device_guard() -> None:
-    """Let torch's C++ take cuda:0 for a device: a torch without CUDA has no guard for it, one with CUDA has one that
-    wants a driver."""
+    """Register a device guard for cuda:0: torch without CUDA has none, and that of torch with CUDA needs a driver."""
     compiler = shutil.which("g++") or shutil.which("c++")
     assert compiler is not None
     with tempfile.TemporaryDirectory() as folder:
@@ -223,7 +221,7 @@ def _load_device_guard() -> None:
 
 
 def _cuda_functions(gpu: Gpu) -> dict[str, Any]:
-    """Those of torch.cuda that the tests and the package call."""
+    """Return replacements of the functions of torch.cuda that the tests and the package call."""
     stream = _Stream()
     return {
         "_lazy_init": lambda: None,
@@ -246,7 +244,7 @@ def _cuda_functions(gpu: Gpu) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def stand_in_for_a_gpu() -> Iterator[Gpu]:
-    """Until the end of the block there seems to be a GPU."""
+    """Simulate a GPU until the end of the block."""
     _load_device_guard()
     gpu = Gpu()
     with contextlib.ExitStack() as stack:
@@ -254,7 +252,7 @@ def stand_in_for_a_gpu() -> Iterator[Gpu]:
         missing = {name: why for name, why in backend._missing.items() if name != "cuda"}
         stack.enter_context(mock.patch.object(gpu_support, "cuda_unavailable_reason", return_value=None))
         if not backend.INTERPRETED:
-            missing["triton"] = "a GPU that is not there runs no compiled kernel"
+            missing["triton"] = "the stand-in runs no compiled kernels"
         stack.enter_context(mock.patch.object(backend, "_missing", missing))
         if backend.INTERPRETED:
             from mirage_kernels import _triton_common

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Kills a process that saves two caches in turn, a hundred times, at a random moment, and checks the file each time.
+"""Kills a process that saves two caches alternately, a hundred times, at a random moment, and checks the file.
 
-A program of its own, with one thread, so that it can fork. Prints how many kills met a save, and fails when the file is
-not one of the two.
+It is a separate program with one thread, so that it can fork. It prints how many kills happened during a save, and
+fails if the file is not one of the two.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What only a GPU shows: streams, graphs, waiting, sizes past 2^31. (That its results are right, every other test
-checks, on ``every_backend``.)
+"""Tests that need a GPU: streams, graphs, waiting, sizes beyond 2^31. (The other tests check the results of a GPU, with
+the fixture ``every_backend``.)
 
 ``test_gpu_stand_in.py`` runs this file without a GPU, on smaller sizes.
 """
@@ -40,7 +40,7 @@ POINTS, VIEWS, GRID = 20_000, 9, (44, 80)
 BUSY = 4096  # side of the matrices whose product keeps a GPU busy
 PAST_2_TO_31 = 45_000_000  # rows of 48 channels
 READY = [name for name, why in mk.backends().items() if why is None and GPU in devices(name) and name != "reference"]
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="on_gpu is no GPU on_host")
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
 
 @pytest.fixture(params=READY, autouse=True)
@@ -50,14 +50,14 @@ def gpu_backend(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def on_cpu(function: Callable[[], Any]) -> Any:
-    """The result on the CPU's own backend: the one that is asked for on_host takes no tensors of a CPU."""
+    """Return the result on the default backend of the CPU, because the selected backend takes no CPU tensors."""
     with mk.use_backend(None):
         return function()
 
 
 @contextlib.contextmanager
 def sync_debug_mode(mode: str) -> Iterator[None]:
-    """What torch does where the host waits for the device: "error" or "warn"."""
+    """Set what torch does when the host waits for the device: "error" or "warn"."""
     with warnings.catch_warnings():
         # torch warns about this mode once, and warnings are errors in tests
         warnings.filterwarnings("ignore", message="Synchronization debug mode is a prototype feature")
@@ -142,7 +142,7 @@ def parts(result: Any) -> list[Tensor]:
 
 
 def assert_read(name: str, result: list[Tensor], expected: list[Tensor]) -> None:
-    """Parts of a read, on the CPU, are those expected; a sum that is NaN may be any NaN."""
+    """Assert that the parts of a result, on the CPU, are equal; in sums any NaN equals any other."""
     same = same_sums if name.endswith(SUMS) else same_bits
     assert all(map(same, result, expected))
 
@@ -215,7 +215,7 @@ def test_cameras_never_wait_for_the_device(name: str) -> None:
 
 
 def gradient_call(name: str) -> Callable[[], Tensor]:
-    """The operation that autograd would run, by itself."""
+    """Return a call of the operation that computes a gradient."""
     case = to_device(splat_case(0, n=POINTS // 4, channels=48, valid=True), GPU)
     xyz, features, k, m, h, w, valid, *_ = case.arguments()
     out, depth, index, weight = operation("splat_bilinear", xyz)(xyz, features, k, m, h, w, valid, 0.05)
@@ -230,7 +230,7 @@ def gradient_call(name: str) -> Callable[[], Tensor]:
 
 
 def unproject_gradient_call(pooling: int | None) -> Callable[[], Tensor]:
-    """For the features without a pooling, else for the depth."""
+    """Return the gradient of the features if ``pooling`` is None, else of the depth."""
     case = to_device(unproject_case(0, pooling=POOLINGS[pooling or 0]), GPU)
     (b, _, h, w), points = case.features.shape, case.run(unproject)
     if pooling is None:
@@ -259,7 +259,7 @@ def test_gradients_never_wait_for_the_device(name: str) -> None:
 
 
 def change_calls(**options: Any) -> dict[str, Callable[[], Any]]:
-    """What changes a cache, each to be called once."""
+    """Return calls that modify a cache, each of which is to be called once."""
     cache, g = filled(**options), torch.Generator().manual_seed(5)
     points = (testing.random_points(g, "room", 50), torch.randn(50, 48, generator=g).bfloat16(), torch.rand(50))
     moved, stamp = [part.to(GPU) for part in points], 7
@@ -327,7 +327,7 @@ def test_cache_has_the_same_bits_on_every_device(tmp_path: Path) -> None:
 
 
 def cache_of(depth: Tensor, cameras: Cameras, device: str) -> VoxelCache:
-    """What a device makes of a recording: depth maps (T, H, W) and their cameras."""
+    """Return the cache of a recording on a device: depth maps (T, H, W) and their cameras."""
     cache = VoxelCache("auto", 48, dtype=torch.bfloat16, device=device)
     for t in range(len(depth)):
         latent = torch.randn(1, 48, 44, 80, generator=torch.Generator().manual_seed(t)).bfloat16().to(device)

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The tests of a GPU where there is none: ``test_gpu.py`` on the stand-in, so that its own code, and the way that
-Python takes to a kernel, are not what fails on the first GPU."""
+"""Runs ``test_gpu.py`` without a GPU, on the stand-in, which finds errors in the tests and in the Python code that
+launches kernels."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def case():
     return to_device(splat_case(0), "cuda")
 
 def test_a_backend_of_a_gpu_takes_no_tensors_of_the_cpu(case):
-    with use_backend("cuda"), pytest.raises(RuntimeError, match="'cuda' was asked for and runs on cuda, not on cpu"):
+    with use_backend("cuda"), pytest.raises(RuntimeError, match="'cuda' was selected and runs on cuda, not on cpu"):
         to_device(case, "cpu").run(splat)
 
 def test_operands_on_two_devices(case):

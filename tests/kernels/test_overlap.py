@@ -87,7 +87,7 @@ def test_cpp_equals_reference(case: VisibleCase, every_backend: EveryBackend) ->
 @pytest.mark.parametrize("groups", [None, 100, 70_000])
 @pytest.mark.usefixtures("native")
 def test_many_views_equal_reference(groups: int | None, every_backend: EveryBackend) -> None:
-    """Enough of everything that work is split by views and by points, and blocks are out of view."""
+    """Sizes at which work is split by views and by points, with blocks that are out of view."""
     for views in (1, 3, 40):
         case = visible_case(views, n=30_000, views=views, size=(40, 60), valid=True, num_groups=groups)
         case = case._replace(xyz=case.xyz[case.xyz[:, 0].argsort()])

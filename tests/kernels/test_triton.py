@@ -143,8 +143,8 @@ KERNELS = {
     "cache_decode_mean": cache_features("decode", 4, "*fp32", "*fp16", "cells", scales=None),
 }
 
-# All of these are one instruction, none a loop around compare-and-swap. A float's order is a signed integer's among the
-# positive ones, an unsigned one's rotated round among the negative.
+# Each of these is one instruction, not a loop around compare-and-swap. Positive floats are ordered as signed integers,
+# negative ones in reverse as unsigned integers.
 NATIVE_ATOMICS = {
     "cache_encode": ("add.u64",),
     "cache_segment": ("min.s64",),

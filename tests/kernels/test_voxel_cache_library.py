@@ -91,7 +91,7 @@ def test_opcheck_of_empty_tensors(namespace: str) -> None:
 
 
 def test_error_for_a_table_that_is_too_small() -> None:
-    """Slots are found 64 at a time: a smaller table would be read beyond its end."""
+    """Slots are searched 64 at a time, so a smaller table would be read beyond its end."""
     if mk.backends()["cpp"] is not None:
         pytest.skip(f"backend cpp: {mk.backends()['cpp']}")
     s = VoxelCache(0.25, 1).state
