@@ -176,9 +176,9 @@ def test_cameras_do_not_follow_the_default_device() -> None:
     expected = Cameras.look_at(eye, target, intrinsics, (8, 8))
     with torch.device("meta"):
         cameras = Cameras.look_at(eye, target, intrinsics, (8, 8))
-        rotated = Cameras.from_world2cam(intrinsics, pose, (8, 8))
+        restored = Cameras.from_world2cam(intrinsics, pose, (8, 8))
     assert torch.equal(cameras.cam2world, expected.cam2world)
-    assert torch.equal(rotated.cam2world, pose)
+    assert torch.equal(restored.cam2world, pose)
 
 
 @pytest.mark.parametrize("left", [True, 2**70, torch.tensor([[2]]), 1.5])
