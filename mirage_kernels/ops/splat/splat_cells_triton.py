@@ -55,9 +55,9 @@ def in_front(depth):
 
 
 @triton.jit
-def own_cell(u, v, own):
+def cell_of_point(u, v, in_cell):
     """Return row and column of the cell of a point, 0 if it is not on the grid."""
-    return tl.where(own, v, 0.0).to(tl.int32), tl.where(own, u, 0.0).to(tl.int32)
+    return tl.where(in_cell, v, 0.0).to(tl.int32), tl.where(in_cell, u, 0.0).to(tl.int32)
 
 
 @triton.jit
@@ -77,7 +77,7 @@ def _centers_within(at, reach, size):
 
 
 @triton.jit
-def covered_cells(u, v, depth, inverse, pinhole, extent, own, h, w):
+def covered_cells(u, v, depth, inverse, pinhole, extent, in_cell, h, w):
     """Return the cells of a square of half-size ``extent``, or the cell of the point if the square covers no center.
 
     Returns:
@@ -87,9 +87,9 @@ def covered_cells(u, v, depth, inverse, pinhole, extent, own, h, w):
     j0, j1 = _centers_within(u, half * tl.load(pinhole), w)
     i0, i1 = _centers_within(v, half * tl.load(pinhole + 4), h)
     square = in_front(depth) & (i0 <= i1) & (j0 <= j1)
-    i, j = own_cell(u, v, own)
+    i, j = cell_of_point(u, v, in_cell)
     width = tl.where(square, j1 - j0 + 1, 1)
-    area = tl.where(square, (i1 - i0 + 1) * width, own.to(tl.int32))
+    area = tl.where(square, (i1 - i0 + 1) * width, in_cell.to(tl.int32))
     return tl.where(square, i0, i), tl.where(square, j0, j), width, area
 
 

@@ -19,13 +19,13 @@ from . import splat_reference as reference
 from .splat_cells_triton import (
     EMPTY,
     atomic_min_key,
+    cell_of_point,
     cells_around,
     covered_cells,
     depth_key,
     disc_covers,
     key_depth,
     key_index,
-    own_cell,
 )
 
 POINT, SQUARE, DISC = (tl.constexpr(i) for i in range(3))
@@ -62,7 +62,7 @@ def splat_rasterize_kernel(
         in_cell = in_bounds & inside(u, v, depth, h, w)
         key, cells = depth_key(depth, point), keys + at * h * w
         if SHAPE != SQUARE:
-            i, j = own_cell(u, v, in_cell)
+            i, j = cell_of_point(u, v, in_cell)
             atomic_min_key(cells, i * w + j, key, in_cell)
         if SHAPE == SQUARE:
             i0, j0, width, area = covered_cells(u, v, depth, inverse, pinhole, size, in_cell, h, w)
