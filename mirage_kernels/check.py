@@ -4,7 +4,7 @@
 
 Every message reads ``name: expected X, got Y``. Shapes are printed with the names of their dimensions and the sizes
 that earlier arguments have bound, for example ``features: expected (N=31680, C), got (31681, 48)``. The checks test
-types, shapes, dtypes and devices but not at the values of tensors, so they neither wait for a GPU nor break a
+types, shapes, dtypes and devices but not the values of tensors, so they neither wait for a GPU nor break a
 ``torch.compile`` graph.
 
 Example:

@@ -207,7 +207,7 @@ def test_a_budget_of_rows_holds(eviction: str) -> None:
         evicted += counts.evicted
     assert evicted == cache.memory_stats()["evicted"] > 0
     assert int(cache.stamp.min()) > 20, "the oldest go first"
-    with pytest.raises(ValueError, match="xyz: expected at most 100 voxels"):
+    with pytest.raises(ValueError, match="xyz: expected points in at most 100 voxels"):
         cache.insert(torch.rand(500, 3, generator=g), torch.zeros(500, 1))
 
 
