@@ -15,7 +15,7 @@ import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -131,7 +131,10 @@ def shown_depth(memory: LatentSpatialMemory, cameras: Cameras) -> Tensor:
 
 def view_rule(recording: Recording) -> Iterator[Result]:
     default = LatentSpatialMemory(1).cache.extent_scale
-    for scale, storage in ((0.5, None), (0.6, None), (default, None), (default, "int8"), (0.75, None)):
+    settings: tuple[tuple[float, Literal["int8"] | None], ...] = (
+        (0.5, None), (0.6, None), (default, None), (default, "int8"), (0.75, None),
+    )  # fmt: skip
+    for scale, storage in settings:
         memory = LatentSpatialMemory(scenes.CHANNELS, dtype=torch.bfloat16, storage=storage, extent_scale=scale)
         latents = recording.latents[:WRITTEN].movedim(1, 0)
         cameras, depth = recording.cameras[:WRITTEN], recording.depth[:WRITTEN]

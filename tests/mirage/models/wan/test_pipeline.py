@@ -291,7 +291,7 @@ def test_filters_and_masks(pipe: MiragePipeline) -> None:
     assert first.write_back[0].added == 18, "all but the uppermost of four rows of six"
     assert first.write_back[0].verdict is not None
     assert first.write_back[0].verdict.shares["excluded"] == 0.25
-    smaller = pipe.walk(IMAGE, "a room", START, depth=DEPTH, exclude=exclude, height=32, width=64)
+    smaller = pipe.start_session(IMAGE, "a room", START, depth=DEPTH, exclude=exclude, height=32, width=64)
     assert len(smaller.memory) == 4, "the upper of two rows of four is out"
 
 
@@ -351,7 +351,7 @@ def test_the_next_move_is_asked_for_only_then(pipe: MiragePipeline) -> None:
 def test_the_prompt_may_change_on_the_way(pipe: MiragePipeline) -> None:
     walks = []
     for words in ("a room", "a kitchen"):
-        walk = pipe.walk(IMAGE, "a room", START, depth=DEPTH, num_inference_steps=2, max_sequence_length=12)
+        walk = pipe.start_session(IMAGE, "a room", START, depth=DEPTH, num_inference_steps=2, max_sequence_length=12)
         walks.append([walk.step(PATH[1:17]), walk.step(PATH[17:33], prompt=words)])
     assert torch.equal(walks[0][0].frames, walks[1][0].frames)
     assert not torch.equal(walks[0][1].frames, walks[1][1].frames)
