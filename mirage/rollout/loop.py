@@ -224,12 +224,12 @@ class RolloutSession:
         self._keep_last(latents, view, frames)
         clock.lap("write")
 
-        old = 1 if self.chunks else 0  # the first latent and its frame belong to the chunk before
-        start, all_cameras = self.frame + old, cameras if old else Cameras.cat([last, cameras])
-        written = written if old else self._written + written
+        shared = 1 if self.chunks else 0  # the first latent and its frame belong to the chunk before
+        start, all_cameras = self.frame + shared, cameras if shared else Cameras.cat([last, cameras])
+        written = written if shared else self._written + written
         self.frame, self.chunks = self.frame + len(cameras), self.chunks + 1
         self.camera = all_cameras[-1:]
-        return Chunk(start, frames[:, old:], latents[:, old:], view, all_cameras, written, clock.seconds)
+        return Chunk(start, frames[:, shared:], latents[:, shared:], view, all_cameras, written, clock.seconds)
 
     def _generate(self, cameras: Cameras, clock: _Clock) -> tuple[MemoryView, Tensor]:
         """Render the memory to the cameras of the chunk's latents, and generate the latents (C, T, h, w)."""
@@ -257,10 +257,10 @@ class RolloutSession:
 
     def _keep_last(self, latents: Tensor, view: MemoryView, frames: Tensor) -> None:
         """Keep the last latents and what the memory rendered for them, as inputs of the next chunk."""
-        keep, old = 1 + PRECEDING, 1 if self.chunks else 0
+        keep, shared = 1 + PRECEDING, 1 if self.chunks else 0
         self._history = torch.cat([self._history, latents[:, 1:]], 1)[:, -keep:]
-        self._view = torch.cat([self._view, view.latents[:, old:].to(self._view)], 1)[:, -keep:]
-        self._mask = torch.cat([self._mask, view.mask[old:]])[-keep:]
+        self._view = torch.cat([self._view, view.latents[:, shared:].to(self._view)], 1)[:, -keep:]
+        self._mask = torch.cat([self._mask, view.mask[shared:]])[-keep:]
         if self.boundary == "frame":
             self._history[:, -1:] = self._encode_frames(frames[:, -1:])
 
