@@ -73,8 +73,8 @@ def compare(view: MemoryView, depth: Tensor, footprint: Tensor) -> Comparison:
 def exclude_observed(comparison: Comparison, view: MemoryView, depth: Tensor, was_observed: Tensor) -> Comparison:
     """Remove cells on surfaces that a frame of the history has observed from about as near.
 
-    Such a surface is rewritten only where the memory renders nothing, or a surface more than about 10 % farther. This
-    avoids duplicates of a point that neighboring points have moved away from since it was written.
+    Such a surface is written again only where the memory renders nothing, or a surface more than about 10 % farther.
+    Otherwise points would be stored twice when the rendering of their surroundings changes between two frames.
 
     Args:
         comparison: of the new cells with the view.
