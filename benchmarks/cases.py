@@ -26,7 +26,7 @@ from mirage.data.scenes import motorcycle
 from mirage.memory import LatentSpatialMemory
 from mirage.models.embedded import DctCodec, FillGenerator
 from mirage.rollout import rollout
-from mirage_kernels import VoxelCache, overlap, splat, unproject
+from mirage_kernels import Fusion, Pooling, VoxelCache, overlap, splat, unproject
 from mirage_kernels.testing import assert_same, same_bits, to_device
 
 PROJECT, UNPROJECT = 25, 27
@@ -54,7 +54,7 @@ def splat_bytes(views: int, grid: tuple[int, int], points: int, element: int) ->
     return 12 * points + views * grid[0] * grid[1] * (2 * CHANNELS * element + 4 + 8)
 
 
-def unproject_chunk(scene: str, video: Video, pooling: str = "median") -> Case:
+def unproject_chunk(scene: str, video: Video, pooling: Pooling = "median") -> Case:
     depth, latents, cameras = (to_device(x, DEVICE) for x in scenes.chunk(scene, video))
     size = video.name if pooling == "median" else f"{video.name}, {pooling}"
     pixels = {"nearest": 1, "bilinear": 4}.get(pooling, depth.numel() // video.cells)  # per cell
@@ -180,7 +180,7 @@ def insert(scene: str, rows: int) -> Case:
     )  # fmt: skip
 
 
-def build(scene: str, of: Video | int, fusion: str = "best", size: float = 0.05) -> Case:
+def build(scene: str, of: Video | int, fusion: Fusion = "best", size: float = 0.05) -> Case:
     """Insert a cloud into an empty cache."""
     xyz, features, footprint = (to_device(x, DEVICE) for x in scenes.valid_points(scene, of))
     points = of.cells if isinstance(of, Video) else of
@@ -266,11 +266,11 @@ def whole_rollout(frames: int) -> Case:
     """A rollout that moves to the right and back past the motorcycle, 33 frames per chunk."""
     scene = motorcycle().rescale(ROLLOUT_SIZE)
     path = truck(scene.keys[:1], out_and_back(frames), 0.2)
-    codec, generator = DctCodec(), FillGenerator()
+    codec, model = DctCodec(), FillGenerator()
 
     def run() -> list[list[int]]:
         memory = LatentSpatialMemory(CHANNELS, codec=codec.name, device=DEVICE)
-        steps = rollout(scene.image, scene.depth, path, memory=memory, codec=codec, generator=generator)
+        steps = rollout(scene.image, scene.depth, path, memory=memory, codec=codec, model=model)
         return [chunk.written for chunk in steps]
 
     def check(written: list[list[int]]) -> None:

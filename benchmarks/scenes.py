@@ -74,7 +74,7 @@ def _room() -> tuple[Tensor, Cameras]:
     for frame in range(FRAMES):
         direction = rays @ cameras.cam2world[frame, :3, :3].T
         # the first wall that a ray from inside hits
-        depth[frame] = ((half * direction.sign() - cameras.centres[frame]) / direction).amin(-1)
+        depth[frame] = ((half * direction.sign() - cameras.centers[frame]) / direction).amin(-1)
     return depth, cameras
 
 

@@ -11,6 +11,7 @@ import pytest
 from benchmarks import cases, scenes
 from benchmarks.sizes import CHUNK, VIDEOS, Video
 from benchmarks.timing import backends, time_case
+from mirage_kernels import Pooling
 
 
 @pytest.mark.parametrize("backend", backends())
@@ -21,5 +22,5 @@ def test_unproject(benchmark: Any, scene: str, video: Video, backend: str) -> No
 
 @pytest.mark.parametrize("backend", backends())
 @pytest.mark.parametrize("pooling", ["nearest", "min", "bilinear"])
-def test_other_poolings(benchmark: Any, pooling: str, backend: str) -> None:
+def test_other_poolings(benchmark: Any, pooling: Pooling, backend: str) -> None:
     time_case(benchmark, cases.unproject_chunk(scenes.scenes()[-1], CHUNK, pooling), backend)

@@ -13,6 +13,7 @@ from benchmarks import cases, scenes
 from benchmarks.sizes import CHUNK, POINTS, ROWS, Video
 from benchmarks.timing import backends, time_case
 from mirage.evaluation.baselines import argsort
+from mirage_kernels import Fusion
 
 CLOUDS = (CHUNK.cells, *POINTS)
 MILLION = ROWS[2]
@@ -25,7 +26,7 @@ def of(points: int) -> Video | int:
 @pytest.mark.parametrize("backend", backends())
 @pytest.mark.parametrize("fusion", ["best", "mean"])
 @pytest.mark.parametrize(("scene", "points"), scenes.sizes(CLOUDS, CLOUDS[-1]))
-def test_build(benchmark: Any, scene: str, points: int, fusion: str, backend: str) -> None:
+def test_build(benchmark: Any, scene: str, points: int, fusion: Fusion, backend: str) -> None:
     """Inserting a cloud into an empty cache with voxels of 5 cm."""
     time_case(benchmark, cases.build(scene, of(points), fusion), backend)
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import cache
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 
@@ -97,7 +97,8 @@ def time_case(benchmark: Any, case: Case, implementation: str, kind: str = "", n
         case.run(*arguments)
         synchronize()
 
-    with mk.use_backend(implementation) if implementation in BACKENDS else contextlib.nullcontext():
+    ours = implementation in BACKENDS
+    with mk.use_backend(cast(mk.BackendName, implementation)) if ours else contextlib.nullcontext():
         begin = time.perf_counter()
         arguments = case.prepare()
         prepared = time.perf_counter()

@@ -107,7 +107,7 @@ class Course:
         self._cloud.write(as_bytes(image[None]).to(self._device), depth[None].to(self._device), self._path[:1])
         self._step_seconds: list[float] = []
         self._watch = Stopwatch(self._device)
-        self._session = pipe.walk(
+        self._session = pipe.start_session(
             image,
             None,
             self._path[:1],

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from torch import Tensor, bfloat16
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from mirage_kernels import Cameras, VoxelCache, splat, unproject
+from mirage_kernels import Cameras, Storage, VoxelCache, splat, unproject
 
 from ..memory import LatentSpatialMemory
 from . import _studies
@@ -130,7 +130,10 @@ def read_depth(memory: LatentSpatialMemory, cameras: Cameras) -> Tensor:
 def view_rule(recording: Recording) -> Iterator[Result]:
     """The memory of this project with several extents and storages."""
     default = LatentSpatialMemory(1).cache.extent_scale
-    for scale, storage in ((0.5, None), (0.6, None), (default, None), (default, "int8"), (0.75, None)):
+    variants: list[tuple[float, Storage | None]] = [
+        (0.5, None), (0.6, None), (default, None), (default, "int8"), (0.75, None)
+    ]  # fmt: skip
+    for scale, storage in variants:
         memory = LatentSpatialMemory(CHANNELS, dtype=bfloat16, storage=storage, extent_scale=scale)
         latents = recording.latents[:WRITTEN].movedim(1, 0)
         cameras, depth = recording.cameras[:WRITTEN], recording.depth[:WRITTEN]

@@ -33,12 +33,12 @@ def test_realestate10k_by_hand(tmp_path: Path) -> None:
         assert cameras.intrinsics.tolist() == [[[30, 0, 30], [0, 30, 16], [0, 0, 1]]] * 2
         assert torch.equal(cameras.cam2world[0], torch.eye(4))
         # -R^T t = -(3, 2, -1); it looks along the world's x
-        assert cameras.centres[1].tolist() == [-3, -2, 1]
+        assert cameras.centers[1].tolist() == [-3, -2, 1]
         assert cameras.cam2world[1, :3, 2].tolist() == [1, 0, 0]
     path.write_text(ROWS.splitlines()[1] + "\n" + ROWS.splitlines()[0])
-    assert read_realestate10k(path, SIZE, rebased=False).centres.tolist() == [[-3, -2, 1], [0, 0, 0]]
+    assert read_realestate10k(path, SIZE, rebased=False).centers.tolist() == [[-3, -2, 1], [0, 0, 0]]
     # seen from the turned camera, the origin lies at its translation
-    torch.testing.assert_close(read_realestate10k(path, SIZE).centres, torch.tensor([[0.0, 0, 0], [1, 2, 3]]))
+    torch.testing.assert_close(read_realestate10k(path, SIZE).centers, torch.tensor([[0.0, 0, 0], [1, 2, 3]]))
 
 
 def test_real_realestate10k_files(data: Path) -> None:
@@ -54,8 +54,8 @@ def test_real_realestate10k_files(data: Path) -> None:
         torch.testing.assert_close(cameras.world2cam[-1], last, rtol=0, atol=1e-5)
         moved = read_realestate10k(path, (720, 1280))
         assert torch.equal(moved.cam2world[0], torch.eye(4))
-        steps = (cameras.centres[1:] - cameras.centres[:-1]).norm(dim=1)
-        torch.testing.assert_close((moved.centres[1:] - moved.centres[:-1]).norm(dim=1), steps, rtol=1e-4, atol=1e-5)
+        steps = (cameras.centers[1:] - cameras.centers[:-1]).norm(dim=1)
+        torch.testing.assert_close((moved.centers[1:] - moved.centers[:-1]).norm(dim=1), steps, rtol=1e-4, atol=1e-5)
         # videos go smoothly: a mistaken inverse would throw the camera about
         turns = moved.cam2world[1:, :3, 2] * moved.cam2world[:-1, :3, 2]
         assert turns.sum(1).min() > 0.9
@@ -74,14 +74,14 @@ def test_worldscore_by_hand(tmp_path: Path) -> None:
     cameras = read_worldscore(path, SIZE)
     assert cameras.intrinsics.tolist() == [[[50, 0, 30], [0, 50, 20], [0, 0, 1]]] * 2
     assert torch.equal(cameras.cam2world[0], torch.eye(4))
-    assert cameras.centres[1].tolist() == [2, -3, 5], "right, up, ahead"
-    assert read_worldscore(path, SIZE, rebased=False).centres[1].tolist() == [-2, 3, 5]
+    assert cameras.centers[1].tolist() == [2, -3, 5], "right, up, ahead"
+    assert read_worldscore(path, SIZE, rebased=False).centers[1].tolist() == [-2, 3, 5]
     assert len(read_worldscore(path, SIZE, keyframes=True)) == 1
     # other tools write OpenCV's axes under the same names
     path.write_text(
         json.dumps({"cameras_interp": [IDENTITY, [[1, 0, 0, 2], [0, 1, 0, -3], [0, 0, 1, 5], [0, 0, 0, 1]]]})
     )
-    assert read_worldscore(path, SIZE).centres[1].tolist() == [2, -3, 5]
+    assert read_worldscore(path, SIZE).centers[1].tolist() == [2, -3, 5]
     assert read_worldscore(path, SIZE).intrinsics[0, 0, 0] == 500
 
 
@@ -113,7 +113,9 @@ def test_files_are_told_apart_by_what_is_in_them(tmp_path: Path) -> None:
         assert len(read) == (3 if name == "poses" else 2), name
         assert torch.equal(read.intrinsics, k.expand(len(read), 3, 3))
     torch.testing.assert_close(read.cam2world, cameras.cam2world)
-    with pytest.raises(DataError, match="cameras: expected intrinsics beside it, because it holds poses only"):
+    with pytest.raises(
+        DataError, match="cameras: expected intrinsics in addition, because the file contains poses only"
+    ):
         read_cameras(path, SIZE)
     path.write_text(ADDRESS + ROWS)
     torch.testing.assert_close(
@@ -125,7 +127,7 @@ def test_files_are_told_apart_by_what_is_in_them(tmp_path: Path) -> None:
         assert read.size == (80, 60)
         assert torch.equal(read.cam2world, cameras.cam2world)
         assert torch.equal(read.intrinsics[:, 1], 2 * cameras.intrinsics[:, 1])
-    assert (read_cameras(path, SIZE, integer_centres=True).intrinsics - cameras.intrinsics)[0].tolist() == [
+    assert (read_cameras(path, SIZE, integer_centers=True).intrinsics - cameras.intrinsics)[0].tolist() == [
         [0, 0, 0.5], [0, 0, 0.5], [0, 0, 0],
     ]  # fmt: skip
 
@@ -136,8 +138,8 @@ def ours(**changed: Any) -> str:
 
 
 BAD: list[tuple[Any, str, str]] = [
-    (read_realestate10k, "", "expected RealEstate10K cameras, got none"),
-    (read_realestate10k, ADDRESS, "expected RealEstate10K cameras, got none"),
+    (read_realestate10k, "", "expected lines of RealEstate10K cameras, got none"),
+    (read_realestate10k, ADDRESS, "expected lines of RealEstate10K cameras, got none"),
     (read_realestate10k, ADDRESS + "1 2 3", ":2: expected 19 numbers, got 3"),
     (read_realestate10k, ADDRESS + ROWS + "left and right", ":4: expected 19 numbers, got 'left and right'"),
     (read_realestate10k, ADDRESS + ROWS.replace("0.4 0 0", "0.4 -0.1 0.02"),
@@ -153,7 +155,7 @@ BAD: list[tuple[Any, str, str]] = [
     (read_worldscore, worldscore(BLENDER, focal_length=0), "expected a focal length above 0"),
     (read_worldscore, worldscore(BLENDER, cameras_interp=[]), "expected 'cameras_interp' (F, 4, 4), got (0,)"),
     (read_worldscore, worldscore(IDENTITY[1:] + IDENTITY[:1]),
-     "expected a first camera with the rotation diag(-1, 1, -1) or 1, got [[0.0, 1.0, 0.0]"),
+     "expected a first camera with rotation diag(-1, 1, -1) or identity, got [[0.0, 1.0, 0.0]"),
     (read_worldscore, worldscore(BLENDER, IDENTITY[:2] * 2), "cam2world[1]: expected a last row of [0, 0, 0, 1]"),
     (read_cameras_json, "hello", "expected JSON with size, intrinsics and cam2world, got JSONDecodeError"),
     (read_cameras_json, ours(size=None), "expected JSON with size, intrinsics and cam2world, got KeyError: 'size'"),
@@ -162,14 +164,14 @@ BAD: list[tuple[Any, str, str]] = [
     (read_cameras_json, ours(cam2world=[IDENTITY] * 2), "intrinsics: expected (V=2, 3, 3), got (1, 3, 3)"),
     (read_cameras_json, ours(cam2world=[], intrinsics=[]), "cam2world: expected (V, 4, 4), got (0,)"),
     (read_cameras, '{"a": 1, "b": 2}', "expected JSON with cam2world or cameras_interp, got 'a, b'"),
-    (read_cameras, "{", "expected cameras, got JSON that is damaged"),
+    (read_cameras, "{", "expected cameras, got damaged JSON"),
     (read_cameras, "", "expected camera poses, got an empty file"),
-    (read_cameras, "hello", ":1: expected a pose of 4x4 numbers, got 'hello'"),
+    (read_cameras, "hello", ":1: expected a pose of 4x4 or 3x4 numbers, got 'hello'"),
     (read_cameras, "PK\x03\x04", "expected a geometry file, got a damaged file"),
-    (read_cameras, None, "no such file of cameras"),
-    (read_realestate10k, None, "no such file of RealEstate10K cameras"),
-    (read_worldscore, None, "no such file of WorldScore cameras"),
-    (read_cameras_json, None, "no such file of cameras"),
+    (read_cameras, None, "no such file"),
+    (read_realestate10k, None, "no such file"),
+    (read_worldscore, None, "no such file"),
+    (read_cameras_json, None, "no such file"),
 ]  # fmt: skip
 
 
