@@ -98,12 +98,12 @@ class StandIn(TorchFunctionMode):
 
 @contextlib.contextmanager
 def stand_in() -> Iterator[clock.Clock]:
-    """The backend ``cuda`` was asked for and refuses tensors of the CPU, as where there is a GPU; its operations are
+    """The backend ``cuda`` is selected and refuses tensors of the CPU, as where there is a GPU; its operations are
     the C++ kernels."""
     generator = torch.Generator()
     timer = clock.Clock("cuda:0", graphs=False)
     with (
-        mock.patch.object(backend, "_why_not", return_value=None),
+        mock.patch.object(backend, "_unavailable_reason", return_value=None),
         mock.patch.object(torch, "Generator", return_value=generator),
         mock.patch.object(timer, "wait"),
         mock.patch.multiple(clock, WARM=0, LEAST=0, FEWEST=1),
@@ -118,7 +118,7 @@ def stand_in() -> Iterator[clock.Clock]:
 def test_the_cpu_works_with_a_backend_of_its_own(backend_name: str) -> None:
     """Every comparison is between the device's backend on the device and the CPU's on the CPU."""
     with stand_in() as timer:
-        with pytest.raises(RuntimeError, match="'cuda' was asked for"):
+        with pytest.raises(RuntimeError, match="'cuda' was selected"):
             mk.splat(*rows.room(9, 1)[:1], torch.ones(9, 1), rows.room(9, 1)[1])
         for case in rows.cases(backend_name, "small"):
             assert case.row(timer).timing.samples >= 1, case.name
@@ -128,7 +128,7 @@ def test_checks_of_the_suites_may_compute_on_the_cpu() -> None:
     asked: list[str | None] = []
 
     def note(*_: Any) -> None:
-        asked.append(backend._asked)
+        asked.append(backend._requested)
 
     timing.time_case(mock.MagicMock(stats=None), timing.Case("splat", "room", "small", note, note), "reference")
     assert asked == ["reference", None]
