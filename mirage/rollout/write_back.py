@@ -15,7 +15,7 @@ from torch import Tensor
 from mirage_kernels import Cameras
 
 from ..depth import Alignment, DepthEstimator, align
-from ..filters import DepthHistory, Filters, FrameObservation, Observation, Verdict
+from ..filters import DepthHistory, FilterResult, Filters, FrameObservation, Observation
 from ..memory import LatentSpatialMemory, MemoryView
 
 AROUND = 8  # latent frames that one is held against on either side: a chunk's worth
@@ -27,14 +27,14 @@ class WriteResult(NamedTuple):
     Attributes:
         added: points that it added to the memory.
         carved: points that it proved to be gone.
-        verdict: why cells were left out; None without filters.
+        filter_result: the cells that were excluded, and why; None without filters.
         alignment: of its depth to the memory's; None where that was given, or the memory's own. One that is not
             accepted says why the frame was not written.
     """
 
     added: int
     carved: int = 0
-    verdict: Verdict | None = None
+    filter_result: FilterResult | None = None
     alignment: Alignment | None = None
 
 
@@ -137,13 +137,13 @@ class MemoryWriter:
             self.memory.write(latent, new.camera, mask=nothing, **notes)
             return WriteResult(0, alignment=new.alignment)
         filters = Filters() if self.filters is None and masks[0] is not None else self.filters
-        verdict = None if filters is None else filters(self._observe(new, own, masks))
+        result = None if filters is None else filters(self._observe(new, own, masks))
         carved = self.memory.carve(own, new.camera, new.grid) if self.carve and own is not None else 0
-        depth, out = None if own is None else own[None], None if verdict is None else verdict.out[None]
-        added = self.memory.write(latent, new.camera, depth, mask=out, **notes)[0]
+        depth, mask = None if own is None else own[None], None if result is None else result.mask[None]
+        added = self.memory.write(latent, new.camera, depth, mask=mask, **notes)[0]
         if own is not None and self.filters is not None:
             self._past.append(FrameObservation(new.frames[:, new.at], own, new.camera))
-        return WriteResult(added, carved, verdict, new.alignment)
+        return WriteResult(added, carved, result, new.alignment)
 
     def _observe(self, new: _Frames, own: Tensor | None, masks: list[Tensor | None]) -> Observation:
         history, others = self.memory.history, list(self._past)
@@ -156,7 +156,7 @@ class MemoryWriter:
             new.grid,
             depth=own,
             view=self.memory.read(new.camera.rescale(new.grid)) if new.view is None else new.view,
-            seen=None if history.cameras is None else DepthHistory(history.cameras, history.surface),
+            depth_history=None if history.cameras is None else DepthHistory(history.cameras, history.surface),
             others=tuple(others),
             exclude=masks[0],
             keep=masks[1],
