@@ -34,6 +34,9 @@ examples:
   One photo with a depth network, turning right by 24 degrees and back:
     mirage generate --image room.jpg --depth-model DEPTH_MODEL --intrinsics K.txt --actions "l*24 j*24"
 
+  If the intrinsics are unknown, write "1 1.5 0.5 0.5" to K.txt: a horizontal field of view of 53 degrees, for a photo
+  with an aspect ratio of 3:2 (in general: "1 W/H 0.5 0.5").
+
   Wan2.2 instead of the built-in model:
     mirage generate --image room.jpg --depth room.npy --intrinsics K.txt --model WAN --adapter FILE --prompt "a room"
 """
@@ -53,7 +56,9 @@ def build_parser() -> argparse.ArgumentParser:
     add_start_options(generate)
     add_path_options(generate)
     output = generate.add_argument_group("output")
-    output.add_argument("--out", type=Path, default=Path("out/generate"), help="output folder (default: out/generate)")
+    output.add_argument(
+        "--out", type=Path, default=Path("out/generate"), metavar="FOLDER", help="output folder (default: out/generate)"
+    )
     output.add_argument(
         "--frames",
         type=int,

@@ -82,8 +82,8 @@ def _add_wan_options(parser: argparse.ArgumentParser) -> None:
     wan.add_argument("--negative-prompt", metavar="TEXT", help="what to avoid; needs --guidance above 1")
     wan.add_argument("--steps", type=int, metavar="N", help="denoising steps (default: 20; 40 for the preset paper)")
     wan.add_argument("--guidance", type=float, metavar="SCALE", help="classifier-free guidance (default: 1, off)")
-    wan.add_argument("--adapter", type=Path, metavar="FILE", help="weights of the memory adapter, saved by mirage or "
-                     "released with the paper; without them the memory has no effect on Wan2.2")  # fmt: skip
+    wan.add_argument("--adapter", type=Path, metavar="FILE", help="weights of the memory adapter (.safetensors, .pt); "
+                     "without them the memory has no effect on Wan2.2")  # fmt: skip
     wan.add_argument("--preset", choices=("release", "paper"), help="architecture of the memory adapter if the folder "
                      "has none (default: release)")  # fmt: skip
     wan.add_argument("--lora", type=Path, action="append", metavar="FILE", help="LoRA weights; may be repeated")

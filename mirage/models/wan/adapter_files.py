@@ -92,6 +92,4 @@ def _difference(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str
     expected = (len(config["adapter_layers"]), config["control_channels"])
     if not embedding or expected == (got := (len(blocks), embedding[0].shape[1])):
         return ""
-    return (
-        f"; expected {expected[0]} blocks and {expected[1]} control channels, got {got[0]} blocks and {got[1]} channels"
-    )
+    return f"; expected {expected[0]} blocks and {expected[1]} control channels, got {got[0]} and {got[1]}"
