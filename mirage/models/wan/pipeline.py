@@ -299,7 +299,7 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
         choose it from the frames so far.
 
         Args:
-            image, prompt, camera, options: as for :meth:`walk` and :meth:`make_generator`.
+            image, prompt, camera, options: as for :meth:`start_session` and :meth:`make_generator`.
             moves: the cameras of the next frames, or actions such as ``"w*16 l*24"`` (see
                 :class:`mirage.cameras.CameraController`). The number of frames of each is a multiple of 4.
             chunk: largest number of frames of a chunk, 4 N + 1, including the frame shared with the previous chunk.
@@ -346,7 +346,7 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
 
         Args:
             image, prompt, depth, memory, num_inference_steps, guidance_scale, generator, callback_on_step_end, options:
-                as for :meth:`walk` and :meth:`make_generator`.
+                as for :meth:`start_session` and :meth:`make_generator`.
             cameras: one camera per frame, over the image's pixels, starting with the image's camera; with
                 ``trajectory``, only the image's camera.
             trajectory: actions such as ``"w*16 l*24"``; see :class:`mirage.cameras.CameraController`.

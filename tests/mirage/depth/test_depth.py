@@ -224,8 +224,7 @@ def test_the_error_for_missing_packages_says_what_to_install(tmp_path: Path, mon
 
 
 class StandIn:
-    """Replaces ``depth_anything_3.api.DepthAnything3`` with its documented interface, at a multiple of its patch size of
-    14."""
+    """Replaces ``depth_anything_3.api.DepthAnything3``, with its documented interface and a resolution of 14x28."""
 
     def __init__(self, name: str, *, agree: bool = True) -> None:
         self.model_name, self.agree, self.inputs = name, agree, {}  # type: ignore[var-annotated]
