@@ -239,9 +239,9 @@ def main() -> None:
     for name, (_, mask, grid) in {"cow (case_3)": cow_mask(), "street people (01)": people_mask()}.items():
         touched, strict, nearest = count_masked(mask, grid)
         masks.append({"name": name, "cells": touched, "strict": strict, "nearest": nearest})
-    out_share, lost_share, filtered = judge_sky()
+    out_share, lost_share, sky = judge_sky()
     frame = read_image(recordings() / "spatia_trajectories" / "case_2" / "img.jpg")
-    save(out / "filters_sky.jpg", overlay(frame, filtered)[:, :300])
+    save(out / "filters_sky.jpg", overlay(frame, sky)[:, :300])
     things: list[dict[str, Any]] = []
     for name, thing, height in (("cow", cow(), 0.35), ("man", walker(), 0.8)):
         haunted = haunt(thing, height)
