@@ -50,5 +50,6 @@ class FillGenerator:
         prompt: str,
         rng: torch.Generator,
     ) -> Tensor:
+        """Generate the latents of a chunk; see :meth:`mirage.rollout.ChunkModel.__call__`."""
         filled = push_pull(view.movedim(1, 0), mask).movedim(0, 1)
         return torch.cat([first[:, None], filled[:, 1:]], 1)

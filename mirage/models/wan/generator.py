@@ -134,6 +134,7 @@ class WanGenerator:
         prompt: str,
         rng: torch.Generator,
     ) -> Tensor:
+        """Generate the latents of a chunk; see :meth:`mirage.rollout.ChunkModel.__call__`."""
         device, dtype = get_module_execution_device(self.transformer), self.transformer.dtype
         text, negative = self.encode_prompt(prompt)
         control = self.control(torch.cat([view, preceding_view], 1), torch.cat([mask, preceding_mask]))
