@@ -205,7 +205,7 @@ def test_other_networks_are_rejected(tmp_path: Path) -> None:
 def test_the_error_for_missing_packages_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "zoedepth"}')
     monkeypatch.setitem(sys.modules, "torchvision", None)
-    with pytest.raises(DataError, match=r"zoedepth: needs torchvision .*pip install 'mirage-kernels\[depth\]'"):
+    with pytest.raises(DataError, match=r"zoedepth: needs torchvision, .*pip install 'mirage-kernels\[depth\]'"):
         MonocularDepth.load(tmp_path)
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(
@@ -213,10 +213,10 @@ def test_the_error_for_missing_packages_says_what_to_install(tmp_path: Path, mon
     ):
         MonocularDepth.load(tmp_path)
     monkeypatch.setitem(sys.modules, "depth_anything_3", None)
-    with pytest.raises(DataError, match=r"needs depth_anything_3 .*github.com/ByteDance-Seed/Depth-Anything-3"):
+    with pytest.raises(DataError, match=r"needs depth_anything_3; .*github.com/ByteDance-Seed/Depth-Anything-3"):
         DepthAnything3Depth.load(tmp_path)
     monkeypatch.setitem(sys.modules, "mapanything", None)
-    with pytest.raises(DataError, match=r"needs mapanything .*github.com/facebookresearch/map-anything"):
+    with pytest.raises(DataError, match=r"needs mapanything; .*github.com/facebookresearch/map-anything"):
         MapAnythingDepth.load(tmp_path)
     for source in (DepthAnything3Depth, MapAnythingDepth):
         with pytest.raises(DataError, match=f"'hf download {source.weights} --local-dir"):
