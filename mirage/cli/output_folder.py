@@ -22,7 +22,7 @@ from ..cameras import write_cameras
 from ..data.scenes import Scene
 from ..evaluation import psnr
 from ..filters import FilterResult, overlay
-from ..io.images import beside, contact_sheet, enlarge, show_holes, write_picture
+from ..io.images import contact_sheet, enlarge, show_holes, side_by_side, write_image
 from ..io.video import VideoWriter
 from ..memory import LatentSpatialMemory, MemoryView
 from ..rollout import Chunk, Codec
@@ -109,7 +109,7 @@ class OutputFolder:
             before, after = (n + old) // stride, -(-(n + old) // stride)  # between latents: holes of either
             mask = enlarge(chunk.view.mask[before] & chunk.view.mask[after], self.codec.spatial_stride)
             memory_view = show_holes(rendered[:, n + old], mask)
-            self._video.write(beside(memory_view, chunk.frames[:, n]))
+            self._video.write(side_by_side(memory_view, chunk.frames[:, n]))
             if before == after:
                 share = chunk.view.mask[before].float().mean().item()
                 self.known_share.append(share)
@@ -152,9 +152,9 @@ class OutputFolder:
         # Only cells written by the first image are compared; cells generated later have no ground truth.
         mask, from_image = chunk.view.mask[k], chunk.view.stamp[k] == 0
         view = self.codec.decode(chunk.view.latents[None, :, k : k + 1])[0, :, 0].cpu()
-        write_picture(self.partial / f"{name}_view.png", show_holes(view, enlarge(mask, size)))
-        write_picture(self.partial / f"{name}_known.png", enlarge(from_image.float(), size))
-        write_picture(self.partial / f"{name}_real.png", real)
+        write_image(self.partial / f"{name}_view.png", show_holes(view, enlarge(mask, size)))
+        write_image(self.partial / f"{name}_known.png", enlarge(from_image.float(), size))
+        write_image(self.partial / f"{name}_real.png", real)
         self.metrics[f"{name}_view_psnr"] = psnr(view, real, enlarge(from_image, size))
         self.metrics[f"{name}_view_psnr_with_filled"] = psnr(view, real, enlarge(mask, size))
         self.metrics[f"{name}_known_share"] = from_image.float().mean().item()

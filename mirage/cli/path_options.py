@@ -140,7 +140,7 @@ def read_start_cameras(args: argparse.Namespace, size: tuple[int, int]) -> Camer
     Raises:
         DataError: the file is missing, damaged, or has no intrinsics.
     """
-    return rebase(read_cameras(args.cameras, size, integer_centres=args.integer_centres))
+    return rebase(read_cameras(args.cameras, size, integer_centers=args.integer_centers))
 
 
 def plan_path(args: argparse.Namespace, scene: Scene) -> Cameras:

@@ -93,7 +93,7 @@ def read_scene(args: argparse.Namespace) -> Scene:
         raise DataError(f"{args.depth}: expected depth of the image's size {size}, got {tuple(depth.shape)}")
     if needs_file_intrinsics(args):
         return Scene(image, depth, read_start_cameras(args, size), {})
-    k = read_intrinsics(args.intrinsics, size, integer_centres=args.integer_centres)
+    k = read_intrinsics(args.intrinsics, size, integer_centers=args.integer_centers)
     return Scene(image, depth, Cameras(k, torch.eye(4), size), {})
 
 
@@ -102,7 +102,7 @@ def _read_geometry(args: argparse.Namespace) -> Scene:
     if args.depth or args.intrinsics:
         other = "--depth" if args.depth else "--intrinsics"
         raise DataError(f"--geometry: expected no --depth or --intrinsics, got {other} as well")
-    geometry = read_geometry(args.geometry, integer_centres=args.integer_centres)
+    geometry = read_geometry(args.geometry, integer_centers=args.integer_centers)
     depth = geometry.depths[0]
     if geometry.masks is not None:
         depth = torch.where(geometry.masks[0], depth, 0)

@@ -52,7 +52,7 @@ class ConsistencyFilter:
             nearer = nearer & surface.isfinite()
         else:
             nearer = nearer & self._seen_through(cells, nearer, observation.depth_history)
-        return complete(nearer, cells.depth, self.component_fraction)
+        return complete_objects(nearer, cells.depth, self.component_fraction)
 
     def _seen_through(self, cells: Cells, candidates: Tensor, history: DepthHistory) -> Tensor:
         """The candidates (h, w) that lie in front of a surface in at least ``min_views`` earlier views."""

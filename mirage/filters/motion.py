@@ -92,7 +92,8 @@ class MotionFilter:
         row, column = (index[seen_through | (2 * changed > visible)] * step).unbind(1)
         moving[row, column] = True
         cells = masked_cells(grow(moving, step // 2), observation.grid, self.max_masked)
-        return complete(cells, cells_of(depth, observation.camera, observation.grid).depth, self.component_fraction)
+        cell_depth = cells_of(depth, observation.camera, observation.grid).depth
+        return complete_objects(cells, cell_depth, self.component_fraction)
 
     def _warp(self, xyz: Tensor, color: Tensor, other: FrameObservation) -> _Warp:
         height, width = other.camera.size

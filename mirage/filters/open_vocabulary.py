@@ -57,7 +57,7 @@ class OpenVocabularyFilter:
     def __call__(self, observation: Observation) -> Tensor:
         frame = observation.frame
         found = torch.zeros(observation.size, dtype=torch.bool, device=frame.device)
-        image = Image.fromarray(to_bytes(frame))
+        image = to_pil(frame)
         answered = self._ask(image, frame.device) if self.question else []
         names = list(dict.fromkeys([*self.names, *answered]))
         if not names:

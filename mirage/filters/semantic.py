@@ -64,7 +64,7 @@ class SemanticFilter:
         frame = observation.frame
         network = self._network(frame.device)
         indices = find_classes(network.model.config.id2label, self.classes)
-        image = Image.fromarray(to_bytes(frame))
+        image = to_pil(frame)
         task = {"task_inputs": ["semantic"]} if network.kind == "oneformer" else {}
         inputs = network.processor(images=image, return_tensors="pt", **task).to(frame.device)
         outputs = network.model(**inputs)

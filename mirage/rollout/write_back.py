@@ -24,11 +24,11 @@ class WriteResult(NamedTuple):
     """The result of writing one frame.
 
     Attributes:
-        added: points that it added to the memory.
-        carved: points that it proved to be gone.
+        added: number of points added to the memory.
+        carved: number of points removed, because the frame's depth proves them to be gone.
         filter_result: the cells that were excluded, and why; None without filters.
-        alignment: of its depth to the memory's; None where that was given, or the memory's own. One that is not
-            accepted says why the frame was not written.
+        alignment: alignment of the estimated depth to the memory; None if depth was not estimated, or was the first of
+            a memory. If it is not accepted, the frame was not written, for the reason that it states.
     """
 
     added: int
@@ -144,12 +144,12 @@ class MemoryWriter:
             self.memory.write(latent, new.camera, mask=everything, **options)
             return WriteResult(0, alignment=new.alignment)
         filters = Filters() if self.filters is None and masks[0] is not None else self.filters
-        result = None if filters is None else filters(self._observe(new, own, masks))
-        carved = self.memory.carve(own, new.camera, new.grid) if self.carve and own is not None else 0
-        depth, mask = None if own is None else own[None], None if result is None else result.mask[None]
-        added = self.memory.write(latent, new.camera, depth, mask=mask, **notes)[0]
-        if own is not None and self.filters is not None:
-            self._past.append(FrameObservation(new.frames[:, new.at], own, new.camera))
+        result = None if filters is None else filters(self._observe(new, depth, masks))
+        carved = self.memory.carve(depth, new.camera, new.grid) if self.carve and depth is not None else 0
+        mask = None if result is None else result.mask[None]
+        added = self.memory.write(latent, new.camera, None if depth is None else depth[None], mask=mask, **options)[0]
+        if depth is not None and self.filters is not None:
+            self._past.append(FrameObservation(new.frames[:, new.number], depth, new.camera))
         return WriteResult(added, carved, result, new.alignment)
 
     def _observe(self, new: _NewFrame, depth: Tensor | None, masks: list[Tensor | None]) -> Observation:

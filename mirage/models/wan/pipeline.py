@@ -269,7 +269,7 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
             camera,
             memory=self.make_memory() if memory is None else memory,
             codec=self.codec,
-            generator=chunk_model,
+            model=chunk_model,
             prompt=prompt or "",
             generator=generator,
             boundary=boundary,
@@ -310,7 +310,7 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
             The chunks.
         """
         plan_chunks(chunk, chunk, self.codec.temporal_stride)
-        session = self.walk(image, prompt, camera, **options)
+        session = self.start_session(image, prompt, camera, **options)
         controller = CameraController(session.camera, step=step, turn=turn)
         for move in moves:
             cameras = controller.go(move) if isinstance(move, str) else move.rescale(session.camera.size)

@@ -190,9 +190,9 @@ def test_components_are_completed() -> None:
     marked[1:3, 2:5] = True
     marked[0, 0] = True
     box = depth == 2.0
-    assert torch.equal(complete(marked, depth, 0.3) & box, box)
-    assert int((complete(marked, depth, 0.3) & ~box).sum()) == 1, "one cell of the wall is not the wall"
-    assert torch.equal(complete(marked, depth, 0.4), marked)
+    assert torch.equal(complete_objects(marked, depth, 0.3) & box, box)
+    assert int((complete_objects(marked, depth, 0.3) & ~box).sum()) == 1, "one cell of the wall is not the wall"
+    assert torch.equal(complete_objects(marked, depth, 0.4), marked)
 
 
 def moved(shift: int, frame: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -144,7 +144,7 @@ def test_a_session_estimates_depth_and_filters() -> None:
     assert chunk.write_back[0].alignment is None, "the image's depth is given"
     assert [one.alignment.scale for one in chunk.write_back[1:]] == pytest.approx([0.5, 0.5], rel=0.01)
     assert all(one.filter_result is not None for one in chunk.write_back)
-    assert walk(depth=None, estimator=Flat(1)).step(Cameras.cat([CAMERAS[:1]] * 4)).written == [192, 0]
+    assert start(depth=None, estimator=Flat(1)).step(Cameras.cat([CAMERAS[:1]] * 4)).written == [192, 0]
 
 
 @pytest.mark.parametrize(("options", "message"), [

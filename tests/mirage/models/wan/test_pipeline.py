@@ -251,7 +251,7 @@ def test_filters_and_masks(pipe: MiragePipeline) -> None:
     assert first.write_back[0].added == 18, "all but the first of four rows of six"
     assert first.write_back[0].filter_result is not None
     assert first.write_back[0].filter_result.fractions["excluded"] == 0.25
-    smaller = pipe.walk(IMAGE, "a room", START, depth=DEPTH, exclude=exclude, height=32, width=64)
+    smaller = pipe.start_session(IMAGE, "a room", START, depth=DEPTH, exclude=exclude, height=32, width=64)
     assert len(smaller.memory) == 4, "the first of two rows of four is excluded"
 
 

@@ -29,7 +29,7 @@ BAD = [
     ({"image": torch.zeros(1, *SIZE)}, r"image: expected an array \(H, W, 3\) or .* got \(1, 64, 96\)"),
     ({"image": IMAGE * 255}, "image: expected values from 0 to 1, got"),
     ({"height": 60}, "height, width: expected multiples of 32, got 60 and 96"),
-    ({"depth": None}, r"depth: expected \(H=64, W=96\), because the memory is empty, got none"),
+    ({"depth": None}, r"depth: expected \(H=64, W=96\) or an estimator with an empty memory, got None"),
     ({"depth": DEPTH[1:]}, r"depth: expected the image's size \(H=64, W=96\), got \(63, 96\)"),
     ({"exclude": torch.zeros(3, 3) > 0}, r"exclude: expected the image's size \(H=64, W=96\), got \(3, 3\)"),
     ({"filters": Filters()}, "decode: expected True with an estimator or filters, got False"),
@@ -52,7 +52,7 @@ BAD = [
     ({"output_type": "jpg"}, "output_type: expected 'np', 'pt', 'pil' or 'latent', got 'jpg'"),
     ({"boundary": "picture"}, "boundary: expected 'latent' or 'frame', got 'picture'"),
     ({"references": "frame"}, "decode: expected True with references='frame', got False"),
-    ({"memory": LatentSpatialMemory(16)}, r"memory: expected 48 channels \(wan-48-16\), got 16"),
+    ({"memory": LatentSpatialMemory(16)}, r"memory: expected 48 channels of .wan-48-16., got 16"),
     ({"memory": LatentSpatialMemory(48, codec="dct-16")}, "memory: expected latents of 'wan-48-16', got .* 'dct-16'"),
 ]  # fmt: skip
 
