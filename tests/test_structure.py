@@ -102,7 +102,7 @@ def test_imports_go_down_the_floors(path: Path) -> None:
 
 def test_a_planted_import_breaks_a_floor() -> None:
     path = ROOT / "mirage" / "memory" / "latent_memory.py"
-    assert walks_up(path, {"mirage.depth.align", "mirage.geometry.grids.pool_depth"}) == ["depth"]
+    assert walks_up(path, {"mirage.depth.align", "mirage.geometry.grids.resize_depth"}) == ["depth"]
     assert walks_up(path, {"mirage.io.files.read_image"}) == ["io"]
     wan = ROOT / "mirage" / "models" / "wan" / "codec.py"
     assert walks_up(wan, {"mirage.models.wan.presets", "mirage.cli.main.main"}) == ["cli"]
