@@ -2,12 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cuda_pipeline_primitives.h>
+
 #include "device.h"
 #include "prepared_views.h"
-
-#if !defined(MIRAGE_EMULATE)
-#include <cuda_pipeline_primitives.h>
-#endif
 
 // Views in shared memory: what the lanes of a warp ask of views side by side, and what they read together.
 namespace mirage {

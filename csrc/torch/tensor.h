@@ -10,6 +10,8 @@
 #include <initializer_list>
 #include <optional>
 
+#include "torch/allocate.h"
+
 // The guards that keep memory safe. What a person needs to be told is checked, and worded, in Python.
 namespace mirage {
 
@@ -77,14 +79,7 @@ inline Tensor empty(std::initializer_list<int64_t> shape, ScalarType dtype, int3
   guard(dims <= kMaxDims, "too many dimensions");
   int64_t strides[kMaxDims], stride = 1;
   for (int64_t d = dims; d-- > 0; stride *= std::max<int64_t>(shape.begin()[d], 1)) strides[d] = stride;
-  AtenTensorHandle handle = nullptr;
-  TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(dims, shape.begin(), strides, dtype_code(dtype), device_type,
-                                                  device_index, &handle));
-  Tensor tensor(handle);
-#if defined(MIRAGE_EMULATE)
-  ::emulation::fill_with_rubbish(tensor.mutable_data_ptr(), tensor.numel(), tensor.element_size());
-#endif
-  return tensor;
+  return allocate(dims, shape.begin(), strides, dtype_code(dtype), device_type, device_index);
 }
 
 // On the device of `like`.
