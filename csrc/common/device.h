@@ -5,8 +5,8 @@
 #include "common/dynamic_shared.h"
 #include "hostdev.h"
 
-// What kernels (<op>_kernels.cuh) need beyond hostdev.h: CUDA, and no torch. The tests also compile them for a CPU, with
-// headers that replace CUDA's. Therefore blocks are whole warps, every thread of a block reaches every barrier, and
+// What kernels (<op>_kernels.cuh) need beyond hostdev.h: CUDA, and no torch. The tests also compile them for a CPU,
+// with headers that replace CUDA's. So blocks are whole warps, every thread of a block reaches every barrier, and
 // shared memory whose size the launch gives is declared by MIRAGE_DYNAMIC_SHARED.
 namespace mirage {
 

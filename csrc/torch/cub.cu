@@ -7,12 +7,12 @@
 namespace mirage {
 namespace {
 
-// CUB says how much it needs when it is given nothing, and works when called again with that.
+// CUB returns the size of its workspace when it is called without one.
 template <class Run>
 void with_workspace(const Tensor& like, const Run& run) {
   size_t bytes = 0;
   check_cuda(run(nullptr, bytes));
-  const Tensor space = empty_like(like, {static_cast<int64_t>(bytes)}, ScalarType::Byte);
+  const Tensor space = new_empty(like, {static_cast<int64_t>(bytes)}, ScalarType::Byte);
   check_cuda(run(space.mutable_data_ptr(), bytes));
 }
 

@@ -20,15 +20,13 @@ inline unsigned blocks_of(int64_t items, int64_t per_block) {
   return static_cast<unsigned>(blocks);
 }
 
-// Kernels follow pointers wherever they lead: all tensors of a call must lie on one device.
-inline void guard_device(const Tensor& like, std::initializer_list<const Tensor*> others) {
-  for (const Tensor* other : others)
-    guard(!other || (other->is_cuda() == like.is_cuda() && other->get_device_index() == like.get_device_index()),
-          "all tensors must be on one device");
-}
-
-inline const Tensor* pointer_to(const OptionalTensor& t) {
-  return t ? &*t : nullptr;
-}
+struct CudaDevice {
+  // Kernels follow any pointer: all tensors of a call must be on one device.
+  static void guard_device(const Tensor& like, std::initializer_list<const Tensor*> others) {
+    for (const Tensor* other : others)
+      guard(!other || (other->is_cuda() == like.is_cuda() && other->get_device_index() == like.get_device_index()),
+            "all tensors must be on one device");
+  }
+};
 
 }  // namespace mirage

@@ -40,17 +40,15 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_
             const Arguments&... arguments) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
   if (shared_bytes > kDefaultShared) {
-    check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                    static_cast<int>(shared_bytes)));
+    check_cuda(
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)));
   }
   kernel<<<grid, block, shared_bytes, stream>>>(static_cast<Parameters>(arguments)...);
   check_cuda(cudaGetLastError());
 }
 
 // A limit on blocks or workspace. The second value is the one in the tests, which exceed it with few elements.
-constexpr int64_t limit_of(int64_t on_device, int64_t) {
-  return on_device;
-}
+constexpr int64_t limit_of(int64_t on_device, int64_t) { return on_device; }
 
 }  // namespace mirage
 
