@@ -29,11 +29,11 @@ from ..filters import (
     EdgeFilter,
     FarFilter,
     Filter,
+    FilterResult,
     Filters,
     MotionFilter,
     Observation,
     SkyFilter,
-    Verdict,
     overlay,
 )
 from ..geometry.grids import cells_of, grow, masked_cells
@@ -104,12 +104,12 @@ def sky_image() -> Tensor:
     return read_image(data_folder() / "spatia_trajectories" / "case_2" / "img.jpg")
 
 
-def judge_sky() -> tuple[float, float, Verdict]:
+def judge_sky() -> tuple[float, float, FilterResult]:
     """The share of cells with sky that is excluded, the share of other cells that is lost, and the decision."""
     grid = (44, 78)
-    verdict = Filters([SkyFilter()])(observe(sky_image(), grid))
+    result = Filters([SkyFilter()])(observe(sky_image(), grid))
     sky = masked_cells(sky_reference(), grid)
-    return verdict.out[sky].float().mean().item(), verdict.out[~sky].float().mean().item(), verdict
+    return result.mask[sky].float().mean().item(), result.mask[~sky].float().mean().item(), result
 
 
 def loose_mask(mask: Tensor) -> Tensor:
@@ -211,9 +211,9 @@ def save(path: Path, image: Tensor, width: int = 1400) -> None:
 def draw_masks(out: Path) -> None:
     images, labels = [], []
     for name, (frame, mask, grid) in {"cow": cow_mask(), "people": people_mask()}.items():
-        verdict = Filters()(observe(frame, grid, exclude=mask))
+        result = Filters()(observe(frame, grid, exclude=mask))
         part = (slice(None), slice(-500, None)) if name == "people" else (slice(None), slice(150, 420), slice(400, 900))
-        images.append(overlay(frame, verdict)[part])
+        images.append(overlay(frame, result)[part])
         labels.append(f"{name}: every cell with a masked pixel is excluded")
     save(out / "filters_masks.jpg", contact_sheet([images], [labels], width=690))
 
@@ -221,10 +221,10 @@ def draw_masks(out: Path) -> None:
 def draw_moving_object(out: Path, scene: Composite, outcome: Outcome) -> None:
     picks = [8, 14, 23, 34, 38]
     frames = [scene.frames[:, t] for t in picks]
-    verdicts = [verdict for t in picks if (verdict := outcome.written[t].verdict) is not None]
-    judged = [overlay(frame, verdict) for frame, verdict in zip(frames, verdicts, strict=True)]
+    results_of_frames = [result for t in picks if (result := outcome.written[t].filter_result) is not None]
+    judged = [overlay(frame, result) for frame, result in zip(frames, results_of_frames, strict=True)]
     names = [f"frame {t}" for t in picks]
-    kept = [f"{verdict.shares['kept']:.0%} kept" for verdict in verdicts]
+    kept = [f"{result.fractions['kept']:.0%} kept" for result in results_of_frames]
     save(out / "filters_moving_objects.jpg", contact_sheet([frames, judged], [names, kept], width=400))
 
 
@@ -247,9 +247,9 @@ def main() -> None:
     for name, (_, mask, grid) in {"cow (case_3)": cow_mask(), "street people (01)": people_mask()}.items():
         touched, strict, nearest = count_masked(mask, grid)
         masks.append({"name": name, "cells": touched, "strict": strict, "nearest": nearest})
-    out_share, lost_share, verdict = judge_sky()
+    out_share, lost_share, result = judge_sky()
     out.mkdir(parents=True, exist_ok=True)
-    save(out / "filters_sky.jpg", overlay(sky_image(), verdict)[:, :300])
+    save(out / "filters_sky.jpg", overlay(sky_image(), result)[:, :300])
     objects: list[dict[str, Any]] = []
     for name, cut_out, height in (("cow", cow(), 0.35), ("man", man(), 0.8)):
         scene = composite(cut_out, height)

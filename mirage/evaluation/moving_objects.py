@@ -178,6 +178,6 @@ def write_all(scene: Composite, filters: Filters, *, exclude: Tensor | None = No
     view = memory.read(scene.cameras.rescale(GRID))
     right = truth.isfinite() & view.mask & ((view.depth - truth).abs() <= TOLERANCE * truth) & (view.latents[0] == 0)
     plain = truth.isfinite() & ~mixed
-    refused = torch.stack([w.verdict.out for w in written if w.verdict is not None]) & plain
+    refused = torch.stack([w.filter_result.mask for w in written if w.filter_result is not None]) & plain
     points = int((memory.cache.features()[:, 0] > 0).sum())
     return Outcome(points, right, (refused.sum() / plain.sum()).item(), memory, written)

@@ -30,22 +30,22 @@ def test_no_cell_with_a_masked_pixel_is_written(name: str, touched: int, missed:
     image, mask, grid = getattr(study, name)()
     assert study.count_masked(mask, grid) == (touched, 0, missed)
     camera = study.observe(image, grid).camera
-    out = Filters()(study.observe(image, grid, exclude=mask)).out
+    out = Filters()(study.observe(image, grid, exclude=mask)).mask
     memory = LatentSpatialMemory(1)
     height, width = mask.shape[0] // grid[0], mask.shape[1] // grid[1]
     latents = mask.reshape(grid[0], height, grid[1], width).any(3).any(1).float()[None, None]
-    for cells in (out[None], mask[None]):  # judged here or by the kernels
+    for cells in (out[None], mask[None]):  # pooled by the filter or by the kernels
         memory.write(latents, camera, torch.ones(1, *mask.shape), mask=cells)
         assert len(memory) == grid[0] * grid[1] - touched
     assert not memory.cache.features().any()
 
 
 def test_sky_of_a_photograph_without_depth() -> None:
-    out, lost, verdict = study.judge_sky()
+    out, lost, result = study.judge_sky()
     print(f"sky: {out:.4f} of its cells out, {lost:.4f} of the others lost")
     assert out >= 0.95
     assert lost <= 0.03
-    assert set(verdict.reason.unique().tolist()) == {Reason.KEPT, Reason.SKY}
+    assert set(result.reason.unique().tolist()) == {Reason.KEPT, Reason.SKY}
 
 
 def test_far_is_what_lies_beyond_a_horizon(composited: Composite) -> None:
@@ -55,8 +55,8 @@ def test_far_is_what_lies_beyond_a_horizon(composited: Composite) -> None:
         beyond = (depth > study.HORIZON).reshape(GRID[0], 8, GRID[1], 8).any(3).any(1)
         assert 0.02 < beyond.float().mean() < 0.9
         seen = study.observe(composited.frames[:, t], GRID, depth)
-        assert torch.equal(Filters([FarFilter(study.HORIZON)])(seen).out, beyond)
-        assert bool(Filters([SkyFilter(far=study.HORIZON)])(seen).out[beyond].all())
+        assert torch.equal(Filters([FarFilter(study.HORIZON)])(seen).mask, beyond)
+        assert bool(Filters([SkyFilter(far=study.HORIZON)])(seen).mask[beyond].all())
 
 
 def test_a_moving_object_is_not_stored(composited: Composite) -> None:
