@@ -1,0 +1,48 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Settings of the documentation; `make docs` builds it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mirage_kernels import __version__
+
+project = "Mirage"
+author = "The Mirage authors"
+copyright = "2026, The Mirage authors"
+version = release = __version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.doctest",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+source_suffix = {".md": "markdown"}
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
+# Short names in signatures; the text of a docstring gives shapes and dtypes.
+autodoc_type_aliases = {"Tensor": "Tensor", "Source": "Source"}
+python_use_unqualified_type_names = True
+add_module_names = False
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+
+# Links to the web are not followed: a build needs no network. Links inside of the site are errors where they are broken.
+linkcheck_ignore = [r"https?://.*"]
+nitpicky = False
+
+html_theme = "furo"
+html_title = f"Mirage {release}"
+html_theme_options = {"source_view_link": ""}
+html_copy_source = False
+html_show_sourcelink = False
