@@ -22,10 +22,9 @@ from benchmarks.archive import SOME, archive, look
 from benchmarks.sizes import CHANNELS, CHUNK, Video
 from benchmarks.timing import DEVICE, Case
 from mirage.cameras.trajectories import out_and_back, truck
-from mirage.codecs import DctCodec
 from mirage.data.scenes import motorcycle
-from mirage.generators import FillGenerator
 from mirage.memory import LatentSpatialMemory
+from mirage.models.embedded import DctCodec, FillGenerator
 from mirage.rollout import rollout
 from mirage_kernels import VoxelCache, overlap, splat, unproject
 from mirage_kernels.testing import assert_same, same_bits, to_device

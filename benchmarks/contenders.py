@@ -20,8 +20,8 @@ from benchmarks.baselines import python_sets
 from benchmarks.baselines.append_only import AppendOnly
 from benchmarks.baselines.rgb_cloud import Rendering, RgbCloud
 from benchmarks.recording import Recording
-from mirage.codecs import Codec
 from mirage.memory import LatentSpatialMemory, MemoryView
+from mirage.rollout import Codec
 from mirage_kernels import Cameras, group_voxels, overlap, splat, unproject, visible
 
 DRAWN = 0.5  # a cell that pixels were drawn in is known from this share of them on

@@ -25,7 +25,6 @@ from torch.nn import functional as nnf
 from benchmarks import machine
 from benchmarks.ghosts import GRID, Haunted, Outcome, cow, haunt, read_grey, walk, walker
 from benchmarks.scenes import recordings
-from mirage.data.files import read_image
 from mirage.data.scenes import motorcycle
 from mirage.filters import (
     ConsistencyFilter,
@@ -37,16 +36,16 @@ from mirage.filters import (
     Observation,
     SkyFilter,
     Verdict,
-    masked_cells,
     overlay,
 )
-from mirage.filters.cells import cells_of, grow
+from mirage.geometry.grids import cells_of, grow, masked_cells
+from mirage.io.files import read_image
+from mirage.io.images import contact_sheet, to_bytes
 from mirage.memory import LatentSpatialMemory
-from mirage.pictures import contact_sheet, to_bytes
 from mirage_kernels import Cameras
 
 RESULTS = Path(__file__).parent / "results"
-SKY = Path(__file__).resolve().parents[1] / "tests" / "mirage" / "data" / "sky_case_2.json"
+SKY = Path(__file__).resolve().parents[1] / "tests" / "mirage" / "filters" / "images" / "sky_case_2.json"
 DATA = (
     "Pictures of spatia (Apache-2.0), OpenSfM's berlin (BSD-2) and Middlebury 2014; hololens from DeepVideoMVS (MIT), "
     "40 frames, with a cow and a man set into them."

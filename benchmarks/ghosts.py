@@ -20,12 +20,12 @@ from torch import Tensor
 from torch.nn import functional as nnf
 
 from benchmarks.scenes import recordings
-from mirage.data.files import read_image
-from mirage.data.rgbd import read_rgbd
 from mirage.filters import Filters
-from mirage.filters.cells import cells_of
+from mirage.geometry.grids import cells_of
+from mirage.io.files import read_image
 from mirage.memory import LatentSpatialMemory
-from mirage.write_back import WriteBack, Written
+from mirage.recordings.hololens import read_rgbd
+from mirage.rollout.write_back import MemoryWriter, WriteResult
 from mirage_kernels import Cameras
 
 SIZE, GRID, FRAMES = (352, 528), (44, 66), 40
@@ -65,7 +65,7 @@ class Outcome(NamedTuple):
     static: Tensor
     refused: float
     memory: LatentSpatialMemory
-    written: list[Written]
+    written: list[WriteResult]
 
 
 def read_grey(path: Path) -> Tensor:
@@ -145,8 +145,8 @@ def walk(haunted: Haunted, filters: Filters, *, exclude: Tensor | None = None, c
         marks[0, t] = (mixed[t] & ((shown.depth - alone.depth).abs() < (shown.depth - rest.depth).abs())).float()
         truth[t] = cells_of(haunted.scene[t], haunted.cameras[t], GRID).depth
     memory = LatentSpatialMemory(1)
-    writer = WriteBack(memory, filters=filters, carve=carve)
-    written: list[Written] = []
+    writer = MemoryWriter(memory, filters=filters, carve=carve)
+    written: list[WriteResult] = []
     for start in range(0, FRAMES, CHUNK):
         now = slice(start, start + CHUNK)
         written += writer.write(

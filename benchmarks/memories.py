@@ -38,8 +38,8 @@ from benchmarks.contenders import DRAWN, Appended, Coloured, Contender, Ours, ch
 from benchmarks.corridor import touch_memory
 from benchmarks.forgetting import judge, shown_depth
 from benchmarks.recording import Recording, record
-from mirage.codecs import Codec, DctCodec
-from mirage.rollout import CHUNK
+from mirage.models.embedded import DctCodec
+from mirage.rollout import CHUNK, Codec
 from mirage_kernels import Cameras
 
 LATENTS = 9  # of a chunk
@@ -212,7 +212,7 @@ def parse_size(text: str, parser: argparse.ArgumentParser) -> tuple[int, int]:
 def time_vae(recording: Recording, size: tuple[int, int]) -> dict[str, Any]:
     """Seconds to render the last written chunk's 33 frames from coloured points, and to encode them as one video."""
     from benchmarks import wan_models
-    from mirage.codecs.wan import WanCodec
+    from mirage.models.wan.codec import WanCodec
 
     torch.manual_seed(0)
     vae = wan_models.describe("full").vae

@@ -17,8 +17,8 @@ from torch.nn import functional as nnf
 
 from benchmarks import scenes
 from benchmarks.baselines.rgb_cloud import as_bytes
-from mirage.codecs import DctCodec
-from mirage.data.rgbd import read_rgbd
+from mirage.models.embedded import DctCodec
+from mirage.recordings.hololens import read_rgbd
 from mirage_kernels import Cameras, unproject
 
 WRITTEN, READ, SIZE = 45, 16, (704, 1280)

@@ -61,7 +61,7 @@ def sizes(every: Iterable[T], one: T) -> list[tuple[str, T]]:
 def frames(scene: str) -> tuple[Tensor, Cameras]:
     """Depth (73, 360, 540) and cameras."""
     if scene == "hololens":
-        from mirage.data.rgbd import read_rgbd
+        from mirage.recordings.hololens import read_rgbd
 
         recording = read_rgbd(recordings() / "hololens_dev")
         return recording.depth, recording.cameras

@@ -3,7 +3,7 @@
 """Later chunks of a walk, part by part, and what a cloud of coloured points takes in the memory's place.
 
 A *later* chunk begins with the last latent of the one before, follows two preceding latents and has references. The
-walk itself is :class:`mirage.rollout.Walk`, whose own clock is read.
+walk itself is :class:`mirage.rollout.RolloutSession`, whose own clock is read.
 
 * *read*: the memory drawn through the cameras of the nine latents. *retrieve*: references.
 * *denoise*: the generator, with 20 steps; where fewer were made, as if by more of the median step.
@@ -34,8 +34,8 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from benchmarks.baselines.rgb_cloud import RgbCloud, as_bytes
 from benchmarks.wan_models import WORDS
 from mirage.cameras import out_and_back, pan
-from mirage.depth import fill_from_far_side
-from mirage.pipeline import MiragePipeline
+from mirage.geometry.hole_filling import fill_from_far_side
+from mirage.models.wan.pipeline import MiragePipeline
 from mirage.rollout import CHUNK
 from mirage_kernels import Cameras
 
@@ -74,7 +74,7 @@ def timed_depth(device: torch.device) -> Iterator[list[float]]:
         seconds.append(watch.lap())
         return filled
 
-    with mock.patch("mirage.memory.fill_from_far_side", timed):
+    with mock.patch("mirage.memory.latent_memory.fill_from_far_side", timed):
         yield seconds
 
 

@@ -55,7 +55,7 @@ def check_memory(needed: dict[str, int], device: str) -> str:
 
 def table(result: dict[str, Any]) -> str:
     """The result as text in markdown."""
-    from mirage.rollout import CHUNK  # which needs what missing() names
+    from mirage.rollout import CHUNK
 
     m, summary, size = result["machine"], result["summary"], result["settings"]["size"]
     where = m["gpu"] if result["device"] == "cuda" else f"{m['processor']}, {m['threads']} threads"

@@ -15,10 +15,11 @@ from accelerate import init_empty_weights
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler
 from torch import Tensor, nn
 
-from mirage.pipeline import MiragePipeline
-from mirage.rollout import CHUNK, PRECEDING, REFERENCES
-from mirage.sizes import VAE_SETTINGS
-from mirage.transformer import MirageTransformer3DModel
+from mirage.models.wan.parameter_counts import VAE_SETTINGS
+from mirage.models.wan.pipeline import MiragePipeline
+from mirage.models.wan.transformer import MirageTransformer3DModel
+from mirage.rollout import CHUNK
+from mirage.rollout.loop import PRECEDING, REFERENCES
 
 WORDS = 512
 

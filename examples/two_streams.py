@@ -19,9 +19,9 @@ from accelerate import PartialState
 from safetensors.torch import save_file
 
 from mirage.cameras import read_intrinsics
-from mirage.data.files import read_depth, read_image
-from mirage.pictures import VideoWriter
-from mirage.pipeline import MiragePipeline
+from mirage.io.files import read_depth, read_image
+from mirage.io.video import VideoWriter
+from mirage.models.wan.pipeline import MiragePipeline
 from mirage_kernels import Cameras
 
 

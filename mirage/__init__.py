@@ -1,2 +1,77 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
+"""Mirage: a video world model with a latent spatial memory, on Wan2.2 or a chunk model of your own.
+
+The names below are imported when they are first used: importing this package needs torch alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .errors import DataError
+    from .filters import Filters
+    from .memory import LatentSpatialMemory, MemoryView
+    from .models.embedded import DctCodec, FillGenerator
+    from .models.wan.lora import lora_config, read_lora
+    from .models.wan.pipeline import MiragePipeline
+    from .models.wan.transformer import MirageTransformer3DModel
+    from .rollout import Chunk, ChunkModel, Codec, RolloutSession
+
+_MODULES = {
+    "Chunk": "rollout",
+    "ChunkModel": "rollout",
+    "Codec": "rollout",
+    "DataError": "errors",
+    "DctCodec": "models.embedded",
+    "FillGenerator": "models.embedded",
+    "Filters": "filters",
+    "LatentSpatialMemory": "memory",
+    "MemoryView": "memory",
+    "MiragePipeline": "models.wan.pipeline",
+    "MirageTransformer3DModel": "models.wan.transformer",
+    "RolloutSession": "rollout",
+    "lora_config": "models.wan.lora",
+    "read_lora": "models.wan.lora",
+}
+
+__all__ = [
+    "Chunk",
+    "ChunkModel",
+    "Codec",
+    "DataError",
+    "DctCodec",
+    "FillGenerator",
+    "Filters",
+    "LatentSpatialMemory",
+    "MemoryView",
+    "MiragePipeline",
+    "MirageTransformer3DModel",
+    "RolloutSession",
+    "lora_config",
+    "read_lora",
+]
+
+# package that is missing: the extra that brings it
+_EXTRAS = {"diffusers": "wan", "transformers": "wan", "peft": "wan", "accelerate": "wan"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        value = getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package == __name__:
+            raise
+        extra = _EXTRAS.get(package, "pipeline")
+        raise ImportError(f"mirage.{name} needs {package}: pip install 'mirage-kernels[{extra}]'") from error
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

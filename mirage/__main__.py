@@ -1,7 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-import sys
+from .cli.main import main
 
-from .cli import main
-
-sys.exit(main())
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -64,6 +64,103 @@ def test_the_pipeline_uses_public_names_only(path: Path) -> None:
     assert not {"benchmarks", "tests"} & top(imports(path))
 
 
+# The floors of mirage/, top down. A folder may import those of lower floors, and none of its own floor.
+FLOORS = (
+    ("cli",),
+    ("training", "evaluation", "viewer"),
+    ("models",),
+    ("rollout", "recordings"),
+    ("cameras", "depth", "filters"),
+    ("data",),
+    ("memory", "io"),
+    ("geometry", "errors"),
+)
+FLOOR = {part: number for number, floor in enumerate(FLOORS) for part in floor}
+# Hand out names of all floors, at their first use, and start the command line.
+FRONT_DOORS = {"mirage.__init__", "mirage.__main__"}
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def walks_up(path: Path, modules: set[str]) -> list[str]:
+    """What a file of mirage/ must not import: its own floor's other folders, and the floors above."""
+    name = module_name(path)
+    if name in FRONT_DOORS:
+        return []
+    mine = name.split(".")[1]
+    others = {module.split(".")[1] for module in modules if module.startswith("mirage.")} - {mine}
+    return sorted(other for other in others if FLOOR[other] <= FLOOR[mine])
+
+
+@pytest.mark.parametrize("path", PIPELINE, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_go_down_the_floors(path: Path) -> None:
+    assert not walks_up(path, imports(path))
+
+
+def test_a_planted_import_breaks_a_floor() -> None:
+    path = ROOT / "mirage" / "memory" / "latent_memory.py"
+    assert walks_up(path, {"mirage.depth.align", "mirage.geometry.grids.pool_depth"}) == ["depth"]
+    assert walks_up(path, {"mirage.io.files.read_image"}) == ["io"]
+    wan = ROOT / "mirage" / "models" / "wan" / "codec.py"
+    assert walks_up(wan, {"mirage.models.wan.presets", "mirage.cli.main.main"}) == ["cli"]
+
+
+def depends_on(path: Path, modules: set[str]) -> set[Path]:
+    """The files of a package that a file imports; a name that a package hands out comes from its __init__."""
+    found = set()
+    for module in modules:
+        parts = module.split(".")
+        for end in (len(parts), len(parts) - 1):
+            base = ROOT.joinpath(*parts[:end])
+            hit = next((f for f in (base.with_suffix(".py"), base / "__init__.py") if f.is_file()), None)
+            if hit is not None:
+                found.add(hit)
+                break
+    return found - {path}
+
+
+def circles(graph: dict[Path, set[Path]]) -> list[list[Path]]:
+    """Import circles: strongly connected files, found by taking away whatever imports nothing that is left."""
+    left = {path: set(others) & set(graph) for path, others in graph.items()}
+    while free := [path for path, others in left.items() if not others & set(left)]:
+        for path in free:
+            del left[path]
+    while free := [path for path in left if not any(path in others for others in left.values())]:
+        for path in free:
+            del left[path]
+    return [sorted(left)] if left else []
+
+
+@pytest.mark.parametrize("files", [KERNELS, PIPELINE], ids=["mirage_kernels", "mirage"])
+def test_no_import_circle(files: list[Path]) -> None:
+    """Imports for types count; a package's own __init__, which only hands out names, does not."""
+    graph = {path: depends_on(path, imports(path)) for path in files if path.name != "__init__.py"}
+    assert not circles(graph)
+
+
+def test_few_loose_modules() -> None:
+    assert len(list(ROOT.glob("mirage/*.py"))) <= 6
+
+
+def body_lines(path: Path) -> dict[str, int]:
+    """Lines of every function, its docstring not counted."""
+    lines = {}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            text = node.body[0] if ast.get_docstring(node) is not None else None
+            docstring = 0 if text is None else (text.end_lineno or 0) - text.lineno + 1
+            lines[node.name] = (node.end_lineno or 0) - node.lineno + 1 - docstring
+    return lines
+
+
+@pytest.mark.parametrize("path", [*KERNELS, *PIPELINE], ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_and_functions_are_short(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 400
+    assert {name: lines for name, lines in body_lines(path).items() if lines > 60} == {}
+
+
 # What a folder of csrc may include: csrc/common <- csrc/torch, csrc/cpu <- csrc/<op>
 LAYERS = {"common": {"common"}, "cpu": {"common", "cpu"}, "torch": {"common", "torch"}}
 

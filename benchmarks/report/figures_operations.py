@@ -20,7 +20,7 @@ from benchmarks.report.read import Source
 from benchmarks.report.style import ACCENT, GREY, SMALL, finish, panels
 
 MARKS = {"reference": "o", "method": "s", "library": "^"}
-COLOURS = {"reference": "#12355b", "method": "#c8553d", "library": "#7b9e3f"}
+COLORS = {"reference": "#12355b", "method": "#c8553d", "library": "#7b9e3f"}
 SHIFTS = (-0.15, 0.15)  # of the first two scenes from the middle of their line
 NEAR = 13.0  # points between dots that share a label
 
@@ -75,7 +75,7 @@ def speedup(source: Source, path: Path) -> None:
     axis.xaxis.grid(visible=True, alpha=0.3, linewidth=0.6)
     axis.set_xlabel("times as long as ours (1 = ours)", fontsize=9)
     kinds = [kind for kind in MARKS if any(r.other.kind == kind for r in found)]
-    handles = [Line2D([], [], color=COLOURS[k], marker=MARKS[k], linestyle="", label=k) for k in kinds]
+    handles = [Line2D([], [], color=COLORS[k], marker=MARKS[k], linestyle="", label=k) for k in kinds]
     handles += fill_handles(scenes, "D", "0.3")
     if handles:
         figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, fontsize=8.5)
@@ -85,7 +85,7 @@ def speedup(source: Source, path: Path) -> None:
 def _dot(axis: Axes, found: Ratio, place: float, face: str) -> None:
     """One way of others; who is faster than ours is named."""
     kind = found.other.kind
-    colour = COLOURS[kind]
+    colour = COLORS[kind]
     axis.plot(found.times, place, MARKS[kind], color=colour, markerfacecolor=face or colour, markersize=6, zorder=3)
     if found.times < 1:
         style: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": SMALL, "color": "#a30000"}

@@ -109,7 +109,9 @@ def filters(source: Source, root: Path) -> list[str]:
         shares = [f"{row[part]:.2%}" for part in ("share", "lost", "refused")]
         things.append((row["thing"], name, f"{row['points']:,}", *shares, f"{row['carved']:,}"))
     sky, stale = content["sky"], content["stale"]
-    outline, drawn = (relative(REPOSITORY / f"tests/mirage/data/sky_case_2.{end}", root) for end in ("json", "jpg"))
+    outline, drawn = (
+        relative(REPOSITORY / f"tests/mirage/filters/images/sky_case_2.{end}", root) for end in ("json", "jpg")
+    )
     pictures = [
         line
         for name, what in FILTERED.items()

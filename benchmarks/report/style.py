@@ -19,11 +19,11 @@ from benchmarks.report.read import Source
 
 DPI = 110
 SMALL = 7.0  # points
-COLOURS = 128
+COLORS = 128
 CHARACTERS = 17.4  # of the caption in an inch
 
 
-class Look(NamedTuple):
+class FrameObservation(NamedTuple):
     """Of one memory: apart by lightness, by marker and line, and by hatching."""
 
     colour: str
@@ -33,9 +33,9 @@ class Look(NamedTuple):
 
 
 LOOKS = {
-    "ours": Look("#12355b", "o", "-", ""),
-    "append-only": Look("#c8553d", "s", "--", "//"),
-    "RGB points": Look("#b9b4a7", "^", "-.", ""),
+    "ours": FrameObservation("#12355b", "o", "-", ""),
+    "append-only": FrameObservation("#c8553d", "s", "--", "//"),
+    "RGB points": FrameObservation("#b9b4a7", "^", "-.", ""),
 }
 ACCENT, GREY = "#12355b", "0.45"
 
@@ -58,7 +58,7 @@ def finish(figure: Figure, source: Source, path: Path) -> None:
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=DPI)
     # A palette is enough for a drawing, and half the bytes; nothing of who drew it and when is kept.
-    Image.open(drawn).convert("RGB").quantize(COLOURS).save(path, optimize=True)
+    Image.open(drawn).convert("RGB").quantize(COLORS).save(path, optimize=True)
 
 
 def label_ends(axis: Axes, ends: Iterable[tuple[str, float, float, str]], gap: float = 11.0) -> None:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ways to say where to go."""
 
-from .actions import Action, Walker, parse_actions
+from .actions import Action, CameraController, parse_actions
 from .files import read_cameras
 from .formats import read_cameras_json, read_intrinsics, read_poses, write_cameras
 from .realestate10k import read_realestate10k
@@ -12,7 +12,7 @@ from .worldscore import WORLDSCORE_MOVES, read_worldscore, worldscore_path
 __all__ = [
     "WORLDSCORE_MOVES",
     "Action",
-    "Walker",
+    "CameraController",
     "dolly",
     "orbit",
     "out_and_back",

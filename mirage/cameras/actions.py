@@ -82,7 +82,7 @@ def parse_actions(text: str) -> list[Action]:
     return actions
 
 
-class Walker:
+class CameraController:
     """Someone who walks by keys, from one camera on.
 
     A frame turns first and steps then, along the new heading. Steps follow the heading as a person's do: looking up or

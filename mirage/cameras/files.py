@@ -11,9 +11,9 @@ from torch import Tensor
 
 from mirage_kernels import Cameras
 
-from ..data.files import read_text
 from ..data.geometry import is_npz, read_geometry
 from ..errors import DataError
+from ..io.files import read_text
 from .formats import read_cameras_json, read_poses
 from .realestate10k import is_realestate10k, read_realestate10k
 from .worldscore import read_worldscore

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from mirage_kernels import Cameras
 
-from ..data.files import read_text
 from ..errors import DataError
+from ..io.files import read_text
 
 
 def _pose(line: str, where: str) -> list[float]:

@@ -10,8 +10,8 @@ import torch
 
 from mirage_kernels import Cameras
 
-from ..data.files import read_text
 from ..errors import DataError
+from ..io.files import read_text
 from .trajectories import rebase
 
 COLUMNS = 19

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mirage_kernels import Cameras
 
-from .cells import pool_depth
+from ..geometry.grids import pool_depth
 
 if TYPE_CHECKING:
     from ..memory import MemoryView

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from mirage_kernels import Cameras
 
-from ..errors import DataError
-from .cells import resize_depth
+from ..errors import DataError, first_line
+from ..geometry.grids import resize_depth
+from ..io.pretrained import check_folder
 from .estimator import DepthEstimate, check_frames, make_estimate
 
 # model_type of the configuration: weights of that kind
@@ -30,16 +31,6 @@ def to_pictures(frames: Tensor) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
     """Frames (3, T, H, W), 0 to 1, as T pictures (H, W, 3) of bytes."""
     values = (frames.detach().float().clamp(0, 1) * 255).round().to("cpu", torch.uint8)
     return [np.ascontiguousarray(picture.numpy()) for picture in values.movedim(0, -1)]
-
-
-def check_folder(folder: str | Path, weights: str) -> Path:
-    """The folder of a downloaded network, or a DataError that says how to download it."""
-    if not (Path(folder) / "config.json").is_file():
-        raise DataError(
-            f"{folder}: expected a folder with config.json, found none; download the weights with "
-            f"'hf download {weights} --local-dir FOLDER' and give that folder"
-        )
-    return Path(folder)
 
 
 class MonocularDepth:
@@ -102,7 +93,7 @@ class MonocularDepth:
         except DataError:
             raise
         except (OSError, ValueError) as error:
-            raise DataError(f"{folder}: {_first_line(error)}") from None
+            raise DataError(f"{folder}: {first_line(error)}") from None
         try:
             processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
             model = AutoModelForDepthEstimation.from_pretrained(
@@ -113,7 +104,7 @@ class MonocularDepth:
             weights = WEIGHTS[config.model_type]
             raise DataError(
                 f"{folder}: expected weights with their image processor, as 'hf download {weights} --local-dir FOLDER' "
-                f"fetches them: {_first_line(error)}"
+                f"fetches them: {first_line(error)}"
             ) from None
 
     @torch.no_grad()
@@ -177,9 +168,5 @@ def _check_config(config: Any) -> None:
     except (ImportError, OSError, RuntimeError) as error:  # one that was built for another torch raises the latter two
         raise DataError(
             f"{kind}: needs torchvision for the torch that is installed (pip install 'mirage-kernels[depth]'): "
-            f"{_first_line(error)}"
+            f"{first_line(error)}"
         ) from None
-
-
-def _first_line(error: Exception) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

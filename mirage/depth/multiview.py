@@ -14,9 +14,10 @@ from torch import Tensor
 from mirage_kernels import Cameras
 
 from ..errors import DataError
-from .cells import resize_depth
+from ..geometry.grids import resize_depth
+from ..io.pretrained import check_folder
 from .estimator import DepthEstimate, check_frames, make_estimate
-from .monocular import check_folder, to_pictures
+from .monocular import to_pictures
 
 # Depth Anything 3's networks for metric depth see every picture as one of this focal length in pixels.
 CANONICAL_FOCAL = 300.0

@@ -8,31 +8,29 @@ share of them. True in a mask means: not to be remembered. The user's own masks 
 win over every filter.
 """
 
-from .cells import masked_cells
-from .compose import Filters, overlay
+from .chain import Filters, overlay
 from .consistency import ConsistencyFilter
 from .geometry import EdgeFilter, FarFilter
 from .motion import MotionFilter
+from .observation import DepthHistory, Filter, FrameObservation, Observation, Reason, Verdict
 from .open_vocabulary import OpenVocabularyFilter
 from .semantic import SemanticFilter
 from .sky import SkyFilter
-from .verdict import Filter, Look, Observation, Reason, Surfaces, Verdict
 
 __all__ = [
     "ConsistencyFilter",
+    "DepthHistory",
     "EdgeFilter",
     "FarFilter",
     "Filter",
     "Filters",
-    "Look",
+    "FrameObservation",
     "MotionFilter",
     "Observation",
     "OpenVocabularyFilter",
     "Reason",
     "SemanticFilter",
     "SkyFilter",
-    "Surfaces",
     "Verdict",
-    "masked_cells",
     "overlay",
 ]

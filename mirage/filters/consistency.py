@@ -10,8 +10,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from .cells import Cells, cells_of, complete, nearest_around
-from .verdict import Observation, Reason, Surfaces
+from ..geometry.components import complete
+from ..geometry.grids import Cells, cells_of, nearest_around
+from .observation import DepthHistory, Observation, Reason
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class ConsistencyFilter:
             nearer = nearer & self._seen_through(cells, nearer, observation.seen)
         return complete(nearer, cells.depth, self.whole)
 
-    def _seen_through(self, cells: Cells, which: Tensor, seen: Surfaces) -> Tensor:
+    def _seen_through(self, cells: Cells, which: Tensor, seen: DepthHistory) -> Tensor:
         """Which cells (h, w), of those asked for, stand in front of a surface that earlier views saw."""
         through = torch.zeros_like(which)
         at = which.flatten().nonzero().squeeze(1)

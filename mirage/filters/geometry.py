@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as nnf
 
-from .cells import valid_depth
-from .verdict import Observation, Reason
+from ..geometry.grids import valid_depth
+from .observation import Observation, Reason
 
 
 @dataclass(frozen=True)

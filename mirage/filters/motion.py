@@ -13,8 +13,9 @@ from torch.nn import functional as nnf
 
 from mirage_kernels import unproject
 
-from .cells import cells_of, complete, grow, masked_cells, valid_depth
-from .verdict import Look, Observation, Reason
+from ..geometry.components import complete
+from ..geometry.grids import cells_of, grow, masked_cells, valid_depth
+from .observation import FrameObservation, Observation, Reason
 
 
 class _Warp(NamedTuple):
@@ -86,7 +87,7 @@ class MotionFilter:
         cells = masked_cells(grow(moving, step // 2), observation.grid, self.max_masked)
         return complete(cells, cells_of(depth, observation.camera, observation.grid).depth, self.whole)
 
-    def _warp(self, xyz: Tensor, colour: Tensor, other: Look) -> _Warp:
+    def _warp(self, xyz: Tensor, colour: Tensor, other: FrameObservation) -> _Warp:
         height, width = other.camera.size
         uv, z, inside = other.camera.project(xyz)
         column, row = torch.where(inside[0, :, None], uv[0], 0).long().unbind(-1)

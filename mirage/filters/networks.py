@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..errors import DataError
+from ..errors import DataError, first_line
+from ..io.pretrained import check_folder
 
 
 class Network:
@@ -23,15 +23,6 @@ class Network:
     def kind(self) -> str:
         """transformers' name of the architecture."""
         return str(self.model.config.model_type)
-
-
-def check_folder(setting: str, folder: str, weights: str) -> None:
-    """Raise, naming the setting, where there are no weights."""
-    if not (Path(folder) / "config.json").is_file():
-        raise DataError(
-            f"{setting}: expected a folder with config.json, got {folder!r}; download the weights with "
-            f"'hf download {weights} --local-dir FOLDER' and give that folder"
-        )
 
 
 @lru_cache(maxsize=4)
@@ -48,7 +39,7 @@ def load(setting: str, folder: str, weights: str, auto_class: str, device: torch
     Raises:
         DataError: saying what to install or to download.
     """
-    check_folder(setting, folder, weights)
+    check_folder(folder, weights, setting)
     try:
         import transformers
         from transformers import AutoProcessor
@@ -61,15 +52,11 @@ def load(setting: str, folder: str, weights: str, auto_class: str, device: torch
         model = model_class.from_pretrained(folder, local_files_only=True, use_safetensors=True)
     except ImportError as error:
         raise DataError(
-            f"{setting}: needs a package that is not there (pip install torchvision): {_line(error)}"
+            f"{setting}: needs a package that is not there (pip install torchvision): {first_line(error)}"
         ) from None
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise DataError(
             f"{setting}: expected weights with their processor in {folder}, as 'hf download {weights} --local-dir "
-            f"FOLDER' fetches them: {_line(error)}"
+            f"FOLDER' fetches them: {first_line(error)}"
         ) from None
     return Network(model.to(device), processor)
-
-
-def _line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..pictures import to_bytes
+from ..geometry.grids import grow
+from ..io.images import to_bytes
 from . import networks
-from .cells import grow
-from .verdict import Observation, Reason
+from .observation import Observation, Reason
 
 NAMER, SEGMENTER = "Qwen/Qwen3-VL-4B-Instruct", "facebook/sam3"
 QUESTION = (

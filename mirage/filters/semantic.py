@@ -12,10 +12,11 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import DataError
-from ..pictures import to_bytes
+from ..geometry.grids import grow
+from ..io.images import to_bytes
+from ..io.pretrained import check_folder
 from . import networks
-from .cells import grow
-from .verdict import Observation, Reason
+from .observation import Observation, Reason
 
 # model_type of the configuration: transformers' class for it, and weights of that kind
 KINDS = {
@@ -69,7 +70,7 @@ class SemanticFilter:
 
     def _network(self, device: torch.device) -> networks.Network:
         any_weights = KINDS["mask2former"][1]
-        networks.check_folder("model", self.model, any_weights)
+        check_folder(self.model, any_weights, "model")
         kind = _kind(self.model)
         if kind not in KINDS:
             raise DataError(f"model: expected one of {', '.join(KINDS)}, got {kind} in {self.model}")

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as nnf
 
-from .cells import grow, valid_depth
-from .verdict import Observation, Reason
+from ..geometry.grids import grow, valid_depth
+from .observation import Observation, Reason
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from benchmarks.baselines import argsort, python_sets, rgb_cloud
 from benchmarks.baselines.append_only import AppendOnly
 from benchmarks.contenders import Appended, Coloured, Ours
 from benchmarks.recording import Recording, describe
-from mirage.codecs import DctCodec
-from mirage.history import History
+from mirage.memory.history import History
+from mirage.models.embedded import DctCodec
 from mirage_kernels import Cameras, unproject
 
 SIZE, GRID = (128, 192), (8, 12)

@@ -350,7 +350,7 @@ def test_a_recording_is_the_same_on_every_device() -> None:
 
 @pytest.mark.skipif("MIRAGE_DATA" not in os.environ, reason="MIRAGE_DATA is not set: it names the recordings")
 def test_a_real_recording_is_the_same_on_every_device() -> None:
-    read_rgbd = pytest.importorskip("mirage.data.rgbd").read_rgbd
+    read_rgbd = pytest.importorskip("mirage.recordings.hololens").read_rgbd
     recording = read_rgbd(os.path.join(os.environ["MIRAGE_DATA"], "hololens_dev"))
     frames = list(range(0, len(recording.depth), 12))
     assert_a_recording_is_the_same(recording.depth[frames], recording.cameras[frames])

@@ -39,7 +39,7 @@ def test_native_operations_call_no_operation_of_torch(name: str) -> None:
     """A trip through the dispatcher takes longer than most of what a call on a few points does."""
     call = calls()[name]
     call()
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], acc_events=True) as profile:
         call()
     ours = [event for event in profile.events() if event.name.startswith("mirage_kernels::")]
     assert len(ours) == 1

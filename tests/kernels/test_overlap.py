@@ -190,7 +190,7 @@ def made_up_room() -> tuple[Tensor, Cameras]:
 
 
 def hololens(data: Path) -> tuple[Tensor, Cameras]:
-    read_rgbd = pytest.importorskip("mirage.data.rgbd").read_rgbd
+    read_rgbd = pytest.importorskip("mirage.recordings.hololens").read_rgbd
     recording = read_rgbd(data / "hololens_dev")
     points = unproject(recording.depth, torch.zeros(73, 1, 45, 68), recording.cameras)
     return points.xyz[points.valid], recording.cameras[::9]

@@ -1,0 +1,92 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Files of the memory adapter: our own, and those of the released layout."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from mirage_kernels import load_tensors, save_tensors
+
+from ...errors import DataError
+from .checkpoints import read_tensors
+from .released_keys import from_released
+
+__all__ = ["read_adapter", "write_adapter"]
+
+KIND, VERSION = "adapter", 1  # of the files
+_HEADER = "mirage"  # what tells our files from released ones
+_SETTINGS = (
+    "adapter_layers", "control_channels", "num_layers", "num_attention_heads", "attention_head_dim", "ffn_dim",
+    "patch_size", "qk_norm", "cross_attn_norm",
+)  # fmt: skip
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    values = {name: config[name] for name in _SETTINGS}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def write_adapter(adapter: nn.Module, config: Mapping[str, Any], path: str | Path) -> None:
+    """Write an adapter to one safetensors file. An existing file is replaced once the new one is complete.
+
+    Args:
+        adapter: the module whose tensors are written.
+        config: configuration of the transformer that it belongs to; what decides on shapes is stored in the header.
+        path: of the file.
+    """
+    save_tensors(path, adapter.state_dict(), kind=KIND, version=VERSION, settings=_settings(config))
+
+
+def read_adapter(adapter: nn.Module, config: Mapping[str, Any], path: str | Path) -> dict[str, Tensor]:
+    """Read the tensors of an adapter file, written by :func:`write_adapter` or of the released layout.
+
+    Args:
+        adapter: the module that they are meant for; it is not changed.
+        config: configuration of the transformer that it belongs to.
+        path: of the file.
+
+    Returns:
+        The module's tensors by name, on the CPU.
+
+    Raises:
+        DataError: the file is missing, damaged, foreign, or holds an adapter of another configuration.
+    """
+    tensors, header = read_tensors(path, "an adapter", ("state_dict", "generator", "vace"))
+    own = adapter.state_dict()
+    if _HEADER in header:
+        return _read_own(own, _settings(config), path)
+    try:
+        converted = from_released(tensors, {f"adapter.{name}": tensor for name, tensor in own.items()})
+    except ValueError as error:
+        raise DataError(f"{path}: {error}{_difference(config, tensors)}") from None
+    return {name.removeprefix("adapter."): tensor for name, tensor in converted.items()}
+
+
+def _read_own(own: Mapping[str, Tensor], expected: dict[str, Any], path: str | Path) -> dict[str, Tensor]:
+    try:
+        tensors, settings = load_tensors(path, kind=KIND, version=VERSION)
+    except (ValueError, OSError) as error:
+        raise DataError(str(error)) from None
+    names = [name for name in expected if expected[name] != settings.get(name)]
+    if names:
+        wanted, got = (", ".join(f"{name}={side.get(name)}" for name in names) for side in (expected, settings))
+        raise DataError(f"{path}: expected an adapter of {wanted}, got one of {got}")
+    if {n: t.shape for n, t in tensors.items()} != {n: t.shape for n, t in own.items()}:
+        raise DataError(f"{path}: expected an adapter, got tensors that do not fit its own configuration")
+    return tensors
+
+
+def _difference(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """How a released adapter differs from the configuration, as far as its tensors tell."""
+    blocks = {found[1] for found in (re.search(r"\bvace_blocks\.(\d+)\.", name) for name in tensors) if found}
+    embedding = [t for name, t in tensors.items() if name.endswith("vace_patch_embedding.weight") and t.ndim == 5]
+    expected = (len(config["adapter_layers"]), config["control_channels"])
+    if not embedding or expected == (got := (len(blocks), embedding[0].shape[1])):
+        return ""
+    return f"; of blocks and control channels: expected {expected}, got {got}"

@@ -1,0 +1,103 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""How much memory the weights of the full model need, counted on models without weights.
+
+``python -m mirage.models.wan.parameter_counts`` prints the table that the README shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from diffusers import AutoencoderKLWan
+from torch import nn
+from transformers import UMT5Config, UMT5EncoderModel
+
+from .lora import lora_config
+from .presets import PRESETS
+from .transformer import MirageTransformer3DModel
+
+__all__ = ["TEXT_ENCODER_SETTINGS", "VAE_SETTINGS", "Size", "full_model", "parameter_sizes", "parameter_table"]
+
+# Wan2.2-TI2V-5B's, where they differ from the classes' defaults. (The real means and deviations of latents come with
+# the weights; they change no size.)
+VAE_SETTINGS = {
+    "base_dim": 160, "decoder_base_dim": 256, "z_dim": 48, "is_residual": True, "in_channels": 12, "out_channels": 12,
+    "patch_size": 2, "scale_factor_spatial": 16, "scale_factor_temporal": 4,
+    "latents_mean": [0.0] * 48, "latents_std": [1.0] * 48,
+}  # fmt: skip
+TEXT_ENCODER_SETTINGS = {
+    "vocab_size": 256384,
+    "d_model": 4096,
+    "d_ff": 10240,
+    "num_layers": 24,
+    "num_heads": 64,
+}  # umt5-xxl
+
+
+class Size(NamedTuple):
+    """Parameters of a part of the model, and their bytes.
+
+    Attributes:
+        parameters: how many.
+        kept_in_float32: how many of them diffusers keeps in float32 whatever the dtype.
+    """
+
+    parameters: int
+    kept_in_float32: int
+
+    def bytes(self, dtype: torch.dtype) -> int:
+        """Of all parameters in ``dtype``."""
+        return self.kept_in_float32 * 4 + (self.parameters - self.kept_in_float32) * dtype.itemsize
+
+
+def full_model(preset: str = "release") -> MirageTransformer3DModel:
+    """The transformer of Wan2.2-TI2V-5B's size with an adapter, on the meta device: shapes, no weights."""
+    kind = PRESETS[preset]
+    with torch.device("meta"):
+        model: MirageTransformer3DModel = MirageTransformer3DModel(
+            adapter_layers=kind.layers(30), control_channels=kind.control_channels
+        )
+    return model
+
+
+def _size(parameters: Iterable[tuple[str, nn.Parameter]]) -> Size:
+    kept = set(MirageTransformer3DModel._keep_in_fp32_modules)
+    counts = [(p.numel(), p.numel() * bool(kept & set(name.split(".")))) for name, p in parameters]
+    return Size(sum(count for count, _ in counts), sum(count for _, count in counts))
+
+
+def parameter_sizes() -> dict[str, Size]:
+    """Every part's size by its name in the table."""
+    sizes, loras = {}, {}
+    for preset in ("release", "paper"):
+        model = full_model(preset)
+        parts = list(model.named_parameters())
+        sizes["transformer, the backbone"] = _size(item for item in parts if not item[0].startswith("adapter."))
+        sizes[f"memory adapter, `{preset}`"] = _size(item for item in parts if item[0].startswith("adapter."))
+        model.add_adapter(lora_config(preset))
+        loras[f"LoRA, `{preset}`"] = _size(item for item in model.named_parameters() if ".lora_" in item[0])
+    with torch.device("meta"):
+        vae = AutoencoderKLWan(**VAE_SETTINGS)
+        text_encoder = UMT5EncoderModel(UMT5Config(**TEXT_ENCODER_SETTINGS))
+    sizes |= loras
+    sizes["VAE"] = Size(sum(p.numel() for p in vae.parameters()), 0)
+    sizes["text encoder, UMT5"] = Size(sum(p.numel() for p in text_encoder.parameters()), 0)
+    return sizes
+
+
+def parameter_table() -> str:
+    """The sizes as a table in markdown."""
+    lines = ["| weights | parameters | float32 | bfloat16 |", "|---|---:|---:|---:|"]
+    for name, size in parameter_sizes().items():
+        count = size.parameters
+        said = f"{count / 1e9:.3f} B" if count >= 1e9 else f"{count / 1e6:.1f} M"
+        full, half = (f"{size.bytes(dtype) / 2**30:.2f} GiB" for dtype in (torch.float32, torch.bfloat16))
+        lines.append(f"| {name} | {said} | {full} | {half} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(parameter_table(), end="")

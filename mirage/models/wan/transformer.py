@@ -1,0 +1,386 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Wan's video transformer with an adapter that brings in what the memory shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import ModelMixin, WanTransformer3DModel
+from diffusers.configuration_utils import register_to_config
+from diffusers.models._modeling_parallel import ContextParallelInput, ContextParallelOutput
+from diffusers.models.modeling_outputs import Transformer2DModelOutput
+from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed, WanTransformerBlock
+from diffusers.utils import apply_lora_scale
+from torch import Tensor, nn
+from torch.nn import functional as nnf
+
+from .adapter_files import read_adapter, write_adapter
+from .checkpoints import load_whole, require_transformer
+from .presets import PRESETS, Preset, find_preset
+
+# diffusers looks up ModelMixin here to see what kind of component a saved pipeline's transformer is.
+__all__ = ["PRESETS", "MemoryAdapterBlock", "MirageTransformer3DModel", "ModelMixin", "Preset"]
+
+
+class MemoryAdapterBlock(WanTransformerBlock):  # type: ignore[misc]
+    """One of Wan's blocks on the control input, which hands a projection of its output on to the backbone.
+
+    Args:
+        dim, ffn_dim, num_heads, qk_norm, cross_attn_norm, eps: as of the backbone's blocks.
+        first: the first block takes in the backbone's tokens as well.
+    """
+
+    def __init__(
+        self, dim: int, ffn_dim: int, num_heads: int, qk_norm: str, cross_attn_norm: bool, eps: float, first: bool
+    ) -> None:
+        super().__init__(dim, ffn_dim, num_heads, qk_norm, cross_attn_norm, eps)
+        self.proj_in = nn.Linear(dim, dim) if first else None
+        self.proj_out = nn.Linear(dim, dim)
+
+    def forward(
+        self,
+        control: Tensor,
+        hidden_states: Tensor | None,
+        encoder_hidden_states: Tensor,
+        temb: Tensor,
+        rotary_emb: tuple[Tensor, Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """Returns the hint for the backbone, and the control input of the next block, both (B, tokens, dim)."""
+        if self.proj_in is not None:
+            control = self.proj_in(control) + hidden_states
+        control = super().forward(control, encoder_hidden_states, temb, rotary_emb)
+        return self.proj_out(control), control
+
+
+class MemoryAdapter(nn.Module):
+    """The control input's patch embedding, and a block for some of the backbone's layers.
+
+    Those are not called ``blocks``: peft finds LoRA's targets by the ends of names, and would take ``adapter.blocks.0``
+    for ``blocks.0``.
+    """
+
+    def __init__(self, control_channels: int, dim: int, patch_size: Sequence[int], blocks: list[MemoryAdapterBlock]):
+        super().__init__()
+        t, h, w = patch_size
+        self.patch_embedding = nn.Conv3d(control_channels, dim, (t, h, w), (t, h, w))
+        self.control_blocks = nn.ModuleList(blocks)
+
+
+class MirageRotaryPosEmbed(WanRotaryPosEmbed):  # type: ignore[misc]
+    """Rotary positions where reference frames come first: those stand at negative times, below the picture.
+
+    With R references the frames stand at times -R, ..., -1, 0, 1, ...; rows of a reference count from h, the number of
+    rows, on. So no reference shares a place with what is made.
+    """
+
+    def forward(self, hidden_states: Tensor, num_references: int = 0) -> tuple[Tensor, Tensor]:
+        """Cosines and sines (1, tokens, 1, head dim) for latents (B, C, R + T + P, h, w)."""
+        if num_references == 0:
+            cosines, sines = super().forward(hidden_states)
+            return cosines, sines
+        frames, h, w = (n // p for n, p in zip(hidden_states.shape[2:], self.patch_size, strict=True))
+        time = torch.arange(-num_references, frames - num_references, device=hidden_states.device)
+        row = torch.arange(h, device=hidden_states.device) + h * (time < 0)[:, None]
+        column = torch.arange(w, device=hidden_states.device)
+        sizes = [self.t_dim, self.h_dim, self.w_dim]
+        tables = []
+        for table, sign in ((self.freqs_cos, torch.ones_like(time)), (self.freqs_sin, time.sign())):
+            along_t, along_h, along_w = table.split(sizes, dim=1)  # (positions, size) each
+            along_t = along_t[time.abs()] * sign.to(table)[:, None]
+            parts = (along_t[:, None, None], along_h[row][:, :, None], along_w[column][None, None])
+            expanded = [part.expand(frames, h, w, -1) for part in parts]
+            tables.append(torch.cat(expanded, -1).reshape(1, frames * h * w, 1, -1))
+        return tables[0], tables[1]
+
+
+class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
+    """:class:`diffusers.WanTransformer3DModel` with the memory adapter.
+
+    A sequence is R references, T targets and P preceding latents, in this order along time. References never enter the
+    adapter. Its output projections start at zero: an untrained adapter changes nothing. The adapter is that of VACE
+    (arXiv 2503.07598) on the control input of arXiv 2606.09828.
+
+    Args:
+        patch_size, num_attention_heads, attention_head_dim, in_channels, out_channels, text_dim, freq_dim, ffn_dim,
+            num_layers, cross_attn_norm, qk_norm, eps, rope_max_seq_len: as of the parent class; the defaults are those
+            of Wan2.2-TI2V-5B.
+        adapter_layers: layers of the backbone that an adapter block stands at, ascending from 0.
+        control_channels: of the control input.
+        image_dim, added_kv_proj_dim, pos_embed_seq_len: None; Wan2.2-TI2V has no image embeddings.
+    """
+
+    _no_split_modules = ["WanTransformerBlock", "MemoryAdapterBlock"]  # noqa: RUF012
+    _repeated_blocks = ["WanTransformerBlock", "MemoryAdapterBlock"]  # noqa: RUF012
+    # Two sequences of different lengths are cut into shards, with and without references; so what a block of the
+    # adapter hands on is gathered, set to its place in the longer one, and cut anew.
+    _cp_plan = {  # noqa: RUF012
+        "rope": {
+            0: ContextParallelInput(split_dim=1, expected_dims=4, split_output=True),
+            1: ContextParallelInput(split_dim=1, expected_dims=4, split_output=True),
+        },
+        "blocks.0": {"hidden_states": ContextParallelInput(split_dim=1, expected_dims=3)},
+        "blocks.*": {"temb": ContextParallelInput(split_dim=1, expected_dims=4)},
+        "adapter.control_blocks.0": {
+            "control": ContextParallelInput(split_dim=1, expected_dims=3),
+            "hidden_states": ContextParallelInput(split_dim=1, expected_dims=3),
+        },
+        "adapter.control_blocks.*": {"temb": ContextParallelInput(split_dim=1, expected_dims=4)},
+        "adapter.control_blocks.*.proj_out": ContextParallelOutput(gather_dim=1, expected_dims=3),
+        "hint": {"input": ContextParallelInput(split_dim=1, expected_dims=3)},
+        "norm_out": ContextParallelOutput(gather_dim=1, expected_dims=3),
+    }
+
+    @register_to_config  # type: ignore[untyped-decorator]
+    def __init__(
+        self,
+        patch_size: Sequence[int] = (1, 2, 2),
+        num_attention_heads: int = 24,
+        attention_head_dim: int = 128,
+        in_channels: int = 48,
+        out_channels: int = 48,
+        text_dim: int = 4096,
+        freq_dim: int = 256,
+        ffn_dim: int = 14336,
+        num_layers: int = 30,
+        cross_attn_norm: bool = True,
+        qk_norm: str = "rms_norm_across_heads",
+        eps: float = 1e-6,
+        rope_max_seq_len: int = 1024,
+        adapter_layers: Sequence[int] = PRESETS["release"].layers(30),
+        control_channels: int = PRESETS["release"].control_channels,
+        image_dim: None = None,
+        added_kv_proj_dim: None = None,
+        pos_embed_seq_len: None = None,
+    ) -> None:
+        if any(size is not None for size in (image_dim, added_kv_proj_dim, pos_embed_seq_len)):
+            raise ValueError(f"image_dim: expected None, as in Wan2.2-TI2V, got {image_dim}")
+        layers = list(adapter_layers)
+        if not layers or layers[0] != 0 or layers != sorted(set(layers)) or layers[-1] >= num_layers:
+            raise ValueError(f"adapter_layers: expected some of 0..{num_layers - 1}, ascending from 0, got {layers}")
+        super().__init__(
+            tuple(patch_size), num_attention_heads, attention_head_dim, in_channels, out_channels, text_dim, freq_dim,
+            ffn_dim, num_layers, cross_attn_norm, qk_norm, eps, rope_max_seq_len=rope_max_seq_len,
+        )  # fmt: skip
+        dim = num_attention_heads * attention_head_dim
+        self.rope = MirageRotaryPosEmbed(attention_head_dim, tuple(patch_size), rope_max_seq_len)
+        self.adapter = MemoryAdapter(control_channels, dim, patch_size, [
+            MemoryAdapterBlock(dim, ffn_dim, num_attention_heads, qk_norm, cross_attn_norm, eps, first=layer == 0)
+            for layer in layers
+        ])  # fmt: skip
+        self.hint = nn.Identity()
+        self._close_adapter()
+
+    def _close_adapter(self) -> None:
+        """Zero what the adapter takes in and hands on: it starts as a copy of the backbone that is not heard."""
+        for name, parameter in self.adapter.named_parameters():
+            if ".proj_in." in name or ".proj_out." in name:
+                nn.init.zeros_(parameter)
+
+    @classmethod
+    def from_wan(cls, wan: WanTransformer3DModel, preset: str = "release") -> MirageTransformer3DModel:
+        """A model on a backbone, whose parameters it takes over (they are shared, not copied), with a new adapter.
+
+        The adapter's blocks start as copies of the backbone's at the same layers, their projections at zero; its patch
+        embedding starts as the backbone's on the first channels and at zero on the others.
+
+        Args:
+            wan: a Wan2.2 transformer without image embeddings.
+            preset: ``"release"`` or ``"paper"``.
+        """
+        kind = find_preset(preset)
+        if wan.config.image_dim is not None or wan.config.added_kv_proj_dim is not None:
+            raise ValueError("wan: expected a transformer without image embeddings (Wan2.2-TI2V), got one with them")
+        names = cls._get_init_keys(cls) - {"self", "adapter_layers", "control_channels"}
+        settings = {name: wan.config[name] for name in names}
+        with torch.device("meta"):
+            model: MirageTransformer3DModel = cls(
+                **settings, adapter_layers=kind.layers(wan.config.num_layers), control_channels=kind.control_channels
+            )
+        unknown = model.load_state_dict(wan.state_dict(keep_vars=True), strict=False, assign=True).unexpected_keys
+        if unknown:
+            raise ValueError(f"wan: expected a transformer without LoRA, got one with {unknown[0]}")
+        model.rope = MirageRotaryPosEmbed(
+            wan.config.attention_head_dim, tuple(wan.config.patch_size), wan.config.rope_max_seq_len
+        ).to(wan.rope.freqs_cos.device)
+        model._open_adapter()
+        model.train(wan.training)
+        return model
+
+    def _open_adapter(self) -> None:
+        """Give an adapter without memory its first weights, from the backbone's."""
+        base = self.patch_embedding
+        shape = self.adapter.patch_embedding.weight.shape
+        self.adapter.to_empty(device=base.weight.device)
+        weight = base.weight.new_zeros(shape)
+        shared = min(shape[1], base.weight.shape[1])
+        weight[:, :shared] = base.weight.detach()[:, :shared]
+        self.adapter.patch_embedding.weight = nn.Parameter(weight)
+        self.adapter.patch_embedding.bias = nn.Parameter(base.bias.detach().clone())
+        for layer, block in zip(self.config.adapter_layers, self.adapter.control_blocks, strict=True):
+            source = {name: value.clone() for name, value in self.blocks[layer].state_dict().items()}
+            block.load_state_dict(source, strict=False, assign=True)
+            for projection in (block.proj_in, block.proj_out):
+                if projection is not None:
+                    projection.to(source["attn1.to_q.weight"].dtype)
+        self._close_adapter()
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, *, preset: str | None = None, **kwargs: Any
+    ) -> MirageTransformer3DModel:
+        """Load what :meth:`save_pretrained` wrote; or an ordinary Wan2.2 transformer, which gets a new adapter.
+
+        Args:
+            pretrained_model_name_or_path: a folder, or a model's name on the Hub, as diffusers takes it.
+            preset: of the new adapter: ``"release"`` (default) or ``"paper"``.
+            kwargs: as of :meth:`diffusers.ModelMixin.from_pretrained`: ``subfolder``, ``torch_dtype`` and the like.
+
+        Raises:
+            DataError: the folder holds no weights (it says what to download and where to put it), only some of them, or
+                another model.
+        """
+        kind = preset or "release"
+        find_preset(kind)
+        path, name = str(pretrained_model_name_or_path), cls.__name__
+        if require_transformer(path, (name, WanTransformer3DModel.__name__), kwargs) == name:
+            if preset is not None:
+                raise ValueError(f"preset: expected none for {path}, which has an adapter already, got {preset!r}")
+            model: MirageTransformer3DModel = load_whole(super().from_pretrained, path, **kwargs)
+            return model
+        if kwargs.get("device_map") is not None:
+            raise ValueError(f"device_map: expected none where an adapter is added, got {kwargs['device_map']!r}")
+        return cls.from_wan(load_whole(WanTransformer3DModel.from_pretrained, path, **kwargs), kind)
+
+    def save_adapter(self, path: str | Path) -> None:
+        """Write the adapter alone to one safetensors file, its configuration in the header."""
+        write_adapter(self.adapter, self.config, path)
+
+    def load_adapter(self, path: str | Path) -> None:
+        """Load an adapter that :meth:`save_adapter` wrote, or one of the released layout, in the model's dtypes.
+
+        Raises:
+            DataError: the file is missing, damaged, foreign, or holds an adapter of another configuration.
+        """
+        self.adapter.load_state_dict(read_adapter(self.adapter, self.config, path))
+
+    @apply_lora_scale("attention_kwargs")  # type: ignore[untyped-decorator]
+    def forward(
+        self,
+        hidden_states: Tensor,
+        timestep: Tensor,
+        encoder_hidden_states: Tensor,
+        control_hidden_states: Tensor | None = None,
+        num_references: int = 0,
+        control_scale: float = 1.0,
+        return_dict: bool = True,
+        attention_kwargs: dict[str, Any] | None = None,  # noqa: ARG002
+    ) -> Transformer2DModelOutput | tuple[Tensor]:
+        """Predict the flow.
+
+        Args:
+            hidden_states: (B, C, R + T + P, h, w).
+            timestep: (B,) of a sequence, (B, R + T + P) of its latents or (B, tokens).
+            encoder_hidden_states: (B, words, text dim).
+            control_hidden_states: (B, control channels, T + P, h, w); None leaves the adapter out.
+            num_references: R.
+            control_scale: of what the adapter hands on.
+            return_dict: whether to return an object with the field ``sample``, or a tuple.
+            attention_kwargs: ``{"scale": s}`` scales the LoRA.
+
+        Returns:
+            The flow (B, C, R + T + P, h, w).
+        """
+        self._check(hidden_states, timestep, control_hidden_states, num_references)
+        patches = tuple(n // p for n, p in zip(hidden_states.shape[2:], self.config.patch_size, strict=True))
+        references = num_references * patches[1] * patches[2]
+        latents = hidden_states
+        rotary_emb = self.rope(latents, num_references)
+        hidden_states = self.patch_embedding(latents).flatten(2).transpose(1, 2).contiguous()
+        temb, timestep_proj, context = self._embed_conditions(timestep, encoder_hidden_states, patches)
+
+        hints: dict[int, Tensor] = {}
+        if control_hidden_states is not None:
+            hints = self._run_adapter(
+                control_hidden_states, latents[:, :, num_references:], hidden_states[:, references:], context,
+                timestep_proj if timestep_proj.ndim == 3 else timestep_proj[:, references:],
+            )  # fmt: skip
+        for layer, block in enumerate(self.blocks):
+            hidden_states = self._run(block, hidden_states, context, timestep_proj, rotary_emb)
+            if layer in hints:
+                hint = self.hint(nnf.pad(hints.pop(layer), (0, 0, references, 0)))
+                hidden_states = hidden_states + hint.to(hidden_states.device) * control_scale
+
+        output = self._unpatchify(hidden_states, temb, patches)
+        return Transformer2DModelOutput(sample=output) if return_dict else (output,)
+
+    def _check(self, latents: Tensor, timestep: Tensor, control: Tensor | None, references: int) -> None:
+        """Raise where the shapes do not fit together."""
+        b, frames, h, w = latents.shape[0], *latents.shape[2:]
+        if (
+            latents.shape[1] != self.config.in_channels
+            or h % self.config.patch_size[1]
+            or w % self.config.patch_size[2]
+        ):
+            step = self.config.patch_size[1:]
+            expected = f"(B, C={self.config.in_channels}, R + T + P, h, w) with h and w in steps of {tuple(step)}"
+            raise ValueError(f"hidden_states: expected {expected}, got {tuple(latents.shape)}")
+        if not 0 <= references < frames:
+            raise ValueError(f"num_references: expected 0 to {frames - 1} of {frames} latents, got {references}")
+        tokens = frames * math.prod((h // self.config.patch_size[1], w // self.config.patch_size[2]))
+        if tuple(timestep.shape) not in ((b,), (b, frames), (b, tokens)):
+            expected = f"(B={b},), (B={b}, R + T + P={frames}) or (B={b}, tokens={tokens})"
+            raise ValueError(f"timestep: expected {expected}, got {tuple(timestep.shape)}")
+        shape = (b, self.config.control_channels, frames - references, h, w)
+        if control is not None and tuple(control.shape) != shape:
+            expected = f"(B={b}, control channels={shape[1]}, T + P={shape[2]}, h={h}, w={w})"
+            raise ValueError(f"control_hidden_states: expected {expected}, got {tuple(control.shape)}")
+
+    def _embed_conditions(
+        self, timestep: Tensor, text: Tensor, patches: Sequence[int]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """temb (B, dim) or (B, tokens, dim), its projection (B, 6, dim) or (B, tokens, 6, dim), and the text."""
+        length = None if timestep.ndim == 1 else timestep.shape[1]
+        temb, timestep_proj, text, _ = self.condition_embedder(timestep.flatten(), text, None, timestep_seq_len=length)
+        timestep_proj = timestep_proj.unflatten(-1, (6, -1))
+        if length == patches[0]:  # embedded once a latent, not once a token
+            temb = temb.repeat_interleave(patches[1] * patches[2], 1)
+            timestep_proj = timestep_proj.repeat_interleave(patches[1] * patches[2], 1)
+        return temb, timestep_proj, text
+
+    def _run(self, block: nn.Module, *inputs: Any) -> Any:
+        if torch.is_grad_enabled() and self.gradient_checkpointing:
+            return self._gradient_checkpointing_func(block, *inputs)
+        return block(*inputs)
+
+    def _run_adapter(
+        self, control: Tensor, latents: Tensor, hidden_states: Tensor, text: Tensor, timestep_proj: Tensor
+    ) -> dict[int, Tensor]:
+        """The hint (B, tokens of T and P, dim) for every layer that has one."""
+        rotary_emb = self.rope(latents)
+        control = self.adapter.patch_embedding(control).flatten(2).transpose(1, 2).contiguous()
+        hints: dict[int, Tensor] = {}
+        entering: Tensor | None = hidden_states
+        for layer, block in zip(self.config.adapter_layers, self.adapter.control_blocks, strict=True):
+            hints[layer], control = self._run(block, control, entering, text, timestep_proj, rotary_emb)
+            entering = None
+        return hints
+
+    def _unpatchify(self, hidden_states: Tensor, temb: Tensor, patches: Sequence[int]) -> Tensor:
+        """Tokens (B, tokens, dim) to latents (B, C, frames, h, w)."""
+        dtype, hidden_states = hidden_states.dtype, self.norm_out(hidden_states.float())
+        table = self.scale_shift_table.to(temb.device)
+        if temb.ndim == 3:
+            shift, scale = (part.squeeze(2) for part in (table.unsqueeze(0) + temb.unsqueeze(2)).chunk(2, dim=2))
+        else:
+            shift, scale = (table + temb.unsqueeze(1)).chunk(2, dim=1)
+        shift, scale = shift.to(hidden_states.device), scale.to(hidden_states.device)
+        hidden_states = self.proj_out((hidden_states * (1 + scale) + shift).to(dtype))
+        frames, h, w = patches
+        pixels = hidden_states.reshape(hidden_states.shape[0], frames, h, w, *self.config.patch_size, -1)
+        pixels = pixels.permute(0, 7, 1, 4, 2, 5, 3, 6)
+        return pixels.flatten(6, 7).flatten(4, 5).flatten(2, 3)

@@ -1,0 +1,20 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Generate a video chunk by chunk: read the memory, generate, write back."""
+
+from .loop import CHUNK, Chunk, RolloutSession, Source, plan_chunks, rollout
+from .protocols import ChunkModel, Codec
+from .write_back import MemoryWriter, WriteResult
+
+__all__ = [
+    "CHUNK",
+    "Chunk",
+    "ChunkModel",
+    "Codec",
+    "MemoryWriter",
+    "RolloutSession",
+    "Source",
+    "WriteResult",
+    "plan_chunks",
+    "rollout",
+]

@@ -1,0 +1,199 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from mirage.cameras import out_and_back, pan
+from mirage.memory import LatentSpatialMemory
+from mirage.models.embedded import DctCodec, FillGenerator
+from mirage.rollout import Chunk, RolloutSession, plan_chunks, rollout
+from mirage_kernels import Cameras
+
+SIZE = (48, 64)
+START = Cameras(torch.tensor([[60.0, 0, 32], [0, 60, 24], [0, 0, 1]]), torch.eye(4), SIZE)
+IMAGE = torch.rand(3, *SIZE, generator=torch.Generator().manual_seed(0))
+DEPTH = torch.full(SIZE, 3.0)
+
+
+def walk(frames: int = 41, chunk: int = 17, **options: Any) -> list[Chunk]:
+    given = {
+        "memory": LatentSpatialMemory(48),
+        "codec": DctCodec(8),
+        "generator": FillGenerator(),
+        "chunk": chunk,
+    } | options
+    return list(rollout(IMAGE, DEPTH, pan(START, out_and_back(frames), 20), **given))
+
+
+@pytest.mark.parametrize(
+    ("frames", "chunk", "expected"),
+    [
+        (1, 33, [(0, 1)]),
+        (5, 33, [(0, 2)]),
+        (33, 33, [(0, 9)]),
+        (37, 33, [(0, 9), (8, 10)]),
+        (97, 33, [(0, 9), (8, 17), (16, 25)]),
+        (97, 5, [(k, k + 2) for k in range(24)]),
+    ],
+)
+def test_the_plan_covers_every_latent_once(frames: int, chunk: int, expected: list[tuple[int, int]]) -> None:
+    assert [(part.start, part.stop) for part in plan_chunks(frames, chunk)] == expected
+
+
+@pytest.mark.parametrize(("frames", "chunk", "message"), [
+    (96, 33, r"frames: expected 4 N \+ 1, got 96"),
+    (0, 33, r"frames: expected 4 N \+ 1, got 0"),
+    (97, 32, r"chunk: expected 4 N \+ 1, got 32"),
+    (97, 1, "chunk: expected at least 5 frames, got 1"),
+])  # fmt: skip
+def test_impossible_plans(frames: int, chunk: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        plan_chunks(frames, chunk)
+
+
+def test_chunks_join_without_gap_or_overlap() -> None:
+    chunks = walk()
+    assert [(c.start, c.frames.shape[1]) for c in chunks] == [(0, 17), (17, 16), (33, 8)]
+    assert [c.latents.shape[1] for c in chunks] == [5, 4, 2]
+    assert [len(c.written) for c in chunks] == [5, 4, 2]
+    assert [c.view.mask.shape[0] for c in chunks] == [5, 5, 3]
+    latents = torch.cat([c.latents for c in chunks], 1)
+    frames = torch.cat([c.frames for c in chunks], 1)
+    torch.testing.assert_close(frames[:, ::4], DctCodec(8).decode(latents[None])[0, :, ::4], rtol=0, atol=1e-6)
+
+
+def test_the_first_frame_is_the_picture_and_the_last_shows_it_again() -> None:
+    chunks = walk()
+    coded = DctCodec(8).encode(IMAGE[None, :, None])[0]
+    assert torch.equal(chunks[0].latents[:, 0], coded[:, 0])
+    assert torch.equal(chunks[-1].latents[:, -1], coded[:, 0])
+
+
+def test_what_was_filled_in_is_remembered() -> None:
+    chunks = walk()
+    written = [n for c in chunks for n in c.written]
+    assert written[0] == 48
+    assert sum(written[1:6]) > 0
+    assert sum(written[6:]) == 0, "nothing new on the way back"
+    assert chunks[-1].view.mask.all()
+
+
+def test_the_same_seed_gives_the_same_bits() -> None:
+    for a, b in zip(walk(), walk(), strict=True):
+        assert torch.equal(a.frames, b.frames)
+        assert torch.equal(a.latents, b.latents)
+
+
+def test_the_generator_is_told_what_it_needs() -> None:
+    calls = []
+
+    class Spy(FillGenerator):
+        def __call__(self, view: Tensor, mask: Tensor, **given: Any) -> Tensor:
+            calls.append({"view": view, "mask": mask} | given)
+            return super().__call__(view, mask, **given)
+
+    chunks = walk(generator=Spy(), prompt="a room")
+    latents = torch.cat([c.latents for c in chunks], 1)
+    assert [c["view"].shape[1] for c in calls] == [5, 5, 3]
+    assert [c["preceding"].shape[1] for c in calls] == [0, 2, 2]
+    assert torch.equal(calls[1]["first"], latents[:, 4])
+    assert torch.equal(calls[1]["preceding"], latents[:, 2:4])
+    assert torch.equal(calls[2]["preceding"], latents[:, 6:8])
+    assert torch.equal(calls[1]["preceding_view"], calls[0]["view"][:, 2:4])
+    assert torch.equal(calls[2]["preceding_view"], calls[1]["view"][:, 2:4])
+    assert torch.equal(calls[2]["preceding_mask"], calls[1]["mask"][2:4])
+    assert calls[0]["preceding_mask"].shape == (0, 6, 8)
+    assert {c["prompt"] for c in calls} == {"a room"}
+
+
+def test_one_frame_is_a_walk() -> None:
+    (chunk,) = walk(frames=1)
+    assert chunk.frames.shape == (3, 1, *SIZE)
+    assert chunk.written == [48]
+
+
+def test_steered_step_by_step_it_is_the_same_walk() -> None:
+    whole, path = walk(), pan(START, out_and_back(41), 20)
+    steered = RolloutSession(
+        IMAGE, DEPTH, path[:1], memory=LatentSpatialMemory(48), codec=DctCodec(8), generator=FillGenerator()
+    )
+    for chunk, (start, stop) in zip(whole, [(1, 17), (17, 33), (33, 41)], strict=True):
+        same = steered.step(path[start:stop])
+        assert torch.equal(same.frames, chunk.frames)
+        assert (same.start, same.written) == (chunk.start, chunk.written)
+        assert torch.equal(same.cameras.cam2world, chunk.cameras.cam2world)
+        assert torch.equal(steered.camera.cam2world[0], path.cam2world[stop - 1])
+    assert steered.frame == 40
+    for wrong, message in (
+        (path[:3], "cameras: expected a multiple of 4 frames, got 3"),
+        (path[:0], "cameras: expected a multiple of 4 frames, got 0"),
+        (path[:4].rescale((6, 8)), r"cameras: expected size \(H=48, W=64\), got \(6, 8\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            steered.step(wrong)
+
+
+def test_what_the_generator_is_handed_anyway_is_no_reference() -> None:
+    asked = []
+
+    class Spy(LatentSpatialMemory):
+        def retrieve(self, *cameras: Any, **options: Any) -> Any:
+            asked.append(options["before"])
+            return super().retrieve(*cameras, **options)
+
+    walk(memory=Spy(48))
+    assert asked == [-8, 8, 24], "the first latent of a chunk and the two before it"
+
+
+def test_frames_encoded_anew() -> None:
+    """What the boundary and the history hold where they come from frames, not from a chunk's latents."""
+
+    class Jumpy(DctCodec):
+        def decode(self, latents: Tensor) -> Tensor:
+            return super().decode(latents) * 0.5
+
+    firsts = []
+
+    class Spy(FillGenerator):
+        def __call__(self, view: Tensor, mask: Tensor, **given: Any) -> Tensor:
+            firsts.append(given["first"])
+            return super().__call__(view, mask, **given)
+
+    codec, memory = Jumpy(8), LatentSpatialMemory(48)
+    chunks = walk(codec=codec, memory=memory, generator=Spy(), boundary="frame", references="frame")
+    last = codec.encode(chunks[0].frames[None, :, -1:])[0, :, 0]
+    assert torch.equal(firsts[1], last)
+    assert not torch.allclose(firsts[1], chunks[0].latents[:, -1])
+    encoded = codec.encode(chunks[0].frames[None, :, 4:5])[0, :, 0]
+    torch.testing.assert_close(memory.history.latents[:, 1], encoded, rtol=0, atol=1e-6)
+    assert walk(decode=False)[0].frames.shape == (3, 0, *SIZE)
+
+
+def test_a_walk_can_go_on_in_the_same_memory() -> None:
+    memory = LatentSpatialMemory(48)
+    walk(memory=memory)
+    points = len(memory)
+    assert sum(n for c in walk(memory=memory) for n in c.written) == 0
+    assert len(memory) == points
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"image": IMAGE[:, :47]}, r"image: expected \(3, H, W\) with H and W in steps of 8, got \(3, 47, 64\)"),
+    ({"depth": DEPTH[:, 1:]}, r"depth: expected \(H=48, W=64\), got \(48, 63\)"),
+    ({"cameras": pan(START, out_and_back(40), 20)}, r"frames: expected 4 N \+ 1, got 40"),
+    ({"cameras": START.rescale((24, 32))}, r"cameras: expected size \(H=48, W=64\), got \(24, 32\)"),
+    ({"depth": None}, r"depth: expected \(H=48, W=64\), because the memory is empty, got none"),
+    ({"boundary": "last"}, "boundary: expected 'latent' or 'frame', got 'last'"),
+    ({"references": "frame", "decode": False}, "decode: expected True with references='frame', got False"),
+])  # fmt: skip
+def test_wrong_arguments(change: dict[str, Any], message: str) -> None:
+    memory = LatentSpatialMemory(48)
+    given: dict[str, Any] = {"image": IMAGE, "depth": DEPTH, "cameras": START} | change
+    with pytest.raises(ValueError, match=message):
+        next(rollout(**given, memory=memory, codec=DctCodec(8), generator=FillGenerator()))
+    assert len(memory) == 0
