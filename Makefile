@@ -83,7 +83,7 @@ format: $(READY)
 
 # The site, in out/docs/html. Its packages are installed here, because nothing else needs them.
 $(DOCS_READY): $(READY)
-	$(PIP) --no-build-isolation --editable '.[docs]'
+	$(STRICT) $(PIP) --no-build-isolation --editable '.[docs]'
 	@touch $@
 
 docs: $(DOCS_READY)

@@ -13,7 +13,7 @@ from mirage_kernels import __version__
 
 project = "Mirage"
 author = "The Mirage authors"
-copyright = "2026, The Mirage authors"
+project_copyright = "2026, The Mirage authors"
 version = release = __version__
 
 extensions = [
@@ -37,7 +37,7 @@ add_module_names = False
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 
-# Links to the web are not followed: a build needs no network. Links inside of the site are errors where they are broken.
+# Links to the web are not followed, because a build needs no network; broken links inside the site are errors.
 linkcheck_ignore = [r"https?://.*"]
 nitpicky = False
 

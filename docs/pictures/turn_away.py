@@ -16,27 +16,24 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as nnf
 
+from mirage import DctCodec, FillGenerator, LatentSpatialMemory, RolloutSession
 from mirage.cameras import out_and_back, pan
-from mirage.codecs import DctCodec
 from mirage.data.scenes import Scene, motorcycle
-from mirage.generators import FillGenerator
-from mirage.memory import LatentSpatialMemory
-from mirage.rollout import Walk
 from mirage_kernels import Cameras
 
 FRAMES, CHUNK, DEGREES, BLOCK = 65, 16, -36.0, 8
 WIDTH, GAP, BAR = 400, 8, 26
 
 
-def begin(image: Tensor, depth: Tensor, camera: Cameras) -> Walk:
+def begin(image: Tensor, depth: Tensor, camera: Cameras) -> RolloutSession:
     codec = DctCodec(BLOCK)
     memory = LatentSpatialMemory(codec.channels, codec=codec.name)
-    return Walk(image, depth, camera, memory=memory, codec=codec, generator=FillGenerator())
+    return RolloutSession(image, depth, camera, memory=memory, codec=codec, generator=FillGenerator())
 
 
 def with_memory(scene: Scene, cameras: Cameras) -> Tensor:
-    walk = begin(scene.image, scene.depth, cameras[:1])
-    chunks = [walk.step(cameras[at + 1 : at + 1 + CHUNK]).frames for at in range(0, FRAMES - 1, CHUNK)]
+    session = begin(scene.image, scene.depth, cameras[:1])
+    chunks = [session.step(cameras[at + 1 : at + 1 + CHUNK]).frames for at in range(0, FRAMES - 1, CHUNK)]
     return torch.cat(chunks, 1)
 
 
@@ -44,11 +41,11 @@ def without_memory(scene: Scene, cameras: Cameras) -> Tensor:
     """Every chunk starts anew from the last frame of the one before, with the depth that was known of it."""
     image, depth, chunks = scene.image, scene.depth, []
     for at in range(0, FRAMES - 1, CHUNK):
-        walk = begin(image, depth, cameras[at : at + 1])
-        frames = walk.step(cameras[at + 1 : at + 1 + CHUNK]).frames
+        session = begin(image, depth, cameras[at : at + 1])
+        frames = session.step(cameras[at + 1 : at + 1 + CHUNK]).frames
         chunks.append(frames if at == 0 else frames[:, 1:])
         image, grid = frames[:, -1], (image.shape[1] // BLOCK, image.shape[2] // BLOCK)
-        view = walk.memory.read(cameras[at + CHUNK : at + CHUNK + 1].rescale(grid))
+        view = session.memory.read(cameras[at + CHUNK : at + CHUNK + 1].rescale(grid))
         depth = view.depth[0].repeat_interleave(BLOCK, 0).repeat_interleave(BLOCK, 1)
     return torch.cat(chunks, 1)
 

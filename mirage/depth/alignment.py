@@ -34,7 +34,7 @@ class Alignment(NamedTuple):
         scale: no unit.
         shift: world units, or their inverse; 0 where only the scale was fitted.
         space: of the fit.
-        residual: median of |fitted / remembered - 1| over the cells that agree.
+        residual: median of ``abs(fitted / remembered - 1)`` over the cells that agree.
         inliers: share of the shared cells that agree within the tolerance.
         cells: how many cells have a depth in both.
         accepted: whether the frame may be written.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Every example of README.md, CONTRIBUTING.md, docs/ and of docstrings runs; every command that they show is understood.
+"""Every example of README.md, CONTRIBUTING.md, docs/ and docstrings runs; every command that they show is understood.
 
 The Python blocks of a page share their names, in order. A block after ``<!-- example: not run -->`` is only parsed and
 what it imports is looked up. ``page_setup.py`` says what a page's blocks find when they begin.
