@@ -9,7 +9,6 @@ BENCH ?= out/bench
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-DOCS_READY := $(VENV)/.docs-ready
 NATIVE = $(shell find $(1) -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 SOURCES := $(call NATIVE,csrc)
 FORMATTED := $(SOURCES) $(call NATIVE,tests)
@@ -35,7 +34,7 @@ $(READY): pyproject.toml setup.py .ci/constraints.txt $(SOURCES)
 		{ echo "Python 3.10 or newer is needed; name one with make PYTHON=..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) torch numpy setuptools ninja
-	$(STRICT) $(PIP) --no-build-isolation --editable '.[wan,scenes,triton,test,bench,lint]'
+	$(STRICT) $(PIP) --no-build-isolation --editable '.[wan,scenes,triton,test,bench,lint,docs]'
 	$(PIP) --no-deps --upgrade --target $(VENV)/tests torchvision
 	@touch $@
 
@@ -81,12 +80,8 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(FORMATTED)
 
-# The site, in out/docs/html. Its packages are installed here, because nothing else needs them.
-$(DOCS_READY): $(READY)
-	$(STRICT) $(PIP) --no-build-isolation --editable '.[docs]'
-	@touch $@
-
-docs: $(DOCS_READY)
+# The site, in out/docs/html, and its examples. Warnings are errors.
+docs: $(READY)
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs out/docs/html
 	$(BIN)/python -m sphinx -W --keep-going -q -b doctest docs out/docs/doctest
 	$(BIN)/python -m sphinx -W --keep-going -q -b linkcheck docs out/docs/linkcheck

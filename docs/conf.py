@@ -31,11 +31,11 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 # Short names in signatures; the text of a docstring gives shapes and dtypes.
-autodoc_type_aliases = {"Tensor": "Tensor", "Source": "Source"}
 python_use_unqualified_type_names = True
 add_module_names = False
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True
 
 # Links to the web are not followed, because a build needs no network; broken links inside the site are errors.
 linkcheck_ignore = [r"https?://.*"]
@@ -44,5 +44,7 @@ nitpicky = False
 html_theme = "furo"
 html_title = f"Mirage {release}"
 html_theme_options = {"source_view_link": ""}
+html_static_path = ["static"]
+html_css_files = ["tables.css"]
 html_copy_source = False
 html_show_sourcelink = False
