@@ -75,7 +75,6 @@ def test_killing_a_save_never_loses_the_file(tmp_path: Path) -> None:
     program = [sys.executable, str(Path(__file__).with_name("save_and_kill.py")), str(tmp_path / "cache.safetensors")]
     done = subprocess.run(program, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 20, "most kills should have met a save"
 
 
 def damaged(path: Path) -> list[tuple[str, bytes]]:
