@@ -37,6 +37,8 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
+doctest_global_setup = "import os, tempfile; os.chdir(tempfile.mkdtemp())"  # examples write files
+
 # Links to the web are not followed, because a build needs no network; broken links inside the site are errors.
 linkcheck_ignore = [r"https?://.*"]
 nitpicky = False

@@ -30,6 +30,12 @@ def cli_parser() -> Callable[[], argparse.ArgumentParser]:
     return build_parser
 
 
+def generate_parser() -> argparse.ArgumentParser:
+    (commands,) = (action for action in cli_parser()()._actions if isinstance(action, argparse._SubParsersAction))
+    parser: argparse.ArgumentParser = commands.choices["generate"]
+    return parser
+
+
 def tiny_wan(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A pipeline in place of the download, files of weights, and an image with depth and cameras."""
     sys.path.append(str(ROOT / "tests" / "mirage"))

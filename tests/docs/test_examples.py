@@ -131,6 +131,14 @@ def test_the_commands_of_a_page_are_understood(page: Path) -> None:
             assert importlib.util.find_spec(words[2]) is not None, line
 
 
+def test_options_that_pages_name_exist() -> None:
+    """Of `mirage generate`, but for those of pip."""
+    options = {option for action in page_setup.generate_parser()._actions for option in action.option_strings}
+    for page in PAGES:
+        for name in re.findall(r"`(--[a-z-]+)", page.read_text()):
+            assert name in options, f"{page}: {name}"
+
+
 def test_make_targets_that_pages_name_exist() -> None:
     targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for page in PAGES:
