@@ -214,7 +214,11 @@ def draw_architecture() -> None:
     svg.save("architecture.svg")
 
 
-if __name__ == "__main__":
+def main() -> None:
     draw_conventions()
     draw_memory()
     draw_architecture()
+
+
+if __name__ == "__main__":
+    main()
