@@ -26,7 +26,7 @@ from mirage.data.scenes import motorcycle
 from mirage.memory import LatentSpatialMemory
 from mirage.models.embedded import DctCodec, FillGenerator
 from mirage.rollout import rollout
-from mirage_kernels import VoxelCache, overlap, splat, unproject
+from mirage_kernels import Fusion, Pooling, VoxelCache, overlap, splat, unproject
 from mirage_kernels.testing import assert_same, same_bits, to_device
 
 PROJECT, LIFT = 25, 27
@@ -54,7 +54,7 @@ def splat_bytes(views: int, grid: tuple[int, int], points: int, element: int) ->
     return 12 * points + views * grid[0] * grid[1] * (2 * CHANNELS * element + 4 + 8)
 
 
-def lift(scene: str, video: Video, pooling: str = "median") -> Case:
+def lift(scene: str, video: Video, pooling: Pooling = "median") -> Case:
     depth, latents, cameras = (to_device(x, DEVICE) for x in scenes.chunk(scene, video))
     size = video.name if pooling == "median" else f"{video.name}, {pooling}"
     looked_at = {"nearest": 1, "bilinear": 4}.get(pooling, depth.numel() // video.cells)  # pixels of a cell
@@ -172,7 +172,7 @@ def insert(scene: str, rows: int) -> Case:
     )  # fmt: skip
 
 
-def build(scene: str, of: Video | int, fusion: str = "best", size: float = 0.05) -> Case:
+def build(scene: str, of: Video | int, fusion: Fusion = "best", size: float = 0.05) -> Case:
     """An empty cache takes in a cloud."""
     xyz, features, footprint = (to_device(x, DEVICE) for x in scenes.known(scene, of))
     points = of.cells if isinstance(of, Video) else of

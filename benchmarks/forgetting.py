@@ -24,7 +24,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from benchmarks import machine, scenes
 from benchmarks.recording import READ, SIZE, WRITTEN, Recording, record
 from mirage.memory import LatentSpatialMemory
-from mirage_kernels import Cameras, VoxelCache, splat, unproject
+from mirage_kernels import Cameras, Storage, VoxelCache, splat, unproject
 
 OFF = 0.05
 APPEND_ONLY = 12 + 4 * scenes.CHANNELS  # bytes of a float32 point
@@ -131,7 +131,10 @@ def shown_depth(memory: LatentSpatialMemory, cameras: Cameras) -> Tensor:
 
 def view_rule(recording: Recording) -> Iterator[Result]:
     default = LatentSpatialMemory(1).cache.extent_scale
-    for scale, storage in ((0.5, None), (0.6, None), (default, None), (default, "int8"), (0.75, None)):
+    variants: list[tuple[float, Storage | None]] = [
+        (0.5, None), (0.6, None), (default, None), (default, "int8"), (0.75, None)
+    ]  # fmt: skip
+    for scale, storage in variants:
         memory = LatentSpatialMemory(scenes.CHANNELS, dtype=torch.bfloat16, storage=storage, extent_scale=scale)
         latents = recording.latents[:WRITTEN].movedim(1, 0)
         cameras, depth = recording.cameras[:WRITTEN], recording.depth[:WRITTEN]

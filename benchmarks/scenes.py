@@ -83,7 +83,7 @@ def _room() -> tuple[Tensor, Cameras]:
     for frame in range(FRAMES):
         direction = rays @ cameras.cam2world[frame, :3, :3].T
         # the wall that a ray from inside meets first
-        depth[frame] = ((half * direction.sign() - cameras.centres[frame]) / direction).amin(-1)
+        depth[frame] = ((half * direction.sign() - cameras.centers[frame]) / direction).amin(-1)
     return depth, cameras
 
 

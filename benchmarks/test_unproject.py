@@ -11,6 +11,7 @@ import pytest
 from benchmarks import cases, scenes
 from benchmarks.sizes import CHUNK, VIDEOS, Video
 from benchmarks.timing import time_case, ways
+from mirage_kernels import Pooling
 
 
 @pytest.mark.parametrize("way", ways())
@@ -21,5 +22,5 @@ def test_unproject(benchmark: Any, scene: str, video: Video, way: str) -> None:
 
 @pytest.mark.parametrize("way", ways())
 @pytest.mark.parametrize("pooling", ["nearest", "min", "bilinear"])
-def test_other_poolings(benchmark: Any, pooling: str, way: str) -> None:
+def test_other_poolings(benchmark: Any, pooling: Pooling, way: str) -> None:
     time_case(benchmark, cases.lift(scenes.scenes()[-1], CHUNK, pooling), way)

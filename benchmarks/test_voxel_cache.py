@@ -13,6 +13,7 @@ from benchmarks import cases, scenes
 from benchmarks.baselines import argsort
 from benchmarks.sizes import CHUNK, POINTS, ROWS, Video
 from benchmarks.timing import time_case, ways
+from mirage_kernels import Fusion
 
 CLOUDS = (CHUNK.cells, *POINTS)
 MILLION = ROWS[2]
@@ -25,7 +26,7 @@ def of(points: int) -> Video | int:
 @pytest.mark.parametrize("way", ways())
 @pytest.mark.parametrize("fusion", ["best", "mean"])
 @pytest.mark.parametrize(("scene", "points"), scenes.sizes(CLOUDS, CLOUDS[-1]))
-def test_build(benchmark: Any, scene: str, points: int, fusion: str, way: str) -> None:
+def test_build(benchmark: Any, scene: str, points: int, fusion: Fusion, way: str) -> None:
     """An empty cache takes in a cloud at 5 cm."""
     time_case(benchmark, cases.build(scene, of(points), fusion), way)
 

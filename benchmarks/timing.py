@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from statistics import median
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 
@@ -61,7 +61,7 @@ def ways() -> list[str]:
 
 def using(way: str) -> contextlib.AbstractContextManager[Any]:
     """The backend of that name; nothing for a baseline, which has none."""
-    return mk.use_backend(way) if way in BACKENDS else contextlib.nullcontext()
+    return mk.use_backend(cast(mk.BackendName, way)) if way in BACKENDS else contextlib.nullcontext()
 
 
 def wait() -> None:

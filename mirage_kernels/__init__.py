@@ -1,23 +1,33 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Latent spatial memory for video world models: the operations, fast and exact.
+"""Operations for a spatial memory of latents in video world models, with the same results on every backend.
 
-Four operations: :func:`unproject` lifts latents to points, :func:`splat` draws points into cameras, :class:`VoxelCache`
-keeps them, :func:`visible` and :func:`overlap` tell which frames saw the same places.
+:func:`unproject` converts latents and depth to points, :func:`splat` renders points into cameras, :class:`VoxelCache`
+stores points, :func:`visible` and :func:`overlap` measure which frames have the same part of a scene in view, and
+:func:`pool_depth` pools depth maps to latent cells.
 
->>> import torch
->>> from mirage_kernels import Cameras, splat, unproject
->>> cameras = Cameras(torch.tensor([[60.0, 0, 40], [0, 60, 22], [0, 0, 1]]), torch.eye(4), size=(44, 80))
->>> points = unproject(torch.full((1, 44, 80), 2.0), torch.randn(1, 48, 44, 80), cameras)
->>> view = splat(points.xyz, points.features, cameras, valid=points.valid)
->>> bool(view.mask.all())
-True
+Example:
+    >>> import torch
+    >>> from mirage_kernels import Cameras, splat, unproject
+    >>> cameras = Cameras(torch.tensor([[60.0, 0, 40], [0, 60, 22], [0, 0, 1]]), torch.eye(4), size=(44, 80))
+    >>> points = unproject(torch.full((1, 44, 80), 2.0), torch.randn(1, 48, 44, 80), cameras)
+    >>> view = splat(points.xyz, points.features, cameras, valid=points.valid)
+    >>> bool(view.mask.all())
+    True
 
-:func:`unproject`, :func:`splat`, :func:`visible`, :func:`overlap` and the reads of a :class:`VoxelCache` never wait for
-the device, and a CUDA graph can capture them. Call them once before a capture, with the same shapes and dtypes: the
-first call loads the kernels, which Triton compiles then.
+:func:`unproject`, :func:`pool_depth`, :func:`splat`, :func:`visible`, :func:`overlap` and the reads of a
+:class:`VoxelCache` do not wait for the device, and a CUDA graph can capture them. Before a capture, call them once with
+the same shapes and dtypes: the first call loads the kernels, and Triton compiles its kernels then.
+
+Public modules: :mod:`~mirage_kernels.backend`, :mod:`~mirage_kernels.cameras`, :mod:`~mirage_kernels.check` (argument
+checks), :mod:`~mirage_kernels.self_test` and :mod:`~mirage_kernels.testing` (test cases and comparisons). The modules
+of ``mirage_kernels.ops`` are private.
 """
 
+from . import check
+from ._files import load_tensors, save_tensors
+from ._modes import AutomaticEviction, BackendName, Eviction, Fusion, Pooling, SplatMode, Storage
+from ._results import Splat
 from .backend import (
     backends,
     build_info,
@@ -27,30 +37,37 @@ from .backend import (
     use_instruction_set,
 )
 from .cameras import Cameras
-from .files import load_tensors, save_tensors
 from .ops.overlap.overlap import Groups, group_voxels, overlap, visible
 from .ops.splat.splat import splat
-from .ops.unproject.unproject import Points, unproject
+from .ops.unproject.unproject import Points, pool_depth, unproject
 from .ops.voxel_cache.voxel_cache import VoxelCache
 from .ops.voxel_cache.voxel_cache_store import InsertCounts
 from .version import __version__
-from .views import Splat
 
 __all__ = [
+    "AutomaticEviction",
+    "BackendName",
     "Cameras",
+    "Eviction",
+    "Fusion",
     "Groups",
     "InsertCounts",
     "Points",
+    "Pooling",
     "Splat",
+    "SplatMode",
+    "Storage",
     "VoxelCache",
     "__version__",
     "backends",
     "build_info",
+    "check",
     "current_backend",
     "group_voxels",
     "instruction_sets",
     "load_tensors",
     "overlap",
+    "pool_depth",
     "save_tensors",
     "splat",
     "unproject",

@@ -1,16 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which implementation runs, and why the others do not.
+"""Selection of the implementation that runs, and the reason why each other one is not available.
 
-By default the fastest backend that is there for a tensor's device is used: on a GPU ``cuda``, ``triton`` or
-``reference``, on a CPU ``cpp`` or ``reference``. A backend asked for by name, with :func:`use_backend` or
-``MIRAGE_KERNELS_BACKEND``, never falls back. The choice is a plain module-level table, which ``torch.compile`` can read
-and guard on. Importing this package looks for no GPU: what the GPUs here cannot run leaves the table when torch first
-uses one, so before the first tensor is on it.
+By default the fastest available backend for a tensor's device runs: ``cuda``, ``triton`` or ``reference`` on a GPU,
+``cpp`` or ``reference`` on a CPU. A backend that was selected by name, with :func:`use_backend` or with the environment
+variable ``MIRAGE_KERNELS_BACKEND``, never falls back to another one. The selection is a plain module-level table, which
+``torch.compile`` can read and guard on. Importing this package does not initialize CUDA: backends that the GPUs of this
+machine cannot run are removed from the table when torch first initializes CUDA, before the first tensor is on a GPU.
 
-Results are the same on every backend, their cost is not: ``triton`` and ``reference`` do not look at the boxes of a
-:class:`~mirage_kernels.VoxelCache`, so their culled read looks at every row, where ``cuda`` and ``cpp`` read the rows
-that can be seen.
+Results are the same bits on every backend; their cost differs. ``triton`` and ``reference`` do not use the bounding
+boxes of a :class:`~mirage_kernels.VoxelCache`: they read every row, where ``cuda`` and ``cpp`` skip rows that no camera
+can see.
 """
 
 from __future__ import annotations
@@ -25,27 +25,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import check, gpu
-from .library import NATIVE, REFERENCE, TRITON, overload
+from . import _gpu, check
+from ._library import NATIVE, REFERENCE, TRITON, overload
+from ._modes import BACKENDS, BackendName
 
-BACKENDS = ("cuda", "triton", "cpp", "reference")  # by preference
-# Triton's own switch: its kernels then run in Python, on the CPU.
+# Triton's own switch: its kernels are then interpreted in Python, on the CPU.
 INTERPRETED = os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "yes", "on", "y")
 
 _LIBRARY = {"cuda": NATIVE, "triton": TRITON, "cpp": NATIVE, "reference": REFERENCE}
-# reference: any. (torch calls an AMD GPU "cuda" too.)
+# reference runs on any device. torch calls an AMD GPU "cuda" too.
 _DEVICES = {"cuda": ("cuda",), "triton": ("cuda", "cpu") if INTERPRETED else ("cuda",), "cpp": ("cpu",)}
 _DEFAULTS = {"cuda": ("cuda", "triton", "reference"), "cpu": ("cpp", "reference")}
 
 _native: ModuleType | None = None
-_missing: dict[str, str] = {}  # backend -> why it is not there, as far as that is known without looking for a GPU
-_asked: str | None = None
-_table: dict[str, str] = {}  # device type -> backend; a device that is not listed uses _elsewhere
-_elsewhere: str | None = "reference"
+# Backend -> reason why it is not available, as far as that can be told without initializing CUDA.
+_missing: dict[str, str] = {}
+_requested: BackendName | None = None
+_table: dict[str, str] = {}  # device type -> backend; other device types use _other_devices
+_other_devices: str | None = "reference"
 
 
 def _load_native() -> None:
-    """Import the compiled module, which registers its kernels; remember why where that fails."""
+    """Import the compiled module, which registers its kernels, or record why that failed."""
     global _native
     try:
         _native = importlib.import_module("mirage_kernels._C")
@@ -59,9 +60,9 @@ def _load_native() -> None:
 
 
 def _find_gpu_backends() -> None:
-    """Remember what no GPU could mend."""
+    """Record why a GPU backend is not available, where that does not depend on the GPU."""
     if torch.version.hip is not None:
-        _missing.setdefault("cuda", f"this torch is for AMD GPUs ({torch.__version__}); the triton backend serves them")
+        _missing.setdefault("cuda", f"this torch is built for AMD GPUs ({torch.__version__}); use the triton backend")
     if not build_info().get("cuda_arches"):
         _missing.setdefault(
             "cuda",
@@ -72,82 +73,110 @@ def _find_gpu_backends() -> None:
         _missing["triton"] = "triton is not installed; pip install triton (Linux)"
 
 
-def _why_not(name: str) -> str | None:
-    """Looks for a GPU where that matters, which the import of this package does not."""
+def _unavailable_reason(name: str) -> str | None:
+    """Return why a backend is not available, None if it is. Initializes CUDA if the answer depends on the GPU."""
     if name in _missing or name in ("cpp", "reference") or (name == "triton" and INTERPRETED):
         return _missing.get(name)
     if torch.cuda.is_available():
-        return _why_not_on_gpu(name)
+        return _unavailable_reason_on_gpu(name)
     if torch.version.cuda is None and torch.version.hip is None:
-        return f"this torch is built for CPUs only ({torch.__version__}); install one that is built for the GPU"
-    return "torch finds no GPU; look at its driver (nvidia-smi) and at CUDA_VISIBLE_DEVICES"
+        return f"this torch is built for CPUs only ({torch.__version__}); install one that is built for GPUs"
+    return "torch finds no GPU; check its driver (nvidia-smi) and CUDA_VISIBLE_DEVICES"
 
 
-def _why_not_on_gpu(name: str) -> str | None:
-    """What keeps the GPUs here from running a backend that is otherwise there."""
+def _unavailable_reason_on_gpu(name: str) -> str | None:
+    """Return why the GPUs of this machine cannot run an installed backend, None if they can."""
     if name == "triton":
-        return gpu.why_not_triton()
+        return _gpu.triton_unavailable_reason()
     assert _native is not None
-    return gpu.why_not_cuda(build_info().get("cuda_arches", []), _native.cuda_problem())
+    return _gpu.cuda_unavailable_reason(build_info().get("cuda_arches", []), _native.cuda_problem())
 
 
-def _settle_gpu() -> None:
-    """Give up what the GPUs here cannot run, by default; called by torch when it first uses one."""
+def _remove_unsupported() -> None:
+    """Remove backends that the GPUs cannot run from the defaults. torch calls this when it initializes CUDA."""
     for name in ("cuda", "triton"):
         if name not in _missing and not (name == "triton" and INTERPRETED):
-            reason = _why_not_on_gpu(name)
+            reason = _unavailable_reason_on_gpu(name)
             if reason is not None:
                 _missing[name] = reason
     _fill_table()
 
 
 def backends() -> dict[str, str | None]:
-    """Every backend, fastest first, with None where it is ready or the reason why it is not."""
-    return {name: _why_not(name) for name in BACKENDS}
+    """List the backends, fastest first. Initializes CUDA.
+
+    Returns:
+        The name of each backend and None if it is available on this machine, else the reason why it is not.
+
+    Example:
+        >>> import mirage_kernels as mk
+        >>> list(mk.backends())
+        ['cuda', 'triton', 'cpp', 'reference']
+        >>> mk.backends()["reference"] is None
+        True
+    """
+    return {name: _unavailable_reason(name) for name in BACKENDS}
 
 
 def devices(name: str) -> tuple[str, ...]:
-    """The types of devices that this backend runs on, as far as any is there."""
+    """List the types of devices that a backend runs on.
+
+    Args:
+        name: one of :data:`BACKENDS`.
+
+    Returns:
+        ``"cpu"``, ``"cuda"`` or both. For ``"reference"``, ``"cuda"`` is listed only if this machine has a GPU.
+    """
     if name == "reference":
         return ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
     return _DEVICES[name]
 
 
 def build_info() -> dict[str, Any]:
-    """What the native module was built with and for; empty where there is none."""
+    """Describe the build of the native module: version, compiler, instruction sets, CUDA architectures.
+
+    Returns:
+        A dictionary; empty if there is no native module.
+    """
     return json.loads(_native.build_info) if _native else {}
 
 
 def _fill_table() -> None:
-    global _elsewhere
+    global _other_devices
     _table.clear()
-    if _asked:
-        _table.update(dict.fromkeys(_DEVICES.get(_asked, ()), _asked))
+    if _requested:
+        _table.update(dict.fromkeys(_DEVICES.get(_requested, ()), _requested))
     else:
         for device, names in _DEFAULTS.items():
             _table[device] = next(name for name in names if name not in _missing)
-    _elsewhere = "reference" if _asked in (None, "reference") else None
+    _other_devices = "reference" if _requested in (None, "reference") else None
 
 
 class use_backend:  # noqa: N801 (a function that is also a context manager)
-    """Use one backend for every operation, from now on or for the length of a ``with`` block.
+    """Run every operation on one backend, until the next call or, as a context manager, until the end of the block.
 
     Args:
-        name: one of :data:`BACKENDS`, or None to choose by device again.
+        name: ``"cuda"``, ``"triton"``, ``"cpp"``, ``"reference"``, or None to select by device again.
 
     Raises:
         ValueError: there is no backend of this name.
-        RuntimeError: it is not there; the message says why, for each backend.
+        RuntimeError: the backend is not available; the message gives the reason for each backend.
+
+    Example:
+        >>> import mirage_kernels as mk
+        >>> with mk.use_backend("reference"):
+        ...     mk.current_backend()
+        'reference'
     """
 
-    def __init__(self, name: str | None) -> None:
-        global _asked
+    def __init__(self, name: BackendName | None) -> None:
+        global _requested
         if name is not None:
             check.choice("backend", name, BACKENDS)
-            if _why_not(name) is not None:
-                reasons = "; ".join(f"{other}: {why or 'ready'}" for other, why in backends().items())
+            if _unavailable_reason(name) is not None:
+                reasons = "; ".join(f"{other}: {reason or 'ready'}" for other, reason in backends().items())
                 raise RuntimeError(f"backend: {name!r} is not available ({reasons})")
-        self._before, _asked = _asked, name
+        self._previous, _requested = _requested, name
         _fill_table()
 
     def __enter__(self) -> None:
@@ -156,44 +185,74 @@ class use_backend:  # noqa: N801 (a function that is also a context manager)
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        global _asked
-        _asked = self._before
+        global _requested
+        _requested = self._previous
         _fill_table()
 
 
 def current_backend(device: str = "cpu") -> str:
-    """The backend that operations on this type of device use."""
-    name = _table.get(device, _elsewhere)
+    """Return the name of the backend that operations on a type of device use.
+
+    Args:
+        device: ``"cpu"``, ``"cuda"`` or another type of device of torch.
+
+    Raises:
+        RuntimeError: the backend selected by :func:`use_backend` does not run on this type of device.
+    """
+    name = _table.get(device, _other_devices)
     if name is None:
         raise RuntimeError(_wrong_device(device))
     return name
 
 
 def operation(name: str, like: Tensor, kind: str = "default") -> torch._ops.OpOverload:
-    """The implementation of an operation for tensors on the device of ``like``; ``kind`` is the overload's name."""
-    device = "cpu" if like.is_cpu else like.device.type  # the name of the type alone takes five times as long
-    backend = _table.get(device, _elsewhere)
+    """Return the implementation of an operation for the device of ``like``.
+
+    Only the typed functions of ``ops/<op>/<op>_operators.py`` call this, and the fast path of ``splat``.
+
+    Args:
+        name: the operation.
+        like: a tensor on the device.
+        kind: name of the overload.
+
+    Raises:
+        RuntimeError: the backend selected by :func:`use_backend` does not run on this device.
+    """
+    device = "cpu" if like.is_cpu else like.device.type  # like.device.type takes five times as long as is_cpu
+    backend = _table.get(device, _other_devices)
     if backend is None:
         raise RuntimeError(_wrong_device(device))
     return overload(_LIBRARY[backend], name, kind)
 
 
 def host_operation(name: str) -> torch._ops.OpOverload:
-    """The implementation of an operation that runs on the CPU whatever device the work is on."""
-    return overload(REFERENCE if "cpp" in _missing or _asked == "reference" else NATIVE, name)
+    """Return the implementation of an operation that always runs on the CPU."""
+    return overload(REFERENCE if "cpp" in _missing or _requested == "reference" else NATIVE, name)
 
 
 def _wrong_device(device: str) -> str:
-    return f"backend: {_asked!r} was asked for and runs on {check.one_of(list(_DEVICES[str(_asked)]))}, not on {device}"
+    supported = check.one_of(list(_DEVICES[str(_requested)]))
+    return f"backend: {_requested!r} was selected and runs on {supported}, not on {device}"
 
 
 def instruction_sets() -> list[str]:
-    """The CPU instruction sets that the ``cpp`` backend can use on this machine, narrowest first."""
+    """List the CPU instruction sets that the ``cpp`` backend can use on this machine, narrowest first.
+
+    Returns:
+        Their names; empty if there is no native module.
+    """
     return list(_native.supported_isas()) if _native else []
 
 
 def use_instruction_set(name: str) -> None:
-    """Use this CPU instruction set from now on (default: the widest). Results do not depend on it."""
+    """Set the CPU instruction set of the ``cpp`` backend. Results do not depend on it.
+
+    Args:
+        name: one of :func:`instruction_sets`. The default is the last of them, the widest.
+
+    Raises:
+        ValueError: this machine does not support it.
+    """
     check.choice("instruction set", name, tuple(instruction_sets()))
     assert _native is not None
     _native.set_isa(name)
@@ -202,9 +261,9 @@ def use_instruction_set(name: str) -> None:
 _load_native()
 _find_gpu_backends()
 _fill_table()
-torch.cuda._lazy_call(_settle_gpu)  # type: ignore[no-untyped-call]
+torch.cuda._lazy_call(_remove_unsupported)  # type: ignore[no-untyped-call]
 if os.environ.get("MIRAGE_KERNELS_BACKEND"):
     try:
-        use_backend(os.environ["MIRAGE_KERNELS_BACKEND"])
+        use_backend(check.choice("backend", os.environ["MIRAGE_KERNELS_BACKEND"], BACKENDS))
     except (ValueError, RuntimeError) as error:
         raise type(error)(f"MIRAGE_KERNELS_BACKEND: {error}") from None

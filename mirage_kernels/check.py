@@ -1,15 +1,26 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Argument checks at the public door: named dimensions, one error style.
+"""Argument checks for public functions, with named dimensions and one style of error message.
 
-Every message reads ``name: expected X, got Y``. Shapes are given with the names and the sizes bound so far, e.g.
-``features: expected (N=31680, C), got (31681, 48)``. Checks look at types, shapes, dtypes and devices, never at values,
-so they neither wait for a GPU nor break a ``torch.compile`` graph.
+Every message reads ``name: expected X, got Y``. Shapes are printed with the names of their dimensions and the sizes
+that earlier arguments have bound, for example ``features: expected (N=31680, C), got (31681, 48)``. The checks test
+types, shapes, dtypes and devices but not the values of tensors, so they neither wait for a GPU nor break a
+``torch.compile`` graph.
+
+Example:
+    >>> import torch
+    >>> from mirage_kernels import check
+    >>> dims = {}
+    >>> check.tensor("xyz", torch.zeros(7, 3), ("N", 3), dims)
+    >>> check.tensor("features", torch.zeros(8, 5), ("N", "C"), dims)
+    Traceback (most recent call last):
+        ...
+    ValueError: features: expected (N=7, C), got (8, 5)
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,22 +29,26 @@ _FLOAT32 = torch.float32
 FEATURE_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 Dims = dict[str, int]
+_Option = TypeVar("_Option", bound=str)
 
 
 def dtype_name(dtype: torch.dtype) -> str:
+    """Return the name of a dtype without the prefix ``torch.``."""
     return str(dtype).removeprefix("torch.")
 
 
 def one_of(names: list[str]) -> str:
-    """``a``, ``a or b``, ``a, b or c``."""
+    """Join names as ``a``, ``a or b`` or ``a, b or c``."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def type_error(name: str, expected: str, value: Any) -> TypeError:
+    """Return ``TypeError("name: expected X, got <type of value>")``, to be raised by the caller."""
     return TypeError(f"{name}: expected {expected}, got {type(value).__name__}")
 
 
 def value_error(name: str, expected: str, got: Any) -> ValueError:
+    """Return ``ValueError("name: expected X, got Y")``, to be raised by the caller."""
     return ValueError(f"{name}: expected {expected}, got {got}")
 
 
@@ -45,45 +60,56 @@ def tensor(
     dtypes: tuple[torch.dtype, ...] = (torch.float32,),
     like: tuple[str, Tensor] | None = None,
 ) -> None:
-    """Raise unless ``value`` is a tensor of one of ``dtypes`` with this ``shape``, on the device of ``like``.
+    """Check type, dtype, shape and device of a tensor.
 
-    A string in ``shape`` names a dimension: its first use binds it in ``dims``, later uses must agree.
+    Args:
+        name: name of the argument, for the message.
+        value: the argument.
+        shape: expected sizes. A string names a dimension: its first use binds it to a size, later uses must agree.
+        dims: sizes of the named dimensions; updated in place.
+        dtypes: the allowed dtypes.
+        like: name of another argument and a tensor; ``value`` must be on the device of that tensor.
+
+    Raises:
+        TypeError: ``value`` is not a tensor, or its dtype is not allowed.
+        ValueError: the shape or the device differs from the expected one.
     """
     if not isinstance(value, Tensor):
         raise type_error(name, "a tensor", value)
     if value.dtype not in dtypes:
-        wanted = one_of([dtype_name(d) for d in dtypes])
-        raise TypeError(f"{name}: expected {wanted}, got {dtype_name(value.dtype)}")
+        expected_dtypes = one_of([dtype_name(d) for d in dtypes])
+        raise TypeError(f"{name}: expected {expected_dtypes}, got {dtype_name(value.dtype)}")
     got = value.shape
     bound = len(dims)
     ok = len(got) == len(shape)
     if ok:
-        for want, size in zip(shape, got, strict=True):
-            if (dims.setdefault(want, size) if isinstance(want, str) else want) != size:
+        for expected_size, size in zip(shape, got, strict=True):
+            bound_size = dims.setdefault(expected_size, size) if isinstance(expected_size, str) else expected_size
+            if bound_size != size:
                 ok = False
                 break
     if not ok:
-        # A dimension that this very argument bound says nothing yet: it is named without a size.
-        known = dict(list(dims.items())[:bound])
-        expected = [f"{want}={known[want]}" if want in known else str(want) for want in shape]
+        # Dimensions that this argument bound itself are printed without a size.
+        before = dict(list(dims.items())[:bound])
+        expected = [f"{size}={before[size]}" if size in before else str(size) for size in shape]
         raise value_error(name, _tuple(expected), _tuple([str(size) for size in got]))
     if like is not None and value.device != like[1].device:
         raise value_error(name, f"a tensor on {like[1].device} like {like[0]}", value.device)
 
 
 def are_points(xyz: Any, features: Any) -> bool:
-    """Whether these are points (N, 3) float32, N < 2^31, and their features (N, C), on one device.
+    """Return whether two values are points (N, 3) float32, N < 2^31, and their features (N, C) on the same device.
 
-    It takes a third of the time of :func:`tensor`, which a call on a few points is mostly made of. Where the answer is
-    False, :func:`tensor` says why.
+    This takes a third of the time of two calls of :func:`tensor`, which matters for calls with few points. Where it
+    returns False, call :func:`tensor` to raise the error.
     """
     if not (isinstance(xyz, Tensor) and isinstance(features, Tensor)):
         return False
-    places, rows = xyz.shape, features.shape
+    xyz_shape, features_shape = xyz.shape, features.shape
     return (
-        len(places) == len(rows) == 2
-        and places[1] == 3
-        and places[0] == rows[0] < 1 << 31
+        len(xyz_shape) == len(features_shape) == 2
+        and xyz_shape[1] == 3
+        and xyz_shape[0] == features_shape[0] < 1 << 31
         and xyz.dtype is _FLOAT32
         and features.dtype in FEATURE_DTYPES
         and (features.is_cpu if xyz.is_cpu else features.device == xyz.device)
@@ -95,7 +121,12 @@ def _tuple(parts: list[str]) -> str:
 
 
 def dtype(name: str, value: Any) -> torch.dtype:
-    """One of :data:`FEATURE_DTYPES`."""
+    """Check that ``value`` is one of :data:`FEATURE_DTYPES` and return it.
+
+    Raises:
+        TypeError: ``value`` is not a ``torch.dtype``.
+        ValueError: ``value`` is another dtype.
+    """
     if not isinstance(value, torch.dtype):
         raise type_error(name, "a torch.dtype", value)
     if value not in FEATURE_DTYPES:
@@ -104,7 +135,12 @@ def dtype(name: str, value: Any) -> torch.dtype:
 
 
 def device(name: str, value: Any) -> torch.device:
-    """The device that tensors made on ``value`` say they are on: ``"cuda"`` names the current GPU by its index."""
+    """Convert a device or its name to a ``torch.device``. ``"cuda"`` becomes the current GPU, with its index.
+
+    Raises:
+        TypeError: ``value`` is neither a string nor a ``torch.device``.
+        ValueError: torch has no device of this name.
+    """
     if not isinstance(value, (str, torch.device)):
         raise type_error(name, "a torch.device or its name", value)
     try:
@@ -115,7 +151,12 @@ def device(name: str, value: Any) -> torch.device:
 
 
 def number(name: str, value: Any, minimum: float | None = None, maximum: float | None = None) -> float:
-    """A finite real number within bounds, as a float."""
+    """Check that ``value`` is a finite real number between ``minimum`` and ``maximum`` (included); return a float.
+
+    Raises:
+        TypeError: ``value`` is not an ``int`` or ``float``.
+        ValueError: ``value`` is not finite or is out of bounds.
+    """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise type_error(name, "a number", value)
     if minimum is not None and not value >= minimum:
@@ -128,16 +169,27 @@ def number(name: str, value: Any, minimum: float | None = None, maximum: float |
 
 
 def integer(name: str, value: Any, minimum: int, maximum: int | None = None) -> int:
+    """Check that ``value`` is an integer between ``minimum`` and ``maximum`` (included) and return it.
+
+    Raises:
+        TypeError: ``value`` is not an ``int``.
+        ValueError: ``value`` is out of bounds.
+    """
     if isinstance(value, bool) or not isinstance(value, int):
         raise type_error(name, "an integer", value)
     if value < minimum or (maximum is not None and value > maximum):
-        wanted = f"at least {minimum}" if maximum is None else f"{minimum} to {maximum}"
-        raise value_error(name, wanted, value)
+        expected = f"at least {minimum}" if maximum is None else f"{minimum} to {maximum}"
+        raise value_error(name, expected, value)
     return value
 
 
 def size(name: str, value: Any) -> tuple[int, int]:
-    """A grid ``(h, w)`` of at least one cell, whose cells a 32-bit integer can count."""
+    """Check a grid size ``(h, w)``: each 1 to 2^24, with fewer than 2^31 cells; return it as a tuple.
+
+    Raises:
+        TypeError: ``h`` or ``w`` is not an ``int``.
+        ValueError: ``value`` is not a pair, or a size is out of bounds.
+    """
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise value_error(name, "(h, w)", repr(value))
     h, w = (integer(f"{name}[{axis}]", v, 1, 1 << 24) for axis, v in enumerate(value))
@@ -146,7 +198,18 @@ def size(name: str, value: Any) -> tuple[int, int]:
     return h, w
 
 
-def choice(name: str, value: Any, options: tuple[str, ...]) -> str:
+def choice(name: str, value: Any, options: tuple[_Option, ...]) -> _Option:
+    """Check that ``value`` is one of ``options`` and return that option.
+
+    Raises:
+        ValueError: ``value`` is none of them.
+
+    Example:
+        >>> choice("mode", "linear", ("nearest", "bilinear"))
+        Traceback (most recent call last):
+            ...
+        ValueError: mode: expected 'nearest' or 'bilinear', got 'linear'
+    """
     if value not in options:
         raise value_error(name, one_of([repr(o) for o in options]), repr(value))
-    return str(value)
+    return options[options.index(value)]

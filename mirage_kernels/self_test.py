@@ -1,7 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Every backend against the reference on a few small cases of every operation: does this machine compute what the
-tests saw? (``python -m mirage_kernels`` runs it.)"""
+"""Self-test of an installation: compares a backend with the reference on a few small cases of every operation.
+
+``python -m mirage_kernels`` runs it for every available backend.
+
+Example:
+    >>> from mirage_kernels import self_test
+    >>> self_test.differs("reference", "cpu", "overlap") is None
+    True
+"""
 
 from __future__ import annotations
 
@@ -12,16 +19,16 @@ import torch
 from torch import Tensor
 
 from . import backend, testing
+from ._modes import FUSIONS, POOLINGS, BackendName
 from .cameras import Cameras
 from .ops.overlap.overlap import overlap, visible
 from .ops.splat.splat import splat
 from .ops.unproject.unproject import unproject
-from .ops.unproject.unproject_reference import POOLINGS
 from .ops.voxel_cache.voxel_cache import VoxelCache
 
 
 class Sum(NamedTuple):
-    """A result that is a sum: where it is NaN it may be any NaN."""
+    """A result that is a sum, in which any NaN equals any other NaN."""
 
     value: Tensor
 
@@ -33,14 +40,14 @@ def _run(
     case: Any,
     function: Callable[..., Any],
     device: str,
-    learns: tuple[str, ...] = (),
+    differentiate: tuple[str, ...] = (),
     sums: bool = False,
     **options: Any,
 ) -> Outputs:
-    """Results, and the gradients of the inputs named in ``learns`` for outputs weighted by themselves."""
+    """Yield the results, and the gradients of the inputs named in ``differentiate`` of sum(output^2) / 2."""
     case = testing.to_device(case, device)
-    leaves = [getattr(case, name).clone().requires_grad_() for name in learns]
-    result = case._replace(**dict(zip(learns, leaves, strict=True))).run(function, **options)
+    leaves = [getattr(case, name).clone().requires_grad_() for name in differentiate]
+    result = case._replace(**dict(zip(differentiate, leaves, strict=True))).run(function, **options)
     result = result if isinstance(result, tuple) else (result,)
     yield from (Sum(part.detach()) if sums else part.detach() for part in result)
     if leaves:
@@ -66,7 +73,7 @@ def _splat(device: str) -> Outputs:
 
 
 def _voxel_cache(device: str) -> Outputs:
-    for seed, fusion in enumerate(("best", "latest", "mean")):
+    for seed, fusion in enumerate(FUSIONS):
         g = torch.Generator().manual_seed(seed)
         cameras = testing.random_cameras(g, 2, (6, 9)).to(device)
         cache = VoxelCache(0.1, 5, fusion=fusion, device=device)
@@ -90,8 +97,8 @@ def _visible(device: str) -> Outputs:
 
 def _overlap(device: str) -> Outputs:
     g = torch.Generator().manual_seed(0)
-    least, largest = torch.iinfo(torch.int64).min, torch.iinfo(torch.int64).max
-    a, b = (torch.randint(least, largest, (sets, 150), generator=g).to(device) for sets in (3, 9))
+    minimum, maximum = torch.iinfo(torch.int64).min, torch.iinfo(torch.int64).max
+    a, b = (torch.randint(minimum, maximum, (sets, 150), generator=g).to(device) for sets in (3, 9))
     yield overlap(a, b & b.roll(1, 0))
 
 
@@ -118,15 +125,23 @@ def _same(result: Tensor | Sum, expected: Tensor | Sum) -> bool:
     return testing.same_bits(result.cpu(), expected)
 
 
-def differs(name: str, device: str, operation: str) -> str | None:
-    """What is wrong with an operation of this backend on this type of device, None where it gives the reference's
-    bits."""
+def differs(name: BackendName, device: str, operation: str) -> str | None:
+    """Compare an operation of a backend with the reference.
+
+    Args:
+        name: the backend.
+        device: ``"cpu"`` or ``"cuda"``.
+        operation: one of :data:`OPERATIONS`.
+
+    Returns:
+        None if all results have the same bits, else a description of the difference or of the exception.
+    """
     with backend.use_backend("reference"):
         expected = list(OPERATIONS[operation]("cpu"))
     try:
         with backend.use_backend(name):
             results = list(OPERATIONS[operation](device))
-            wrong = [i for i, pair in enumerate(zip(results, expected, strict=True)) if not _same(*pair)]
-    except Exception as error:  # whatever it is, it is what the self-test is to report
+            different = [i for i, pair in enumerate(zip(results, expected, strict=True)) if not _same(*pair)]
+    except Exception as error:  # any exception is a result of the self-test
         return f"{type(error).__name__}: {error}"
-    return f"results {wrong} of {len(expected)} differ" if wrong else None
+    return f"results {different} of {len(expected)} differ" if different else None

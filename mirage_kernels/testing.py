@@ -1,9 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Inputs and comparisons shared by tests and benchmarks, and of use to anyone who writes another backend.
+"""Test cases and comparisons, for tests, benchmarks and authors of other backends.
 
-There are hardly any tolerances between backends: what the operations decide is integers, copies and sums in a stated
-order, so equal means equal bits. The one exception is at :func:`assert_close_gradients`.
+Results of backends are compared without a tolerance: the operations return integers, copies, and sums in a defined
+order, so equal means equal bits. The one exception is :func:`assert_close_gradients`.
+
+Example:
+    >>> from mirage_kernels import splat, testing, use_backend
+    >>> case = testing.splat_case(seed=0)
+    >>> with use_backend("reference"):
+    ...     expected = case.run(splat)
+    >>> testing.assert_same(case.run(splat), expected)
 """
 
 from __future__ import annotations
@@ -20,7 +27,7 @@ _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def same_bits(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors have the same dtype, shape and bits; 0.0 and -0.0 differ, a NaN equals itself."""
+    """Return whether two tensors have the same dtype, shape and bits. 0.0 and -0.0 differ; a NaN equals itself."""
     if a.dtype != b.dtype or a.shape != b.shape:
         return False
     word = _BITS[a.element_size()]
@@ -28,33 +35,44 @@ def same_bits(a: Tensor, b: Tensor) -> bool:
 
 
 def same_sums(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors of sums are equal bit for bit, but that any NaN equals any NaN: which one a sum gives is left
-    open by IEEE 754, and differs between processors."""
+    """Return whether two tensors are equal bit for bit, except that any NaN equals any other NaN.
+
+    IEEE 754 does not define which NaN a sum returns, and processors differ.
+    """
     a, b = (t.masked_fill(t.isnan(), math.nan) if t.is_floating_point() else t for t in (a, b))
     return same_bits(a, b)
 
 
 def assert_same(result: Any, expected: Any, sums: tuple[str, ...] = ()) -> None:
-    """Assert that two named tuples of tensors are equal bit for bit; those named in ``sums`` as :func:`same_sums`
-    says."""
+    """Assert that two named tuples of tensors are equal bit for bit.
+
+    Args:
+        result, expected: named tuples of the same type.
+        sums: names of the fields that are compared by :func:`same_sums`.
+
+    Raises:
+        AssertionError: a field differs; the message names it and the first differing positions.
+    """
     for name, a, b in zip(result._fields, result, expected, strict=True):
         if not (same_sums if name in sums else same_bits)(a, b):
-            at = (a != b).nonzero()[:3].tolist() if a.shape == b.shape else f"{tuple(a.shape)} and {tuple(b.shape)}"
-            raise AssertionError(f"{name} differs, first at {at}")
+            if a.shape != b.shape:
+                raise AssertionError(f"{name}: expected shape {tuple(b.shape)}, got {tuple(a.shape)}")
+            raise AssertionError(f"{name}: expected equal bits, got a difference at {(a != b).nonzero()[:3].tolist()}")
 
 
 def assert_close_gradients(result: Tensor, expected: Tensor) -> None:
-    """Assert that two gradients of points (N, 3) are equal but for the order of their sums.
+    """Assert that two gradients of points (N, 3) are equal up to the order of their sums.
 
-    The gradient through bilinear weights is a difference of sums over channels, each of which a backend may add up in
-    its own order: a few units in the last place of the largest terms, which the gradients of other points stand for.
+    The gradient through bilinear weights is a difference of sums over channels, which backends add in different order.
+    The error is a few units in the last place of the largest terms, so the tolerance is relative to the largest
+    gradient.
     """
-    largest = float(expected.abs().amax()) if len(expected) else 0.0
-    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5 * largest)
+    max_gradient = float(expected.abs().amax()) if len(expected) else 0.0
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5 * max_gradient)
 
 
 def random_cameras(generator: torch.Generator, views: int, size: tuple[int, int], near_origin: float = 0.3) -> Cameras:
-    """Cameras near the origin that look along +z, each a little differently turned; anisotropic focal lengths."""
+    """Return cameras near the origin that look along +z, with random small rotations and anisotropic focal lengths."""
     h, w = size
 
     def uniform(*shape: int) -> Tensor:
@@ -66,9 +84,9 @@ def random_cameras(generator: torch.Generator, views: int, size: tuple[int, int]
     zero = torch.zeros_like(x)
     cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], 1).reshape(views, 3, 3)
     eye = torch.eye(3, dtype=torch.float64)
-    turn = eye + angle.sin()[:, None, None] * cross + (1 - angle.cos())[:, None, None] * (cross @ cross)
+    rotation = eye + angle.sin()[:, None, None] * cross + (1 - angle.cos())[:, None, None] * (cross @ cross)
     cam2world = torch.eye(4, dtype=torch.float64).repeat(views, 1, 1)
-    cam2world[:, :3, :3], cam2world[:, :3, 3] = turn, near_origin * uniform(views, 3)
+    cam2world[:, :3, :3], cam2world[:, :3, 3] = rotation, near_origin * uniform(views, 3)
     intrinsics = torch.eye(3, dtype=torch.float64).repeat(views, 1, 1)
     intrinsics[:, 0, 0], intrinsics[:, 1, 1] = w * (0.9 + 0.3 * uniform(views)), h * (1.1 + 0.5 * uniform(views))
     intrinsics[:, 0, 2], intrinsics[:, 1, 2] = w * (0.5 + 0.2 * uniform(views)), h * (0.5 + 0.2 * uniform(views))
@@ -76,8 +94,10 @@ def random_cameras(generator: torch.Generator, views: int, size: tuple[int, int]
 
 
 def plain_cameras(views: int, size: tuple[int, int]) -> Cameras:
-    """Cameras without rotation whose focal length is a power of two and which stand whole units apart, so that points
-    can be placed exactly on the borders between cells."""
+    """Return cameras without rotation, one unit apart, whose focal length is a power of two.
+
+    Points can be placed exactly on the borders between their cells.
+    """
     intrinsics = torch.tensor([[4.0, 0.0, size[1] / 2], [0.0, 4.0, size[0] / 2], [0.0, 0.0, 1.0]])
     cam2world = torch.eye(4).repeat(views, 1, 1)
     cam2world[:, 0, 3] = torch.arange(views)
@@ -88,19 +108,22 @@ POINT_KINDS = ("room", "border", "ties", "wild")
 
 
 def random_points(generator: torch.Generator, kind: str, n: int) -> Tensor:
-    """(N, 3) points of one kind.
+    """Return random points (N, 3).
 
-    ``room``: a shell around the cameras, some of it behind them. ``border``: for :func:`plain_cameras`, exactly on and
-    next to the borders of cells and grids. ``ties``: few places, many points. ``wild``: any float32 bits at all, with
-    NaN, infinities, denormals and the largest numbers.
+    Args:
+        generator: the random numbers.
+        kind: ``"room"``: a shell around the cameras, partly behind them. ``"border"``: for :func:`plain_cameras`, on
+            and next to the borders of cells and grids. ``"ties"``: many points at few positions. ``"wild"``: arbitrary
+            float32 bits, with NaN, infinities, denormals and the largest numbers.
+        n: number of points.
     """
     if kind == "wild":
         bits = torch.randint(-(1 << 31), (1 << 31) - 1, (n, 3), generator=generator)
         xyz = bits.to(torch.int32).view(torch.float32)
-        tame = torch.rand(n, 3, generator=generator) < 0.6
+        is_special = torch.rand(n, 3, generator=generator) < 0.6
         special = torch.tensor([0.0, -0.0, 1.0, 1e-6, 1e-30, 1e30, math.inf, -math.inf, math.nan, 3.4e38, -3.4e38])
         pick = special[torch.randint(len(special), (n, 3), generator=generator)]
-        return torch.where(tame, pick, xyz)
+        return torch.where(is_special, pick, xyz)
     if kind == "border":
         depth = 2.0 ** torch.randint(-2, 4, (n,), generator=generator)
         cell = torch.randint(-24, 24, (n, 2), generator=generator).float()
@@ -109,15 +132,15 @@ def random_points(generator: torch.Generator, kind: str, n: int) -> Tensor:
         )
         return torch.cat([cell / 4 * depth[:, None], depth[:, None]], 1)
     if kind == "ties":
-        places = torch.randn(max(1, n // 8), 3, generator=generator) * 0.5 + torch.tensor([0.0, 0.0, 2.0])
-        return places[torch.randint(len(places), (n,), generator=generator)]
+        positions = torch.randn(max(1, n // 8), 3, generator=generator) * 0.5 + torch.tensor([0.0, 0.0, 2.0])
+        return positions[torch.randint(len(positions), (n,), generator=generator)]
     direction = torch.nn.functional.normalize(torch.randn(n, 3, generator=generator), dim=1)
     direction[:, 2] += 0.5
     return direction * (1 + torch.rand(n, 1, generator=generator))
 
 
 def to_device(value: Any, device: torch.device | str) -> Any:
-    """The same tensors, cameras, or named tuple of them on a device; anything else comes back as it is."""
+    """Move a tensor, cameras, or a named tuple of them to a device; return any other value as it is."""
     if isinstance(value, (Tensor, Cameras)):
         return value.to(device)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
@@ -126,7 +149,7 @@ def to_device(value: Any, device: torch.device | str) -> Any:
 
 
 class SplatCase(NamedTuple):
-    """Arguments of one call of ``splat``; ``boxes`` only the operation underneath knows."""
+    """Arguments of one call of ``splat``. ``boxes`` is an argument of the operation only."""
 
     xyz: Tensor
     features: Tensor
@@ -137,15 +160,16 @@ class SplatCase(NamedTuple):
     boxes: tuple[Tensor, ...] | None = None
 
     def run(self, splat: Any, **options: Any) -> Any:
+        """Call ``splat`` with these arguments and further ``options``."""
         shape = {"extent": self.extent, "radius": self.radius}
         return splat(self.xyz, self.features, self.cameras, valid=self.valid, **shape, **options)
 
-    def arguments(self, scale: float = 1.0, least_extent: float = -math.inf) -> tuple[Any, ...]:
-        """What the operation takes. ``scale`` and ``least_extent`` apply where every point has its own extent."""
+    def arguments(self, scale: float = 1.0, min_extent: float = -math.inf) -> tuple[Any, ...]:
+        """Return the arguments of the operation. ``scale`` and ``min_extent`` apply if every point has an extent."""
         each = self.extent if isinstance(self.extent, Tensor) else None
         extent = scale if isinstance(self.extent, Tensor) else self.extent or 0.0
         view = (self.cameras.intrinsics, self.cameras.world2cam, *self.cameras.size)
-        shape = (each, extent, least_extent, self.radius)
+        shape = (each, extent, min_extent, self.radius)
         return (self.xyz, self.features, *view, self.valid, *shape, *(self.boxes or (None, None, None)))
 
 
@@ -164,8 +188,18 @@ def splat_case(
     boxes: bool = False,
     strided: bool = False,
 ) -> SplatCase:
-    """A reproducible case. ``extent`` is none, one (a number for all) or each (a tensor, some of it NaN or
-    negative). With ``boxes`` the points come in an order in which neighbours lie together."""
+    """Return a reproducible case for ``splat``.
+
+    Args:
+        seed: seed of the random numbers.
+        n, views, size, channels, dtype: sizes of the case and dtype of the features.
+        kind: kind of the points, see :func:`random_points`.
+        valid: whether there is a mask of points.
+        extent: ``"none"``, ``"one"`` (one number) or ``"each"`` (a tensor with some NaN and negative values).
+        radius: radius of discs, cells.
+        boxes: whether there are bounding boxes; the points are then sorted by x, so that neighbors are close together.
+        strided: whether the tensors are not contiguous.
+    """
     g = torch.Generator().manual_seed(seed)
     cameras = plain_cameras(views, size) if kind == "border" else random_cameras(g, views, size)
     xyz = random_points(g, kind, n)
@@ -182,25 +216,25 @@ def splat_case(
         size_of = 0.3 * torch.randn(n, generator=g)
         size_of[torch.rand(n, generator=g) < 0.05] = math.nan
         size_of[torch.rand(n, generator=g) < 0.02] = math.inf
-    drawn = torch.rand(n, generator=g) < 0.7 if valid else None
-    known = page_boxes(xyz, size_of) if boxes else None
-    return SplatCase(xyz, features, cameras, drawn, size_of, radius, known)
+    mask = torch.rand(n, generator=g) < 0.7 if valid else None
+    bounds = bounding_boxes(xyz, size_of) if boxes else None
+    return SplatCase(xyz, features, cameras, mask, size_of, radius, bounds)
 
 
-def page_boxes(xyz: Tensor, extent: float | Tensor | None) -> tuple[Tensor, ...]:
-    """Where runs of 64, 64^2 and 64^3 points lie, (B, 7) each, as ``splat`` takes it."""
-    own = extent if isinstance(extent, Tensor) else torch.zeros(len(xyz))
+def bounding_boxes(xyz: Tensor, extent: float | Tensor | None) -> tuple[Tensor, ...]:
+    """Return the bounding boxes (B, 7) of runs of 64, 64^2 and 64^3 points, as the operation ``splat`` takes them."""
+    extents = extent if isinstance(extent, Tensor) else torch.zeros(len(xyz))
     finite = xyz.isfinite().all(1, keepdim=True)
     low, high = (torch.where(finite, xyz, sign * math.inf) for sign in (1, -1))
-    own = torch.where(own > 0, own, 0)[:, None]  # false for NaN
+    extents = torch.where(extents > 0, extents, 0)[:, None]  # 0 for NaN
     levels = []
     for run in (64, 64**2, 64**3):
         count = -(-len(xyz) // run)
-        at = (torch.arange(len(xyz)) // run)[:, None].expand(-1, 3)
+        box = (torch.arange(len(xyz)) // run)[:, None].expand(-1, 3)
         level = torch.zeros(count, 7)
-        level[:, :3] = torch.full((count, 3), math.inf).scatter_reduce(0, at, low, "amin")
-        level[:, 3:6] = torch.full((count, 3), -math.inf).scatter_reduce(0, at, high, "amax")
-        level[:, 6:] = level[:, 6:].scatter_reduce(0, at[:, :1], own, "amax")
+        level[:, :3] = torch.full((count, 3), math.inf).scatter_reduce(0, box, low, "amin")
+        level[:, 3:6] = torch.full((count, 3), -math.inf).scatter_reduce(0, box, high, "amax")
+        level[:, 6:] = level[:, 6:].scatter_reduce(0, box[:, :1], extents, "amax")
         levels.append(level)
     return tuple(levels)
 
@@ -215,6 +249,7 @@ class VisibleCase(NamedTuple):
     num_groups: int | None
 
     def run(self, visible: Any) -> Any:
+        """Call ``visible`` with these arguments."""
         return visible(self.xyz, self.cameras, valid=self.valid, groups=self.groups, num_groups=self.num_groups)
 
 
@@ -229,7 +264,16 @@ def visible_case(
     num_groups: int | None = None,
     strided: bool = False,
 ) -> VisibleCase:
-    """A reproducible case. With ``num_groups`` every point gets a group, which for some of them is none of those."""
+    """Return a reproducible case for ``visible``.
+
+    Args:
+        seed: seed of the random numbers.
+        n, views, size: sizes of the case.
+        kind: kind of the points, see :func:`random_points`.
+        valid: whether there is a mask of points.
+        num_groups: None for no groups, else the number of groups; some points get a group out of range.
+        strided: whether ``xyz`` is not contiguous.
+    """
     g = torch.Generator().manual_seed(seed)
     cameras = plain_cameras(views, size) if kind == "border" else random_cameras(g, views, size)
     xyz = random_points(g, kind, n)
@@ -254,6 +298,7 @@ class UnprojectCase(NamedTuple):
     options: dict[str, Any]
 
     def run(self, unproject: Any) -> Any:
+        """Call ``unproject`` with these arguments."""
         return unproject(self.depth, self.features, self.cameras, mask=self.mask, **self.options)
 
 
@@ -270,7 +315,16 @@ def unproject_case(
     strided: bool = False,
     **options: Any,
 ) -> UnprojectCase:
-    """A reproducible case. ``kind`` is smooth (with holes), steps (few values, so many ties) or wild (any bits)."""
+    """Return a reproducible case for ``unproject``.
+
+    Args:
+        seed: seed of the random numbers.
+        batch, size, grid, channels, dtype: sizes of the case and dtype of the features.
+        kind: depth maps: ``"smooth"`` (with holes), ``"steps"`` (few values, so many ties) or ``"wild"`` (any bits).
+        mask: whether there is a mask of pixels.
+        strided: whether the tensors are not contiguous.
+        options: further arguments of ``unproject``.
+    """
     g = torch.Generator().manual_seed(seed)
     shape = (batch, *size)
     if kind == "wild":

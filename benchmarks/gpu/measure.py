@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 
@@ -73,7 +73,7 @@ def work(connection: Connection, settings: Settings, names: list[str]) -> None:
     # in PyTorch operations some reads wait for the device, and cannot be captured
     clock = Clock(settings.device, graphs=settings.device == "cuda" and settings.backend != "reference")
     known = {case.name: case for case in cases(settings.backend, settings.size)}
-    with mk.use_backend(None if held_against else settings.backend):
+    with mk.use_backend(None if held_against else cast(mk.BackendName, settings.backend)):
         for name in names:
             try:
                 connection.send(measure_case(known[name], clock, settings))

@@ -86,7 +86,7 @@ class DepthAnything3Depth:
 
 
 def _moves(cameras: Cameras) -> bool:
-    return bool((cameras.centres - cameras.centres[:1]).norm(dim=1).max() > 0)
+    return bool((cameras.centers - cameras.centers[:1]).norm(dim=1).max() > 0)
 
 
 class MapAnythingDepth:

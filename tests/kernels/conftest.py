@@ -17,11 +17,11 @@ import emulated
 import numpy as np
 import pytest
 import torch
+from every_backend import EveryBackend
 from stand_ins import ThroughDevice
-from ways import EveryWay
 
 import mirage_kernels as mk
-from mirage_kernels import library
+from mirage_kernels import _library
 from mirage_kernels.backend import INTERPRETED, devices
 
 HERE = Path(__file__).resolve().parent
@@ -36,17 +36,17 @@ def native() -> None:
         pytest.skip(f"backend cpp: {reason}")
 
 
-@pytest.fixture(params=[library.NATIVE, library.REFERENCE])
+@pytest.fixture(params=[_library.NATIVE, _library.REFERENCE])
 def namespace(request: pytest.FixtureRequest) -> str:
     """The library of operations."""
-    if request.param == library.NATIVE and mk.backends()["cpp"] is not None:
+    if request.param == _library.NATIVE and mk.backends()["cpp"] is not None:
         pytest.skip(f"backend cpp: {mk.backends()['cpp']}")
     return str(request.param)
 
 
 @pytest.fixture(params=[name for name in mk.backends() if "cpu" in devices(name)])
 def backend(request: pytest.FixtureRequest) -> str:
-    """Each backend of the CPU that is ready, by name."""
+    """The name of each available backend of the CPU."""
     reason = mk.backends()[request.param]
     if reason is not None:
         pytest.skip(f"backend {request.param}: {reason}")
@@ -55,7 +55,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def cuda_code(pytestconfig: pytest.Config) -> emulated.Emulated | None:
-    """The CUDA code on a CPU; None where it cannot be built, or MIRAGE_TEST_EMULATION=0 asks for none."""
+    """The CUDA code on a CPU; None where it cannot be built, or MIRAGE_TEST_EMULATION=0 disables it."""
     if emulated.compiler() is None or not CSRC.is_dir() or os.environ.get("MIRAGE_TEST_EMULATION") == "0":
         return None
     assert pytestconfig.cache is not None
@@ -64,7 +64,7 @@ def cuda_code(pytestconfig: pytest.Config) -> emulated.Emulated | None:
 
 @pytest.fixture(scope="session")
 def gpu_backends() -> list[ThroughDevice]:
-    """Those that a GPU here runs."""
+    """The backends of the GPU, if there is one."""
     if not torch.cuda.is_available():
         return []
     names = [name for name, reason in mk.backends().items() if reason is None and "cuda" in devices(name)]
@@ -73,16 +73,16 @@ def gpu_backends() -> list[ThroughDevice]:
 
 @pytest.fixture(scope="session", autouse=True)
 def numpy_overflows_like_a_gpu() -> Iterator[None]:
-    """Triton's interpreter computes with NumPy, which warns where a GPU would not."""
+    """Disable NumPy's warnings: Triton's interpreter computes with NumPy, and a GPU does not warn."""
     with np.errstate(all="ignore"):
         yield
 
 
 @pytest.fixture
-def every_way(cuda_code: emulated.Emulated | None, gpu_backends: list[ThroughDevice]) -> EveryWay:
-    """Runs a function with the native kernels in every instruction set, on 1 and on 2 threads; with the CUDA code on a
-    CPU; in Triton's interpreter where TRITON_INTERPRET asks for it; and with every backend of a GPU, where there is
-    one."""
+def every_backend(cuda_code: emulated.Emulated | None, gpu_backends: list[ThroughDevice]) -> EveryBackend:
+    """Run a function on every backend: the native kernels with every instruction set on 1 and 2 threads, the CUDA code
+    on a CPU, Triton's interpreter if TRITON_INTERPRET is set, and every backend of a GPU if there is one. Yields the
+    name of the backend and the result."""
 
     def run(function: Callable[[], Any]) -> Iterator[tuple[str, Any]]:
         sets = mk.instruction_sets()
@@ -112,7 +112,7 @@ def every_way(cuda_code: emulated.Emulated | None, gpu_backends: list[ThroughDev
 
 
 def _compile(library: Path, compiler: str, source: Path, pybind11: str) -> None:
-    """Build the test module."""
+    """Compile the test module."""
     include = [f"-I{path}" for path in (CSRC, pybind11, sysconfig.get_path("include"))]
     flags = ["-std=c++20", "-O1", "-ffp-contract=off", "-fvisibility=hidden", "-fPIC", "-shared"]
     if os.uname().sysname == "Darwin":
@@ -124,7 +124,7 @@ def _compile(library: Path, compiler: str, source: Path, pybind11: str) -> None:
 
 @pytest.fixture(scope="session")
 def c(pytestconfig: pytest.Config) -> ModuleType:
-    """The test module, built once per state of the sources."""
+    """The compiled test module; it is compiled once per state of the sources."""
     pybind11 = pytest.importorskip("pybind11")
     compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
     if not compiler or not CSRC.is_dir():

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""A stand-in for a GPU, as a pytest plugin (``-p gpu_stand_in``): tensors that say they are on cuda:0 and keep their
-values on the CPU.
+"""A stand-in for a GPU, as a pytest plugin (``-p gpu_stand_in``): tensors whose device is cuda:0, with values on the
+CPU.
 
-Tests written for a GPU then run where there is none, so that their own code is not what fails on the first GPU. The
-stand-in refuses what a GPU refuses (operands on two devices) and notes where the host would wait for the device: copies
-between devices, reads of a scalar, results whose size depends on values. The backend ``cuda`` runs the C++ kernels;
+Tests for a GPU then run on machines without one, which finds errors in the tests themselves. The stand-in raises where
+a GPU does (operands on two devices) and records where the host would wait for the device: copies between devices, reads
+of a scalar, results whose size depends on values. The backend ``cuda`` runs the C++ kernels;
 ``triton`` runs its own Python code on such tensors and its kernels in the interpreter. A captured graph is a list of
 operations to run again.
 """
@@ -32,8 +32,8 @@ from torch.utils import cpp_extension
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map
 
-from mirage_kernels import backend, library
-from mirage_kernels import gpu as gpu_support
+from mirage_kernels import _gpu as gpu_support
+from mirage_kernels import _library, backend
 
 HERE = Path(__file__).resolve().parent
 GPU = torch.device("cuda", 0)
@@ -74,7 +74,7 @@ def _to_host(value: Any) -> Any:
 
 
 class Gpu(TorchDispatchMode):
-    """Runs every operation on the CPU; those with a tensor on cuda:0, or asked for one, as a GPU would."""
+    """Runs every operation on the CPU. Operations with a tensor on cuda:0, or that create one, return tensors there."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class Gpu(TorchDispatchMode):
         return result
 
     def _run(self, func: Any, args: Any, kwargs: Any, there: bool) -> Any:
-        if func.namespace == library.TRITON:
+        if func.namespace == _library.TRITON:
             name = func._schema.name.split("::")[1]
             with self:
                 return _triton_function(name)(*args, **kwargs)
@@ -126,8 +126,7 @@ class Gpu(TorchDispatchMode):
         )
 
     def _record(self, func: Any, args: Any, kwargs: Any, there: bool, result: Any) -> None:
-        """Running it again writes into the tensors it made now; views and what is written in place are where they
-        were."""
+        """Record a call, so that replaying it writes into the tensors that it has created now."""
         assert self.recorded is not None
         alias = func._schema.returns[0].alias_info if func._schema.returns else None
         made = [] if alias is not None else [x for x in tree_leaves(result) if isinstance(x, GpuTensor)]
@@ -145,7 +144,7 @@ def _to_gpu(value: Any) -> Any:
 
 
 def _on_two_devices(func: Any, leaves: list[Any]) -> bool:
-    """Whether a tensor on the CPU, other than a scalar, is an operand beside one of the GPU."""
+    """Return whether the operands are on both devices; scalars on the CPU are allowed."""
     if func.overloadpacket in (*_COPIES, *_INDEXED):
         return False
     kinds = {isinstance(leaf, GpuTensor) for leaf in leaves if isinstance(leaf, Tensor) and leaf.dim() > 0}
@@ -159,12 +158,12 @@ def _waits(func: Any, args: Any, here: bool, there: bool) -> bool:
     if packet in _INDEXED:
         places = [place for place in args[1] if place is not None]
         return any(not isinstance(place, GpuTensor) or place.dtype == torch.bool for place in places)
-    native = func.namespace == library.NATIVE and func._schema.name.split("::")[1] in _COUNTS_ON_HOST
+    native = func.namespace == _library.NATIVE and func._schema.name.split("::")[1] in _COUNTS_ON_HOST
     return native or packet in _READS or (packet is aten._to_copy and here != there)
 
 
 def _triton_function(name: str) -> Callable[..., Any]:
-    for path in sorted(Path(library.__file__).parent.glob("ops/*/*_triton.py")):
+    for path in sorted(Path(_library.__file__).parent.glob("ops/*/*_triton.py")):
         module = importlib.import_module(f"mirage_kernels.ops.{path.parent.name}.{path.stem}")
         if hasattr(module, name):
             return getattr(module, name)
@@ -180,7 +179,7 @@ def _launch(
 
 
 class _Stream:
-    """Everything is done at once, so waiting is over at once."""
+    """A stream on which all work is done immediately."""
 
     def wait_stream(self, other: _Stream) -> None:
         pass
@@ -208,8 +207,7 @@ def _capture(gpu: Gpu, graph: _Graph) -> Iterator[None]:
 
 
 def _load_device_guard() -> None:
-    """Let torch's C++ take cuda:0 for a device: a torch without CUDA has no guard for it, one with CUDA has one that
-    wants a driver."""
+    """Register a device guard for cuda:0: torch without CUDA has none, and that of torch with CUDA needs a driver."""
     compiler = shutil.which("g++") or shutil.which("c++")
     assert compiler is not None
     with tempfile.TemporaryDirectory() as folder:
@@ -223,7 +221,7 @@ def _load_device_guard() -> None:
 
 
 def _cuda_functions(gpu: Gpu) -> dict[str, Any]:
-    """Those of torch.cuda that the tests and the package call."""
+    """Return replacements of the functions of torch.cuda that the tests and the package call."""
     stream = _Stream()
     return {
         "_lazy_init": lambda: None,
@@ -246,20 +244,20 @@ def _cuda_functions(gpu: Gpu) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def stand_in_for_a_gpu() -> Iterator[Gpu]:
-    """Until the end of the block there seems to be a GPU."""
+    """Simulate a GPU until the end of the block."""
     _load_device_guard()
     gpu = Gpu()
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.multiple(torch.cuda, **_cuda_functions(gpu)))
         missing = {name: why for name, why in backend._missing.items() if name != "cuda"}
-        stack.enter_context(mock.patch.object(gpu_support, "why_not_cuda", return_value=None))
+        stack.enter_context(mock.patch.object(gpu_support, "cuda_unavailable_reason", return_value=None))
         if not backend.INTERPRETED:
-            missing["triton"] = "a GPU that is not there runs no compiled kernel"
+            missing["triton"] = "the stand-in runs no compiled kernels"
         stack.enter_context(mock.patch.object(backend, "_missing", missing))
         if backend.INTERPRETED:
-            from mirage_kernels import triton_common
+            from mirage_kernels import _triton_common
 
-            stack.enter_context(mock.patch.object(triton_common, "launch", partial(_launch, triton_common.launch)))
+            stack.enter_context(mock.patch.object(_triton_common, "launch", partial(_launch, _triton_common.launch)))
         torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(..., device="cuda") copies where a mode can see it
         stack.callback(torch._C._set_only_lift_cpu_tensors, False)
         backend.use_backend(None)

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Kills a process that saves two caches in turn, at random moments, until enough kills have met a save, and reads the
-file each time.
+"""Kills a process that saves two caches alternately, at random moments, until enough kills happened during a save, and
+checks the file after each kill.
 
-A program of its own, with one thread, so that it can fork. It fails when the file is not one of the two, or when too few
-kills meet a save: how many do depends on how busy the machine is.
+It is a separate program with one thread, so that it can fork. It fails if the file is not one of the two, or if too few
+kills happened during a save, which depends on the load of the machine.
 """
 
 from __future__ import annotations

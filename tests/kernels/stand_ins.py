@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Libraries that take the place of the C++ kernels, so that every test of the CPU is one of theirs."""
+"""Libraries that replace the C++ kernels, so that every test of the CPU tests them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from mirage_kernels import backend, library
+from mirage_kernels import _library, backend
 
-PACKAGE = Path(library.__file__).resolve().parent
+PACKAGE = Path(_library.__file__).resolve().parent
 
 
 def define_operations(namespace: str) -> torch.library.Library:
@@ -30,9 +30,12 @@ def define_operations(namespace: str) -> torch.library.Library:
             stand_in.define(f"{name}({arguments}", tags=(torch.Tag.pt2_compliant_tag,))
             torch.library.register_fake(f"{namespace}::{name}", fake, lib=stand_in)
 
-    with mock.patch.object(library, "define", define), mock.patch.object(library, "_libraries", {namespace: stand_in}):
+    with (
+        mock.patch.object(_library, "define", define),
+        mock.patch.object(_library, "_libraries", {namespace: stand_in}),
+    ):
         for path in sorted((PACKAGE / "ops").glob("*/*.py")):
-            if "library.define(" not in path.read_text():
+            if "_library.define(" not in path.read_text():
                 continue
             name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
             spec = importlib.util.find_spec(name)
@@ -50,7 +53,7 @@ def stand_in(namespace: str) -> Iterator[None]:
 
 
 class ThroughDevice:
-    """A backend of another device behind the CPU's door: operands go there, results and what was written come back."""
+    """A backend of another device for CPU tensors: copies operands to it, and results and mutated arguments back."""
 
     def __init__(self, name: str, device: str) -> None:
         self.name, self.device = name, device
@@ -59,16 +62,16 @@ class ThroughDevice:
         for schema in torch._C._jit_get_all_schemas():
             if schema.name.startswith(f"{self.namespace}::"):
                 base, kind = schema.name.split("::")[1], schema.overload_name
-                operation = library.overload(backend._LIBRARY[name], base, kind or "default")
+                operation = _library.overload(backend._LIBRARY[name], base, kind or "default")
                 full = f"{base}.{kind}" if kind else base
                 self._library.impl(full, lambda *args, run=operation: self._call(run, *args), "CPU")
 
     def _call(self, operation: torch._ops.OpOverload, *args: Any) -> Any:
-        there = [a.to(self.device, copy=True) if isinstance(a, Tensor) else a for a in args]
-        results = operation(*there)
-        for argument, here, moved in zip(operation._schema.arguments, args, there, strict=False):
-            if isinstance(here, Tensor) and argument.alias_info is not None and argument.alias_info.is_write:
-                here.copy_(moved)
+        moved_args = [a.to(self.device, copy=True) if isinstance(a, Tensor) else a for a in args]
+        results = operation(*moved_args)
+        for argument, original, moved in zip(operation._schema.arguments, args, moved_args, strict=False):
+            if isinstance(original, Tensor) and argument.alias_info is not None and argument.alias_info.is_write:
+                original.copy_(moved)
         if isinstance(results, Tensor):
             return results.cpu()
         return tuple(r.cpu() if isinstance(r, Tensor) else r for r in results) if results is not None else None

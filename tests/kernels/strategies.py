@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Hypothesis draws the shape of a case and a seed; mirage_kernels.testing makes the tensors, so that failures
+"""Hypothesis generates the sizes of a case and a seed; mirage_kernels.testing makes the tensors, so that failures
 shrink."""
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def f32(x: float) -> float:
 SHAPES = st.sampled_from([("none", 0.0), ("one", 0.0), ("each", 0.0), *(("none", r) for r in (0.3, 0.71, 2.5, 40.0))])
 
 
-# of points; the last ones are enough work to be split between threads
+# numbers of points; the last ones are large enough to be split among threads
 NUMBERS = st.one_of(st.integers(0, 40), st.integers(0, 700), st.sampled_from([255, 256, 257, 6000]))
 
 
@@ -65,7 +65,7 @@ def visible_cases() -> st.SearchStrategy[testing.VisibleCase]:
     return st.builds(
         testing.visible_case,
         SEEDS,
-        # the last ones are enough work to be split between threads
+        # the last sizes are large enough to be split among threads
         n=st.one_of(st.integers(0, 40), st.integers(0, 700), st.sampled_from([255, 256, 257, 20_001])),
         views=st.integers(0, 4),
         size=st.tuples(SIDES, SIDES),

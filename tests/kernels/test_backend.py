@@ -18,7 +18,7 @@ import mirage_kernels as mk
 from mirage_kernels import backend, self_test, testing
 
 
-def test_every_backend_is_listed_with_its_reason() -> None:
+def test_backends_lists_all_backends() -> None:
     assert list(mk.backends()) == ["cuda", "triton", "cpp", "reference"]
     assert mk.backends()["reference"] is None
 
@@ -30,7 +30,7 @@ def test_the_fastest_backend_is_the_default() -> None:
     assert mk.build_info()["version"] == mk.__version__
 
 
-def test_use_backend_as_a_block_and_as_a_call() -> None:
+def test_use_backend_as_context_manager_and_as_function() -> None:
     default = mk.current_backend()
     with mk.use_backend("reference"):
         assert mk.current_backend() == "reference"
@@ -49,16 +49,14 @@ def test_unknown_names() -> None:
         mk.use_instruction_set("sse9")
 
 
-def test_a_backend_asked_for_by_name_never_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(backend._missing, "cpp", "no compiler was there")
-    with pytest.raises(
-        RuntimeError, match=r"'cpp' is not available \(.*; cpp: no compiler was there; reference: ready\)"
-    ):
+def test_selected_backend_never_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(backend._missing, "cpp", "no compiler found")
+    with pytest.raises(RuntimeError, match=r"'cpp' is not available \(.*; cpp: no compiler found; reference: ready\)"):
         mk.use_backend("cpp")
 
 
 def test_the_default_follows_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is listed for GPUs needs none to be there: a tensor on one is proof enough."""
+    """The default for GPUs does not depend on whether this machine has one."""
     monkeypatch.setattr(backend, "_missing", {})
     mk.use_backend(None)
     assert [mk.current_backend(device) for device in ("cuda", "cpu", "meta")] == ["cuda", "cpp", "reference"]
@@ -69,22 +67,22 @@ def test_the_default_follows_the_device(monkeypatch: pytest.MonkeyPatch) -> None
     mk.use_backend(None)
 
 
-def test_the_reasons_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reasons_name_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     if torch.cuda.is_available() or backend.INTERPRETED:
         pytest.skip("there is a GPU, or an interpreter for it")
     monkeypatch.setattr(backend, "_missing", {})
     assert "this torch is built for CPUs only" in str(mk.backends()["triton"]) or torch.version.cuda
     monkeypatch.setattr(torch.version, "cuda", "13.0")
-    assert "torch finds no GPU; look at its driver" in str(mk.backends()["cuda"])
+    assert "torch finds no GPU; check its driver" in str(mk.backends()["cuda"])
     with pytest.raises(RuntimeError, match=r"'triton' is not available \(cuda: torch finds no GPU.*; cpp: ready"):
         mk.use_backend("triton")
     monkeypatch.setattr(torch.version, "hip", "6.4")
     backend._find_gpu_backends()
-    assert "the triton backend serves them" in str(mk.backends()["cuda"])
+    assert "use the triton backend" in str(mk.backends()["cuda"])
 
 
 class Gpus:
-    """GPUs that torch sees, by compute capability, and what the package was built for."""
+    """Simulated GPUs by compute capability, and the architectures the package was built for."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.capabilities: list[tuple[int, int]] = []
@@ -99,10 +97,10 @@ class Gpus:
         self._patch = monkeypatch
 
     def chosen(self, *capabilities: tuple[int, int]) -> str:
-        """The default on a GPU, once torch has begun to use these."""
+        """Return the default backend after torch has initialized CUDA with these GPUs."""
         self.capabilities = list(capabilities)
         self._patch.setattr(backend, "_missing", {})
-        backend._settle_gpu()
+        backend._remove_unsupported()
         return mk.current_backend("cuda")
 
 
@@ -113,8 +111,8 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gpus]:
     mk.use_backend(None)
 
 
-def test_the_default_fits_the_gpu(gpus: Gpus) -> None:
-    """A T4 (7.5) runs no code for 8.0; machine code runs within its major version, PTX of the newest on all later."""
+def test_default_depends_on_compute_capability(gpus: Gpus) -> None:
+    """A T4 (7.5) runs no code for 8.0. Machine code runs within its major version, PTX on all later versions."""
     expected = {(7, 0): "reference", (7, 5): "triton", (8, 0): "cuda", (8, 9): "cuda", (9, 0): "cuda", (12, 0): "cuda"}
     assert {capability: gpus.chosen(capability) for capability in expected} == expected
     assert mk.current_backend("cpu") in ("cpp", "reference")
@@ -130,7 +128,7 @@ def test_the_default_fits_the_gpu(gpus: Gpus) -> None:
     assert gpus.chosen((9, 0), (7, 5)) == "triton", "one table serves all GPUs"
 
 
-def test_a_gpu_that_is_too_old_is_the_reason(gpus: Gpus) -> None:
+def test_reason_names_an_unsupported_gpu(gpus: Gpus) -> None:
     assert gpus.chosen((9, 0), (7, 0)) == "reference"
     assert mk.backends()["cuda"] == (
         "cuda:1 (GPU 1) has compute capability 7.0, the CUDA kernels were built for 8.0, 9.0, 10.0 and newer; hide it "
@@ -141,7 +139,7 @@ def test_a_gpu_that_is_too_old_is_the_reason(gpus: Gpus) -> None:
         mk.use_backend("cuda")
 
 
-def test_a_driver_that_is_too_old_is_the_reason(gpus: Gpus) -> None:
+def test_reason_names_an_unsupported_driver(gpus: Gpus) -> None:
     gpus.problem = (
         "CUDA driver version is insufficient for CUDA runtime version (driver: CUDA 12.4, kernels: CUDA 13.0)"
     )
@@ -153,7 +151,7 @@ def test_a_driver_that_is_too_old_is_the_reason(gpus: Gpus) -> None:
 
 
 @pytest.mark.usefixtures("native")
-def test_the_native_module_says_what_its_cuda_runtime_finds() -> None:
+def test_native_module_reports_cuda_errors() -> None:
     problem = backend._native.cuda_problem()  # type: ignore[union-attr]
     if torch.cuda.is_available() or not mk.build_info()["cuda_arches"]:
         assert problem is None
@@ -161,8 +159,8 @@ def test_the_native_module_says_what_its_cuda_runtime_finds() -> None:
         assert "CUDA" in problem
 
 
-def test_the_table_is_settled_when_torch_first_uses_a_gpu() -> None:
-    """By torch, before there is a tensor on one, so that a compiled function finds it settled; not by the import."""
+def test_defaults_are_checked_when_torch_initializes_cuda() -> None:
+    """The check runs before the first tensor is on a GPU, so compiled functions use the final table; not at import."""
     code = """
 import sys, torch
 from mirage_kernels import backend
@@ -187,7 +185,7 @@ print(before, backend.current_backend("cuda"))
 @pytest.mark.usefixtures("native")
 def test_a_backend_on_the_wrong_device() -> None:
     with mk.use_backend("cpp"):
-        message = "backend: 'cpp' was asked for and runs on cpu, not on meta"
+        message = "backend: 'cpp' was selected and runs on cpu, not on meta"
         with pytest.raises(RuntimeError, match=message):
             mk.current_backend("meta")
         with pytest.raises(RuntimeError, match=message):
@@ -204,7 +202,7 @@ def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str
     )
 
 
-def test_the_environment_chooses_a_backend() -> None:
+def test_environment_variable_selects_a_backend() -> None:
     code = "import mirage_kernels as mk; print(mk.current_backend())"
     assert run_python(code, MIRAGE_KERNELS_BACKEND="reference").stdout.strip() == "reference"
     assert (
@@ -213,7 +211,7 @@ def test_the_environment_chooses_a_backend() -> None:
     )
 
 
-def test_without_native_kernels_the_package_imports_and_says_so() -> None:
+def test_import_without_native_kernels() -> None:
     code = """
 import sys
 sys.modules["mirage_kernels._C"] = None  # as where it was not built
@@ -228,8 +226,8 @@ print(testing.splat_case(0).run(mk.splat).mask.any().item())
 
 
 @pytest.mark.parametrize("as_script", [True, False])
-def test_programs_of_tests_find_the_package_where_it_is_not_installed(as_script: bool, tmp_path: Path) -> None:
-    """Without ``site`` Python reads no .pth files, so an editable install is not there."""
+def test_subprocesses_import_the_package_without_installation(as_script: bool, tmp_path: Path) -> None:
+    """Without ``site`` Python reads no .pth files, so an editable install is not found."""
     code = "import mirage_kernels as mk; print(mk.current_backend())"
     script = tmp_path / "program.py"
     script.write_text(code)
@@ -265,7 +263,7 @@ import mirage_kernels
 NANS = torch.tensor([0x7FC00000, -0x400000, 0x7F800001], dtype=torch.int32).view(torch.float32)
 
 
-def test_any_nan_of_a_sum_is_any_other() -> None:
+def test_same_sums_ignores_the_bits_of_nan() -> None:
     for other in NANS:
         assert testing.same_sums(NANS, other.expand(3))
     a = torch.tensor([0.0, 1.0, math.nan])
@@ -276,7 +274,7 @@ def test_any_nan_of_a_sum_is_any_other() -> None:
 
 
 @pytest.mark.usefixtures("native")
-def test_the_self_test_takes_any_nan_of_sums_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_self_test_ignores_the_bits_of_nan_in_sums_only(monkeypatch: pytest.MonkeyPatch) -> None:
     def nan(_: str) -> torch.Tensor:
         return NANS[:1] if mk.current_backend() == "cpp" else NANS[1:2]
 

@@ -13,13 +13,13 @@ from strategies import SEEDS
 from torch import Tensor
 
 from mirage_kernels import Cameras, testing
-from mirage_kernels.library import overload
+from mirage_kernels._library import overload
 from mirage_kernels.testing import same_bits
 
 K = torch.tensor([[50.0, 0, 40], [0, 45.0, 22], [0, 0, 1]])
 
 
-def turned(axis: tuple[float, float, float], degrees: float) -> Tensor:
+def rotated(axis: tuple[float, float, float], degrees: float) -> Tensor:
     x, y, z = torch.nn.functional.normalize(torch.tensor(axis, dtype=torch.float64), dim=0)
     k = torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]], dtype=torch.float64)
     pose = torch.eye(4, dtype=torch.float64)
@@ -38,7 +38,7 @@ def test_world2cam_is_the_inverse_rounded_once(seed: int) -> None:
     assert same_bits(cameras.world2cam[:, :, 3], torch.stack(shift, 1).float())
 
 
-def test_the_order_of_the_sum_shows_where_it_cancels() -> None:
+def test_order_of_the_sum_under_cancellation() -> None:
     """A camera far out along its own x axis: two components of R^T t are nothing but rounding error."""
     m = testing.random_cameras(torch.Generator().manual_seed(0), 200, (4, 5)).cam2world
     m[:, :3, 3] = 1000 * m[:, :3, 0]
@@ -61,12 +61,12 @@ def test_round_trip_through_world2cam() -> None:
 
 
 def test_float64_input_is_rounded_to_float32_first() -> None:
-    pose = turned((1, 2, 3), 20)
+    pose = rotated((1, 2, 3), 20)
     a, b = Cameras(K, pose.float(), (4, 5)), Cameras(K.double(), pose, (4, 5))
     assert same_bits(a.world2cam, b.world2cam)
 
 
-def test_a_point_lands_in_floor_v_floor_u() -> None:
+def test_point_falls_into_cell_floor_v_floor_u() -> None:
     cameras = Cameras(torch.tensor([[4.0, 0, 3], [0, 4, 2], [0, 0, 1]]), torch.eye(4), (4, 6))
     uv, depth, inside = cameras.project(torch.tensor([[0.0, 0, 2], [-1.5, -1, 2], [1.5, 0, 2], [0, 0, -2], [0, 0, 0]]))
     assert uv[0, :3].tolist() == [[3, 2], [0, 0], [6, 2]]
@@ -74,7 +74,7 @@ def test_a_point_lands_in_floor_v_floor_u() -> None:
     assert inside[0].tolist() == [True, True, False, False, False]
 
 
-def test_rescaling_multiplies_and_does_nothing_else() -> None:
+def test_rescaling_multiplies_the_intrinsics() -> None:
     cameras = Cameras(K, torch.eye(4), (44, 80))
     larger = cameras.rescale((704, 1280))
     assert larger.intrinsics[0].tolist() == [[800, 0, 640], [0, 720, 352], [0, 0, 1]]
@@ -97,11 +97,11 @@ def test_look_at() -> None:
     torch.testing.assert_close(depth[:, 0], (torch.tensor([0.0, 0, 0.5]) - eye).norm(dim=1))
     above, _, _ = cameras.project(torch.tensor([[0.0, -0.3, 0.5]]))  # y is down, so this is above the target
     assert bool((above[:, 0, 1] < 22).all())
-    assert same_bits(cameras.centres, eye)
+    assert same_bits(cameras.centers, eye)
 
 
-def test_interpolation_meets_its_key_frames_and_halves_angles() -> None:
-    poses = torch.stack([torch.eye(4, dtype=torch.float64), turned((0, 1, 0), 40), turned((0, 1, 0), 40)])
+def test_interpolation_returns_key_frames_and_halves_angles() -> None:
+    poses = torch.stack([torch.eye(4, dtype=torch.float64), rotated((0, 1, 0), 40), rotated((0, 1, 0), 40)])
     poses[:, 0, 3] = torch.tensor([0.0, 1, 5])
     other = K.clone()
     other[0, 2] = 60
@@ -110,19 +110,19 @@ def test_interpolation_meets_its_key_frames_and_halves_angles() -> None:
     for at, key in ((0, 0), (2, 1), (4, 2)):
         assert same_bits(path[at].cam2world, keys[key].cam2world)
         assert same_bits(path[at].intrinsics, keys[key].intrinsics)
-    torch.testing.assert_close(path.cam2world[1, :3, :3].double(), turned((0, 1, 0), 20)[:3, :3], rtol=0, atol=1e-6)
-    torch.testing.assert_close(path.centres[:, 0], torch.tensor([0, 0.5, 1, 2, 5]))
+    torch.testing.assert_close(path.cam2world[1, :3, :3].double(), rotated((0, 1, 0), 20)[:3, :3], rtol=0, atol=1e-6)
+    torch.testing.assert_close(path.centers[:, 0], torch.tensor([0, 0.5, 1, 2, 5]))
     torch.testing.assert_close(path.intrinsics[3, 0, 2], torch.tensor(45.0))
 
 
 @pytest.mark.parametrize("degrees", [0.0, 1e-7, 1e-3, 179.0, 179.9999999, 180.0])
 @pytest.mark.parametrize("axis", [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (-1, 2, -3)])
 def test_interpolation_of_any_angle(degrees: float, axis: tuple[float, float, float]) -> None:
-    start = turned((3, 1, 2), 70)
-    keys = Cameras(K.expand(2, 3, 3), torch.stack([start, start @ turned(axis, degrees)]), (44, 80))
+    start = rotated((3, 1, 2), 70)
+    keys = Cameras(K.expand(2, 3, 3), torch.stack([start, start @ rotated(axis, degrees)]), (44, 80))
     third = keys.interpolate(torch.tensor([1 / 3])).cam2world[0].double()
     if degrees < 179.5:
-        expected = start @ turned(axis, degrees / 3)
+        expected = start @ rotated(axis, degrees / 3)
         torch.testing.assert_close(third[:3, :3], expected[:3, :3], rtol=0, atol=2e-6)
     else:  # at half a turn both ways round are shortest
         angle = torch.rad2deg(torch.acos((((start.mT @ third).trace() - 1) - 1) / 2)).item()
@@ -133,21 +133,21 @@ def test_interpolation_of_one_camera() -> None:
     assert len(Cameras(K, torch.eye(4), (4, 5)).interpolate(torch.zeros(3))) == 3
 
 
-def test_indexing_and_joining() -> None:
+def test_indexing_and_concatenation() -> None:
     cameras = testing.random_cameras(torch.Generator().manual_seed(0), 5, (4, 5))
     assert [len(cameras[x]) for x in (0, -1, slice(1, 3), [0, 4], torch.tensor([True, False, True, False, False]))] == [
         1, 1, 2, 2, 2,
     ]  # fmt: skip
     assert same_bits(cameras[-1].cam2world, cameras.cam2world[4:])
     assert same_bits(Cameras.cat([cameras[:2], cameras[2:]]).world2cam, cameras.world2cam)
-    with pytest.raises(IndexError, match="camera 5 of 5"):
+    with pytest.raises(IndexError, match="cameras: expected an index of 5 cameras, got 5"):
         cameras[5]
     assert len(list(cameras)) == 5
 
 
 @given(SEEDS, st.sampled_from(["", "skew", "focal", "infinite", "not rigid", "mirrored", "last row"]))
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_every_library_prepares_the_same_cameras(namespace: str, seed: int, fault: str) -> None:
+def test_all_libraries_prepare_the_same_cameras(namespace: str, seed: int, fault: str) -> None:
     g = torch.Generator().manual_seed(seed)
     cameras = testing.random_cameras(g, 3, (4, 5), near_origin=100.0)
     k, m = cameras.intrinsics.clone(), cameras.cam2world.clone()
@@ -176,12 +176,12 @@ def test_cameras_do_not_follow_the_default_device() -> None:
     expected = Cameras.look_at(eye, target, intrinsics, (8, 8))
     with torch.device("meta"):
         cameras = Cameras.look_at(eye, target, intrinsics, (8, 8))
-        turned = Cameras.from_world2cam(intrinsics, pose, (8, 8))
+        restored = Cameras.from_world2cam(intrinsics, pose, (8, 8))
     assert torch.equal(cameras.cam2world, expected.cam2world)
-    assert torch.equal(turned.cam2world, pose)
+    assert torch.equal(restored.cam2world, pose)
 
 
 @pytest.mark.parametrize("left", [True, 2**70, torch.tensor([[2]]), 1.5])
-def test_a_crop_begins_at_any_number(left: Any) -> None:
+def test_crop_at_any_offset(left: Any) -> None:
     cameras = Cameras(torch.tensor([[8.0, 0, 4], [0, 8, 4], [0, 0, 1]]), torch.eye(4)[None], (8, 8))
     assert cameras.crop(0, left, (4, 4)).intrinsics[0, 0, 2] == 4.0 - float(left)

@@ -101,7 +101,7 @@ CALLS: dict[str, tuple[Callable[[], Call], Operations]] = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_a_call_asks_no_more_of_the_device_than_this(name: str, cuda_code: Emulated | None) -> None:
+def test_number_of_device_calls(name: str, cuda_code: Emulated | None) -> None:
     if cuda_code is None:
         pytest.skip("needs GCC and the sources")
     prepare, most = CALLS[name]

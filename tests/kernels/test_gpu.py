@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What only a GPU shows: streams, graphs, waiting, sizes past 2^31. (That its results are right, every other test
-says: ``every_way`` holds.)
+"""Tests that need a GPU: streams, graphs, waiting, sizes beyond 2^31. (The other tests check the results of a GPU, with
+the fixture ``every_backend``.)
 
 ``test_gpu_stand_in.py`` runs this file without a GPU, on smaller sizes.
 """
@@ -23,8 +23,8 @@ from torch import Tensor
 
 import mirage_kernels as mk
 from mirage_kernels import Cameras, VoxelCache, overlap, splat, testing, unproject, visible
+from mirage_kernels._modes import POOLINGS
 from mirage_kernels.backend import devices, operation
-from mirage_kernels.ops.unproject.unproject_reference import POOLINGS
 from mirage_kernels.testing import (
     assert_same,
     same_bits,
@@ -40,7 +40,7 @@ POINTS, VIEWS, GRID = 20_000, 9, (44, 80)
 BUSY = 4096  # side of the matrices whose product keeps a GPU busy
 PAST_2_TO_31 = 45_000_000  # rows of 48 channels
 READY = [name for name, why in mk.backends().items() if why is None and GPU in devices(name) and name != "reference"]
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
 
 @pytest.fixture(params=READY, autouse=True)
@@ -50,16 +50,16 @@ def gpu_backend(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def on_cpu(function: Callable[[], Any]) -> Any:
-    """The result on the CPU's own backend: the one that is asked for here takes no tensors of a CPU."""
+    """Return the result on the default backend of the CPU, because the selected backend takes no CPU tensors."""
     with mk.use_backend(None):
         return function()
 
 
 @contextlib.contextmanager
 def sync_debug_mode(mode: str) -> Iterator[None]:
-    """What torch does where the host waits for the device: "error" or "warn"."""
+    """Set what torch does when the host waits for the device: "error" or "warn"."""
     with warnings.catch_warnings():
-        # torch says so once, and warnings are errors here
+        # torch warns about this mode once, and warnings are errors in tests
         warnings.filterwarnings("ignore", message="Synchronization debug mode is a prototype feature")
         torch.cuda.set_sync_debug_mode(mode)
         try:
@@ -69,7 +69,7 @@ def sync_debug_mode(mode: str) -> Iterator[None]:
 
 
 def host_reads(function: Callable[[], Any]) -> list[str]:
-    """How often the host waited for the device, as far as torch sees it."""
+    """Return the warnings of torch about waiting for the device."""
     with warnings.catch_warnings(record=True) as caught, sync_debug_mode("warn"):
         warnings.filterwarnings("always", message="called a synchronizing CUDA operation")
         function()
@@ -142,20 +142,20 @@ def parts(result: Any) -> list[Tensor]:
 
 
 def assert_read(name: str, result: list[Tensor], expected: list[Tensor]) -> None:
-    """Parts of a read, on the CPU, are those expected; a sum that is NaN may be any NaN."""
+    """Assert that the parts of a result, on the CPU, are equal; in sums any NaN equals any other."""
     same = same_sums if name.endswith(SUMS) else same_bits
     assert all(map(same, result, expected))
 
 
 @pytest.mark.parametrize("name", READS)
 class TestReads:
-    def test_nothing_waits_for_the_device(self, name: str) -> None:
+    def test_does_not_wait_for_the_device(self, name: str) -> None:
         call = READS[name]()
         call()
         with sync_debug_mode("error"):
             call()
 
-    def test_a_graph_holds_it(self, name: str) -> None:
+    def test_graph_capture(self, name: str) -> None:
         call = READS[name]()
         expected = [part.cpu() for part in parts(call())]
         graph = torch.cuda.CUDAGraph()
@@ -167,7 +167,7 @@ class TestReads:
             graph.replay()
             assert_read(name, [part.cpu() for part in result], expected)
 
-    def test_it_runs_on_the_stream_it_is_called_on(self, name: str) -> None:
+    def test_runs_on_the_current_stream(self, name: str) -> None:
         call = READS[name]()
         expected = [part.cpu() for part in parts(call())]
         side = torch.cuda.Stream()
@@ -200,11 +200,11 @@ def camera_calls() -> dict[str, Callable[[], Any]]:
         "to": lambda: cameras.to(GPU),
         "cat": lambda: Cameras.cat([cameras, cameras]),
         "project": lambda: cameras.project(xyz),
-        "centres": lambda: cameras.centres,
+        "centers": lambda: cameras.centers,
     }
 
 
-CAMERA_CALLS = ["rescale", "crop", "one", "slice", "order", "to", "cat", "project", "centres"]
+CAMERA_CALLS = ["rescale", "crop", "one", "slice", "order", "to", "cat", "project", "centers"]
 
 
 @pytest.mark.parametrize("name", CAMERA_CALLS)
@@ -215,7 +215,7 @@ def test_cameras_never_wait_for_the_device(name: str) -> None:
 
 
 def gradient_call(name: str) -> Callable[[], Tensor]:
-    """The operation that autograd would run, by itself."""
+    """Return a call of the operation that computes a gradient."""
     case = to_device(splat_case(0, n=POINTS // 4, channels=48, valid=True), GPU)
     xyz, features, k, m, h, w, valid, *_ = case.arguments()
     out, depth, index, weight = operation("splat_bilinear", xyz)(xyz, features, k, m, h, w, valid, 0.05)
@@ -230,7 +230,7 @@ def gradient_call(name: str) -> Callable[[], Tensor]:
 
 
 def unproject_gradient_call(pooling: int | None) -> Callable[[], Tensor]:
-    """For the features without a pooling, else for the depth."""
+    """Return the gradient of the features if ``pooling`` is None, else of the depth."""
     case = to_device(unproject_case(0, pooling=POOLINGS[pooling or 0]), GPU)
     (b, _, h, w), points = case.features.shape, case.run(unproject)
     if pooling is None:
@@ -259,7 +259,7 @@ def test_gradients_never_wait_for_the_device(name: str) -> None:
 
 
 def change_calls(**options: Any) -> dict[str, Callable[[], Any]]:
-    """What changes a cache, each to be called once."""
+    """Return calls that modify a cache, each of which is to be called once."""
     cache, g = filled(**options), torch.Generator().manual_seed(5)
     points = (testing.random_points(g, "room", 50), torch.randn(50, 48, generator=g).bfloat16(), torch.rand(50))
     moved, stamp = [part.to(GPU) for part in points], 7
@@ -270,14 +270,14 @@ def change_calls(**options: Any) -> dict[str, Callable[[], Any]]:
         "insert": lambda: cache.insert(*moved, stamp=stamp),
         "carve": lambda: cache.carve(depth, cameras),
         "evict oldest": lambda: cache.evict(max_rows=rows // 2),
-        "evict farthest": lambda: cache.evict(max_rows=rows // 4, by="farthest", position=position),
+        "evict farthest": lambda: cache.evict(max_rows=rows // 4, eviction="farthest", position=position),
     }
 
 
 @pytest.mark.parametrize("name", ["insert", "carve", "evict oldest", "evict farthest"])
 @pytest.mark.parametrize("options", [{}, {"storage": "int8"}, {"fusion": "mean"}], ids=str)
-def test_what_changes_a_cache_reads_from_the_device_once(name: str, options: dict[str, Any]) -> None:
-    """As far as torch sees it: the one read of the cuda backend's insert is its own."""
+def test_mutations_of_a_cache_wait_once(name: str, options: dict[str, Any]) -> None:
+    """torch counts the waits; the cuda backend's insert waits in its own code, which torch does not count."""
     call = change_calls(**options)[name]
     assert len(host_reads(call)) <= 1
 
@@ -289,7 +289,7 @@ def test_a_device_without_an_index_is_the_current_one() -> None:
     assert cache.clone().device == VoxelCache.from_state_dict(cache.settings, cache.state_dict(), "cuda").device
 
 
-def test_shuffled_points_show_the_same_surface() -> None:
+def test_shuffled_points_give_the_same_depth() -> None:
     case = splat_case(3, n=20_000, channels=48, size=GRID, views=VIEWS)
     first = to_device(case, GPU).run(splat)
     for seed in range(20):
@@ -300,7 +300,7 @@ def test_shuffled_points_show_the_same_surface() -> None:
         assert same_bits(result.features.cpu(), first.features.cpu())
 
 
-def test_offsets_pass_two_to_the_31() -> None:
+def test_offsets_beyond_2_31() -> None:
     n, channels = PAST_2_TO_31, 48
     if torch.cuda.mem_get_info()[0] < 12 << 30:
         pytest.skip("12 GiB of memory are wanted")
@@ -313,21 +313,21 @@ def test_offsets_pass_two_to_the_31() -> None:
     assert same_bits(result.index.cpu(), torch.where(alone.index >= 0, alone.index + n - 1000, -1))
 
 
-def assert_same_caches(there: VoxelCache, here: VoxelCache) -> None:
-    for name, tensor in snapshot(here).items():
-        assert same_bits(snapshot(there)[name].cpu(), tensor), name
+def assert_same_caches(on_gpu: VoxelCache, on_host: VoxelCache) -> None:
+    for name, tensor in snapshot(on_host).items():
+        assert same_bits(snapshot(on_gpu)[name].cpu(), tensor), name
 
 
-def test_a_cache_is_the_same_on_every_device(tmp_path: Path) -> None:
-    there, here = filled(), on_cpu(lambda: filled("cpu"))
-    assert_same_caches(there, here)
-    there.save(tmp_path / "cache.safetensors")
+def test_cache_has_the_same_bits_on_every_device(tmp_path: Path) -> None:
+    on_gpu, on_host = filled(), on_cpu(lambda: filled("cpu"))
+    assert_same_caches(on_gpu, on_host)
+    on_gpu.save(tmp_path / "cache.safetensors")
     back = on_cpu(lambda: VoxelCache.load(tmp_path / "cache.safetensors"))
-    assert same_bits(on_cpu(back.features), on_cpu(here.features))
+    assert same_bits(on_cpu(back.features), on_cpu(on_host.features))
 
 
 def cache_of(depth: Tensor, cameras: Cameras, device: str) -> VoxelCache:
-    """What a device makes of a recording: depth maps (T, H, W) and their cameras."""
+    """Return the cache of a recording on a device: depth maps (T, H, W) and their cameras."""
     cache = VoxelCache("auto", 48, dtype=torch.bfloat16, device=device)
     for t in range(len(depth)):
         latent = torch.randn(1, 48, 44, 80, generator=torch.Generator().manual_seed(t)).bfloat16().to(device)
@@ -336,21 +336,21 @@ def cache_of(depth: Tensor, cameras: Cameras, device: str) -> VoxelCache:
     return cache
 
 
-def assert_a_recording_is_the_same(depth: Tensor, cameras: Cameras) -> None:
-    there, here = cache_of(depth, cameras, GPU), on_cpu(lambda: cache_of(depth, cameras, "cpu"))
-    assert_same_caches(there, here)
+def assert_recording_is_the_same(depth: Tensor, cameras: Cameras) -> None:
+    on_gpu, on_host = cache_of(depth, cameras, GPU), on_cpu(lambda: cache_of(depth, cameras, "cpu"))
+    assert_same_caches(on_gpu, on_host)
     views = cameras.rescale((44, 80))
-    assert_same(to_device(there.splat(views.to(GPU)), "cpu"), on_cpu(lambda: here.splat(views)))
+    assert_same(to_device(on_gpu.splat(views.to(GPU)), "cpu"), on_cpu(lambda: on_host.splat(views)))
 
 
-def test_a_recording_is_the_same_on_every_device() -> None:
+def test_recording_has_the_same_bits_on_every_device() -> None:
     g = torch.Generator().manual_seed(2)
-    assert_a_recording_is_the_same(1 + torch.rand(2, 60, 90, generator=g), testing.random_cameras(g, 2, (60, 90)))
+    assert_recording_is_the_same(1 + torch.rand(2, 60, 90, generator=g), testing.random_cameras(g, 2, (60, 90)))
 
 
 @pytest.mark.skipif("MIRAGE_DATA" not in os.environ, reason="MIRAGE_DATA is not set: it names the recordings")
-def test_a_real_recording_is_the_same_on_every_device() -> None:
+def test_real_recording_has_the_same_bits_on_every_device() -> None:
     read_rgbd = pytest.importorskip("mirage.recordings.hololens").read_rgbd
     recording = read_rgbd(os.path.join(os.environ["MIRAGE_DATA"], "hololens_dev"))
     frames = list(range(0, len(recording.depth), 12))
-    assert_a_recording_is_the_same(recording.depth[frames], recording.cameras[frames])
+    assert_recording_is_the_same(recording.depth[frames], recording.cameras[frames])

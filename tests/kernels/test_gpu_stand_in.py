@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The tests of a GPU where there is none: ``test_gpu.py`` on the stand-in, so that its own code, and the way that
-Python takes to a kernel, are not what fails on the first GPU."""
+"""Runs ``test_gpu.py`` without a GPU, on the stand-in, which finds errors in the tests and in the Python code that
+launches kernels."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def assert_passed(run: subprocess.CompletedProcess[str]) -> None:
 
 
 @pytest.mark.usefixtures("native")
-def test_the_tests_of_a_gpu_pass_on_the_stand_in() -> None:
+def test_gpu_tests_pass_on_the_stand_in() -> None:
     assert_passed(run_on_the_stand_in(str(HERE / "test_gpu.py"), "-k", "not real_recording"))
 
 
-def test_what_triton_is_called_with_never_waits_for_the_device() -> None:
+def test_triton_launches_never_wait_for_the_device() -> None:
     if "not installed" in str(mk.backends()["triton"]):
         pytest.skip("needs triton")
     chosen = "triton and (wait or once or offsets)"
@@ -64,7 +64,7 @@ def case():
     return to_device(splat_case(0), "cuda")
 
 def test_a_backend_of_a_gpu_takes_no_tensors_of_the_cpu(case):
-    with use_backend("cuda"), pytest.raises(RuntimeError, match="'cuda' was asked for and runs on cuda, not on cpu"):
+    with use_backend("cuda"), pytest.raises(RuntimeError, match="'cuda' was selected and runs on cuda, not on cpu"):
         to_device(case, "cpu").run(splat)
 
 def test_operands_on_two_devices(case):
@@ -82,7 +82,7 @@ def test_operands_on_two_devices(case):
     lambda x: x.copy_(torch.zeros(x.shape)),
     lambda x: bool((x > 0).all()),
 ])
-def test_waiting_is_noticed(case, wait):
+def test_waiting_is_detected(case, wait):
     torch.cuda.set_sync_debug_mode("error")
     try:
         with pytest.raises(RuntimeError, match="called a synchronizing CUDA operation"):

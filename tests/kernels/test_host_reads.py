@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""No operation that reads moves a value from the device to the host, or a tensor from the host to the device.
+"""Reading operations copy nothing from the device to the host or from the host to the device.
 
-Seen on a CPU, by what torch is asked for. A kernel is one call here; ``test_gpu_stand_in.py`` looks into Triton's.
+The tests record torch's calls on a CPU, where a kernel is one call; ``test_gpu_stand_in.py`` covers Triton's launches.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 import torch
+from every_backend import needs_grad, random_gradients
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from ways import needs_grad, random_gradients
 
-from mirage_kernels import Cameras, VoxelCache, overlap, splat, testing, unproject, visible
-from mirage_kernels.ops.unproject.unproject_reference import POOLINGS
+from mirage_kernels import Cameras, Pooling, VoxelCache, overlap, pool_depth, splat, testing, unproject, visible
+from mirage_kernels._modes import POOLINGS
 from mirage_kernels.testing import splat_case, unproject_case, visible_case
 
 aten = torch.ops.aten
@@ -28,29 +28,29 @@ WAITING = (aten.lift_fresh, aten._local_scalar_dense, aten.equal, aten.nonzero, 
 pytestmark = pytest.mark.usefixtures("native")
 
 
-class Spy(TorchDispatchMode):
-    """Notes what waits for a device."""
+class WaitRecorder(TorchDispatchMode):
+    """Records the calls that wait for a device."""
 
     def __init__(self) -> None:
         super().__init__()
         self.waits: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        places = args[1] if func.overloadpacket in (aten.index, aten.index_put, aten.index_put_) else ()
-        masks = any(place is not None and place.dtype == torch.bool for place in places)
+        indices = args[1] if func.overloadpacket in (aten.index, aten.index_put, aten.index_put_) else ()
+        masks = any(index is not None and index.dtype == torch.bool for index in indices)
         if func.overloadpacket in WAITING or masks:
             self.waits.append(str(func))
         return func(*args, **(kwargs or {}))
 
 
 def waits(function: Callable[[], Any]) -> list[str]:
-    with Spy() as spy:
+    with WaitRecorder() as spy:
         function()
     return spy.waits
 
 
 def reads(function: Callable[[], Any]) -> list[str]:
-    """What waits, but for numbers that are assigned to places of a tensor: on a GPU they are made there."""
+    """Return the waits, except assignments of Python numbers to elements of a tensor, which a GPU fills itself."""
     return [name for name in waits(function) if name != "aten.lift_fresh.default"]
 
 
@@ -86,6 +86,11 @@ def unproject_with_gradients(pooling: str) -> Callable[[], Any]:
     return run
 
 
+def pool(pooling: Pooling) -> Callable[[], Any]:
+    case = unproject_case(0, mask=True)
+    return lambda: pool_depth(case.depth, (3, 5), mask=case.mask, pooling=pooling)
+
+
 def cache_read(name: str, **options: Any) -> Callable[[], Any]:
     cache, views = filled(**options), cameras()
     index = cache.splat(views).index
@@ -116,6 +121,7 @@ READS: dict[str, Callable[[], Callable[[], Any]]] = {
     **{f"splat {name}": partial(splat_with_gradients, valid=True, **shape) for name, shape in SHAPES.items()},
     "splat one extent": partial(splat_with_gradients, extent="one"),
     "splat bilinear": partial(splat_with_gradients, mode="bilinear"),
+    **{f"pool_depth {pooling}": partial(pool, pooling) for pooling in POOLINGS},
     "visible and overlap": partial(of_sets, None),
     "visible groups": partial(of_sets, 70),
     **{
@@ -129,8 +135,8 @@ READS: dict[str, Callable[[], Callable[[], Any]]] = {
     "cameras slice": partial(of_cameras, lambda c: c[1:3]),
     "cameras to": partial(of_cameras, lambda c: c.to("cpu")),
     "cameras cat": partial(of_cameras, lambda c: Cameras.cat([c, c])),
-    "cameras centres": partial(of_cameras, lambda c: c.centres),
-    "cameras project": partial(of_cameras, lambda c: c.project(c.centres)),
+    "cameras centers": partial(of_cameras, lambda c: c.centers),
+    "cameras project": partial(of_cameras, lambda c: c.project(c.centers)),
 }
 
 
@@ -140,20 +146,20 @@ def test_reads_never_wait(name: str) -> None:
     assert waits(call) == []
 
 
-def test_the_spy_notices() -> None:
+def test_recorder_detects_waiting() -> None:
     x = torch.ones(3)
     for call in (lambda: torch.tensor(1.0), x.sum().item, lambda: x[x > 0], lambda: x.nonzero()):
         assert len(waits(call)) == 1
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_what_changes_a_cache_reads_once(name: str) -> None:
-    """An insert reads nothing but the counts of its plan, which the kernel hands out on the CPU; carving and evicting
-    read which rows are kept."""
+def test_mutations_of_a_cache_read_once(name: str) -> None:
+    """An insert reads only the counts of its plan, which the kernel returns on the CPU; carving and evicting read which
+    rows are kept."""
     cache, g = filled(**KINDS[name]), torch.Generator().manual_seed(1)
     xyz, features, footprint = testing.random_points(g, "room", 900), torch.randn(900, 5), torch.rand(900)
     views, depth, position = cameras(), torch.full((4, 6, 9), 1.2), torch.zeros(3)
     assert reads(lambda: cache.insert(xyz, features, footprint, stamp=1)) == []
     assert reads(lambda: cache.carve(depth, views)) == ["aten.nonzero.default"]
     assert reads(lambda: cache.evict(max_rows=300)) == ["aten.nonzero.default"]
-    assert reads(lambda: cache.evict(max_rows=200, by="farthest", position=position)) == ["aten.nonzero.default"]
+    assert reads(lambda: cache.evict(max_rows=200, eviction="farthest", position=position)) == ["aten.nonzero.default"]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The operations as torch sees them: schemas, fake kernels, gradients, graphs."""
+"""The operations under torch.library and torch.compile: schemas, fake kernels, gradients, graphs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from every_backend import READY, needs_grad
 from torch import Tensor
-from ways import READY, needs_grad
 
 import mirage_kernels as mk
-from mirage_kernels import Cameras, Points, Splat, library, splat, testing, unproject
+from mirage_kernels import Cameras, Points, Splat, _library, splat, testing, unproject
 from mirage_kernels.testing import assert_same, same_bits, splat_case, unproject_case
 
 SPLATS = [
@@ -35,16 +35,17 @@ UNPROJECTS = [
 def test_opcheck_splat(namespace: str, options: dict[str, Any]) -> None:
     case = splat_case(0, n=options.pop("n", 30), channels=4, **options)
     xyz, features, *others = case.arguments()
-    torch.library.opcheck(library.overload(namespace, "splat"), (needs_grad(xyz), needs_grad(features), *others))
-    torch.library.opcheck(library.overload(namespace, "splat", "inference"), (xyz, features, *others))
-    torch.library.opcheck(library.overload(namespace, "splat_plain"), (xyz, features, *others[:4]))
+    torch.library.opcheck(_library.overload(namespace, "splat"), (needs_grad(xyz), needs_grad(features), *others))
+    torch.library.opcheck(_library.overload(namespace, "splat", "inference"), (xyz, features, *others))
+    torch.library.opcheck(_library.overload(namespace, "splat_plain"), (xyz, features, *others[:4]))
     result = case.run(splat)
     grad = torch.randn(result.features.shape).to(result.features.dtype)
     n = case.xyz.shape[0]
-    torch.library.opcheck(library.overload(namespace, "splat_backward_features"), (grad, result.index, n))
+    torch.library.opcheck(_library.overload(namespace, "splat_backward_features"), (grad, result.index, n))
     world2cam = case.cameras.world2cam
     torch.library.opcheck(
-        library.overload(namespace, "splat_backward_xyz"), (torch.randn(result.depth.shape), result.index, world2cam, n)
+        _library.overload(namespace, "splat_backward_xyz"),
+        (torch.randn(result.depth.shape), result.index, world2cam, n),
     )
 
 
@@ -52,12 +53,14 @@ def test_opcheck_splat(namespace: str, options: dict[str, Any]) -> None:
 def test_opcheck_splat_bilinear(namespace: str, options: dict[str, Any]) -> None:
     case = splat_case(0, n=options.pop("n", 30), channels=4, **options)
     xyz, features, k, m, h, w, valid, *_ = case.arguments()
-    operation = library.overload(namespace, "splat_bilinear")
+    operation = _library.overload(namespace, "splat_bilinear")
     torch.library.opcheck(operation, (needs_grad(xyz), needs_grad(features), k, m, h, w, valid, 0.1))
     out, depth, _, weight = operation(xyz, features, k, m, h, w, valid, 0.1)
     grad, read = torch.randn(out.shape).to(out.dtype), (k, m, valid, depth, weight, 0.1)
-    torch.library.opcheck(library.overload(namespace, "splat_bilinear_backward_features"), (grad, xyz, *read))
-    torch.library.opcheck(library.overload(namespace, "splat_bilinear_backward_xyz"), (grad, out, xyz, features, *read))
+    torch.library.opcheck(_library.overload(namespace, "splat_bilinear_backward_features"), (grad, xyz, *read))
+    torch.library.opcheck(
+        _library.overload(namespace, "splat_bilinear_backward_xyz"), (grad, out, xyz, features, *read)
+    )
 
 
 @pytest.mark.parametrize("options", UNPROJECTS)
@@ -67,13 +70,13 @@ def test_opcheck_unproject(namespace: str, options: dict[str, Any]) -> None:
     intrinsics, cam2world = case.cameras.rescale((3, 5)).intrinsics, case.cameras.cam2world
     rule = (pooling, 1, 0.5)
     args = (needs_grad(case.depth), needs_grad(case.features), intrinsics, cam2world, case.mask, *rule)
-    torch.library.opcheck(library.overload(namespace, "unproject"), args)
+    torch.library.opcheck(_library.overload(namespace, "unproject"), args)
     p = case.run(unproject)
     b = case.depth.shape[0]
     grad = torch.randn(p.features.shape).to(p.features.dtype)
-    torch.library.opcheck(library.overload(namespace, "unproject_backward_features"), (grad, p.valid, b, 3, 5))
+    torch.library.opcheck(_library.overload(namespace, "unproject_backward_features"), (grad, p.valid, b, 3, 5))
     torch.library.opcheck(
-        library.overload(namespace, "unproject_backward_depth"),
+        _library.overload(namespace, "unproject_backward_depth"),
         (torch.randn_like(p.xyz), torch.randn_like(p.footprint), p.valid, case.depth, *args[2:5], 3, 5, *rule),
     )
 
@@ -90,7 +93,7 @@ def memory_step(depth: Tensor, latents: Tensor, cameras: Cameras, views: Cameras
 
 
 @pytest.mark.parametrize("dynamic", [False, True])
-def test_the_operations_compile_into_one_graph(backend: str, dynamic: bool) -> None:
+def test_operations_compile_into_one_graph(backend: str, dynamic: bool) -> None:
     torch.compiler.reset()
     compiled = torch.compile(memory_step, fullgraph=True, dynamic=dynamic, backend="aot_eager")
     with mk.use_backend(backend):
@@ -130,7 +133,7 @@ def test_changing_the_backend_recompiles() -> None:
             assert_same(compiled(case.xyz, case.features), splat(case.xyz, case.features, case.cameras))
 
 
-def test_shapes_are_known_without_data() -> None:
+def test_fake_tensors() -> None:
     with torch.device("meta"):
         depth, latents = torch.empty(2, 704, 1280), torch.empty(2, 48, 44, 80, dtype=torch.bfloat16)
     cameras = testing.random_cameras(torch.Generator().manual_seed(0), 2, (704, 1280)).to("meta")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a call on a few points costs besides its work: trips through torch's dispatcher, and arguments."""
+"""The overhead of a call with few points: calls through torch's dispatcher, and arguments."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def calls() -> dict[str, Callable[[], Any]]:
 
 @pytest.mark.usefixtures("native")
 @pytest.mark.parametrize("name", list(calls()))
-def test_native_operations_call_no_operation_of_torch(name: str) -> None:
-    """A trip through the dispatcher takes longer than most of what a call on a few points does."""
+def test_native_operations_call_no_torch_operation(name: str) -> None:
+    """A call through the dispatcher takes longer than most of the work of a call with few points."""
     call = calls()[name]
     call()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], acc_events=True) as profile:
@@ -47,7 +47,7 @@ def test_native_operations_call_no_operation_of_torch(name: str) -> None:
 
 
 @pytest.mark.usefixtures("native")
-def test_a_plain_splat_hands_over_what_it_needs() -> None:
+def test_splat_uses_the_overload_with_the_fewest_arguments() -> None:
     case = testing.splat_case(0, n=64, channels=48, size=(8, 8), views=1)
     with mock.patch.object(backend, "operation", wraps=backend.operation) as operation:
         mk.splat(case.xyz, case.features, case.cameras)

@@ -9,55 +9,55 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from every_backend import READY, EveryBackend, run_reference
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import SEEDS, visible_cases
 from torch import Tensor
-from ways import READY, EveryWay, run_reference
 
 import mirage_kernels as mk
-from mirage_kernels import Cameras, group_voxels, library, overlap, testing, unproject, visible
+from mirage_kernels import Cameras, _library, group_voxels, overlap, testing, unproject, visible
 from mirage_kernels.testing import VisibleCase, same_bits, visible_case
 
 Voxels = set[tuple[float, ...]]
 
 
 def members(bits: Tensor) -> list[set[int]]:
-    """Sets of bits as Python sets, by Python's own integers."""
+    """Convert bit sets to Python sets, with Python integers."""
     rows = [[word & (2**64 - 1) for word in row] for row in bits.tolist()]
     return [{64 * i + k for i, word in enumerate(row) for k in range(64) if word >> k & 1} for row in rows]
 
 
 def random_sets(seed: int, count: int, words: int) -> Tensor:
-    """Sets of all densities, empty and full ones among them."""
+    """Return random sets of all densities, including empty and full ones."""
     g = torch.Generator().manual_seed(seed)
     density = torch.randint(0, 5, (count, 1, 1), generator=g) / 4
     flags = torch.rand(count, words, 64, generator=g) < density
     return (flags.long() << torch.arange(64)).sum(2)
 
 
-def share(a: set[Any], b: set[Any]) -> float:
-    """Intersection over union, as a float32."""
+def iou(a: set[Any], b: set[Any]) -> float:
+    """Return the intersection over union as a float32."""
     return float(np.float32(len(a & b) / len(a | b))) if a | b else 0.0
 
 
 def oracle(case: VisibleCase) -> list[set[int]]:
-    """The groups in view by the letter of the contract: one numpy float32 operation after the other, one point at a
+    """Compute the groups in view as documented: one numpy float32 operation after the other, one point at a
     time."""
     h, w = case.cameras.size
     result = []
     for k, m in zip(case.cameras.intrinsics.numpy(), case.cameras.world2cam.numpy(), strict=True):
-        seen = set()
+        in_view = set()
         for n, (x, y, z) in enumerate(case.xyz.numpy()):
             px, py, pz = (((row[0] * x + row[1] * y) + row[2] * z) + row[3] for row in m)
             inv = np.float32(1) / pz
             u, v = (px * inv) * k[0, 0] + k[0, 2], (py * inv) * k[1, 1] + k[1, 2]
             group = n if case.groups is None else int(case.groups[n])
-            there = case.valid is None or bool(case.valid[n])
-            known = case.num_groups is None or 0 <= group < case.num_groups
-            if there and known and np.float32(1e-6) < pz < math.inf and 0 <= u < w and 0 <= v < h:
-                seen.add(group)
-        result.append(seen)
+            valid_point = case.valid is None or bool(case.valid[n])
+            in_range = case.num_groups is None or 0 <= group < case.num_groups
+            if valid_point and in_range and np.float32(1e-6) < pz < math.inf and 0 <= u < w and 0 <= v < h:
+                in_view.add(group)
+        result.append(in_view)
     return result
 
 
@@ -78,56 +78,56 @@ def test_reference_follows_the_contract(seed: int) -> None:
 @pytest.mark.usefixtures("native")
 @settings(max_examples=800, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=visible_cases())
-def test_cpp_equals_reference(case: VisibleCase, every_way: EveryWay) -> None:
+def test_cpp_equals_reference(case: VisibleCase, every_backend: EveryBackend) -> None:
     expected = run_reference(lambda: case.run(visible))
-    for way, result in every_way(lambda: case.run(visible)):
-        assert same_bits(result, expected), way
+    for name, result in every_backend(lambda: case.run(visible)):
+        assert same_bits(result, expected), name
 
 
 @pytest.mark.parametrize("groups", [None, 100, 70_000])
 @pytest.mark.usefixtures("native")
-def test_many_views_equal_reference(groups: int | None, every_way: EveryWay) -> None:
-    """Enough of everything that work is split by views and by points, and blocks are out of view."""
+def test_many_views_equal_reference(groups: int | None, every_backend: EveryBackend) -> None:
+    """Sizes at which work is split by views and by points, with blocks that are out of view."""
     for views in (1, 3, 40):
         case = visible_case(views, n=30_000, views=views, size=(40, 60), valid=True, num_groups=groups)
         case = case._replace(xyz=case.xyz[case.xyz[:, 0].argsort()])
         expected = run_reference(lambda case=case: case.run(visible))
-        for way, result in every_way(lambda case=case: case.run(visible)):
-            assert same_bits(result, expected), f"{views} views, {way}"
+        for name, result in every_backend(lambda case=case: case.run(visible)):
+            assert same_bits(result, expected), f"{views} views, {name}"
 
 
 @pytest.mark.usefixtures("native")
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SEEDS, st.integers(0, 4), st.integers(0, 5), st.one_of(st.integers(0, 40), st.sampled_from([2047, 2049])))
-def test_overlap_is_that_of_sets(every_way: EveryWay, seed: int, num_a: int, num_b: int, words: int) -> None:
+def test_overlap_equals_python_sets(every_backend: EveryBackend, seed: int, num_a: int, num_b: int, words: int) -> None:
     a, b = random_sets(seed, num_a, words), random_sets(seed + 1, num_b, words)
     expected = run_reference(lambda: overlap(a, b))
     assert expected.shape == (num_a, num_b)
     if words <= 40:
-        assert expected.tolist() == [[share(x, y) for y in members(b)] for x in members(a)]
-    for way, result in every_way(lambda: overlap(a, b)):
-        assert same_bits(result, expected), way
-    for way, result in every_way(lambda: overlap(a.T.contiguous().T, b)):
-        assert same_bits(result, expected), f"strided, {way}"
+        assert expected.tolist() == [[iou(x, y) for y in members(b)] for x in members(a)]
+    for name, result in every_backend(lambda: overlap(a, b)):
+        assert same_bits(result, expected), name
+    for name, result in every_backend(lambda: overlap(a.T.contiguous().T, b)):
+        assert same_bits(result, expected), f"strided, {name}"
 
 
-def test_overlap_of_many_sets_is_the_same_on_every_thread(every_way: EveryWay) -> None:
+def test_overlap_of_many_sets_is_the_same_on_every_thread(every_backend: EveryBackend) -> None:
     few, many = random_sets(0, 3, 3000), random_sets(1, 150, 3000)
     for a, b in ((few, many), (many[:20], few)):
         expected = run_reference(lambda a=a, b=b: overlap(a, b))
-        for way, result in every_way(lambda a=a, b=b: overlap(a, b)):
-            assert same_bits(result, expected), way
+        for name, result in every_backend(lambda a=a, b=b: overlap(a, b)):
+            assert same_bits(result, expected), name
 
 
 @pytest.mark.parametrize("words", [1, 2, 511, 512, 513])
-def test_sets_may_begin_anywhere(words: int, every_way: EveryWay) -> None:
+def test_sets_at_any_alignment(words: int, every_backend: EveryBackend) -> None:
     """Sets on multiples of 16 bytes, and beside them; other numbers in front of them and behind."""
     a, room = random_sets(words, 2, words), random_sets(words, 1, 5 * words + 2).flatten()
     for first in (0, 1):
         b = room[first : first + 5 * words].reshape(5, words)
         expected = run_reference(lambda b=b: overlap(a, b))
-        for way, result in every_way(lambda b=b: overlap(a, b)):
-            assert same_bits(result, expected), f"from word {first}, {way}"
+        for name, result in every_backend(lambda b=b: overlap(a, b)):
+            assert same_bits(result, expected), f"from word {first}, {name}"
             assert same_bits(overlap(b, a).T, expected)
 
 
@@ -145,7 +145,7 @@ def test_empty_inputs() -> None:
     assert group_voxels(torch.zeros(0, 3), 0.1).num_groups == 0
 
 
-def test_nothing_hides_what_lies_behind_it() -> None:
+def test_occlusion_is_ignored() -> None:
     cameras = testing.plain_cameras(1, (4, 4))
     xyz = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, 9.0], [0.0, 0.0, -1.0], [9.0, 0.0, 1.0], [math.nan, 0.0, 1.0]])
     assert visible(xyz, cameras).tolist() == [[0b00011]]
@@ -158,24 +158,24 @@ def voxels_of(xyz: Tensor, size: float = 0.1) -> Voxels:
 
 @settings(max_examples=200)
 @given(SEEDS)
-def test_groups_are_voxels_in_order(seed: int) -> None:
+def test_groups_are_sorted_voxels(seed: int) -> None:
     """Close together and far apart, beyond what an integer holds, on the borders of voxels, and not finite."""
     g = torch.Generator().manual_seed(seed)
     xyz = testing.random_points(g, testing.POINT_KINDS[seed % 4], 60)
     if seed % 3 == 0:  # on and next to borders
-        whole = torch.randint(-200, 200, xyz.shape, generator=g).float() * 0.1
-        xyz = whole.view(torch.int32).add(torch.randint(-3, 4, xyz.shape, generator=g).int()).view(torch.float32)
+        on_border = torch.randint(-200, 200, xyz.shape, generator=g).float() * 0.1
+        xyz = on_border.view(torch.int32).add(torch.randint(-3, 4, xyz.shape, generator=g).int()).view(torch.float32)
     valid = torch.rand(60, generator=g) < 0.8 if seed % 2 else None
     groups, count = group_voxels(xyz, 0.1, valid)
     with np.errstate(all="ignore"):
         cells = np.floor(xyz.numpy() / 0.1)
-    known = np.isfinite(cells).all(1) & (True if valid is None else valid.numpy())
-    number = {voxel: i for i, voxel in enumerate(sorted({tuple(v) for v in cells[known].tolist()}))}
+    finite = np.isfinite(cells).all(1) & (True if valid is None else valid.numpy())
+    number = {voxel: i for i, voxel in enumerate(sorted({tuple(v) for v in cells[finite].tolist()}))}
     assert count == len(number)
-    assert groups.tolist() == [number[tuple(v)] if ok else -1 for v, ok in zip(cells.tolist(), known, strict=True)]
+    assert groups.tolist() == [number[tuple(v)] if ok else -1 for v, ok in zip(cells.tolist(), finite, strict=True)]
 
 
-def test_a_voxel_far_away_does_not_change_the_numbers() -> None:
+def test_a_distant_voxel_does_not_change_the_numbers() -> None:
     """The table of near voxels and the sort of far ones number alike."""
     xyz = testing.random_points(torch.Generator().manual_seed(0), "room", 5000)
     groups, count = group_voxels(xyz, 0.1)
@@ -184,7 +184,7 @@ def test_a_voxel_far_away_does_not_change_the_numbers() -> None:
     assert with_far.tolist() == [*groups.tolist(), count]
 
 
-def made_up_room() -> tuple[Tensor, Cameras]:
+def synthetic_room() -> tuple[Tensor, Cameras]:
     g = torch.Generator().manual_seed(0)
     return testing.random_points(g, "room", 20_000), testing.random_cameras(g, 12, (40, 60))
 
@@ -197,16 +197,16 @@ def hololens(data: Path) -> tuple[Tensor, Cameras]:
 
 
 @pytest.mark.parametrize("scene", ["room", "hololens"])
-def test_retrieval_is_that_of_python_sets(request: pytest.FixtureRequest, backend: str, scene: str) -> None:
-    """Every share of voxels in view, of every pair of frames, is that of Python sets of ``floor(xyz / 0.1)``."""
-    xyz, cameras = made_up_room() if scene == "room" else hololens(request.getfixturevalue("data"))
+def test_retrieval_equals_python_sets(request: pytest.FixtureRequest, backend: str, scene: str) -> None:
+    """The IoU of every pair of frames equals that of Python sets of ``floor(xyz / 0.1)``."""
+    xyz, cameras = synthetic_room() if scene == "room" else hololens(request.getfixturevalue("data"))
     with mk.use_backend(backend):
         groups, count = group_voxels(xyz, 0.1)
         bits = visible(xyz, cameras, groups=groups, num_groups=count)
-        shares = overlap(bits[:3], bits)
+        result = overlap(bits[:3], bits)
         sets = [voxels_of(xyz[inside]) for inside in cameras.project(xyz)[2]]
-    assert shares.tolist() == [[share(a, b) for b in sets] for a in sets[:3]]
-    assert 0 < shares[0, 1:].max() < 1
+    assert result.tolist() == [[iou(a, b) for b in sets] for a in sets[:3]]
+    assert 0 < result[0, 1:].max() < 1
     assert count == len(voxels_of(xyz))
 
 
@@ -215,11 +215,11 @@ def test_opcheck(namespace: str, options: dict[str, Any]) -> None:
     case = visible_case(0, **options)
     groups = case.xyz.shape[0] if case.num_groups is None else case.num_groups
     args = (case.cameras.intrinsics, case.cameras.world2cam, 6, 9, case.valid, case.groups, groups)
-    torch.library.opcheck(library.overload(namespace, "visible"), (case.xyz, *args))
-    torch.library.opcheck(library.overload(namespace, "overlap"), (random_sets(0, 2, 3), random_sets(1, 4, 3)))
+    torch.library.opcheck(_library.overload(namespace, "visible"), (case.xyz, *args))
+    torch.library.opcheck(_library.overload(namespace, "overlap"), (random_sets(0, 2, 3), random_sets(1, 4, 3)))
 
 
-def test_points_that_need_a_gradient_are_seen_alike() -> None:
+def test_points_that_require_grad() -> None:
     case = visible_case(0)
     for name in READY:
         with mk.use_backend(name):
@@ -229,8 +229,8 @@ def test_points_that_need_a_gradient_are_seen_alike() -> None:
 
 
 def retrieve(xyz: Tensor, targets: Cameras, history: Cameras, groups: Tensor, num_groups: int) -> tuple[Tensor, Tensor]:
-    seen = visible(xyz, targets, groups=groups, num_groups=num_groups)
-    return overlap(seen, visible(xyz, history, groups=groups, num_groups=num_groups)), visible(xyz, targets)
+    in_view = visible(xyz, targets, groups=groups, num_groups=num_groups)
+    return overlap(in_view, visible(xyz, history, groups=groups, num_groups=num_groups)), visible(xyz, targets)
 
 
 @pytest.mark.parametrize("dynamic", [False, True])
@@ -245,9 +245,9 @@ def test_retrieval_compiles_into_one_graph(backend: str, dynamic: bool) -> None:
                 assert same_bits(result, expected)
 
 
-def test_shapes_are_known_without_data() -> None:
+def test_fake_tensors() -> None:
     cameras = testing.plain_cameras(3, (6, 9)).to("meta")
-    seen = visible(torch.empty(130, 3, device="meta"), cameras)
-    assert seen.shape == (3, 3)
-    assert overlap(seen, seen[:2]).shape == (3, 2)
-    assert overlap(seen, seen).dtype == torch.float32
+    in_view = visible(torch.empty(130, 3, device="meta"), cameras)
+    assert in_view.shape == (3, 3)
+    assert overlap(in_view, in_view[:2]).shape == (3, 2)
+    assert overlap(in_view, in_view).dtype == torch.float32

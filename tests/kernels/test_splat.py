@@ -9,11 +9,11 @@ import emulated
 import numpy as np
 import pytest
 import torch
+from every_backend import READY, EveryBackend, assert_same_on_every_backend, needs_grad, run_reference, splat_gradients
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import SEEDS, splat_cases
 from torch import Tensor
-from ways import READY, EveryWay, assert_every_way_same, needs_grad, run_reference, splat_gradients
 
 import mirage_kernels as mk
 from mirage_kernels import Cameras, splat, testing
@@ -21,7 +21,7 @@ from mirage_kernels.testing import SplatCase, assert_same, same_bits, same_sums,
 
 
 def oracle(case: SplatCase) -> tuple[Tensor, Tensor]:
-    """Depth and index by the letter of the contract: one numpy float32 operation after the other, one point at a
+    """Compute depth and index as documented: one numpy float32 operation after the other, one point at a
     time."""
     f = np.float32
     h, w = case.cameras.size
@@ -74,8 +74,8 @@ def test_reference_follows_the_contract(seed: int) -> None:
 @pytest.mark.usefixtures("native")
 @settings(max_examples=1200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=splat_cases())
-def test_cpp_equals_reference(case: SplatCase, every_way: EveryWay) -> None:
-    assert_every_way_same(every_way, lambda: case.run(splat))
+def test_cpp_equals_reference(case: SplatCase, every_backend: EveryBackend) -> None:
+    assert_same_on_every_backend(every_backend, lambda: case.run(splat))
 
 
 # A number for all is not for points in boxes: no box knows it.
@@ -87,45 +87,45 @@ BOXED = st.sampled_from([("none", 0.0), ("each", 0.0), ("none", 0.71), ("none", 
 @given(
     case=splat_cases(BOXED, boxes=True),
     scale=st.sampled_from([0.6, 1.0, 0.0]),
-    least=st.sampled_from([-math.inf, 0.05, 0.3]),
+    minimum=st.sampled_from([-math.inf, 0.05, 0.3]),
     more=st.sampled_from([0, 0, 9_000]),
     views=st.sampled_from([1, 2, 70]),
 )
-def test_cpp_equals_reference_underneath(
-    case: SplatCase, scale: float, least: float, more: int, views: int, every_way: EveryWay
+def test_operation_equals_reference(
+    case: SplatCase, scale: float, minimum: float, more: int, views: int, every_backend: EveryBackend
 ) -> None:
-    """What only the cache asks for: boxes that points lie in, and extents of at least a voxel."""
-    if more:  # several runs of 64 pages, in a world that is larger than a view, and more views than are met at once
+    """The arguments that only the cache uses: bounding boxes, and a minimum of the extents."""
+    if more:  # several runs of 64 pages, in a scene that is larger than a view, and more views than a batch
         g = torch.Generator().manual_seed(more)
         xyz = 30 * torch.rand(more, 3, generator=g)
         xyz = xyz[(xyz // 3 @ torch.tensor([100.0, 10.0, 1.0])).argsort()]
         extent = 0.1 * torch.rand(more, generator=g) if isinstance(case.extent, Tensor) else None
         cameras = testing.random_cameras(g, views, case.cameras.size)
-        boxes = testing.page_boxes(xyz, extent)
+        boxes = testing.bounding_boxes(xyz, extent)
         case = SplatCase(xyz, torch.randn(more, 2, generator=g), cameras, None, extent, case.radius, boxes)
-    expected = torch.ops.mirage_kernels_reference.splat(*case.arguments(scale, least))
-    for way, result in every_way(lambda: torch.ops.mirage_kernels.splat(*case.arguments(scale, least))):
-        assert all(map(same_bits, result, expected)), way
+    expected = torch.ops.mirage_kernels_reference.splat(*case.arguments(scale, minimum))
+    for name, result in every_backend(lambda: torch.ops.mirage_kernels.splat(*case.arguments(scale, minimum))):
+        assert all(map(same_bits, result, expected)), name
 
 
 @settings(max_examples=60)
 @given(case=splat_cases(BOXED, boxes=True), scale=st.sampled_from([0.6, 1.0]))
-def test_extents_by_rule_say_what_arguments_say(case: SplatCase, scale: float) -> None:
-    extent, least = case.extent, np.float32(0.1)
+def test_extents_follow_the_formula(case: SplatCase, scale: float) -> None:
+    extent, minimum = case.extent, np.float32(0.1)
     if isinstance(extent, Tensor):
-        own = [np.float32(scale) * (e if e > least else least) for e in extent.numpy()]
-        extent = torch.tensor(own, dtype=torch.float32)
+        extents = [np.float32(scale) * (e if e > minimum else minimum) for e in extent.numpy()]
+        extent = torch.tensor(extents, dtype=torch.float32)
     operation = (
         torch.ops.mirage_kernels.splat if mk.backends()["cpp"] is None else torch.ops.mirage_kernels_reference.splat
     )
     assert_same(
-        mk.Splat(*operation(*case.arguments(scale, float(least)))),
+        mk.Splat(*operation(*case.arguments(scale, float(minimum)))),
         case._replace(extent=extent).run(splat),
     )
 
 
 @pytest.mark.usefixtures("native")
-def test_points_are_not_looked_for_outside_of_their_boxes() -> None:
+def test_points_outside_their_boxes_are_skipped() -> None:
     case = testing.splat_case(0, n=64 * 6, boxes=True)
     assert case.boxes is not None
     behind = [level.clone() for level in case.boxes]
@@ -165,7 +165,7 @@ def test_order_of_points_decides_only_ties() -> None:
     assert same_bits(a.features, b.features)
 
 
-def test_nearest_wins_and_of_equals_the_first() -> None:
+def test_nearest_wins_and_ties_go_to_the_lower_index() -> None:
     cameras = testing.plain_cameras(1, (4, 4))
     xyz = torch.tensor([[0.0, 0.0, 2.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0], [0.0, 0.0, -1.0]])
     result = splat(xyz, torch.eye(4), cameras)
@@ -174,8 +174,8 @@ def test_nearest_wins_and_of_equals_the_first() -> None:
     assert result.mask.sum() == 1
 
 
-def test_extent_closes_the_gaps_of_a_nearer_look() -> None:
-    """A wall seen from 2 m fills every cell from 1 m only when its cells are drawn as large as they are."""
+def test_extent_closes_holes_from_nearer_views() -> None:
+    """A wall that was observed from 2 m covers every cell from 1 m only if points have their extent."""
     far = Cameras(torch.tensor([[8.0, 0, 8], [0, 8.0, 8], [0, 0, 1]]), torch.eye(4), (16, 16))
     pose = torch.eye(4)
     pose[2, 3] = 1.0
@@ -185,17 +185,17 @@ def test_extent_closes_the_gaps_of_a_nearer_look() -> None:
     assert splat(points.xyz, points.features, near, extent=0.51 * points.footprint).mask.all()
 
 
-def test_radius_draws_discs() -> None:
+def test_radius_covers_discs() -> None:
     cameras, row = testing.plain_cameras(1, (7, 7)), torch.ones(1, 1)
-    centre = torch.tensor([[0.0, 0.0, 1.0]])  # of cell (3, 3)
-    beside = torch.tensor([[-9 / 4, 0.0, 1.0]])  # six columns left of the centre of cell (3, 0)
+    center = torch.tensor([[0.0, 0.0, 1.0]])  # of cell (3, 3)
+    outside = torch.tensor([[-9 / 4, 0.0, 1.0]])  # six columns left of the center of cell (3, 0)
     for name in READY:
         with mk.use_backend(name):
-            mask = splat(centre, row, cameras, radius=2.0).mask[0]
+            mask = splat(center, row, cameras, radius=2.0).mask[0]
             assert [int(cells.sum()) for cells in mask] == [0, 1, 3, 5, 3, 1, 0]
-            assert splat(centre, row, cameras, radius=1e-3).mask.nonzero().tolist() == [[0, 3, 3]]
-            assert not splat(beside, row, cameras, radius=5.95).mask.any()
-            assert splat(beside, row, cameras, radius=6.05).mask.nonzero().tolist() == [[0, 3, 0]]
+            assert splat(center, row, cameras, radius=1e-3).mask.nonzero().tolist() == [[0, 3, 3]]
+            assert not splat(outside, row, cameras, radius=5.95).mask.any()
+            assert splat(outside, row, cameras, radius=6.05).mask.nonzero().tolist() == [[0, 3, 0]]
 
 
 def test_empty_inputs() -> None:
@@ -230,26 +230,26 @@ def test_features_are_copied_bit_for_bit(dtype: torch.dtype) -> None:
 @pytest.mark.usefixtures("native")
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=splat_cases(), seed=SEEDS)
-def test_cpp_gradients_equal_reference(case: SplatCase, seed: int, every_way: EveryWay) -> None:
+def test_cpp_gradients_equal_reference(case: SplatCase, seed: int, every_backend: EveryBackend) -> None:
     expected = run_reference(lambda: splat_gradients(case, seed))
-    for way, result in every_way(lambda: splat_gradients(case, seed)):
-        assert same_sums(result[0], expected[0]), f"xyz, {way}"
-        assert same_sums(result[1], expected[1]), f"features, {way}"
+    for name, result in every_backend(lambda: splat_gradients(case, seed)):
+        assert same_sums(result[0], expected[0]), f"xyz, {name}"
+        assert same_sums(result[1], expected[1]), f"features, {name}"
 
 
 @pytest.mark.usefixtures("native")
 @pytest.mark.parametrize("mode", ["nearest", "bilinear"])
-def test_more_views_than_are_met_at_once(mode: str, every_way: EveryWay) -> None:
+def test_more_views_than_a_batch(mode: str, every_backend: EveryBackend) -> None:
     case = splat_case(2, n=900, views=70, size=(3, 4))
     sums = ("features",) if mode == "bilinear" else ()
-    assert_every_way_same(every_way, lambda: case.run(splat, mode=mode), sums)
+    assert_same_on_every_backend(every_backend, lambda: case.run(splat, mode=mode), sums)
     _, expected = run_reference(lambda: splat_gradients(case, 0, mode=mode))
-    for way, (_, result) in every_way(lambda: splat_gradients(case, 0, mode=mode)):
-        assert same_sums(result, expected), way
+    for name, (_, result) in every_backend(lambda: splat_gradients(case, 0, mode=mode)):
+        assert same_sums(result, expected), name
 
 
-def test_cuda_hands_nothing_to_points_that_are_not_there(cuda_code: emulated.Emulated | None) -> None:
-    """On a CPU such an index is an error; a device is not asked."""
+def test_cuda_ignores_indices_out_of_range(cuda_code: emulated.Emulated | None) -> None:
+    """On a CPU such an index is an error; on a device indices are not checked."""
     if cuda_code is None:
         pytest.skip("needs GCC and the sources")
     index = torch.tensor([[[0, 5, -1, 1 << 40, 2]]])
@@ -267,12 +267,12 @@ def test_reference_gradients_are_those_of_the_function(extent: float, radius: fl
     k, m = case.cameras.intrinsics, case.cameras.world2cam
     xyz, features = case.xyz.double().requires_grad_(), case.features.double().requires_grad_()
 
-    def drawn(xyz: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+    def render(xyz: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
         rest = (None, None, extent, -math.inf, radius, None, None, None)
         out, depth, _ = torch.ops.mirage_kernels_reference.splat(xyz, features, k, m, 4, 5, *rest)
         return out, torch.where(depth.isfinite(), depth, 0)
 
-    assert torch.autograd.gradcheck(drawn, (xyz, features))
+    assert torch.autograd.gradcheck(render, (xyz, features))
 
 
 def test_gradient_sums_run_in_float32_and_round_once() -> None:

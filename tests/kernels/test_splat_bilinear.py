@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from every_backend import READY, EveryBackend, assert_same_on_every_backend, run_reference, splat_gradients
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import SEEDS, splat_cases
 from torch import Tensor
-from ways import READY, EveryWay, assert_every_way_same, run_reference, splat_gradients
 
 import mirage_kernels as mk
 from mirage_kernels import splat, testing
@@ -26,8 +26,8 @@ def run(case: SplatCase, band: float = 0.05) -> Any:
     return case.run(splat, mode="bilinear", band=band)
 
 
-def touches(case: SplatCase, view: int) -> list[tuple[int, int, Any, Any]]:
-    """(point, cell, weight, depth) by the letter of the contract: one numpy float32 operation after the other."""
+def taps(case: SplatCase, view: int) -> list[tuple[int, int, Any, Any]]:
+    """Compute (point, cell, weight, depth) as documented, one numpy float32 operation after the other."""
     f = np.float32
     h, w = case.cameras.size
     k, m = case.cameras.intrinsics[view].numpy(), case.cameras.world2cam[view].numpy()
@@ -37,8 +37,8 @@ def touches(case: SplatCase, view: int) -> list[tuple[int, int, Any, Any]]:
         inv = f(1) / pz
         a = ((px * inv) * k[0, 0] + k[0, 2]) - f(0.5)
         b = ((py * inv) * k[1, 1] + k[1, 2]) - f(0.5)
-        drawn = f(1e-6) < pz < math.inf and -1 <= a < w and -1 <= b < h
-        if not drawn or (case.valid is not None and not case.valid[n]):
+        rendered = f(1e-6) < pz < math.inf and -1 <= a < w and -1 <= b < h
+        if not rendered or (case.valid is not None and not case.valid[n]):
             continue
         s, t = a - np.floor(a), b - np.floor(b)
         for di, dj in ((0, 0), (0, 1), (1, 0), (1, 1)):
@@ -54,15 +54,15 @@ def oracle(case: SplatCase, view: int, band: float) -> tuple[Tensor, Tensor, Ten
     h, w = case.cameras.size
     features = torch.zeros(case.features.shape[1], h * w)
     depth, index = torch.full((h * w,), math.inf), torch.full((h * w,), -1)
-    found = touches(case, view)
+    found = taps(case, view)
     for cell in range(h * w):
-        mine = [(z, n, weight) for n, at, weight, z in found if at == cell]
-        if not mine:
+        taps_of_cell = [(z, n, weight) for n, at, weight, z in found if at == cell]
+        if not taps_of_cell:
             continue
-        nearest, winner, _ = min(mine)
+        nearest, winner, _ = min(taps_of_cell)
         limit = (np.float32(1) + np.float32(band)) * nearest
         total, sums = np.float32(0), np.zeros(case.features.shape[1], np.float32)
-        for z, n, weight in mine:
+        for z, n, weight in taps_of_cell:
             if z <= limit:
                 total = total + weight
                 sums = sums + weight * case.features[n].numpy()
@@ -90,13 +90,13 @@ def test_reference_follows_the_contract(seed: int, band: float) -> None:
 @pytest.mark.usefixtures("native")
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=CASES, band=BANDS)
-def test_cpp_equals_reference(case: SplatCase, band: float, every_way: EveryWay) -> None:
-    """Index, mask and depth have to; so do the features, for all sums run in the order of the points."""
-    assert_every_way_same(every_way, lambda: run(case, band), sums=("features",))
+def test_cpp_equals_reference(case: SplatCase, band: float, every_backend: EveryBackend) -> None:
+    """All outputs have the same bits, because all sums run in the order of the points."""
+    assert_same_on_every_backend(every_backend, lambda: run(case, band), sums=("features",))
 
 
-def test_a_point_on_a_centre_is_alone_and_between_four_is_shared() -> None:
-    cameras = testing.plain_cameras(1, (4, 4))  # cell centres lie at half columns
+def test_point_on_a_center_and_between_four_centers() -> None:
+    cameras = testing.plain_cameras(1, (4, 4))  # cell centers lie at half columns
     row = torch.tensor([[3.0, -1.0]])
     for name in READY:
         with mk.use_backend(name):
@@ -108,41 +108,41 @@ def test_a_point_on_a_centre_is_alone_and_between_four_is_shared() -> None:
 
 
 def test_a_ramp_is_interpolated() -> None:
-    """A dense wall whose feature is its place shows, in every cell, the place of the cell's centre."""
+    """A dense wall whose features are its image coordinates gives every cell the coordinates of its center."""
     cameras = testing.plain_cameras(1, (8, 8))
     at = torch.arange(-2, 10, 0.25) + 0.125
     v, u = torch.meshgrid(at, at, indexing="ij")
     xyz = torch.stack([(u - 4) / 4, (v - 4) / 4, torch.ones_like(u)], -1).reshape(-1, 3)
-    shown = splat(xyz, torch.stack([u, v], -1).reshape(-1, 2), cameras, mode="bilinear")
-    centres = torch.arange(8) + 0.5
-    torch.testing.assert_close(shown.features[0, 0], centres.expand(8, 8))
-    torch.testing.assert_close(shown.features[0, 1], centres[:, None].expand(8, 8))
+    view = splat(xyz, torch.stack([u, v], -1).reshape(-1, 2), cameras, mode="bilinear")
+    centers = torch.arange(8) + 0.5
+    torch.testing.assert_close(view.features[0, 0], centers.expand(8, 8))
+    torch.testing.assert_close(view.features[0, 1], centers[:, None].expand(8, 8))
 
 
-def test_points_behind_the_band_are_left_out() -> None:
-    cameras, centre = testing.plain_cameras(1, (4, 4)), torch.tensor([0.125, 0.125, 1.0])
-    xyz = torch.stack([centre, 1.04 * centre, 1.06 * centre])  # on one ray
+def test_points_behind_the_band_are_not_blended() -> None:
+    cameras, center = testing.plain_cameras(1, (4, 4)), torch.tensor([0.125, 0.125, 1.0])
+    xyz = torch.stack([center, 1.04 * center, 1.06 * center])  # on one ray
     rows = torch.tensor([[0.0], [1.0], [5.0]])
     for name in READY:
         with mk.use_backend(name):
             for band, expected in ((0.05, 0.5), (0.0, 0.0), (0.1, 2.0)):
-                shown = splat(xyz, rows, cameras, mode="bilinear", band=band)
-                assert shown.features[0, 0, 2, 2].item() == pytest.approx(expected, abs=1e-5)
-                assert shown.index[0, 2, 2] == 0
-                assert shown.depth[0, 2, 2] == 1.0
+                view = splat(xyz, rows, cameras, mode="bilinear", band=band)
+                assert view.features[0, 0, 2, 2].item() == pytest.approx(expected, abs=1e-5)
+                assert view.index[0, 2, 2] == 0
+                assert view.depth[0, 2, 2] == 1.0
 
 
-def test_a_cell_that_is_hardly_touched_is_a_hole() -> None:
+def test_cell_with_small_weights_is_a_hole() -> None:
     cameras = testing.plain_cameras(1, (4, 4))
     for name in READY:
         with mk.use_backend(name):
-            for weight, known in ((2.0**-14, False), (2.0**-13, True)):  # 1e-4 lies between
-                beside = torch.tensor([[0.125 + weight / 4, 0.125, 1.0]])
-                shown = splat(beside, torch.ones(1, 1), cameras, mode="bilinear")
-                assert shown.mask[0, 2].tolist() == [False, False, True, known]
-                assert bool((shown.depth[~shown.mask] == math.inf).all())
-                assert not shown.features[~shown.mask.unsqueeze(1)].any()
-            twice = splat(beside.repeat(2, 1), torch.ones(2, 1), cameras, mode="bilinear")
+            for weight, covered in ((2.0**-14, False), (2.0**-13, True)):  # 1e-4 lies between
+                offset = torch.tensor([[0.125 + weight / 4, 0.125, 1.0]])
+                view = splat(offset, torch.ones(1, 1), cameras, mode="bilinear")
+                assert view.mask[0, 2].tolist() == [False, False, True, covered]
+                assert bool((view.depth[~view.mask] == math.inf).all())
+                assert not view.features[~view.mask.unsqueeze(1)].any()
+            twice = splat(offset.repeat(2, 1), torch.ones(2, 1), cameras, mode="bilinear")
             assert twice.mask[0, 2].tolist() == [False, False, True, True]
 
 
@@ -156,11 +156,11 @@ def test_twenty_repeats_give_the_same_bits() -> None:
 @pytest.mark.usefixtures("native")
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=CASES, seed=SEEDS)
-def test_cpp_gradients_equal_reference(case: SplatCase, seed: int, every_way: EveryWay) -> None:
+def test_cpp_gradients_equal_reference(case: SplatCase, seed: int, every_backend: EveryBackend) -> None:
     expected = run_reference(lambda: splat_gradients(case, seed, mode="bilinear"))
     tame = (case.xyz.abs() < 1e3).all() and (case.xyz[:, 2].abs() > 1e-3).all()
-    for way, result in every_way(lambda: splat_gradients(case, seed, mode="bilinear")):
-        assert same_sums(result[1], expected[1]), f"features, {way}"
+    for name, result in every_backend(lambda: splat_gradients(case, seed, mode="bilinear")):
+        assert same_sums(result[1], expected[1]), f"features, {name}"
         if tame:
             assert_close_gradients(result[0], expected[0])
 
@@ -170,9 +170,9 @@ def test_reference_gradients_are_those_of_the_function() -> None:
     k, m = case.cameras.intrinsics, case.cameras.world2cam
     xyz, features = case.xyz.double().requires_grad_(), case.features.double().requires_grad_()
 
-    def drawn(xyz: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+    def render(xyz: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
         operation = torch.ops.mirage_kernels_reference.splat_bilinear
         out, depth, _, _ = operation(xyz, features, k, m, 4, 5, None, 0.3)
         return out, torch.where(depth.isfinite(), depth, 0)
 
-    assert torch.autograd.gradcheck(drawn, (xyz, features))
+    assert torch.autograd.gradcheck(render, (xyz, features))

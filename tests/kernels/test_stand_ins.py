@@ -1,15 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The way that operands take to a GPU and back, with a CPU at its end."""
+"""Operands are copied to a device and results back; here the device is the CPU."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 from cache_steps import snapshot
+from every_backend import run_reference, splat_gradients
 from stand_ins import ThroughDevice
 from torch import Tensor
-from ways import run_reference, splat_gradients
 
 from mirage_kernels import VoxelCache, unproject
 from mirage_kernels.testing import assert_same, random_points, same_bits, splat_case, unproject_case
@@ -20,7 +20,7 @@ def through() -> ThroughDevice:
     return ThroughDevice("reference", "cpu")
 
 
-def test_results_and_gradients_come_back(through: ThroughDevice) -> None:
+def test_results_and_gradients_are_copied_back(through: ThroughDevice) -> None:
     case, lifted = splat_case(0, valid=True, extent="each"), unproject_case(1)
     expected = run_reference(lambda: (splat_gradients(case, 3), lifted.run(unproject)))
     with through.use():
@@ -29,7 +29,7 @@ def test_results_and_gradients_come_back(through: ThroughDevice) -> None:
     assert_same(result[1], expected[1])
 
 
-def test_what_is_written_comes_back(through: ThroughDevice) -> None:
+def test_mutated_arguments_are_copied_back(through: ThroughDevice) -> None:
     def fill() -> dict[str, Tensor]:
         cache, g = VoxelCache(0.2, 3), torch.Generator().manual_seed(0)
         for stamp in (1, 2):

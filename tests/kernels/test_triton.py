@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
+from mirage_kernels._gpu import TRITON_CAPABILITY
 from mirage_kernels.backend import INTERPRETED
-from mirage_kernels.gpu import TRITON_CAPABILITY
 
 HERE = Path(__file__).resolve().parent
 
@@ -24,27 +24,29 @@ triton = pytest.importorskip("triton")
 if INTERPRETED:
     pytest.skip("kernels that are interpreted cannot be compiled", allow_module_level=True)
 
-# Sizes that are not specialised, and flags, alike in every kernel.
-SIZES = ("height", "width", "h", "w", "most_rows", "most_columns", "tiles", "cells", "views", "sets", "words")
+# Types of arguments that have the same name in several kernels; sizes are not specialized.
+SIZES = ("height", "width", "h", "w", "max_rows", "max_columns", "tiles", "cells", "views", "sets", "words")
 TYPES = {
-    **dict.fromkeys((*SIZES, "num_a", "num_b", "at_once", "first_view"), "i32"),
+    **dict.fromkeys((*SIZES, "num_a", "num_b", "view_batch", "first_view"), "i32"),
     **dict.fromkeys(("n", "min_valid", "max_masked", "groups", "halves", "points"), "i64"),
-    **dict.fromkeys(("extent", "least_extent", "radius", "band"), "fp32"),
+    **dict.fromkeys(("extent", "min_extent", "radius", "band"), "fp32"),
     **dict.fromkeys(("mask", "valid"), "*u8"),
-    **dict.fromkeys(("group", "a", "b", "of_a", "of_b", "counts", "keys", "index", "order", "starts"), "*i64"),
+    **dict.fromkeys(("group", "a", "b", "size_a", "size_b", "counts", "keys", "index", "order", "starts"), "*i64"),
     **dict.fromkeys(("bits", "pairs"), "*i32"),
 }
 CACHE_TYPES = {
-    **dict.fromkeys(("rows", "slots", "stamp", "lower"), "i64"),
+    **dict.fromkeys(("rows", "slots", "stamp", "num_below"), "i64"),
     **dict.fromkeys(("inverse_size", "default_footprint", "factor"), "fp32"),
     **dict.fromkeys(("codes", "points", "rank", "key", "keys", "stamp_rows", "index"), "*i64"),
-    **dict.fromkeys(("cuts", "place", "order", "starts", "row", "winner", "fresh", "count", "table"), "*i32"),
+    **dict.fromkeys(
+        ("is_start", "position", "order", "starts", "row", "winner", "is_new", "new_count", "count", "table"), "*i32"
+    ),
     "keep": "*u8",
 }
 
 
 class Kernel(NamedTuple):
-    """A kernel and what it is launched with."""
+    """A kernel and the arguments it is compiled for."""
 
     operation: str
     name: str
@@ -69,7 +71,7 @@ def features(dtype: str, to_maps: bool, *aligned: str) -> Kernel:
 
 
 def cache(name: str, warps: int = 4, *aligned: str, types: dict[str, str] | None = None, **constants: Any) -> Kernel:
-    return Kernel("voxel_cache", f"{name}_kernel", constants, CACHE_TYPES | (types or {}), aligned, warps)
+    return Kernel("voxel_cache", f"voxel_cache_{name}_kernel", constants, CACHE_TYPES | (types or {}), aligned, warps)
 
 
 def cache_features(name: str, warps: int, dtype: str, kept: str, *aligned: str, **constants: Any) -> Kernel:
@@ -77,8 +79,8 @@ def cache_features(name: str, warps: int, dtype: str, kept: str, *aligned: str, 
     return cache(name, warps, *aligned, types=types, CHANNELS=48, BLOCK=64, **constants)
 
 
-def draw(shape: int, **constants: Any) -> Kernel:
-    return Kernel("splat", "splat_draw_kernel", {"SHAPE": shape, **constants}, warps=1)
+def rasterize(shape: int, **constants: Any) -> Kernel:
+    return Kernel("splat", "splat_rasterize_kernel", {"SHAPE": shape, **constants}, warps=1)
 
 
 def blended(part: str, name: str, *of_dtype: str, aligned: tuple[str, ...] = (), **constants: Any) -> Kernel:
@@ -101,26 +103,26 @@ KERNELS = {
     "features_bfloat16": features("*bf16", False, "cells"),
     "features_back": features("*bf16", True, "cells"),
     "features_unaligned": features("*bf16", False),
-    "visible": Kernel("overlap", "visible_kernel", {"valid": None, "group": None}),
-    "visible_groups": Kernel("overlap", "visible_kernel", {}),
-    "count": Kernel("overlap", "count_kernel", {}, aligned=("words",)),
-    "draw_points": draw(0, valid=None, extents=None),
-    "draw_squares": draw(1),
-    "draw_discs": draw(2, extents=None),
+    "visible": Kernel("overlap", "overlap_visible_kernel", {"valid": None, "group": None}),
+    "visible_groups": Kernel("overlap", "overlap_visible_kernel", {}),
+    "count": Kernel("overlap", "overlap_count_bits_kernel", {}, aligned=("words",)),
+    "rasterize_points": rasterize(0, valid=None, extents=None),
+    "rasterize_squares": rasterize(1),
+    "rasterize_discs": rasterize(2, extents=None),
     "resolve_float32": Kernel("splat", "splat_resolve_kernel", ROWS, {"rows": "*i32", "features": "*i32"}, ("cells",)),
     "resolve_bfloat16": Kernel("splat", "splat_resolve_kernel", ROWS, {"rows": "*i16", "features": "*i16"}, ("cells",)),
-    "sum_features": blended("splat_backward", "splat_sum_features_kernel", "grad", "sums", **ROWS),
-    "sum_rows": blended("splat_backward", "splat_sum_rows_kernel"),
-    "bilinear_draw": blended("splat_bilinear", "splat_bilinear_draw_kernel", valid=None),
+    "backward_features": blended("splat_backward", "splat_backward_features_kernel", "grad", "sums", **ROWS),
+    "backward_xyz": blended("splat_backward", "splat_backward_xyz_kernel"),
+    "bilinear_rasterize": blended("splat_bilinear", "splat_bilinear_rasterize_kernel", valid=None),
     "bilinear_pairs": blended("splat_bilinear", "splat_bilinear_pairs_kernel"),
-    "bilinear_mix": blended(
-        "splat_bilinear", "splat_bilinear_mix_kernel", "rows", "features", aligned=("cells",), **ROWS
+    "bilinear_blend": blended(
+        "splat_bilinear", "splat_bilinear_blend_kernel", "rows", "features", aligned=("cells",), **ROWS
     ),
-    "bilinear_spread": blended(BACKWARD, "splat_bilinear_spread_kernel", "grad", "sums", **ROWS),
-    "bilinear_pull": blended(BACKWARD, "splat_bilinear_pull_kernel", "grad", "shown", "rows", **ROWS),
-    "overlap": Kernel("overlap", "overlap_kernel", {}, aligned=("words",)),
+    "bilinear_backward_features": blended(BACKWARD, "splat_bilinear_backward_features_kernel", "grad", "sums", **ROWS),
+    "bilinear_backward_xyz": blended(BACKWARD, "splat_bilinear_backward_xyz_kernel", "grad", "maps", "rows", **ROWS),
+    "overlap": Kernel("overlap", "overlap_iou_kernel", {}, aligned=("words",)),
     "cache_encode": cache("encode"),
-    "cache_cut": cache("cut"),
+    "cache_find_starts": cache("find_starts"),
     "cache_segment": cache("segment", LAST=False),
     "cache_segment_last": cache("segment", LAST=True, rank=None),
     "cache_look_up": cache("look_up", 1, LAST=False),
@@ -130,19 +132,19 @@ KERNELS = {
     "cache_write_mean": cache("write", footprint=None),
     "cache_copy_float32": cache_features("copy", 4, "*fp32", "*fp32"),
     "cache_copy_bfloat16": cache_features("copy", 4, "*bf16", "*bf16"),
-    "cache_quantise": cache_features("quantise", 1, "*bf16", "*i8"),
+    "cache_quantize": cache_features("quantize", 1, "*bf16", "*i8"),
     "cache_sum": cache_features("sum", 1, "*bf16", "*fp32"),
     "cache_enter": cache("enter", 1, types={"table": "*u32"}),
     "cache_enter_all": cache("enter", 1, types={"table": "*u32"}, row=None),
-    "cache_page": cache("page", 1),
-    "cache_level": cache("level", 1),
+    "cache_build_boxes": cache("build_boxes", 1),
+    "cache_build_level": cache("build_level", 1),
     "cache_carve": cache("carve"),
     "cache_decode_int8": cache_features("decode", 4, "*i8", "*bf16", "cells", counts=None),
     "cache_decode_mean": cache_features("decode", 4, "*fp32", "*fp16", "cells", scales=None),
 }
 
-# All of these are one instruction, none a loop around compare-and-swap. A float's order is a signed integer's among the
-# positive ones, an unsigned one's turned round among the negative.
+# Each of these is one instruction, not a loop around compare-and-swap. Positive floats are ordered as signed integers,
+# negative ones in reverse as unsigned integers.
 NATIVE_ATOMICS = {
     "cache_encode": ("add.u64",),
     "cache_segment": ("min.s64",),
@@ -151,7 +153,7 @@ NATIVE_ATOMICS = {
 }
 
 # Bytes of stack: the ptxas of Triton 3.8 spills a register here rather than exceed 96 of them.
-SPILLED = {("draw_discs", 90): 8} if tuple(map(int, triton.__version__.split(".")[:2])) >= (3, 8) else {}
+SPILLED = {("rasterize_discs", 90): 8} if tuple(map(int, triton.__version__.split(".")[:2])) >= (3, 8) else {}
 
 
 class Compiled(NamedTuple):
@@ -160,11 +162,11 @@ class Compiled(NamedTuple):
 
 
 def compiled(kernel: Kernel, capability: int, folder: Path) -> Compiled:
-    """As ``triton_common.launch`` has it compiled, for a GPU that need not be there."""
+    """Compile a kernel as ``_triton_common.launch`` does, for a GPU that this machine need not have."""
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from mirage_kernels.triton_common import OPTIONS
+    from mirage_kernels._triton_common import OPTIONS
 
     path = f"mirage_kernels.ops.{kernel.folder or kernel.operation}.{kernel.operation}_triton"
     module = __import__(path, fromlist=[kernel.name])
@@ -185,24 +187,24 @@ def compiled(kernel: Kernel, capability: int, folder: Path) -> Compiled:
 
 @pytest.mark.parametrize("capability", [10 * major + minor for major, minor in (TRITON_CAPABILITY, (8, 0), (9, 0))])
 @pytest.mark.parametrize("name", KERNELS)
-def test_kernels_compile_to_what_they_should(name: str, capability: int, tmp_path: Path) -> None:
+def test_compiled_kernels(name: str, capability: int, tmp_path: Path) -> None:
     ptx, resources = compiled(KERNELS[name], capability, tmp_path)
     assert resources["STACK"] <= SPILLED.get((name, capability), 0), "registers are spilled"
     assert resources["LOCAL"] == 0, "registers are spilled"
     # One rounding per operation, denormals kept.
     for wrong in (r"\bfma\.", r"\bmad\.\S*f(32|64)", r"div\.(full|approx)", r"\brcp\.", r"\.ftz"):
         assert not re.search(wrong, ptx), wrong
-    if name.startswith(("lift", "backward", "visible", "gather", "draw", "bilinear")):
+    if name.startswith(("lift", "backward_median", "backward_bilinear", "visible", "gather", "rasterize", "bilinear")):
         assert "div.rn.f32" in ptx
-    if "draw" in name:  # one instruction, not a loop that compares and swaps
+    if "rasterize" in name:  # one instruction, not a loop that compares and swaps
         assert re.search(r"atom\.\S*relaxed\S*\.min\.s64", ptx)
         assert "cas" not in ptx
-    if name.startswith(("sum_features", "bilinear_mix", "bilinear_spread", "bilinear_pull")):
+    if name.startswith(("backward_features", "bilinear_blend", "bilinear_backward_features", "bilinear_backward_xyz")):
         assert re.search(r"ld\.global\S*\.v4\.b32", ptx)
     if name.startswith(("features", "resolve")) and name != "features_unaligned":
         assert re.search(r"ld\.global\S*\.v4\.b32", ptx)
         assert re.search(r"st\.global\S*\.v4\.b32", ptx)
-    if name.startswith(("cache_copy", "cache_quantise", "cache_sum", "cache_decode")):
+    if name.startswith(("cache_copy", "cache_quantize", "cache_sum", "cache_decode")):
         assert re.search(r"ld\.global\S*\.v4\.b32", ptx)
         assert re.search(r"st\.global\S*\.v4\.b32", ptx)
     if name in NATIVE_ATOMICS:
@@ -262,7 +264,7 @@ def many_views(operation: str) -> Any:
 def test_any_number_of_views_fits_a_grid(
     folder: str, module: str, operation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mirage_kernels.triton_common import launch
+    from mirage_kernels._triton_common import launch
 
     kernels = importlib.import_module(f"mirage_kernels.ops.{folder}.{module}_triton")
     grids: list[tuple[int, ...]] = []
@@ -277,8 +279,8 @@ def test_any_number_of_views_fits_a_grid(
     assert grids
 
 
-def test_a_grid_that_is_too_large_is_an_error() -> None:
-    from mirage_kernels.triton_common import launch
+def test_error_for_a_grid_that_is_too_large() -> None:
+    from mirage_kernels._triton_common import launch
 
     for grid in ((1, 65_536), (2**31,), (1, 1, 65_536)):
         with pytest.raises(ValueError, match=r"nothing: expected a grid of at most \(2147483647,.* got \("):
@@ -291,7 +293,7 @@ def run_interpreted(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("table", ["triton_table.py", "triton_splat_table.py"])
-def test_the_interpreter_gives_the_bits_of_the_reference(table: str) -> None:
+def test_interpreter_equals_reference(table: str) -> None:
     result = run_interpreted("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(HERE / table))
     assert result.returncode == 0, result.stdout[-4000:]
     assert " passed" in result.stdout

@@ -7,20 +7,19 @@ import math
 import numpy as np
 import pytest
 import torch
+from every_backend import EveryBackend, assert_same_on_every_backend, needs_grad, random_gradients, run_reference
 from hypothesis import HealthCheck, given, settings
 from strategies import SEEDS, unproject_cases
 from torch import Tensor
-from ways import EveryWay, assert_every_way_same, needs_grad, random_gradients, run_reference
 
 import mirage_kernels as mk
-from mirage_kernels import Cameras, splat, testing, unproject
+from mirage_kernels import Cameras, Pooling, pool_depth, splat, testing, unproject
+from mirage_kernels._modes import POOLINGS
 from mirage_kernels.testing import UnprojectCase, same_bits, same_sums, unproject_case
-
-POOLINGS = ("median", "nearest", "min", "bilinear")
 
 
 def oracle_depth(case: UnprojectCase) -> list[float]:
-    """The depth of every cell by the letter of the contract, pixel by pixel; 0 where a cell has none."""
+    """Compute the depth of every cell as documented, pixel by pixel; 0 if a cell has none."""
     b, _, h, w = case.features.shape
     height, width = case.depth.shape[1:]
     rule = {"pooling": "median", "min_valid": 1, "max_masked": 0.0} | case.options
@@ -80,30 +79,30 @@ def test_reference_follows_the_contract(seed: int) -> None:
 @pytest.mark.usefixtures("native")
 @settings(max_examples=1200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=unproject_cases())
-def test_cpp_equals_reference(case: UnprojectCase, every_way: EveryWay) -> None:
-    assert_every_way_same(every_way, lambda: case.run(unproject))
+def test_cpp_equals_reference(case: UnprojectCase, every_backend: EveryBackend) -> None:
+    assert_same_on_every_backend(every_backend, lambda: case.run(unproject))
 
 
 @pytest.mark.usefixtures("native")
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=SEEDS)
-def test_cpp_equals_reference_on_whole_frames(seed: int, every_way: EveryWay) -> None:
-    """Enough work to be split between threads, and cells of 8 and 16 pixels and of sizes that do not divide."""
+def test_cpp_equals_reference_on_whole_frames(seed: int, every_backend: EveryBackend) -> None:
+    """Large enough to be split among threads; cells of 8 and 16 pixels, and grids that do not divide the depth map."""
     grid = ((11, 20), (22, 40), (9, 17))[seed % 3]
     case = unproject_case(seed, size=(176, 320), grid=grid, channels=48, mask=seed % 2 == 0, max_masked=0.4)
-    assert_every_way_same(every_way, lambda: case.run(unproject))
+    assert_same_on_every_backend(every_backend, lambda: case.run(unproject))
 
 
 @pytest.mark.usefixtures("native")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("first", [0, 1])
-def test_features_may_begin_anywhere(dtype: torch.dtype, first: int, every_way: EveryWay) -> None:
-    """On multiples of 16 bytes and beside them, in whole tiles of cells and a rest."""
+def test_features_at_any_alignment(dtype: torch.dtype, first: int, every_backend: EveryBackend) -> None:
+    """Features at multiples of 16 bytes and elsewhere, with complete and with partial tiles of cells."""
     case = unproject_case(5, size=(32, 80), grid=(8, 20), channels=48, dtype=dtype)
     room = torch.zeros(first + case.features.numel(), dtype=dtype)
     moved = room[first:].copy_(case.features.flatten()).reshape(case.features.shape)
     assert moved.data_ptr() % 16 == first * dtype.itemsize
-    assert_every_way_same(every_way, lambda: case._replace(features=moved).run(unproject))
+    assert_same_on_every_backend(every_backend, lambda: case._replace(features=moved).run(unproject))
 
 
 @settings(max_examples=100)
@@ -117,7 +116,7 @@ def test_invalid_cells_are_zeros_and_valid_ones_finite(case: UnprojectCase) -> N
 
 
 @pytest.mark.parametrize("ratio", [1, 2, 3, 16])
-def test_bilinear_is_that_of_torch(ratio: int) -> None:
+def test_bilinear_equals_torch(ratio: int) -> None:
     depth = 1 + torch.rand(2, 5 * ratio, 7 * ratio, generator=torch.Generator().manual_seed(0))
     cameras = testing.random_cameras(torch.Generator().manual_seed(1), 2, (5 * ratio, 7 * ratio))
     points = unproject(depth, torch.zeros(2, 1, 5, 7), cameras, pooling="bilinear")
@@ -127,7 +126,7 @@ def test_bilinear_is_that_of_torch(ratio: int) -> None:
 
 
 def test_points_project_back_onto_their_cells() -> None:
-    """Unproject, then project in float64 with the full-resolution camera: every point lies at its cell's centre."""
+    """Unproject, then project in float64 with the full-resolution camera: every point is at the center of its cell."""
     case = unproject_case(3, size=(96, 160), grid=(6, 10), batch=1)
     points = case.run(unproject)
     uv, depth, _ = case.cameras.project(points.xyz.double())
@@ -137,7 +136,7 @@ def test_points_project_back_onto_their_cells() -> None:
     assert bool((depth[0, points.valid] > 0).all())
 
 
-def test_a_written_view_reads_back_whole() -> None:
+def test_unprojected_view_is_rendered_without_holes() -> None:
     case = unproject_case(9, batch=1, size=(704, 1280), grid=(44, 80), channels=48)
     points = case.run(unproject)
     view = splat(points.xyz, points.features, case.cameras.rescale((44, 80)), valid=points.valid)
@@ -146,14 +145,14 @@ def test_a_written_view_reads_back_whole() -> None:
     assert same_bits(view.features[0], case.features[0])
 
 
-def test_a_depth_that_rounds_to_zero_is_none(backend: str) -> None:
+def test_depth_that_rounds_to_zero_is_invalid(backend: str) -> None:
     depth, cameras = torch.full((1, 4, 4), 1e-45), testing.plain_cameras(1, (4, 4))
     with mk.use_backend(backend), np.errstate(all="ignore"):
         assert not unproject(depth, torch.ones(1, 1, 2, 2), cameras, pooling="bilinear").valid.any()
         assert unproject(depth, torch.ones(1, 1, 2, 2), cameras).valid.all()
 
 
-def test_median_never_invents_a_depth() -> None:
+def test_median_is_an_existing_depth() -> None:
     """A step from 1 m to 4 m inside one cell: the median is one of the two, the bilinear value is neither."""
     depth = torch.ones(1, 16, 16)
     depth[:, :, 9:] = 4
@@ -166,7 +165,7 @@ def test_median_never_invents_a_depth() -> None:
     assert unproject(depth, torch.zeros(1, 1, 2, 1), cameras).xyz[:, 2].tolist() == [1, 1]
 
 
-def test_a_cell_with_one_masked_pixel_is_out_at_the_strict_setting() -> None:
+def test_one_masked_pixel_invalidates_a_cell_by_default() -> None:
     mask = torch.zeros(1, 16, 16, dtype=torch.bool)
     mask[0, 3, 5] = True
     cameras = testing.plain_cameras(1, (16, 16))
@@ -176,7 +175,7 @@ def test_a_cell_with_one_masked_pixel_is_out_at_the_strict_setting() -> None:
     assert not unproject(depth, features, cameras, mask=mask, max_masked=0.99 / 64).valid[0]
 
 
-def test_a_grid_finer_than_the_depth_leaves_cells_without_a_pixel() -> None:
+def test_grid_finer_than_the_depth_map() -> None:
     cameras = testing.plain_cameras(1, (2, 2))
     valid = unproject(torch.ones(1, 2, 2), torch.ones(1, 1, 4, 4), cameras).valid.reshape(4, 4)
     assert valid.sum() == 4
@@ -191,11 +190,11 @@ def gradients(case: UnprojectCase, seed: int) -> list[Tensor]:
 @pytest.mark.usefixtures("native")
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=unproject_cases(), seed=SEEDS)
-def test_cpp_gradients_equal_reference(case: UnprojectCase, seed: int, every_way: EveryWay) -> None:
+def test_cpp_gradients_equal_reference(case: UnprojectCase, seed: int, every_backend: EveryBackend) -> None:
     expected = run_reference(lambda: gradients(case, seed))
-    for way, result in every_way(lambda: gradients(case, seed)):
-        assert same_sums(result[0], expected[0]), f"depth, {way}"
-        assert same_bits(result[1], expected[1]), f"features, {way}"
+    for name, result in every_backend(lambda: gradients(case, seed)):
+        assert same_sums(result[0], expected[0]), f"depth, {name}"
+        assert same_bits(result[1], expected[1]), f"features, {name}"
 
 
 @pytest.mark.parametrize("pooling", range(4))
@@ -220,3 +219,43 @@ def test_footprint_is_the_width_of_a_cell() -> None:
     width = (points.xyz[1] - points.xyz[0])[0].item()
     assert np.isclose(points.footprint[0].item(), 2.0 / 20.0)
     assert np.isclose(width, 2.0 / 20.0)
+
+
+@pytest.mark.usefixtures("native")
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(case=unproject_cases())
+def test_pool_depth_is_the_depth_of_unproject(case: UnprojectCase, every_backend: EveryBackend) -> None:
+    """With a camera at the origin whose rays are short, the z of a valid point is the pooled depth, bit for bit."""
+    (b, height, width), grid = case.depth.shape, (case.features.shape[2], case.features.shape[3])
+    intrinsics = torch.tensor([[1e9, 0, 0], [0, 1e9, 0], [0, 0, 1]]).expand(b, 3, 3)
+    cameras = Cameras(intrinsics, torch.eye(4).expand(b, 4, 4), (height, width))
+    options = {name: value for name, value in case.options.items() if name != "min_valid"}
+    points = run_reference(lambda: unproject(case.depth, case.features, cameras, mask=case.mask, **options))
+    expected = torch.where(points.valid, points.xyz[:, 2], math.inf).reshape(b, *grid)
+    for name, result in every_backend(lambda: pool_depth(case.depth, grid, mask=case.mask, **options)):
+        assert same_bits(result, expected), name
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_pool_depth_of_extreme_depths(pooling: Pooling, backend: str) -> None:
+    """The largest float32 and denormals are depths too, in every cell of a large grid."""
+    depth = torch.full((1, 2000, 3), 3.4e38)
+    depth[:, :, 1] = 1e-45
+    with mk.use_backend(backend):
+        assert same_bits(pool_depth(depth, (2000, 3), pooling=pooling), depth)
+
+
+def test_pool_depth_without_depth() -> None:
+    depth = torch.tensor([[[math.nan, -1.0, 0.0, math.inf], [2.0, 3.0, 4.0, 5.0]]])
+    assert pool_depth(depth, (2, 2)).tolist() == [[[math.inf, math.inf], [2.0, 4.0]]]
+    mask = depth == 3
+    assert pool_depth(depth, (2, 2), mask=mask).tolist() == [[[math.inf, math.inf], [math.inf, 4.0]]]
+    assert pool_depth(depth, (2, 2), mask=mask, max_masked=0.5).tolist() == [[[math.inf, math.inf], [2.0, 4.0]]]
+    assert pool_depth(depth[:0], (2, 2)).shape == (0, 2, 2)
+
+
+def test_pool_depth_has_the_gradient_of_its_pixels() -> None:
+    depth = torch.tensor([[[1.0, 1.0, 2.0, 7.0]]], requires_grad=True)
+    pool_depth(depth, (1, 1)).sum().backward()
+    assert depth.grad is not None
+    assert depth.grad.tolist() == [[[1.0, 0.0, 0.0, 0.0]]]

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from cache_steps import Game, Oracle, games, play, points, read, snapshot
+from cache_steps import Oracle, Scenario, points, read, run_steps, scenarios, snapshot
+from every_backend import READY
 from hypothesis import HealthCheck, given, settings
 from strategies import SEEDS
 from torch import Tensor
-from ways import READY
 
 import mirage_kernels as mk
 from mirage_kernels import Cameras, VoxelCache, splat, testing, unproject
@@ -22,13 +22,13 @@ from mirage_kernels.testing import assert_same, same_bits
 ALLOW = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
-def record(game: Game, folder: Path) -> list[tuple[str, dict[str, Any]]]:
-    """What happens in a game: of every step the result and the state after it."""
+def record(scenario: Scenario, folder: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Return the result of every step and the state after it."""
     log = []
-    for step, cache, result in play(game, folder):
+    for step, cache, result in run_steps(scenario, folder):
         happened: dict[str, Any] = {f"result {n}": value for n, value in enumerate(result)}
         happened |= snapshot(cache)
-        if game.settings["fusion"] == "mean":
+        if scenario.settings["fusion"] == "mean":
             # Copies keep every bit. Sums begin with a conversion to float32, and which NaN that makes of a float16 one
             # depends, in torch itself, on whether it falls into a full vector.
             happened = {name: one_nan(value) for name, value in happened.items()}
@@ -41,71 +41,71 @@ def one_nan(value: Any) -> Any:
     return torch.where(value.isnan(), math.nan, value) if floats else value
 
 
-def assert_same_games(log: list[Any], expected: list[Any], way: str) -> None:
+def assert_same_logs(log: list[Any], expected: list[Any], backend: str) -> None:
     for number, ((kind, a), (_, b)) in enumerate(zip(log, expected, strict=True)):
-        where = f"{way}, step {number} ({kind})"
-        assert a.keys() == b.keys(), where
+        step = f"{backend}, step {number} ({kind})"
+        assert a.keys() == b.keys(), step
         for name, value in a.items():
             if isinstance(value, Tensor):
-                assert same_bits(value, b[name]), f"{where}: {name}"
+                assert same_bits(value, b[name]), f"{step}: {name}"
             else:
-                assert value == b[name], f"{where}: {name}"
+                assert value == b[name], f"{step}: {name}"
 
 
 @pytest.mark.usefixtures("native")
 @settings(max_examples=2000, suppress_health_check=ALLOW)
-@given(game=games())
-def test_backends_equal_reference_step_by_step(game: Game, tmp_path: Path) -> None:
-    """Keys, rows, winners, features, stamps, scales, counts, table and boxes; on one instruction set and number of
-    threads each, every one of them many times; and in Triton's interpreter where TRITON_INTERPRET asks for it."""
+@given(scenario=scenarios())
+def test_backends_equal_reference_after_every_step(scenario: Scenario, tmp_path: Path) -> None:
+    """Compare keys, rows, winners, features, stamps, scales, counts, table and boxes. Each example runs with one
+    instruction set and number of threads, and with Triton's interpreter if TRITON_INTERPRET is set."""
     with mk.use_backend("reference"):
-        expected = record(game, tmp_path)
+        expected = record(scenario, tmp_path)
     sets = mk.instruction_sets()
-    seed = game.steps[0].seed
+    seed = scenario.steps[0].seed
     try:
         with mk.use_backend("cpp"):
             mk.use_instruction_set(sets[seed % len(sets)])
             torch.set_num_threads(1 + seed // 8 % 2)
-            way = f"{sets[seed % len(sets)]} on {torch.get_num_threads()} threads"
-            assert_same_games(record(game, tmp_path), expected, way)
+            name = f"{sets[seed % len(sets)]} on {torch.get_num_threads()} threads"
+            assert_same_logs(record(scenario, tmp_path), expected, name)
         if INTERPRETED:
             with mk.use_backend("triton"):
-                assert_same_games(record(game, tmp_path), expected, "triton")
+                assert_same_logs(record(scenario, tmp_path), expected, "triton")
     finally:
         mk.use_instruction_set(sets[-1])
 
 
 @pytest.mark.usefixtures("native")
 @settings(max_examples=60, suppress_health_check=ALLOW)
-@given(game=games())
-def test_every_instruction_set_plays_the_same_game(game: Game, tmp_path: Path, every_way: Any) -> None:
+@given(scenario=scenarios())
+def test_steps_on_every_instruction_set(scenario: Scenario, tmp_path: Path, every_backend: Any) -> None:
     first = None
-    for way, log in every_way(lambda: record(game, tmp_path)):
+    for name, log in every_backend(lambda: record(scenario, tmp_path)):
         first = first or log
-        assert_same_games(log, first, way)
+        assert_same_logs(log, first, name)
 
 
 @settings(max_examples=200, suppress_health_check=ALLOW)
-@given(game=games())
-def test_culling_changes_nothing(game: Game) -> None:
+@given(scenario=scenarios())
+def test_culling_changes_nothing(scenario: Scenario) -> None:
     for name in READY:
         with mk.use_backend(name):
-            for step, cache, _ in play(game):
+            for step, cache, _ in run_steps(scenario):
                 assert_same(read(cache, step, cull=True), read(cache, step, cull=False))
 
 
 @settings(max_examples=150, suppress_health_check=ALLOW)
-@given(game=games(max_rows=None, max_bytes=None))
-def test_a_dict_does_the_same(game: Game, backend: str) -> None:
-    if game.settings["voxel_size"] == "auto":
-        game = game._replace(settings=game.settings | {"voxel_size": 0.25})
-    steps = [step._replace(size=min(step.size, 80)) for step in game.steps if step.kind != "read"]
-    game = game._replace(steps=steps)
-    oracle = Oracle(game)
+@given(scenario=scenarios(max_rows=None, max_bytes=None))
+def test_cache_equals_a_python_dict(scenario: Scenario, backend: str) -> None:
+    if scenario.settings["voxel_size"] == "auto":
+        scenario = scenario._replace(settings=scenario.settings | {"voxel_size": 0.25})
+    steps = [step._replace(size=min(step.size, 80)) for step in scenario.steps if step.kind != "read"]
+    scenario = scenario._replace(steps=steps)
+    oracle = Oracle(scenario)
     with mk.use_backend(backend):
-        for step, cache, result in play(game):
+        for step, cache, result in run_steps(scenario):
             if step.kind == "insert":
-                assert oracle.insert(points(game, step), step.seed % 5) == tuple(result[:3])
+                assert oracle.insert(points(scenario, step), step.seed % 5) == tuple(result[:3])
             elif step.kind in ("carve", "evict"):
                 oracle.keep((result[0] >= 0).tolist())
             rows = list(oracle.rows.values())
@@ -121,7 +121,7 @@ def test_a_dict_does_the_same(game: Game, backend: str) -> None:
 
 
 @pytest.mark.parametrize("storage", [None, "int8"])
-def test_a_read_is_a_splat_of_the_rows(storage: str | None) -> None:
+def test_cache_splat_equals_splat_of_its_rows(storage: str | None) -> None:
     cache = room(storage=storage)
     cameras = testing.random_cameras(torch.Generator().manual_seed(1), 3, (12, 20))
     extent = 0.6 * cache.footprint.clamp(min=cache.voxel_size)
@@ -132,7 +132,7 @@ def test_a_read_is_a_splat_of_the_rows(storage: str | None) -> None:
 
 
 @pytest.mark.parametrize("kind", [{}, {"storage": "int8"}, {"fusion": "mean"}, {"dtype": torch.bfloat16}])
-def test_features_may_be_fetched_later(kind: dict[str, Any], backend: str) -> None:
+def test_feature_maps_equal_features_of_splat(kind: dict[str, Any], backend: str) -> None:
     cameras = testing.random_cameras(torch.Generator().manual_seed(1), 3, (12, 20))
     with mk.use_backend(backend):
         cache = room(**kind)
@@ -163,13 +163,13 @@ def test_auto_is_half_the_median_footprint_of_the_first_insert() -> None:
         VoxelCache("auto", 1).insert(torch.zeros(2, 3), torch.zeros(2, 1))
 
 
-def test_the_closest_look_stays() -> None:
+def test_smallest_footprint_is_kept() -> None:
     for name in READY:
         with mk.use_backend(name):
             cache = VoxelCache(1.0, 1)
             at = torch.full((1, 3), 0.5)
-            for stamp, (value, wide) in enumerate([(1.0, 0.5), (2.0, 0.25), (3.0, 0.25), (4.0, 0.3)]):
-                cache.insert(at, torch.tensor([[value]]), torch.tensor([wide]), stamp=stamp)
+            for stamp, (value, width) in enumerate([(1.0, 0.5), (2.0, 0.25), (3.0, 0.25), (4.0, 0.3)]):
+                cache.insert(at, torch.tensor([[value]]), torch.tensor([width]), stamp=stamp)
             assert cache.features().item() == 2.0
             assert cache.stamp.tolist() == [1]
 
@@ -207,23 +207,23 @@ def test_a_budget_of_rows_holds(eviction: str) -> None:
         evicted += counts.evicted
     assert evicted == cache.memory_stats()["evicted"] > 0
     assert int(cache.stamp.min()) > 20, "the oldest go first"
-    with pytest.raises(ValueError, match="xyz: expected at most 100 voxels"):
+    with pytest.raises(ValueError, match="xyz: expected points in at most 100 voxels"):
         cache.insert(torch.rand(500, 3, generator=g), torch.zeros(500, 1))
 
 
-def test_what_is_touched_stays() -> None:
+def test_touched_rows_are_kept() -> None:
     cache = VoxelCache(1.0, 1)
     cache.insert(torch.arange(10.0)[:, None].expand(10, 3).contiguous(), torch.arange(10.0)[:, None], stamp=1)
     cache.touch(torch.tensor([[0, 3], [-1, 7]]), 2)
-    remap = cache.evict(max_rows=3, by="untouched")
+    remap = cache.evict(max_rows=3, eviction="untouched")
     assert cache.features()[:, 0].tolist() == [0.0, 3.0, 7.0]
     assert remap.tolist() == [0, -1, -1, 1, -1, -1, -1, 2, -1, -1]
 
 
-def test_farthest_goes_first() -> None:
+def test_farthest_rows_are_evicted_first() -> None:
     cache = VoxelCache(1.0, 1)
     cache.insert(torch.arange(10.0)[:, None].expand(10, 3).contiguous(), torch.arange(10.0)[:, None])
-    cache.evict(max_rows=2, by="farthest", position=torch.tensor([6.0, 6.0, 6.0]))
+    cache.evict(max_rows=2, eviction="farthest", position=torch.tensor([6.0, 6.0, 6.0]))
     assert cache.features()[:, 0].tolist() == [6.0, 7.0]
 
 
@@ -235,7 +235,7 @@ def test_a_byte_budget_counts_every_byte() -> None:
     assert cache.memory_stats()["nbytes"] == cache.nbytes
 
 
-def test_shrink_to_fit_gives_up_the_room_to_grow() -> None:
+def test_shrink_to_fit_releases_capacity() -> None:
     cache = room(1000)
     cache.insert(torch.rand(100, 3) + 5, torch.zeros(100, 5))
     before, bytes_before = snapshot(cache), cache.nbytes
@@ -245,8 +245,8 @@ def test_shrink_to_fit_gives_up_the_room_to_grow() -> None:
     assert same_bits(before["features"], snapshot(cache)["features"])
 
 
-def test_carving_removes_what_a_depth_map_sees_through() -> None:
-    """A box stood before a wall; once it is gone, its rows go, and the wall's stay."""
+def test_carving_removes_rows_in_free_space() -> None:
+    """A box in front of a wall is taken away: its rows are removed, those of the wall are kept."""
     cameras = Cameras(torch.tensor([[20.0, 0, 20], [0, 20.0, 15], [0, 0, 1]]), torch.eye(4), (30, 40))
     wall, box = torch.full((1, 30, 40), 4.0), torch.full((1, 30, 40), 4.0)
     box[:, 10:20, 10:20] = 2.0
@@ -260,7 +260,7 @@ def test_carving_removes_what_a_depth_map_sees_through() -> None:
     assert cache.memory_stats()["carved"] == 100
 
 
-def test_an_insert_that_cannot_have_its_memory_leaves_the_cache_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_allocation_leaves_the_cache_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     cache = room()
     before, empty = snapshot(cache), torch.empty
 
@@ -277,7 +277,7 @@ def test_an_insert_that_cannot_have_its_memory_leaves_the_cache_alone(monkeypatc
     assert cache.insert(torch.rand(10, 3) + 9, torch.zeros(10, 5)).added > 0
 
 
-def test_int8_costs_a_quarter_and_a_half_percent() -> None:
+def test_int8_size_and_error() -> None:
     plain, small = room(channels=5), room(storage="int8")
     assert plain.state.features.nbytes == 4 * small.state.features.nbytes
     error = (plain.features() - small.features()).abs().amax(1)
@@ -311,7 +311,7 @@ def test_empty_caches_and_calls() -> None:
             assert cache.splat(testing.plain_cameras(0, (3, 4))).features.shape == (0, 4, 3, 4)
 
 
-def test_copies_are_their_own() -> None:
+def test_clones_are_independent() -> None:
     cache = room()
     copy = cache.clone()
     copy.evict(max_rows=5)
@@ -332,7 +332,7 @@ def test_reading_compiles_into_one_graph(backend: str) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"storage": "int8"}, {"fusion": "mean"}])
-def test_a_read_builds_its_result_at_once(options: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_splat_constructs_its_result_in_one_call(options: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Dynamo of torch 2.11 does not trace `_replace` of a named tuple that is made of an operation's results."""
     cameras, cache = testing.plain_cameras(1, (6, 9)), room(**options)
     monkeypatch.delattr(type(cache.splat(cameras)), "_replace")
@@ -342,12 +342,12 @@ def test_a_read_builds_its_result_at_once(options: dict[str, str], monkeypatch: 
 
 @pytest.mark.usefixtures("native")
 @settings(max_examples=150, suppress_health_check=ALLOW)
-@given(game=games(), seed=SEEDS)
-def test_culling_changes_nothing_in_a_wide_world(game: Game, seed: int) -> None:
-    """Where most of it is in no view."""
+@given(scenario=scenarios(), seed=SEEDS)
+def test_culling_changes_nothing_when_most_rows_are_out_of_view(scenario: Scenario, seed: int) -> None:
+    """Most rows are in no view."""
     g = torch.Generator().manual_seed(seed)
     cameras = testing.random_cameras(g, seed % 4, (6, 9))
-    cache = game.cache()
+    cache = scenario.cache()
     n = seed % 9000
     xyz = torch.randn(n, 3, generator=g) * 10.0 ** (seed % 3)
     cache.voxel_size = cache.voxel_size or 0.1

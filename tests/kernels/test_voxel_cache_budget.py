@@ -13,13 +13,13 @@ MIB = 1 << 20
 
 
 def resident() -> int:
-    """Bytes of this process in memory."""
+    """Return the resident memory of this process in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def test_a_budget_of_64_mib_holds_over_5000_chunks() -> None:
-    """A walk that never ends: every chunk sees 400 new places. ``nbytes`` never exceeds the budget, evictions are
-    counted, and the process stays as large as it was once the budget had been reached for the first time."""
+    """Every chunk has points in 400 new voxels. ``nbytes`` never exceeds the budget, evictions are counted, and the
+    memory of the process stays constant once the budget has been reached."""
     budget = 64 * MIB
     cache = VoxelCache(0.01, 48, dtype=torch.bfloat16, max_bytes=budget)
     g = torch.Generator().manual_seed(0)

@@ -10,13 +10,13 @@ from typing import Any
 import emulated
 import pytest
 import torch
-from cache_steps import Game, games
+from cache_steps import Scenario, scenarios
 from hypothesis import given, settings
-from test_voxel_cache import ALLOW, assert_same_games, record
+from test_voxel_cache import ALLOW, assert_same_logs, record
 from torch import Tensor
 
 import mirage_kernels as mk
-from mirage_kernels import library, testing
+from mirage_kernels import _library, testing
 from mirage_kernels.ops.voxel_cache import voxel_cache_reference as reference
 from mirage_kernels.ops.voxel_cache.voxel_cache_state import Layout, State
 from mirage_kernels.testing import same_bits
@@ -34,11 +34,11 @@ def code(cuda_code: emulated.Emulated | None) -> emulated.Emulated:
 
 
 def both(name: str, *args: Any) -> tuple[Any, Any]:
-    """What an operation returns, and leaves of its arguments, by CUDA's code and by the reference."""
+    """Compare results and mutated arguments of an operation between the CUDA code and the reference."""
     results = []
-    for namespace in (emulated.NAMESPACE, library.REFERENCE):
+    for namespace in (emulated.NAMESPACE, _library.REFERENCE):
         own = [arg.clone() if isinstance(arg, Tensor) and arg._base is None else arg for arg in args]
-        result = library.overload(namespace, f"voxel_cache_{name}")(*own)
+        result = _library.overload(namespace, f"voxel_cache_{name}")(*own)
         results.append([*(result if isinstance(result, tuple) else [result]), *own])
     return results[0], results[1]
 
@@ -60,19 +60,21 @@ def empty_state(capacity: int, channels: int, dtype: torch.dtype, **options: boo
 
 
 @settings(max_examples=100, suppress_health_check=ALLOW)
-@given(game=games())
-def test_cuda_code_equals_reference_step_by_step(game: Game, tmp_path: Path, code: emulated.Emulated) -> None:
+@given(scenario=scenarios())
+def test_cuda_code_equals_reference_after_every_step(
+    scenario: Scenario, tmp_path: Path, code: emulated.Emulated
+) -> None:
     with mk.use_backend("reference"):
-        expected = record(game, tmp_path)
+        expected = record(scenario, tmp_path)
     with code.use():
-        assert_same_games(record(game, tmp_path), expected, "CUDA on a CPU")
+        assert_same_logs(record(scenario, tmp_path), expected, "CUDA on a CPU")
 
 
 @pytest.mark.usefixtures("code")
 @pytest.mark.parametrize("fusion", [0, 1, 2])
 @pytest.mark.parametrize("length", [1, 17, 1500, 5000])
 def test_voxels_with_many_points(length: int, fusion: int) -> None:
-    """Segments that one lane, a warp, and whole tiles have to be looked at for, with ties, beside short ones."""
+    """Segments that are processed by one lane, a warp, and several tiles, with ties, next to short segments."""
     g = torch.Generator().manual_seed(length)
     many = torch.cat([torch.full((length,), 0.5), 1 + torch.rand(700, generator=g) * 40, torch.full((length,), 70.5)])
     xyz = many[torch.randperm(len(many), generator=g)][:, None].expand(-1, 3).contiguous()
@@ -82,29 +84,31 @@ def test_voxels_with_many_points(length: int, fusion: int) -> None:
     for rows in (0, 1):
         state.keys[0] = 0x100000 << 42 | 0x100000 << 21 | 0x100000
         state.footprint[0] = 2 / 4096
-        library.overload(library.REFERENCE, "voxel_cache_index")(
+        _library.overload(_library.REFERENCE, "voxel_cache_index")(
             *(state.keys, state.xyz, state.footprint, state.table, *state.boxes, rows)
         )
-        assert_both_same("insert", xyz, xyz[:, :1], *state.written, rows, 7, 1.0, 1.0, fusion, footprint, None, *kept)
+        assert_both_same(
+            "insert", xyz, xyz[:, :1], *state.insert_arguments, rows, 7, 1.0, 1.0, fusion, footprint, None, *kept
+        )
 
 
 @pytest.mark.usefixtures("code")
 @pytest.mark.parametrize("n", [0, 1, 1023, 1024, 1025, 3000, 4500])
 def test_points_are_sorted_by_voxel_then_index(n: int) -> None:
-    """Less than a tile, several of them, and more than are sorted tile by tile; some points are dropped."""
+    """Fewer points than a tile, several tiles, and more than are sorted tile by tile; some points are skipped."""
     g = torch.Generator().manual_seed(n)
     xyz = torch.randn(n, 3, generator=g)
     xyz[torch.rand(n, generator=g) < 0.1] = torch.nan
     valid = torch.rand(n, generator=g) < 0.9
     state = empty_state(8, 0, torch.float32)
     for each in (None, valid):
-        assert_both_same("insert", xyz, xyz[:, :0], *state.written, 0, 7, 4.0, 1.0, 0, None, each)
+        assert_both_same("insert", xyz, xyz[:, :0], *state.insert_arguments, 0, 7, 4.0, 1.0, 0, None, each)
 
 
 @pytest.mark.usefixtures("code")
 @pytest.mark.parametrize("near", [1, 12, 10_000])
-def test_the_table_is_the_same_whoever_enters_first(near: int) -> None:
-    """Keys of a small cube want the same slots, and those before them may be taken by lower rows that come later."""
+def test_table_does_not_depend_on_the_order_of_rows(near: int) -> None:
+    """Keys of a small cube compete for the same slots, and later lower rows displace earlier ones."""
     g = torch.Generator().manual_seed(near)
     axes = torch.unique(torch.randint(0, 8 + near, (900, 3), generator=g), dim=0) + (1 << 20)
     axes = axes[torch.randperm(len(axes), generator=g)]
@@ -121,8 +125,8 @@ def test_the_table_is_the_same_whoever_enters_first(near: int) -> None:
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("channels", [1, 6, 48, 80])
 @pytest.mark.parametrize("kind", ["plain", "scaled", "counted"])
-def test_features_of_any_width_at_any_address(kind: str, channels: int, dtype: torch.dtype) -> None:
-    """Whole rows by sixteen bytes, and those that begin beside such an address."""
+def test_features_of_any_size_and_alignment(kind: str, channels: int, dtype: torch.dtype) -> None:
+    """Rows that are multiples of 16 bytes at aligned addresses, and others."""
     g = torch.Generator().manual_seed(channels)
     xyz, footprint = 2 * torch.rand(300, 3, generator=g), torch.rand(300, generator=g)
     for beside in (0, 1):
@@ -139,8 +143,8 @@ def test_features_of_any_width_at_any_address(kind: str, channels: int, dtype: t
             held = (state.keys, state.footprint, state.table)
             plan, _ = reference.plan(parts[0], None, parts[2], *held, used, 4.0, *rule[:2])
             sizes = (len(plan.order), len(plan.key))
-            assert_both_same("commit", plan.pack(), *sizes, *parts[:2], *state.written, used, 7, *rule, *kept)
-            result = assert_both_same("insert", *parts[:2], *state.written, used, 7, 4.0, *rule, None, *kept)
+            assert_both_same("commit", plan.pack(), *sizes, *parts[:2], *state.insert_arguments, used, 7, *rule, *kept)
+            result = assert_both_same("insert", *parts[:2], *state.insert_arguments, used, 7, 4.0, *rule, None, *kept)
             for name, tensor in zip((*STATE, "scale", "count"), (*result[4:13], *result[20:]), strict=True):
                 setattr(state, name, tensor)
             used += int(result[1][0])
@@ -165,10 +169,10 @@ def test_decoding_rows_of_any_kind(
 
 @pytest.mark.usefixtures("code")
 def test_decoding_copies_every_bit() -> None:
-    """Also of a NaN, where nothing is scaled."""
+    """Without a scale, the bits of NaN are copied too."""
     bits = torch.randint(-(1 << 31), 1 << 31, (40, 12), generator=torch.Generator().manual_seed(0)).int()
     index = torch.arange(40).reshape(1, 4, 10)
-    result = library.overload(emulated.NAMESPACE, "voxel_cache_decode")(
+    result = _library.overload(emulated.NAMESPACE, "voxel_cache_decode")(
         bits.view(torch.float32), None, None, index, torch.empty(0)
     )
     assert torch.equal(result.view(torch.int32)[0].flatten(1).T, bits)
@@ -180,7 +184,7 @@ def test_carving_by_many_views(views: int) -> None:
     g = torch.Generator().manual_seed(views)
     xyz = testing.random_points(g, "room", 1000)
     cameras = testing.random_cameras(g, views, (6, 9))
-    boxes = testing.page_boxes(xyz, None)
+    boxes = testing.bounding_boxes(xyz, None)
     for rows in (0, 63, 1000):
         depth = 4 * torch.rand(views, 6, 9, generator=g)
         lenses = (cameras.intrinsics, cameras.world2cam)

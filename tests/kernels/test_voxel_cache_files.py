@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files of a cache: whole, or refused."""
+"""Files of a cache: complete files are loaded, damaged ones raise an error."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def same_rows(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
         {"voxel_size": "auto", "fusion": "latest", "eviction": "untouched", "max_bytes": 1 << 20, "auto_scale": 0.25},
     ],
 )
-def test_a_file_brings_everything_back(tmp_path: Path, options: dict[str, Any]) -> None:
+def test_save_and_load(tmp_path: Path, options: dict[str, Any]) -> None:
     cache = some_cache(3, **options)
     cache.touch(torch.arange(9), 12)
     cache.save(tmp_path / "cache.safetensors")
@@ -57,13 +57,13 @@ def test_a_file_brings_everything_back(tmp_path: Path, options: dict[str, Any]) 
     assert loaded.insert(*points)[:4] == cache.insert(*points)[:4]
 
 
-def test_the_same_cache_is_the_same_bytes(tmp_path: Path) -> None:
+def test_equal_caches_give_equal_files(tmp_path: Path) -> None:
     for name in ("a", "b"):
         some_cache(1).save(tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_an_empty_cache_can_be_kept(tmp_path: Path) -> None:
+def test_save_and_load_of_an_empty_cache(tmp_path: Path) -> None:
     VoxelCache("auto", 4).save(tmp_path / "cache")
     loaded = VoxelCache.load(tmp_path / "cache")
     assert len(loaded) == 0
@@ -71,26 +71,27 @@ def test_an_empty_cache_can_be_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-def test_killing_a_save_never_loses_the_file(tmp_path: Path) -> None:
+def test_killed_save_keeps_the_old_file(tmp_path: Path) -> None:
     program = [sys.executable, str(Path(__file__).with_name("save_and_kill.py")), str(tmp_path / "cache.safetensors")]
     done = subprocess.run(program, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
 def damaged(path: Path) -> list[tuple[str, bytes]]:
-    """Files cut short and files with one bit turned, anywhere."""
-    whole, pick = path.read_bytes(), random.Random(0)
-    found = [(f"cut at {at}", whole[:at]) for at in (0, 1, 7, 8, 9, *(pick.randrange(len(whole)) for _ in range(45)))]
+    """Return truncated files and files with one flipped bit."""
+    content, pick = path.read_bytes(), random.Random(0)
+    lengths = (0, 1, 7, 8, 9, *(pick.randrange(len(content)) for _ in range(45)))
+    found = [(f"cut at {at}", content[:at]) for at in lengths]
     for _ in range(130):
         # half of them in the header, which is short
-        at = pick.randrange(600 if pick.random() < 0.5 else len(whole))
+        at = pick.randrange(600 if pick.random() < 0.5 else len(content))
         bit = pick.randrange(8)
-        found.append((f"bit {bit} of byte {at}", whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :]))
+        found.append((f"bit {bit} of byte {at}", content[:at] + bytes([content[at] ^ 1 << bit]) + content[at + 1 :]))
     return found
 
 
 def changed(tensors: dict[str, Tensor], settings: dict[str, Any]) -> list[tuple[str, dict[str, Tensor], Any, Any, int]]:
-    """Files that are whole but hold the wrong things: what, tensors, settings, kind, version."""
+    """Yield undamaged files with wrong content: description, tensors, settings, kind, version."""
     good = ("voxel_cache", 1)
     wrong: list[tuple[str, dict[str, Tensor], Any, Any, int]] = [
         ("version", tensors, settings, "voxel_cache", 2),
@@ -110,7 +111,7 @@ def changed(tensors: dict[str, Tensor], settings: dict[str, Any]) -> list[tuple[
     return wrong
 
 
-def test_damaged_files_are_refused_and_change_nothing(tmp_path: Path) -> None:
+def test_damaged_files_raise_and_change_nothing(tmp_path: Path) -> None:
     path, other = tmp_path / "cache.safetensors", tmp_path / "other.safetensors"
     cache = some_cache(0, 200)
     before = snapshot(cache)
@@ -137,7 +138,7 @@ def test_damaged_files_are_refused_and_change_nothing(tmp_path: Path) -> None:
         VoxelCache.load(tmp_path / "nothing")
 
 
-def test_a_failing_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_save_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "cache.safetensors"
     some_cache(0).save(path)
     before = path.read_bytes()
@@ -145,14 +146,14 @@ def test_a_failing_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     def fail(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("mirage_kernels.files.save_file", fail)
+    monkeypatch.setattr("mirage_kernels._files.save_file", fail)
     with pytest.raises(OSError, match="no space left"):
         some_cache(1).save(path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_other_programs_can_read_the_ply(tmp_path: Path) -> None:
+def test_ply_format(tmp_path: Path) -> None:
     cache = some_cache(0, 50)
     rows = len(cache)
     cache.export_ply(tmp_path / "cache.ply", torch.arange(3 * rows, dtype=torch.uint8).reshape(rows, 3))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""splat's Triton kernels on the cases of its own tests: the reference's bits. Run like ``triton_table.py``."""
+"""The Triton kernels of splat equal the reference on the cases of test_splat.py. Run it like ``triton_table.py``."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 
 import pytest
 import torch
+from every_backend import needs_grad, run_reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import SEEDS, SHAPES, splat_cases
 from test_splat import (  # noqa: F401 (collected here too)
     test_empty_inputs,
-    test_radius_draws_discs,
+    test_radius_covers_discs,
 )
 from test_splat_bilinear import (  # noqa: F401
-    test_a_cell_that_is_hardly_touched_is_a_hole,
-    test_a_point_on_a_centre_is_alone_and_between_four_is_shared,
-    test_points_behind_the_band_are_left_out,
+    test_cell_with_small_weights_is_a_hole,
+    test_point_on_a_center_and_between_four_centers,
+    test_points_behind_the_band_are_not_blended,
 )
 from torch import Tensor
 from triton_table import ALLOW, DEVICE, numbers_overflow_quietly, run_triton  # noqa: F401 (a fixture)
-from ways import needs_grad, run_reference
 
-from mirage_kernels import library, splat
+from mirage_kernels import _library, splat
 from mirage_kernels.ops.splat import splat_bilinear_triton, splat_triton
 from mirage_kernels.testing import (
     SplatCase,
@@ -48,15 +48,15 @@ BANDS = st.sampled_from([0.0, 0.05, 0.5, 1e30])
 
 
 def results(case: SplatCase, seed: int, **options: Any) -> tuple[Any, list[Tensor]]:
-    """What is drawn, and the gradients of xyz and of features."""
+    """Return the result and the gradients of xyz and of features."""
     xyz, features = needs_grad(case.xyz), needs_grad(case.features)
-    drawn = case._replace(xyz=xyz, features=features).run(splat, **options)
+    view = case._replace(xyz=xyz, features=features).run(splat, **options)
     g = torch.Generator().manual_seed(seed)
-    weights = [torch.randn(part.shape, generator=g).to(part) for part in (drawn.features, drawn.depth)]
-    return drawn, list(torch.autograd.grad([drawn.features, drawn.depth], [xyz, features], weights))
+    weights = [torch.randn(part.shape, generator=g).to(part) for part in (view.features, view.depth)]
+    return view, list(torch.autograd.grad([view.features, view.depth], [xyz, features], weights))
 
 
-def assert_alike(case: SplatCase, seed: int, **options: Any) -> None:
+def assert_equals_reference(case: SplatCase, seed: int, **options: Any) -> None:
     expected, gradients = run_reference(lambda: results(case, seed, **options))
     result, (by_xyz, by_features) = run_triton(lambda: results(to_device(case, DEVICE), seed, **options))
     assert_same(to_device(result, "cpu"), expected, ("features",) if options.get("mode") == "bilinear" else ())
@@ -70,7 +70,7 @@ def assert_alike(case: SplatCase, seed: int, **options: Any) -> None:
 @settings(max_examples=25, suppress_health_check=ALLOW)
 @given(case=splat_cases(SMALL, **FEW), seed=SEEDS)
 def test_splat_equals_reference(case: SplatCase, seed: int) -> None:
-    assert_alike(case, seed)
+    assert_equals_reference(case, seed)
 
 
 @pytest.mark.parametrize(("extent", "radius"), [("one", 0.0), ("each", 0.0), ("none", 40.0), ("none", 7.5)])
@@ -78,47 +78,47 @@ def test_points_over_many_cells_equal_reference(extent: str, radius: float) -> N
     case = splat_case(3, n=30, views=2, size=(17, 23), extent=extent, radius=radius, valid=True)
     if extent != "none":
         case = case._replace(xyz=case.xyz / 8)
-    there = to_device(case, DEVICE)
+    on_device = to_device(case, DEVICE)
     expected = run_reference(lambda: case.run(splat))
     assert int(expected.index.unique(return_counts=True)[1].max()) > 40
-    assert_same(to_device(run_triton(lambda: there.run(splat)), "cpu"), expected)
+    assert_same(to_device(run_triton(lambda: on_device.run(splat)), "cpu"), expected)
 
 
 @pytest.mark.parametrize("programs", [1, 3, 1 << 20])
-def test_however_many_views_a_program_meets(programs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_number_of_views_per_program(programs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(splat_triton, "_PROGRAMS", programs)
-    assert_alike(splat_case(1, n=700, views=7, kind="ties"), 2)
+    assert_equals_reference(splat_case(1, n=700, views=7, kind="ties"), 2)
 
 
 @pytest.mark.parametrize("scale", [0.6, 0.0])
-@pytest.mark.parametrize("least", [-math.inf, 0.05, 0.3])
-def test_what_only_the_cache_asks_for_equals_reference(scale: float, least: float) -> None:
+@pytest.mark.parametrize("min_extent", [-math.inf, 0.05, 0.3])
+def test_extents_of_the_cache_equal_reference(scale: float, min_extent: float) -> None:
     case = splat_case(4, n=200, kind="ties", extent="each", boxes=True)
     assert isinstance(case.extent, Tensor)
     case.extent[::2] = math.nan
-    expected = library.overload(library.REFERENCE, "splat")(*case.arguments(scale, least))
-    arguments = [to_device(x, DEVICE) for x in case.arguments(scale, least)]
-    result = library.overload(library.TRITON, "splat")(*arguments)
+    expected = _library.overload(_library.REFERENCE, "splat")(*case.arguments(scale, min_extent))
+    arguments = [to_device(x, DEVICE) for x in case.arguments(scale, min_extent)]
+    result = _library.overload(_library.TRITON, "splat")(*arguments)
     assert all(same_bits(a.cpu(), b) for a, b in zip(result, expected, strict=True))
 
 
 @settings(max_examples=10, suppress_health_check=ALLOW)
 @given(case=splat_cases(st.just(("none", 0.0)), **FEW), band=BANDS, seed=SEEDS)
 def test_bilinear_equals_reference(case: SplatCase, band: float, seed: int) -> None:
-    assert_alike(case, seed, mode="bilinear", band=band)
+    assert_equals_reference(case, seed, mode="bilinear", band=band)
 
 
 @pytest.mark.parametrize("pairs", [1, 1300])
-def test_however_many_views_are_mixed_at_once(pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(splat_bilinear_triton, "_PAIRS_AT_ONCE", pairs)
-    assert_alike(splat_case(1, n=150, views=3, kind="ties", channels=70), 2, mode="bilinear")
+def test_any_size_of_a_batch_of_views(pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(splat_bilinear_triton, "_PAIRS_BATCH", pairs)
+    assert_equals_reference(splat_case(1, n=150, views=3, kind="ties", channels=70), 2, mode="bilinear")
 
 
-def test_a_cell_of_many_points_mixes_them_in_order() -> None:
+def test_many_points_of_a_cell_are_blended_in_order() -> None:
     """Sums of numbers of all sizes come out otherwise in any other order."""
     case = splat_case(2, n=200, views=2, size=(2, 2), channels=3, kind="ties")
     case = case._replace(features=case.features * 10.0 ** torch.arange(-100, 100)[:, None].remainder(7))
-    assert_alike(case, 3, mode="bilinear", band=100.0)
+    assert_equals_reference(case, 3, mode="bilinear", band=100.0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -126,12 +126,13 @@ def test_features_are_copied_bit_for_bit(dtype: torch.dtype) -> None:
     """NaNs with payloads and denormals included: features are never interpreted."""
     words = torch.arange(-(1 << 15), 1 << 15, 257, dtype=torch.int32)
     row = words.to(torch.int16).view(dtype) if dtype != torch.float32 else (words << 16 | 0x1234).view(torch.float32)
-    there = torch.tensor([[0.0, 0.0, 1.0]], device=DEVICE), row[None].to(DEVICE), plain_cameras(1, (1, 1)).to(DEVICE)
-    assert same_bits(run_triton(lambda: splat(*there)).features[0, :, 0, 0], row)
+    xyz, camera = torch.tensor([[0.0, 0.0, 1.0]]), plain_cameras(1, (1, 1))
+    on_device = [to_device(value, DEVICE) for value in (xyz, row[None], camera)]
+    assert same_bits(run_triton(lambda: splat(*on_device)).features[0, :, 0, 0], row)
 
 
 def opcheck(name: str, *args: Any) -> None:
-    torch.library.opcheck(library.overload(library.TRITON, name), args)
+    torch.library.opcheck(_library.overload(_library.TRITON, name), args)
 
 
 @pytest.mark.parametrize("options", [{"extent": "each", "valid": True}, {"dtype": torch.bfloat16, "strided": True}])
@@ -139,9 +140,9 @@ def test_opcheck_splat(options: dict[str, Any]) -> None:
     case = to_device(splat_case(0, n=30, **options), DEVICE)
     xyz, features, *others = case.arguments()
     opcheck("splat", needs_grad(xyz), needs_grad(features), *others)
-    drawn = case.run(splat)
-    opcheck("splat_backward_features", torch.randn_like(drawn.features), drawn.index, 30)
-    opcheck("splat_backward_xyz", torch.randn_like(drawn.depth), drawn.index, case.cameras.world2cam, 30)
+    view = case.run(splat)
+    opcheck("splat_backward_features", torch.randn_like(view.features), view.index, 30)
+    opcheck("splat_backward_xyz", torch.randn_like(view.depth), view.index, case.cameras.world2cam, 30)
 
 
 @pytest.mark.parametrize("options", [{"valid": True}, {"dtype": torch.bfloat16, "strided": True}])
@@ -149,22 +150,22 @@ def test_opcheck_bilinear(options: dict[str, Any]) -> None:
     case = to_device(splat_case(0, n=30, **options), DEVICE)
     xyz, features, k, m, h, w, valid, *_ = case.arguments()
     opcheck("splat_bilinear", needs_grad(xyz), needs_grad(features), k, m, h, w, valid, 0.1)
-    out, depth, _, weight = library.overload(library.TRITON, "splat_bilinear")(xyz, features, k, m, h, w, valid, 0.1)
+    out, depth, _, weight = _library.overload(_library.TRITON, "splat_bilinear")(xyz, features, k, m, h, w, valid, 0.1)
     grad, read = torch.randn_like(out), (k, m, valid, depth, weight, 0.1)
     opcheck("splat_bilinear_backward_features", grad, xyz, *read)
     opcheck("splat_bilinear_backward_xyz", grad, out, xyz, features, *read)
 
 
-def draw(xyz: Tensor, features: Tensor, cameras: Any) -> tuple[Tensor, ...]:
-    nearest, mixed = splat(xyz, features, cameras, radius=1.2), splat(xyz, features, cameras, mode="bilinear")
-    return (*nearest, *mixed)
+def render(xyz: Tensor, features: Tensor, cameras: Any) -> tuple[Tensor, ...]:
+    nearest, blended = splat(xyz, features, cameras, radius=1.2), splat(xyz, features, cameras, mode="bilinear")
+    return (*nearest, *blended)
 
 
 def test_compiles_into_one_graph() -> None:
     torch.compiler.reset()
     case = splat_case(3)
-    there = to_device(case, DEVICE)
-    compiled = torch.compile(draw, fullgraph=True, backend="aot_eager")
-    drawn = run_triton(lambda: compiled(there.xyz, there.features, there.cameras))
-    for result, expected in zip(drawn, run_reference(lambda: draw(*case[:3])), strict=True):
+    on_device = to_device(case, DEVICE)
+    compiled = torch.compile(render, fullgraph=True, backend="aot_eager")
+    view = run_triton(lambda: compiled(on_device.xyz, on_device.features, on_device.cameras))
+    for result, expected in zip(view, run_reference(lambda: render(*case[:3])), strict=True):
         assert same_bits(result.cpu(), expected)

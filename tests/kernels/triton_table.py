@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The operations that have Triton kernels, on the cases of their own tests: the reference's bits.
+"""The Triton kernels equal the reference on the cases of the tests of their operations.
 
 ``test_triton.py`` runs this in a process of its own, where Triton's interpreter runs the kernels on the CPU. Where
-there is a GPU, ``pytest tests/kernels/triton_table.py`` runs them on it.
+on_device is a GPU, ``pytest tests/kernels/triton_table.py`` runs them on it.
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cache_steps import Game, games, snapshot
+from cache_steps import Scenario, scenarios, snapshot
+from every_backend import run_reference
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stand_ins import ThroughDevice
 from strategies import SEEDS, unproject_cases, visible_cases
 from test_overlap import random_sets, retrieve
-from test_unproject import POOLINGS, gradients
-from test_voxel_cache import assert_same_games, record, room
-from test_voxel_cache_library import CACHES, fresh, insert
+from test_unproject import gradients
+from test_voxel_cache import assert_same_logs, record, room
+from test_voxel_cache_library import CACHES, cloned, insert
 from torch import Tensor
-from ways import run_reference
 
 import mirage_kernels as mk
-from mirage_kernels import VoxelCache, library, overlap, testing, unproject, visible
+from mirage_kernels import VoxelCache, _library, overlap, testing, unproject, visible
+from mirage_kernels._modes import POOLINGS
 from mirage_kernels.backend import INTERPRETED
 from mirage_kernels.ops.voxel_cache.voxel_cache_index_reference import enter_table
 from mirage_kernels.ops.voxel_cache.voxel_cache_triton import enter_rows
@@ -52,7 +53,7 @@ ALLOW = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 @pytest.fixture(autouse=True)
 def numbers_overflow_quietly() -> Any:
-    """They do on a GPU; the interpreter's are NumPy's."""
+    """Disable NumPy's warnings, because the interpreter computes with NumPy and a GPU does not warn."""
     with np.errstate(all="ignore"):
         yield
 
@@ -69,7 +70,7 @@ def gpu() -> ThroughDevice:
 
 @contextlib.contextmanager
 def instead_of_cpp() -> Iterator[None]:
-    """What runs on the CPU runs the Triton kernels, wherever they run themselves."""
+    """Run operations on CPU tensors through the Triton kernels, on whatever device those run."""
     with mk.use_backend("triton") if INTERPRETED else gpu().use():
         yield
 
@@ -81,8 +82,8 @@ def test_triton_is_ready() -> None:
 @settings(max_examples=60, suppress_health_check=ALLOW)
 @given(case=unproject_cases())
 def test_unproject_equals_reference(case: UnprojectCase) -> None:
-    there = to_device(case, DEVICE)
-    assert_same(run_triton(lambda: there.run(unproject)), run_reference(lambda: case.run(unproject)))
+    on_device = to_device(case, DEVICE)
+    assert_same(run_triton(lambda: on_device.run(unproject)), run_reference(lambda: case.run(unproject)))
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
@@ -91,8 +92,8 @@ def test_unproject_equals_reference(case: UnprojectCase) -> None:
 def test_unproject_gradients_equal_reference(pooling: str, size: tuple[int, int], mask: bool) -> None:
     case = unproject_case(5, size=size, grid=(2, 3), kind="steps", mask=mask, max_masked=0.5, pooling=pooling)
     expected = run_reference(lambda: [case.run(unproject), *gradients(case, 7)])
-    there = to_device(case, DEVICE)
-    result = run_triton(lambda: [there.run(unproject), *gradients(there, 7)])
+    on_device = to_device(case, DEVICE)
+    result = run_triton(lambda: [on_device.run(unproject), *gradients(on_device, 7)])
     assert_same(to_device(result[0], "cpu"), expected[0])
     assert expected[0].valid.any()
     for a, b in zip(result[1:], expected[1:], strict=True):
@@ -102,24 +103,24 @@ def test_unproject_gradients_equal_reference(pooling: str, size: tuple[int, int]
 @settings(max_examples=20, suppress_health_check=ALLOW)
 @given(case=unproject_cases(), seed=SEEDS)
 def test_unproject_gradients_of_all_cases_equal_reference(case: UnprojectCase, seed: int) -> None:
-    there = to_device(case, DEVICE)
-    result = run_triton(lambda: gradients(there, seed))
+    on_device = to_device(case, DEVICE)
+    result = run_triton(lambda: gradients(on_device, seed))
     for a, b in zip(result, run_reference(lambda: gradients(case, seed)), strict=True):
         assert same_sums(a.cpu(), b)
 
 
 def test_bilinear_gradients_of_infinite_weightless_taps() -> None:
-    """A tap without weight adds 0 times the gradient, which is not 0 where that is infinite."""
+    """A tap of weight 0 adds 0 times the gradient, which is NaN if the gradient is infinite."""
     case = unproject_case(2, size=(4, 6), grid=(4, 3), pooling="bilinear")
     args = (case.depth.abs() + 1, case.cameras.rescale((4, 3)).intrinsics, case.cameras.cam2world, None)
     grad = torch.randn(24, 3, generator=torch.Generator().manual_seed(0))
     grad[::5, 1] = math.inf
     call = (grad, torch.ones(24), torch.ones(24, dtype=torch.bool), *args, 4, 3, POOLINGS.index("bilinear"), 1, 0.0)
-    there = [to_device(x, DEVICE) for x in call]
+    on_device = [to_device(x, DEVICE) for x in call]
     name = "unproject_backward_depth"
     result, expected = (
-        library.overload(library.TRITON, name)(*there).cpu(),
-        library.overload(library.REFERENCE, name)(*call),
+        _library.overload(_library.TRITON, name)(*on_device).cpu(),
+        _library.overload(_library.REFERENCE, name)(*call),
     )
     assert same_sums(result, expected)
     assert not expected.isfinite().all()
@@ -128,15 +129,15 @@ def test_bilinear_gradients_of_infinite_weightless_taps() -> None:
 @settings(max_examples=60, suppress_health_check=ALLOW)
 @given(case=visible_cases())
 def test_visible_equals_reference(case: VisibleCase) -> None:
-    there = to_device(case, DEVICE)
-    assert same_bits(run_triton(lambda: there.run(visible)).cpu(), run_reference(lambda: case.run(visible)))
+    on_device = to_device(case, DEVICE)
+    assert same_bits(run_triton(lambda: on_device.run(visible)).cpu(), run_reference(lambda: case.run(visible)))
 
 
 @pytest.mark.parametrize("groups", [None, 100, 7000])
 def test_many_views_equal_reference(groups: int | None) -> None:
     case = visible_case(1, n=3000, views=40, size=(40, 60), valid=True, num_groups=groups)
-    there = to_device(case, DEVICE)
-    assert same_bits(run_triton(lambda: there.run(visible)).cpu(), run_reference(lambda: case.run(visible)))
+    on_device = to_device(case, DEVICE)
+    assert same_bits(run_triton(lambda: on_device.run(visible)).cpu(), run_reference(lambda: case.run(visible)))
 
 
 @settings(max_examples=30, suppress_health_check=ALLOW)
@@ -149,11 +150,11 @@ def test_overlap_equals_reference(seed: int, num_a: int, num_b: int, words: int)
 
 
 @settings(max_examples=20, suppress_health_check=ALLOW)
-@given(game=games())
-def test_games_equal_reference_step_by_step(game: Game, tmp_path: Path) -> None:
-    expected = run_reference(lambda: record(game, tmp_path))
+@given(scenario=scenarios())
+def test_scenarios_equal_reference_after_every_step(scenario: Scenario, tmp_path: Path) -> None:
+    expected = run_reference(lambda: record(scenario, tmp_path))
     with instead_of_cpp():
-        assert_same_games(record(game, tmp_path), expected, "triton")
+        assert_same_logs(record(scenario, tmp_path), expected, "triton")
 
 
 @pytest.mark.parametrize("each", [False, True])
@@ -175,7 +176,7 @@ def test_inserts_equal_reference(options: dict[str, Any], each: bool) -> None:
 
 
 def test_rows_enter_the_table_in_any_order() -> None:
-    """Rows that come late drive out those that stand where they belong."""
+    """Rows that are entered later displace earlier ones."""
     g = torch.Generator().manual_seed(0)
     keys = torch.randint(0, 1 << 62, (2000,), generator=g)
     expected, table = (torch.full((4096,), -1, dtype=torch.int32) for _ in range(2))
@@ -188,14 +189,14 @@ def test_rows_enter_the_table_in_any_order() -> None:
 
 
 def test_steps_of_features_of_any_size_equal_reference() -> None:
-    """Of the largest numbers, and of some so small that a step of 1/127 of them has no bits left."""
+    """Features with the largest float32 values, and with values so small that 1/127 of them underflows."""
     features = torch.randn(400, 70, generator=torch.Generator().manual_seed(0)).clamp(-3, 3)
     features *= torch.logspace(38, -44, 400)[:, None]
-    places = torch.arange(1200.0).reshape(400, 3)
+    positions = torch.arange(1200.0).reshape(400, 3)
 
     def fill() -> dict[str, Tensor]:
         cache = VoxelCache(1.0, 70, storage="int8")
-        cache.insert(places, features)
+        cache.insert(positions, features)
         return snapshot(cache)
 
     expected = run_reference(fill)
@@ -208,7 +209,7 @@ def test_steps_of_features_of_any_size_equal_reference() -> None:
 
 @pytest.mark.parametrize("kind", testing.POINT_KINDS)
 def test_carving_equals_reference(kind: str) -> None:
-    """Depth maps with holes of every sort, and of just the depth that is still taken for the surface."""
+    """Depth maps with all kinds of holes, and with exactly the largest depth that does not remove a row."""
     g = torch.Generator().manual_seed(0)
     xyz, cameras = testing.random_points(g, kind, 1500), testing.plain_cameras(3, (20, 30))
     depth = 2.0 ** torch.randint(-3, 5, (3, 20, 30), generator=g)
@@ -219,14 +220,14 @@ def test_carving_equals_reference(kind: str) -> None:
     boxes = [torch.zeros(0, 7)] * 3
     for factor in (1.0, 1.05, 2.0):
         args = (xyz, depth, cameras.intrinsics, cameras.world2cam, *boxes, 1400, factor)
-        expected = library.overload(library.REFERENCE, "voxel_cache_carve")(*args)
-        result = library.overload(library.TRITON, "voxel_cache_carve")(*(to_device(arg, DEVICE) for arg in args))
+        expected = _library.overload(_library.REFERENCE, "voxel_cache_carve")(*args)
+        result = _library.overload(_library.TRITON, "voxel_cache_carve")(*(to_device(arg, DEVICE) for arg in args))
         assert torch.equal(result.cpu(), expected)
         assert 0 < int(expected.sum()) < 1400
 
 
 def wild(shape: tuple[int, int], seed: int) -> Tensor:
-    """Any bits at all."""
+    """Return values with arbitrary bits."""
     g = torch.Generator().manual_seed(seed)
     return testing.random_points(g, "wild", shape[0] * shape[1]).flatten()[: shape[0] * shape[1]].reshape(shape)
 
@@ -242,8 +243,8 @@ def test_decoded_wild_features_equal_reference(dtype: torch.dtype, kept: torch.d
     count = torch.randint(1, 9, (90,), generator=g).int() if kept == torch.float32 else None
     index = torch.randint(-1, 90, (2, 5, 13), generator=g)
     args = (features, scale, count, index, torch.empty(0, dtype=dtype))
-    expected = library.overload(library.REFERENCE, "voxel_cache_decode")(*args)
-    result = library.overload(library.TRITON, "voxel_cache_decode")(*(to_device(arg, DEVICE) for arg in args))
+    expected = _library.overload(_library.REFERENCE, "voxel_cache_decode")(*args)
+    result = _library.overload(_library.TRITON, "voxel_cache_decode")(*(to_device(arg, DEVICE) for arg in args))
     assert same_sums(result.cpu(), expected)
 
 
@@ -253,21 +254,21 @@ def test_opcheck_unproject(pooling: int) -> None:
     intrinsics = case.cameras.rescale((2, 2)).intrinsics
     depth, features = case.depth.requires_grad_(), case.features.requires_grad_()
     args = (depth, features, intrinsics, case.cameras.cam2world, case.mask, pooling, 1, 0.5)
-    torch.library.opcheck(library.overload(library.TRITON, "unproject"), args)
+    torch.library.opcheck(_library.overload(_library.TRITON, "unproject"), args)
 
 
 @pytest.mark.parametrize("groups", [None, 70])
 def test_opcheck_visible_and_overlap(groups: int | None) -> None:
     case = to_device(visible_case(0, n=70, num_groups=groups), DEVICE)
     args = (case.xyz, case.cameras.intrinsics, case.cameras.world2cam, 6, 9, case.valid, case.groups, 70)
-    torch.library.opcheck(library.overload(library.TRITON, "visible"), args)
+    torch.library.opcheck(_library.overload(_library.TRITON, "visible"), args)
     sets = random_sets(0, 2, 3).to(DEVICE), random_sets(1, 4, 3).to(DEVICE)
-    torch.library.opcheck(library.overload(library.TRITON, "overlap"), sets)
+    torch.library.opcheck(_library.overload(_library.TRITON, "overlap"), sets)
 
 
 def opcheck_cache(name: str, *args: Any) -> None:
-    there = tuple(to_device(arg, DEVICE) for arg in fresh(args))
-    torch.library.opcheck(library.overload(library.TRITON, f"voxel_cache_{name}"), there)
+    on_device = tuple(to_device(arg, DEVICE) for arg in cloned(args))
+    torch.library.opcheck(_library.overload(_library.TRITON, f"voxel_cache_{name}"), on_device)
 
 
 @pytest.mark.parametrize("options", CACHES[:3])

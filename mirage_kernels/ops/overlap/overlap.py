@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""visible and overlap: what V cameras see of a cloud of points, as sets of bits, and how much such sets share."""
+"""Visibility of groups of points as bit sets, overlap of such sets, and grouping of points by voxel."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ... import backend, check, library
-from ...cameras import Cameras
-from . import overlap_reference as reference
+from ... import check
+from ...cameras import Cameras, check_cameras
+from .overlap_operators import intersection_over_union, visible_groups
 
 
 def visible(
@@ -23,169 +23,172 @@ def visible(
     groups: Tensor | None = None,
     num_groups: int | None = None,
 ) -> Tensor:
-    """The groups of points that every camera has in its view, one bit a group.
+    """Compute which groups of points every camera has in its view, as bit sets with one bit per group.
 
-    Bit g % 64 of word g // 64 is set when any point of group g lies inside the view: in front of the camera and on its
-    grid, by the arithmetic of :mod:`mirage_kernels.cameras`. Nothing hides what lies behind it. Points with a
-    coordinate that is not finite are in no view. The result is the same, bit for bit, on every backend, device and
-    number of threads. It has no gradient, and never waits for a device.
+    Bit g % 64 of word g // 64 is set if any point of group g is inside the view: in front of the camera and on its
+    grid, by the arithmetic of :mod:`mirage_kernels.cameras`. Occlusion is ignored. Points with a coordinate that is not
+    finite are in no view. The result is the same, bit for bit, on every backend, device and number of threads. It has
+    no gradient, and the function does not wait for the device.
 
     Args:
         xyz: (N, 3) float32, world units.
         cameras: V cameras over one grid, on the same device.
         valid: (N,) bool; points that are False are in no view.
-        groups: (N,) int64, the group of every point, 0 to G - 1. Any other number, such as -1, is no group: the point
-            is ignored. Without it every point is a group of its own, G = N.
-        num_groups: G; given with ``groups``, and only then.
+        groups: (N,) int64, the group of every point, 0 to G - 1. A point with any other number, such as -1, belongs to
+            no group and is ignored. If None, every point is a group of its own and G = N.
+        num_groups: G; required with ``groups``, None without.
 
     Returns:
-        (V, ceil(G / 64)) int64; bits that belong to no group are 0.
+        (V, ceil(G / 64)) int64; unused bits are 0.
 
     Raises:
-        TypeError, ValueError: ``name: expected X, got Y``.
+        TypeError: an argument has the wrong type or dtype.
+        ValueError: an argument has the wrong shape, device or value.
+
+    Example:
+        >>> import torch
+        >>> from mirage_kernels import Cameras, visible
+        >>> camera = Cameras(torch.tensor([[4.0, 0, 2], [0, 4, 1], [0, 0, 1]]), torch.eye(4), size=(2, 4))
+        >>> xyz = torch.tensor([[0.1, 0.1, 2.0], [9.0, 0.0, 2.0], [0.0, 0.0, 1.0]])
+        >>> [f"{bits:03b}" for bits in visible(xyz, camera)[:, 0].tolist()]
+        ['101']
     """
     dims: check.Dims = {}
     check.tensor("xyz", xyz, ("N", 3), dims)
     like = ("xyz", xyz)
-    if not isinstance(cameras, Cameras):
-        raise check.type_error("cameras", "Cameras", cameras)
-    if cameras.intrinsics.device != xyz.device:
-        raise check.value_error("cameras", f"cameras on {xyz.device} like xyz", cameras.device)
+    check_cameras(cameras, "xyz", xyz)
     if valid is not None:
         check.tensor("valid", valid, ("N",), dims, (torch.bool,), like)
     if groups is not None:
         check.tensor("groups", groups, ("N",), dims, (torch.int64,), like)
         count = check.integer("num_groups", num_groups, 0)
     elif num_groups is not None:
-        raise check.value_error("num_groups", "None where there are no groups", num_groups)
+        raise check.value_error("num_groups", "None if groups is None", num_groups)
     else:
         count = dims["N"]
-    h, w = cameras.size
-    operation = backend.operation("visible", xyz)
-    bits: Tensor = operation(xyz, cameras.intrinsics, cameras.world2cam, h, w, valid, groups, count)
-    return bits
+    return visible_groups(xyz, cameras, valid=valid, groups=groups, num_groups=count)
 
 
 def overlap(a: Tensor, b: Tensor) -> Tensor:
-    """Intersection over union of every set of ``a`` with every set of ``b``.
+    """Compute the intersection over union (IoU) of every set of ``a`` with every set of ``b``.
 
     The counts are exact integers. Their quotient is rounded to float64 and then to float32; for sets of up to 2^24
-    elements that is the nearest float32 to the true quotient, one float32 division. Two empty sets give 0. The result
-    is the same, bit for bit, on every backend, device and number of threads. It has no gradient.
+    elements this is the float32 nearest to the exact quotient. The IoU of two empty sets is 0. The result is the same,
+    bit for bit, on every backend, device and number of threads. It has no gradient, and the function does not wait for
+    the device.
 
     Args:
-        a: (A, W) int64, sets of bits as :func:`visible` makes them.
-        b: (B, W) int64, likewise, on the same device.
+        a: (A, W) int64, bit sets as :func:`visible` returns them.
+        b: (B, W) int64, on the same device.
 
     Returns:
         (A, B) float32, 0 to 1.
 
     Raises:
-        TypeError, ValueError: ``name: expected X, got Y``.
+        TypeError: an argument has the wrong type or dtype.
+        ValueError: an argument has the wrong shape or device.
+
+    Example:
+        >>> import torch
+        >>> from mirage_kernels import overlap
+        >>> overlap(torch.tensor([[0b0110]]), torch.tensor([[0b0110], [0b1100], [0b0001]]))
+        tensor([[1.0000, 0.3333, 0.0000]])
     """
     dims: check.Dims = {}
     check.tensor("a", a, ("A", "W"), dims, (torch.int64,))
     check.tensor("b", b, ("B", "W"), dims, (torch.int64,), ("a", a))
-    shares: Tensor = backend.operation("overlap", a)(a, b)
-    return shares
+    return intersection_over_union(a, b)
 
 
 class Groups(NamedTuple):
-    """Points sorted into groups.
+    """Points assigned to groups.
 
     Attributes:
-        groups: (N,) int64, 0 to num_groups - 1, or -1 for a point of no group.
-        num_groups: how many there are.
+        groups: (N,) int64, 0 to num_groups - 1, or -1 for a point without a group.
+        num_groups: number of groups.
     """
 
     groups: Tensor
     num_groups: int
 
 
-_LEAST, _LARGEST = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max
-_DENSE_AXIS = 1 << 24  # cells; up to here the difference of two whole float32 numbers is exact
+_MIN_SIZE, _MAX_SIZE = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max
+_MAX_DENSE_AXIS = 1 << 24  # voxels; up to here the difference of two integers in float32 is exact
 
 
-def group_voxels(xyz: Tensor, size: float, valid: Tensor | None = None) -> Groups:
-    """Group points by the voxel they lie in, ``floor(xyz / size)``.
+def group_voxels(xyz: Tensor, voxel_size: float, valid: Tensor | None = None) -> Groups:
+    """Group points by voxel, ``floor(xyz / voxel_size)``.
 
-    The division is float32's, as numpy and PyTorch divide a float32 array on a CPU by the number ``size``, so these are
-    the groups of Python sets of such voxels. (It is not the voxel of a multiplication by 1 / size.) Groups are numbered
-    in ascending order of (x, y, z). The numbers depend on the points alone: not on their order, nor on the device.
+    The division is a float32 division by a number, as NumPy and PyTorch compute it on a CPU, so the groups equal those
+    of a Python dictionary with such voxels as keys. (:class:`VoxelCache` multiplies by 1 / voxel_size instead.) Groups
+    are numbered in ascending order of (x, y, z). The numbers depend neither on the order of the points nor on the
+    device.
 
-    Plain PyTorch, for use where points change, not where they are looked at: it waits for the device to learn how far
-    the voxels reach and how many there are.
+    It is written in plain PyTorch and waits for the device, so call it when points change, not in every frame.
 
     Args:
         xyz: (N, 3) float32, world units.
-        size: side of a voxel, world units, a normal float32 number above 0.
+        voxel_size: side of a voxel, world units, a normal float32 number above 0.
         valid: (N,) bool; points that are False get no group.
 
     Returns:
-        The group of every point, -1 where it is not valid or its voxel is not a finite float32 number.
+        :class:`Groups`. A point that is not valid, or whose voxel is not a finite float32 number, has group -1.
 
     Raises:
-        TypeError, ValueError: ``name: expected X, got Y``.
+        TypeError: an argument has the wrong type or dtype.
+        ValueError: an argument has the wrong shape, device or value.
+
+    Example:
+        >>> import torch
+        >>> from mirage_kernels import group_voxels
+        >>> group_voxels(torch.tensor([[0.3, 0, 0], [0.1, 0, 0], [0.35, 0, 0]]), voxel_size=0.2)
+        Groups(groups=tensor([1, 0, 1]), num_groups=2)
     """
     dims: check.Dims = {}
     check.tensor("xyz", xyz, ("N", 3), dims)
-    side = check.number("size", size, _LEAST, _LARGEST)
+    side = check.number("voxel_size", voxel_size, _MIN_SIZE, _MAX_SIZE)
     if valid is not None:
         check.tensor("valid", valid, ("N",), dims, (torch.bool,), ("xyz", xyz))
     if not dims["N"]:
         return Groups(torch.empty(0, dtype=torch.int64, device=xyz.device), 0)
-    # Divided by a tensor: on a GPU the division by a number is a multiplication by its inverse. Zero has one sign.
-    cells = (xyz.detach().T.contiguous() / torch.full((), side, device=xyz.device)).floor_().add_(0.0)  # (3, N)
-    known = cells.isfinite().all(0)
+    # The divisor is a tensor, because a GPU divides by a number by multiplying with its reciprocal. Adding 0 turns -0
+    # into 0.
+    voxels = (xyz.detach().T.contiguous() / torch.full((), side, device=xyz.device)).floor_().add_(0.0)  # (3, N)
+    grouped = voxels.isfinite().all(0)
     if valid is not None:
-        known = known & valid
-    unknown = ~known
-    cells.masked_fill_(unknown, 0)
-    first, last = cells.amin(1), cells.amax(1)
-    extents = [int(b - a) + 1 for a, b in zip(first.tolist(), last.tolist(), strict=True)]
-    if max(extents) <= _DENSE_AXIS and math.prod(extents) <= (1 << 20) + 8 * dims["N"]:
-        return _number_dense(cells.sub_(first[:, None]), extents, unknown)
-    return _number_sorted(cells, known)
+        grouped = grouped & valid
+    voxels.masked_fill_(~grouped, 0)
+    first, last = voxels.amin(1), voxels.amax(1)
+    sides = [int(b - a) + 1 for a, b in zip(first.tolist(), last.tolist(), strict=True)]
+    if max(sides) <= _MAX_DENSE_AXIS and math.prod(sides) <= (1 << 20) + 8 * dims["N"]:
+        return _number_dense(voxels.sub_(first[:, None]), sides, ~grouped)
+    return _number_sorted(voxels, grouped)
 
 
-def _number_dense(cells: Tensor, extents: list[int], unknown: Tensor) -> Groups:
-    """Where voxels (3, N), counted from the first on every axis, lie close together: a table of all there could be."""
-    volume = math.prod(extents)
-    place, y, z = cells.long()
-    place.mul_(extents[1]).add_(y).mul_(extents[2]).add_(z).masked_fill_(unknown, volume)
-    used = torch.zeros(volume + 1, dtype=torch.bool, device=cells.device)
-    used[place] = True
-    used[volume] = False  # where points without a voxel went
+def _number_dense(voxels: Tensor, sides: list[int], ungrouped: Tensor) -> Groups:
+    """Number voxels (3, N), relative to the first on every axis, with a table of all voxels of their bounding box."""
+    volume = math.prod(sides)
+    flat, y, z = voxels.long()
+    flat.mul_(sides[1]).add_(y).mul_(sides[2]).add_(z).masked_fill_(ungrouped, volume)
+    used = torch.zeros(volume + 1, dtype=torch.bool, device=voxels.device)
+    used[flat] = True
+    used[volume] = False  # the entry of points without a group
     number = used.cumsum(0).sub_(1)
     count = int(number[-1]) + 1
     number[volume] = -1
-    return Groups(number[place], count)
+    return Groups(number[flat], count)
 
 
-def _number_sorted(cells: Tensor, known: Tensor) -> Groups:
-    """Anywhere: distinct (x, y), then distinct (x, y) with z. A float32 sorts as its bits once those below zero are
-    turned round, so any two pack into an int64."""
-    bits = cells[:, known].view(torch.int32).long()
+def _number_sorted(voxels: Tensor, grouped: Tensor) -> Groups:
+    """Number voxels (3, N) anywhere in space: first distinct (x, y), then distinct (x, y) with z.
+
+    The bits of a float32 sort as an integer once those of negative numbers are inverted, so two of them pack into an
+    int64.
+    """
+    bits = voxels[:, grouped].view(torch.int32).long()
     x, y, z = torch.where(bits < 0, -(1 << 31) - bits - 1, bits)
     _, columns = torch.unique(x * (1 << 32) + (y + (1 << 31)), return_inverse=True)
-    voxels, inverse = torch.unique(columns * (1 << 32) + (z + (1 << 31)), return_inverse=True)
-    groups = torch.full(known.shape, -1, dtype=torch.int64, device=cells.device)
-    groups[known] = inverse
-    return Groups(groups, len(voxels))
-
-
-library.define(
-    "visible(Tensor xyz, Tensor intrinsics, Tensor world2cam, SymInt h, SymInt w, Tensor? valid, Tensor? groups, "
-    "SymInt num_groups) -> Tensor",
-    reference=reference.visible,
-    triton=f"{__package__}.overlap_triton",
-    fake=lambda xyz, intrinsics, world2cam, h, w, valid, groups, num_groups: xyz.new_empty(
-        world2cam.shape[0], (num_groups + 63) // 64, dtype=torch.int64
-    ),
-)
-library.define(
-    "overlap(Tensor a, Tensor b) -> Tensor",
-    reference=reference.overlap,
-    triton=f"{__package__}.overlap_triton",
-    fake=lambda a, b: a.new_empty(a.shape[0], b.shape[0], dtype=torch.float32),
-)
+    distinct, inverse = torch.unique(columns * (1 << 32) + (z + (1 << 31)), return_inverse=True)
+    groups = torch.full(grouped.shape, -1, dtype=torch.int64, device=voxels.device)
+    groups[grouped] = inverse
+    return Groups(groups, len(distinct))

@@ -1,7 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""visible and overlap in pure PyTorch: what the native kernels must equal bit for bit. N points in G groups, V views,
-W = ceil(G / 64) words; sets a (A, W) and b (B, W)."""
+"""Reference implementations of ``visible`` and ``overlap`` in pure PyTorch; all backends return the same bits.
+
+N points in G groups, V views, W = ceil(G / 64) words; sets a (A, W) and b (B, W).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from torch import Tensor
 
 from ...cameras import inside, project
 
-_WORDS_AT_ONCE = 1 << 22  # of b, held in memory
+_WORDS_BATCH = 1 << 22  # words of b held in memory
 
 
 def visible(
@@ -23,45 +25,45 @@ def visible(
     groups: Tensor | None,
     num_groups: int,
 ) -> Tensor:
-    """One view after the other; a flag for each group, then 64 flags to a word."""
+    """Compute one flag per group, view by view, and pack 64 flags into a word."""
     views, words = world2cam.shape[0], (num_groups + 63) // 64
     bits = torch.empty(views, words, dtype=torch.int64, device=xyz.device)
     for v in range(views):
         u, row, depth, _ = (x[0] for x in project(xyz, world2cam[v : v + 1], intrinsics[v : v + 1]))
-        seen = inside(u, row, depth, (h, w))
+        in_view = inside(u, row, depth, (h, w))
         if valid is not None:
-            seen = seen & valid
-        # What is left over of the last word stays clear; so does the place behind it, where points without a group go.
+            in_view = in_view & valid
+        # The last flag takes the points without a group.
         flags = torch.zeros(words * 64 + 1, dtype=torch.bool, device=xyz.device)
         if groups is None:
-            flags[:num_groups] = seen
+            flags[:num_groups] = in_view
         else:
-            seen = seen & (groups >= 0) & (groups < num_groups)
-            flags.scatter_(0, torch.where(seen, groups, words * 64), True)
+            in_view = in_view & (groups >= 0) & (groups < num_groups)
+            flags.scatter_(0, torch.where(in_view, groups, words * 64), True)
         bits[v] = _pack(flags[: words * 64].reshape(words, 64))
     return bits
 
 
 def _pack(flags: Tensor) -> Tensor:
-    """(W, 64) flags as bits: no two terms of the sum share one."""
+    """Pack flags (W, 64) into words (W,); the terms of the sum have no bit in common."""
     return (flags.long() << torch.arange(64, device=flags.device)).sum(1)
 
 
 def overlap(a: Tensor, b: Tensor) -> Tensor:
-    """The quotient of the counts is rounded to float64, then to float32."""
-    of_a, of_b = _count_bits(a), _count_bits(b)
+    """Divide counts of bits; the quotient is rounded to float64, then to float32."""
+    size_a, size_b = _count_bits(a), _count_bits(b)
     result = torch.empty(a.shape[0], b.shape[0], dtype=torch.float32, device=a.device)
-    step = max(1, _WORDS_AT_ONCE // max(1, b.shape[1]))
+    step = max(1, _WORDS_BATCH // max(1, b.shape[1]))
     for i in range(a.shape[0]):
         for j in range(0, b.shape[0], step):
             common = _count_bits(a[i] & b[j : j + step])
-            either = of_a[i] + of_b[j : j + step] - common
-            result[i, j : j + step] = torch.where(either > 0, common.double() / either.double(), 0).float()
+            union = size_a[i] + size_b[j : j + step] - common
+            result[i, j : j + step] = torch.where(union > 0, common.double() / union.double(), 0).float()
     return result
 
 
 def _count_bits(words: Tensor) -> Tensor:
-    """How many bits of every row (..., W) are set: sums of neighbouring 1, 2 and 4 bits, then of all bytes at once."""
+    """Count the bits set in every row (..., W): sums of pairs of 1, 2 and 4 bits, then of all bytes in one product."""
     x = words - ((words >> 1) & 0x5555555555555555)
     x = (x & 0x3333333333333333) + ((x >> 2) & 0x3333333333333333)
     x = (x + (x >> 4)) & 0x0F0F0F0F0F0F0F0F

@@ -1,7 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""splat's mode "bilinear" in pure PyTorch: what the native kernels must equal, bit for bit but for the gradient of the
-points. N points, V views, C channels, grid (h, w)."""
+"""Reference implementation of ``splat`` in mode "bilinear" in pure PyTorch.
+
+All backends return the same bits, except for the gradient of ``xyz``. N points, V views, C channels, grid (h, w).
+"""
 
 from __future__ import annotations
 
@@ -10,20 +12,20 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..._ordered_sums import add_in_order
 from ...cameras import NEAR, project
-from ...ordered_sums import add_in_order
 from .splat_reference import EMPTY
 
-LEAST_WEIGHT = 1e-4
-_VALUES_AT_ONCE = 1 << 25  # (pair, channel) values held in memory
-_ACROSS, _DOWN = (0, 1, 0, 1), (0, 0, 1, 1)  # corners in the order of their cells
+MIN_WEIGHT = 1e-4
+_VALUES_BATCH = 1 << 25  # (pair, channel) values held in memory
+_COLUMN_OF_TAP, _ROW_OF_TAP = (0, 1, 0, 1), (0, 0, 1, 1)  # in the order of their cells
 
 
 class _Pairs(NamedTuple):
-    """P pairs of a point and a cell that it touches, by point and then by cell."""
+    """P pairs of a point and one of its up to four taps, sorted by point and then by cell."""
 
     point: Tensor
-    corner: Tensor
+    tap: Tensor
     cell: Tensor
     weight: Tensor
 
@@ -38,14 +40,14 @@ def splat_bilinear(
     valid: Tensor | None,
     band: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """All sums run in the order of the points, in float32 (float64 for float64 points); one division, one rounding."""
+    """Blend features. Sums run in the order of the points, in float32 (float64 for float64 points), rounded once."""
     views, channels = world2cam.shape[0], features.shape[1]
-    out = features.new_zeros(views, channels, h, w)
+    blended = features.new_zeros(views, channels, h, w)
     depth = xyz.new_full((views, h, w), torch.inf)
     index = torch.full((views, h, w), -1, dtype=torch.int64, device=xyz.device)
     weight = xyz.new_zeros(views, h, w)
     for v in range(views):
-        pairs, z = _touches(xyz, intrinsics[v : v + 1], world2cam[v : v + 1], h, w, valid)
+        pairs, z = _taps(xyz, intrinsics[v : v + 1], world2cam[v : v + 1], h, w, valid)
         key = (z.float().view(torch.int32).long() << 32) | torch.arange(len(z), device=z.device)
         keys = torch.full((h * w,), EMPTY, dtype=torch.int64, device=xyz.device)
         keys.scatter_reduce_(0, pairs.cell, key[pairs.point], "amin")
@@ -53,22 +55,22 @@ def splat_bilinear(
         nearest = torch.cat([z, z.new_full((1,), torch.inf)])[winner]
         pairs = _within(pairs, z, nearest, band)
         sums = add_in_order(z.new_zeros(h * w), pairs.cell, pairs.weight)
-        known = sums > LEAST_WEIGHT
-        mixed = z.new_zeros(h * w, channels)
+        covered = sums > MIN_WEIGHT
+        total = z.new_zeros(h * w, channels)
         for part in _parts(pairs, channels):
-            add_in_order(mixed, part.cell, part.weight[:, None] * features[part.point].to(z.dtype))
-        mixed = torch.where(known[:, None], mixed / sums[:, None], 0).to(features.dtype)
-        out[v] = mixed.T.reshape(channels, h, w)
-        depth[v] = torch.where(known, nearest, torch.inf).reshape(h, w)
-        index[v] = torch.where(known, winner, -1).reshape(h, w)
-        weight[v] = torch.where(known, sums, 0).reshape(h, w)
-    return out, depth, index, weight
+            add_in_order(total, part.cell, part.weight[:, None] * features[part.point].to(z.dtype))
+        mean = torch.where(covered[:, None], total / sums[:, None], 0).to(features.dtype)
+        blended[v] = mean.T.reshape(channels, h, w)
+        depth[v] = torch.where(covered, nearest, torch.inf).reshape(h, w)
+        index[v] = torch.where(covered, winner, -1).reshape(h, w)
+        weight[v] = torch.where(covered, sums, 0).reshape(h, w)
+    return blended, depth, index, weight
 
 
-def _touches(
+def _taps(
     xyz: Tensor, intrinsics: Tensor, world2cam: Tensor, h: int, w: int, valid: Tensor | None
 ) -> tuple[_Pairs, Tensor]:
-    """The pairs of one view, and every point's depth."""
+    """Return the taps of all points in one view, and the depth of every point."""
     u, v, z, _ = (x[0] for x in project(xyz, world2cam, intrinsics))
     a, b = u - 0.5, v - 0.5
     some = (z > NEAR) & (z < torch.inf) & (a >= -1) & (a < w) & (b >= -1) & (b < h)
@@ -77,25 +79,25 @@ def _touches(
     a, b = torch.where(some, a, 0), torch.where(some, b, 0)
     j, i = a.floor(), b.floor()
     s, t = a - j, b - i
-    across = torch.stack([1 - s, s], 1)[:, _ACROSS]
-    down = torch.stack([1 - t, t], 1)[:, _DOWN]
+    across = torch.stack([1 - s, s], 1)[:, _COLUMN_OF_TAP]
+    down = torch.stack([1 - t, t], 1)[:, _ROW_OF_TAP]
     weight = across * down
-    column = torch.stack([j.long(), j.long() + 1], 1)[:, _ACROSS]
-    row = torch.stack([i.long(), i.long() + 1], 1)[:, _DOWN]
-    touched = some[:, None] & (weight > 0) & (row >= 0) & (row < h) & (column >= 0) & (column < w)
-    point, corner = touched.nonzero().unbind(1)  # waits for the device: the number of pairs depends on the data
-    return _Pairs(point, corner, (row * w + column)[touched], weight[touched]), z
+    column = torch.stack([j.long(), j.long() + 1], 1)[:, _COLUMN_OF_TAP]
+    row = torch.stack([i.long(), i.long() + 1], 1)[:, _ROW_OF_TAP]
+    tapped = some[:, None] & (weight > 0) & (row >= 0) & (row < h) & (column >= 0) & (column < w)
+    point, tap = tapped.nonzero().unbind(1)  # waits for the device: the number of pairs depends on the data
+    return _Pairs(point, tap, (row * w + column)[tapped], weight[tapped]), z
 
 
 def _within(pairs: _Pairs, z: Tensor, nearest: Tensor, band: float) -> _Pairs:
-    """The pairs whose point is no farther than the band allows in its cell; none in cells whose nearest is inf."""
+    """Keep the pairs whose point is within the depth band of its cell; none in cells whose nearest depth is inf."""
     limit = torch.where(nearest < torch.inf, (1 + torch.full_like(nearest, band)) * nearest, 0)
     kept = z[pairs.point] <= limit[pairs.cell]
     return _Pairs(*(x[kept] for x in pairs))
 
 
 def _parts(pairs: _Pairs, channels: int) -> list[_Pairs]:
-    size = max(1, _VALUES_AT_ONCE // max(1, channels))
+    size = max(1, _VALUES_BATCH // max(1, channels))
     return [_Pairs(*(x[at : at + size] for x in pairs)) for at in range(0, len(pairs.point), size)]
 
 
@@ -109,16 +111,18 @@ def splat_bilinear_backward_features(
     weight: Tensor,
     band: float,
 ) -> Tensor:
-    """A cell hands its gradient to the points it mixes by their shares, weight / sum of weights. Sums run in (view,
-    cell) order, in float32 (float64 for float64), rounded once."""
+    """Propagate the gradient of every cell to its points, times weight / sum of weights.
+
+    Sums run in (view, cell) order, in float32 (float64 for float64), rounded once.
+    """
     _, channels, h, w = grad_features.shape
     grad = grad_features.to(torch.promote_types(grad_features.dtype, torch.float32)).flatten(2)
     sums = grad.new_zeros(xyz.shape[0], channels)
     for v in range(grad.shape[0]):
-        pairs, z = _touches(xyz, intrinsics[v : v + 1], world2cam[v : v + 1], h, w, valid)
+        pairs, z = _taps(xyz, intrinsics[v : v + 1], world2cam[v : v + 1], h, w, valid)
         for part in _parts(_within(pairs, z, depth[v].flatten(), band), channels):
-            share = part.weight / weight[v].flatten()[part.cell]
-            add_in_order(sums, part.point, share[:, None] * grad[v].T[part.cell])
+            fraction = part.weight / weight[v].flatten()[part.cell]
+            add_in_order(sums, part.point, fraction[:, None] * grad[v].T[part.cell])
     return sums.to(grad_features.dtype)
 
 
@@ -134,20 +138,22 @@ def splat_bilinear_backward_xyz(
     weight: Tensor,
     band: float,
 ) -> Tensor:
-    """A feature map is sum(w f) / sum(w), so its gradient by w is (f - map) / sum(w); w follows u and v, and these
-    the point. Which points a cell mixes is taken as constant."""
+    """Propagate gradients through the weights: d map / d weight = (feature - map) / sum of weights.
+
+    The set of points that a cell blends is taken as constant.
+    """
     _, channels, h, w = grad_features.shape
-    grad, shown = grad_features.to(xyz.dtype).flatten(2), blended.to(xyz.dtype).flatten(2)
+    grad, maps = grad_features.to(xyz.dtype).flatten(2), blended.to(xyz.dtype).flatten(2)
     sums = xyz.new_zeros(xyz.shape)
     for v in range(grad.shape[0]):
         k, m = intrinsics[v : v + 1], world2cam[v : v + 1]
-        pairs, z = _touches(xyz, k, m, h, w, valid)
+        pairs, z = _taps(xyz, k, m, h, w, valid)
         a, b, _, _ = (x[0] - 0.5 for x in project(xyz, m, k))
         for part in _parts(_within(pairs, z, depth[v].flatten(), band), channels):
-            change = features[part.point].to(xyz.dtype) - shown[v].T[part.cell]
+            change = features[part.point].to(xyz.dtype) - maps[v].T[part.cell]
             by_weight = (grad[v].T[part.cell] * change).sum(1) / weight[v].flatten()[part.cell]
             s, t = (x[part.point] - x[part.point].floor() for x in (a, b))
-            right, low = part.corner % 2 == 1, part.corner >= 2
+            right, low = part.tap % 2 == 1, part.tap >= 2
             by_u = torch.where(right, by_weight, -by_weight) * torch.where(low, t, 1 - t)
             by_v = torch.where(low, by_weight, -by_weight) * torch.where(right, s, 1 - s)
             rows = _project_backward(xyz[part.point], k[0].to(xyz.dtype), m[0].to(xyz.dtype), by_u, by_v)
@@ -156,7 +162,7 @@ def splat_bilinear_backward_xyz(
 
 
 def _project_backward(xyz: Tensor, k: Tensor, m: Tensor, by_u: Tensor, by_v: Tensor) -> Tensor:
-    """The gradient of points (P, 3) from that of their places (u, v) in a view."""
+    """Return the gradient of points (P, 3) from the gradient of their projections (u, v) in a view."""
     local = xyz @ m[:, :3].T + m[:, 3]
     inverse = 1 / local[:, 2]
     x, y = by_u * k[0, 0] * inverse, by_v * k[1, 1] * inverse

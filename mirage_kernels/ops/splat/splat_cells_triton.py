@@ -1,14 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which cells a point covers, and the z-buffer, in Triton. The rules are those of ``csrc/splat/splat.h`` and
-``csrc/common/depth_key.h``, the letters those of ``splat_reference.py``."""
+"""Triton functions for the cells that a point covers and for the z-buffer, as in ``splat_reference.py``.
+
+The native counterparts are ``csrc/splat/splat.h`` and ``csrc/common/depth_key.h``.
+"""
 
 from __future__ import annotations
 
 import triton
 import triton.language as tl
 
-from ...triton_common import INFINITY, NEAR
+from ..._triton_common import INFINITY, NEAR
 from . import splat_reference as reference
 
 EMPTY = tl.constexpr(reference.EMPTY)
@@ -18,44 +20,52 @@ _SLACK, _CELLS_SLACK, _GRID_SLACK = tl.constexpr(1.001), tl.constexpr(2.0**-7), 
 
 @triton.jit
 def depth_key(depth, point):
-    """Of a positive depth: orders points by it, then by index."""
+    """Pack a positive depth and an index, so that keys sort by depth, then by index."""
     return (depth.to(tl.int32, bitcast=True).to(tl.int64) << 32) | point
 
 
 @triton.jit
 def key_depth(key):
-    """Infinite where no point is."""
+    """Return the depth of a key, inf for the empty key."""
     depth = (key >> 32).to(tl.int32).to(tl.float32, bitcast=True)
     return tl.where(key != EMPTY, depth, INFINITY)
 
 
 @triton.jit
 def key_index(key):
+    """Return the index of a key, -1 for the empty key."""
     return tl.where(key != EMPTY, key & 0xFFFFFFFF, -1)
 
 
 @triton.jit
-def lower(keys, cell, key, mine):
-    """Lower the keys of cells. They only ever fall, so one that does not beat an old value does not beat the newest:
-    most atomics are saved by looking first."""
-    shown = tl.load(keys + cell, mask=mine, other=0, cache_modifier=".cg")
-    tl.atomic_min(keys + cell, key, mask=mine & (key < shown), sem="relaxed")
+def atomic_min_key(keys, cell, key, active):
+    """Apply keys to cells by atomic minimum.
+
+    Keys only decrease, so a key that is not below a stale value is not below the current one. The plain load avoids
+    most atomics.
+    """
+    current = tl.load(keys + cell, mask=active, other=0, cache_modifier=".cg")
+    tl.atomic_min(keys + cell, key, mask=active & (key < current), sem="relaxed")
 
 
 @triton.jit
 def in_front(depth):
+    """Return whether a depth is in front of the camera and finite."""
     return (depth > NEAR) & (depth < INFINITY)
 
 
 @triton.jit
-def own_cell(u, v, own):
-    """Row and column; 0 where it is not on the grid."""
-    return tl.where(own, v, 0.0).to(tl.int32), tl.where(own, u, 0.0).to(tl.int32)
+def cell_of_point(u, v, in_cell):
+    """Return row and column of the cell of a point, 0 if it is not on the grid."""
+    return tl.where(in_cell, v, 0.0).to(tl.int32), tl.where(in_cell, u, 0.0).to(tl.int32)
 
 
 @triton.jit
-def _centres_within(at, reach, size):
-    """First and last of the cells 0 .. size - 1 whose centres lie within ``reach`` of ``at``; last = -1 if none."""
+def _centers_within(at, reach, size):
+    """Return the first and last of the cells 0 .. size - 1 with centers within ``reach`` of ``at``.
+
+    If there is none, last is -1.
+    """
     end = (size - 1).to(tl.float32)
     lo, hi = (at - reach) - 0.5, (at + reach) - 0.5
     some = (lo <= end) & (hi >= 0)
@@ -67,26 +77,31 @@ def _centres_within(at, reach, size):
 
 
 @triton.jit
-def covered_cells(u, v, depth, inverse, pinhole, extent, own, h, w):
-    """Rows i0.. and columns j0.. of a square of half-size ``extent``, or of the cell it lands in: i0, j0, the number
-    of columns (at least 1) and of cells."""
+def covered_cells(u, v, depth, inverse, pinhole, extent, in_cell, h, w):
+    """Return the cells of a square of half-size ``extent``, or the cell of the point if the square covers no center.
+
+    Returns:
+        First row, first column, number of columns (at least 1), number of cells.
+    """
     half = extent * inverse
-    j0, j1 = _centres_within(u, half * tl.load(pinhole), w)
-    i0, i1 = _centres_within(v, half * tl.load(pinhole + 4), h)
+    j0, j1 = _centers_within(u, half * tl.load(pinhole), w)
+    i0, i1 = _centers_within(v, half * tl.load(pinhole + 4), h)
     square = in_front(depth) & (i0 <= i1) & (j0 <= j1)
-    i, j = own_cell(u, v, own)
+    i, j = cell_of_point(u, v, in_cell)
     width = tl.where(square, j1 - j0 + 1, 1)
-    area = tl.where(square, (i1 - i0 + 1) * width, own.to(tl.int32))
+    area = tl.where(square, (i1 - i0 + 1) * width, in_cell.to(tl.int32))
     return tl.where(square, i0, i), tl.where(square, j0, j), width, area
 
 
 @triton.jit
 def cells_around(u, v, depth, radius, h, w):
-    """A range, like that of ``covered_cells``, that leaves out no cell that ``disc_covers``, and few others: the slack
-    is more than the rounding of both."""
+    """Return a range of cells, as ``covered_cells`` does, that contains every cell that ``disc_covers``.
+
+    The slack is larger than the rounding errors of both functions.
+    """
     reach = radius * _SLACK + _CELLS_SLACK
-    j0, j1 = _centres_within(u, reach + w.to(tl.float32) * _GRID_SLACK, w)
-    i0, i1 = _centres_within(v, reach + h.to(tl.float32) * _GRID_SLACK, h)
+    j0, j1 = _centers_within(u, reach + w.to(tl.float32) * _GRID_SLACK, w)
+    i0, i1 = _centers_within(v, reach + h.to(tl.float32) * _GRID_SLACK, h)
     some = in_front(depth) & (i0 <= i1) & (j0 <= j1)
     width = tl.where(some, j1 - j0 + 1, 1)
     return i0, j0, width, tl.where(some, (i1 - i0 + 1) * width, 0)
@@ -94,14 +109,19 @@ def cells_around(u, v, depth, radius, h, w):
 
 @triton.jit
 def disc_covers(u, v, radius, i, j):
+    """Return whether the center of cell (i, j) is within ``radius`` of (u, v)."""
     x, y = (j.to(tl.float32) + 0.5) - u, (i.to(tl.float32) + 0.5) - v
     return x * x + y * y <= radius * radius
 
 
 @triton.jit
-def corners_of(u, v, depth, h, w):
-    """Where a point is drawn in mode "bilinear": whether at all, row i and column j of the first cell, how far towards
-    column j + 1 and row i + 1."""
+def bilinear_position(u, v, depth, h, w):
+    """Return the position of a point between four cell centers in mode "bilinear".
+
+    Returns:
+        Whether it has a cell on the grid, row i and column j of its first cell, and the fractions towards column j + 1
+        and row i + 1.
+    """
     a, b = u - 0.5, v - 0.5
     some = in_front(depth) & (a >= -1) & (a < w.to(tl.float32)) & (b >= -1) & (b < h.to(tl.float32))
     a, b = tl.where(some, a, 0.0), tl.where(some, b, 0.0)
@@ -111,15 +131,15 @@ def corners_of(u, v, depth, h, w):
 
 @triton.jit
 def _floor(x):
-    """Of a number that an int32 can hold. (The floor of a GPU takes denormals for 0.)"""
+    """Round down a number in the range of int32. (tl.floor treats denormals as 0 on a GPU.)"""
     toward_zero = x.to(tl.int32)
     return toward_zero - (toward_zero.to(tl.float32) > x).to(tl.int32)
 
 
 @triton.jit
-def touch(some, i, j, s, t, corner, h, w):
-    """Of corner 0 to 3, in the order of their cells: whether the point touches it, its cell and its weight."""
-    right, low = corner % 2, corner // 2
+def bilinear_tap(some, i, j, s, t, tap, h, w):
+    """Return, for tap 0 to 3, whether its weight is positive and its cell on the grid, the cell, and the weight."""
+    right, low = tap % 2, tap // 2
     weight = tl.where(right == 1, s, 1.0 - s) * tl.where(low == 1, t, 1.0 - t)
     i, j = i + low, j + right
     return some & (i >= 0) & (i < h) & (j >= 0) & (j < w) & (weight > 0), i * w + j, weight
@@ -127,5 +147,5 @@ def touch(some, i, j, s, t, corner, h, w):
 
 @triton.jit
 def blend_limit(nearest, band):
-    """A cell mixes the points that touch it no farther than this; none where it shows nothing."""
+    """Return the largest depth that a cell blends, 0 for an empty cell."""
     return tl.where(nearest < INFINITY, (1.0 + band) * nearest, 0.0)

@@ -1,17 +1,20 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""splat in pure PyTorch: what the native kernels must equal bit for bit. N points, V views, C channels, grid (h, w)."""
+"""Reference implementation of ``splat`` in pure PyTorch; all backends return the same bits.
+
+N points, V views, C channels, grid (h, w).
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from ..._ordered_sums import add_in_order
 from ...cameras import NEAR, inside, project
-from ...ordered_sums import add_in_order
 
 EMPTY = torch.iinfo(torch.int64).max
-_PAIRS_AT_ONCE = 1 << 22  # (point, cell) pairs held in memory
+_PAIRS_BATCH = 1 << 22  # (point, cell) pairs held in memory
 
 
 def splat(
@@ -24,47 +27,47 @@ def splat(
     valid: Tensor | None = None,
     extents: Tensor | None = None,
     extent: float = 0.0,
-    least_extent: float = 0.0,
+    min_extent: float = 0.0,
     radius: float = 0.0,
     *boxes: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The z-buffer is a ``scatter_reduce(amin)`` over packed (depth, index) keys, one view after the other.
+    """Render with a z-buffer that is a ``scatter_reduce(amin)`` over packed (depth, index) keys, view by view.
 
     Args:
-        extents: (N,); a point's extent is ``extent * max(extents[i], least_extent)``, where a NaN gives way.
-        extent: for all points where there are no ``extents``.
-        radius: cells; used where there are no extents.
-        boxes: where runs of 64, 64^2 and 64^3 points lie, (B, 7) each: least and greatest x, y, z and largest
-            extent. They only tell native kernels where not to look; nothing is looked for elsewhere.
+        extents: (N,); the extent of a point is ``extent * max(extents[i], min_extent)``, or ``extent * min_extent``
+            where ``extents[i]`` is NaN.
+        extent: the extent of all points if ``extents`` is None.
+        radius: cells; ignored if there are extents.
+        boxes: bounding boxes of runs of points, which only the native kernels use, to skip runs.
     """
     n, views, channels = xyz.shape[0], world2cam.shape[0], features.shape[1]
-    # One slot more than there are cells: what is not drawn goes there.
+    # The last slot takes the points that are not rendered.
     keys = torch.full((views, h * w + 1), EMPTY, dtype=torch.int64, device=xyz.device)
     order = torch.arange(n, device=xyz.device)
     for v in range(views):
         u, row, depth, inverse = (x[0] for x in project(xyz, world2cam[v : v + 1], intrinsics[v : v + 1]))
         key = (depth.float().view(torch.int32).long() << 32) | order
-        own = inside(u, row, depth, (h, w))
+        in_cell = inside(u, row, depth, (h, w))
         if valid is not None:
-            own = own & valid
-        drawn = (depth > NEAR) & (depth < torch.inf)
+            in_cell = in_cell & valid
+        rendered = (depth > NEAR) & (depth < torch.inf)
         if valid is not None:
-            drawn = drawn & valid
+            rendered = rendered & valid
         if extents is not None or extent > 0:
-            reach = torch.full_like(depth, extent) if extents is None else _scaled(extent, extents, least_extent, depth)
-            half = reach * inverse  # negative or NaN: covers no centre
-            columns = _centres_within(u, half * intrinsics[v, 0, 0], w, drawn)
-            rows = _centres_within(row, half * intrinsics[v, 1, 1], h, drawn)
-            own = own & ~((rows[0] <= rows[1]) & (columns[0] <= columns[1]))
+            reach = torch.full_like(depth, extent) if extents is None else _scaled(extent, extents, min_extent, depth)
+            half = reach * inverse  # negative or NaN: covers no cell center
+            columns = _centers_within(u, half * intrinsics[v, 0, 0], w, rendered)
+            rows = _centers_within(row, half * intrinsics[v, 1, 1], h, rendered)
+            in_cell = in_cell & ~((rows[0] <= rows[1]) & (columns[0] <= columns[1]))
             _scatter_cells(keys[v], key, rows, columns, w)
         elif radius > 0:
-            # A little wider than the disc, so that rounding loses none of its cells: see cells_around in splat.h.
+            # Slightly larger than the disc, so that rounding loses none of its cells: see cells_around in splat.h.
             size = torch.tensor(radius, dtype=depth.dtype, device=depth.device)
             reach = size * 1.001 + 2**-7
-            columns = _centres_within(u, reach + w * 2**-20, w, drawn)
-            rows = _centres_within(row, reach + h * 2**-20, h, drawn)
+            columns = _centers_within(u, reach + w * 2**-20, w, rendered)
+            rows = _centers_within(row, reach + h * 2**-20, h, rendered)
             _scatter_cells(keys[v], key, rows, columns, w, (row, u, size))
-        cell = torch.where(own, row.long() * w + u.long(), h * w)
+        cell = torch.where(in_cell, row.long() * w + u.long(), h * w)
         keys[v].scatter_reduce_(0, cell, key, "amin")
     keys = keys[:, :-1].reshape(views, h, w)
     hit = keys != EMPTY
@@ -72,7 +75,7 @@ def splat(
     depth = torch.where(hit, (keys >> 32).int().view(torch.float32), torch.inf)
     if n == 0:
         return features.new_zeros(views, channels, h, w), depth, index
-    if xyz.dtype != torch.float32:  # the key orders float32 depths; the depth handed out is the input's own precision
+    if xyz.dtype != torch.float32:  # the key holds float32 depths; the returned depth has the precision of the input
         depth = torch.where(hit, _depth_of(xyz, world2cam, index), torch.inf)
     winners = features.index_select(0, index.clamp(min=0).flatten()).reshape(views, h * w, channels)
     winners = torch.where(hit.reshape(views, h * w, 1), winners, 0)
@@ -85,16 +88,19 @@ def _depth_of(xyz: Tensor, world2cam: Tensor, index: Tensor) -> Tensor:
     return ((m[:, 0] * x + m[:, 1] * y) + m[:, 2] * z) + m[:, 3]
 
 
-def _scaled(extent: float, extents: Tensor, least: float, like: Tensor) -> Tensor:
-    """``extent * max(extents, least)`` in ``like``'s dtype; NaN gives ``least``."""
-    own = extents.to(like.dtype)
-    return torch.where(own > least, own, least) * torch.full_like(own, extent)
+def _scaled(scale: float, extents: Tensor, minimum: float, like: Tensor) -> Tensor:
+    """Return ``scale * max(extents, minimum)`` in the dtype of ``like``; NaN counts as ``minimum``."""
+    extents = extents.to(like.dtype)
+    return torch.where(extents > minimum, extents, minimum) * torch.full_like(extents, scale)
 
 
-def _centres_within(at: Tensor, reach: Tensor, size: int, drawn: Tensor) -> tuple[Tensor, Tensor]:
-    """First and last of the cells 0 .. size - 1 whose centres lie within ``reach`` of ``at``; first > last if none."""
+def _centers_within(at: Tensor, reach: Tensor, size: int, rendered: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the first and last of the cells 0 .. size - 1 whose centers are within ``reach`` of ``at``.
+
+    If there is none, or the point is not ``rendered``, first > last.
+    """
     lo, hi = (at - reach) - 0.5, (at + reach) - 0.5
-    some = drawn & (lo <= size - 1) & (hi >= 0)
+    some = rendered & (lo <= size - 1) & (hi >= 0)
     first = torch.where(some, lo, 0).clamp(min=0).ceil().long()
     last = torch.where(some, hi, 0).clamp(max=size - 1).floor().long()
     return torch.where(some, first, 1), torch.where(some, last, 0)
@@ -108,15 +114,17 @@ def _scatter_cells(
     w: int,
     disc: tuple[Tensor, Tensor, Tensor] | None = None,
 ) -> None:
-    """Lower ``keys`` (h w + 1,) by every pair of a point and a cell of its rows and columns; with ``disc`` (v, u,
-    radius), of those only the ones whose centres lie within the disc."""
+    """Apply the key of every point to ``keys`` (h w + 1,) in the cells of its rows and columns, by minimum.
+
+    With ``disc`` (v, u, radius), only in the cells whose centers are within the disc.
+    """
     some = (rows[0] <= rows[1]) & (columns[0] <= columns[1])
     width = columns[1] - columns[0] + 1
     area = torch.where(some, (rows[1] - rows[0] + 1) * width, 0)
     end = area.cumsum(0)
     total = int(end[-1]) if end.numel() else 0  # waits for the device: the number of pairs depends on the data
-    for start in range(0, total, _PAIRS_AT_ONCE):
-        pair = torch.arange(start, min(start + _PAIRS_AT_ONCE, total), device=key.device)
+    for start in range(0, total, _PAIRS_BATCH):
+        pair = torch.arange(start, min(start + _PAIRS_BATCH, total), device=key.device)
         point = torch.searchsorted(end, pair, right=True)
         k = pair - (end[point] - area[point])
         i, j = rows[0][point] + k // width[point], columns[0][point] + k % width[point]
@@ -128,7 +136,7 @@ def _scatter_cells(
 
 
 def splat_backward_features(grad_features: Tensor, index: Tensor, num_points: int) -> Tensor:
-    """Sums in (view, cell) order, in float32 (float64 for float64), rounded once."""
+    """Sum gradients in (view, cell) order, in float32 (float64 for float64), rounded once."""
     grad = grad_features.to(torch.promote_types(grad_features.dtype, torch.float32))
     hit = index >= 0
     sums = grad.new_zeros(num_points, grad.shape[1])
@@ -137,7 +145,7 @@ def splat_backward_features(grad_features: Tensor, index: Tensor, num_points: in
 
 
 def splat_backward_xyz(grad_depth: Tensor, index: Tensor, world2cam: Tensor, num_points: int) -> Tensor:
-    """depth = r20 x + r21 y + r22 z + t2, so a cell hands its gradient to its point along the view's third row."""
+    """Propagate gradients of depth = r20 x + r21 y + r22 z + t2: every cell adds its gradient times (r20, r21, r22)."""
     hit = index >= 0
     directions = world2cam[:, None, None, 2, :3].to(grad_depth.dtype).expand(*index.shape, 3)
     rows = grad_depth[hit][:, None] * directions[hit]

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""splat's mode "nearest" in Triton: the reference's bits. The letters are those of ``splat_reference.py``.
+"""Triton kernels of ``splat`` in mode "nearest", with the same bits as ``splat_reference.py``.
 
-A z-buffer of packed (depth, index) keys is lowered by 64-bit atomics; then every cell takes the features of its winner.
-Boxes are not looked at: they only tell where points cannot be.
+Points update a z-buffer of packed (depth, index) keys by 64-bit atomics; then every cell copies the features of its
+winner. Bounding boxes are ignored.
 """
 
 from __future__ import annotations
@@ -13,124 +13,129 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ..._triton_common import inside, launch, project
 from ...backend import INTERPRETED
-from ...triton_common import inside, launch, project
 from . import splat_reference as reference
 from .splat_cells_triton import (
     EMPTY,
+    atomic_min_key,
+    cell_of_point,
     cells_around,
     covered_cells,
     depth_key,
     disc_covers,
     key_depth,
     key_index,
-    lower,
-    own_cell,
 )
 
 POINT, SQUARE, DISC = (tl.constexpr(i) for i in range(3))
 
-_POINTS = tl.constexpr(256 if INTERPRETED else 128)  # of one program, which is one warp
-_FEW = tl.constexpr(16)  # cells of a point that its own lane draws
-_CELLS = tl.constexpr(64)  # of one program that fills them
-_PROGRAMS = 1024  # that keep a large GPU busy
+_POINTS = tl.constexpr(256 if INTERPRETED else 128)  # points per program, which is one warp
+_CELLS_PER_LANE = tl.constexpr(16)  # cells of a point that its own lane rasterizes
+_CELLS = tl.constexpr(64)  # cells per program that resolves the z-buffer
+_PROGRAMS = 1024  # number of programs that occupies a large GPU
 
 
-@triton.jit(do_not_specialize=["n", "views", "at_once", "h", "w"])
-def splat_draw_kernel(
-    xyz, valid, extents, intrinsics, world2cam, keys, n, views, at_once, h, w, extent, least_extent, radius,
+@triton.jit(do_not_specialize=["n", "views", "view_batch", "h", "w"])
+def splat_rasterize_kernel(
+    xyz, valid, extents, intrinsics, world2cam, keys, n, views, view_batch, h, w, extent, min_extent, radius,
     SHAPE: tl.constexpr,
 ):  # fmt: skip
-    """``_POINTS`` points into ``at_once`` views."""
+    """Rasterize ``_POINTS`` points into the z-buffers of ``view_batch`` views."""
     point = tl.program_id(0).to(tl.int64) * _POINTS + tl.arange(0, _POINTS)
-    there = point < n
-    x = tl.load(xyz + 3 * point, mask=there, other=0.0)
-    y = tl.load(xyz + 3 * point + 1, mask=there, other=0.0)
-    z = tl.load(xyz + 3 * point + 2, mask=there, other=0.0)
+    in_bounds = point < n
+    x = tl.load(xyz + 3 * point, mask=in_bounds, other=0.0)
+    y = tl.load(xyz + 3 * point + 1, mask=in_bounds, other=0.0)
+    z = tl.load(xyz + 3 * point + 2, mask=in_bounds, other=0.0)
     if extents is None:
         size = extent
     else:
-        size = tl.load(extents + point, mask=there, other=0.0)
-        size = tl.where(size > least_extent, size, least_extent) * extent
+        size = tl.load(extents + point, mask=in_bounds, other=0.0)
+        size = tl.where(size > min_extent, size, min_extent) * extent
     if valid is not None:
-        there = there & (tl.load(valid + point, mask=there, other=0) != 0)
-    view = tl.program_id(1) * at_once
-    last = tl.minimum(view + at_once, views)
+        in_bounds = in_bounds & (tl.load(valid + point, mask=in_bounds, other=0) != 0)
+    view = tl.program_id(1) * view_batch
+    last = tl.minimum(view + view_batch, views)
     while view < last:
         at, pinhole = view.to(tl.int64), intrinsics + 9 * view.to(tl.int64)
         u, v, depth, inverse = project(world2cam + 12 * at, pinhole, x, y, z)
-        own = there & inside(u, v, depth, h, w)
+        in_cell = in_bounds & inside(u, v, depth, h, w)
         key, cells = depth_key(depth, point), keys + at * h * w
         if SHAPE != SQUARE:
-            i, j = own_cell(u, v, own)
-            lower(cells, i * w + j, key, own)
+            i, j = cell_of_point(u, v, in_cell)
+            atomic_min_key(cells, i * w + j, key, in_cell)
         if SHAPE == SQUARE:
-            i0, j0, width, area = covered_cells(u, v, depth, inverse, pinhole, size, own, h, w)
-            _draw_cells(cells, key, i0, j0, width, tl.where(there, area, 0), u, v, radius, w, SHAPE)
+            i0, j0, width, area = covered_cells(u, v, depth, inverse, pinhole, size, in_cell, h, w)
+            _rasterize_cells(cells, key, i0, j0, width, tl.where(in_bounds, area, 0), u, v, radius, w, SHAPE)
         if SHAPE == DISC:
             i0, j0, width, area = cells_around(u, v, depth, radius, h, w)
-            _draw_cells(cells, key, i0, j0, width, tl.where(there, area, 0), u, v, radius, w, SHAPE)
+            _rasterize_cells(cells, key, i0, j0, width, tl.where(in_bounds, area, 0), u, v, radius, w, SHAPE)
         view += 1
 
 
 @triton.jit
-def _draw_cells(keys, key, i0, j0, width, area, u, v, radius, w, SHAPE: tl.constexpr):
-    """Every lane draws the first ``_FEW`` cells of its point; what is left of larger ones all lanes draw together, one
-    point after the other."""
-    most = tl.max(area, 0)
+def _rasterize_cells(keys, key, i0, j0, width, area, u, v, radius, w, SHAPE: tl.constexpr):
+    """Rasterize points with many cells.
+
+    Every lane rasterizes the first ``_CELLS_PER_LANE`` cells of its point. The remaining cells of larger points are
+    distributed over all lanes, point by point.
+    """
+    max_area = tl.max(area, 0)
     step = 0
-    while step < tl.minimum(most, _FEW):
-        _draw_cell(keys, key, i0 + step // width, j0 + step % width, step < area, u, v, radius, w, SHAPE)
+    while step < tl.minimum(max_area, _CELLS_PER_LANE):
+        _rasterize_cell(keys, key, i0 + step // width, j0 + step % width, step < area, u, v, radius, w, SHAPE)
         step += 1
     lane = tl.arange(0, _POINTS)
-    while most > _FEW:
+    while max_area > _CELLS_PER_LANE:
         chosen = lane == tl.argmax(area, 0)
-        the_key, the_u, the_v = _of(chosen, key), _of(chosen, u), _of(chosen, v)
-        the_i0, the_j0, the_width = _of(chosen, i0), _of(chosen, j0), _of(chosen, width)
-        step = tl.zeros((), tl.int32) + _FEW
-        while step < most:
+        large_key, large_u, large_v = _select(chosen, key), _select(chosen, u), _select(chosen, v)
+        large_i0, large_j0, large_width = _select(chosen, i0), _select(chosen, j0), _select(chosen, width)
+        step = tl.zeros((), tl.int32) + _CELLS_PER_LANE
+        while step < max_area:
             k = step + lane
-            i, j = the_i0 + k // the_width, the_j0 + k % the_width
-            _draw_cell(keys, the_key, i, j, k < most, the_u, the_v, radius, w, SHAPE)
+            i, j = large_i0 + k // large_width, large_j0 + k % large_width
+            _rasterize_cell(keys, large_key, i, j, k < max_area, large_u, large_v, radius, w, SHAPE)
             step += _POINTS
         area = tl.where(chosen, 0, area)
-        most = tl.max(area, 0)
+        max_area = tl.max(area, 0)
 
 
 @triton.jit
-def _draw_cell(keys, key, i, j, mine, u, v, radius, w, SHAPE: tl.constexpr):
+def _rasterize_cell(keys, key, i, j, active, u, v, radius, w, SHAPE: tl.constexpr):
     if SHAPE == DISC:
-        mine = mine & disc_covers(u, v, radius, i, j)
-    lower(keys, i * w + j, key, mine)
+        active = active & disc_covers(u, v, radius, i, j)
+    atomic_min_key(keys, i * w + j, key, active)
 
 
 @triton.jit
-def _of(chosen, values):
-    """The one that is chosen."""
+def _select(chosen, values):
+    """Return the chosen one of the values."""
     return tl.sum(tl.where(chosen, values, tl.zeros_like(values)), 0)
 
 
 @triton.jit(do_not_specialize=["tiles"])
 def splat_resolve_kernel(keys, rows, features, depth, index, tiles, cells, CHANNELS: tl.constexpr, BLOCK: tl.constexpr):
-    """Depth, index and features of ``_CELLS`` cells of a view. ``cells`` is h w: whether it divides by 16 is worth a
-    kernel of its own, with wide stores."""
+    """Write depth, index and features of ``_CELLS`` cells of a view.
+
+    ``cells`` = h w is specialized: a multiple of 16 compiles to a kernel with vector stores.
+    """
     view = tl.program_id(0).to(tl.int64) // tiles
     cell = tl.program_id(0) % tiles * _CELLS + tl.arange(0, _CELLS)
-    there = cell < cells
-    key = tl.load(keys + view * cells + cell, mask=there, other=EMPTY)
+    in_bounds = cell < cells
+    key = tl.load(keys + view * cells + cell, mask=in_bounds, other=EMPTY)
     point = key_index(key)
     if tl.program_id(1) == 0:
-        tl.store(depth + view * cells + cell, key_depth(key), mask=there)
-        tl.store(index + view * cells + cell, point, mask=there)
+        tl.store(depth + view * cells + cell, key_depth(key), mask=in_bounds)
+        tl.store(index + view * cells + cell, point, mask=in_bounds)
     c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     row_at = rows + point[:, None] * CHANNELS + c[None, :]
     values = tl.load(row_at, mask=(point >= 0)[:, None] & (c < CHANNELS)[None, :], other=0)
     map_at = features + (view * CHANNELS + c)[:, None] * cells + cell[None, :]
-    tl.store(map_at, tl.trans(values), mask=(c < CHANNELS)[:, None] & there[None, :])
+    tl.store(map_at, tl.trans(values), mask=(c < CHANNELS)[:, None] & in_bounds[None, :])
 
 
 def _bits(features: Tensor) -> Tensor:
-    """Features are copied, not interpreted."""
+    """Reinterpret features as integers, so that they are copied bit for bit."""
     return features.contiguous().view({2: torch.int16, 4: torch.int32}[features.element_size()])
 
 
@@ -144,7 +149,7 @@ def splat(
     valid: Tensor | None = None,
     extents: Tensor | None = None,
     extent: float = 0.0,
-    least_extent: float = 0.0,
+    min_extent: float = 0.0,
     radius: float = 0.0,
     *boxes: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -154,16 +159,16 @@ def splat(
     keys = torch.full_like(index, reference.EMPTY)
     shape = SQUARE if extents is not None or extent > 0 else DISC if radius > 0 else POINT
     blocks = triton.cdiv(n, _POINTS.value)
-    at_once = min(max(blocks * views // _PROGRAMS, 1), max(views, 1))
+    view_batch = min(max(blocks * views // _PROGRAMS, 1), max(views, 1))
     launch(
-        splat_draw_kernel,
-        (blocks, triton.cdiv(views, at_once)),
+        splat_rasterize_kernel,
+        (blocks, triton.cdiv(views, view_batch)),
         xyz.device,
         xyz.contiguous(),
         None if valid is None else valid.contiguous().view(torch.uint8),
         None if extents is None else extents.contiguous(),
         *(intrinsics.contiguous(), world2cam.contiguous(), keys),
-        *(n, views, at_once, h, w, float(extent), float(least_extent), float(radius)),
+        *(n, views, view_batch, h, w, float(extent), float(min_extent), float(radius)),
         SHAPE=shape.value,
         num_warps=1,
     )

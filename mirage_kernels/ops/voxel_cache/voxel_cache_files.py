@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""A voxel cache as tensors, as a file, and as a picture for other programs."""
+"""Serialization of a voxel cache: state dictionaries, files, and export as a PLY point cloud."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from ... import check
-from ...files import load_tensors, replacing, save_tensors, tensor_bytes
-from .voxel_cache_index_reference import AXIS
+from ..._files import atomic_write, load_tensors, save_tensors, tensor_bytes
+from . import voxel_cache_operators as operators
+from .voxel_cache_rows import CacheRows
 from .voxel_cache_state import State
-from .voxel_cache_store import Store
 
 KIND, VERSION = "voxel_cache", 1
 _SETTINGS = ("fusion", "storage", "eviction", "extent_scale", "auto_scale", "max_rows", "max_bytes")
@@ -23,23 +23,23 @@ _DTYPES = {check.dtype_name(dtype): dtype for dtype in check.FEATURE_DTYPES}
 _Cache = TypeVar("_Cache", bound="CacheFiles")
 
 
-class CacheFiles:
-    """A voxel cache's ways out of the program and back."""
-
-    voxel_size: float | None
-    dtype: torch.dtype
-    _store: Store
+class CacheFiles(CacheRows):
+    """The methods of a voxel cache that save and load it."""
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the cache was made with, as JSON can hold it; with :meth:`state_dict` all there is to it."""
+        """The arguments of the constructor as JSON values; together with :meth:`state_dict` the complete cache."""
         size: float | str = "auto" if self.voxel_size is None else self.voxel_size
         common = {"voxel_size": size, "channels": self._store.layout.channels, "dtype": check.dtype_name(self.dtype)}
         return common | {name: getattr(self, name) for name in _SETTINGS}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What is kept of every row, without room to grow, and nothing that can be made from it: ``keys``, ``xyz``,
-        ``footprint``, ``features``, ``stamp``, and where there are any ``scale``, ``count``, ``touched``. Views."""
+        """Return the tensors of the rows, without unused capacity and without what can be rebuilt from them.
+
+        Returns:
+            ``keys``, ``xyz``, ``footprint``, ``features``, ``stamp`` and, where the cache has them, ``scale``,
+            ``count`` and ``touched``. They are views of :attr:`state`.
+        """
         s = self._store.state
         return {name: tensor[: s.rows] for name, tensor in s.row_tensors()}
 
@@ -47,7 +47,16 @@ class CacheFiles:
     def from_state_dict(
         cls: type[_Cache], settings: dict[str, Any], tensors: dict[str, Tensor], device: torch.device | str = "cpu"
     ) -> _Cache:
-        """The cache that had these :attr:`settings` and this :meth:`state_dict`."""
+        """Construct a cache from its :attr:`settings` and its :meth:`state_dict`.
+
+        Args:
+            settings: settings of the saved cache.
+            tensors: tensors of the saved cache, on any device.
+            device: device of the new cache.
+
+        Raises:
+            TypeError, ValueError: the settings or tensors are not those of a cache.
+        """
         if not isinstance(settings, dict):
             raise check.type_error("settings", "a dict", settings)
         if not isinstance(tensors, dict):
@@ -55,67 +64,97 @@ class CacheFiles:
         check.choice("dtype", settings.get("dtype"), tuple(_DTYPES))
         make: Callable[..., _Cache] = cls
         cache = make(**settings | {"dtype": _DTYPES[settings["dtype"]]}, device=device)
-        there = {name: tensor.to(device) if isinstance(tensor, Tensor) else tensor for name, tensor in tensors.items()}
-        cache.load_state_dict(there)
+        moved = {name: tensor.to(device) if isinstance(tensor, Tensor) else tensor for name, tensor in tensors.items()}
+        cache.load_state_dict(moved)
         return cache
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
-        """Replace every row by those of :meth:`state_dict` of a cache with the same settings,
-        on this cache's device.
+        """Replace all rows by those of the :meth:`state_dict` of a cache with the same settings.
+
+        Args:
+            tensors: the tensors, on the device of this cache. Without ``touched``, rows count as touched at their
+                stamp.
 
         Raises:
-            TypeError, ValueError: they do not fit this cache or one another; nothing is changed.
+            TypeError, ValueError: the tensors do not fit this cache or one another; the cache is unchanged.
         """
         if not isinstance(tensors, dict):
             raise check.type_error("tensors", "a dict of tensors", tensors)
         layout, dims = self._store.layout, check.Dims()
         empty = State.allocate(layout._replace(touched="touched" in tensors or layout.touched), 0)
         expected = {name: tensor for name, tensor in empty.row_tensors() if name != "touched" or name in tensors}
-        if unknown := sorted(set(tensors) - set(expected)):
-            raise check.value_error("state", f"{', '.join(expected)}", f"{', '.join(unknown)} too")
+        if unexpected := sorted(set(tensors) - set(expected)):
+            raise check.value_error("tensors", ", ".join(expected), f"also {', '.join(unexpected)}")
         for name, like in expected.items():
             if name not in tensors:
-                raise check.value_error(name, "a tensor", "none")
+                raise check.value_error(
+                    "tensors", f"an entry {name!r}", f"only {', '.join(tensors) or 'an empty dict'}"
+                )
             check.tensor(name, tensors[name], ("rows", *like.shape[1:]), dims, (like.dtype,), ("the cache", like))
         rows = dims["rows"]
-        in_order = tensors["keys"].sort().values
-        if rows and (int(in_order[0]) < 0 or int(in_order[-1]) >> 3 * AXIS or not bool(in_order.diff().all())):
-            raise check.value_error("keys", "packed voxels, each once", "others")
-        if rows > self._store.most:
-            raise check.value_error("keys", f"at most {self._store.most} rows, the budget of the cache", rows)
+        _check_keys(tensors["keys"])
+        if rows > self._store.row_limit:
+            raise check.value_error("keys", f"at most {self._store.row_limit} rows, the budget of the cache", rows)
         store = self._store.with_state(State.allocate(layout, rows))
         if "touched" in tensors:
-            store.keep_track_of_touches()
+            store.track_touches()
         new = store.state
         for name, tensor in new.row_tensors():
-            tensor.copy_(tensors.get(name, tensors["stamp"]))  # what was never touched counts from its stamp
+            tensor.copy_(tensors.get(name, tensors["stamp"]))
         new.rows = rows
-        store.index(new)
+        operators.index(new)
         self._store = store
 
     def save(self, path: str | Path) -> None:
-        """Write one safetensors file. A file of that name is replaced only once the new one is whole and on disk."""
+        """Write the cache to a safetensors file. An existing file is replaced once the new one is complete and on disk.
+
+        Args:
+            path: the file.
+
+        Raises:
+            OSError: the file cannot be written.
+
+        Example:
+            >>> import tempfile, torch
+            >>> from mirage_kernels import VoxelCache
+            >>> cache = VoxelCache(0.1, channels=1)
+            >>> counts = cache.insert(torch.rand(10, 3), torch.rand(10, 1))
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     cache.save(f"{folder}/cache.safetensors")
+            ...     loaded = VoxelCache.load(f"{folder}/cache.safetensors")
+            >>> torch.equal(loaded.xyz, cache.xyz)
+            True
+        """
         save_tensors(path, self.state_dict(), kind=KIND, version=VERSION, settings=self.settings)
 
     @classmethod
     def load(cls: type[_Cache], path: str | Path, device: torch.device | str = "cpu") -> _Cache:
-        """Read what :meth:`save` wrote.
+        """Read a file that :meth:`save` wrote.
+
+        Args:
+            path: the file.
+            device: device of the cache.
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: it is damaged, of another kind or version, or does not fit together.
+            ValueError: the file is damaged, of another kind or version, or its content is inconsistent.
         """
         tensors, settings = load_tensors(path, kind=KIND, version=VERSION)
         try:
             return cls.from_state_dict(settings, tensors, device)
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}: expected a cache that fits together, got {error}") from None
+            raise ValueError(f"{path}: expected consistent settings and tensors of a cache, got {error}") from None
 
     def export_ply(self, path: str | Path, colors: Tensor | None = None) -> None:
-        """Write the rows as a binary PLY file of vertices: x, y, z, footprint, stamp (as double), and colours.
+        """Write the rows as vertices of a binary PLY file: x, y, z, footprint, stamp (as double), and colors.
 
         Args:
-            colors: (rows, 3) uint8.
+            path: the file.
+            colors: (rows, 3) uint8, red, green and blue.
+
+        Raises:
+            TypeError, ValueError: ``colors`` has another dtype or shape.
+            OSError: the file cannot be written.
         """
         rows, s = self._store.state.rows, self.state_dict()
         if colors is not None:
@@ -123,13 +162,26 @@ class CacheFiles:
         columns = [
             (("float x", "float y", "float z"), s["xyz"]),
             (("float footprint",), s["footprint"][:, None]),
-            (("double stamp",), s["stamp"].double()[:, None]),  # PLY knows no 64-bit integers
+            (("double stamp",), s["stamp"].double()[:, None]),  # PLY has no 64-bit integers
         ]
         if colors is not None:
             columns.append((("uchar red", "uchar green", "uchar blue"), colors))
         properties = "".join(f"property {name}\n" for names, _ in columns for name in names)
         header = f"ply\nformat binary_little_endian 1.0\nelement vertex {rows}\n{properties}end_header\n"
         body = torch.cat([column.cpu().contiguous().view(torch.uint8) for _, column in columns], 1)
-        with replacing(path) as partial, partial.open("wb") as file:
+        with atomic_write(path) as partial, partial.open("wb") as file:
             file.write(header.encode())
             file.write(tensor_bytes(body))
+
+
+def _check_keys(keys: Tensor) -> None:
+    """Raise ValueError unless keys (rows,) int64 are packed voxels without duplicates."""
+    ordered, rows = keys.sort(stable=True)
+    if len(keys) and int(ordered[0]) < 0:
+        first = int((keys < 0).nonzero()[0])
+        raise check.value_error("keys", "packed voxels, which are not negative", f"{int(keys[first])} at row {first}")
+    repeated = ordered.diff() == 0
+    if bool(repeated.any()):
+        duplicates = rows[1:][repeated]
+        got = f"{len(duplicates)} duplicates (first: row {int(duplicates.min())})"
+        raise check.value_error("keys", "unique packed voxels", got)

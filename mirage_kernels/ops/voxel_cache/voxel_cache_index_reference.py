@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""How the cache finds a voxel (the table) and what it need not look at (the boxes), in pure PyTorch.
+"""The hash table and the bounding boxes of a voxel cache in pure PyTorch.
 
-**The table** maps keys to rows: open addressing, linear probing, T a power of two. The voxels of a 4x4x4 block lie
-side by side. It is canonical, the same for the same rows whatever order they came in: the one that entering rows 0,
-1, 2, ... in turn gives, in other words, the lower row wins a slot.
+**The table** maps keys to rows: open addressing, linear probing, T slots, T a power of two. The voxels of a 4x4x4 block
+have adjacent slots. The table depends on the rows only, not on the order in which they were entered: it is the one that
+results from entering rows 0, 1, 2, ... in turn, so the lower row wins a slot.
 
-**The boxes** bound runs of 64, 4096 and 262144 rows: least and greatest x, y, z and the largest footprint, (P, 7). A
-box holds every observation its rows have held since the last rebuild, so that it never has to be measured again.
+**The boxes** bound runs of 64, 4096 and 262144 rows: minimum and maximum of x, y, z and the largest footprint, (P, 7).
+A box contains every observation that its rows have had since the last rebuild, so an insert only ever enlarges it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-AXIS = 21  # bits of an axis
+AXIS = 21  # bits per axis
 LIMIT = 1 << 20  # voxels to either side of the origin
-RUNS = (64, 64**2, 64**3)  # rows in a box of each level
-_MIX = (0x9E3779B97F4A7C15 - (1 << 64), 0xD6E8FEB86659FD93 - (1 << 64))
-_SPREAD = (
+RUNS = (64, 64**2, 64**3)  # rows per box of each level
+_HASH_FACTORS = (0x9E3779B97F4A7C15 - (1 << 64), 0xD6E8FEB86659FD93 - (1 << 64))
+# Steps that move bit b of 21 to bit 3b: shift, then mask.
+_MORTON_STEPS = (
     (32, 0x1F00000000FFFF),
     (16, 0x1F0000FF0000FF),
     (8, 0x100F00F00F00F00F),
@@ -31,26 +32,26 @@ _SPREAD = (
 
 
 def axes_of(key: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """x, y, z of packed keys, 0 .. 2^21 - 1."""
+    """Unpack keys into x, y, z, each 0 .. 2^21 - 1."""
     mask = (1 << AXIS) - 1
     return key >> 2 * AXIS, (key >> AXIS) & mask, key & mask
 
 
 def morton(key: Tensor) -> Tensor:
-    """Interleave the axes: bit b of x, y, z becomes bit 3b + 2, 3b + 1, 3b."""
+    """Interleave the bits of the axes: bit b of x, y, z becomes bit 3b + 2, 3b + 1, 3b."""
     code = torch.zeros_like(key)
-    for place, axis in zip((2, 1, 0), axes_of(key), strict=True):
-        for shift, mask in _SPREAD:
+    for offset, axis in zip((2, 1, 0), axes_of(key), strict=True):
+        for shift, mask in _MORTON_STEPS:
             axis = (axis | axis << shift) & mask
-        code |= axis << place
+        code |= axis << offset
     return code
 
 
 def home_slot(key: Tensor, slots: int) -> Tensor:
-    """Where in a table of so many slots the search for a key begins."""
+    """Return the slot at which the search for a key begins, in a table with ``slots`` slots."""
     x, y, z = axes_of(key)
     h = x >> 2 << 38 | y >> 2 << 19 | z >> 2
-    for factor in _MIX:
+    for factor in _HASH_FACTORS:
         h = h * factor
         h = h ^ ((h >> 32) & 0xFFFFFFFF)
     inner = (x & 2) << 4 | (y & 2) << 3 | (z & 2) << 2 | (x & 1) << 2 | (y & 1) << 1 | (z & 1)
@@ -58,7 +59,7 @@ def home_slot(key: Tensor, slots: int) -> Tensor:
 
 
 def look_up(key: Tensor, keys: Tensor, table: Tensor) -> Tensor:
-    """The row (S,) int64 that holds each key, -1 where none does."""
+    """Return the row (S,) int64 of each key, -1 if it has none."""
     row = torch.full_like(key, -1)
     slot = home_slot(key, len(table))
     pending = torch.arange(len(key), device=key.device)
@@ -73,7 +74,7 @@ def look_up(key: Tensor, keys: Tensor, table: Tensor) -> Tensor:
 
 
 def enter_table(table: Tensor, keys: Tensor, rows: Tensor) -> None:
-    """Enter rows, whose keys are new. Whoever loses its slot to a lower row tries the next one."""
+    """Enter rows whose keys are new. A row that loses its slot to a lower row moves on to the next slot."""
     none = torch.iinfo(table.dtype).max
     slots = torch.where(table < 0, none, table)
     row = rows.to(table.dtype)
@@ -83,15 +84,15 @@ def enter_table(table: Tensor, keys: Tensor, rows: Tensor) -> None:
         slots.scatter_reduce_(0, slot, row, "amin")
         after = slots[slot]
         lost = after != row
-        # a row that stood there before and had to give way is found once, by the one that took its place
-        driven = (before != none) & (after == row) & (before != row)
-        row, slot = torch.cat([row[lost], before[driven]]), torch.cat([slot[lost], slot[driven]])
+        # A row that lost the slot it had before is found by the one row that took the slot.
+        displaced = (before != none) & (after == row) & (before != row)
+        row, slot = torch.cat([row[lost], before[displaced]]), torch.cat([slot[lost], slot[displaced]])
         slot = (slot + 1) & (len(table) - 1)
     table.copy_(torch.where(slots == none, -1, slots))
 
 
 def clear_boxes(levels: Iterable[Tensor]) -> None:
-    """Make boxes that hold nothing. By numbers: a tensor of them would be copied to the device, which waits for it."""
+    """Set boxes to empty. The values are Python numbers: a tensor copied from the host would wait for the device."""
     for boxes in levels:
         boxes[:, :3].fill_(torch.inf)
         boxes[:, 3:6].fill_(-torch.inf)
@@ -99,9 +100,9 @@ def clear_boxes(levels: Iterable[Tensor]) -> None:
 
 
 def grow_boxes(levels: tuple[Tensor, ...], rows: Tensor, xyz: Tensor, footprint: Tensor) -> None:
-    """Let the boxes of all levels take in observations of these rows. Adding 0 makes -0 and 0 one."""
+    """Enlarge the boxes of all levels to contain observations of these rows. Adding 0 turns -0 into 0."""
     for boxes, run in zip(levels, RUNS, strict=True):
-        at = (rows // run)[:, None]
-        boxes[:, :3] = boxes[:, :3].scatter_reduce(0, at.expand(-1, 3), xyz + 0.0, "amin")
-        boxes[:, 3:6] = boxes[:, 3:6].scatter_reduce(0, at.expand(-1, 3), xyz + 0.0, "amax")
-        boxes[:, 6] = boxes[:, 6].scatter_reduce(0, at[:, 0], footprint + 0.0, "amax")
+        box = (rows // run)[:, None]
+        boxes[:, :3] = boxes[:, :3].scatter_reduce(0, box.expand(-1, 3), xyz + 0.0, "amin")
+        boxes[:, 3:6] = boxes[:, 3:6].scatter_reduce(0, box.expand(-1, 3), xyz + 0.0, "amax")
+        boxes[:, 6] = boxes[:, 6].scatter_reduce(0, box[:, 0], footprint + 0.0, "amax")

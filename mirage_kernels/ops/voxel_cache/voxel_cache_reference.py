@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""voxel_cache in pure PyTorch: what the native kernels must equal bit for bit, state included.
+"""Reference implementation of ``voxel_cache`` in pure PyTorch; all backends return the same bits, state included.
 
-N points, K of them kept, S voxels among those; R rows of capacity, ``rows`` of them in use; T slots of the table.
+N points, K of them kept, in S voxels; R rows of capacity, ``rows`` of them in use; T slots of the table.
 """
 
 from __future__ import annotations
@@ -13,32 +13,34 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..._modes import FUSIONS
+from ..._ordered_sums import add_in_order
 from ...cameras import inside, project
-from ...ordered_sums import add_in_order
 from .voxel_cache_index_reference import AXIS, LIMIT, clear_boxes, enter_table, grow_boxes, look_up, morton
 
-FUSIONS = ("best", "latest", "mean")
-BEST, LATEST, MEAN = range(3)
+BEST, LATEST, MEAN = (FUSIONS.index(name) for name in ("best", "latest", "mean"))
 
 
 def keys_of(xyz: Tensor, inverse_size: float) -> tuple[Tensor, Tensor]:
-    """The voxel of every point (N,), packed, and whether it is in range: ``floor(x * inverse_size) + 2^20``, 21 bits an
-    axis."""
-    cell = (xyz * inverse_size).floor()
-    good = ((cell >= -LIMIT) & (cell < LIMIT)).all(1)
-    x, y, z = (torch.where(good[:, None], cell, 0).long() + LIMIT).unbind(1)
-    return x << 2 * AXIS | y << AXIS | z, good
+    """Return the packed voxel of every point (N,) and whether it is in range.
+
+    The voxel is ``floor(x * inverse_size) + 2^20`` per axis, 21 bits each.
+    """
+    voxel = (xyz * inverse_size).floor()
+    in_range = ((voxel >= -LIMIT) & (voxel < LIMIT)).all(1)
+    x, y, z = (torch.where(in_range[:, None], voxel, 0).long() + LIMIT).unbind(1)
+    return x << 2 * AXIS | y << AXIS | z, in_range
 
 
 class Plan(NamedTuple):
-    """Which point goes into which row.
+    """The rows that the points of an insert go to.
 
     Attributes:
         key: (S,) int64, the voxel of each segment.
-        starts: (S + 1,) int32, where each segment begins in ``order``.
-        row: (S,) int32, of each segment; a new voxel's row counts on from the rows in use.
-        winner: (S,) int32, the point whose observation is kept, -1 where the row keeps its own.
-        order: (K,) int32, the kept points by Morton code, then index; a run of one voxel is a segment.
+        starts: (S + 1,) int32, start of each segment in ``order``.
+        row: (S,) int32, the row of each segment; new voxels get the rows after those in use.
+        winner: (S,) int32, the point whose observation is stored, -1 if the row keeps its observation.
+        order: (K,) int32, the kept points sorted by Morton code, then index. A segment is a run of points in one voxel.
     """
 
     key: Tensor
@@ -48,7 +50,7 @@ class Plan(NamedTuple):
     order: Tensor
 
     def pack(self) -> Tensor:
-        """All of it in one int64 tensor, ``order`` filled up to a whole word."""
+        """Pack the plan into one int64 tensor, padded to a multiple of 8 bytes."""
         short = [self.starts, self.row, self.winner, self.order]
         if sum(map(len, short)) % 2:
             short.append(self.starts.new_zeros(1))
@@ -56,14 +58,14 @@ class Plan(NamedTuple):
 
     @classmethod
     def unpack(cls, words: Tensor, kept: int, segments: int) -> Plan:
-        """Views of what :meth:`pack` makes of K = ``kept`` points in S = ``segments``."""
+        """Unpack a plan of K = ``kept`` points and S = ``segments``; its tensors are views of ``words``."""
         sizes = [segments + 1, segments, segments, kept]
         short = words[segments:].view(torch.int32)[: sum(sizes)]
         return cls(words[:segments], *torch.split(short, sizes))
 
 
 def insert_with(plan: Callable[..., tuple[Plan, Tensor]], commit: Callable[..., None]) -> Callable[..., Any]:
-    """The operation ``voxel_cache_insert`` of a way to plan and a way to commit."""
+    """Return the operation ``voxel_cache_insert`` made of an implementation of ``plan`` and one of ``commit``."""
 
     def insert(
         xyz: Tensor,
@@ -87,13 +89,13 @@ def insert_with(plan: Callable[..., tuple[Plan, Tensor]], commit: Callable[..., 
         scale: Tensor | None = None,
         count: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Plan, and commit where the state has room for the new voxels.
+        """Plan, and commit if the state has room for the new voxels.
 
         Returns:
-            The plan, packed; and on the CPU, (4,) int64: new voxels, rejected points, kept points, segments.
+            The packed plan; on the CPU (4,) int64: numbers of new voxels, rejected points, kept points and segments.
         """
-        held = (keys, footprint_rows, table, rows)
-        planned, counts = plan(xyz, valid, footprint, *held, inverse_size, default_footprint, fusion)
+        existing = (keys, footprint_rows, table, rows)
+        planned, counts = plan(xyz, valid, footprint, *existing, inverse_size, default_footprint, fusion)
         added, rejected = counts.tolist()
         kept, segments, words = len(planned.order), len(planned.key), planned.pack()
         if rows + added <= len(keys):
@@ -117,16 +119,16 @@ def plan(
     default_footprint: float,
     fusion: int,
 ) -> tuple[Plan, Tensor]:
-    """Which point goes into which row. Changes nothing.
+    """Find the row of every point. Nothing is modified.
 
     Returns:
-        The plan; and on the CPU, (2,) int64: new voxels, rejected points.
+        The plan; on the CPU (2,) int64: numbers of new voxels and of rejected points.
     """
-    key, good = keys_of(xyz, inverse_size)
-    wide = torch.full_like(xyz[:, 0], default_footprint) if footprint is None else footprint
-    good = good & (wide >= 0) & (wide < torch.inf)
-    offered = torch.ones_like(good) if valid is None else valid
-    kept = (good & offered).nonzero().squeeze(1)
+    key, accepted = keys_of(xyz, inverse_size)
+    width = torch.full_like(xyz[:, 0], default_footprint) if footprint is None else footprint
+    accepted = accepted & (width >= 0) & (width < torch.inf)
+    valid = torch.ones_like(accepted) if valid is None else valid
+    kept = (accepted & valid).nonzero().squeeze(1)
     _, by_code = torch.sort(morton(key[kept]), stable=True)
     order = kept[by_code]
     key = key[order]
@@ -138,17 +140,17 @@ def plan(
     row = look_up(key, keys, table)
     new = row < 0
     row = torch.where(new, rows - 1 + new.cumsum(0), row)
-    # Smallest footprint, then lowest index; a footprint is not negative, so its bits sort as an integer.
-    rank = ((wide[order] + 0.0).view(torch.int32).long() << 32) | order
+    # Smallest footprint, then lowest index. Footprints are not negative, so their bits sort as integers.
+    rank = ((width[order] + 0.0).view(torch.int32).long() << 32) | order
     last = torch.iinfo(torch.int64).max
     if fusion == LATEST:
         winner = torch.full_like(key, -1).scatter_reduce_(0, segment, order, "amax")
     else:
         winner = torch.full_like(key, last).scatter_reduce_(0, segment, rank, "amin") & 0xFFFFFFFF
         if rows:
-            worse = ~new & ~(wide[winner] < footprint_rows[torch.where(new, 0, row)])
-            winner = torch.where(worse, -1, winner)
-    counts = torch.stack([new.sum(), (offered & ~good).sum()]).cpu()
+            not_better = ~new & ~(width[winner] < footprint_rows[torch.where(new, 0, row)])
+            winner = torch.where(not_better, -1, winner)
+    counts = torch.stack([new.sum(), (valid & ~accepted).sum()]).cpu()
     return Plan(key, starts.int(), row.int(), winner.int(), order.int()), counts
 
 
@@ -175,51 +177,51 @@ def commit(
     scale: Tensor | None = None,
     count: Tensor | None = None,
 ) -> None:
-    """Write what a plan, packed in ``words``, decided."""
+    """Write the points of a plan, packed in ``words``, into the state."""
     key, starts, row, winner, order = Plan.unpack(words, kept, segments)
     row, order = row.long(), order.long()
     new = row >= rows
     keys[row[new]] = key[new]
     changed = winner >= 0
-    at, point = row[changed], winner[changed].long()
-    xyz_rows[at] = xyz[point]
-    footprint_rows[at] = default_footprint if footprint is None else footprint[point]
+    target, point = row[changed], winner[changed].long()
+    xyz_rows[target] = xyz[point]
+    footprint_rows[target] = default_footprint if footprint is None else footprint[point]
     if fusion == MEAN:
         assert count is not None
-        _add_up(order, starts.long(), row, new, features, features_rows, count)
+        _accumulate(order, starts.long(), row, new, features, features_rows, count)
         stamp_rows[row] = stamp
     else:
         if scale is None:
-            features_rows[at] = features[point]
+            features_rows[target] = features[point]
         else:
-            features_rows[at], scale[at] = quantise(features[point])
-        stamp_rows[at] = stamp
+            features_rows[target], scale[target] = quantize(features[point])
+        stamp_rows[target] = stamp
     enter_table(table, keys, row[new])
-    grow_boxes((boxes0, boxes1, boxes2), at, xyz[point], footprint_rows[at])
+    grow_boxes((boxes0, boxes1, boxes2), target, xyz[point], footprint_rows[target])
 
 
 insert = insert_with(plan, commit)
 
 
-def _add_up(
+def _accumulate(
     order: Tensor, starts: Tensor, row: Tensor, new: Tensor, features: Tensor, sums: Tensor, count: Tensor
 ) -> None:
-    """Float32 sums in the order of the points; a new row's begins with its first."""
+    """Add features to float32 sums in the order of the points. The sum of a new row starts with its first point."""
     lengths = starts[1:] - starts[:-1]
     first = starts[:-1][new]
     sums[row[new]] = features[order[first]].float()
     count[row[new]] = 0
     count[row] += lengths.int()
-    rest = torch.ones_like(order, dtype=torch.bool)
-    rest[first] = False
-    target = row.repeat_interleave(lengths)[rest]
-    add_in_order(sums, target, features[order[rest]].float())
+    remaining = torch.ones_like(order, dtype=torch.bool)
+    remaining[first] = False
+    target = row.repeat_interleave(lengths)[remaining]
+    add_in_order(sums, target, features[order[remaining]].float())
 
 
-def quantise(features: Tensor) -> tuple[Tensor, Tensor]:
-    """(N, C) to int8 with one scale a row: the largest magnitude is 127."""
+def quantize(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Convert features (N, C) to int8 with one scale per row, so that the largest magnitude becomes 127."""
     values = features.float()
-    # a tensor: on a GPU, dividing by a Python number multiplies by its reciprocal
+    # The divisor is a tensor, because a GPU divides by a number by multiplying with its reciprocal.
     scale = values.abs().amax(1) / values.new_tensor(127.0) if values.shape[1] else values.new_zeros(len(values))
     steps = torch.where(scale[:, None] > 0, values / scale[:, None], 0)
     return steps.round().clamp(-127, 127).to(torch.int8), scale
@@ -235,12 +237,12 @@ def index(
     boxes2: Tensor,
     rows: int,
 ) -> None:
-    """Make the table and the boxes anew from rows 0 .. rows - 1."""
+    """Rebuild the table and the boxes from rows 0 .. rows - 1."""
     table.fill_(-1)
-    every = torch.arange(rows, device=keys.device)
-    enter_table(table, keys, every)
+    all_rows = torch.arange(rows, device=keys.device)
+    enter_table(table, keys, all_rows)
     clear_boxes((boxes0, boxes1, boxes2))
-    grow_boxes((boxes0, boxes1, boxes2), every, xyz[:rows], footprint[:rows])
+    grow_boxes((boxes0, boxes1, boxes2), all_rows, xyz[:rows], footprint[:rows])
 
 
 def carve(
@@ -254,22 +256,20 @@ def carve(
     rows: int,
     factor: float,
 ) -> Tensor:
-    """keep (rows,) bool: False where a depth map (V, H, W) shows, at the row's pixel, more than ``factor`` times its
-    depth."""
+    """Return keep (rows,) bool, False where a depth map (V, H, W) exceeds ``factor`` times the depth of the row."""
     size = (depth.shape[1], depth.shape[2])
     keep = torch.ones(rows, dtype=torch.bool, device=xyz.device)
     for v in range(len(depth)):
         u, r, z, _ = (x[0] for x in project(xyz[:rows], world2cam[v : v + 1], intrinsics[v : v + 1]))
-        seen = inside(u, r, z, size)
-        pixel = torch.where(seen, r, 0).long() * size[1] + torch.where(seen, u, 0).long()
-        shown = depth[v].flatten()[pixel]
-        keep &= ~(seen & (shown < torch.inf) & (shown > 0) & (shown > z * factor))
+        in_view = inside(u, r, z, size)
+        pixel = torch.where(in_view, r, 0).long() * size[1] + torch.where(in_view, u, 0).long()
+        surface = depth[v].flatten()[pixel]
+        keep &= ~(in_view & (surface < torch.inf) & (surface > 0) & (surface > z * factor))
     return keep
 
 
 def decode(features: Tensor, scale: Tensor | None, count: Tensor | None, index: Tensor, like: Tensor) -> Tensor:
-    """(V, C, h, w) of ``like``'s dtype: the rows that ``index`` (V, h, w) names, out of int8 steps or float32 sums;
-    zeros where it is -1."""
+    """Return features (V, C, h, w), in the dtype of ``like``, of the rows ``index`` (V, h, w); zeros where it is -1."""
     v, h, w = index.shape
     if len(features) == 0:
         return like.new_zeros(v, features.shape[1], h, w)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The tensors of a voxel cache: one documented layout for every backend."""
+"""The tensors of a voxel cache, in one documented layout for all backends."""
 
 from __future__ import annotations
 
@@ -13,20 +13,36 @@ from torch import Tensor
 
 from .voxel_cache_index_reference import RUNS, clear_boxes
 
-_SMALLEST_TABLE = 64
-MOST_ROWS = (1 << 31) - 1
+_MIN_TABLE_SIZE = 64
+MAX_ROWS = (1 << 31) - 1
 ROW_TENSORS = ("keys", "xyz", "footprint", "features", "stamp", "scale", "count", "touched")
 
 
+class InsertInput(NamedTuple):
+    """The points of an insert.
+
+    Attributes:
+        xyz: (N, 3) float32, world units.
+        features: (N, C) in the dtype of the cache.
+        footprint: (N,) float32, world units; None for the voxel size.
+        valid: (N,) bool; points that are False are skipped.
+    """
+
+    xyz: Tensor
+    features: Tensor
+    footprint: Tensor | None
+    valid: Tensor | None
+
+
 class Layout(NamedTuple):
-    """What a row is made of.
+    """The tensors of a row.
 
     Attributes:
         channels: C.
-        features: dtype the features are kept in: float32, bfloat16 or float16; int8 with a scale a row; float32 sums
-            with a count a row.
-        scaled, counted, touched: whether there is a scale, a count, and when it was touched.
-        device: of every tensor.
+        features: stored dtype of the features: float32, bfloat16 or float16; int8 together with a scale per row;
+            float32 sums together with a count per row.
+        scaled, counted, touched: whether rows have a scale, a count, and the stamp of the last touch.
+        device: device of all tensors.
     """
 
     channels: int
@@ -37,33 +53,34 @@ class Layout(NamedTuple):
     device: torch.device
 
     def nbytes(self, capacity: int) -> int:
-        """Bytes of a state with room for so many rows."""
+        """Return the size, in bytes, of a state with room for ``capacity`` rows."""
         row = 8 + 12 + 4 + 8 + self.channels * self.features.itemsize
         row += 4 * self.scaled + 4 * self.counted + 8 * self.touched
         return row * capacity + 4 * table_size(capacity) + sum(28 * -(-capacity // run) for run in RUNS)
 
 
 def table_size(capacity: int) -> int:
-    """Slots of the table: a power of two, at most half of them taken."""
-    return max(_SMALLEST_TABLE, 1 << max(2 * capacity - 1, 0).bit_length())
+    """Return the number of slots of the hash table: a power of two, at least twice the capacity."""
+    return max(_MIN_TABLE_SIZE, 1 << max(2 * capacity - 1, 0).bit_length())
 
 
 @dataclass
 class State:
-    """R rows of capacity, ``rows`` of them in use; what lies beyond those is undefined.
+    """R rows of capacity, of which ``rows`` are in use; the content of the other rows is undefined.
 
     Attributes:
-        rows: how many are in use.
-        keys: (R,) int64, the packed voxel: ``floor(x / size) + 2^20``, 21 bits an axis, x highest.
-        xyz: (R, 3) float32 and footprint (R,) float32: of the observation that is kept.
-        features: (R, C).
-        stamp: (R,) int64, when the row last changed.
-        scale: (R,) float32, of int8 features.
-        count: (R,) int32, how many observations a row is the mean of; its features are their float32 sum.
-        touched: (R,) int64, when the row was last touched or changed.
-        table: (T,) int32, from key to row (``voxel_cache_index_reference.py``); -1 is an empty slot.
-        boxes0, boxes1, boxes2: (ceil(R / 64), 7), (ceil(R / 4096), 7), (ceil(R / 262144), 7) float32: least and
-            greatest x, y, z and largest footprint of runs of rows.
+        rows: number of rows in use.
+        keys: (R,) int64, the packed voxel: ``floor(x / size) + 2^20`` per axis, 21 bits each, x in the highest bits.
+        xyz: (R, 3) float32, position of the stored observation, world units.
+        footprint: (R,) float32, its width, world units.
+        features: (R, C), its features.
+        stamp: (R,) int64, stamp of the insert that changed the row last.
+        scale: (R,) float32, factor of int8 features.
+        count: (R,) int32, number of observations in the mean; ``features`` is their float32 sum.
+        touched: (R,) int64, stamp of the last touch or change.
+        table: (T,) int32, hash table from key to row (``voxel_cache_index_reference.py``); -1 in empty slots.
+        boxes0, boxes1, boxes2: (ceil(R / 64), 7), (ceil(R / 4096), 7), (ceil(R / 262144), 7) float32: bounding boxes of
+            runs of rows: minimum and maximum of x, y, z and the largest footprint.
     """
 
     rows: int
@@ -82,33 +99,33 @@ class State:
 
     @classmethod
     def allocate(cls, layout: Layout, capacity: int, table: Tensor | None = None) -> State:
-        """An empty state with room for ``capacity`` rows; with ``table``, that one instead of a new one."""
+        """Allocate a state without rows and with room for ``capacity``; ``table`` is used instead of a new one."""
 
-        def room(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
             return torch.empty(shape, dtype=dtype, device=layout.device)
 
         if table is None:
             table = torch.full((table_size(capacity),), -1, dtype=torch.int32, device=layout.device)
-        boxes = [room(-(-capacity // run), 7) for run in RUNS]
+        boxes = [empty(-(-capacity // run), 7) for run in RUNS]
         clear_boxes(boxes)
         return cls(
             0,
-            room(capacity, dtype=torch.int64),
-            room(capacity, 3),
-            room(capacity),
-            room(capacity, layout.channels, dtype=layout.features),
-            room(capacity, dtype=torch.int64),
-            room(capacity) if layout.scaled else None,
-            room(capacity, dtype=torch.int32) if layout.counted else None,
-            room(capacity, dtype=torch.int64) if layout.touched else None,
+            empty(capacity, dtype=torch.int64),
+            empty(capacity, 3),
+            empty(capacity),
+            empty(capacity, layout.channels, dtype=layout.features),
+            empty(capacity, dtype=torch.int64),
+            empty(capacity) if layout.scaled else None,
+            empty(capacity, dtype=torch.int32) if layout.counted else None,
+            empty(capacity, dtype=torch.int64) if layout.touched else None,
             table,
             *boxes,
         )
 
     def resized(self, layout: Layout, capacity: int) -> State:
-        """The same rows in new tensors with room for ``capacity``; this state is left alone.
+        """Copy the rows into new tensors with room for ``capacity``; this state is not modified.
 
-        The table is this one's where it may stay as large as it is, else an empty one: enter the rows anew.
+        The table is shared with this state if its size stays the same; otherwise it is empty and has to be rebuilt.
         """
         table = self.table if table_size(capacity) == len(self.table) else None
         new = State.allocate(layout, capacity, table)
@@ -121,39 +138,42 @@ class State:
         return new
 
     def map(self, function: Callable[[Tensor], Tensor]) -> State:
-        """The state with a function applied to every tensor."""
+        """Return the state with ``function`` applied to every tensor."""
         changed: dict[str, Any] = {name: function(tensor) for name, tensor in self.tensors()}
         return replace(self, **changed)
 
     @property
     def capacity(self) -> int:
+        """Number of rows there is memory for."""
         return self.keys.shape[0]
 
     @property
     def boxes(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The bounding boxes of all levels."""
         return self.boxes0, self.boxes1, self.boxes2
 
     @property
-    def written(self) -> tuple[Tensor, ...]:
-        """What every insert may change, in the order of the operations' arguments."""
+    def insert_arguments(self) -> tuple[Tensor, ...]:
+        """The tensors that every insert may modify, in the order of the operations' arguments."""
         return (
             *(self.keys, self.xyz, self.footprint, self.features, self.stamp),
             *(self.table, self.boxes0, self.boxes1, self.boxes2),
         )
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Every tensor there is, by name."""
+        """Iterate over all tensors and their names."""
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, Tensor):
                 yield field.name, value
 
     def row_tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Those with one entry a row."""
+        """Iterate over the tensors with one entry per row and their names."""
         for name, tensor in self.tensors():
             if name in ROW_TENSORS:
                 yield name, tensor
 
     @property
     def nbytes(self) -> int:
+        """Size of all tensors in bytes."""
         return sum(t.untyped_storage().nbytes() for _, t in self.tensors())

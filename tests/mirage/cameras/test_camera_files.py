@@ -33,12 +33,12 @@ def test_realestate10k_by_hand(tmp_path: Path) -> None:
         assert cameras.intrinsics.tolist() == [[[30, 0, 30], [0, 30, 16], [0, 0, 1]]] * 2
         assert torch.equal(cameras.cam2world[0], torch.eye(4))
         # -R^T t = -(3, 2, -1); it looks along the world's x
-        assert cameras.centres[1].tolist() == [-3, -2, 1]
+        assert cameras.centers[1].tolist() == [-3, -2, 1]
         assert cameras.cam2world[1, :3, 2].tolist() == [1, 0, 0]
     path.write_text(ROWS.splitlines()[1] + "\n" + ROWS.splitlines()[0])
-    assert read_realestate10k(path, SIZE, rebased=False).centres.tolist() == [[-3, -2, 1], [0, 0, 0]]
+    assert read_realestate10k(path, SIZE, rebased=False).centers.tolist() == [[-3, -2, 1], [0, 0, 0]]
     # seen from the turned camera, the origin lies at its translation
-    torch.testing.assert_close(read_realestate10k(path, SIZE).centres, torch.tensor([[0.0, 0, 0], [1, 2, 3]]))
+    torch.testing.assert_close(read_realestate10k(path, SIZE).centers, torch.tensor([[0.0, 0, 0], [1, 2, 3]]))
 
 
 def test_real_realestate10k_files(data: Path) -> None:
@@ -54,8 +54,8 @@ def test_real_realestate10k_files(data: Path) -> None:
         torch.testing.assert_close(cameras.world2cam[-1], last, rtol=0, atol=1e-5)
         moved = read_realestate10k(path, (720, 1280))
         assert torch.equal(moved.cam2world[0], torch.eye(4))
-        steps = (cameras.centres[1:] - cameras.centres[:-1]).norm(dim=1)
-        torch.testing.assert_close((moved.centres[1:] - moved.centres[:-1]).norm(dim=1), steps, rtol=1e-4, atol=1e-5)
+        steps = (cameras.centers[1:] - cameras.centers[:-1]).norm(dim=1)
+        torch.testing.assert_close((moved.centers[1:] - moved.centers[:-1]).norm(dim=1), steps, rtol=1e-4, atol=1e-5)
         # videos go smoothly: a mistaken inverse would throw the camera about
         turns = moved.cam2world[1:, :3, 2] * moved.cam2world[:-1, :3, 2]
         assert turns.sum(1).min() > 0.9
@@ -74,14 +74,14 @@ def test_worldscore_by_hand(tmp_path: Path) -> None:
     cameras = read_worldscore(path, SIZE)
     assert cameras.intrinsics.tolist() == [[[50, 0, 30], [0, 50, 20], [0, 0, 1]]] * 2
     assert torch.equal(cameras.cam2world[0], torch.eye(4))
-    assert cameras.centres[1].tolist() == [2, -3, 5], "right, up, ahead"
-    assert read_worldscore(path, SIZE, rebased=False).centres[1].tolist() == [-2, 3, 5]
+    assert cameras.centers[1].tolist() == [2, -3, 5], "right, up, ahead"
+    assert read_worldscore(path, SIZE, rebased=False).centers[1].tolist() == [-2, 3, 5]
     assert len(read_worldscore(path, SIZE, keyframes=True)) == 1
     # other tools write OpenCV's axes under the same names
     path.write_text(
         json.dumps({"cameras_interp": [IDENTITY, [[1, 0, 0, 2], [0, 1, 0, -3], [0, 0, 1, 5], [0, 0, 0, 1]]]})
     )
-    assert read_worldscore(path, SIZE).centres[1].tolist() == [2, -3, 5]
+    assert read_worldscore(path, SIZE).centers[1].tolist() == [2, -3, 5]
     assert read_worldscore(path, SIZE).intrinsics[0, 0, 0] == 500
 
 

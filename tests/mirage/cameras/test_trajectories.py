@@ -40,7 +40,7 @@ def test_moves_start_at_the_start_and_come_back_to_it(move) -> None:
 def test_pan_turns_to_the_right_on_the_spot() -> None:
     start = Cameras(START.intrinsics, torch.eye(4)[None], START.size)
     path = pan(start, straight(3), 90)
-    assert torch.equal(path.centres, torch.zeros(3, 3))
+    assert torch.equal(path.centers, torch.zeros(3, 3))
     torch.testing.assert_close(path.cam2world[2, :3, 2], torch.tensor([1.0, 0, 0]), rtol=0, atol=1e-6)  # looks along +x
     torch.testing.assert_close(path.cam2world[2, :3, 1], torch.tensor([0.0, 1, 0]))
 
@@ -48,12 +48,12 @@ def test_pan_turns_to_the_right_on_the_spot() -> None:
 def test_dolly_goes_ahead() -> None:
     path = dolly(START, straight(2), 2.0)
     ahead = START.cam2world[0, :3, 2]
-    torch.testing.assert_close(path.centres[1] - path.centres[0], 2 * ahead)
+    torch.testing.assert_close(path.centers[1] - path.centers[0], 2 * ahead)
 
 
 def test_truck_goes_to_the_right() -> None:
     path = truck(START, straight(2), 2.0)
-    torch.testing.assert_close(path.centres[1] - path.centres[0], 2 * START.cam2world[0, :3, 0])
+    torch.testing.assert_close(path.centers[1] - path.centers[0], 2 * START.cam2world[0, :3, 0])
     torch.testing.assert_close(path.cam2world[1, :3, :3], START.cam2world[0, :3, :3])
 
 
@@ -62,9 +62,9 @@ def test_spiral_winds_outwards_and_faces_the_point_ahead() -> None:
     path = spiral(start, straight(17), 0.8, 3.0)
     # two windings in 16 steps: a quarter further every other frame, to the right, down, left, up
     expected = [[0, 0, 0], [0, 0.1, 0], [-0.2, 0, 0], [0, -0.3, 0], [0.4, 0, 0]]
-    torch.testing.assert_close(path.centres[:9:2], torch.tensor(expected), rtol=0, atol=1e-6)
-    torch.testing.assert_close(path.centres[16], torch.tensor([0.8, 0, 0]), rtol=0, atol=1e-6)
-    ahead = torch.tensor([0.0, 0, 3]) - path.centres
+    torch.testing.assert_close(path.centers[:9:2], torch.tensor(expected), rtol=0, atol=1e-6)
+    torch.testing.assert_close(path.centers[16], torch.tensor([0.8, 0, 0]), rtol=0, atol=1e-6)
+    ahead = torch.tensor([0.0, 0, 3]) - path.centers
     torch.testing.assert_close(path.cam2world[:, :3, 2], ahead / ahead.norm(dim=1, keepdim=True), rtol=0, atol=1e-6)
     torch.testing.assert_close(path.cam2world[:, 1, 0], torch.zeros(17), rtol=0, atol=1e-6, msg="no roll")
 
@@ -92,12 +92,12 @@ def test_poses_of_few_digits_stay_rigid_when_moved() -> None:
 
 def test_orbit_keeps_its_distance_and_faces_the_middle() -> None:
     path = orbit(START, straight(7), 60, 3.0)
-    middle = START.centres[0] + 3 * START.cam2world[0, :3, 2]
-    torch.testing.assert_close((path.centres - middle).norm(dim=1), torch.full((7,), 3.0))
-    torch.testing.assert_close(path.centres + 3 * path.cam2world[:, :3, 2], middle.expand(7, 3))
-    step = (path.centres[6] - path.centres[0]).norm().item()
+    middle = START.centers[0] + 3 * START.cam2world[0, :3, 2]
+    torch.testing.assert_close((path.centers - middle).norm(dim=1), torch.full((7,), 3.0))
+    torch.testing.assert_close(path.centers + 3 * path.cam2world[:, :3, 2], middle.expand(7, 3))
+    step = (path.centers[6] - path.centers[0]).norm().item()
     assert math.isclose(step, 2 * 3.0 * math.sin(math.radians(30)), rel_tol=1e-5)
-    assert (path.centres[6] - path.centres[0]) @ START.cam2world[0, :3, 0] < 0, "to the left"
+    assert (path.centers[6] - path.centers[0]) @ START.cam2world[0, :3, 0] < 0, "to the left"
 
 
 def test_through_meets_every_key() -> None:

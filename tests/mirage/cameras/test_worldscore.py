@@ -71,14 +71,14 @@ def test_moves_are_the_benchmarks(tmp_path: Path, names: list[str], speed: float
 def test_where_moves_lead() -> None:
     ends = {name: worldscore_path(ORIGIN, [name], 3)[-1] for name in WORLDSCORE_MOVES}
     for name, sign in (("left", -1), ("right", 1)):
-        assert ends[f"move_{name}"].centres[0].tolist() == [sign * 0.5, 0, 0]
+        assert ends[f"move_{name}"].centers[0].tolist() == [sign * 0.5, 0, 0]
         assert ends[f"pan_{name}"].cam2world[0, 0, 2] == pytest.approx(sign * 0.5)
-        assert ends[f"orbit_{name}"].centres[0, 0] == pytest.approx(sign * 0.5)
+        assert ends[f"orbit_{name}"].centers[0, 0] == pytest.approx(sign * 0.5)
         assert ends[f"orbit_{name}"].cam2world[0, 0, 2] == pytest.approx(-sign * 0.5)
-        middle = ends[f"orbit_{name}"].centres[0] + ends[f"orbit_{name}"].cam2world[0, :3, 2]
+        middle = ends[f"orbit_{name}"].centers[0] + ends[f"orbit_{name}"].cam2world[0, :3, 2]
         torch.testing.assert_close(middle, torch.tensor([0.0, 0, 1]))
-    assert ends["push_in"].centres[0].tolist() == [0, 0, 1]
-    assert ends["pull_out"].centres[0].tolist() == [0, 0, -1]
+    assert ends["push_in"].centers[0].tolist() == [0, 0, 1]
+    assert ends["pull_out"].centers[0].tolist() == [0, 0, -1]
     assert torch.equal(ends["fixed"].cam2world, ORIGIN.cam2world)
 
 

@@ -119,7 +119,7 @@ def test_actions_are_walked_and_trimmed(
     assert torch.equal(cameras.cam2world[1:], CameraController(cameras[0], step=0.1, turn=2).go("w*6 l*2").cam2world)
     assert main(arguments(files, out, "--actions", "w*10", frames="5")) == 0
     assert "note" not in capsys.readouterr().err
-    assert walk(out).centres[:, 2].tolist() == pytest.approx([0, 0.05, 0.1, 0.15, 0.2])
+    assert walk(out).centers[:, 2].tolist() == pytest.approx([0, 0.05, 0.1, 0.15, 0.2])
 
 
 REALESTATE10K = "https://www.youtube.com/watch?v=x\n" + "".join(
@@ -136,7 +136,7 @@ def test_cameras_of_a_file_are_the_pictures_where_it_has_none(files: dict[str, P
     # shares of the whole picture of 50x70, of which 48x64 are left
     assert cameras.size == (48, 64)
     torch.testing.assert_close(cameras.intrinsics[4], torch.tensor([[56.0, 0, 35], [0, 60, 25], [0, 0, 1]]))
-    torch.testing.assert_close(cameras.centres[:, 0], torch.linspace(0, -0.08, 5))
+    torch.testing.assert_close(cameras.centers[:, 0], torch.linspace(0, -0.08, 5))
     assert torch.equal(cameras.cam2world[0], torch.eye(4))
     assert main(arguments(files, out, "--cameras", str(path), frames="")) == 0
     torch.testing.assert_close(walk(out).cam2world, cameras.cam2world)
@@ -178,7 +178,7 @@ def test_a_geometry_file_is_all_that_is_needed(
     assert torch.equal(walk(out).cam2world, cameras.cam2world)
     assert read_metrics(out)["points_written"][0] == 5 * 7 - 9, "what is masked is not remembered"
     assert main(arguments(files, out, "--geometry", str(path), "--trajectory", "pan", **nothing | {"frames": "5"})) == 0
-    assert torch.equal(walk(out).centres, cameras.centres[:1].expand(5, 3))
+    assert torch.equal(walk(out).centers, cameras.centers[:1].expand(5, 3))
     assert main(arguments(files, out, "--geometry", str(path), "--integer-centres", **nothing)) == 0
     assert walk(out).intrinsics[0, :2, 2].tolist() == [28.5, 20.5]
     write_sample(path, frames=False)

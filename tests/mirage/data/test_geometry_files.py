@@ -75,7 +75,7 @@ def test_a_file_of_other_makers(tmp_path: Path) -> None:
     assert read.depths[2, 3, 5] == F * H * W - 1
     assert read.cameras.size == (H, W)
     assert read.cameras.intrinsics.tolist() == [[[5, 0, 2.5], [0, 6, 1.5], [0, 0, 1]]] * F
-    assert read.cameras.centres[2].tolist() == [7, 0, 0]
+    assert read.cameras.centers[2].tolist() == [7, 0, 0]
     assert read.masks is not None
     assert read.masks.nonzero().tolist() == [[1, 2, 3]]
     assert read.frames is not None

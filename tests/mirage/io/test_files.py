@@ -189,7 +189,7 @@ def test_the_motorcycle_is_calibrated_as_documented() -> None:
     left, right = scene.keys.intrinsics
     assert right[0, 2] - left[0, 2] == pytest.approx(31.086, abs=1e-4)
     assert left[0, 2] == pytest.approx(311.693)
-    assert scene.keys.centres[1].tolist() == pytest.approx([0.193001, 0, 0])
+    assert scene.keys.centers[1].tolist() == pytest.approx([0.193001, 0, 0])
     # disparity = fx B / z - 31.086, so a point of the left picture lies that much further left in the right one
     row, column = scene.depth[250:].nonzero()[0].tolist()
     z = scene.depth[250 + row, column]

@@ -148,7 +148,7 @@ def test_camera_paths_of_spatia(data: Path, case: str) -> None:
     poses = read_poses(folder / "w2c.txt", world2cam=True)
     cameras = Cameras(intrinsics, poses, (704, 1248))
     assert len(cameras) > 40
-    assert cameras.centres[0].norm() < 0.01, "the path starts at the picture"
+    assert cameras.centers[0].norm() < 0.01, "the path starts at the picture"
 
 
 def test_noisy_poses_do_no_harm(data: Path) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""splat's mode "bilinear", as torch sees it: schemas, fake kernels, gradients."""
+"""The operation ``splat`` in mode "bilinear": schemas, fake kernels, gradients, and the function that calls it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,33 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ... import library
+from ... import _library, backend
+from ...cameras import Cameras
 from . import splat_bilinear_reference as reference
+
+
+def splat_bilinear(
+    xyz: Tensor, features: Tensor, cameras: Cameras, *, valid: Tensor | None = None, band: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Run the operation ``splat_bilinear`` on the backend of the points' device. Arguments are not checked.
+
+    Args:
+        xyz: (N, 3) float32, world units.
+        features: (N, C) float32, bfloat16 or float16.
+        cameras: V cameras over a grid (h, w), on the same device.
+        valid: (N,) bool; points that are False are skipped.
+        band: points up to ``(1 + band)`` times the depth of the nearest point of a cell are blended.
+
+    Returns:
+        features (V, C, h, w), depth (V, h, w) and index (V, h, w), as in :class:`mirage_kernels.Splat`, and the sum of
+        the weights (V, h, w) of every cell.
+    """
+    h, w = cameras.size
+    run = backend.operation("splat_bilinear", xyz)
+    result: tuple[Tensor, Tensor, Tensor, Tensor] = run(
+        xyz, features, cameras.intrinsics, cameras.world2cam, h, w, valid, band
+    )
+    return result
 
 
 def _fake_splat_bilinear(
@@ -34,46 +59,58 @@ def _fake_splat_bilinear(
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
     xyz, features, intrinsics, world2cam, _, _, valid, ctx.band = inputs
-    out, depth, index, weight = output
+    blended, depth, index, weight = output
     ctx.mark_non_differentiable(index, weight)
-    ctx.save_for_backward(xyz, features, intrinsics, world2cam, valid, out, depth, index, weight)
+    ctx.save_for_backward(xyz, features, intrinsics, world2cam, valid, blended, depth, index, weight)
 
 
 def _backward(
     call: Any, ctx: Any, grad_features: Tensor | None, grad_depth: Tensor | None, *_: None
 ) -> tuple[Tensor | None, ...]:
-    xyz, features, intrinsics, world2cam, valid, out, depth, index, weight = ctx.saved_tensors
+    xyz, features, intrinsics, world2cam, valid, blended, depth, index, weight = ctx.saved_tensors
     grads: list[Tensor | None] = [None] * 8
-    read = (intrinsics, world2cam, valid, depth, weight, ctx.band)
+    splatted = {"intrinsics": intrinsics, "world2cam": world2cam, "valid": valid, "depth": depth, "weight": weight}
     if ctx.needs_input_grad[0] and grad_features is not None:
-        grads[0] = call("splat_bilinear_backward_xyz", grad_features, out, xyz, features, *read)
+        grads[0] = call(
+            "splat_bilinear_backward_xyz",
+            grad_features=grad_features,
+            blended=blended,
+            xyz=xyz,
+            features=features,
+            **splatted,
+            band=ctx.band,
+        )
     if ctx.needs_input_grad[0] and grad_depth is not None:
-        through_depth = call("splat_backward_xyz", grad_depth, index, world2cam, xyz.shape[0])
+        through_depth = call(
+            "splat_backward_xyz", grad_depth=grad_depth, index=index, world2cam=world2cam, num_points=xyz.shape[0]
+        )
         grads[0] = through_depth if grads[0] is None else grads[0] + through_depth
     if ctx.needs_input_grad[1] and grad_features is not None:
-        grads[1] = call("splat_bilinear_backward_features", grad_features, xyz, *read)
+        grads[1] = call(
+            "splat_bilinear_backward_features", grad_features=grad_features, xyz=xyz, **splatted, band=ctx.band
+        )
     return tuple(grads)
 
 
-library.define(
+_library.define(
     "splat_bilinear(Tensor xyz, Tensor features, Tensor intrinsics, Tensor world2cam, SymInt h, SymInt w, "
     "Tensor? valid, float band) -> (Tensor, Tensor, Tensor, Tensor)",
     reference=reference.splat_bilinear,
     fake=_fake_splat_bilinear,
     triton=f"{__package__}.splat_bilinear_triton",
 )
-library.define(
+_library.define(
     "splat_bilinear_backward_features(Tensor grad_features, Tensor xyz, Tensor intrinsics, Tensor world2cam, "
     "Tensor? valid, Tensor depth, Tensor weight, float band) -> Tensor",
     reference=reference.splat_bilinear_backward_features,
     fake=lambda grad_features, xyz, *_: grad_features.new_empty(xyz.shape[0], grad_features.shape[1]),
     triton=f"{__package__}.splat_bilinear_backward_triton",
 )
-library.define(
+_library.define(
     "splat_bilinear_backward_xyz(Tensor grad_features, Tensor blended, Tensor xyz, Tensor features, "
     "Tensor intrinsics, Tensor world2cam, Tensor? valid, Tensor depth, Tensor weight, float band) -> Tensor",
     reference=reference.splat_bilinear_backward_xyz,
     fake=lambda grad_features, blended, xyz, *_: xyz.new_empty(xyz.shape),
     triton=f"{__package__}.splat_bilinear_backward_triton",
 )
-library.differentiate("splat_bilinear", setup_context=_setup_context, backward=_backward)
+_library.differentiate("splat_bilinear", setup_context=_setup_context, backward=_backward)

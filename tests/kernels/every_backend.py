@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of several operations do alike: run on one backend or in every way, and compare."""
+"""Helpers of the tests of several operations: run a function on one backend or on all of them, and compare."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mirage_kernels import splat
 from mirage_kernels.backend import devices
 from mirage_kernels.testing import SplatCase, assert_same
 
-EveryWay = Callable[[Callable[[], Any]], Iterator[tuple[str, Any]]]
+EveryBackend = Callable[[Callable[[], Any]], Iterator[tuple[str, Any]]]
 READY = [name for name, reason in mk.backends().items() if reason is None and "cpu" in devices(name)]
 
 
@@ -25,19 +25,23 @@ def run_reference(function: Callable[[], Any]) -> Any:
         return function()
 
 
-def assert_every_way_same(every_way: EveryWay, function: Callable[[], Any], sums: tuple[str, ...] = ()) -> None:
-    """Assert that the native kernels give the named tuple that the reference gives, in every way; of the parts that
-    are ``sums``, any NaN equals any other."""
+def assert_same_on_every_backend(
+    every_backend: EveryBackend, function: Callable[[], Any], sums: tuple[str, ...] = ()
+) -> None:
+    """Assert that a function returns the same named tuple on every backend as on the reference.
+
+    In the fields named in ``sums``, any NaN equals any other NaN.
+    """
     expected = run_reference(function)
-    for way, result in every_way(function):
+    for name, result in every_backend(function):
         try:
             assert_same(result, expected, sums)
         except AssertionError as error:
-            raise AssertionError(f"{way}: {error}") from None
+            raise AssertionError(f"{name}: {error}") from None
 
 
 def assert_refused(call: Callable[..., Any], wrong: dict[str, Any], kind: type[Exception], message: str) -> None:
-    """Assert that a call with a wrong argument raises exactly this kind of error, whose message begins so."""
+    """Assert that a call with a wrong argument raises exactly this type of error, with a message that starts so."""
     with pytest.raises(kind) as error:
         call(**wrong)
     assert type(error.value) is kind
@@ -49,14 +53,14 @@ def needs_grad(tensor: Tensor) -> Tensor:
 
 
 def random_gradients(outputs: list[Tensor], inputs: list[Tensor], seed: int) -> list[Tensor]:
-    """The gradients of inputs for random ones of outputs."""
+    """Return the gradients of inputs for random gradients of outputs."""
     g = torch.Generator().manual_seed(seed)
     grads = [torch.randn(t.shape, generator=g).to(t.dtype) for t in outputs]
     return list(torch.autograd.grad(outputs, inputs, grads))
 
 
 def splat_gradients(case: SplatCase, seed: int, **options: Any) -> list[Tensor]:
-    """Those of xyz and of features."""
+    """Return the gradients of xyz and of features."""
     xyz, features = needs_grad(case.xyz), needs_grad(case.features)
     result = case._replace(xyz=xyz, features=features).run(splat, **options)
     return random_gradients([result.features, result.depth], [xyz, features], seed)

@@ -1,16 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""How operations reach ``torch.library``: one schema, several implementations.
+"""Registration of operations with ``torch.library``: one schema, several implementations.
 
-Each operation exists once per library, all with the same schema, fake kernel and gradient formula:
+Each operation exists once per library, with the same schema, fake kernel and gradient formula in each:
 
-* ``torch.ops.mirage_kernels.<name>``: native kernels. The dispatcher picks C++ or CUDA by device.
-* ``torch.ops.mirage_kernels_triton.<name>``: Triton kernels. Their module, and with it triton, is imported at the first
+* ``torch.ops.mirage_kernels.<name>``: native kernels. The dispatcher selects C++ or CUDA by device.
+* ``torch.ops.mirage_kernels_triton.<name>``: Triton kernels. Their module, and with it triton, is imported by the first
   call.
-* ``torch.ops.mirage_kernels_reference.<name>``: pure PyTorch, on any device, any floating dtype.
+* ``torch.ops.mirage_kernels_reference.<name>``: pure PyTorch, on any device and in any floating-point dtype.
 
-Schemas live in Python so that they exist on a machine without a compiler. An operation's own files say what it is; this
-one only knows how to register it.
+Schemas are defined in Python so that they exist without a compiler. The files ``ops/<op>/<op>_operators.py`` define
+them, next to one typed function per operation, which is the only place where its arguments are given by position.
 """
 
 from __future__ import annotations
@@ -31,18 +31,19 @@ _libraries = {
     for namespace in (NATIVE, TRITON, REFERENCE)
 }
 
-
-_overloads: dict[tuple[str, str, str], torch._ops.OpOverload] = {}  # those of these libraries: one lookup, not three
+# Overloads by (namespace, name, kind): one dictionary lookup instead of three attribute lookups on torch.ops.
+_overloads: dict[tuple[str, str, str], torch._ops.OpOverload] = {}
 
 
 def overload(namespace: str, name: str, kind: str = "default") -> torch._ops.OpOverload:
+    """Return the overload ``kind`` of ``torch.ops.<namespace>.<name>``."""
     operation: torch._ops.OpOverload | None = _overloads.get((namespace, name, kind))
     if operation is None:
         operation = getattr(getattr(getattr(torch.ops, namespace), name), kind)
     return operation
 
 
-def _at_first_call(module: str, name: str) -> Callable[..., Any]:
+def _import_on_first_call(module: str, name: str) -> Callable[..., Any]:
     load = functools.cache(lambda: getattr(importlib.import_module(module), name))
 
     def run(*args: Any) -> Any:
@@ -63,15 +64,15 @@ def define(
 
     Args:
         schema: ``name(Tensor x, ...) -> ...``.
-        reference: the pure-PyTorch implementation.
+        reference: the pure PyTorch implementation.
         fake: computes the shapes and dtypes of the outputs.
-        triton: the module whose function of the operation's name runs its Triton kernels. Without one the Triton
-            library composes PyTorch operations on the device, as the reference does.
-        inference: also define an overload of this name, which never has a gradient. Autograd's way through Python costs
-            as much as a small call itself.
+        triton: name of the module whose function of the operation's name launches its Triton kernels. If None, the
+            Triton library runs the reference on the device.
+        inference: also define an overload named ``inference`` that has no gradient. For a small call, autograd's path
+            through Python takes as long as the operation itself.
     """
     base, arguments = schema.split("(", 1)
-    implementations = {REFERENCE: reference, TRITON: _at_first_call(triton, base) if triton else reference}
+    implementations = {REFERENCE: reference, TRITON: _import_on_first_call(triton, base) if triton else reference}
     for kind in ("default", "inference") if inference else ("default",):
         name = base if kind == "default" else f"{base}.{kind}"
         for namespace, library in _libraries.items():
@@ -83,15 +84,18 @@ def define(
 
 
 def differentiate(name: str, *, setup_context: Callable[..., None], backward: Callable[..., Any]) -> None:
-    """Give an operation a gradient.
+    """Register the gradient of an operation in every library.
 
-    ``backward(call, ctx, *grads)`` may run other operations of the same library as ``call(name, ...)``. Gradients of
-    outputs that were not used arrive as None.
+    Args:
+        name: the operation.
+        setup_context: ``setup_context(ctx, inputs, output)``, as :func:`torch.library.register_autograd` takes it.
+        backward: ``backward(call, ctx, *grads)``. It runs other operations of the same library as
+            ``call(name, argument=value, ...)``. The gradient of an unused output is None.
     """
     for namespace, library in _libraries.items():
 
-        def call(other: str, *args: Any, namespace: str = namespace) -> Any:
-            return overload(namespace, other)(*args)
+        def call(other: str, *, _namespace: str = namespace, **arguments: Any) -> Any:
+            return overload(_namespace, other)(**arguments)
 
         def setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
             ctx.set_materialize_grads(False)

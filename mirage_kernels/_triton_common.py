@@ -1,16 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the Triton kernels of several operations share: projection, and how a kernel is launched.
+"""Functions that the Triton kernels of several operations use: projection, conversion of dtypes, launching.
 
-Importing this imports triton, so only the kernels themselves do. The arithmetic is that of
-:mod:`mirage_kernels.cameras`, float32 with one rounding per operation: :func:`launch` switches fused multiply-add off,
-and divisions are ``tl.div_rn``, because the plain ``/`` is not rounded correctly on a GPU.
+This module imports triton, so only modules with kernels import it. The arithmetic is that of
+:mod:`mirage_kernels.cameras`, float32 with one rounding per operation: :func:`launch` disables fused multiply-add, and
+divisions are ``tl.div_rn``, because ``/`` is not correctly rounded on a GPU.
 
-Sizes are not specialised (``do_not_specialize``): what a kernel compiles to depends on dtypes, on the number of
-channels and on what is there (a mask, groups), never on how much of it.
+Sizes are not specialized (``do_not_specialize``): the compiled code depends on dtypes, on the number of channels and on
+which optional arguments are given, but not on sizes.
 
-Loops with a bound known only at run time are ``while``: the interpreter of Triton 3.6 cannot run the others beside
-NumPy 2.4.
+Loops whose bound is known only at run time are ``while`` loops, because the interpreter of Triton 3.6 does not run
+``for`` loops over such ranges with NumPy 2.4.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ import torch
 import triton
 import triton.language as tl
 
-NEAR = tl.constexpr(1e-6)  # that of mirage_kernels.cameras
+NEAR = tl.constexpr(1e-6)  # as in mirage_kernels.cameras
 INFINITY = tl.constexpr(float("inf"))
 
-OPTIONS = {"enable_fp_fusion": False}  # every kernel is compiled with
+OPTIONS = {"enable_fp_fusion": False}  # compiler options of every kernel
 
-
-GRID_LIMITS = (2**31 - 1, 65_535, 65_535)  # programs along each axis, of CUDA
+GRID_LIMITS = (2**31 - 1, 65_535, 65_535)  # CUDA's maximum number of programs along each axis
 
 
 def launch(
     kernel: Any, grid: tuple[int, ...], device: torch.device, *args: Any, num_warps: int = 4, **options: Any
 ) -> None:
-    """Run a kernel on the device's current stream; an empty grid is no work.
+    """Run a kernel on the current stream of a device. An empty grid runs nothing.
 
     Raises:
-        ValueError: the grid is larger than CUDA allows. Kernels fold what may be large, such as views, into axis 0.
+        ValueError: the grid is larger than CUDA allows. Kernels fold dimensions that may be large, such as views, into
+            axis 0.
     """
     if 0 in grid:
         return
@@ -51,18 +51,18 @@ def launch(
 
 @triton.jit
 def widen(x):
-    """A float32 of the same value."""
-    if x.dtype == tl.bfloat16:  # the interpreter knows no denormals
-        wide = (x.to(tl.int16, bitcast=True).to(tl.int32) << 16).to(tl.float32, bitcast=True)
+    """Convert to float32."""
+    if x.dtype == tl.bfloat16:  # the interpreter flushes denormals
+        widened = (x.to(tl.int16, bitcast=True).to(tl.int32) << 16).to(tl.float32, bitcast=True)
     else:
-        wide = x.to(tl.float32)
-    return wide
+        widened = x.to(tl.float32)
+    return widened
 
 
 @triton.jit
 def narrow(x, dtype: tl.constexpr):
-    """A float32 rounded to the nearest of a dtype, ties to even."""
-    if dtype == tl.bfloat16:  # the interpreter cuts off instead
+    """Round a float32 to the nearest value of a dtype, ties to even."""
+    if dtype == tl.bfloat16:  # the interpreter truncates
         bits = x.to(tl.int32, bitcast=True)
         nearest = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
         x = tl.where(x == x, nearest, 0x7FC0).to(tl.int16).to(tl.bfloat16, bitcast=True)
@@ -71,13 +71,13 @@ def narrow(x, dtype: tl.constexpr):
 
 @triton.jit
 def transform_row(row, x, y, z):
-    """``((r0 x + r1 y) + r2 z) + t``; ``row`` points at those four numbers."""
+    """Return ``((r0 x + r1 y) + r2 z) + t``; ``row`` points to r0, r1, r2, t."""
     return ((tl.load(row) * x + tl.load(row + 1) * y) + tl.load(row + 2) * z) + tl.load(row + 3)
 
 
 @triton.jit
 def project(world2cam, intrinsics, x, y, z):
-    """u, v, depth and 1 / depth in the view whose (3, 4) and (3, 3) matrices the pointers name."""
+    """Return u, v, depth and 1 / depth in the view with the (3, 4) and (3, 3) matrices at the pointers."""
     depth = transform_row(world2cam + 8, x, y, z)
     inverse = tl.div_rn(1.0, depth)
     u = (transform_row(world2cam, x, y, z) * inverse) * tl.load(intrinsics) + tl.load(intrinsics + 2)
@@ -87,7 +87,7 @@ def project(world2cam, intrinsics, x, y, z):
 
 @triton.jit
 def inside(u, v, depth, h, w):
-    """Whether a projection lies in front of its camera and on its grid; False for NaN."""
+    """Return whether a projection is in front of its camera and on its grid; False for NaN."""
     in_front = (depth > NEAR) & (depth < INFINITY)
     return in_front & (u >= 0) & (u < w.to(tl.float32)) & (v >= 0) & (v < h.to(tl.float32))
 

@@ -1,0 +1,24 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The modes of the operations as ``Literal`` types, so that a type checker finds a misspelled one."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+BackendName = Literal["cuda", "triton", "cpp", "reference"]
+SplatMode = Literal["nearest", "bilinear"]
+Pooling = Literal["median", "nearest", "min", "bilinear"]
+Fusion = Literal["best", "latest", "mean"]
+Storage = Literal["int8"]
+Eviction = Literal["oldest", "untouched", "farthest"]
+# "farthest" needs a position, so it is a mode of VoxelCache.evict only.
+AutomaticEviction = Literal["oldest", "untouched"]
+
+BACKENDS: tuple[BackendName, ...] = get_args(BackendName)  # in order of preference
+SPLAT_MODES: tuple[SplatMode, ...] = get_args(SplatMode)
+POOLINGS: tuple[Pooling, ...] = get_args(Pooling)  # the operations take the position in this tuple
+FUSIONS: tuple[Fusion, ...] = get_args(Fusion)  # likewise
+STORAGES: tuple[Storage, ...] = get_args(Storage)
+EVICTIONS: tuple[Eviction, ...] = get_args(Eviction)
+AUTOMATIC_EVICTIONS: tuple[AutomaticEviction, ...] = get_args(AutomaticEviction)

@@ -1,0 +1,51 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The operations ``visible`` and ``overlap``: schemas, fake kernels, and the functions that call them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ... import _library, backend
+from ...cameras import Cameras
+from . import overlap_reference as reference
+
+
+def visible_groups(
+    xyz: Tensor, cameras: Cameras, *, valid: Tensor | None, groups: Tensor | None, num_groups: int
+) -> Tensor:
+    """Run the operation ``visible`` on the backend of the points' device. Arguments are not checked.
+
+    Args and result are those of :func:`mirage_kernels.visible`; ``num_groups`` is N if ``groups`` is None.
+    """
+    h, w = cameras.size
+    run = backend.operation("visible", xyz)
+    bits: Tensor = run(xyz, cameras.intrinsics, cameras.world2cam, h, w, valid, groups, num_groups)
+    return bits
+
+
+def intersection_over_union(a: Tensor, b: Tensor) -> Tensor:
+    """Run the operation ``overlap`` on the backend of the sets' device. Arguments are not checked.
+
+    Args and result are those of :func:`mirage_kernels.overlap`.
+    """
+    result: Tensor = backend.operation("overlap", a)(a, b)
+    return result
+
+
+_library.define(
+    "visible(Tensor xyz, Tensor intrinsics, Tensor world2cam, SymInt h, SymInt w, Tensor? valid, Tensor? groups, "
+    "SymInt num_groups) -> Tensor",
+    reference=reference.visible,
+    triton=f"{__package__}.overlap_triton",
+    fake=lambda xyz, intrinsics, world2cam, h, w, valid, groups, num_groups: xyz.new_empty(
+        world2cam.shape[0], (num_groups + 63) // 64, dtype=torch.int64
+    ),
+)
+_library.define(
+    "overlap(Tensor a, Tensor b) -> Tensor",
+    reference=reference.overlap,
+    triton=f"{__package__}.overlap_triton",
+    fake=lambda a, b: a.new_empty(a.shape[0], b.shape[0], dtype=torch.float32),
+)

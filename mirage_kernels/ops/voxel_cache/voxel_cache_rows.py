@@ -1,0 +1,125 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Access to the rows of a voxel cache: the properties of ``VoxelCache`` and the reading of features."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ... import check
+from . import voxel_cache_operators as operators
+from .voxel_cache_state import State
+from .voxel_cache_store import Store
+
+
+class CacheRows:
+    """Properties of a voxel cache."""
+
+    voxel_size: float | None
+    dtype: torch.dtype
+    _store: Store
+    _like: Tensor  # (0,) of the dtype of the features, on the device of the cache
+    _totals: dict[str, int]
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return self.state.rows
+
+    def __repr__(self) -> str:
+        size = "auto" if self.voxel_size is None else f"{self.voxel_size:g}"
+        return f"VoxelCache({len(self)} voxels of {size}, {self.channels} channels, {self.nbytes / 2**20:.1f} MiB)"
+
+    @property
+    def state(self) -> State:
+        """All tensors of the cache. Do not modify them."""
+        return self._store.state
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of the features."""
+        return self._store.layout.channels
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the tensors."""
+        return self.state.keys.device
+
+    @property
+    def xyz(self) -> Tensor:
+        """(rows, 3) float32, position of the observation of each row, world units. A view of the state."""
+        return self.state.xyz[: self.state.rows]
+
+    @property
+    def footprint(self) -> Tensor:
+        """(rows,) float32, width of the observation of each row, world units. A view of the state."""
+        return self.state.footprint[: self.state.rows]
+
+    @property
+    def stamp(self) -> Tensor:
+        """(rows,) int64, stamp of the insert that changed each row last. A view of the state."""
+        return self.state.stamp[: self.state.rows]
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes of all allocated tensors, including unused capacity."""
+        return self.state.nbytes
+
+    def features(self, index: Tensor | None = None) -> Tensor:
+        """Read the features of rows. It does not wait for the device.
+
+        Args:
+            index: (N,) int64, rows; -1 gives zeros. None reads all rows.
+
+        Returns:
+            (N, C), or (rows, C), in :attr:`dtype`.
+
+        Raises:
+            TypeError, ValueError: ``index`` has another dtype, shape or device.
+        """
+        if index is None:
+            index = torch.arange(len(self), device=self.device)
+        check.tensor("index", index, ("N",), {}, (torch.int64,), ("the cache", self.state.keys))
+        decoded = operators.decode(self.state, index.reshape(1, 1, -1), self._like)
+        return decoded[0, :, 0].T.contiguous()
+
+    def feature_maps(self, index: Tensor) -> Tensor:
+        """Read the features of the rows in index maps. It does not wait for the device.
+
+        With the ``index`` of :meth:`VoxelCache.splat` the result is its ``features``. The index maps of several calls
+        can be merged first, so that features are read once.
+
+        Args:
+            index: (V, h, w) int64, rows; -1 gives zeros.
+
+        Returns:
+            (V, C, h, w) in :attr:`dtype`.
+
+        Raises:
+            TypeError, ValueError: ``index`` has another dtype, shape or device.
+        """
+        check.tensor("index", index, ("V", "h", "w"), {}, (torch.int64,), ("the cache", self.state.keys))
+        return operators.decode(self.state, index, self._like)
+
+    def shrink_to_fit(self) -> None:
+        """Release unused capacity."""
+        self._store.shrink_to_fit()
+
+    def memory_stats(self) -> dict[str, Any]:
+        """Return numbers about the memory and the history of the cache.
+
+        Returns:
+            ``rows``, ``capacity``, ``nbytes``, ``nbytes_by_tensor``, ``table_load`` (fraction of used slots of the hash
+            table), and the totals ``added``, ``merged``, ``rejected``, ``evicted`` and ``carved`` of all calls.
+        """
+        s = self.state
+        return {
+            "rows": s.rows,
+            "capacity": s.capacity,
+            "nbytes": self.nbytes,
+            "nbytes_by_tensor": {name: t.untyped_storage().nbytes() for name, t in s.tensors()},
+            "table_load": s.rows / len(s.table),
+            **self._totals,
+        }
