@@ -50,7 +50,8 @@ def blocks_of(page: Path) -> list[Block]:
             continue
         text = "\n".join(lines[begin + 1 : number]) + "\n"
         before = next((other for other in reversed(lines[:begin]) if other.strip()), "")
-        found.append(Block(lines[begin].removeprefix("```").strip(), text, begin + 2, before.strip() != NOT_RUN))
+        language = (lines[begin].removeprefix("```").split() or [""])[0]
+        found.append(Block(language, text, begin + 2, before.strip() != NOT_RUN))
         begin = None
     assert begin is None, f"{page}: a fence is not closed"
     return found
