@@ -259,11 +259,11 @@ def walk(frames: int) -> Case:
     """To the right and back past the motorcycle, 33 frames a chunk."""
     scene = motorcycle().rescale(WALK)
     path = truck(scene.keys[:1], out_and_back(frames), 0.2)
-    codec, generator = DctCodec(), FillGenerator()
+    codec, model = DctCodec(), FillGenerator()
 
     def run() -> list[list[int]]:
         memory = LatentSpatialMemory(CHANNELS, codec=codec.name, device=DEVICE)
-        steps = rollout(scene.image, scene.depth, path, memory=memory, codec=codec, generator=generator)
+        steps = rollout(scene.image, scene.depth, path, memory=memory, codec=codec, model=model)
         return [chunk.written for chunk in steps]
 
     def check(written: list[list[int]]) -> None:

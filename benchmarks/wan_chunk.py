@@ -105,7 +105,7 @@ class Course:
         self._cloud.write(as_bytes(image[None]).to(self._device), depth[None].to(self._device), self._path[:1])
         self._step_seconds: list[float] = []
         self._watch = Stopwatch(self._device)
-        self._walk = pipe.walk(
+        self._session = pipe.start_session(
             image,
             None,
             self._path[:1],
@@ -132,7 +132,7 @@ class Course:
         rgb = {"rgb_video": self._condition(cameras), "rgb_frames": self._condition(cameras[::STRIDE], alone=True)}
         self._step_seconds.clear()
         with timed_depth(self._device) as depth:
-            chunk = self._walk.step(cameras[1:])
+            chunk = self._session.step(cameras[1:])
         if not chunk.latents.isfinite().all():
             raise RuntimeError(f"chunk {self._done}: expected finite latents, got others")
         step, spent = median(self._step_seconds), chunk.seconds
@@ -159,7 +159,7 @@ class Course:
 
     def _write(self, frames: Tensor, cameras: Cameras) -> float:
         """Add frames (T, 3, H, W) to the cloud, at the depth that the memory saw them at; seconds."""
-        surface = self._walk.memory.history.surface[-len(frames) :]
+        surface = self._session.memory.history.surface[-len(frames) :]
         depth = nnf.interpolate(surface[:, None], cameras.size, mode="nearest-exact")[:, 0]
         watch = Stopwatch(self._device)
         self._cloud.write(frames, depth, cameras)
@@ -167,13 +167,13 @@ class Course:
 
     def facts(self) -> dict[str, Any]:
         """What was remembered, and how many references the next chunk would get."""
-        grid = self._walk.memory.history.cameras
+        grid = self._session.memory.history.cameras
         assert grid is not None
-        found = self._walk.memory.retrieve(grid[-9:], before=int(self._walk.memory.history.stamps[-9]))
+        found = self._session.memory.retrieve(grid[-9:], before=int(self._session.memory.history.stamps[-9]))
         return {
             "references": found.latents.shape[1],
-            "latent rows": len(self._walk.memory),
-            "latent bytes": self._walk.memory.nbytes,
+            "latent rows": len(self._session.memory),
+            "latent bytes": self._session.memory.nbytes,
             "coloured points": len(self._cloud),
             "coloured points' bytes": self._cloud.nbytes,
         }

@@ -1,14 +1,17 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Mirage: a video world model with a latent spatial memory, on Wan2.2 or a chunk model of your own.
+"""Mirage: a latent spatial memory for video world models, for Wan2.2 or a chunk model of your own.
 
-The names below are imported when they are first used: importing this package needs torch alone.
+The names of this package are imported on first use, so that ``import mirage`` needs no optional dependency. Accessing a
+name whose dependencies are not installed raises an ``ImportError`` that names the extra to install.
 """
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+from .errors import missing_package
 
 if TYPE_CHECKING:
     from .errors import DataError
@@ -54,7 +57,7 @@ __all__ = [
     "read_lora",
 ]
 
-# package that is missing: the extra that brings it
+# missing package: the extra that installs it; all others come with "pipeline"
 _EXTRAS = {"diffusers": "wan", "transformers": "wan", "peft": "wan", "accelerate": "wan"}
 
 
@@ -68,7 +71,7 @@ def __getattr__(name: str) -> Any:
         if package == __name__:
             raise
         extra = _EXTRAS.get(package, "pipeline")
-        raise ImportError(f"mirage.{name} needs {package}: pip install 'mirage-kernels[{extra}]'") from error
+        raise missing_package(f"mirage.{name}", package, extra) from error
     globals()[name] = value
     return value
 

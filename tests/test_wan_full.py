@@ -81,8 +81,8 @@ def test_steps_that_were_not_made_are_added(steps: int, monkeypatch: pytest.Monk
     made: dict[str, float] = {}
     monkeypatch.setattr(wan_chunk, "median", lambda seconds: made.setdefault("count", len(seconds)) and 100.0)
     chunks: list[Chunk] = []
-    walk_on = course._walk.step
-    monkeypatch.setattr(course._walk, "step", lambda cameras: chunks.append(walk_on(cameras)) or chunks[-1])
+    walk_on = course._session.step
+    monkeypatch.setattr(course._session, "step", lambda cameras: chunks.append(walk_on(cameras)) or chunks[-1])
     seconds = course.step()
     whole = sum(chunks[0].seconds.values())
     assert sum(seconds["latent"].values()) == pytest.approx(whole + 100 * (20 - steps)), "nothing counts twice"

@@ -28,7 +28,7 @@ WIDTH, GAP, BAR = 400, 8, 26
 def begin(image: Tensor, depth: Tensor, camera: Cameras) -> RolloutSession:
     codec = DctCodec(BLOCK)
     memory = LatentSpatialMemory(codec.channels, codec=codec.name)
-    return RolloutSession(image, depth, camera, memory=memory, codec=codec, generator=FillGenerator())
+    return RolloutSession(image, depth, camera, memory=memory, codec=codec, model=FillGenerator())
 
 
 def with_memory(scene: Scene, cameras: Cameras) -> Tensor:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Ways to say where to go."""
+"""Camera paths: trajectories, actions, and files of cameras."""
 
 from .actions import Action, CameraController, parse_actions
 from .files import read_cameras

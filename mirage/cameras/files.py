@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Cameras from a file of any kind that is known, told apart by what is in it."""
+"""Reading cameras from a file of any supported format, which is detected from the content."""
 
 from __future__ import annotations
 
@@ -25,44 +25,54 @@ def read_cameras(
     *,
     intrinsics: Tensor | None = None,
     world2cam: bool = True,
-    integer_centres: bool = False,
+    integer_centers: bool = False,
 ) -> Cameras:
-    """Cameras over pictures of ``size`` (H, W) from any of these, with the poses that the file has:
+    """Read cameras from a file.
 
-    * a RealEstate10K camera file (:func:`.read_realestate10k`);
-    * a ``geometry.npz`` (:func:`mirage.data.geometry.read_geometry`);
+    The format is detected from the content. Supported are
+
+    * RealEstate10K camera files (:func:`.read_realestate10k`);
+    * ``geometry.npz`` (:func:`mirage.data.geometry.read_geometry`);
     * WorldScore's ``camera_data.json`` (:func:`.read_worldscore`);
-    * a ``cameras.json`` of an earlier walk (:func:`.write_cameras`);
-    * a text of poses, one a line (:func:`.read_poses`).
+    * ``cameras.json`` of an earlier rollout (:func:`.write_cameras`);
+    * text files with one pose per line (:func:`.read_poses`).
 
     Args:
         path: the file.
-        size: of the pictures; intrinsics of pictures of another size are rescaled.
-        intrinsics: (3, 3) or (F, 3, 3), in pixels of ``size``: taken instead of the file's, needed where it has none.
-        world2cam: what a text of poses holds; other files say it themselves.
-        integer_centres: a ``geometry.npz`` puts pixel centres on integers; the others have no such habit.
+        size: size (H, W) of the images; intrinsics of another size are rescaled.
+        intrinsics: (3, 3) or (F, 3, 3) in pixels of ``size``, used instead of the file's; required for text files of
+            poses.
+        world2cam: whether a text file contains world-to-camera poses, rather than camera-to-world poses. Other formats
+            define this.
+        integer_centers: whether pixel centers have integer coordinates in a ``geometry.npz``.
+
+    Returns:
+        Cameras over (H, W), with the poses of the file.
 
     Raises:
-        DataError: naming the file.
+        DataError: the file is missing, damaged or of an unknown format, or intrinsics are required.
+
+    Example:
+        See :func:`.write_cameras`.
     """
-    cameras = _read(Path(path), size, world2cam, integer_centres)
+    cameras = _read(Path(path), size, world2cam, integer_centers)
     if isinstance(cameras, Tensor):
         if intrinsics is None:
-            raise DataError(f"{path}: expected intrinsics beside it, because it holds poses only")
+            raise DataError(f"{path}: expected intrinsics in addition, because the file contains poses only")
         return Cameras(intrinsics, cameras, size)
     return cameras if intrinsics is None else Cameras(intrinsics, cameras.cam2world.cpu(), size)
 
 
-def _read(path: Path, size: tuple[int, int], world2cam: bool, integer_centres: bool) -> Cameras | Tensor:
-    """Cameras, or poses (F, 4, 4) where the file has no intrinsics."""
+def _read(path: Path, size: tuple[int, int], world2cam: bool, integer_centers: bool) -> Cameras | Tensor:
+    """Read cameras, or poses (F, 4, 4) from a file without intrinsics."""
     if path.is_file() and is_npz(path):
-        return read_geometry(path, integer_centres=integer_centres).cameras.rescale(size)
+        return read_geometry(path, integer_centers=integer_centers).cameras.rescale(size)
     text = read_text(path, "cameras")
     if text.lstrip().startswith("{"):
         try:
             keys = set(json.loads(text))
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}: expected cameras, got JSON that is damaged ({error})") from None
+            raise DataError(f"{path}: expected cameras, got damaged JSON ({error})") from None
         if "cam2world" in keys:
             return read_cameras_json(path, size)
         if "cameras_interp" in keys:

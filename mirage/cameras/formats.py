@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Camera files."""
+"""Files of poses, intrinsics and cameras."""
 
 from __future__ import annotations
 
@@ -13,37 +13,41 @@ from torch import Tensor
 from mirage_kernels import Cameras
 
 from ..errors import DataError
-from ..io.files import read_text
+from ..io.files import read_text, replacing
 
 
 def _pose(line: str, where: str) -> list[float]:
-    """16 or 12 numbers of one line: JSON rows, or plain numbers separated by spaces or commas."""
+    """Parse a pose from a line of JSON, or of numbers separated by spaces or commas, into 16 numbers."""
     try:
         rows = json.loads(line) if line.lstrip().startswith("[") else line.replace(",", " ").split()
         flat = [float(x) for row in rows for x in (row if isinstance(row, list) else [row])]
     except (ValueError, TypeError):
-        raise DataError(f"{where}: expected a pose of 4x4 numbers, got {line.strip()[:60]!r}") from None
+        raise DataError(f"{where}: expected a pose of 4x4 or 3x4 numbers, got {line.strip()[:60]!r}") from None
     if len(flat) not in (12, 16):
         raise DataError(f"{where}: expected a pose of 16 or 12 numbers, got {len(flat)}")
     return flat if len(flat) == 16 else [*flat, 0.0, 0.0, 0.0, 1.0]
 
 
 def read_poses(path: str | Path, *, world2cam: bool) -> Tensor:
-    """Poses from a text file, one a line: a JSON 4x4 (or 3x4), or its 16 (or 12) numbers row by row.
+    """Read poses from a text file.
 
     Args:
-        path: the file; empty lines and lines that start with # are skipped.
-        world2cam: what the file holds: world-to-camera poses, or camera-to-world ones.
+        path: a file with one pose per line: a 4x4 or 3x4 matrix in JSON, or its 16 or 12 numbers in row-major order,
+            separated by spaces or commas. Blank lines and lines that start with ``#`` are skipped.
+        world2cam: whether the file contains world-to-camera poses, rather than camera-to-world poses.
 
     Returns:
-        Camera-to-world poses (F, 4, 4), float64.
+        (F, 4, 4) float64, camera-to-world poses.
+
+    Raises:
+        DataError: the file is missing or empty, or a line, which the error names, is not a rigid pose.
     """
     lines = enumerate(read_text(Path(path), "camera poses").splitlines(), 1)
     poses = [_pose(line, f"{path}:{n}") for n, line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not poses:
         raise DataError(f"{path}: expected camera poses, got an empty file")
     matrices = torch.tensor(poses, dtype=torch.float64).reshape(-1, 4, 4)
-    try:  # the values are checked where cameras are made
+    try:  # Cameras checks the values
         unit = torch.eye(3)
         build = Cameras.from_world2cam if world2cam else Cameras
         return build(unit, matrices, (1, 1)).cam2world.double()
@@ -51,14 +55,21 @@ def read_poses(path: str | Path, *, world2cam: bool) -> Tensor:
         raise DataError(f"{path}: {error}") from None
 
 
-def read_intrinsics(path: str | Path, size: tuple[int, int], *, integer_centres: bool = False) -> Tensor:
-    """Intrinsics (3, 3), float64, in pixels of a picture of ``size`` (H, W).
+def read_intrinsics(path: str | Path, size: tuple[int, int], *, integer_centers: bool = False) -> Tensor:
+    """Read camera intrinsics from a text file.
 
     Args:
-        path: a text file of a 3x3 matrix, or of fx, fy, cx, cy: in pixels, or as shares of the picture's width and
-            height (fx / W, fy / H, cx / W, cy / H) where none is above 10. JSON brackets are fine.
-        integer_centres: the calibration puts pixel centres on integers, as OpenCV's habit is; half a pixel is added to
-            cx and cy. Shares of the picture have no such habit.
+        path: a file with a 3x3 matrix in pixels, or fx, fy, cx, cy. If none of these four exceeds 10, they are
+            fractions of the image size (fx / W, fy / H, cx / W, cy / H), otherwise pixels. JSON brackets are ignored.
+        size: size (H, W) of the image.
+        integer_centers: whether pixel centers have integer coordinates in the calibration, as in OpenCV. Half a pixel
+            is then added to cx and cy, unless the file contains fractions.
+
+    Returns:
+        (3, 3) float64, in pixels of ``size``.
+
+    Raises:
+        DataError: the file is missing or does not contain valid intrinsics.
     """
     text = read_text(Path(path), "intrinsics")
     for character in "[],;":
@@ -71,13 +82,13 @@ def read_intrinsics(path: str | Path, size: tuple[int, int], *, integer_centres:
         k = torch.tensor(numbers, dtype=torch.float64).reshape(3, 3)
     elif len(numbers) == 4:
         fx, fy, cx, cy = numbers
-        shares = max(numbers) <= 10
-        width, height = (size[1], size[0]) if shares else (1, 1)
+        is_fraction = max(numbers) <= 10
+        width, height = (size[1], size[0]) if is_fraction else (1, 1)
         k = torch.tensor([[fx * width, 0, cx * width], [0, fy * height, cy * height], [0, 0, 1]], dtype=torch.float64)
-        integer_centres = integer_centres and not shares
+        integer_centers = integer_centers and not is_fraction
     else:
         raise DataError(f"{path}: expected a 3x3 matrix or fx fy cx cy, got {len(numbers)} numbers")
-    if integer_centres:
+    if integer_centers:
         k[:2, 2] += 0.5
     try:
         Cameras(k, torch.eye(4), size)
@@ -87,7 +98,18 @@ def read_intrinsics(path: str | Path, size: tuple[int, int], *, integer_centres:
 
 
 def read_cameras_json(path: str | Path, size: tuple[int, int] | None = None) -> Cameras:
-    """What :func:`write_cameras` wrote, bit for bit; rescaled where ``size`` (H, W) is another one."""
+    """Read cameras that :func:`write_cameras` wrote, bit for bit.
+
+    Args:
+        path: the file.
+        size: size (H, W) to rescale the cameras to; None keeps the size of the file.
+
+    Returns:
+        The cameras.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
     try:
         data = json.loads(read_text(Path(path), "cameras"))
         values = [torch.tensor(data[name], dtype=torch.float32) for name in ("intrinsics", "cam2world")]
@@ -107,12 +129,31 @@ def read_cameras_json(path: str | Path, size: tuple[int, int] | None = None) -> 
 
 
 def write_cameras(path: str | Path, cameras: Cameras) -> None:
-    """One JSON object: size (H, W), convention, and intrinsics (3x3) and cam2world (4x4) of every camera."""
+    """Write cameras to a JSON file.
+
+    The file contains one object with ``size`` (H, W), ``convention``, ``intrinsics`` (F, 3, 3) in pixels and
+    ``cam2world`` (F, 4, 4). It is replaced atomically.
+
+    Args:
+        path: the file.
+        cameras: F cameras.
+
+    Example:
+        >>> import tempfile
+        >>> from mirage.cameras import read_cameras, write_cameras
+        >>> cameras = Cameras(torch.tensor([[64.0, 0, 64], [0, 64, 48], [0, 0, 1]]), torch.eye(4), (96, 128))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_cameras(Path(folder) / "cameras.json", cameras)
+        ...     read = read_cameras(Path(folder) / "cameras.json", size=(48, 64))
+        >>> read.intrinsics[0].tolist()
+        [[32.0, 0.0, 32.0], [0.0, 32.0, 24.0], [0.0, 0.0, 1.0]]
+    """
     cameras = cameras.to("cpu")
-    text = {
+    content = {
         "convention": "OpenCV axes; pixel centres at +0.5; cam2world",
         "size": list(cameras.size),
         "intrinsics": cameras.intrinsics.tolist(),
         "cam2world": cameras.cam2world.tolist(),
     }
-    Path(path).write_text(json.dumps(text) + "\n")
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(content) + "\n")

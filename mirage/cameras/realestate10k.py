@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Camera files of RealEstate10K (Zhou et al. 2018)."""
+"""Camera files of the RealEstate10K dataset (Zhou et al. 2018)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ..io.files import read_text
 from .trajectories import rebase
 
 COLUMNS = 19
-_ADDRESS = ("http://", "https://")
+_URL_PREFIXES = ("http://", "https://")
 
 
 def is_realestate10k(text: str) -> bool:
-    """Whether the first line is a video's address or has 19 columns."""
+    """Return whether the first line of a text is a URL or has 19 columns."""
     line = text.lstrip().partition("\n")[0].split()
-    return bool(line) and (line[0].startswith(_ADDRESS) or len(line) == COLUMNS)
+    return bool(line) and (line[0].startswith(_URL_PREFIXES) or len(line) == COLUMNS)
 
 
 def _row(line: str, where: str) -> list[float]:
@@ -37,29 +37,31 @@ def _row(line: str, where: str) -> list[float]:
 
 
 def read_realestate10k(path: str | Path, size: tuple[int, int], *, rebased: bool = True) -> Cameras:
-    """Cameras of a RealEstate10K file, over pictures of ``size`` (H, W).
+    """Read cameras from a RealEstate10K file.
 
-    Its first line is the address of the video; every other one has 19 numbers: time in microseconds, fx, fy, cx and cy
-    as shares of the picture's width (fx, cx) and height (fy, cy), k1, k2, and the 3x4 world-to-camera pose row by row,
-    OpenCV axes. Shares of the picture have no habit of pixel centres: nothing is added. The unit of length is that of
-    the reconstruction, a different one in every file. Times are not read: frames follow each other as the lines do.
+    The first line is the URL of the video. Each other line has 19 numbers: time in microseconds; fx, fy, cx and cy as
+    fractions of the image width (fx, cx) and height (fy, cy); k1, k2; and the 3x4 world-to-camera pose in row-major
+    order, OpenCV axes. The unit of length is that of the reconstruction and differs between files. Times are ignored:
+    each line is the next frame.
 
     Args:
-        path: the file; the address may be missing.
-        size: of the pictures. The shares hold for the whole picture, whatever its size; pictures of another aspect
-            than the video's are taken as stretched.
-        rebased: move the path so that its first camera is at the origin, as the picture that a walk starts from is;
-            otherwise the poses are the file's.
+        path: the file; the URL may be missing.
+        size: size (H, W) of the images. Fractions apply to the whole image, so images with another aspect ratio than
+            the video's are taken as stretched.
+        rebased: whether to move the path so that the first camera has the identity pose.
+
+    Returns:
+        Cameras over (H, W).
 
     Raises:
-        DataError: naming file and line, also where a camera has distortion.
+        DataError: the file is missing, or a line, which the error names, is not as described or has distortion.
     """
     path = Path(path)
     lines = read_text(path, "RealEstate10K cameras").splitlines()
-    first = 1 if lines and lines[0].strip().startswith(_ADDRESS) else 0
+    first = 1 if lines and lines[0].strip().startswith(_URL_PREFIXES) else 0
     rows = [_row(line, f"{path}:{n}") for n, line in enumerate(lines[first:], first + 1) if line.strip()]
     if not rows:
-        raise DataError(f"{path}: expected RealEstate10K cameras, got none")
+        raise DataError(f"{path}: expected lines of RealEstate10K cameras, got none")
     table = torch.tensor(rows, dtype=torch.float64)
     intrinsics = torch.eye(3, dtype=torch.float64).repeat(len(rows), 1, 1)
     intrinsics[:, 0, 0], intrinsics[:, 0, 2] = table[:, 1] * size[1], table[:, 3] * size[1]

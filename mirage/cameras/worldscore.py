@@ -1,20 +1,19 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Camera paths of the benchmark WorldScore (Duan et al. 2025): by name, and from its ``camera_data.json``.
+"""Camera paths of the WorldScore benchmark (Duan et al. 2025): by name, and from its ``camera_data.json``.
 
-A path is a list of named moves (``camera_path`` of a sample). The benchmark turns it into a key camera at the end of
-every move (``cameras``) and the frames between them (``cameras_interp``), and holds the cameras of a generated video
-against the latter. It interpolates world-to-camera poses, rotations by slerp and translations linearly, so that an
-orbit is not quite a circle; this is kept. At speed 1 a move is
+A path is a list of named moves (``camera_path`` of a sample). The benchmark computes a key camera at the end of each
+move (``cameras``) and the frames between them (``cameras_interp``), and compares the cameras of a generated video with
+the latter. It interpolates world-to-camera poses, rotations by slerp and translations linearly, so that an orbit is not
+exactly a circle; :func:`worldscore_path` reproduces this. The moves at speed 1 are
 
-* ``push_in``, ``pull_out``: 1 ahead or back; ``move_left``, ``move_right``: 0.5 to the side; all without turning;
-* ``orbit_left``, ``orbit_right``: 30 degrees around the point 1 ahead, to its left or right, facing it;
-* ``pan_left``, ``pan_right``: a turn of 30 degrees on the spot;
-* ``pull_left``, ``pull_right``: that turn, then 0.3 back and 0.3 to the same side;
-* ``fixed``: none (samples in which things move).
+* ``push_in``, ``pull_out``: 1 unit forward or backward; ``move_left``, ``move_right``: 0.5 sideways; without rotation;
+* ``orbit_left``, ``orbit_right``: 30 degrees around the point 1 unit ahead, to its left or right, facing it;
+* ``pan_left``, ``pan_right``: rotation by 30 degrees without translation;
+* ``pull_left``, ``pull_right``: the same rotation, then 0.3 backward and 0.3 to the same side;
+* ``fixed``: no motion (samples with moving objects).
 
-Every move begins in the frame of the camera that the one before ended at. Speed scales lengths, in the benchmark's own
-unit; angles stay.
+Each move is relative to the camera at the end of the move before. The speed scales lengths, not angles.
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ from mirage_kernels import Cameras
 
 from ..errors import DataError
 from ..io.files import read_text
-from .trajectories import rebase, relative_to, straight, turns
+from .trajectories import rebase, relative_to, straight, yaw_poses
 
 ANGLE = math.radians(30)
 FOCAL_LENGTH = 500.0
 
-# turn to the right in units of ANGLE, then how far to the right and ahead, along the turned camera's axes
+# yaw to the right in units of ANGLE, then translation to the right and forward in the frame of the rotated camera
 _MOVES = {
     "fixed": (0, 0.0, 0.0),
     "move_left": (0, -0.5, 0.0),
@@ -54,31 +53,40 @@ WORLDSCORE_MOVES = tuple(_MOVES)
 
 
 def worldscore_path(start: Cameras, names: Sequence[str], frames: int, *, speed: float = 1.0) -> Cameras:
-    """The benchmark's cameras (``cameras_interp``) for a list of moves, seen from one start camera.
+    """Compute the benchmark's cameras (``cameras_interp``) for a list of moves.
 
     Args:
-        start: the one camera of the picture; its intrinsics are those of every frame.
-        names: moves, of :data:`WORLDSCORE_MOVES`.
-        frames: from the beginning of a move to its end, both counted, at least 2.
-        speed: world units of a move of length 1 (the benchmark's ``scale``).
+        start: the camera of the image; all frames have its intrinsics.
+        names: moves among :data:`WORLDSCORE_MOVES`.
+        frames: frames per move, including its first and last, at least 2.
+        speed: length in world units of a move of length 1 (the benchmark's ``scale``).
 
     Returns:
         ``len(names) * (frames - 1) + 1`` cameras; the first is the start camera, bit for bit.
+
+    Raises:
+        ValueError: a move is unknown, there are no moves, or there are too few frames.
+
+    Example:
+        >>> start = Cameras(torch.tensor([[64.0, 0, 64], [0, 64, 48], [0, 0, 1]]), torch.eye(4), (96, 128))
+        >>> path = worldscore_path(start, ["push_in", "pan_left"], frames=5)
+        >>> len(path), path.cam2world[4, :3, 3].tolist()
+        (9, [0.0, 0.0, 1.0])
     """
-    for name in names:
+    for index, name in enumerate(names):
         if name not in _MOVES:
-            raise ValueError(f"names: expected moves of {', '.join(_MOVES)}, got {name!r}")
+            raise ValueError(f"names: expected moves among {', '.join(_MOVES)}, got {name!r} at index {index}")
     if not names:
         raise ValueError("names: expected at least one move, got none")
     if frames < 2:
-        raise ValueError(f"frames: expected at least 2 for a move, got {frames}")
+        raise ValueError(f"frames: expected at least 2 per move, got {frames}")
     keys = torch.eye(4, dtype=torch.float64).repeat(len(names) + 1, 1, 1)
     for n, name in enumerate(names):
         turn, right, ahead = _MOVES[name]
-        step = turns(torch.tensor([turn * ANGLE], dtype=torch.float64))[0]
+        step = yaw_poses(torch.tensor([turn * ANGLE], dtype=torch.float64))[0]
         step[:3, 3] = step[:3, :3] @ torch.tensor([right * speed, 0, ahead * speed], dtype=torch.float64)
         keys[n + 1] = keys[n] @ step
-    # world-to-camera poses are interpolated, so they stand where poses do here
+    # The benchmark interpolates world-to-camera poses, so they are passed as if they were camera-to-world poses.
     unit = torch.eye(3)
     world2cam = torch.eye(4).repeat(len(keys), 1, 1)
     world2cam[:, :3] = Cameras(unit, keys, (1, 1)).world2cam
@@ -90,21 +98,25 @@ def worldscore_path(start: Cameras, names: Sequence[str], frames: int, *, speed:
 def read_worldscore(
     path: str | Path, size: tuple[int, int], *, keyframes: bool = False, rebased: bool = True
 ) -> Cameras:
-    """Cameras of WorldScore's ``camera_data.json``, over pictures of ``size`` (H, W).
+    """Read cameras from WorldScore's ``camera_data.json``.
 
-    The file holds camera-to-world 4x4 matrices in the axes of Blender (x right, y up, z back), in a world with those of
-    PyTorch3D (x left, y up, z ahead), so that its first one is diag(-1, 1, -1, 1). Files of the same make whose first
-    one is the identity are written by other tools, with OpenCV's axes; both are read. ``focal_length`` is in pixels of
-    the pictures that the benchmark asks for, which ``size`` is taken to be; the principal point is their middle.
+    The file contains camera-to-world 4x4 matrices with Blender's camera axes (x right, y up, z backward) in PyTorch3D's
+    world axes (x left, y up, z forward), so that the first matrix is diag(-1, 1, -1, 1). Files of other tools, whose
+    first matrix is the identity, use OpenCV axes; both are supported. ``focal_length`` is taken to be in pixels of
+    ``size``, and the principal point to be the image center.
 
     Args:
         path: the file.
-        size: of the pictures.
-        keyframes: read the cameras at the ends of moves (``cameras``) instead of those of every frame.
-        rebased: put the first camera at the origin of OpenCV's axes; otherwise the world's axes stay.
+        size: size (H, W) of the images.
+        keyframes: whether to read the cameras at the ends of moves (``cameras``) instead of those of all frames.
+        rebased: whether to move the path so that the first camera has the identity pose; otherwise the world axes of
+            the file are kept.
+
+    Returns:
+        Cameras over (H, W).
 
     Raises:
-        DataError: naming the file.
+        DataError: the file is missing or damaged, or its content is not as expected.
     """
     path = Path(path)
     key = "cameras" if keyframes else "cameras_interp"
@@ -125,10 +137,11 @@ def read_worldscore(
             poses = poses * torch.tensor(axes, dtype=torch.float64)
             break
     else:
-        raise DataError(f"{path}: expected a first camera with the rotation diag(-1, 1, -1) or 1, got {first.tolist()}")
-    middle = [[focal, 0, size[1] / 2], [0, focal, size[0] / 2], [0, 0, 1]]
+        expected = "a first camera with rotation diag(-1, 1, -1) or identity"
+        raise DataError(f"{path}: expected {expected}, got {first.tolist()}")
+    intrinsics = [[focal, 0, size[1] / 2], [0, focal, size[0] / 2], [0, 0, 1]]
     try:
-        cameras = Cameras(torch.tensor(middle, dtype=torch.float64), poses, size)
+        cameras = Cameras(torch.tensor(intrinsics, dtype=torch.float64), poses, size)
     except ValueError as error:
         raise DataError(f"{path}: {error}") from None
     return rebase(cameras) if rebased else cameras

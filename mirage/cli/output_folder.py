@@ -22,7 +22,7 @@ from ..cameras import write_cameras
 from ..data.scenes import Scene
 from ..evaluation import psnr
 from ..filters import Verdict, overlay
-from ..io.images import beside, contact_sheet, enlarge, show_holes, write_picture
+from ..io.images import contact_sheet, enlarge, show_holes, side_by_side, write_image
 from ..io.video import VideoWriter
 from ..memory import LatentSpatialMemory, MemoryView
 from ..rollout import Chunk, Codec
@@ -100,7 +100,7 @@ class Results:
             before, after = (n + old) // stride, -(-(n + old) // stride)  # between latents, the holes of both are holes
             mask = enlarge(chunk.view.mask[before] & chunk.view.mask[after], self.codec.spatial_stride)
             memory_view = show_holes(shown[:, n + old], mask)
-            self._video.write(beside(memory_view, chunk.frames[:, n]))
+            self._video.write(side_by_side(memory_view, chunk.frames[:, n]))
             if before == after:
                 share = chunk.view.mask[before].float().mean().item()
                 self.known_share.append(share)
@@ -142,9 +142,9 @@ class Results:
         # Known is what the memory shows of the picture; what was filled in on the way has nothing to be held against.
         mask, remembered = chunk.view.mask[k], chunk.view.stamp[k] == 0
         view = self.codec.decode(chunk.view.latents[None, :, k : k + 1])[0, :, 0].cpu()
-        write_picture(self.partial / f"{name}_view.png", show_holes(view, enlarge(mask, size)))
-        write_picture(self.partial / f"{name}_known.png", enlarge(remembered.float(), size))
-        write_picture(self.partial / f"{name}_real.png", real)
+        write_image(self.partial / f"{name}_view.png", show_holes(view, enlarge(mask, size)))
+        write_image(self.partial / f"{name}_known.png", enlarge(remembered.float(), size))
+        write_image(self.partial / f"{name}_real.png", real)
         self.metrics[f"{name}_view_psnr"] = psnr(view, real, enlarge(remembered, size))
         self.metrics[f"{name}_view_psnr_with_filled"] = psnr(view, real, enlarge(mask, size))
         self.metrics[f"{name}_known_share"] = remembered.float().mean().item()
@@ -157,7 +157,7 @@ class Results:
         (self.partial / "metrics.json").write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n")
         write_cameras(self.partial / "cameras.json", self.cameras)
         self.memory.save(self.partial / "memory.safetensors")
-        write_picture(self.partial / "contact_sheet.png", self._contact_sheet())
+        write_image(self.partial / "contact_sheet.png", self._contact_sheet())
         self.folder.mkdir(parents=True, exist_ok=True)
         for path in sorted(self.partial.iterdir()):
             path.replace(self.folder / path.name)

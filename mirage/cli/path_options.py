@@ -112,7 +112,7 @@ def picture_has_cameras(args: argparse.Namespace) -> bool:
 
 def read_picture_cameras(args: argparse.Namespace, size: tuple[int, int]) -> Cameras:
     """The path of --cameras with the file's intrinsics, over a picture of ``size`` whose camera is at the origin."""
-    return rebase(read_cameras(args.cameras, size, integer_centres=args.integer_centres))
+    return rebase(read_cameras(args.cameras, size, integer_centers=args.integer_centers))
 
 
 def plan_path(args: argparse.Namespace, scene: Scene) -> Cameras:

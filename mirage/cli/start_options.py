@@ -47,7 +47,7 @@ def add_start_options(parser: argparse.ArgumentParser) -> None:
         "through its cameras where nothing else is asked for",
     )
     source.add_argument(
-        "--integer-centres",
+        "--integer-centers",
         action="store_true",
         help="the calibration puts pixel centres on integers (OpenCV's habit): add half a pixel to cx and cy",
     )
@@ -71,7 +71,7 @@ def read_scene(args: argparse.Namespace) -> Scene:
         raise DataError(f"{args.depth}: expected depth of the picture's size {size}, got {tuple(depth.shape)}")
     if picture_has_cameras(args):
         return Scene(image, depth, read_picture_cameras(args, size), {})
-    k = read_intrinsics(args.intrinsics, size, integer_centres=args.integer_centres)
+    k = read_intrinsics(args.intrinsics, size, integer_centers=args.integer_centers)
     return Scene(image, depth, Cameras(k, torch.eye(4), size), {})
 
 
@@ -79,7 +79,7 @@ def _read_geometry(args: argparse.Namespace) -> Scene:
     """The first frame of a geometry file; what its mask takes out has no depth, so that it is not remembered."""
     if args.depth or args.intrinsics:
         raise DataError("--geometry: expected no --depth or --intrinsics with it")
-    geometry = read_geometry(args.geometry, integer_centres=args.integer_centres)
+    geometry = read_geometry(args.geometry, integer_centers=args.integer_centers)
     depth = geometry.depths[0]
     if geometry.masks is not None:
         depth = torch.where(geometry.masks[0], depth, 0)

@@ -1,2 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
+"""Geometry files and scenes."""

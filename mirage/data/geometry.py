@@ -1,10 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""``geometry.npz``: frames with depth and cameras in one file, as the released Mirage keeps them."""
+"""Files ``geometry.npz``: depth maps, cameras and frames in one file, in the layout of the released Mirage."""
 
 from __future__ import annotations
 
-import os
 import zipfile
 import zlib
 from pathlib import Path
@@ -17,21 +16,22 @@ from torch import Tensor
 from mirage_kernels import Cameras
 
 from ..errors import DataError
+from ..io.files import replacing
 
-_MOST_BYTES = 16 << 30
+_MAX_BYTES = 16 << 30
 _REQUIRED = ("depths", "intrinsics", "poses_c2w")
 _OPTIONAL = ("frames", "masks", "original_size", "processed_size")
 
 
 class Geometry(NamedTuple):
-    """F posed depth maps.
+    """Depth maps of F frames with cameras.
 
     Attributes:
-        depths: (F, H, W) float32 in the poses' unit; invalid where not finite or not positive.
+        depths: (F, H, W) float32 z-depth in world units; not finite or not positive where invalid.
         cameras: F cameras over (H, W).
-        frames: (F, 3, H, W) or, of the first frame only, (1, 3, H, W), uint8; None where there are none.
-        masks: (F, H, W) bool, True = keep (False: things that move); None where all is kept.
-        original_size: (H, W) that the recording had before it was resized, None where that is not known.
+        frames: (F, 3, H, W) uint8, or (1, 3, H, W) of the first frame only; None if there are none.
+        masks: (F, H, W) bool, False where objects move; None if everything is static.
+        original_size: size (H, W) of the recording before it was resized; None if unknown.
     """
 
     depths: Tensor
@@ -42,42 +42,43 @@ class Geometry(NamedTuple):
 
 
 def is_npz(path: str | Path) -> bool:
-    """Whether a file begins as zip archives do."""
+    """Return whether a file begins with the signature of zip archives."""
     with Path(path).open("rb") as file:
         return file.read(4) == b"PK\x03\x04"
 
 
 def _load(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     try:
-        with zipfile.ZipFile(path) as archive:  # what it would unpack to, before anything is unpacked
+        with zipfile.ZipFile(path) as archive:  # check the unpacked size before unpacking
             size = sum(entry.file_size for entry in archive.infolist())
-        if size > _MOST_BYTES:
-            raise DataError(f"{path}: expected a geometry file, got one of {size >> 30} GiB")
+        if size > _MAX_BYTES:
+            limit = _MAX_BYTES >> 30
+            raise DataError(f"{path}: expected a geometry file of at most {limit} GiB, got {size >> 30} GiB")
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name]) for name in (*_REQUIRED, *_OPTIONAL) if name in file.files}
     except FileNotFoundError:
-        raise DataError(f"{path}: no such geometry file") from None
+        raise DataError(f"{path}: no such file") from None
     except DataError:
         raise
     except (OSError, ValueError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: expected a geometry file, got a damaged file ({error})") from None
     for name in _REQUIRED:
         if name not in arrays:
-            raise DataError(f"{path}: expected {', '.join(_REQUIRED)}, got no {name}")
+            raise DataError(f"{path}: expected arrays {', '.join(_REQUIRED)}, got none named {name}")
     return arrays
 
 
 def _check(path: Path, arrays: dict[str, np.ndarray[Any, Any]]) -> tuple[int, int, int]:
-    """The F, H and W that every array agrees on."""
+    """Check shapes and dtypes of all arrays and return F, H and W."""
     depths = arrays["depths"]
     if depths.ndim != 3 or depths.dtype.kind != "f" or 0 in depths.shape:
         raise DataError(f"{path}: depths: expected floats (F, H, W), got {depths.dtype} {depths.shape}")
     f, h, w = (int(side) for side in depths.shape)
-    pictures = f"(F={f}, H={h}, W={w}, 3) or (1, H={h}, W={w}, 3)"
+    images = f"(F={f}, H={h}, W={w}, 3) or (1, H={h}, W={w}, 3)"
     rules: dict[str, tuple[str, tuple[str, ...], tuple[tuple[int, ...], ...], str]] = {
         "intrinsics": ("floats", ("f",), ((3, 3), (f, 3, 3)), f"(F={f}, 3, 3)"),
         "poses_c2w": ("floats", ("f",), ((f, 4, 4), (f, 3, 4)), f"(F={f}, 4, 4)"),
-        "frames": ("uint8", ("u1",), ((f, h, w, 3), (1, h, w, 3)), pictures),
+        "frames": ("uint8", ("u1",), ((f, h, w, 3), (1, h, w, 3)), images),
         "masks": ("booleans", ("b", "u", "i"), ((f, h, w),), f"(F={f}, H={h}, W={w})"),
         "original_size": ("numbers", ("i", "u", "f"), ((2,),), "(2,)"),
         "processed_size": ("numbers", ("i", "u", "f"), ((2,),), "(2,)"),
@@ -88,30 +89,38 @@ def _check(path: Path, arrays: dict[str, np.ndarray[Any, Any]]) -> tuple[int, in
             raise DataError(f"{path}: {name}: expected {what} {expected}, got {array.dtype} {array.shape}")
     processed = arrays.get("processed_size")
     if processed is not None and sorted(processed.tolist()) not in ([-1, -1], sorted((h, w))):
-        raise DataError(f"{path}: processed_size: expected that of depths, {(h, w)}, got {tuple(processed.tolist())}")
+        got = tuple(processed.tolist())
+        raise DataError(f"{path}: processed_size: expected the size of depths {(h, w)}, got {got}")
     return f, h, w
 
 
-def read_geometry(path: str | Path, *, integer_centres: bool = False) -> Geometry:
-    """Read a ``geometry.npz``, without pickle.
+def read_geometry(path: str | Path, *, integer_centers: bool = False) -> Geometry:
+    """Read a ``geometry.npz`` file. Pickled arrays are rejected.
 
-    Its arrays: ``depths`` (F, H, W) floats; ``intrinsics`` (F, 3, 3), or one (3, 3), in pixels of (H, W), which is
-    ``processed_size``; ``poses_c2w`` (F, 4, 4) or (F, 3, 4), camera-to-world with OpenCV's axes. Optional are
-    ``frames`` uint8 (F, H, W, 3) or (1, H, W, 3), ``masks`` (F, H, W) (True = keep), ``original_size`` and
-    ``processed_size`` (H, W), where (-1, -1) stands for none. Other arrays are left alone.
+    Required arrays are ``depths`` (F, H, W) of floats; ``intrinsics`` (F, 3, 3) or (3, 3), in pixels of (H, W); and
+    ``poses_c2w`` (F, 4, 4) or (F, 3, 4), camera-to-world with OpenCV axes. Optional arrays are ``frames`` (F, H, W, 3)
+    or (1, H, W, 3) uint8; ``masks`` (F, H, W), nonzero for static pixels; and ``original_size`` and ``processed_size``,
+    each (H, W), or (-1, -1) if unknown. Other arrays are ignored.
 
     Args:
-        integer_centres: the file puts pixel centres on integers, as the released code does; half a pixel is added to cx
-            and cy.
+        path: the file.
+        integer_centers: whether pixel centers have integer coordinates in the file, as in the released code. Half a
+            pixel is then added to cx and cy.
+
+    Returns:
+        The depth maps and cameras.
 
     Raises:
-        DataError: naming the file, and the array that is missing or of another kind.
+        DataError: the file is missing or damaged, or an array, which the error names, is missing or of another kind.
+
+    Example:
+        See :func:`write_geometry`.
     """
     path = Path(path)
     arrays = _load(path)
     f, h, w = _check(path, arrays)
     intrinsics = torch.from_numpy(arrays["intrinsics"].astype(np.float64)).expand(f, 3, 3).clone()
-    if integer_centres:
+    if integer_centers:
         intrinsics[:, :2, 2] += 0.5
     poses = torch.eye(4, dtype=torch.float64).repeat(f, 1, 1)
     poses[:, : arrays["poses_c2w"].shape[1]] = torch.from_numpy(arrays["poses_c2w"].astype(np.float64))
@@ -130,21 +139,35 @@ def read_geometry(path: str | Path, *, integer_centres: bool = False) -> Geometr
     )
 
 
-def write_geometry(path: str | Path, geometry: Geometry, *, integer_centres: bool = False) -> None:
-    """Write a ``geometry.npz`` that :func:`read_geometry` gives back, and the released Mirage reads.
+def write_geometry(path: str | Path, geometry: Geometry, *, integer_centers: bool = False) -> None:
+    """Write a ``geometry.npz`` file that :func:`read_geometry` and the released Mirage read.
 
-    The file takes the place of an older one only when it is whole.
+    The file is replaced atomically.
 
     Args:
-        path: of the file, under exactly this name.
-        geometry: F, H and W must agree throughout.
-        integer_centres: put pixel centres on integers, as the released code does: half a pixel is taken off cx and cy.
+        path: the file; no suffix is added.
+        geometry: the depth maps and cameras.
+        integer_centers: whether pixel centers have integer coordinates in the file, as in the released code. Half a
+            pixel is then subtracted from cx and cy.
+
+    Raises:
+        DataError: shapes or dtypes of the arrays do not match.
+        ValueError: the size of the depth maps and the cameras differs.
+
+    Example:
+        >>> import tempfile
+        >>> cameras = Cameras(torch.tensor([[8.0, 0, 4], [0, 8, 3], [0, 0, 1]]), torch.eye(4), (6, 8))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_geometry(Path(folder) / "geometry.npz", Geometry(torch.ones(1, 6, 8), cameras))
+        ...     geometry = read_geometry(Path(folder) / "geometry.npz")
+        >>> geometry.depths.shape, geometry.frames, torch.equal(geometry.cameras.intrinsics, cameras.intrinsics)
+        (torch.Size([1, 6, 8]), None, True)
     """
     path, size = Path(path), geometry.cameras.size
     if tuple(geometry.depths.shape[1:]) != size:
         raise ValueError(f"depths: expected the cameras' size {size}, got {tuple(geometry.depths.shape[1:])}")
     intrinsics = geometry.cameras.intrinsics.cpu().clone()
-    if integer_centres:
+    if integer_centers:
         intrinsics[:, :2, 2] -= 0.5
     arrays: dict[str, Any] = {
         "depths": geometry.depths.cpu().numpy(),
@@ -158,10 +181,5 @@ def write_geometry(path: str | Path, geometry: Geometry, *, integer_centres: boo
     if geometry.masks is not None:
         arrays["masks"] = geometry.masks.cpu().numpy()
     _check(path, arrays)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""How good a walk was."""
+"""Evaluation of rollouts."""
 
 from .metrics import psnr
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measures of pictures."""
+"""Image metrics."""
 
 from __future__ import annotations
 
@@ -10,9 +10,19 @@ from torch import Tensor
 
 
 def psnr(a: Tensor, b: Tensor, mask: Tensor | None = None) -> float:
-    """Peak signal-to-noise ratio in dB of pictures (3, H, W) with values 0 to 1; over ``mask`` (H, W) where given.
+    """Compute the peak signal-to-noise ratio of two images.
 
-    Infinite for equal pictures, NaN over nothing.
+    Args:
+        a, b: (3, H, W), values 0 to 1.
+        mask: (H, W) bool, the pixels to compare; None compares all.
+
+    Returns:
+        The ratio in dB: infinite for equal images, NaN if no pixel is compared.
+
+    Example:
+        >>> import torch
+        >>> round(psnr(torch.zeros(3, 4, 6), torch.full((3, 4, 6), 0.1)), 2)
+        20.0
     """
     error = (a - b).square()
     if mask is not None:

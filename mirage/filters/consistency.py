@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..geometry.components import complete
+from ..geometry.components import complete_objects
 from ..geometry.grids import Cells, cells_of, nearest_around
 from .observation import DepthHistory, Observation, Reason
 
@@ -51,7 +51,7 @@ class ConsistencyFilter:
             nearer = nearer & shown.isfinite()
         else:
             nearer = nearer & self._seen_through(cells, nearer, observation.seen)
-        return complete(nearer, cells.depth, self.whole)
+        return complete_objects(nearer, cells.depth, self.whole)
 
     def _seen_through(self, cells: Cells, which: Tensor, seen: DepthHistory) -> Tensor:
         """Which cells (h, w), of those asked for, stand in front of a surface that earlier views saw."""

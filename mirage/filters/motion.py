@@ -13,7 +13,7 @@ from torch.nn import functional as nnf
 
 from mirage_kernels import unproject
 
-from ..geometry.components import complete
+from ..geometry.components import complete_objects
 from ..geometry.grids import cells_of, grow, masked_cells, valid_depth
 from .observation import FrameObservation, Observation, Reason
 
@@ -85,7 +85,7 @@ class MotionFilter:
         row, column = (at[through | (2 * changed > seen)] * step).unbind(1)
         moving[row, column] = True
         cells = masked_cells(grow(moving, step // 2), observation.grid, self.max_masked)
-        return complete(cells, cells_of(depth, observation.camera, observation.grid).depth, self.whole)
+        return complete_objects(cells, cells_of(depth, observation.camera, observation.grid).depth, self.whole)
 
     def _warp(self, xyz: Tensor, colour: Tensor, other: FrameObservation) -> _Warp:
         height, width = other.camera.size

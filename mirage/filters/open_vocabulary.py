@@ -6,16 +6,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ..geometry.grids import grow
-from ..io.images import to_bytes
+from ..io.images import to_pil
 from . import networks
 from .observation import Observation, Reason
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 NAMER, SEGMENTER = "Qwen/Qwen3-VL-4B-Instruct", "facebook/sam3"
 QUESTION = (
@@ -54,7 +56,7 @@ class OpenVocabularyFilter:
     def __call__(self, observation: Observation) -> Tensor:
         frame = observation.frame
         found = torch.zeros(observation.size, dtype=torch.bool, device=frame.device)
-        picture = Image.fromarray(to_bytes(frame))
+        picture = to_pil(frame)
         asked = self._ask(picture, frame.device) if self.question else []
         names = list(dict.fromkeys([*self.names, *asked]))
         if not names:

@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ..errors import DataError
 from ..geometry.grids import grow
-from ..io.images import to_bytes
+from ..io.images import to_pil
 from ..io.pretrained import check_folder
 from . import networks
 from .observation import Observation, Reason
@@ -61,7 +60,7 @@ class SemanticFilter:
         frame = observation.frame
         network = self._network(frame.device)
         numbers = find_classes(network.model.config.id2label, self.classes)
-        picture = Image.fromarray(to_bytes(frame))
+        picture = to_pil(frame)
         words = {"task_inputs": ["semantic"]} if network.kind == "oneformer" else {}
         inputs = network.processor(images=picture, return_tensors="pt", **words).to(frame.device)
         outputs = network.model(**inputs)

@@ -8,16 +8,26 @@ import torch
 from torch import Tensor
 
 
-def complete(marked: Tensor, depth: Tensor, share: float, tolerance: float = 0.05) -> Tensor:
-    """Marked cells (h, w), with the whole of every thing of which more than a share is marked.
+def complete_objects(marked: Tensor, depth: Tensor, fraction: float, tolerance: float = 0.05) -> Tensor:
+    """Extend a mask to whole objects.
 
-    A thing is what hangs together in depth (h, w): neighbours within a share ``tolerance`` of one another.
+    An object is a connected component of the depth map: neighboring cells are connected if their depths differ by at
+    most a fraction ``tolerance`` of the smaller one.
+
+    Args:
+        marked: (h, w) bool.
+        depth: (h, w) float32; +inf where there is none.
+        fraction: an object is marked as a whole if more than this fraction of its cells is marked, 0 to 1.
+        tolerance: relative difference of depths.
+
+    Returns:
+        (h, w) bool, the marked cells and all cells of such objects.
     """
     count = depth.numel()
     label = torch.arange(count, device=depth.device).reshape(depth.shape)
     down = (depth[1:] - depth[:-1]).abs() <= tolerance * torch.minimum(depth[1:], depth[:-1])
     right = (depth[:, 1:] - depth[:, :-1]).abs() <= tolerance * torch.minimum(depth[:, 1:], depth[:, :-1])
-    while True:  # every cell takes the lowest number that its neighbours know, and that of the cell of that number
+    while True:  # take the lowest label of all connected neighbors, then the label of the cell of that number
         low = label.clone()
         low[1:] = torch.where(down, torch.minimum(low[1:], label[:-1]), low[1:])
         low[:-1] = torch.where(down, torch.minimum(low[:-1], label[1:]), low[:-1])
@@ -27,6 +37,6 @@ def complete(marked: Tensor, depth: Tensor, share: float, tolerance: float = 0.0
         if torch.equal(low, label):
             break
         label = low
-    of_thing = torch.bincount(label.flatten(), weights=marked.flatten().double(), minlength=count)
-    size = torch.bincount(label.flatten(), minlength=count)
-    return marked | (of_thing > share * size)[label]
+    marked_cells = torch.bincount(label.flatten(), weights=marked.flatten().double(), minlength=count)
+    cells = torch.bincount(label.flatten(), minlength=count)
+    return marked | (marked_cells > fraction * cells)[label]

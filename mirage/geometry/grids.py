@@ -1,55 +1,85 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Depth maps and masks from one grid to another, by the rule of :func:`mirage_kernels.unproject`.
+"""Conversion of depth maps and masks between grids, with the cell assignment of :func:`mirage_kernels.unproject`.
 
-Near and far are never averaged: the mean of two surfaces is a surface that does not exist.
+Depths are never averaged: the mean of a near and a far surface is a surface that does not exist.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as nnf
 
-from mirage_kernels import Cameras, unproject
+from mirage_kernels import Cameras, Points, unproject
+
+
+def unproject_depth(
+    depth: Tensor,
+    cameras: Cameras,
+    grid: tuple[int, int],
+    *,
+    mask: Tensor | None = None,
+    pooling: Literal["median", "min", "nearest", "bilinear"] = "median",
+    max_masked: float = 0.0,
+) -> Points:
+    """Unproject depth maps without features.
+
+    Args:
+        depth: (T, H, W) float32 z-depth in world units; not finite or not positive where invalid.
+        cameras: T cameras over (H, W).
+        grid: (h, w) of the cells.
+        mask, pooling, max_masked: see :func:`mirage_kernels.unproject`.
+
+    Returns:
+        T * h * w points with zero channels.
+    """
+    features = depth.new_zeros(len(depth), 0, *grid)
+    return unproject(depth.contiguous(), features, cameras, mask=mask, pooling=pooling, max_masked=max_masked)
 
 
 def pool_depth(depth: Tensor, cameras: Cameras, grid: tuple[int, int], *, mask: Tensor | None = None) -> Tensor:
-    """The depth of latent cells as the memory takes it: the lower median of the usable pixels.
+    """Pool depth maps to the cells of a latent grid, as the memory does when it is written.
 
     Args:
-        depth: (T, H, W) float32 z-depth; not finite or not positive where there is none.
+        depth: (T, H, W) float32 z-depth in world units; not finite or not positive where invalid.
         cameras: T cameras, over a grid of any size.
-        grid: (h, w).
-        mask: (T, H, W) bool, True where nothing may be taken from; a cell with any such pixel has no depth.
+        grid: (h, w) of the cells.
+        mask: (T, H, W) bool, True where pixels must not be used; a cell with any such pixel has no depth.
 
     Returns:
-        (T, h, w) float32, +inf where there is none.
+        (T, h, w) float32, the lower median of the valid pixels of each cell; +inf where a cell has no depth.
     """
-    # Seen from the camera itself, z is the pooled depth, bit for bit.
-    own = torch.eye(4, device=depth.device).expand(len(cameras), 4, 4)
+    # With an identity pose, z of the unprojected points is the pooled depth, bit for bit.
+    pose = torch.eye(4, device=depth.device).expand(len(cameras), 4, 4)
     size = (depth.shape[1], depth.shape[2])
-    seen = Cameras(cameras.rescale(size).intrinsics, own, size)
-    points = unproject(depth.contiguous(), depth.new_zeros(len(depth), 0, *grid), seen, mask=mask)
+    points = unproject_depth(depth, Cameras(cameras.rescale(size).intrinsics, pose, size), grid, mask=mask)
     return torch.where(points.valid, points.xyz[:, 2], torch.inf).reshape(-1, *grid)
 
 
 def resize_depth(depth: Tensor, size: tuple[int, int]) -> Tensor:
-    """Depth (T, h, w) over another grid (H, W): every pixel takes that of the cell its centre lies in. A mean of near
-    and far is a surface that is not there."""
+    """Resize depth maps with nearest-neighbor sampling at pixel centers.
+
+    Args:
+        depth: (T, h, w) depth.
+        size: (H, W) of the result.
+
+    Returns:
+        (T, H, W); the same tensor if the size does not change.
+    """
     if depth.shape[1:] == size:
         return depth
     return nnf.interpolate(depth[:, None], size, mode="nearest-exact")[:, 0]
 
 
 class Cells(NamedTuple):
-    """The points that a frame's cells would be remembered as.
+    """The points at which the cells of a frame would be written.
 
     Attributes:
-        xyz: (h, w, 3) float32, world units.
-        depth: (h, w) float32; +inf where there is none.
+        xyz: (h, w, 3) float32 in world units.
+        depth: (h, w) float32 z-depth in world units; +inf where a cell has none.
     """
 
     xyz: Tensor
@@ -57,40 +87,85 @@ class Cells(NamedTuple):
 
 
 def masked_cells(mask: Tensor, grid: tuple[int, int], max_masked: float = 0.0) -> Tensor:
-    """The cells (h, w) with more than a share of their pixels in ``mask`` (H, W) bool.
+    """Find the cells in which more than a fraction of the pixels is masked.
 
-    With 0, any pixel puts its cell out: taking the pixel under a cell's centre or corner instead misses a quarter to a
-    half of the cells that a thing touches.
+    Args:
+        mask: (H, W) bool.
+        grid: (h, w) of the cells.
+        max_masked: fraction of a cell's pixels, 0 to 1. With 0, a single pixel masks its cell. (Sampling the mask at
+            cell centers or corners instead misses a quarter to a half of the cells that an object touches.)
+
+    Returns:
+        (h, w) bool. Cells that contain no pixel are not masked.
     """
     depth = torch.ones(1, *mask.shape, device=mask.device)
     camera = Cameras(torch.eye(3), torch.eye(4), (mask.shape[0], mask.shape[1])).to(mask.device)
-    nothing = depth.new_zeros(1, 0, *grid)
-    free = unproject(depth, nothing, camera, mask=mask[None], max_masked=max_masked).valid
+    free = unproject_depth(depth, camera, grid, mask=mask[None], max_masked=max_masked).valid
     if mask.shape[0] >= grid[0] and mask.shape[1] >= grid[1]:
         return ~free.reshape(grid)
-    return (unproject(depth, nothing, camera).valid & ~free).reshape(grid)  # a cell without pixels has none masked
+    return (unproject_depth(depth, camera, grid).valid & ~free).reshape(grid)
 
 
 def cells_of(depth: Tensor, camera: Cameras, grid: tuple[int, int]) -> Cells:
-    """The cells of a depth map (H, W) as the memory would take them in."""
-    points = unproject(depth[None].contiguous(), depth.new_zeros(1, 0, *grid), camera)
+    """Unproject a depth map to the points at which the memory would write its cells.
+
+    Args:
+        depth: (H, W) float32 z-depth in world units; not finite or not positive where invalid.
+        camera: one camera over (H, W).
+        grid: (h, w) of the cells.
+
+    Returns:
+        Positions and depths of the cells.
+    """
+    points = unproject_depth(depth[None], camera, grid)
     _, z, _ = camera.project(points.xyz)
     return Cells(points.xyz.reshape(*grid, 3), torch.where(points.valid, z[0], torch.inf).reshape(grid))
 
 
+def flat_index(uv: Tensor, inside: Tensor, width: int) -> Tensor:
+    """Compute the index of the cell that contains each projected point, into flattened maps of ``width`` columns.
+
+    Args:
+        uv: (..., 2) float32 coordinates in cells, as :meth:`mirage_kernels.Cameras.project` returns them.
+        inside: (...) bool, True where the point lies inside the view.
+        width: columns of the map.
+
+    Returns:
+        (...) int64, ``row * width + column``; 0 where the point is not inside.
+    """
+    column, row = torch.where(inside[..., None], uv, 0).long().unbind(-1)
+    return row * width + column
+
+
 def valid_depth(depth: Tensor) -> Tensor:
-    """Where depth is finite and positive."""
+    """Return a bool mask of the shape of ``depth``, True where depth is finite and positive."""
     return depth.isfinite() & (depth > 0)
 
 
 def nearest_around(depth: Tensor, radius: int = 1) -> Tensor:
-    """The smallest of the depths (..., h, w) within ``radius``; +inf stands for none."""
+    """Compute the minimum depth in a square window around each cell.
+
+    Args:
+        depth: (..., h, w) depth; +inf where there is none.
+        radius: cells on each side; the window is ``2 * radius + 1`` cells wide.
+
+    Returns:
+        (..., h, w); +inf where the whole window has no depth.
+    """
     planes = depth.reshape(-1, 1, *depth.shape[-2:])
     return -nnf.max_pool2d(-planes, 2 * radius + 1, 1, radius).reshape(depth.shape)
 
 
 def grow(mask: Tensor, radius: int) -> Tensor:
-    """``mask`` (H, W) and everything within ``radius`` pixels of it, in a square."""
+    """Dilate a mask with a square window.
+
+    Args:
+        mask: (H, W) bool.
+        radius: pixels on each side; 0 returns the mask itself.
+
+    Returns:
+        (H, W) bool.
+    """
     if radius == 0:
         return mask
     return nnf.max_pool2d(mask[None, None].float(), 2 * radius + 1, 1, radius)[0, 0] > 0

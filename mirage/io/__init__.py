@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files: images, depth maps, text, video, and folders of pretrained weights."""
+"""Reading and writing of images, depth maps, text and videos, and folders of pretrained weights."""

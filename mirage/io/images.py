@@ -1,57 +1,138 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Images to look at: PNG files, contact sheets, masks."""
+"""Writing images, and composing images for display."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
 from torch import Tensor
 
+from ..errors import missing_package
 
-def to_bytes(picture: Tensor) -> np.ndarray:
-    """(3, H, W) or (H, W), 0 to 1, to (H, W, 3) or (H, W) uint8."""
-    values = (picture.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+def to_bytes(image: Tensor) -> np.ndarray:
+    """Convert an image to an array of bytes.
+
+    Args:
+        image: (3, H, W) or (H, W) floats; values are clamped to 0 to 1.
+
+    Returns:
+        (H, W, 3) or (H, W) uint8.
+    """
+    values = (image.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
     return values.movedim(0, -1).contiguous().numpy() if values.dim() == 3 else values.contiguous().numpy()
 
 
-def write_picture(path: str | Path, picture: Tensor) -> None:
-    Image.fromarray(to_bytes(picture)).save(path, format="PNG")
+def to_pil(image: Tensor) -> Image.Image:
+    """Convert an image to a PIL image.
+
+    Args:
+        image: (3, H, W) or (H, W) floats; values are clamped to 0 to 1.
+
+    Returns:
+        An RGB or grayscale image.
+
+    Raises:
+        ImportError: Pillow is not installed.
+    """
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise missing_package("converting images", "Pillow", "pipeline") from error
+    return Image.fromarray(to_bytes(image))
+
+
+def write_image(path: str | Path, image: Tensor) -> None:
+    """Write an image as PNG.
+
+    Args:
+        path: the file, with any suffix.
+        image: (3, H, W) or (H, W) floats; values are clamped to 0 to 1.
+
+    Raises:
+        ImportError: Pillow is not installed.
+    """
+    to_pil(image).save(path, format="PNG")
 
 
 def enlarge(cells: Tensor, stride: int) -> Tensor:
-    """(..., h, w) cells as (..., h stride, w stride) pixels."""
+    """Repeat cells to pixels.
+
+    Args:
+        cells: (..., h, w).
+        stride: width and height of a cell in pixels.
+
+    Returns:
+        (..., h * stride, w * stride).
+    """
     return cells.repeat_interleave(stride, -2).repeat_interleave(stride, -1)
 
 
-def show_holes(picture: Tensor, mask: Tensor, square: int = 8) -> Tensor:
-    """(3, H, W) with a grey chequerboard where ``mask`` (H, W) is False."""
-    rows, columns = (torch.arange(side, device=picture.device) // square for side in picture.shape[-2:])
-    board = 0.25 + 0.15 * ((rows[:, None] + columns) % 2).to(picture)
-    return torch.where(mask, picture, board)
+def show_holes(image: Tensor, mask: Tensor, square: int = 8) -> Tensor:
+    """Draw a gray checkerboard into the holes of an image.
+
+    Args:
+        image: (3, H, W), values 0 to 1.
+        mask: (H, W) bool, False in holes.
+        square: size of the squares in pixels.
+
+    Returns:
+        (3, H, W).
+    """
+    rows, columns = (torch.arange(side, device=image.device) // square for side in image.shape[-2:])
+    board = 0.25 + 0.15 * ((rows[:, None] + columns) % 2).to(image)
+    return torch.where(mask, image, board)
 
 
-def beside(left: Tensor, right: Tensor, gap: int = 8) -> Tensor:
-    """Two pictures (..., 3, H, W) side by side on white."""
+def side_by_side(left: Tensor, right: Tensor, gap: int = 8) -> Tensor:
+    """Join two images horizontally, with a white gap.
+
+    Args:
+        left, right: (..., 3, H, W), values 0 to 1.
+        gap: width of the gap in pixels.
+
+    Returns:
+        (..., 3, H, 2 * W + gap).
+    """
     space = left.new_ones(*left.shape[:-1], gap)
     return torch.cat([left, space, right], -1)
 
 
 def contact_sheet(rows: list[list[Tensor]], labels: list[list[str]], width: int = 360, gap: int = 6) -> Tensor:
-    """Pictures (3, H, W) in rows, each with a label over it, as one picture (3, H', W')."""
+    """Arrange images in rows, with a label above each.
+
+    Args:
+        rows: images (3, H, W), values 0 to 1, in rows.
+        labels: a text for each image.
+        width: width in pixels that images are resized to.
+        gap: space between images in pixels.
+
+    Returns:
+        (3, H', W') float32, values 0 to 1.
+
+    Raises:
+        ImportError: Pillow is not installed.
+        ValueError: the numbers of images and labels differ.
+    """
+    try:
+        from PIL import Image, ImageDraw
+    except ImportError as error:
+        raise missing_package("a contact sheet", "Pillow", "pipeline") from error
     height = round(width * rows[0][0].shape[1] / rows[0][0].shape[2])
-    bar = 18
+    label_height = 18
     columns = max(len(row) for row in rows)
-    sheet = Image.new("RGB", (gap + columns * (width + gap), gap + len(rows) * (bar + height + gap)), "white")
+    sheet = Image.new("RGB", (gap + columns * (width + gap), gap + len(rows) * (label_height + height + gap)), "white")
     draw = ImageDraw.Draw(sheet)
-    for r, (row, names) in enumerate(zip(rows, labels, strict=True)):
-        for c, (picture, name) in enumerate(zip(row, names, strict=True)):
-            x, y = gap + c * (width + gap), gap + r * (bar + height + gap)
-            draw.text((x, y + 3), name, fill="black")
-            sheet.paste(
-                Image.fromarray(to_bytes(picture)).resize((width, height), Image.Resampling.LANCZOS), (x, y + bar)
-            )
+    for r, (row, texts) in enumerate(zip(rows, labels, strict=True)):
+        for c, (image, text) in enumerate(zip(row, texts, strict=True)):
+            x, y = gap + c * (width + gap), gap + r * (label_height + height + gap)
+            draw.text((x, y + 3), text, fill="black")
+            sheet.paste(to_pil(image).resize((width, height), Image.Resampling.LANCZOS), (x, y + label_height))
     return torch.from_numpy(np.asarray(sheet).copy()).movedim(2, 0).float() / 255

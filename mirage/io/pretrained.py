@@ -10,18 +10,18 @@ from ..errors import DataError
 
 
 def check_folder(folder: str | Path, weights: str, setting: str | None = None) -> Path:
-    """Check that a folder holds a downloaded network.
+    """Check that a folder contains a downloaded model.
 
     Args:
-        folder: with config.json and the weights, as the hub has them.
-        weights: name on the hub of weights that would fit; the error says how to download them.
-        setting: name of the setting that the folder was given by, for the error.
+        folder: folder of ``config.json`` and weights, in the layout of the Hugging Face Hub.
+        weights: repository of suitable weights on the Hub; the error tells how to download them.
+        setting: name of the setting that gave the folder, for the error.
 
     Returns:
         The folder.
 
     Raises:
-        DataError: the folder or its config.json does not exist.
+        DataError: the folder has no ``config.json``.
     """
     if not (Path(folder) / "config.json").is_file():
         name = "" if setting is None else f"{setting}: "

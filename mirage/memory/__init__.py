@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The latent spatial memory: what was generated, stored at 3D points, to be read through any camera."""
+"""The latent spatial memory: latents stored at 3D points, rendered from any camera."""
 
 from .history import History, References
 from .latent_memory import LatentSpatialMemory

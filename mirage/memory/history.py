@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Past latent frames: what each of them was, where it stood, and which of them saw what is about to be shown."""
+"""Past latent frames with their cameras and depth, retrieved by the overlap of their views."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mirage_kernels import Cameras, group_voxels, overlap, visible
+from mirage_kernels import Cameras, group_voxels, overlap, splat, visible
 
-ROOM_MADE = 16  # of a full history, one frame in so many is forgotten at once
-FIRST_ROOM, GROWTH = 16, 1.5  # frames there is room for at first, and how many times as many when that is full
+from ..geometry.grids import flat_index
+from .view_rule import occludes
+
+EVICTION_DIVISOR = 16  # a full history evicts max_frames // EVICTION_DIVISOR frames at once, besides the excess
+INITIAL_CAPACITY, GROWTH = 16, 1.5  # frames
 
 
 class References(NamedTuple):
-    """Past latent frames that see the same places as some target views, best first.
+    """Past latent frames whose views overlap with target views, in descending order of overlap.
 
     Attributes:
-        latents: (C, R, h, w).
+        latents: (C, R, h, w) in the memory's dtype.
         cameras: R cameras over (h, w).
         stamps: (R,) int64.
-        scores: (R,) float32, the overlap with the target views, intersection over union of voxels.
+        scores: (R,) float32, intersection over union of the voxels in view, 0 to 1.
     """
 
     latents: Tensor
@@ -33,13 +36,20 @@ class References(NamedTuple):
 
 
 class History:
-    """At most ``max_frames`` latent frames, over one grid.
+    """A bounded set of past latent frames, all over the same grid.
+
+    When the history is full, frames whose voxels are also in view of other frames are evicted first.
 
     Args:
-        channels: C of the latents.
-        dtype, device: of the latents.
-        max_frames: when there are more, those go first whose voxels the others see too.
-        voxel_size: world units; the voxels by which frames are compared.
+        channels: channels C of the latents.
+        dtype: dtype of the latents.
+        device: device of all tensors.
+        max_frames: maximum number of frames, at least 1.
+        voxel_size: size in world units of the voxels by which views are compared.
+
+    Attributes:
+        cameras: F cameras over the grid (h, w); None before the first frame.
+        stamps: (F,) int64.
     """
 
     def __init__(
@@ -56,13 +66,14 @@ class History:
         self.max_frames, self.voxel_size = max_frames, voxel_size
         self.cameras: Cameras | None = None
         self.stamps = torch.zeros(0, dtype=torch.int64, device=device)
-        # With room for more, so that a frame costs the same however many there are. A latent stays where it was put: to
-        # close the gaps of those that are forgotten would move nearly all.
-        self._latents = torch.zeros(0, channels, 0, 0, dtype=dtype, device=device)  # (R, C, h, w)
-        self._slots: list[int] = []  # of the frames among them
-        self._surface = torch.zeros(0, 0, 0, device=device)  # (R, h, w), in the frames' order
+        # Both tensors have spare capacity, so that adding a frame takes constant time. Latents keep their slot when
+        # other frames are evicted, because closing the gaps would move nearly all of them.
+        self._latents = torch.zeros(0, channels, 0, 0, dtype=dtype, device=device)  # (capacity, C, h, w)
+        self._slots: list[int] = []  # slot of each frame in _latents
+        self._surface = torch.zeros(0, 0, 0, device=device)  # (capacity, h, w), in the order of frames
 
     def __len__(self) -> int:
+        """Return the number F of frames."""
         return len(self.stamps)
 
     @property
@@ -75,61 +86,73 @@ class History:
 
     @property
     def surface(self) -> Tensor:
-        """(F, h, w) float32, the depth of the surface that each saw, +inf where it saw none."""
+        """(F, h, w) float32, depth of the surface that each frame observed; +inf where it observed none."""
         return self._surface[: len(self)]
 
     @property
     def nbytes(self) -> int:
-        """Every allocated byte, room for more frames included."""
+        """Allocated bytes, including spare capacity."""
         kept = [self._latents, self._surface, self.stamps]
         if self.cameras is not None:
             kept += [self.cameras.intrinsics, self.cameras.cam2world]
         return sum(t.numel() * t.element_size() for t in kept)
 
     def add(self, latent: Tensor, camera: Cameras, surface: Tensor, stamp: int, xyz: Tensor) -> None:
-        """Remember a frame: its latent (C, h, w), its camera over (h, w), the depth (h, w) of the surface it saw (+inf
-        elsewhere) and its stamp. ``xyz`` (N, 3) is what there is to see, by which frames are forgotten."""
+        """Add a frame. If the history is full, evict frames.
+
+        Args:
+            latent: (C, h, w).
+            camera: one camera over (h, w).
+            surface: (h, w) float32, depth of the surface that the frame observed; +inf where it observed none.
+            stamp: number of the frame.
+            xyz: (N, 3) float32, points of the memory, which decide what frames are evicted.
+
+        Raises:
+            ValueError: the grid differs from that of earlier frames.
+        """
         if self.cameras is None:
             self.cameras = camera[:0]
         elif camera.size != self.cameras.size:
             raise ValueError(f"latents: expected a grid of {self.cameras.size} like earlier frames, got {camera.size}")
-        at = len(self)
-        if at == len(self._latents):
+        index = len(self)
+        if index == len(self._latents):
             self._grow(camera.size)
         slot = min(set(range(len(self._latents))).difference(self._slots))
-        self._latents[slot], self._surface[at] = latent, surface
+        self._latents[slot], self._surface[index] = latent, surface
         self.cameras = Cameras.cat([self.cameras, camera])
         self.stamps = torch.cat([self.stamps, self.stamps.new_tensor([stamp])])
         self._slots.append(slot)
         if len(self) > self.max_frames:
-            self._forget(xyz)
+            self._evict(xyz)
 
     def _grow(self, grid: tuple[int, int]) -> None:
-        count = len(self)  # all slots are taken
-        room = min(max(FIRST_ROOM, int(count * GROWTH)), self.max_frames + 1)
-        latents = self._latents.new_empty(room, self._latents.shape[1], *grid)
-        surface = self._surface.new_empty(room, *grid)
+        count = len(self)  # all slots are in use
+        capacity = min(max(INITIAL_CAPACITY, int(count * GROWTH)), self.max_frames + 1)
+        latents = self._latents.new_empty(capacity, self._latents.shape[1], *grid)
+        surface = self._surface.new_empty(capacity, *grid)
         if count:
             latents[:count], surface[:count] = self._latents, self._surface
         self._latents, self._surface = latents, surface
 
-    def _forget(self, xyz: Tensor) -> None:
-        """Give up, one after the other, the frame that sees the fewest voxels which no other sees; of equals the
-        oldest."""
+    def _evict(self, xyz: Tensor) -> None:
+        """Evict frames one at a time, each time the one with the fewest voxels that no other frame has in view.
+
+        Ties: the oldest frame is evicted.
+        """
         assert self.cameras is not None
         groups, count = group_voxels(xyz, self.voxel_size)
         words = visible(xyz, self.cameras, groups=groups, num_groups=count)
         flags = words.view(torch.uint8)[:, :, None] >> torch.arange(8, dtype=torch.uint8, device=words.device) & 1
-        seen = flags.flatten(1).view(torch.bool)
-        times = flags.flatten(1).sum(0, dtype=torch.int32)
-        alone = seen[:, times == 1].sum(1)
-        left = torch.ones(len(self), dtype=torch.bool, device=words.device)
-        for _ in range(len(self) - self.max_frames + self.max_frames // ROOM_MADE):
-            first = torch.where(left, alone, torch.iinfo(torch.int64).max).argmin()
-            left[first] = False
-            alone = alone + seen[:, seen[first] & (times == 2)].sum(1)  # which one other is left to see
-            times = times - seen[first].int()
-        kept = left.nonzero().squeeze(1)
+        in_view = flags.flatten(1).view(torch.bool)  # (F, voxels)
+        views = flags.flatten(1).sum(0, dtype=torch.int32)  # (voxels,), number of frames that have a voxel in view
+        unique = in_view[:, views == 1].sum(1)  # (F,), voxels that only this frame has in view
+        is_kept = torch.ones(len(self), dtype=torch.bool, device=words.device)
+        for _ in range(len(self) - self.max_frames + self.max_frames // EVICTION_DIVISOR):
+            evicted = torch.where(is_kept, unique, torch.iinfo(torch.int64).max).argmin()
+            is_kept[evicted] = False
+            unique = unique + in_view[:, in_view[evicted] & (views == 2)].sum(1)
+            views = views - in_view[evicted].int()
+        kept = is_kept.nonzero().squeeze(1)
         self.cameras, self.stamps = self.cameras[kept], self.stamps[kept]
         self._slots = [self._slots[frame] for frame in kept.tolist()]
         self._surface[: len(kept)] = self._surface[kept]
@@ -137,25 +160,24 @@ class History:
     def retrieve(
         self, cameras: Cameras, xyz: Tensor, *, k: int = 4, threshold: float = 0.1, before: int | None = None
     ) -> References:
-        """The frames that see most of what target views see.
+        """Retrieve the frames whose views overlap most with target views.
 
-        A frame's score is the intersection over union of the voxels inside its view with those inside any of the target
-        views; what hides what is not looked at.
+        The score of a frame is the intersection over union of two sets of voxels: those inside its view, and those
+        inside any of the target views. Occlusion is ignored.
 
         Args:
-            cameras: the target views.
-            xyz: (N, 3), what there is to see.
-            k: how many frames at most.
-            threshold: the least score.
-            before: only frames with a smaller stamp.
+            cameras: target views, over a grid of any size.
+            xyz: (N, 3) float32, points of the memory; their voxels are compared.
+            k: maximum number of frames.
+            threshold: minimum score, 0 to 1.
+            before: only frames with a smaller stamp are considered; None considers all.
 
         Returns:
-            The best first; of equals the older.
+            The frames in descending order of score; ties: the older frame first.
         """
         if self.cameras is None:
-            grid = cameras[:0]
             latents = self._latents.new_zeros(self._latents.shape[1], 0, *cameras.size)
-            return References(latents, grid, self.stamps, self._surface.new_zeros(0))
+            return References(latents, cameras[:0], self.stamps, self._surface.new_zeros(0))
         groups, count = group_voxels(xyz, self.voxel_size)
         words = visible(xyz, Cameras.cat([self.cameras, cameras.rescale(self.cameras.size)]), groups=groups,
                         num_groups=count)  # fmt: skip
@@ -163,24 +185,54 @@ class History:
         for view in words[len(self) :]:
             target |= view
         scores = overlap(target, words[: len(self)])[0]
-        asked = torch.ones_like(self.stamps, dtype=torch.bool) if before is None else self.stamps < before
-        best = torch.where(asked, scores, -1.0).sort(descending=True, stable=True).indices[:k]
-        best = best[(scores[best] >= threshold) & asked[best]]
+        is_candidate = torch.ones_like(self.stamps, dtype=torch.bool) if before is None else self.stamps < before
+        best = torch.where(is_candidate, scores, -1.0).sort(descending=True, stable=True).indices[:k]
+        best = best[(scores[best] >= threshold) & is_candidate[best]]
         return References(self._latents_of(best.tolist()), self.cameras[best], self.stamps[best], scores[best])
 
-    def saw(self, xyz: Tensor, footprint: Tensor, tolerance: float) -> Tensor:
-        """(N,) bool: points (N, 3) that lie on a surface some frame saw, within a share ``tolerance`` of its depth, and
-        from no farther, to the same tolerance, than their ``footprint`` (N,) tells."""
+    def was_observed(self, xyz: Tensor, footprint: Tensor, tolerance: float) -> Tensor:
+        """Test which points lie on a surface that some frame observed from about as near.
+
+        Args:
+            xyz: (N, 3) float32 points in world units.
+            footprint: (N,) float32 footprints of the points in world units.
+            tolerance: maximum relative difference of the point's and the surface's depth; the frame's footprint may be
+                larger than the point's by the same fraction.
+
+        Returns:
+            (N,) bool.
+        """
         if self.cameras is None or len(xyz) == 0:
             return torch.zeros_like(footprint, dtype=torch.bool)
         uv, z, inside = self.cameras.project(xyz)
-        column, row = torch.where(inside[..., None], uv, 0).long().unbind(-1)
-        surface = self.surface.flatten(1).gather(1, row * self.surface.shape[2] + column)  # (F, N)
+        surface = self.surface.flatten(1).gather(1, flat_index(uv, inside, self.surface.shape[2]))  # (F, N)
         near = z / self.cameras.intrinsics[:, 0, 0, None] <= (1 + tolerance) * footprint
         return (inside & near & ((surface - z).abs() <= tolerance * z)).any(0)
 
+    def find_occluders(self, xyz: Tensor, extent: Tensor, candidates: Tensor) -> Tensor:
+        """Find the points that would occlude an observed surface in the view of the frame that observed it.
+
+        Args:
+            xyz: (N, 3) float32 points in world units.
+            extent: (N,) float32, half the side of the squares that points are rendered as, in world units.
+            candidates: (N,) bool, the points to test.
+
+        Returns:
+            (N,) bool, the candidates that occlude a surface.
+        """
+        occluding = torch.zeros_like(candidates)
+        if self.cameras is None:
+            return occluding
+        features = self._latents.new_zeros(len(xyz), 0)
+        while True:  # an occluder may be in front of another one
+            rendered = splat(xyz, features, self.cameras, valid=candidates & ~occluding, extent=extent)
+            in_front = occludes(rendered, self.surface)
+            if not in_front.any():
+                return occluding
+            occluding[rendered.index[in_front]] = True
+
     def tensors(self) -> dict[str, Tensor]:
-        """Everything that is kept, latents (C, F, h, w)."""
+        """Return the state as named tensors; empty if there are no frames."""
         if self.cameras is None:
             return {}
         return {
@@ -192,10 +244,13 @@ class History:
         }
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Replace every frame by those of :meth:`tensors`.
+        """Replace the state.
+
+        Args:
+            tensors: as returned by :meth:`tensors`.
 
         Raises:
-            ValueError: they do not fit together.
+            ValueError: shapes or dtypes do not match.
         """
         if not tensors:
             return
@@ -204,9 +259,12 @@ class History:
         cameras = Cameras(tensors["intrinsics"], tensors["cam2world"], (h, w))
         expected = (self._latents.shape[1], count, h, w)
         if latents.shape != expected or latents.dtype != self._latents.dtype:
-            raise ValueError(f"latents: expected {self._latents.dtype} {expected}, got {tuple(latents.shape)}")
-        if stamps.shape != (count,) or stamps.dtype != torch.int64 or len(cameras) != count:
-            raise ValueError(f"stamps: expected as many as frames ({count})")
+            got = f"{latents.dtype} {tuple(latents.shape)}"
+            raise ValueError(f"latents: expected {self._latents.dtype} {expected}, got {got}")
+        if len(cameras) != count:
+            raise ValueError(f"intrinsics: expected F={count} cameras, got {len(cameras)}")
+        if stamps.shape != (count,) or stamps.dtype != torch.int64:
+            raise ValueError(f"stamps: expected int64 (F={count},), got {stamps.dtype} {tuple(stamps.shape)}")
         self.cameras, self.stamps = cameras, stamps
         self._latents, self._surface = latents.movedim(1, 0).contiguous(), surface.contiguous()
         self._slots = list(range(count))

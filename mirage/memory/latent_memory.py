@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The latent spatial memory: a model's own latents, kept at the places in the world that they show."""
+"""The latent spatial memory: a model's latents, stored at the 3D points that they show."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as nnf
 
 from mirage_kernels import (
     Cameras,
@@ -21,39 +20,60 @@ from mirage_kernels import (
     VoxelCache,
     load_tensors,
     save_tensors,
-    splat,
-    unproject,
 )
 
 from ..errors import DataError
+from ..geometry.grids import nearest_around, unproject_depth, valid_depth
 from ..geometry.hole_filling import fill_from_far_side
+from .frames import check_frames, unproject_frame
 from .history import History, References
 from .row_mask import RowMask
 from .view import MemoryView
-from .view_rule import SAME_SURFACE, compare, composite_depth
+from .view_rule import SAME_SURFACE, Comparison, compare, composite_depth, exclude_observed
 
-VOXEL = 1 / 16  # of the median footprint: larger voxels let a closer look take the row of a coarse one and leave gaps
+# Voxel size in median footprints. With larger voxels, closer cells replace the rows of coarser ones and leave gaps.
+VOXEL_SCALE = 1 / 16
 KIND, VERSION = "memory", 2  # of the files
 
 
 class LatentSpatialMemory:
-    """Latent cells at their places in the world: written where the memory does not know better, read through any
-    camera.
+    """A persistent map of latent cells at 3D points that can be rendered from any camera.
 
-    Rows live in a :class:`mirage_kernels.VoxelCache` whose voxels are so small that they only catch what is the same
-    point again; what saves room is asking the memory what it already shows before a frame is written.
+    Frames are written by the view rule (:mod:`mirage.memory.view_rule`): a cell is stored only where the memory does
+    not render its surface yet, so that frames that revisit a place add little. Rows are stored in a
+    :class:`mirage_kernels.VoxelCache`, whose voxels are so small that they only merge observations of the same point.
 
     Args:
-        channels: C of the latents.
-        dtype: what they are kept in: float32, bfloat16 or float16.
-        device: where.
-        storage: ``"int8"`` for latents of a quarter of float32's size.
-        extent_scale: a row is drawn as a square of this many footprints' half-size. A little over half closes the gaps
-            between neighbours; 0 draws points.
-        max_bytes: a budget for the rows; the oldest go first.
-        max_frames: how many past latent frames are remembered, for :meth:`retrieve` and to keep what is imagined later
-            from hiding what they saw.
-        codec: a note of what the latents are, such as ``"dct-16"``; kept in files.
+        channels: channels C of the latents.
+        dtype: dtype in which latents are stored: float32, bfloat16 or float16.
+        device: device of all tensors.
+        storage: ``"int8"`` quantizes latents to a quarter of the size of float32.
+        extent_scale: size of the square that a row is rendered as: its half side in footprints. Values slightly above
+            0.5 close the gaps between neighboring cells; 0 renders points.
+        max_bytes: memory budget of the rows in bytes; the oldest rows are evicted first. None sets no limit.
+        max_frames: maximum number of past latent frames in :attr:`history`.
+        codec: name of the codec that made the latents, such as ``"dct-16"``; saved in files.
+
+    Attributes:
+        cache: the rows.
+        history: past latent frames, for :meth:`retrieve`.
+
+    Example:
+        Write one frame and read it back:
+
+        >>> import torch
+        >>> from mirage.memory import LatentSpatialMemory
+        >>> from mirage_kernels import Cameras
+        >>> camera = Cameras(torch.tensor([[64.0, 0, 64], [0, 64, 48], [0, 0, 1]]), torch.eye(4), (96, 128))
+        >>> memory = LatentSpatialMemory(channels=4)
+        >>> latents, depth = torch.ones(4, 1, 6, 8), torch.full((1, 96, 128), 2.0)
+        >>> memory.write(latents, camera, depth)
+        [48]
+        >>> view = memory.read(camera.rescale((6, 8)))
+        >>> torch.equal(view.latents, latents)
+        True
+        >>> memory.write(latents, camera, depth)  # nothing is new
+        [0]
     """
 
     def __init__(
@@ -77,57 +97,92 @@ class LatentSpatialMemory:
             storage=storage,
             extent_scale=extent_scale,
             max_bytes=max_bytes,
-            auto_scale=VOXEL,
+            auto_scale=VOXEL_SCALE,
         )
         self.history = History(channels, dtype=dtype, device=device, max_frames=max_frames)
-        # A closer look at the same surface is kept too: such rows show only where that one does not.
-        self._coarse = RowMask(device)
+        # Rows of surfaces that were written again from closer: rendered only where no other row is.
+        self._superseded = RowMask(device)
 
     def __len__(self) -> int:
-        """How many rows are kept."""
+        """Return the number of rows."""
         return len(self.cache)
 
     @property
     def channels(self) -> int:
+        """Channels C of the latents."""
         return self.cache.channels
 
     @property
+    def device(self) -> torch.device:
+        """Device of all tensors."""
+        return self.cache.xyz.device
+
+    @property
     def nbytes(self) -> int:
-        """Bytes of every tensor that is kept, past frames and room to grow included."""
-        return self.cache.nbytes + self._coarse.nbytes + self.history.nbytes
+        """Allocated bytes, including the history and the room that tensors have to grow."""
+        return self.cache.nbytes + self._superseded.nbytes + self.history.nbytes
 
     def read(self, cameras: Cameras) -> MemoryView:
-        """What the cameras see, on their grid. Changes nothing."""
-        drawn = self._draw(cameras)
-        return self._describe(Splat(self.cache.feature_maps(drawn.index), drawn.depth, drawn.index))
+        """Render the memory.
 
-    def _draw(self, cameras: Cameras) -> Splat:
-        """Every row where it lands, then squares where nothing does or what does lies behind one; and a coarse look
-        only where no closer look at the same surface shows. Without features, which only the last winner is asked
-        for."""
-        fine = self._coarse.clear(len(self)) if self._coarse.any else None
-        points = self.cache.splat(cameras, valid=fine, extent_scale=0, features=False)
-        drawn = composite_depth(points, self.cache.splat(cameras, valid=fine, features=False))
-        if not self._coarse.any:
-            return drawn
-        return composite_depth(drawn, self.cache.splat(cameras, valid=self._coarse.set(len(self)), features=False))
+        Reading does not change the memory.
 
-    def _describe(self, drawn: Splat) -> MemoryView:
-        winner = drawn.index.clamp(min=0)
-        known = self.cache.footprint[winner] if len(self) else drawn.depth
-        stamp = self.cache.stamp[winner] if len(self) else drawn.index
+        Args:
+            cameras: T cameras over the grid (h, w) of the result; cameras over pixels are converted by
+                ``cameras.rescale((h, w))``.
+
+        Returns:
+            The view: latents (C, T, h, w), mask, depth, footprint and stamp (T, h, w).
+
+        Example:
+            >>> camera = Cameras(torch.tensor([[4.0, 0, 4], [0, 4, 3], [0, 0, 1]]), torch.eye(4), (6, 8))
+            >>> view = LatentSpatialMemory(channels=4).read(camera)
+            >>> view.latents.shape, bool(view.mask.any()), view.depth[0, 0, 0].item()
+            (torch.Size([4, 1, 6, 8]), False, inf)
+        """
+        rendered = self._render(cameras)
+        return self._to_view(Splat(self.cache.feature_maps(rendered.index), rendered.depth, rendered.index))
+
+    def _render(self, cameras: Cameras) -> Splat:
+        """Render depth and row numbers, without features.
+
+        Rows are rendered as points first, then as squares where the points leave holes or lie behind a square.
+        Superseded rows are rendered where the other rows leave holes or lie behind them.
+        """
+        current = self._superseded.clear(len(self)) if self._superseded.any else None
+        points = self.cache.splat(cameras, valid=current, extent_scale=0, features=False)
+        rendered = composite_depth(points, self.cache.splat(cameras, valid=current, features=False))
+        if not self._superseded.any:
+            return rendered
+        superseded = self._superseded.set(len(self))
+        return composite_depth(rendered, self.cache.splat(cameras, valid=superseded, features=False))
+
+    def _to_view(self, rendered: Splat) -> MemoryView:
+        winner = rendered.index.clamp(min=0)
+        footprint = self.cache.footprint[winner] if len(self) else rendered.depth
+        stamp = self.cache.stamp[winner] if len(self) else rendered.index
         return MemoryView(
-            drawn.features.movedim(0, 1),
-            drawn.mask,
-            drawn.depth,
-            torch.where(drawn.mask, known, torch.inf),
-            torch.where(drawn.mask, stamp, -1),
+            rendered.features.movedim(0, 1),
+            rendered.mask,
+            rendered.depth,
+            torch.where(rendered.mask, footprint, torch.inf),
+            torch.where(rendered.mask, stamp, -1),
         )
 
     def retrieve(
         self, cameras: Cameras, *, k: int = 4, threshold: float = 0.1, before: int | None = None
     ) -> References:
-        """Past latent frames that see what target views see; see :meth:`mirage.memory.history.History.retrieve`."""
+        """Retrieve the past latent frames whose views overlap most with target views.
+
+        Args:
+            cameras: target views, over a grid of any size.
+            k: maximum number of frames.
+            threshold: minimum overlap, 0 to 1.
+            before: only frames with a smaller stamp are considered; None considers all.
+
+        Returns:
+            The frames in descending order of overlap; see :meth:`mirage.memory.history.History.retrieve`.
+        """
         return self.history.retrieve(cameras, self.cache.xyz, k=k, threshold=threshold, before=before)
 
     def write(
@@ -138,39 +193,46 @@ class LatentSpatialMemory:
         *,
         mask: Tensor | None = None,
         stamps: Sequence[int] | None = None,
-        remembered: Tensor | None = None,
+        history_latents: Tensor | None = None,
     ) -> list[int]:
-        """Write T latent frames one after the other, each where the memory does not show its cells already.
+        """Write T latent frames, one after the other.
 
-        With ``depth``, a cell is written where the memory shows nothing, or a surface more than 5 % farther, or the
-        same surface seen from at least twice the distance. What a remembered view has seen from as near is taken in
-        again only where the memory shows nothing, or a surface more than 10 % farther. Without ``depth``, it is the
-        memory's own, holes taking the far side's; then only holes are written, and nothing that would hide a surface
-        from a view that saw it.
+        With ``depth``, a cell is written where the memory renders nothing, a surface more than 5 % farther, or the same
+        surface as seen from at least twice the distance. Surfaces that a frame of the history has observed from about
+        as near are written only where the memory renders nothing, or a surface more than 10 % farther.
+
+        Without ``depth``, the frame is written at the depth that the memory renders, with holes filled by the
+        background around them (:func:`mirage.geometry.hole_filling.fill_from_far_side`). Only holes are written, except
+        for points that would occlude a surface in a view of the history that has observed it.
 
         Args:
-            latents: (C, T, h, w).
+            latents: (C, T, h, w), any floating dtype and device of the memory.
             cameras: T cameras, over a grid of any size.
-            depth: (T, H, W) float32, world units.
-            mask: (T, H, W) bool of pixels or (T, h, w) of cells, True where nothing may be remembered;
-                without ``depth``, of cells.
-            stamps: what is noted on the points of every frame, such as its number; 0 by default.
-            remembered: (C, T, h, w), what :meth:`retrieve` returns for these frames, instead of ``latents``.
+            depth: (T, H, W) float32 z-depth in world units; not finite or not positive where invalid.
+            mask: (T, H, W) bool of pixels or (T, h, w) bool of cells, True where nothing must be written; without
+                ``depth``, of cells only.
+            stamps: T numbers, such as frame numbers, stored with the points of each frame; 0 by default.
+            history_latents: (C, T, h, w), latents to store in the history, and to return from :meth:`retrieve`, instead
+                of ``latents``.
 
         Returns:
-            How many points each frame added.
+            The number of points that each frame added.
+
+        Raises:
+            ValueError: shapes do not match.
+
+        Example:
+            >>> camera = Cameras(torch.tensor([[64.0, 0, 64], [0, 64, 48], [0, 0, 1]]), torch.eye(4), (96, 128))
+            >>> memory = LatentSpatialMemory(channels=4)
+            >>> depth = torch.full((1, 96, 128), 2.0)
+            >>> depth[:, :, :64] = 0  # the left half has no depth
+            >>> memory.write(torch.ones(4, 1, 6, 8), camera, depth, stamps=[7])
+            [24]
+            >>> memory.write(torch.ones(4, 1, 6, 8), camera)  # fills the hole at the depth around it
+            [24]
         """
-        channels, count, h, w = latents.shape
-        if channels != self.channels or len(cameras) != count:
-            expected = f"(C={self.channels}, T={len(cameras)}, h, w)"
-            raise ValueError(f"latents: expected {expected}, got {tuple(latents.shape)}")
-        if depth is not None and (depth.dim() != 3 or len(depth) != count):
-            raise ValueError(f"depth: expected (T={count}, H, W), got {tuple(depth.shape)}")
-        shapes = [(count, h, w)] if depth is None else [tuple(depth.shape), (count, h, w)]
-        if mask is not None and tuple(mask.shape) not in shapes:
-            raise ValueError(f"mask: expected {' or '.join(map(str, shapes))}, got {tuple(mask.shape)}")
-        if remembered is not None and remembered.shape != latents.shape:
-            raise ValueError(f"remembered: expected {tuple(latents.shape)}, got {tuple(remembered.shape)}")
+        check_frames(self.channels, latents, cameras, depth, mask, stamps, history_latents)
+        count, h, w = latents.shape[1:]
         return [
             self._write_frame(
                 latents[:, t],
@@ -178,7 +240,7 @@ class LatentSpatialMemory:
                 None if depth is None else depth[t],
                 None if mask is None else mask[t],
                 0 if stamps is None else stamps[t],
-                (latents if remembered is None else remembered)[:, t],
+                (latents if history_latents is None else history_latents)[:, t],
             )
             for t in range(count)
         ]
@@ -190,102 +252,117 @@ class LatentSpatialMemory:
         depth: Tensor | None,
         mask: Tensor | None,
         stamp: int,
-        remembered: Tensor,
+        history_latent: Tensor,
     ) -> int:
-        drawn = self._draw(camera)
-        view = self._describe(drawn)
-        imagined = depth is None
-        depth = fill_from_far_side(view.depth)[0] if depth is None else depth
-        pixels = None if mask is None or mask.shape != depth.shape else mask[None]
-        points = unproject(
-            depth[None].contiguous(),
-            latent[None].to(self.cache.dtype),
-            camera.rescale((depth.shape[0], depth.shape[1])),
-            mask=pixels,
-        )
-        new = points.valid.reshape(camera.size)
-        new = new if mask is None or pixels is not None else new & ~mask
-        _, z, _ = camera.project(points.xyz)
-        z = torch.where(new, z[0].reshape(camera.size), torch.inf)
-        superseded = drawn.index[:0]
-        if imagined:
-            new = new & ~view.mask[0]
-            new = new & ~self._would_hide(points, new.flatten()).reshape(camera.size)
-            z = torch.where(new, z, view.depth[0])
+        rendered = self._render(camera)
+        view = self._to_view(rendered)
+        source = fill_from_far_side(view.depth)[0] if depth is None else depth
+        points, valid, cell_depth = unproject_frame(latent.to(self.cache.dtype), camera, source, mask)
+        if depth is None:
+            is_written = self._fill_holes(points, valid & ~view.mask[0])
+            superseded = rendered.index.new_zeros(0)
+            surface = torch.where(is_written, cell_depth, view.depth[0])
         else:
-            adds, closer = compare(view, z, points.footprint.reshape(camera.size))
-            at = (new & view.mask[0] & (adds | closer)).flatten().nonzero().squeeze(1)
-            known = torch.zeros_like(points.valid)
-            known[at] = self.history.saw(points.xyz[at], points.footprint[at], SAME_SURFACE)
-            known = known.reshape(camera.size)
-            # What a view has seen is not taken in twice because its neighbours have moved in the meantime.
-            adds = adds & ~(known & (view.depth[0] <= z * (1 + SAME_SURFACE) ** 2))
-            closer = closer & ~known
-            new = new & (adds | closer)
-            superseded = drawn.index[0, new & closer]
-        counts = self._insert(points, new.flatten(), superseded, stamp)
-        self.history.add(remembered, camera, z, stamp, self.cache.xyz)
+            comparison = self._compare(points, valid, cell_depth, view)
+            is_written = valid & comparison.is_written
+            superseded = rendered.index[0, valid & comparison.is_closer]
+            surface = cell_depth
+        counts = self._insert(points, is_written.flatten(), superseded, stamp)
+        self.history.add(history_latent, camera, surface, stamp, self.cache.xyz)
         return counts.added
 
-    def carve(self, depth: Tensor, camera: Cameras, grid: tuple[int, int], tolerance: float = 2 * SAME_SURFACE) -> int:
-        """Drop what a new depth map (H, W) sees through: it shows only surfaces that lie farther by more than a share
-        ``tolerance``, in the cell of ``grid`` where a point is seen and in the eight around it. A cell of which less
-        than half has depth shows nothing: what sensors lose is often near and thin.
+    def _compare(self, points: Points, valid: Tensor, depth: Tensor, view: MemoryView) -> Comparison:
+        """Apply the view rule to the cells of a frame with depth (h, w)."""
+        comparison = compare(view, depth, points.footprint.reshape(depth.shape))
+        # Holes are written whatever the history has observed, so only the other cells are looked up.
+        at = (valid & view.mask[0] & comparison.is_written).flatten().nonzero().squeeze(1)
+        was_observed = torch.zeros_like(points.valid)
+        was_observed[at] = self.history.was_observed(points.xyz[at], points.footprint[at], SAME_SURFACE)
+        return exclude_observed(comparison, view, depth, was_observed.reshape(depth.shape))
 
-        Returns:
-            How many points.
-        """
-        unknown, nothing = ~(depth.isfinite() & (depth > 0))[None], depth.new_zeros(1, 0, *grid)
-        seen = unproject(torch.ones_like(depth)[None], nothing, camera, mask=unknown, max_masked=0.5).valid
-        points = unproject(depth[None].contiguous(), nothing, camera, pooling="min")
-        z = torch.where(points.valid, camera.project(points.xyz)[1][0], torch.inf).reshape(1, *grid)
-        nearest = torch.where(seen.reshape(z.shape), -nnf.max_pool2d(-z, 3, 1, 1), torch.inf)
-        remap = self.cache.carve(nearest, camera.rescale(grid), tolerance)
-        self._coarse.move(remap)
-        return len(remap) - len(self)
+    def _fill_holes(self, points: Points, holes: Tensor) -> Tensor:
+        """Select the holes (h, w) that a frame without depth fills, without occluding what a frame has observed."""
+        extent = self.cache.extent_scale * points.footprint
+        return holes & ~self.history.find_occluders(points.xyz, extent, holes.flatten()).reshape(holes.shape)
 
-    def _insert(self, points: Points, new: Tensor, superseded: Tensor, stamp: int) -> InsertCounts:
+    def _insert(self, points: Points, is_written: Tensor, superseded: Tensor, stamp: int) -> InsertCounts:
+        """Insert points and mark the rows that they supersede."""
         before = self.cache.footprint[superseded]
-        counts = self.cache.insert(points.xyz, points.features, points.footprint, valid=new, stamp=stamp)
+        counts = self.cache.insert(points.xyz, points.features, points.footprint, valid=is_written, stamp=stamp)
         if counts.remap is not None:
-            self._coarse.move(counts.remap)
+            self._superseded.remap(counts.remap)
             superseded = counts.remap[superseded]
             superseded, before = superseded[superseded >= 0], before[superseded >= 0]
-        # a closer look that fell into the very voxel of the coarse one has taken its row
-        self._coarse.mark(superseded[self.cache.footprint[superseded] == before], len(self))
+        # A closer point in the voxel of the superseded one has replaced its row, and with it the footprint.
+        self._superseded.mark(superseded[self.cache.footprint[superseded] == before], len(self))
         return counts
 
-    def _would_hide(self, points: Points, candidates: Tensor) -> Tensor:
-        """Which of the candidates (N,) would lie in front of a surface in a remembered view that saw it."""
-        hiding = torch.zeros_like(candidates)
-        if self.history.cameras is None:
-            return hiding
-        nothing = points.features[:, :0]
-        extent = self.cache.extent_scale * points.footprint
-        surface = self.history.surface
-        while True:  # a point that is in the way may itself hide another that is
-            view = splat(points.xyz, nothing, self.history.cameras, valid=candidates & ~hiding, extent=extent)
-            in_front = view.mask & surface.isfinite() & (surface > view.depth * (1 + SAME_SURFACE))
-            if not in_front.any():
-                return hiding
-            hiding[view.index[in_front]] = True
+    def carve(self, depth: Tensor, camera: Cameras, grid: tuple[int, int], tolerance: float = 2 * SAME_SURFACE) -> int:
+        """Remove points that a depth map proves to be gone.
+
+        A point is removed if the depth map shows only surfaces that are farther than the point by more than a fraction
+        ``tolerance``, in the cell that contains the point and in the eight cells around it. Cells in which less than
+        half of the pixels have valid depth prove nothing, because sensors often miss near and thin surfaces.
+
+        Args:
+            depth: (H, W) float32 z-depth in world units; not finite or not positive where invalid.
+            camera: one camera over (H, W).
+            grid: (h, w) of the cells in which points and depths are compared.
+            tolerance: relative difference of depths.
+
+        Returns:
+            The number of points removed.
+        """
+        invalid = ~valid_depth(depth)[None]
+        covered = unproject_depth(torch.ones_like(depth)[None], camera, grid, mask=invalid, max_masked=0.5).valid
+        points = unproject_depth(depth[None], camera, grid, pooling="min")
+        z = torch.where(points.valid, camera.project(points.xyz)[1][0], torch.inf).reshape(1, *grid)
+        nearest = torch.where(covered.reshape(z.shape), nearest_around(z), torch.inf)
+        remap = self.cache.carve(nearest, camera.rescale(grid), tolerance)
+        self._superseded.remap(remap)
+        return len(remap) - len(self)
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"cache.{name}": tensor for name, tensor in self.cache.state_dict().items()}
         tensors |= {f"history.{name}": tensor for name, tensor in self.history.tensors().items()}
-        return tensors | {"coarse": self._coarse.set(len(self))}
+        return tensors | {"coarse": self._superseded.set(len(self))}
 
     def save(self, path: str | Path) -> None:
-        """Write one safetensors file. A file of that name is replaced only once the new one is whole and on disk."""
+        """Save the memory to a safetensors file.
+
+        The file is replaced atomically: if writing fails, an existing file is unchanged.
+
+        Args:
+            path: the file.
+
+        Raises:
+            OSError: the file cannot be written.
+
+        Example:
+            >>> import tempfile
+            >>> memory = LatentSpatialMemory(channels=4, codec="dct-16")
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     path = Path(folder) / "memory.safetensors"
+            ...     memory.save(path)
+            ...     LatentSpatialMemory.load(path).codec
+            'dct-16'
+        """
         settings = {"cache": self.cache.settings, "max_frames": self.history.max_frames, "codec": self.codec}
         save_tensors(path, self._tensors(), kind=KIND, version=VERSION, settings=settings)
 
     @classmethod
     def load(cls, path: str | Path, device: torch.device | str = "cpu") -> LatentSpatialMemory:
-        """Read what :meth:`save` wrote.
+        """Load a memory that was saved by :meth:`save`.
+
+        Args:
+            path: the file.
+            device: device of the memory.
+
+        Returns:
+            The memory, with the settings it was saved with.
 
         Raises:
-            DataError: the file is missing, damaged, or of another kind.
+            DataError: the file is missing, damaged, or not a memory.
         """
         try:
             tensors, settings = load_tensors(path, kind=KIND, version=VERSION, device=device)
@@ -313,5 +390,5 @@ class LatentSpatialMemory:
         coarse = tensors["coarse"]
         if coarse.dtype != torch.bool or coarse.shape != (len(cache),):
             raise ValueError(f"coarse: expected bool ({len(cache)},), got {coarse.dtype} {tuple(coarse.shape)}")
-        memory._coarse.mark(coarse.nonzero().squeeze(1), len(cache))
+        memory._superseded.mark(coarse.nonzero().squeeze(1), len(cache))
         return memory

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""A mark on some of the memory's rows."""
+"""A boolean mask over the rows of a memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ from torch import Tensor
 
 
 class RowMask:
-    """One flag a row, and its opposite: reading a large memory should not have to turn every flag around."""
+    """A growing boolean mask with one flag per row.
+
+    The complement is stored as well, so that reading a large memory does not have to invert the mask.
+
+    Args:
+        device: device of the mask.
+
+    Attributes:
+        any: whether any flag is set.
+    """
 
     def __init__(self, device: torch.device | str) -> None:
         self.any = False
@@ -18,32 +27,43 @@ class RowMask:
 
     @property
     def nbytes(self) -> int:
+        """Allocated bytes."""
         return self._set.nbytes + self._clear.nbytes
 
     def set(self, rows: int) -> Tensor:
-        """(rows,) bool, the flags."""
-        self._reach(rows)
+        """Return the mask of the first ``rows`` rows, (rows,) bool, True where a flag is set."""
+        self._grow(rows)
         return self._set[:rows]
 
     def clear(self, rows: int) -> Tensor:
-        """(rows,) bool, True where there is none."""
-        self._reach(rows)
+        """Return the complement of the mask of the first ``rows`` rows, (rows,) bool."""
+        self._grow(rows)
         return self._clear[:rows]
 
-    def _reach(self, rows: int) -> None:
+    def _grow(self, rows: int) -> None:
         if rows > len(self._set):
             more = max(rows, len(self._set) * 3 // 2) - len(self._set)
             self._set = torch.cat([self._set, self._set.new_zeros(more)])
             self._clear = torch.cat([self._clear, self._clear.new_ones(more)])
 
     def mark(self, index: Tensor, rows: int) -> None:
-        self._reach(rows)
+        """Set flags.
+
+        Args:
+            index: int64 row numbers.
+            rows: number of rows of the memory.
+        """
+        self._grow(rows)
         self._set[index], self._clear[index] = True, False
         self.any = self.any or index.numel() > 0
 
-    def move(self, remap: Tensor) -> None:
-        """Rows went where ``remap`` says, -1 = gone."""
-        kept = self.set(len(remap))[remap >= 0]
+    def remap(self, rows: Tensor) -> None:
+        """Follow rows that have moved.
+
+        Args:
+            rows: (N,) int64, new row number of each old row, in ascending order; -1 for removed rows.
+        """
+        kept = self.set(len(rows))[rows >= 0]
         self._set = torch.zeros_like(self._set)
         self._clear = torch.ones_like(self._clear)
         self._set[: len(kept)], self._clear[: len(kept)] = kept, ~kept

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the memory shows to a camera."""
+"""The result of reading a memory."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from torch import Tensor
 
 
 class MemoryView(NamedTuple):
-    """What the memory shows to T cameras over a grid (h, w).
+    """A memory rendered from T cameras over a grid (h, w).
 
     Attributes:
-        latents: (C, T, h, w), zeros in holes.
-        mask: (T, h, w) bool, False in holes.
-        depth: (T, h, w) float32, +inf in holes.
-        footprint: (T, h, w) float32, how wide the cell was when it was written, world units; +inf in holes.
-        stamp: (T, h, w) int64, when it was written; -1 in holes.
+        latents: (C, T, h, w) in the memory's dtype; zeros in holes.
+        mask: (T, h, w) bool, True where the memory renders a point, False in holes.
+        depth: (T, h, w) float32 z-depth in world units; +inf in holes.
+        footprint: (T, h, w) float32, width of the rendered latent cell when it was written, in world units at its depth
+            (depth divided by the focal length in cells); +inf in holes.
+        stamp: (T, h, w) int64, stamp of the frame that wrote the point; -1 in holes.
     """
 
     latents: Tensor

@@ -1,8 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The view rule: what of a new frame the memory does not show already. Pure functions."""
+"""The view rule: which cells of a new frame are written, given what the memory already renders. Pure functions.
+
+A cell of a frame with depth is written if the memory renders nothing there or a surface more than 5 % farther, or if it
+renders the same surface as it was seen from at least twice the distance.
+"""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,30 +17,86 @@ from mirage_kernels import Splat
 
 from .view import MemoryView
 
-SAME_SURFACE = 0.05  # depths within 5 % of one another are of one surface
-CLOSER_LOOK = 2.0  # a surface is written again when it is seen from this many times nearer
+SAME_SURFACE = 0.05  # relative difference of two depths up to which they belong to the same surface
+CLOSER_LOOK = 2.0  # ratio of footprints from which a surface is written again
+
+
+class Comparison(NamedTuple):
+    """How the cells of a new frame relate to the memory's view from the same camera.
+
+    Attributes:
+        is_new: (h, w) bool, cells where the memory renders nothing, or a surface more than 5 % farther.
+        is_closer: (h, w) bool, cells where the memory renders the same surface with at least twice the footprint.
+    """
+
+    is_new: Tensor
+    is_closer: Tensor
+
+    @property
+    def is_written(self) -> Tensor:
+        """(h, w) bool, cells that the view rule writes."""
+        return self.is_new | self.is_closer
 
 
 def composite_depth(first: Splat, second: Splat) -> Splat:
-    """The second drawing, where the first shows nothing or a surface behind it. Neither has features."""
-    other = first.depth > second.depth * (1 + SAME_SURFACE)  # true in the first one's holes: they are +inf
+    """Composite two renderings of the same view.
+
+    Args:
+        first: rendering without features, depth (T, h, w).
+        second: rendering without features; it is used where ``first`` is empty or more than 5 % farther.
+
+    Returns:
+        The composite, without features.
+    """
+    other = first.depth > second.depth * (1 + SAME_SURFACE)  # true in holes of the first, where depth is +inf
     depth, index = torch.where(other, second.depth, first.depth), torch.where(other, second.index, first.index)
     return Splat(first.features, depth, index)
 
 
-def compare(view: MemoryView, depth: Tensor, footprint: Tensor) -> tuple[Tensor, Tensor]:
-    """Hold a new frame against what the memory shows to its camera.
+def compare(view: MemoryView, depth: Tensor, footprint: Tensor) -> Comparison:
+    """Compare the cells of a new frame with the memory's view from the same camera.
 
     Args:
-        view: what the memory shows (T = 1).
-        depth: (h, w) of the new cells; +inf where there is none.
-        footprint: (h, w) of the new cells.
+        view: the memory's view of T = 1 camera.
+        depth: (h, w) float32, depth of the new cells in world units; +inf where a cell has none.
+        footprint: (h, w) float32, footprint of the new cells in world units.
 
     Returns:
-        Where (h, w) the memory shows nothing, or something more than 5 % farther. And where it shows the same surface,
-        but seen from at least twice the distance.
+        The cells that are new to the memory, and those that show a known surface from closer.
     """
-    shown = view.depth[0]
-    adds = ~view.mask[0] | (shown > depth * (1 + SAME_SURFACE))
-    same = (shown - depth).abs() <= SAME_SURFACE * depth
-    return adds, same & (view.footprint[0] >= CLOSER_LOOK * footprint)
+    rendered = view.depth[0]
+    is_new = ~view.mask[0] | (rendered > depth * (1 + SAME_SURFACE))
+    same = (rendered - depth).abs() <= SAME_SURFACE * depth
+    return Comparison(is_new, same & (view.footprint[0] >= CLOSER_LOOK * footprint))
+
+
+def exclude_observed(comparison: Comparison, view: MemoryView, depth: Tensor, was_observed: Tensor) -> Comparison:
+    """Remove cells on surfaces that a frame of the history has observed from about as near.
+
+    Such a surface is written again only where the memory renders nothing, or a surface more than about 10 % farther.
+    Otherwise points would be stored twice when the rendering of their surroundings changes between two frames.
+
+    Args:
+        comparison: of the new cells with the view.
+        view: the memory's view of T = 1 camera.
+        depth: (h, w) float32, depth of the new cells in world units; +inf where a cell has none.
+        was_observed: (h, w) bool, see :meth:`mirage.memory.history.History.was_observed`.
+
+    Returns:
+        The comparison without those cells.
+    """
+    is_duplicate = was_observed & (view.depth[0] <= depth * (1 + SAME_SURFACE) ** 2)
+    return Comparison(comparison.is_new & ~is_duplicate, comparison.is_closer & ~was_observed)
+
+
+def occludes(rendered: Splat, surface: Tensor) -> Tensor:
+    """Find where rendered points lie in front of a surface that was observed.
+
+    Args:
+        rendered: points rendered from F cameras, depth (F, h, w).
+        surface: (F, h, w) float32, depth of the observed surface in world units; +inf where none was observed.
+
+    Returns:
+        (F, h, w) bool, True where a point is nearer than the surface by more than 5 %.
+    """
+    return rendered.mask & surface.isfinite() & (surface > rendered.depth * (1 + SAME_SURFACE))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Folders of posed RGB-D frames."""
+"""Readers of recordings: folders of posed RGB-D frames."""
 
 from .hololens import RgbdFrames, read_rgbd
 

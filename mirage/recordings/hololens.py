@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Folders of posed RGB-D frames."""
+"""Folders of posed RGB-D frames in the layout of the DeepVideoMVS samples, recorded with a HoloLens."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class RgbdFrames(NamedTuple):
     """T recorded frames.
 
     Attributes:
-        images: (T, 3, H, W) float32, 0 to 1.
-        depth: (T, H, W) float32 metres, 0 where there is none.
+        images: (T, 3, H, W) float32, values 0 to 1.
+        depth: (T, H, W) float32 z-depth in meters, 0 where invalid.
         cameras: T cameras over (H, W).
     """
 
@@ -31,19 +31,28 @@ class RgbdFrames(NamedTuple):
 
 
 def read_rgbd(folder: str | Path) -> RgbdFrames:
-    """Read ``images/*.png``, ``depth/*.png`` (16 bit, millimetres), ``K.txt`` (3 x 3) and ``poses.txt`` (one row-major
-    camera-to-world 4 x 4 a line, OpenCV axes), the layout of the DeepVideoMVS samples.
+    """Read a folder of posed RGB-D frames.
 
-    Such calibrations put pixel centres on integers; half a pixel is added to the principal point here.
+    Pixel centers have integer coordinates in such calibrations, so half a pixel is added to the principal point.
+
+    Args:
+        folder: folder with ``images/*.png``, ``depth/*.png`` (16 bit, millimeters), ``K.txt`` (3 x 3 intrinsics in
+            pixels) and ``poses.txt`` (one row-major 4 x 4 camera-to-world pose per line, OpenCV axes).
+
+    Returns:
+        The frames, in the order of file names.
+
+    Raises:
+        DataError: a file is missing or damaged, or the numbers of images, depth maps and poses differ.
     """
     folder = Path(folder)
-    pictures, maps = sorted(folder.glob("images/*.png")), sorted(folder.glob("depth/*.png"))
+    image_paths, depth_paths = sorted(folder.glob("images/*.png")), sorted(folder.glob("depth/*.png"))
     poses = read_matrix(folder / "poses.txt", 16).reshape(-1, 4, 4)
-    if not len(pictures) == len(maps) == len(poses):
-        counts = f"{len(pictures)}, {len(maps)} and {len(poses)}"
-        raise DataError(f"{folder}: expected as many images as depth maps and poses, got {counts}")
-    images = torch.stack([read_image(p) for p in pictures])
-    depth = torch.stack([read_depth(p) for p in maps])
+    if not len(image_paths) == len(depth_paths) == len(poses):
+        counts = f"{len(image_paths)} images, {len(depth_paths)} depth maps and {len(poses)} poses"
+        raise DataError(f"{folder}: expected equal numbers of images, depth maps and poses, got {counts}")
+    images = torch.stack([read_image(path) for path in image_paths])
+    depth = torch.stack([read_depth(path) for path in depth_paths])
     intrinsics = read_matrix(folder / "K.txt", 3)
     intrinsics[:2, 2] += 0.5
     return RgbdFrames(

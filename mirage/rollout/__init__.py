@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Generate a video chunk by chunk: read the memory, generate, write back."""
+"""Video generation chunk by chunk: read the memory, generate, write back."""
 
 from .loop import CHUNK, Chunk, RolloutSession, Source, plan_chunks, rollout
 from .protocols import ChunkModel, Codec

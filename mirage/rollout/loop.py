@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The chunk loop: read the memory, generate, write back."""
+"""The chunk loop: read the memory, generate latents, decode them, write them back."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from ..memory import LatentSpatialMemory, MemoryView
 from .protocols import ChunkModel, Codec
 from .write_back import MemoryWriter, WriteResult
 
-CHUNK = 33  # frames: 9 latents of Wan2.2, the first of which a later chunk shares with the one before
-PRECEDING = 2  # latents handed to the generator from before the chunk
-REFERENCES = 4  # and from any time before, that saw the same places
+CHUNK = 33  # frames: 9 latents of Wan2.2. A later chunk shares its first latent with the chunk before it.
+PRECEDING = 2  # latents before the chunk that the model is conditioned on
+REFERENCES = 4  # retrieved latents that the model is conditioned on
 
 Source = Literal["latent", "frame"]
 
 
 class Chunk(NamedTuple):
-    """The new part of a video: F frames from number ``start``, and the T latents that stand for some of them.
+    """The frames and latents that one step of a rollout adds to the video.
 
     Attributes:
         start: number of the first frame.
-        frames: (3, F, H, W), 0 to 1; F = 0 where nothing was decoded.
+        frames: (3, F, H, W), values 0 to 1; F = 0 if frames are not decoded.
         latents: (C, T, h, w).
-        view: what the memory showed before the chunk was generated, to the cameras of all its latents: in a later chunk
-            those T and, before them, the latent it shares with the chunk before.
-        cameras: of its frames, over (H, W).
-        write_back: what became of each latent's frame.
-        seconds: time spent reading, retrieving, generating, decoding and writing.
+        view: what the memory rendered before the chunk was generated, from the cameras of all its latents. Chunks after
+            the first have T + 1 of them, because they begin with the last latent of the chunk before.
+        cameras: F cameras over (H, W), one for each frame.
+        write_back: for each of the T latents, what was written to the memory.
+        seconds: duration of each part: ``"read"``, ``"retrieve"``, ``"generate"``, ``"decode"`` and ``"write"``.
     """
 
     start: int
@@ -50,17 +50,29 @@ class Chunk(NamedTuple):
 
     @property
     def written(self) -> list[int]:
-        """Points that each latent added to the memory."""
-        return [one.added for one in self.write_back]
+        """Number of points that each latent added to the memory."""
+        return [result.added for result in self.write_back]
 
 
 def plan_chunks(frames: int, chunk: int = CHUNK, stride: int = 4) -> list[range]:
-    """Latents of every chunk. Each chunk after the first begins with the last latent of the one before.
+    """Divide a video into chunks of latents.
+
+    Every chunk after the first begins with the last latent of the chunk before it.
 
     Args:
-        frames: of the whole video, ``stride * N + 1``.
-        chunk: frames of a chunk at most, likewise.
+        frames: frames of the video, ``stride * N + 1``.
+        chunk: maximum frames per chunk, ``stride * N + 1`` with N >= 1.
         stride: frames from one latent to the next.
+
+    Returns:
+        The range of latents of each chunk.
+
+    Raises:
+        ValueError: a number of frames is not of this form.
+
+    Example:
+        >>> plan_chunks(41, chunk=17)
+        [range(0, 5), range(4, 9), range(8, 11)]
     """
     for name, value in (("frames", frames), ("chunk", chunk)):
         if value < 1 or (value - 1) % stride:
@@ -72,27 +84,58 @@ def plan_chunks(frames: int, chunk: int = CHUNK, stride: int = 4) -> list[range]
 
 
 class RolloutSession:
-    """A walk that is steered while it goes: every step takes the cameras of the next frames and makes them.
+    """An interactive rollout: every step takes the cameras of the next frames and generates these frames.
 
-    The picture is written to the memory first. Every chunk is generated from what the memory shows to its cameras, and
-    written back before the next one is read.
+    The start image is written to the memory first. Each chunk is generated from what the memory renders to its cameras,
+    and written back before the next one is read.
 
     Args:
-        image: (3, H, W), 0 to 1; H and W multiples of the codec's stride, and of the generator's patch of cells.
-        depth: (H, W) float32 of the image, world units; None where the memory knows the place: then the picture only
-            fills what the memory does not show.
-        camera: the image's, over (H, W).
-        memory: is read and written.
-        codec, generator: see :mod:`mirage.rollout.protocols` and :mod:`mirage.rollout.protocols`.
-        prompt, rng: handed to the generator; by default no words, and a seed of 0.
-        stamp: of the first frame in the memory; later ones count on from it. By default they follow what it holds.
-        boundary: what a chunk begins with: ``"latent"``, the last latent of the one before (as in the released model),
-            or ``"frame"``, its last frame encoded anew (as in the paper).
-        references: what the history remembers, and generators are handed as references: ``"latent"`` of a chunk, or
-            ``"frame"``, the frames they stand for, encoded one by one.
-        decode: False leaves chunks without frames.
-        estimator, filters: of what is written; see :class:`mirage.rollout.write_back.MemoryWriter`. Both need frames.
-        exclude: (H, W) bool of the image, True where nothing may be remembered.
+        image: (3, H, W), values 0 to 1. H and W must be multiples of ``codec.spatial_stride * model.patch``.
+        depth: (H, W) float32 z-depth of the image in world units; not finite or not positive where invalid. None if the
+            memory has content already: the image is then written only where the memory renders nothing.
+        camera: camera of the image over (H, W).
+        memory: the memory to read and write.
+        codec: converts between frames and latents.
+        model: generates latents.
+        prompt: text for the model.
+        generator: random number generator for the model; by default, a CPU generator with seed 0.
+        stamp: stamp of the first frame in the memory; later frames count on from it. By default it follows the largest
+            stamp in the memory's history.
+        boundary: first latent of a chunk: ``"latent"`` takes the last latent of the chunk before (as the released
+            model does), ``"frame"`` encodes the last frame again (as the paper describes).
+        references: latents that the history stores and the model gets as references: ``"latent"`` takes those of the
+            chunk, ``"frame"`` encodes each frame on its own.
+        decode: whether to decode frames. False is not possible with an estimator, filters, or ``"frame"``.
+        estimator: estimates the depth of generated frames. By default, the depth that the memory renders is used.
+        filters: decide what is written; see :class:`mirage.filters.Filters`.
+        exclude: (H, W) bool, True where the image must not be written.
+
+    Attributes:
+        camera: camera of the last frame.
+        frame: number of the last frame.
+        chunks: number of chunks generated.
+        prompt: current text for the model.
+
+    Raises:
+        TypeError: ``generator`` is not a :class:`torch.Generator`.
+        ValueError: arguments do not match.
+
+    Example:
+        >>> import torch
+        >>> from mirage import DctCodec, FillGenerator, LatentSpatialMemory, RolloutSession
+        >>> from mirage.cameras import CameraController
+        >>> from mirage_kernels import Cameras
+        >>> camera = Cameras(torch.tensor([[64.0, 0, 64], [0, 64, 48], [0, 0, 1]]), torch.eye(4), (96, 128))
+        >>> codec, model = DctCodec(block=16), FillGenerator()
+        >>> session = RolloutSession(
+        ...     torch.rand(3, 96, 128), torch.full((96, 128), 2.0), camera,
+        ...     memory=LatentSpatialMemory(codec.channels, codec=codec.name), codec=codec, model=model,
+        ... )
+        >>> controller = CameraController(camera)
+        >>> session.step(controller.go("w*8")).frames.shape  # the start frame and 8 more
+        torch.Size([3, 9, 96, 128])
+        >>> session.step(controller.go("l*4")).frames.shape
+        torch.Size([3, 4, 96, 128])
     """
 
     def __init__(
@@ -103,9 +146,9 @@ class RolloutSession:
         *,
         memory: LatentSpatialMemory,
         codec: Codec,
-        generator: ChunkModel,
+        model: ChunkModel,
         prompt: str = "",
-        rng: torch.Generator | None = None,
+        generator: torch.Generator | None = None,
         stamp: int | None = None,
         boundary: Source = "latent",
         references: Source = "latent",
@@ -114,7 +157,9 @@ class RolloutSession:
         filters: Filters | None = None,
         exclude: Tensor | None = None,
     ) -> None:
-        _check_start(image, depth, exclude, camera, memory, codec, generator, estimator)
+        _check_start(image, depth, exclude, camera, memory, codec, model, estimator)
+        if generator is not None and not isinstance(generator, torch.Generator):
+            raise TypeError(f"generator: expected a torch.Generator, got {type(generator).__name__}")
         for name, source in (("boundary", boundary), ("references", references)):
             if source not in ("latent", "frame"):
                 raise ValueError(f"{name}: expected 'latent' or 'frame', got {source!r}")
@@ -122,33 +167,40 @@ class RolloutSession:
                 raise ValueError(f"decode: expected True with {name}='frame', got False")
         if not decode and (estimator is not None or filters is not None):
             raise ValueError("decode: expected True with an estimator or filters, got False")
-        self.memory, self.codec, self.generator, self.prompt = memory, codec, generator, prompt
-        self.rng = torch.Generator().manual_seed(0) if rng is None else rng
+        self.memory, self.codec, self.model, self.prompt = memory, codec, model, prompt
+        self.generator = torch.Generator().manual_seed(0) if generator is None else generator
         if stamp is None:
             stamp = int(memory.history.stamps.max()) + codec.temporal_stride if len(memory.history) else 0
         self.boundary, self.references, self.decode, self.stamp = boundary, references, decode, stamp
-        # the last latents made, and what the memory showed when they were
-        self._history = codec.encode(image[None, :, None])[0].to(memory.cache.xyz.device)  # (C, T, h, w)
+        # the last latents, and what the memory rendered when they were generated
+        self._history = codec.encode(image[None, :, None])[0].to(memory.device)  # (C, T, h, w)
         self._view = self._history[:, :0]
         self._mask = self._history[0, :0].bool()
-        start, out = (None if part is None else part[None].to(self._history.device) for part in (depth, exclude))
-        picture = image[:, None].to(self._history.device)
         self._writer = MemoryWriter(memory, depth=estimator, filters=filters)
-        self.camera, self.frame, self.chunks = camera.to(self._history.device), 0, 0
+        self.camera, self.frame, self.chunks = camera.to(memory.device), 0, 0
         self._written = self._writer.write(
-            self._history, picture, self.camera, depth=start, exclude=out, stamps=[stamp]
+            self._history,
+            image[:, None].to(memory.device),
+            self.camera,
+            depth=None if depth is None else depth[None].to(memory.device),
+            exclude=None if exclude is None else exclude[None].to(memory.device),
+            stamps=[stamp],
         )
 
     def step(self, cameras: Cameras, prompt: str | None = None) -> Chunk:
-        """Make the frames that follow.
+        """Generate the next frames.
 
         Args:
-            cameras: of these frames, over (H, W): a multiple of the codec's temporal stride. The image's own frame is
-                not among them; the first chunk begins with it all the same.
-            prompt: from now on.
+            cameras: cameras of the next frames over (H, W); their number must be a multiple of the codec's temporal
+                stride. The start frame is not among them, but the first chunk contains it. The first call may pass no
+                cameras, which gives the start frame alone.
+            prompt: text for the model from now on; None keeps the current one.
 
         Returns:
             The chunk.
+
+        Raises:
+            ValueError: the cameras' size or number does not match.
         """
         stride = self.codec.temporal_stride
         if cameras.size != self.camera.size:
@@ -158,36 +210,38 @@ class RolloutSession:
             raise ValueError(f"cameras: expected a multiple of {stride} frames, got {len(cameras)}")
         self.prompt = self.prompt if prompt is None else prompt
         last, cameras = self.camera, cameras.to(self.camera.device)
-        new = cameras[stride - 1 :: stride]  # those of the new latents
+        new = cameras[stride - 1 :: stride]  # cameras of the new latents
         clock = _Clock(self._history.device)
         view, latents = self._generate(Cameras.cat([last, new]), clock)
         frames = self.codec.decode(latents[None])[0] if self.decode else latents.new_zeros(3, 0, *cameras.size)
         clock.lap("decode")
         stamps = [self.stamp + self.frame + stride * (k + 1) for k in range(len(new))]
-        remembered = self._encode_single(frames[:, stride::stride]) if self.references == "frame" else None
-        shown = frames[:, stride::stride].to(latents.device)
-        written = self._writer.write(latents[:, 1:], shown, new, stamps=stamps, remembered=remembered)
-        self._remember(latents, view, frames)
+        latent_frames = frames[:, stride::stride]
+        history = self._encode_frames(latent_frames) if self.references == "frame" else None
+        written = self._writer.write(
+            latents[:, 1:], latent_frames.to(latents.device), new, stamps=stamps, history_latents=history
+        )
+        self._keep_last(latents, view, frames)
         clock.lap("write")
 
-        old = 1 if self.chunks else 0  # the shared latent and its frame were part of the chunk before
-        start, all_cameras = self.frame + old, cameras if old else Cameras.cat([last, cameras])
-        written = written if old else self._written + written
+        shared = 1 if self.chunks else 0  # the first latent and its frame belong to the chunk before
+        start, all_cameras = self.frame + shared, cameras if shared else Cameras.cat([last, cameras])
+        written = written if shared else self._written + written
         self.frame, self.chunks = self.frame + len(cameras), self.chunks + 1
         self.camera = all_cameras[-1:]
-        return Chunk(start, frames[:, old:], latents[:, old:], view, all_cameras, written, clock.seconds)
+        return Chunk(start, frames[:, shared:], latents[:, shared:], view, all_cameras, written, clock.seconds)
 
     def _generate(self, cameras: Cameras, clock: _Clock) -> tuple[MemoryView, Tensor]:
-        """What the memory shows to the cameras of the chunk's latents, and the latents (C, T, h, w)."""
+        """Render the memory to the cameras of the chunk's latents, and generate the latents (C, T, h, w)."""
         stride, grid = self.codec.temporal_stride, (self._history.shape[-2], self._history.shape[-1])
         views = cameras.rescale(grid)
         view = self.memory.read(views)
         clock.lap("read")
-        # those the generator is handed anyway are no references
+        # The chunk's first latent and the preceding ones are inputs of the model already.
         recent = self.stamp + self.frame - stride * PRECEDING
         references = self.memory.retrieve(views, k=REFERENCES, before=recent)
         clock.lap("retrieve")
-        latents = self.generator(
+        latents = self.model(
             view.latents,
             view.mask,
             first=self._history[:, -1],
@@ -196,22 +250,22 @@ class RolloutSession:
             preceding_mask=self._mask[-1 - PRECEDING : -1],
             references=references.latents,
             prompt=self.prompt,
-            rng=self.rng,
+            generator=self.generator,
         ).to(self._history)
         clock.lap("generate")
         return view, latents
 
-    def _remember(self, latents: Tensor, view: MemoryView, frames: Tensor) -> None:
-        """Keep what the next chunk begins with and follows."""
-        keep, old = 1 + PRECEDING, 1 if self.chunks else 0
+    def _keep_last(self, latents: Tensor, view: MemoryView, frames: Tensor) -> None:
+        """Keep the last latents and what the memory rendered for them, as inputs of the next chunk."""
+        keep, shared = 1 + PRECEDING, 1 if self.chunks else 0
         self._history = torch.cat([self._history, latents[:, 1:]], 1)[:, -keep:]
-        self._view = torch.cat([self._view, view.latents[:, old:].to(self._view)], 1)[:, -keep:]
-        self._mask = torch.cat([self._mask, view.mask[old:]])[-keep:]
+        self._view = torch.cat([self._view, view.latents[:, shared:].to(self._view)], 1)[:, -keep:]
+        self._mask = torch.cat([self._mask, view.mask[shared:]])[-keep:]
         if self.boundary == "frame":
-            self._history[:, -1:] = self._encode_single(frames[:, -1:])
+            self._history[:, -1:] = self._encode_frames(frames[:, -1:])
 
-    def _encode_single(self, frames: Tensor) -> Tensor:
-        """Frames (3, T, H, W), each encoded as a video of its own, (C, T, h, w)."""
+    def _encode_frames(self, frames: Tensor) -> Tensor:
+        """Encode each of the frames (3, T, H, W) as a video of one frame, to latents (C, T, h, w)."""
         if not frames.shape[1]:
             return self._history[:, :0]
         return self.codec.encode(frames.movedim(1, 0)[:, :, None])[:, :, 0].movedim(0, 1).to(self._history)
@@ -224,16 +278,16 @@ def _check_start(
     camera: Cameras,
     memory: LatentSpatialMemory,
     codec: Codec,
-    generator: ChunkModel,
+    model: ChunkModel,
     estimator: DepthEstimator | None,
 ) -> None:
-    """Raise where a walk cannot start so."""
-    step = codec.spatial_stride * generator.patch
+    """Check the arguments of a session, with errors for those that do not match."""
+    step = codec.spatial_stride * model.patch
     if image.dim() != 3 or image.shape[0] != 3 or any(side % step or not side for side in image.shape[1:]):
-        raise ValueError(f"image: expected (3, H, W) with H and W in steps of {step}, got {tuple(image.shape)}")
+        raise ValueError(f"image: expected (3, H, W) with H and W multiples of {step}, got {tuple(image.shape)}")
     size = (image.shape[1], image.shape[2])
     if depth is None and len(memory) == 0 and estimator is None:
-        raise ValueError(f"depth: expected (H={size[0]}, W={size[1]}), because the memory is empty, got none")
+        raise ValueError(f"depth: expected (H={size[0]}, W={size[1]}) or an estimator with an empty memory, got None")
     if depth is not None and depth.shape != size:
         raise ValueError(f"depth: expected (H={size[0]}, W={size[1]}), got {tuple(depth.shape)}")
     if exclude is not None and (exclude.shape != size or exclude.dtype != torch.bool):
@@ -242,11 +296,11 @@ def _check_start(
     if camera.size != size:
         raise ValueError(f"cameras: expected size (H={size[0]}, W={size[1]}), got {camera.size}")
     if len(camera) != 1:
-        raise ValueError(f"camera: expected one, the image's, got {len(camera)}")
+        raise ValueError(f"camera: expected one camera, got {len(camera)}")
     if memory.channels != codec.channels:
-        raise ValueError(f"memory: expected {codec.channels} channels ({codec.name}), got {memory.channels}")
+        raise ValueError(f"memory: expected {codec.channels} channels of {codec.name!r}, got {memory.channels}")
     if memory.codec not in ("", codec.name):
-        raise ValueError(f"memory: expected latents of {codec.name!r}, got those of {memory.codec!r}")
+        raise ValueError(f"memory: expected latents of {codec.name!r}, got latents of {memory.codec!r}")
 
 
 def rollout(
@@ -256,29 +310,54 @@ def rollout(
     *,
     memory: LatentSpatialMemory,
     codec: Codec,
-    generator: ChunkModel,
+    model: ChunkModel,
     chunk: int = CHUNK,
     **options: Any,
 ) -> Iterator[Chunk]:
-    """Walk along a path of cameras, chunk by chunk, starting from one picture and its depth.
+    """Generate a video along a camera path, chunk by chunk.
 
     Args:
-        image, depth, memory, codec, generator, options: see :class:`RolloutSession`.
-        cameras: of every frame, over (H, W); the first is the image's. Their number is 1 + stride * N.
-        chunk: frames of a chunk.
+        image: (3, H, W), values 0 to 1; the first frame.
+        depth: (H, W) float32 z-depth of the image in world units, or None.
+        cameras: cameras of all frames over (H, W), the image's first. Their number must be
+            ``codec.temporal_stride * N + 1``.
+        memory: the memory to read and write.
+        codec: converts between frames and latents.
+        model: generates latents.
+        chunk: maximum frames per chunk, ``codec.temporal_stride * N + 1``.
+        options: further arguments of :class:`RolloutSession`.
 
     Yields:
-        :class:`Chunk`, as each is ready; the first one begins with the image's own frame.
+        Each :class:`Chunk` when it is ready. The first one begins with the image's frame.
+
+    Raises:
+        TypeError, ValueError: arguments do not match; raised when the first chunk is requested.
+
+    Example:
+        >>> import torch
+        >>> from mirage import DctCodec, FillGenerator, LatentSpatialMemory
+        >>> from mirage.cameras import out_and_back, pan
+        >>> from mirage.rollout import rollout
+        >>> from mirage_kernels import Cameras
+        >>> start = Cameras(torch.tensor([[64.0, 0, 64], [0, 64, 48], [0, 0, 1]]), torch.eye(4), (96, 128))
+        >>> image, depth = torch.rand(3, 96, 128), torch.full((96, 128), 2.0)
+        >>> codec = DctCodec(block=16)
+        >>> memory = LatentSpatialMemory(codec.channels, codec=codec.name)
+        >>> path = pan(start, out_and_back(17), degrees=30)
+        >>> for chunk in rollout(image, depth, path, memory=memory, codec=codec, model=FillGenerator(), chunk=9):
+        ...     print(chunk.start, chunk.frames.shape, chunk.written)
+        0 torch.Size([3, 9, 96, 128]) [48, 6, 6]
+        9 torch.Size([3, 8, 96, 128]) [0, 0]
     """
     stride = codec.temporal_stride
     plan = plan_chunks(len(cameras), chunk, stride)
-    walk = RolloutSession(image, depth, cameras[:1], memory=memory, codec=codec, generator=generator, **options)
+    session = RolloutSession(image, depth, cameras[:1], memory=memory, codec=codec, model=model, **options)
     for part in plan:
-        yield walk.step(cameras[1 + stride * part.start : 1 + stride * (part.stop - 1)])
+        yield session.step(cameras[1 + stride * part.start : 1 + stride * (part.stop - 1)])
 
 
 class _Clock:
-    """Seconds between laps, once the device has done what it was given."""
+    """Measures the seconds between laps, with the device synchronized at each lap."""
 
     def __init__(self, device: torch.device) -> None:
         self.seconds: dict[str, float] = {}

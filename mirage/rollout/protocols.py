@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the rollout needs of a codec and of a video model: any object with these members will do."""
+"""Protocols of the codec and the chunk model that a rollout uses. Any object with these members works."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from torch import Tensor
 
 
 class Codec(Protocol):
-    """What the rollout asks of a codec. Latent k stands for frame ``k * temporal_stride`` and its camera.
+    """Converts between video frames and latents.
+
+    Latent ``k`` belongs to frame ``k * temporal_stride`` and is unprojected with the camera of that frame.
 
     Attributes:
-        name: tells latents of one kind from those of another.
-        channels: of a latent cell.
-        spatial_stride: pixels a cell is wide and high.
+        name: identifies the kind of latents; a memory accepts latents of a single kind.
+        channels: channels C of the latents.
+        spatial_stride: width and height of a latent cell in pixels.
         temporal_stride: frames from one latent to the next.
     """
 
@@ -26,19 +28,33 @@ class Codec(Protocol):
     temporal_stride: int
 
     def encode(self, frames: Tensor) -> Tensor:
-        """Frames (B, 3, F, H, W), 0 to 1, F = 1 + stride (T - 1), to latents (B, C, T, h, w)."""
+        """Encode video frames.
+
+        Args:
+            frames: (B, 3, F, H, W), values 0 to 1, with F = 1 + temporal_stride * (T - 1).
+
+        Returns:
+            (B, C, T, h, w) latents, with h = H / spatial_stride and w = W / spatial_stride.
+        """
         ...
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Latents (B, C, T, h, w) to frames (B, 3, 1 + stride (T - 1), H, W), 0 to 1."""
+        """Decode latents.
+
+        Args:
+            latents: (B, C, T, h, w).
+
+        Returns:
+            (B, 3, 1 + temporal_stride * (T - 1), H, W) frames, values 0 to 1.
+        """
         ...
 
 
 class ChunkModel(Protocol):
-    """What the rollout asks of a generator.
+    """Generates the latents of a chunk of video.
 
     Attributes:
-        patch: the sides of a grid of latents are multiples of it.
+        patch: height and width of the latent grid must be multiples of this number of cells.
     """
 
     patch: int
@@ -54,21 +70,22 @@ class ChunkModel(Protocol):
         preceding_mask: Tensor,
         references: Tensor,
         prompt: str,
-        rng: torch.Generator,
+        generator: torch.Generator,
     ) -> Tensor:
-        """Make T latents.
+        """Generate T latents.
 
         Args:
-            view: (C, T, h, w), what the memory shows from the chunk's cameras; zeros in holes.
-            mask: (T, h, w) bool, False in holes.
-            first: (C, h, w), the chunk's first latent, which is given.
-            preceding: (C, P, h, w), up to two latents that came before it.
-            preceding_view, preceding_mask: (C, P, h, w) and (P, h, w), what the memory showed when those were made.
-            references: (C, R, h, w), up to four past latents that saw the same places, best first.
-            prompt: what the video is of.
-            rng: source of randomness.
+            view: (C, T, h, w), the memory rendered from the cameras of the chunk's latents; zeros in holes.
+            mask: (T, h, w) bool, False in holes of ``view``.
+            first: (C, h, w), the first latent of the chunk, which is given.
+            preceding: (C, P, h, w), the P <= 2 latents before ``first``.
+            preceding_view: (C, P, h, w), what the memory rendered when the preceding latents were generated.
+            preceding_mask: (P, h, w) bool, False in holes of ``preceding_view``.
+            references: (C, R, h, w), R <= 4 past latents whose views overlap with the chunk's, best first.
+            prompt: text that describes the video.
+            generator: random number generator.
 
         Returns:
-            (C, T, h, w), the first of which is ``first``.
+            (C, T, h, w) latents; the first one equals ``first``.
         """
         ...

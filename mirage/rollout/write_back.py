@@ -1,7 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What of new frames is remembered: their depth is found and brought to the memory's scale, filters take out what must
-not be, stale points go, and the rest is written."""
+"""Writing new frames to the memory: depth estimation and alignment, filters, carving."""
 
 from __future__ import annotations
 
@@ -18,18 +17,18 @@ from ..depth import Alignment, DepthEstimator, align
 from ..filters import DepthHistory, Filters, FrameObservation, Observation, Verdict
 from ..memory import LatentSpatialMemory, MemoryView
 
-AROUND = 8  # latent frames that one is held against on either side: a chunk's worth
+NEIGHBORS = 8  # earlier and later latent frames that filters compare a frame with: the new latents of a chunk
 
 
 class WriteResult(NamedTuple):
-    """What became of a frame.
+    """The result of writing one frame.
 
     Attributes:
-        added: points that it added to the memory.
-        carved: points that it proved to be gone.
-        verdict: why cells were left out; None without filters.
-        alignment: of its depth to the memory's; None where that was given, or the memory's own. One that is not
-            accepted says why the frame was not written.
+        added: number of points added to the memory.
+        carved: number of points removed, because the frame's depth proves them to be gone.
+        verdict: the filters' reason for each cell that is not written; None without filters.
+        alignment: alignment of the estimated depth to the memory; None if depth was not estimated, or was the first of
+            a memory. If it is not accepted, the frame was not written, for the reason that it states.
     """
 
     added: int
@@ -41,19 +40,19 @@ class WriteResult(NamedTuple):
 class MemoryWriter:
     """Writes new frames to a memory.
 
-    Without depth or an estimator the memory's own depth is taken, holes taking the far side's. An estimate is aligned
-    to what the memory shows, frame by frame; a frame whose fit is bad is not written. Only metric depth may begin a
-    world.
+    Depth is given, estimated, or else what the memory renders, with holes filled by the background around them. An
+    estimate is aligned to the memory frame by frame; frames whose alignment is rejected are not written. The first
+    frame of an empty memory needs metric depth.
 
-    Each frame is held against those written with it, earlier and later, and against the last ones before: that tells
-    motion.
+    To detect motion, filters compare each frame with the frames written together with it and with the last ones written
+    before.
 
     Args:
-        memory: is read and written.
+        memory: the memory to read and write.
         depth: estimates the depth of frames; see :mod:`mirage.depth`.
-        filters: see :class:`mirage.filters.Filters`.
-        carve: drop points that a frame's depth sees through.
-        shift: whether alignment fits a shift besides the scale.
+        filters: decide what is written; None writes everything.
+        carve: whether to remove points that a frame's depth proves to be gone; by default, only with filters.
+        shift: whether the alignment fits a shift in addition to the scale.
     """
 
     def __init__(
@@ -67,7 +66,7 @@ class MemoryWriter:
     ) -> None:
         self.memory, self.depth, self.filters, self.shift = memory, depth, filters, shift
         self.carve = filters is not None if carve is None else carve
-        self._past: deque[FrameObservation] = deque(maxlen=AROUND)
+        self._past: deque[FrameObservation] = deque(maxlen=NEIGHBORS)
 
     def write(
         self,
@@ -79,82 +78,90 @@ class MemoryWriter:
         exclude: Tensor | None = None,
         keep: Tensor | None = None,
         stamps: Sequence[int] | None = None,
-        remembered: Tensor | None = None,
+        history_latents: Tensor | None = None,
     ) -> list[WriteResult]:
-        """Write T latent frames one after the other.
+        """Write T latent frames, one after the other.
 
         Args:
             latents: (C, T, h, w).
-            frames: (3, T, H, W), 0 to 1: those that the latents stand for; T = 0 where nothing was decoded, which
-                neither an estimator nor filters can do with.
+            frames: (3, T, H, W), values 0 to 1, the frames of the latents. May be empty (3, 0, H, W) without an
+                estimator and filters.
             cameras: T cameras over (H, W).
-            depth: (T, H, W) float32, world units; is not aligned.
-            exclude, keep: (T, H, W) bool, the user's; see :class:`mirage.filters.Observation`.
-            stamps, remembered: see :meth:`mirage.memory.LatentSpatialMemory.write`.
+            depth: (T, H, W) float32 z-depth in world units. It is used instead of an estimate, without alignment.
+            exclude: (T, H, W) bool, True where nothing must be written.
+            keep: (T, H, W) bool, True where filters are ignored.
+            stamps: T frame numbers, see :meth:`mirage.memory.LatentSpatialMemory.write`.
+            history_latents: (C, T, h, w), see :meth:`mirage.memory.LatentSpatialMemory.write`.
+
+        Returns:
+            The result for each frame.
+
+        Raises:
+            ValueError: shapes do not match, or the memory is empty and the estimate is not metric.
         """
         count = latents.shape[1]
-        estimated = depth is None and self.depth is not None
-        if estimated or self.filters is not None:
+        is_estimated = depth is None and self.depth is not None
+        if is_estimated or self.filters is not None:
             expected = (3, count, *cameras.size)
             if frames.shape != expected:
                 raise ValueError(f"frames: expected {expected}, got {tuple(frames.shape)}")
         shape = (count, *cameras.size)
         if depth is not None and self.filters is not None and tuple(depth.shape) != shape:
             raise ValueError(f"depth: expected {shape}, got {tuple(depth.shape)}")
-        metric = False
-        if estimated and count:
+        is_metric = False
+        if is_estimated and count:
             assert self.depth is not None
-            depth, _, metric = self.depth(frames, cameras)
-        written = []
+            depth, _, is_metric = self.depth(frames, cameras)
+        results = []
         for t in range(count):
-            here = slice(t, t + 1)
-            new = _Frames(latents, frames, cameras, depth, t)
-            new = self._align(new, metric) if estimated else new
-            notes = {
-                "stamps": None if stamps is None else stamps[here],
-                "remembered": None if remembered is None else remembered[:, here],
+            new = _NewFrame(latents, frames, cameras, depth, t)
+            new = self._align(new, is_metric) if is_estimated else new
+            options = {
+                "stamps": None if stamps is None else stamps[t : t + 1],
+                "history_latents": None if history_latents is None else history_latents[:, t : t + 1],
             }
             masks = [None if mask is None else mask[t] for mask in (exclude, keep)]
-            written.append(self._write_one(new, masks, notes))
-        return written
+            results.append(self._write_one(new, masks, options))
+        return results
 
-    def _align(self, new: _Frames, metric: bool) -> _Frames:
-        """The frames with depth in the memory's scale, as far as this frame's own fit goes."""
+    def _align(self, new: _NewFrame, is_metric: bool) -> _NewFrame:
+        """Align the depth of all frames by the fit of this one; without depth if the fit is rejected."""
         if len(self.memory) == 0:
-            if not metric:
-                raise ValueError("depth: expected metric depth to begin a world with, got one of unknown scale")
+            if not is_metric:
+                raise ValueError("depth: expected metric depth for an empty memory, got depth of unknown scale")
             return new
         assert new.depth is not None
         view = self.memory.read(new.camera.rescale(new.grid))
-        fit = align(new.depth[new.at], new.camera, view, self.memory.cache.xyz, shift=self.shift)
+        fit = align(new.depth[new.number], new.camera, view, self.memory.cache.xyz, shift=self.shift)
         return new._replace(depth=fit.apply(new.depth) if fit.accepted else None, view=view, alignment=fit)
 
-    def _write_one(self, new: _Frames, masks: list[Tensor | None], notes: dict[str, Any]) -> WriteResult:
-        latent, own = new.latents[:, new.at : new.at + 1], None if new.depth is None else new.depth[new.at]
+    def _write_one(self, new: _NewFrame, masks: list[Tensor | None], options: dict[str, Any]) -> WriteResult:
+        latent = new.latents[:, new.number : new.number + 1]
+        depth = None if new.depth is None else new.depth[new.number]
         if new.alignment is not None and not new.alignment.accepted:
-            # it is remembered as a frame, but none of its cells are
-            nothing = torch.ones(1, *new.grid, dtype=torch.bool, device=latent.device)
-            self.memory.write(latent, new.camera, mask=nothing, **notes)
+            # The frame is added to the history, but no cell of it is written.
+            everything = torch.ones(1, *new.grid, dtype=torch.bool, device=latent.device)
+            self.memory.write(latent, new.camera, mask=everything, **options)
             return WriteResult(0, alignment=new.alignment)
         filters = Filters() if self.filters is None and masks[0] is not None else self.filters
-        verdict = None if filters is None else filters(self._observe(new, own, masks))
-        carved = self.memory.carve(own, new.camera, new.grid) if self.carve and own is not None else 0
-        depth, out = None if own is None else own[None], None if verdict is None else verdict.out[None]
-        added = self.memory.write(latent, new.camera, depth, mask=out, **notes)[0]
-        if own is not None and self.filters is not None:
-            self._past.append(FrameObservation(new.frames[:, new.at], own, new.camera))
+        verdict = None if filters is None else filters(self._observe(new, depth, masks))
+        carved = self.memory.carve(depth, new.camera, new.grid) if self.carve and depth is not None else 0
+        mask = None if verdict is None else verdict.out[None]
+        added = self.memory.write(latent, new.camera, None if depth is None else depth[None], mask=mask, **options)[0]
+        if depth is not None and self.filters is not None:
+            self._past.append(FrameObservation(new.frames[:, new.number], depth, new.camera))
         return WriteResult(added, carved, verdict, new.alignment)
 
-    def _observe(self, new: _Frames, own: Tensor | None, masks: list[Tensor | None]) -> Observation:
+    def _observe(self, new: _NewFrame, depth: Tensor | None, masks: list[Tensor | None]) -> Observation:
         history, others = self.memory.history, list(self._past)
         if new.depth is not None:
-            later = range(new.at + 1, min(new.at + 1 + AROUND, len(new.cameras)))
+            later = range(new.number + 1, min(new.number + 1 + NEIGHBORS, len(new.cameras)))
             others += [FrameObservation(new.frames[:, k], new.depth[k], new.cameras[k]) for k in later]
         return Observation(
-            new.frames[:, new.at],
+            new.frames[:, new.number],
             new.camera,
             new.grid,
-            depth=own,
+            depth=depth,
             view=self.memory.read(new.camera.rescale(new.grid)) if new.view is None else new.view,
             seen=None if history.cameras is None else DepthHistory(history.cameras, history.surface),
             others=tuple(others),
@@ -163,20 +170,20 @@ class MemoryWriter:
         )
 
 
-class _Frames(NamedTuple):
-    """A chunk's new frames, and the number of the one that is being written."""
+class _NewFrame(NamedTuple):
+    """A frame that is being written, with the frames of its chunk."""
 
     latents: Tensor
     frames: Tensor
     cameras: Cameras
     depth: Tensor | None
-    at: int
-    view: MemoryView | None = None  # what the memory shows to it, where that was asked already
+    number: int
+    view: MemoryView | None = None  # the memory rendered from the frame's camera, if that is done already
     alignment: Alignment | None = None
 
     @property
     def camera(self) -> Cameras:
-        return self.cameras[self.at]
+        return self.cameras[self.number]
 
     @property
     def grid(self) -> tuple[int, int]:

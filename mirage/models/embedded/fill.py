@@ -48,7 +48,7 @@ class FillGenerator:
         preceding_mask: Tensor,
         references: Tensor,
         prompt: str,
-        rng: torch.Generator,
+        generator: torch.Generator,
     ) -> Tensor:
         filled = push_pull(view.movedim(1, 0), mask).movedim(0, 1)
         return torch.cat([first[:, None], filled[:, 1:]], 1)

@@ -98,7 +98,7 @@ class WanGenerator:
         preceding_mask: Tensor,
         references: Tensor,
         prompt: str,
-        rng: torch.Generator,
+        generator: torch.Generator,
     ) -> Tensor:
         device, dtype = get_module_execution_device(self.transformer), self.transformer.dtype
         text, negative = self.encode_prompt(prompt)
@@ -106,7 +106,7 @@ class WanGenerator:
         before, after = (part[None].to(device, dtype) for part in (references, preceding))
         count, start = view.shape[1], references.shape[1]
         first = first[None].to(device, torch.float32)
-        latents: Tensor = randn_tensor((1, *view.shape), generator=rng, device=device, dtype=torch.float32)
+        latents: Tensor = randn_tensor((1, *view.shape), generator=generator, device=device, dtype=torch.float32)
         latents[:, :, 0] = first
         timestep = torch.zeros(1, start + count + preceding.shape[1], device=device)
         conditions = {

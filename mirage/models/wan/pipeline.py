@@ -217,7 +217,7 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
         )
 
     @torch.no_grad()
-    def walk(
+    def start_session(
         self,
         image: Any,
         prompt: str | None,
@@ -256,7 +256,7 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
         """
         if generator is not None and not isinstance(generator, torch.Generator):
             raise TypeError(f"generator: expected one torch.Generator, got {type(generator).__name__}")
-        maker = self.make_generator(prompt, **options)
+        model = self.make_generator(prompt, **options)
         step = self.codec.spatial_stride * self.transformer.config.patch_size[1]
         picture, depth, exclude, camera = scale_start(image, depth, exclude, camera, height, width, step)
         return RolloutSession(
@@ -265,9 +265,9 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
             camera,
             memory=self.make_memory() if memory is None else memory,
             codec=self.codec,
-            generator=maker,
+            model=model,
             prompt=prompt or "",
-            rng=generator,
+            generator=generator,
             boundary=boundary,
             references=references,
             decode=decode,
@@ -292,7 +292,7 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
         """Yield each chunk as it is ready, asking for the next move only then.
 
         Args:
-            image, prompt, camera, options: as of :meth:`walk` and :meth:`make_generator`.
+            image, prompt, camera, options: as of :meth:`start_session` and :meth:`make_generator`.
             moves: where to go next: cameras of the next frames, or actions such as ``"w*16 l*24"`` (see
                 :class:`mirage.cameras.CameraController`); multiples of 4 frames. Each is drawn from the iterable when
                 all before it has been yielded, so that a player, or a policy, can look first.
@@ -300,14 +300,14 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
             step, turn: of actions: world units and degrees a frame.
         """
         plan_chunks(chunk, chunk, self.codec.temporal_stride)
-        walk = self.walk(image, prompt, camera, **options)
-        walker = CameraController(walk.camera, step=step, turn=turn)
+        session = self.start_session(image, prompt, camera, **options)
+        controller = CameraController(session.camera, step=step, turn=turn)
         for move in moves:
-            cameras = walker.go(move) if isinstance(move, str) else move.rescale(walk.camera.size)
+            cameras = controller.go(move) if isinstance(move, str) else move.rescale(session.camera.size)
             for first in range(0, max(len(cameras), 1), chunk - 1):
-                yield walk.step(cameras[first : first + chunk - 1])
+                yield session.step(cameras[first : first + chunk - 1])
             if not isinstance(move, str):
-                walker = CameraController(walk.camera, step=step, turn=turn)
+                controller = CameraController(session.camera, step=step, turn=turn)
         self.maybe_free_model_hooks()
 
     @torch.no_grad()
@@ -336,7 +336,7 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
 
         Args:
             image, prompt, depth, memory, num_inference_steps, guidance_scale, generator, callback_on_step_end, options:
-                as of :meth:`walk` and :meth:`make_generator`.
+                as of :meth:`start_session` and :meth:`make_generator`.
             cameras: of every frame, over the image's pixels, the image's own first; or, with ``trajectory``, that one.
             trajectory: actions to go by, such as ``"w*16 l*24"``; see :class:`mirage.cameras.CameraController`.
             num_frames: of the video, 4 N + 1; by default as many as there are cameras or actions for.

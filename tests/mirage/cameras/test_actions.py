@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Walking by keys, against poses worked out by hand."""
+"""Action strings against poses worked out by hand."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_strings_are_read() -> None:
     ("w+l*3", 90, 0, (0.25 + 0.5 * math.sqrt(0.75) + 0.5, 0, 0.5 * math.sqrt(0.75) + 0.25)),  # turns before it steps
     ("w+d", 0, 0, (0.5, 0, 0.5)),
 ])  # fmt: skip
-def test_a_walk_ends_where_it_should(actions: str, heading: float, look: float, at: tuple[float, float, float]) -> None:
+def test_actions_end_as_expected(actions: str, heading: float, look: float, at: tuple[float, float, float]) -> None:
     path = CameraController(ORIGIN, step=0.5, turn=30).go(actions)
     assert len(path) == sum(action.frames for action in parse_actions(actions))
     torch.testing.assert_close(path.cam2world[-1], pose(heading, look, at), rtol=0, atol=1e-6)
@@ -64,10 +64,10 @@ def test_every_frame_is_one_step() -> None:
     torch.testing.assert_close(path.cam2world, torch.stack(expected), rtol=0, atol=1e-6)
 
 
-def test_a_walk_goes_on_where_it_was() -> None:
+def test_a_controller_continues_from_its_pose() -> None:
     whole = CameraController(START).go("w*5 l+w*7 i*3 d*4")
-    walker = CameraController(START)
-    parts = [walker.go(piece) for piece in ("w*5", "l+w*7 i*2", "i", "d*4")]
+    controller = CameraController(START)
+    parts = [controller.go(piece) for piece in ("w*5", "l+w*7 i*2", "i", "d*4")]
     assert torch.equal(Cameras.cat(parts).cam2world, whole.cam2world)
 
 
@@ -87,34 +87,34 @@ def test_turns_of_no_round_size_come_back_too(actions: str) -> None:
 
 
 BAD = [
-    ("", "expected keys and numbers of frames like 'w*16 l*24', got none"),
-    (" , ", "got none"),
-    ("w*16 q*2", "expected keys of w s a d r f j l i k, got 'q' in 'q*2'"),
+    ("", "expected keys and numbers of frames, such as 'w*16 l*24', got ''"),
+    (" , ", "got ' , '"),
+    ("w*16 q*2", "expected keys among w s a d r f j l i k, got 'q' in 'q*2'"),
     ("w*16 l*", "got 'l*'"),
-    ("w16", "expected keys and a number of frames like w*16 or w+l*8, got 'w16'"),
+    ("w16", "expected keys and a number of frames, such as 'w*16' or 'w+l*8', got 'w16'"),
     ("ww", "got 'ww'"),
     ("w*2.5", "got 'w*2.5'"),
     ("w*-2", "got 'w*-2'"),
     ("w *2", "got '*2'"),
     ("w++l", "got 'w++l'"),
     ("w*0", "expected at least 1 frame, got 'w*0'"),
-    ("d w+s*4", "expected keys of different directions, got 'w+s*4'"),
-    ("l+l", "expected keys of different directions, got 'l+l'"),
-    ("w*60000 s*60000", "expected at most 100000 frames, got more with 's*60000'"),
+    ("d w+s*4", "expected keys of different axes, got 'w+s*4'"),
+    ("l+l", "expected keys of different axes, got 'l+l'"),
+    ("w*60000 s*60000", "expected at most 100000 frames, got 120000 with 's*60000'"),
     ("w*99999999999", "got 'w*99999999999'"),
-    ("i*91", "expected a look within 90 degrees of level, got more in 'i*91'"),
+    ("i*91", "expected a pitch within 90 degrees, got 91 degrees in frame 90 of 'i*91'"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("actions", "message"), BAD)
-def test_bad_actions_show_the_piece_and_leave_the_walker(actions: str, message: str) -> None:
-    walker = CameraController(START)
-    walker.go("w")
+def test_bad_actions_show_the_piece_and_leave_the_pose(actions: str, message: str) -> None:
+    controller = CameraController(START)
+    controller.go("w")
     with pytest.raises(ValueError, match=r"^actions: ") as error:
-        walker.go(actions)
+        controller.go(actions)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
-    assert torch.equal(walker.go("s").cam2world[0], START.cam2world[0])
+    assert torch.equal(controller.go("s").cam2world[0], START.cam2world[0])
 
 
 @pytest.mark.parametrize(("options", "message"), [
@@ -128,6 +128,6 @@ def test_bad_sizes(options: dict[str, float], message: str) -> None:
         CameraController(START, **options)
 
 
-def test_a_walker_starts_from_one_camera() -> None:
+def test_a_controller_starts_from_one_camera() -> None:
     with pytest.raises(ValueError, match="start: expected one camera, got 2"):
         CameraController(Cameras.cat([START, START]))

@@ -113,7 +113,9 @@ def test_files_are_told_apart_by_what_is_in_them(tmp_path: Path) -> None:
         assert len(read) == (3 if name == "poses" else 2), name
         assert torch.equal(read.intrinsics, k.expand(len(read), 3, 3))
     torch.testing.assert_close(read.cam2world, cameras.cam2world)
-    with pytest.raises(DataError, match="cameras: expected intrinsics beside it, because it holds poses only"):
+    with pytest.raises(
+        DataError, match="cameras: expected intrinsics in addition, because the file contains poses only"
+    ):
         read_cameras(path, SIZE)
     path.write_text(ADDRESS + ROWS)
     torch.testing.assert_close(
@@ -125,7 +127,7 @@ def test_files_are_told_apart_by_what_is_in_them(tmp_path: Path) -> None:
         assert read.size == (80, 60)
         assert torch.equal(read.cam2world, cameras.cam2world)
         assert torch.equal(read.intrinsics[:, 1], 2 * cameras.intrinsics[:, 1])
-    assert (read_cameras(path, SIZE, integer_centres=True).intrinsics - cameras.intrinsics)[0].tolist() == [
+    assert (read_cameras(path, SIZE, integer_centers=True).intrinsics - cameras.intrinsics)[0].tolist() == [
         [0, 0, 0.5], [0, 0, 0.5], [0, 0, 0],
     ]  # fmt: skip
 
@@ -136,8 +138,8 @@ def ours(**changed: Any) -> str:
 
 
 BAD: list[tuple[Any, str, str]] = [
-    (read_realestate10k, "", "expected RealEstate10K cameras, got none"),
-    (read_realestate10k, ADDRESS, "expected RealEstate10K cameras, got none"),
+    (read_realestate10k, "", "expected lines of RealEstate10K cameras, got none"),
+    (read_realestate10k, ADDRESS, "expected lines of RealEstate10K cameras, got none"),
     (read_realestate10k, ADDRESS + "1 2 3", ":2: expected 19 numbers, got 3"),
     (read_realestate10k, ADDRESS + ROWS + "left and right", ":4: expected 19 numbers, got 'left and right'"),
     (read_realestate10k, ADDRESS + ROWS.replace("0.4 0 0", "0.4 -0.1 0.02"),
@@ -153,7 +155,7 @@ BAD: list[tuple[Any, str, str]] = [
     (read_worldscore, worldscore(BLENDER, focal_length=0), "expected a focal length above 0"),
     (read_worldscore, worldscore(BLENDER, cameras_interp=[]), "expected 'cameras_interp' (F, 4, 4), got (0,)"),
     (read_worldscore, worldscore(IDENTITY[1:] + IDENTITY[:1]),
-     "expected a first camera with the rotation diag(-1, 1, -1) or 1, got [[0.0, 1.0, 0.0]"),
+     "expected a first camera with rotation diag(-1, 1, -1) or identity, got [[0.0, 1.0, 0.0]"),
     (read_worldscore, worldscore(BLENDER, IDENTITY[:2] * 2), "cam2world[1]: expected a last row of [0, 0, 0, 1]"),
     (read_cameras_json, "hello", "expected JSON with size, intrinsics and cam2world, got JSONDecodeError"),
     (read_cameras_json, ours(size=None), "expected JSON with size, intrinsics and cam2world, got KeyError: 'size'"),
@@ -162,14 +164,14 @@ BAD: list[tuple[Any, str, str]] = [
     (read_cameras_json, ours(cam2world=[IDENTITY] * 2), "intrinsics: expected (V=2, 3, 3), got (1, 3, 3)"),
     (read_cameras_json, ours(cam2world=[], intrinsics=[]), "cam2world: expected (V, 4, 4), got (0,)"),
     (read_cameras, '{"a": 1, "b": 2}', "expected JSON with cam2world or cameras_interp, got 'a, b'"),
-    (read_cameras, "{", "expected cameras, got JSON that is damaged"),
+    (read_cameras, "{", "expected cameras, got damaged JSON"),
     (read_cameras, "", "expected camera poses, got an empty file"),
-    (read_cameras, "hello", ":1: expected a pose of 4x4 numbers, got 'hello'"),
+    (read_cameras, "hello", ":1: expected a pose of 4x4 or 3x4 numbers, got 'hello'"),
     (read_cameras, "PK\x03\x04", "expected a geometry file, got a damaged file"),
-    (read_cameras, None, "no such file of cameras"),
-    (read_realestate10k, None, "no such file of RealEstate10K cameras"),
-    (read_worldscore, None, "no such file of WorldScore cameras"),
-    (read_cameras_json, None, "no such file of cameras"),
+    (read_cameras, None, "no such file"),
+    (read_realestate10k, None, "no such file"),
+    (read_worldscore, None, "no such file"),
+    (read_cameras_json, None, "no such file"),
 ]  # fmt: skip
 
 

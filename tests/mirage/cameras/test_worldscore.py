@@ -92,10 +92,10 @@ def test_a_path_begins_at_its_start() -> None:
 
 
 @pytest.mark.parametrize(("names", "frames", "message"), [
-    (["push_in", "fly"], 5, "names: expected moves of fixed, move_left"),
-    (["push_in", "fly"], 5, "got 'fly'"),
+    (["push_in", "fly"], 5, "names: expected moves among fixed, move_left"),
+    (["push_in", "fly"], 5, "got 'fly' at index 1"),
     ([], 5, "names: expected at least one move, got none"),
-    (["push_in"], 1, "frames: expected at least 2 for a move, got 1"),
+    (["push_in"], 1, "frames: expected at least 2 per move, got 1"),
 ])  # fmt: skip
 def test_bad_paths(names: list[str], frames: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -85,7 +85,7 @@ def test_a_walk_through_a_picture(files: dict[str, Path], tmp_path: Path, capsys
 @pytest.mark.parametrize("more", [
     ("--trajectory", "orbit", "--amount", "10", "--radius", "2"),
     ("--trajectory", "pan", "--amount", "-15", "--one-way"),
-    ("--trajectory", "dolly", "--amount", "0.4", "--integer-centres"),
+    ("--trajectory", "dolly", "--amount", "0.4", "--integer-centers"),
     ("--trajectory", "truck", "--amount", "-0.2"),
     ("--trajectory", "spiral", "--radius", "3"),
     ("--worldscore", "push_in", "orbit_left", "--amount", "0.3"),
@@ -179,7 +179,7 @@ def test_a_geometry_file_is_all_that_is_needed(
     assert read_metrics(out)["points_written"][0] == 5 * 7 - 9, "what is masked is not remembered"
     assert main(arguments(files, out, "--geometry", str(path), "--trajectory", "pan", **nothing | {"frames": "5"})) == 0
     assert torch.equal(walk(out).centers, cameras.centers[:1].expand(5, 3))
-    assert main(arguments(files, out, "--geometry", str(path), "--integer-centres", **nothing)) == 0
+    assert main(arguments(files, out, "--geometry", str(path), "--integer-centers", **nothing)) == 0
     assert walk(out).intrinsics[0, :2, 2].tolist() == [28.5, 20.5]
     write_sample(path, frames=False)
     Image.fromarray(np.zeros((40, 56, 3), np.uint8)).save(tmp_path / "black.png")
@@ -216,11 +216,11 @@ def test_results_replace_those_of_an_earlier_run(files: dict[str, Path], tmp_pat
 
 
 BAD: list[tuple[dict[str, str], tuple[str, ...], str]] = [
-    ({"image": "missing.png"}, (), "missing.png: no such picture"),
+    ({"image": "missing.png"}, (), "missing.png: no such file"),
     ({"image": ""}, (), "--image: expected a file (or use --scene or --memory), got none"),
     ({"depth": ""}, (), "--depth: expected a file (or use --scene or --memory), got none"),
     ({"depth": "cut.png"}, (), "cut.png: expected a depth map, got a damaged file"),
-    ({"depth": "image.png"}, (), "image.png: expected a 16-bit depth map in millimetres, got a picture of mode RGB"),
+    ({"depth": "image.png"}, (), "image.png: expected a 16-bit depth map in millimeters, got an image of mode RGB"),
     ({"depth": "small.npy"}, (), "small.npy: expected depth of the picture's size (50, 70), got (5, 7)"),
     ({"intrinsics": "poses.txt"}, (), "poses.txt: expected a 3x3 matrix or fx fy cx cy, got 208 numbers"),
     ({"frames": "10"}, (), "frames: expected 4 N + 1, got 10"),
@@ -232,11 +232,11 @@ BAD: list[tuple[dict[str, str], tuple[str, ...], str]] = [
     ({}, ("--scene", "motorcycle"), "--scene: expected no --image, --depth, --intrinsics or --geometry with it"),
     ({"poses": "poses.txt"}, ("--trajectory", "pan"), "--poses: expected no --trajectory with it"),
     ({"poses": "poses.txt", "frames": "17"}, (), "poses.txt: expected at least 17 poses for 17 frames, got 13"),
-    ({"poses": "cut.txt"}, (), "cut.txt:2: expected a pose of 4x4 numbers"),
+    ({"poses": "cut.txt"}, (), "cut.txt:2: expected a pose of 4x4 or 3x4 numbers"),
     ({"poses": "poses.txt"}, ("--actions", "w"), "--poses: expected no --actions with it"),
     ({"cameras": "poses.txt"}, ("--worldscore", "fixed"), "--cameras: expected no --worldscore with it"),
-    ({"cameras": "poses.txt", "intrinsics": ""}, (), "poses.txt: expected intrinsics beside it, because"),
-    ({"cameras": "missing.txt"}, (), "missing.txt: no such file of cameras"),
+    ({"cameras": "poses.txt", "intrinsics": ""}, (), "poses.txt: expected intrinsics in addition, because"),
+    ({"cameras": "missing.txt"}, (), "missing.txt: no such file"),
     ({"cameras": "image.png"}, (), "image.png: expected cameras, got a file that is not text"),
     ({"cameras": "image.png", "intrinsics": ""}, (), "image.png: expected cameras, got a file that is not text"),
     ({"cameras": "short.txt", "frames": ""}, (), "short.txt: expected at least 5 poses for 5 frames, got 1"),
@@ -250,8 +250,8 @@ BAD: list[tuple[dict[str, str], tuple[str, ...], str]] = [
      "image.png: expected a picture of size (40, 56), got (50, 70)"),
     ({"geometry": "cut.png", "depth": "", "intrinsics": "", "image": ""}, (),
      "cut.png: expected a geometry file, got a damaged file"),
-    ({}, ("--actions", "w*16 x*2"), "actions: expected keys of w s a d r f j l i k, got 'x' in 'x*2'"),
-    ({}, ("--actions", ""), "actions: expected keys and numbers of frames like 'w*16 l*24', got none"),
+    ({}, ("--actions", "w*16 x*2"), "actions: expected keys among w s a d r f j l i k, got 'x' in 'x*2'"),
+    ({}, ("--actions", ""), "actions: expected keys and numbers of frames, such as 'w*16 l*24', got ''"),
     ({}, ("--actions", "w*4"), "--actions: expected at least 9 poses for 9 frames, got 5"),
     ({"frames": ""}, ("--actions", "w*2"), "--actions: expected at least 5 poses for 5 frames, got 3"),
     ({}, ("--actions", "w*8", "--step", "0"), "step: expected a number above 0, got 0"),
@@ -260,7 +260,7 @@ BAD: list[tuple[dict[str, str], tuple[str, ...], str]] = [
     ({}, ("--trajectory", "truck", "--radius", "1"), "--radius: expected with orbit, spiral, got it with truck"),
     ({}, ("--trajectory", "truck", "--poses-are", "c2w"), "--poses-are: expected with poses, cameras, got"),
     ({}, ("--trajectory", "dolly", "--amount", "nan"), "expected finite float32 values"),
-    ({}, ("--worldscore", "push_in", "fly"), "names: expected moves of fixed, move_left"),
+    ({}, ("--worldscore", "push_in", "fly"), "names: expected moves among fixed, move_left"),
     ({}, ("--worldscore", "push_in", "fixed", "push_in"),
      "--frames: expected one more than a multiple of 3 moves, got 9"),
     ({"depth": "empty.npy"}, (), "--radius: expected a number, because the depth map is empty"),

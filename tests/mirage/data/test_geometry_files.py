@@ -41,12 +41,12 @@ def geometry(*, frames: int = F, masks: bool = True) -> Geometry:
 
 
 @pytest.mark.parametrize("sample", [geometry(), geometry(frames=1), geometry(frames=0, masks=False)])
-@pytest.mark.parametrize("integer_centres", [False, True])
-def test_what_is_written_is_read(tmp_path: Path, sample: Geometry, integer_centres: bool) -> None:
+@pytest.mark.parametrize("integer_centers", [False, True])
+def test_what_is_written_is_read(tmp_path: Path, sample: Geometry, integer_centers: bool) -> None:
     path = tmp_path / "geometry"
-    write_geometry(path, sample, integer_centres=integer_centres)
+    write_geometry(path, sample, integer_centers=integer_centers)
     assert [file.name for file in tmp_path.iterdir()] == ["geometry"]
-    read = read_geometry(path, integer_centres=integer_centres)
+    read = read_geometry(path, integer_centers=integer_centers)
     assert torch.equal(read.depths, sample.depths)
     assert torch.equal(read.cameras.cam2world, sample.cameras.cam2world)
     torch.testing.assert_close(read.cameras.intrinsics, sample.cameras.intrinsics, rtol=1e-6, atol=1e-6)
@@ -81,7 +81,7 @@ def test_a_file_of_other_makers(tmp_path: Path) -> None:
     assert read.frames is not None
     assert read.frames[1, 2, 3, 4] == frames[1, 3, 4, 2]
     assert read.original_size is None
-    shifted = read_geometry(path, integer_centres=True).cameras.intrinsics
+    shifted = read_geometry(path, integer_centers=True).cameras.intrinsics
     assert shifted[0].tolist() == [[5, 0, 3], [0, 6, 2], [0, 0, 1]]
 
 
@@ -109,14 +109,14 @@ def not_an_array(path: Path) -> None:
 
 
 BAD: list[tuple[Callable[[Path], object], str]] = [
-    (lambda _: None, "no such geometry file"),
+    (lambda _: None, "no such file"),
     (lambda path: path.write_text("hello"), "expected a geometry file, got a damaged file"),
     (cut, "expected a geometry file, got a damaged file"),
     (garbled, "expected a geometry file, got a damaged file"),
     (not_an_array, "depths: expected floats (F, H, W), got"),
     (changed(depths=np.array([{}])), "expected a geometry file, got a damaged file"),  # pickled
-    (changed(depths=None), "expected depths, intrinsics, poses_c2w, got no depths"),
-    (changed(poses_c2w=None), "expected depths, intrinsics, poses_c2w, got no poses_c2w"),
+    (changed(depths=None), "expected arrays depths, intrinsics, poses_c2w, got none named depths"),
+    (changed(poses_c2w=None), "expected arrays depths, intrinsics, poses_c2w, got none named poses_c2w"),
     (changed(depths=np.ones((H, W))), "depths: expected floats (F, H, W), got float64 (4, 6)"),
     (changed(depths=np.ones((F, H, W), int)), "depths: expected floats (F, H, W), got int64 (3, 4, 6)"),
     (changed(depths=np.ones((0, H, W))), "depths: expected floats (F, H, W), got float64 (0, 4, 6)"),
@@ -129,7 +129,7 @@ BAD: list[tuple[Callable[[Path], object], str]] = [
     (changed(masks=np.ones((1, H, W), bool)), "masks: expected booleans (F=3, H=4, W=6), got bool (1, 4, 6)"),
     (changed(masks=np.ones((F, H, W))), "masks: expected booleans (F=3, H=4, W=6), got float64"),
     (changed(original_size=np.ones(3)), "original_size: expected numbers (2,), got float64 (3,)"),
-    (changed(processed_size=[8, 6]), "processed_size: expected that of depths, (4, 6), got (8, 6)"),
+    (changed(processed_size=[8, 6]), "processed_size: expected the size of depths (4, 6), got (8, 6)"),
 ]  # fmt: skip
 
 

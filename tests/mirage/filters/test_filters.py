@@ -27,7 +27,7 @@ from mirage.filters import (
     SkyFilter,
     overlay,
 )
-from mirage.geometry.components import complete
+from mirage.geometry.components import complete_objects
 from mirage.geometry.grids import masked_cells
 from mirage.memory import LatentSpatialMemory
 from mirage.rollout.write_back import MemoryWriter
@@ -192,9 +192,9 @@ def test_whole_things_are_completed() -> None:
     marked[1:3, 2:5] = True
     marked[0, 0] = True
     thing = depth == 2.0
-    assert torch.equal(complete(marked, depth, 0.3) & thing, thing)
-    assert int((complete(marked, depth, 0.3) & ~thing).sum()) == 1, "one cell of the wall is not the wall"
-    assert torch.equal(complete(marked, depth, 0.4), marked)
+    assert torch.equal(complete_objects(marked, depth, 0.3) & thing, thing)
+    assert int((complete_objects(marked, depth, 0.3) & ~thing).sum()) == 1, "one cell of the wall is not the wall"
+    assert torch.equal(complete_objects(marked, depth, 0.4), marked)
 
 
 def moved(shift: int, frame: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

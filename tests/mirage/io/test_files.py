@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures, depth maps, camera files: what is read, and what is said of those that cannot be."""
+"""Images, depth maps and camera files, and the errors for those that cannot be read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from PIL import Image
 from mirage.cameras import read_intrinsics, read_poses, write_cameras
 from mirage.data.scenes import Scene, motorcycle
 from mirage.errors import DataError
-from mirage.io.files import read_depth, read_image, read_matrix
+from mirage.io.files import read_depth, read_image, read_matrix, replacing
 from mirage_kernels import testing
 
 SIZE = (40, 60)
@@ -30,15 +30,15 @@ def test_images(tmp_path: Path) -> None:
     image = read_image(tmp_path / "a.png")
     assert image.dtype == torch.float32
     np.testing.assert_array_equal((image * 255).round().movedim(0, 2).numpy(), pixels)
-    Image.fromarray(pixels[..., 0]).save(tmp_path / "grey.png")
-    assert read_image(tmp_path / "grey.png").shape == (3, 4, 6)
+    Image.fromarray(pixels[..., 0]).save(tmp_path / "gray.png")
+    assert read_image(tmp_path / "gray.png").shape == (3, 4, 6)
 
 
 def test_depth(tmp_path: Path) -> None:
-    millimetres = np.array([[0, 1500], [65535, 1]], dtype=np.uint16)
+    millimeters = np.array([[0, 1500], [65535, 1]], dtype=np.uint16)
     for name in ("depth.png", "depth.pgm"):
-        Image.fromarray(millimetres).save(tmp_path / name)
-        np.testing.assert_allclose(read_depth(tmp_path / name).numpy(), millimetres / 1000, rtol=1e-6)
+        Image.fromarray(millimeters).save(tmp_path / name)
+        np.testing.assert_allclose(read_depth(tmp_path / name).numpy(), millimeters / 1000, rtol=1e-6)
     for dtype in (np.float16, np.float32, np.float64):
         np.save(tmp_path / "depth.npy", np.array([[0, 1.5], [np.inf, -1]], dtype=dtype))
         assert read_depth(tmp_path / "depth.npy").tolist() == [[0, 1.5], [np.inf, -1]]
@@ -65,7 +65,7 @@ def test_depth_as_exr(tmp_path: Path) -> None:
 
 def test_exr_without_the_package_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "OpenEXR", None)
-    with pytest.raises(DataError, match=r"a.exr: needs OpenEXR to be read \(pip install 'mirage-kernels\[exr\]'\)"):
+    with pytest.raises(DataError, match=r"a.exr: reading EXR needs OpenEXR: pip install 'mirage-kernels\[exr\]'"):
         read_depth(tmp_path / "a.exr")
 
 
@@ -88,11 +88,11 @@ def test_intrinsics(tmp_path: Path) -> None:
     for text in ("50 0 30\n0 55 20\n0 0 1", "[[50, 0, 30], [0, 55, 20], [0, 0, 1]]", "50 55 30 20", "50,55,30,20\n"):
         path.write_text(text)
         assert read_intrinsics(path, SIZE).tolist() == expected
-        assert read_intrinsics(path, SIZE, integer_centres=True)[:2, 2].tolist() == [30.5, 20.5]
+        assert read_intrinsics(path, SIZE, integer_centers=True)[:2, 2].tolist() == [30.5, 20.5]
     path.write_text(f"{50 / 60} {55 / 40} 0.5 0.5")
     torch.testing.assert_close(read_intrinsics(path, SIZE), torch.tensor(expected, dtype=torch.float64))
     torch.testing.assert_close(
-        read_intrinsics(path, SIZE, integer_centres=True), torch.tensor(expected, dtype=torch.float64)
+        read_intrinsics(path, SIZE, integer_centers=True), torch.tensor(expected, dtype=torch.float64)
     )
 
 
@@ -116,14 +116,14 @@ def npy(path: Path) -> bytes:
 
 
 BAD: list[tuple[Any, str, Any, str]] = [
-    (read_image, "missing.png", None, "no such picture"),
-    (read_image, "cut.png", lambda p: png(p)[:300], "expected a picture, got a damaged file"),
-    (read_image, "text.png", b"this is not a picture", "expected a picture, got something that is not a picture"),
-    (read_image, "empty.png", b"", "expected a picture, got something that is not a picture"),
-    (read_image, ".", None, "expected a picture, got a damaged file"),
-    (read_depth, "missing.png", None, "no such depth map"),
-    (read_depth, "missing.npy", None, "no such depth map"),
-    (read_depth, "colour.png", png, "expected a 16-bit depth map in millimetres, got a picture of mode RGB"),
+    (read_image, "missing.png", None, "no such file"),
+    (read_image, "cut.png", lambda p: png(p)[:300], "expected an image, got a damaged file"),
+    (read_image, "text.png", b"this is not an image", "expected an image, got a file that is not an image"),
+    (read_image, "empty.png", b"", "expected an image, got a file that is not an image"),
+    (read_image, ".", None, "expected an image, got a damaged file"),
+    (read_depth, "missing.png", None, "no such file"),
+    (read_depth, "missing.npy", None, "no such file"),
+    (read_depth, "colour.png", png, "expected a 16-bit depth map in millimeters, got an image of mode RGB"),
     (read_depth, "cut.npy", lambda p: npy(p)[:-7], "expected a depth map, got a damaged file"),
     (read_depth, "head.npy", lambda p: npy(p)[:20], "expected a depth map, got a damaged file"),
     (read_depth, "text.npy", b"hello", "expected a depth map, got a damaged file"),
@@ -134,32 +134,32 @@ BAD: list[tuple[Any, str, Any, str]] = [
      "expected a depth map of floats (H, W), got float64 (5,)"),
     (read_depth, "pickle.npy", lambda p: np.save(p, np.array([{}]), allow_pickle=True) or p.read_bytes(),
      "expected a depth map, got a damaged file"),
-    (read_depth, "missing.exr", None, "no such depth map"),
+    (read_depth, "missing.exr", None, "no such file"),
     (read_depth, "text.exr", b"hello", "expected a depth map, got a damaged file"),
     (read_depth, "cut.exr", lambda p: exr(p, {"Z": np.random.default_rng(0).random(SIZE, np.float32)})[:-9],
      "expected a depth map, got a damaged file"),
     (read_depth, "ints.exr", lambda p: exr(p, {"Z": np.ones(SIZE, np.uint32)}),
      "expected a depth map of floats (H, W), got uint32 (40, 60)"),
     (read_depth, "green.exr", lambda p: exr(p, {c: np.ones(SIZE, np.float32) for c in "BG"}),
-     "expected one channel Z, Y or R, or only one at all, got B, G"),
+     "expected one channel named Z, Y or R, or a single channel, got B, G"),
     (read_depth, "layers.exr", lambda p: exr(p, {c: np.ones(SIZE, np.float32) for c in ("a.Z", "b.Z")}),
-     "expected one channel Z, Y or R, or only one at all, got a.Z, b.Z"),
+     "expected one channel named Z, Y or R, or a single channel, got a.Z, b.Z"),
     (read_depth, "parts.exr", lambda p: exr(p, *[{"Z": np.ones(SIZE, np.float32)}] * 2),
-     "expected an EXR of one part, got 2"),
-    (read_matrix, "missing.txt", None, "no such file of rows of 3 numbers"),
+     "expected an EXR file with one part, got 2"),
+    (read_matrix, "missing.txt", None, "no such file"),
     (read_matrix, "words.txt", b"1 2 three", ":1: expected 3 numbers, got '1 2 three'"),
     (read_matrix, "short.txt", b"1 2 3\n1 2", ":2: expected 3 numbers, got 2"),
     (read_matrix, "empty.txt", b"\n \n", "expected rows of 3 numbers, got an empty file"),
     (read_matrix, "binary.txt", b"\xff\xfe\x00\x9c", "got a file that is not text"),
-    (read_poses, "missing.txt", None, "no such file of camera poses"),
-    (read_poses, "words.txt", b"here and there", ":1: expected a pose of 4x4 numbers, got 'here and there'"),
-    (read_poses, "json.txt", b"[[1, 0, 0, 0], [0, 1", ":1: expected a pose of 4x4 numbers"),
-    (read_poses, "nested.txt", b'[[1, 0, 0, "x"]]', ":1: expected a pose of 4x4 numbers"),
+    (read_poses, "missing.txt", None, "no such file"),
+    (read_poses, "words.txt", b"here and there", ":1: expected a pose of 4x4 or 3x4 numbers, got 'here and there'"),
+    (read_poses, "json.txt", b"[[1, 0, 0, 0], [0, 1", ":1: expected a pose of 4x4 or 3x4 numbers"),
+    (read_poses, "nested.txt", b'[[1, 0, 0, "x"]]', ":1: expected a pose of 4x4 or 3x4 numbers"),
     (read_poses, "few.txt", b"1 2 3", ":1: expected a pose of 16 or 12 numbers, got 3"),
     (read_poses, "empty.txt", b"# nothing\n", "expected camera poses, got an empty file"),
     (read_poses, "skewed.txt", b"2 0 0 0 0 1 0 0 0 0 1 0", "expected a rigid pose"),
     (read_poses, "nan.txt", b"nan 0 0 0 0 1 0 0 0 0 1 0", "expected finite float32 values"),
-    (read_intrinsics, "missing.txt", None, "no such file of intrinsics"),
+    (read_intrinsics, "missing.txt", None, "no such file"),
     (read_intrinsics, "words.txt", b"fx fy cx cy", "expected intrinsics, got 'fx fy cx cy'"),
     (read_intrinsics, "few.txt", b"50 50 30", "expected a 3x3 matrix or fx fy cx cy, got 3 numbers"),
     (read_intrinsics, "zero.txt", b"0 50 30 20", "expected a focal length above 0"),
@@ -183,6 +183,25 @@ def test_bad_files(tmp_path: Path, read: Any, name: str, content: Any, message: 
     assert message in str(error.value)
 
 
+def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "note.txt"
+    path.write_text("old")
+
+    def fail() -> None:
+        with replacing(path) as partial:
+            partial.write_text("ne")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fail()
+    assert path.read_text() == "old"
+    with replacing(path) as partial:
+        partial.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert [file.name for file in tmp_path.iterdir()] == ["note.txt"]
+
+
 def test_the_motorcycle_is_calibrated_as_documented() -> None:
     scene = motorcycle()
     assert scene.depth.shape == (500, 741)
@@ -190,7 +209,7 @@ def test_the_motorcycle_is_calibrated_as_documented() -> None:
     assert right[0, 2] - left[0, 2] == pytest.approx(31.086, abs=1e-4)
     assert left[0, 2] == pytest.approx(311.693)
     assert scene.keys.centers[1].tolist() == pytest.approx([0.193001, 0, 0])
-    # disparity = fx B / z - 31.086, so a point of the left picture lies that much further left in the right one
+    # disparity = fx B / z - 31.086, so a point of the left image lies that much further left in the right one
     row, column = scene.depth[250:].nonzero()[0].tolist()
     z = scene.depth[250 + row, column]
     at = torch.tensor([column + 0.5, 250 + row + 0.5])

@@ -13,33 +13,33 @@ GRID = (12, 20)
 START = Cameras(torch.tensor([[10.0, 0, 10], [0, 10, 6], [0, 0, 1]]), torch.eye(4), GRID)
 
 
-def places() -> torch.Tensor:
-    """A round wall at 3 m."""
+def points() -> torch.Tensor:
+    """A cylindrical wall at 3 m."""
     angle = torch.linspace(0, 6.28, 2000)
     return torch.stack([3 * angle.sin(), torch.linspace(-1, 1, 2000).repeat(1), 3 * angle.cos()], 1)
 
 
-def walk(history: History, degrees: list[float]) -> None:
+def add_frames(history: History, degrees: list[float]) -> None:
     for stamp, angle in enumerate(degrees):
         camera = pan(START, torch.tensor([1.0]), angle)
-        history.add(torch.full((4, *GRID), float(stamp)), camera, torch.full(GRID, 3.0), stamp, places())
+        history.add(torch.full((4, *GRID), float(stamp)), camera, torch.full(GRID, 3.0), stamp, points())
 
 
-def seen(camera: Cameras) -> set[tuple[int, ...]]:
-    """The voxels of 0.1 m inside a view, by the letter."""
-    _, _, inside = camera.project(places())
-    return {tuple(cell) for cell in torch.floor(places()[inside[0]] / 0.1).int().tolist()}
+def voxels_in_view(camera: Cameras) -> set[tuple[int, ...]]:
+    """The voxels of 0.1 m inside a view, by definition."""
+    _, _, inside = camera.project(points())
+    return {tuple(cell) for cell in torch.floor(points()[inside[0]] / 0.1).int().tolist()}
 
 
 def test_frames_that_look_the_same_way_come_first() -> None:
     history = History(4)
     degrees = [0.0, 90.0, 180.0, 30.0, 8.0, -100.0]
-    walk(history, degrees)
+    add_frames(history, degrees)
     target = pan(START, torch.tensor([1.0]), 5.0)
-    found = history.retrieve(target, places(), k=3, threshold=0.05)
+    found = history.retrieve(target, points(), k=3, threshold=0.05)
     scores = []
     for angle in degrees:
-        a, b = seen(target), seen(pan(START, torch.tensor([1.0]), angle))
+        a, b = voxels_in_view(target), voxels_in_view(pan(START, torch.tensor([1.0]), angle))
         scores.append(torch.tensor(len(a & b), dtype=torch.float32) / len(a | b))
     expected = sorted(range(len(degrees)), key=lambda n: (-scores[n], n))[:3]
     assert found.stamps.tolist() == expected
@@ -50,24 +50,24 @@ def test_frames_that_look_the_same_way_come_first() -> None:
 
 def test_the_union_of_the_target_views_counts() -> None:
     history = History(4)
-    walk(history, [0.0, 180.0])
+    add_frames(history, [0.0, 180.0])
     both = Cameras.cat([pan(START, torch.tensor([1.0]), angle) for angle in (0.0, 180.0)])
-    found = history.retrieve(both, places())
+    found = history.retrieve(both, points())
     assert found.stamps.tolist() == [0, 1] or found.stamps.tolist() == [1, 0]
     assert bool((found.scores < 0.6).all())
 
 
 def test_threshold_and_before_leave_frames_out() -> None:
     history = History(4)
-    walk(history, [0.0, 3.0, 180.0])
-    assert history.retrieve(START, places(), threshold=0.5).stamps.tolist() == [0, 1]
-    assert history.retrieve(START, places(), before=1).stamps.tolist() == [0]
-    assert history.retrieve(START, places(), before=0).stamps.tolist() == []
-    assert history.retrieve(START, places(), k=1).stamps.tolist() == [0]
+    add_frames(history, [0.0, 3.0, 180.0])
+    assert history.retrieve(START, points(), threshold=0.5).stamps.tolist() == [0, 1]
+    assert history.retrieve(START, points(), before=1).stamps.tolist() == [0]
+    assert history.retrieve(START, points(), before=0).stamps.tolist() == []
+    assert history.retrieve(START, points(), k=1).stamps.tolist() == [0]
 
 
 def test_an_empty_history_has_nothing_to_show() -> None:
-    found = History(4).retrieve(START, places())
+    found = History(4).retrieve(START, points())
     assert found.latents.shape == (4, 0, *GRID)
     assert len(found.scores) == 0
 
@@ -75,7 +75,7 @@ def test_an_empty_history_has_nothing_to_show() -> None:
 def test_a_full_history_forgets_what_others_see_too() -> None:
     """Many frames look ahead and one looks back: that one stays, however old it is."""
     history = History(4, max_frames=8)
-    walk(history, [180.0, *(float(n) for n in range(20))])
+    add_frames(history, [180.0, *(float(n) for n in range(20))])
     assert len(history) <= 8
     assert 0 in history.stamps.tolist()
     assert history.latents.shape[1] == len(history.surface) == len(history)
@@ -83,7 +83,7 @@ def test_a_full_history_forgets_what_others_see_too() -> None:
 
 def test_the_last_of_two_that_saw_the_same_stays() -> None:
     history = History(4, max_frames=32)
-    walk(history, [180.0, 180.0, *(float(n) for n in range(31))])
+    add_frames(history, [180.0, 180.0, *(float(n) for n in range(31))])
     assert len(history) == 30, "three go at once"
     assert history.stamps[0] == 1, "and without the first nobody else sees what the second does"
 
@@ -95,8 +95,8 @@ def test_those_go_first_whose_voxels_others_see_too() -> None:
     views: dict[int, set[tuple[int, ...]]] = {}
     for stamp, angle in enumerate(degrees):
         camera = pan(START, torch.tensor([1.0]), angle)
-        history.add(torch.full((4, *GRID), float(stamp)), camera, torch.full(GRID, 3.0 + stamp), stamp, places())
-        views[stamp] = seen(camera)
+        history.add(torch.full((4, *GRID), float(stamp)), camera, torch.full(GRID, 3.0 + stamp), stamp, points())
+        views[stamp] = voxels_in_view(camera)
         for _ in range(3 if len(views) > 32 else 0):
             alone = {s: len(views[s].difference(*(views[t] for t in views if t != s))) for s in views}
             first = min(views, key=lambda s: (alone[s], s))
@@ -107,24 +107,24 @@ def test_those_go_first_whose_voxels_others_see_too() -> None:
 
 
 def test_a_frame_more_moves_no_other() -> None:
-    """A walk must not become slower with every frame it remembers."""
+    """The time to add a frame does not grow with the number of frames."""
     history = History(4, max_frames=64)
-    walk(history, [0.0] * 20)
+    add_frames(history, [0.0] * 20)
     places_of = [history._latents.data_ptr(), history.surface.data_ptr()]
-    walk(history, [90.0] * 3)
+    add_frames(history, [90.0] * 3)
     assert [history._latents.data_ptr(), history.surface.data_ptr()] == places_of
     assert history.nbytes >= sum(t.nbytes for t in history.tensors().values())
 
 
 def test_forgetting_moves_no_latent() -> None:
     history = History(4, max_frames=32)
-    walk(history, [float(n) for n in range(32)])
+    add_frames(history, [float(n) for n in range(32)])
     before = history._latents[:32].clone()
-    walk(history, [5.0])
+    add_frames(history, [5.0])
     assert len(history) == 30
     there = [n for n in range(32) if torch.equal(history._latents[n], before[n])]
     assert len(there) == 32, "the new one went behind them"
-    walk(history, [6.0])
+    add_frames(history, [6.0])
     assert sum(not torch.equal(history._latents[n], before[n]) for n in range(32)) == 1, (
         "and the next where there was room"
     )

@@ -10,7 +10,7 @@ import torch
 from mirage.cameras import dolly, out_and_back, pan, straight
 from mirage.errors import DataError
 from mirage.memory import LatentSpatialMemory, MemoryView
-from mirage.memory.view_rule import compare
+from mirage.memory.view_rule import compare, exclude_observed
 from mirage_kernels import Cameras, load_tensors, save_tensors
 
 GRID = (12, 20)
@@ -81,25 +81,42 @@ def test_reading_changes_nothing() -> None:
 
 
 def test_the_view_rule() -> None:
-    """One row of cells: what is shown (depth, footprint), what comes (depth, footprint), and whether it is written."""
+    """One row of cells: rendered depth and footprint, new depth and footprint, and whether the cell is written."""
     cases = [
-        (torch.inf, torch.inf, 3.0, 0.1, True),  # nothing there
+        (torch.inf, torch.inf, 3.0, 0.1, True),  # a hole
         (3.0, 0.1, 3.0, 0.1, False),  # the same
-        (3.2, 0.1, 3.0, 0.1, True),  # what is there lies more than 5 % farther
+        (3.2, 0.1, 3.0, 0.1, True),  # the rendered surface is more than 5 % farther
         (3.14, 0.1, 3.0, 0.1, False),  # within 5 %: the same surface
-        (2.5, 0.1, 3.0, 0.1, False),  # something nearer is remembered
+        (2.5, 0.1, 3.0, 0.1, False),  # the rendered surface is nearer
         (3.0, 0.2, 3.0, 0.1, True),  # the same surface from half the distance
         (3.0, 0.19, 3.0, 0.1, False),
-        (2.5, 0.4, 3.0, 0.1, False),  # nearer, however coarse
-        (3.0, 0.1, torch.inf, 0.1, False),  # nothing comes
+        (2.5, 0.4, 3.0, 0.1, False),  # nearer, with any footprint
+        (3.0, 0.1, torch.inf, 0.1, False),  # the new cell has no depth
     ]
-    shown, shown_footprint, depth, footprint, expected = (torch.tensor([x]) for x in zip(*cases, strict=True))
-    view = MemoryView(
-        torch.zeros(1, 1, 1, len(cases)), shown.isfinite()[None], shown[None], shown_footprint[None], shown[None]
-    )
-    adds, closer = compare(view, depth, footprint)
-    assert (adds | closer).tolist() == expected.tolist()
-    assert closer.flatten().nonzero().flatten().tolist() == [5]
+    rendered, rendered_footprint, depth, footprint, expected = (torch.tensor([x]) for x in zip(*cases, strict=True))
+    stamp = torch.zeros(1, 1, len(cases), dtype=torch.int64)
+    view = MemoryView(stamp[None].float(), rendered.isfinite()[None], rendered[None], rendered_footprint[None], stamp)
+    comparison = compare(view, depth, footprint)
+    assert comparison.is_written.tolist() == expected.tolist()
+    assert comparison.is_closer.flatten().nonzero().flatten().tolist() == [5]
+
+
+def test_observed_surfaces_are_not_written_twice() -> None:
+    """Cells of depth 3 m: rendered depth and footprint, whether the surface was observed, and whether it is written."""
+    cases = [
+        (torch.inf, torch.inf, True, True),  # a hole is filled, observed or not
+        (3.2, 0.1, False, True),
+        (3.2, 0.1, True, False),  # within 10 %: a neighbor has moved
+        (3.31, 0.1, True, True),  # farther by more than 10 %
+        (3.0, 0.2, False, True),  # seen from closer
+        (3.0, 0.2, True, False),  # from closer, but another frame was as near
+    ]
+    rendered, footprint, was_observed, expected = (torch.tensor([x]) for x in zip(*cases, strict=True))
+    stamp = torch.zeros(1, 1, len(cases), dtype=torch.int64)
+    view = MemoryView(stamp[None].float(), rendered.isfinite()[None], rendered[None], footprint[None], stamp)
+    depth = torch.full((1, len(cases)), 3.0)
+    comparison = compare(view, depth, torch.full_like(depth, 0.1))
+    assert exclude_observed(comparison, view, depth, was_observed).is_written.tolist() == expected.tolist()
 
 
 def test_a_closer_look_is_written_once_and_then_shown() -> None:
@@ -133,7 +150,15 @@ def test_something_new_in_front_is_written() -> None:
     assert memory.write(latents(1, 1), START, room()) == [4 * 6]
 
 
-def test_masked_pixels_are_not_remembered() -> None:
+def test_the_history_keeps_other_latents_if_told_to() -> None:
+    memory = LatentSpatialMemory(48)
+    memory.write(latents(1), START, room(), history_latents=latents(1, 1))
+    assert torch.equal(memory.read(START.rescale(GRID)).latents, latents(1))
+    assert torch.equal(memory.retrieve(START).latents, latents(1, 1))
+    assert memory.device == torch.device("cpu")
+
+
+def test_masked_pixels_are_not_written() -> None:
     memory = LatentSpatialMemory(48)
     mask = torch.zeros(1, 192, 320, dtype=torch.bool)
     mask[0, 5, 5] = True
@@ -171,15 +196,13 @@ def test_imagined_surface_never_hides_what_a_view_saw() -> None:
     assert bool((after.stamp == 0).all())
 
 
-def test_would_hide_sees_a_point_behind_another() -> None:
+def test_occluders_behind_other_occluders_are_found() -> None:
     """Two candidates in one cell, both before the wall: the z-buffer shows only the nearer one at first."""
-    from mirage_kernels import Points
-
     memory = LatentSpatialMemory(48)
     memory.write(latents(1), START, wall(4.0))
     xyz = torch.tensor([[0.05, 0.05, 2.0], [0.06, 0.06, 3.0], [0.05, 0.05, 3.99], [0.05, 0.05, 5.0]])
-    points = Points(xyz, torch.zeros(4, 48), torch.ones(4, dtype=torch.bool), torch.full((4,), 0.01))
-    assert memory._would_hide(points, torch.ones(4, dtype=torch.bool)).tolist() == [True, True, False, False]
+    occluders = memory.history.find_occluders(xyz, torch.full((4,), 0.0065), torch.ones(4, dtype=torch.bool))
+    assert occluders.tolist() == [True, True, False, False]
 
 
 def test_save_and_load(tmp_path: Path) -> None:
@@ -246,6 +269,10 @@ def test_wrong_arguments() -> None:
         memory.write(latents(1), START, wall(1.0)[0])
     with pytest.raises(ValueError, match=r"mask: expected \(1, 12, 20\), got \(1, 192, 320\)"):
         memory.write(latents(1), START, mask=wall(1.0) > 0)
+    with pytest.raises(ValueError, match=r"stamps: expected T=1 numbers, got 2"):
+        memory.write(latents(1), START, room(), stamps=[1, 2])
+    with pytest.raises(ValueError, match=r"history_latents: expected \(48, 1, 12, 20\) like latents, got \(48, 2, 12"):
+        memory.write(latents(1), START, room(), history_latents=latents(2))
     assert len(memory) == 0
     memory.write(latents(1), START, room())
     with pytest.raises(ValueError, match=r"latents: expected a grid of \(12, 20\) like earlier frames"):
@@ -256,9 +283,9 @@ def test_a_budget_keeps_flags_with_their_rows() -> None:
     """Rows that move when others are evicted take what is known of them along."""
     memory = LatentSpatialMemory(48, max_bytes=200_000)
     near = dolly(START, torch.tensor([1.0]), 2.0)
-    for walk in range(6):
-        memory.write(latents(1, walk), pan(START, torch.tensor([1.0]), 60.0 * walk), wall(4.0), stamps=[2 * walk])
-        memory.write(latents(1, 9), near, wall(2.0), stamps=[2 * walk + 1])
+    for lap in range(6):
+        memory.write(latents(1, lap), pan(START, torch.tensor([1.0]), 60.0 * lap), wall(4.0), stamps=[2 * lap])
+        memory.write(latents(1, 9), near, wall(2.0), stamps=[2 * lap + 1])
         assert memory.cache.nbytes <= 200_000
     assert memory.cache.memory_stats()["evicted"] > 0
     assert torch.equal(memory.read(near.rescale(GRID)).latents, latents(1, 9))

@@ -20,11 +20,11 @@ IMAGE = torch.rand(3, *SIZE, generator=torch.Generator().manual_seed(0))
 DEPTH = torch.full(SIZE, 3.0)
 
 
-def walk(frames: int = 41, chunk: int = 17, **options: Any) -> list[Chunk]:
+def run(frames: int = 41, chunk: int = 17, **options: Any) -> list[Chunk]:
     given = {
         "memory": LatentSpatialMemory(48),
         "codec": DctCodec(8),
-        "generator": FillGenerator(),
+        "model": FillGenerator(),
         "chunk": chunk,
     } | options
     return list(rollout(IMAGE, DEPTH, pan(START, out_and_back(frames), 20), **given))
@@ -57,7 +57,7 @@ def test_impossible_plans(frames: int, chunk: int, message: str) -> None:
 
 
 def test_chunks_join_without_gap_or_overlap() -> None:
-    chunks = walk()
+    chunks = run()
     assert [(c.start, c.frames.shape[1]) for c in chunks] == [(0, 17), (17, 16), (33, 8)]
     assert [c.latents.shape[1] for c in chunks] == [5, 4, 2]
     assert [len(c.written) for c in chunks] == [5, 4, 2]
@@ -68,14 +68,14 @@ def test_chunks_join_without_gap_or_overlap() -> None:
 
 
 def test_the_first_frame_is_the_picture_and_the_last_shows_it_again() -> None:
-    chunks = walk()
+    chunks = run()
     coded = DctCodec(8).encode(IMAGE[None, :, None])[0]
     assert torch.equal(chunks[0].latents[:, 0], coded[:, 0])
     assert torch.equal(chunks[-1].latents[:, -1], coded[:, 0])
 
 
-def test_what_was_filled_in_is_remembered() -> None:
-    chunks = walk()
+def test_filled_holes_are_written() -> None:
+    chunks = run()
     written = [n for c in chunks for n in c.written]
     assert written[0] == 48
     assert sum(written[1:6]) > 0
@@ -84,12 +84,12 @@ def test_what_was_filled_in_is_remembered() -> None:
 
 
 def test_the_same_seed_gives_the_same_bits() -> None:
-    for a, b in zip(walk(), walk(), strict=True):
+    for a, b in zip(run(), run(), strict=True):
         assert torch.equal(a.frames, b.frames)
         assert torch.equal(a.latents, b.latents)
 
 
-def test_the_generator_is_told_what_it_needs() -> None:
+def test_the_model_gets_its_conditions() -> None:
     calls = []
 
     class Spy(FillGenerator):
@@ -97,7 +97,7 @@ def test_the_generator_is_told_what_it_needs() -> None:
             calls.append({"view": view, "mask": mask} | given)
             return super().__call__(view, mask, **given)
 
-    chunks = walk(generator=Spy(), prompt="a room")
+    chunks = run(model=Spy(), prompt="a room")
     latents = torch.cat([c.latents for c in chunks], 1)
     assert [c["view"].shape[1] for c in calls] == [5, 5, 3]
     assert [c["preceding"].shape[1] for c in calls] == [0, 2, 2]
@@ -111,16 +111,16 @@ def test_the_generator_is_told_what_it_needs() -> None:
     assert {c["prompt"] for c in calls} == {"a room"}
 
 
-def test_one_frame_is_a_walk() -> None:
-    (chunk,) = walk(frames=1)
+def test_one_frame_is_a_chunk() -> None:
+    (chunk,) = run(frames=1)
     assert chunk.frames.shape == (3, 1, *SIZE)
     assert chunk.written == [48]
 
 
-def test_steered_step_by_step_it_is_the_same_walk() -> None:
-    whole, path = walk(), pan(START, out_and_back(41), 20)
+def test_a_session_gives_the_same_chunks() -> None:
+    whole, path = run(), pan(START, out_and_back(41), 20)
     steered = RolloutSession(
-        IMAGE, DEPTH, path[:1], memory=LatentSpatialMemory(48), codec=DctCodec(8), generator=FillGenerator()
+        IMAGE, DEPTH, path[:1], memory=LatentSpatialMemory(48), codec=DctCodec(8), model=FillGenerator()
     )
     for chunk, (start, stop) in zip(whole, [(1, 17), (17, 33), (33, 41)], strict=True):
         same = steered.step(path[start:stop])
@@ -138,7 +138,7 @@ def test_steered_step_by_step_it_is_the_same_walk() -> None:
             steered.step(wrong)
 
 
-def test_what_the_generator_is_handed_anyway_is_no_reference() -> None:
+def test_preceding_latents_are_no_references() -> None:
     asked = []
 
     class Spy(LatentSpatialMemory):
@@ -146,7 +146,7 @@ def test_what_the_generator_is_handed_anyway_is_no_reference() -> None:
             asked.append(options["before"])
             return super().retrieve(*cameras, **options)
 
-    walk(memory=Spy(48))
+    run(memory=Spy(48))
     assert asked == [-8, 8, 24], "the first latent of a chunk and the two before it"
 
 
@@ -165,35 +165,36 @@ def test_frames_encoded_anew() -> None:
             return super().__call__(view, mask, **given)
 
     codec, memory = Jumpy(8), LatentSpatialMemory(48)
-    chunks = walk(codec=codec, memory=memory, generator=Spy(), boundary="frame", references="frame")
+    chunks = run(codec=codec, memory=memory, model=Spy(), boundary="frame", references="frame")
     last = codec.encode(chunks[0].frames[None, :, -1:])[0, :, 0]
     assert torch.equal(firsts[1], last)
     assert not torch.allclose(firsts[1], chunks[0].latents[:, -1])
     encoded = codec.encode(chunks[0].frames[None, :, 4:5])[0, :, 0]
     torch.testing.assert_close(memory.history.latents[:, 1], encoded, rtol=0, atol=1e-6)
-    assert walk(decode=False)[0].frames.shape == (3, 0, *SIZE)
+    assert run(decode=False)[0].frames.shape == (3, 0, *SIZE)
 
 
-def test_a_walk_can_go_on_in_the_same_memory() -> None:
+def test_a_rollout_can_continue_in_the_same_memory() -> None:
     memory = LatentSpatialMemory(48)
-    walk(memory=memory)
+    run(memory=memory)
     points = len(memory)
-    assert sum(n for c in walk(memory=memory) for n in c.written) == 0
+    assert sum(n for c in run(memory=memory) for n in c.written) == 0
     assert len(memory) == points
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"image": IMAGE[:, :47]}, r"image: expected \(3, H, W\) with H and W in steps of 8, got \(3, 47, 64\)"),
+    ({"image": IMAGE[:, :47]}, r"image: expected \(3, H, W\) with H and W multiples of 8, got \(3, 47, 64\)"),
     ({"depth": DEPTH[:, 1:]}, r"depth: expected \(H=48, W=64\), got \(48, 63\)"),
     ({"cameras": pan(START, out_and_back(40), 20)}, r"frames: expected 4 N \+ 1, got 40"),
     ({"cameras": START.rescale((24, 32))}, r"cameras: expected size \(H=48, W=64\), got \(24, 32\)"),
-    ({"depth": None}, r"depth: expected \(H=48, W=64\), because the memory is empty, got none"),
+    ({"depth": None}, r"depth: expected \(H=48, W=64\) or an estimator with an empty memory, got None"),
+    ({"generator": FillGenerator()}, "generator: expected a torch.Generator, got FillGenerator"),
     ({"boundary": "last"}, "boundary: expected 'latent' or 'frame', got 'last'"),
     ({"references": "frame", "decode": False}, "decode: expected True with references='frame', got False"),
 ])  # fmt: skip
 def test_wrong_arguments(change: dict[str, Any], message: str) -> None:
     memory = LatentSpatialMemory(48)
     given: dict[str, Any] = {"image": IMAGE, "depth": DEPTH, "cameras": START} | change
-    with pytest.raises(ValueError, match=message):
-        next(rollout(**given, memory=memory, codec=DctCodec(8), generator=FillGenerator()))
+    with pytest.raises((TypeError, ValueError), match=message):
+        next(rollout(**given, memory=memory, codec=DctCodec(8), model=FillGenerator()))
     assert len(memory) == 0

@@ -87,13 +87,13 @@ def test_a_bad_fit_is_not_written_and_says_why() -> None:
     assert not written.alignment.accepted
     assert "cells agree with the memory" in written.alignment.reason
     assert len(memory) == points
-    assert len(memory.history) == frames + 1, "it is remembered as a frame all the same"
+    assert len(memory.history) == frames + 1, "it is in the history all the same"
 
 
 def test_only_metric_depth_begins_a_world() -> None:
     latents = torch.zeros(48, 1, *GRID)
     memory = LatentSpatialMemory(48)
-    with pytest.raises(ValueError, match="depth: expected metric depth to begin a world with"):
+    with pytest.raises(ValueError, match="depth: expected metric depth for an empty memory"):
         MemoryWriter(memory, depth=Estimator(1, metric=False)).write(latents, FRAMES[:, :1], CAMERAS[:1])
     assert len(memory) == 0
     (written,) = MemoryWriter(memory, depth=Estimator(1)).write(latents, FRAMES[:, :1], CAMERAS[:1])
@@ -128,23 +128,23 @@ def test_frames_must_be_there() -> None:
         )
 
 
-def walk(**options: Any) -> RolloutSession:
-    given: dict[str, Any] = {"memory": LatentSpatialMemory(48), "codec": DctCodec(8), "generator": FillGenerator()}
+def start(**options: Any) -> RolloutSession:
+    given: dict[str, Any] = {"memory": LatentSpatialMemory(48), "codec": DctCodec(8), "model": FillGenerator()}
     return RolloutSession(FRAMES[:, 0], options.pop("depth", room()[0]), CAMERAS[:1], **given | options)
 
 
-def test_a_walk_estimates_depth_and_filters() -> None:
+def test_a_session_estimates_depth_and_filters() -> None:
     class Flat(Estimator):
         def __call__(self, frames: Tensor, cameras: Cameras | None = None) -> DepthEstimate:
             return make_estimate(2 * room()[:1].expand(frames.shape[1], *SIZE), metric=True)
 
-    steered = walk(estimator=Flat(1), filters=Filters([EdgeFilter()]))
+    steered = start(estimator=Flat(1), filters=Filters([EdgeFilter()]))
     chunk = steered.step(Cameras.cat([CAMERAS[:1]] * 8))
     assert chunk.written == [GRID[0] * GRID[1], 0, 0]
-    assert chunk.write_back[0].alignment is None, "the picture's depth is given"
+    assert chunk.write_back[0].alignment is None, "the image's depth is given"
     assert [one.alignment.scale for one in chunk.write_back[1:]] == pytest.approx([0.5, 0.5], rel=0.01)
     assert all(one.verdict is not None for one in chunk.write_back)
-    assert walk(depth=None, estimator=Flat(1)).step(Cameras.cat([CAMERAS[:1]] * 4)).written == [192, 0]
+    assert start(depth=None, estimator=Flat(1)).step(Cameras.cat([CAMERAS[:1]] * 4)).written == [192, 0]
 
 
 @pytest.mark.parametrize(("options", "message"), [
@@ -152,6 +152,6 @@ def test_a_walk_estimates_depth_and_filters() -> None:
     ({"exclude": torch.zeros(SIZE)}, r"exclude: expected bool \(H=96, W=128\), got torch.float32 \(96, 128\)"),
     ({"filters": Filters(), "decode": False}, "decode: expected True with an estimator or filters, got False"),
 ])  # fmt: skip
-def test_walks_that_cannot_begin(options: dict[str, Any], message: str) -> None:
+def test_sessions_with_wrong_arguments(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        walk(**options)
+        start(**options)

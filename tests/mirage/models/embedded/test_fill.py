@@ -51,7 +51,7 @@ def test_the_fill_generator_keeps_the_first_latent_and_the_known_cells() -> None
     none = view[:, :0]
     latents = FillGenerator()(
         view, mask, first=first, preceding=none, preceding_view=none, preceding_mask=mask[:0], references=none,
-        prompt="", rng=g,
+        prompt="", generator=g,
     )  # fmt: skip
     assert torch.equal(latents[:, 0], first)
     assert torch.equal(latents[:, 1:][:, mask[1:]], view[:, 1:][:, mask[1:]])

@@ -291,7 +291,7 @@ def test_filters_and_masks(pipe: MiragePipeline) -> None:
     assert first.write_back[0].added == 18, "all but the uppermost of four rows of six"
     assert first.write_back[0].verdict is not None
     assert first.write_back[0].verdict.shares["excluded"] == 0.25
-    smaller = pipe.walk(IMAGE, "a room", START, depth=DEPTH, exclude=exclude, height=32, width=64)
+    smaller = pipe.start_session(IMAGE, "a room", START, depth=DEPTH, exclude=exclude, height=32, width=64)
     assert len(smaller.memory) == 4, "the upper of two rows of four is out"
 
 
@@ -351,7 +351,7 @@ def test_the_next_move_is_asked_for_only_then(pipe: MiragePipeline) -> None:
 def test_the_prompt_may_change_on_the_way(pipe: MiragePipeline) -> None:
     walks = []
     for words in ("a room", "a kitchen"):
-        walk = pipe.walk(IMAGE, "a room", START, depth=DEPTH, num_inference_steps=2, max_sequence_length=12)
+        walk = pipe.start_session(IMAGE, "a room", START, depth=DEPTH, num_inference_steps=2, max_sequence_length=12)
         walks.append([walk.step(PATH[1:17]), walk.step(PATH[17:33], prompt=words)])
     assert torch.equal(walks[0][0].frames, walks[1][0].frames)
     assert not torch.equal(walks[0][1].frames, walks[1][1].frames)
@@ -364,7 +364,7 @@ BAD = [
     ({"image": torch.zeros(1, *SIZE)}, r"image: expected one, .* got \(1, 64, 96\)"),
     ({"image": IMAGE * 255}, "image: expected values from 0 to 1, got"),
     ({"height": 60}, "height, width: expected multiples of 32, got 60 and 96"),
-    ({"depth": None}, r"depth: expected \(H=64, W=96\), because the memory is empty, got none"),
+    ({"depth": None}, r"depth: expected \(H=64, W=96\) or an estimator with an empty memory, got None"),
     ({"depth": DEPTH[1:]}, r"depth: expected the image's size \(H=64, W=96\), got \(63, 96\)"),
     ({"exclude": torch.zeros(3, 3) > 0}, r"exclude: expected the image's size \(H=64, W=96\), got \(3, 3\)"),
     ({"filters": Filters()}, "decode: expected True with an estimator or filters, got False"),
@@ -387,7 +387,7 @@ BAD = [
     ({"output_type": "jpg"}, "output_type: expected 'np', 'pt', 'pil' or 'latent', got 'jpg'"),
     ({"boundary": "picture"}, "boundary: expected 'latent' or 'frame', got 'picture'"),
     ({"references": "frame"}, "decode: expected True with references='frame', got False"),
-    ({"memory": LatentSpatialMemory(16)}, r"memory: expected 48 channels \(wan-48-16\), got 16"),
+    ({"memory": LatentSpatialMemory(16)}, r"memory: expected 48 channels of .wan-48-16., got 16"),
     ({"memory": LatentSpatialMemory(48, codec="dct-16")}, "memory: expected latents of 'wan-48-16', got .* 'dct-16'"),
 ]  # fmt: skip
 

@@ -35,7 +35,7 @@ def chunk_inputs() -> dict[str, Any]:
         "preceding_mask": torch.ones(P, *GRID, dtype=torch.bool),
         "references": latents(R, 6),
         "prompt": "a room",
-        "rng": RNG.manual_seed(0),
+        "generator": RNG.manual_seed(0),
     }
 
 

@@ -1,0 +1,66 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Latent frames on their way into the memory: argument checks and unprojection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mirage_kernels import Cameras, Points, unproject
+
+
+def check_frames(
+    channels: int,
+    latents: Tensor,
+    cameras: Cameras,
+    depth: Tensor | None,
+    mask: Tensor | None,
+    stamps: Sequence[int] | None,
+    history_latents: Tensor | None,
+) -> None:
+    """Check the arguments of :meth:`mirage.memory.LatentSpatialMemory.write`.
+
+    Raises:
+        ValueError: shapes do not match.
+    """
+    if latents.dim() != 4 or len(latents) != channels or latents.shape[1] != len(cameras):
+        expected = f"(C={channels}, T={len(cameras)}, h, w)"
+        raise ValueError(f"latents: expected {expected}, got {tuple(latents.shape)}")
+    count, h, w = latents.shape[1:]
+    if depth is not None and (depth.dim() != 3 or len(depth) != count):
+        raise ValueError(f"depth: expected (T={count}, H, W), got {tuple(depth.shape)}")
+    shapes = [(count, h, w)] if depth is None else [tuple(depth.shape), (count, h, w)]
+    if mask is not None and tuple(mask.shape) not in shapes:
+        raise ValueError(f"mask: expected {' or '.join(map(str, shapes))}, got {tuple(mask.shape)}")
+    if stamps is not None and len(stamps) != count:
+        raise ValueError(f"stamps: expected T={count} numbers, got {len(stamps)}")
+    if history_latents is not None and history_latents.shape != latents.shape:
+        expected = f"{tuple(latents.shape)} like latents"
+        raise ValueError(f"history_latents: expected {expected}, got {tuple(history_latents.shape)}")
+
+
+def unproject_frame(
+    latent: Tensor, camera: Cameras, depth: Tensor, mask: Tensor | None
+) -> tuple[Points, Tensor, Tensor]:
+    """Unproject the cells of a latent frame.
+
+    Args:
+        latent: (C, h, w).
+        camera: one camera over (h, w).
+        depth: (H, W) float32 z-depth in world units; not finite or not positive where invalid.
+        mask: (H, W) bool of pixels or (h, w) bool of cells, True where nothing must be written; None masks nothing.
+
+    Returns:
+        The h * w points; (h, w) bool, whether each cell is valid; (h, w) float32, its depth, +inf where it is not.
+    """
+    pixels = None if mask is None or mask.shape != depth.shape else mask[None]
+    size = (depth.shape[0], depth.shape[1])
+    points = unproject(depth[None].contiguous(), latent[None], camera.rescale(size), mask=pixels)
+    valid = points.valid.reshape(camera.size)
+    if mask is not None and pixels is None:
+        valid = valid & ~mask
+    _, z, _ = camera.project(points.xyz)
+    return points, valid, torch.where(valid, z[0].reshape(camera.size), torch.inf)
