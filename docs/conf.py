@@ -37,6 +37,7 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
+doctest_test_doctest_blocks = ""  # tests/docs runs those of docstrings, with the names of their modules
 doctest_global_setup = "import os, tempfile; os.chdir(tempfile.mkdtemp())"  # examples write files
 
 # Links to the web are not followed, because a build needs no network; broken links inside the site are errors.
