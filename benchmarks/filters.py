@@ -31,11 +31,11 @@ from mirage.filters import (
     EdgeFilter,
     FarFilter,
     Filter,
+    FilterResult,
     Filters,
     MotionFilter,
     Observation,
     SkyFilter,
-    Verdict,
     overlay,
 )
 from mirage.geometry.grids import cells_of, grow, masked_cells
@@ -101,12 +101,12 @@ def sky_reference() -> Tensor:
     return torch.from_numpy(np.asarray(drawn).copy()) > 0
 
 
-def judge_sky() -> tuple[float, float, Verdict]:
+def judge_sky() -> tuple[float, float, FilterResult]:
     """Of the cells with any sky in them, the share that is out; of the others, the share that is lost."""
     frame, grid = read_image(recordings() / "spatia_trajectories" / "case_2" / "img.jpg"), (44, 78)
-    verdict = Filters([SkyFilter()])(look_at(frame, grid))
+    result = Filters([SkyFilter()])(look_at(frame, grid))
     sky = masked_cells(sky_reference(), grid)
-    return verdict.out[sky].float().mean().item(), verdict.out[~sky].float().mean().item(), verdict
+    return result.mask[sky].float().mean().item(), result.mask[~sky].float().mean().item(), result
 
 
 def loose_mask(thing: Tensor) -> Tensor:
@@ -200,9 +200,9 @@ def save(path: Path, picture: Tensor, width: int = 1400) -> None:
 def draw_masks(out: Path) -> None:
     pictures, labels = [], []
     for name, (frame, mask, grid) in {"cow": cow_mask(), "people": people_mask()}.items():
-        verdict = Filters()(look_at(frame, grid, exclude=mask))
+        result = Filters()(look_at(frame, grid, exclude=mask))
         part = (slice(None), slice(-500, None)) if name == "people" else (slice(None), slice(150, 420), slice(400, 900))
-        pictures.append(overlay(frame, verdict)[part])
+        pictures.append(overlay(frame, result)[part])
         labels.append(f"{name}: every cell that a masked pixel touches is out")
     save(out / "filters_masks.jpg", contact_sheet([pictures], [labels], width=690))
 
@@ -210,10 +210,10 @@ def draw_masks(out: Path) -> None:
 def draw_ghosts(out: Path, haunted: Haunted, outcome: Outcome) -> None:
     picks = [8, 14, 23, 34, 38]
     frames = [haunted.frames[:, t] for t in picks]
-    verdicts = [verdict for t in picks if (verdict := outcome.written[t].verdict) is not None]
-    judged = [overlay(frame, verdict) for frame, verdict in zip(frames, verdicts, strict=True)]
+    results = [result for t in picks if (result := outcome.written[t].filter_result) is not None]
+    judged = [overlay(frame, result) for frame, result in zip(frames, results, strict=True)]
     names = [f"frame {t}" for t in picks]
-    kept = [f"{verdict.shares['kept']:.0%} kept" for verdict in verdicts]
+    kept = [f"{result.fractions['kept']:.0%} kept" for result in results]
     save(out / "filters_ghosts.jpg", contact_sheet([frames, judged], [names, kept], width=400))
 
 
@@ -239,9 +239,9 @@ def main() -> None:
     for name, (_, mask, grid) in {"cow (case_3)": cow_mask(), "street people (01)": people_mask()}.items():
         touched, strict, nearest = count_masked(mask, grid)
         masks.append({"name": name, "cells": touched, "strict": strict, "nearest": nearest})
-    out_share, lost_share, verdict = judge_sky()
+    out_share, lost_share, sky = judge_sky()
     frame = read_image(recordings() / "spatia_trajectories" / "case_2" / "img.jpg")
-    save(out / "filters_sky.jpg", overlay(frame, verdict)[:, :300])
+    save(out / "filters_sky.jpg", overlay(frame, sky)[:, :300])
     things: list[dict[str, Any]] = []
     for name, thing, height in (("cow", cow(), 0.35), ("man", walker(), 0.8)):
         haunted = haunt(thing, height)

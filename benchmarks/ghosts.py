@@ -160,6 +160,6 @@ def walk(haunted: Haunted, filters: Filters, *, exclude: Tensor | None = None, c
     view = memory.read(haunted.cameras.rescale(GRID))
     right = truth.isfinite() & view.mask & ((view.depth - truth).abs() <= SAME * truth) & (view.latents[0] == 0)
     plain = truth.isfinite() & ~mixed
-    refused = torch.stack([w.verdict.out for w in written if w.verdict is not None]) & plain
+    refused = torch.stack([w.filter_result.mask for w in written if w.filter_result is not None]) & plain
     ghosts = int((memory.cache.features()[:, 0] > 0).sum())
     return Outcome(ghosts, right, (refused.sum() / plain.sum()).item(), memory, written)

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command line."""
+"""The command line: options, and the output folder of ``mirage generate``."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is remembered, on the command line: the options, and the source of depth and the filters that they ask for."""
+"""Command-line options for what is written to the memory: depth network, filters and mask."""
 
 from __future__ import annotations
 
@@ -18,8 +18,14 @@ from ..io.files import read_mask, read_text
 DEFAULT = "default"
 
 
-class Remembering(NamedTuple):
-    """Where depth comes from, what is left out, and what is noted of both."""
+class MemoryOptions(NamedTuple):
+    """What the options select.
+
+    Attributes:
+        estimator: estimates the depth of new frames; None to use the memory's own depth.
+        filters: exclude cells from the memory; None to write every cell.
+        settings: entries for ``metrics.json``.
+    """
 
     estimator: DepthEstimator | None
     filters: Filters | None
@@ -27,28 +33,38 @@ class Remembering(NamedTuple):
 
 
 def default_filters() -> Filters:
-    """Depth edges, what moves, and what stands before a remembered surface; sky is a matter of the scene."""
+    """The filters of ``--filters default``: depth edges, motion and consistency. Sky is left to the user, because only
+    outdoor scenes need it."""
     return Filters([EdgeFilter(), MotionFilter(), ConsistencyFilter()])
 
 
-def add_remembering_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("what is remembered")
+def add_memory_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--depth-model``, ``--filters`` and ``--mask`` to a parser."""
+    group = parser.add_argument_group("what is written to the memory")
     group.add_argument(
         "--depth-model",
         type=Path,
-        help="folder of Depth Pro, Depth Anything V2 (metric) or ZoeDepth: gives the depth of new frames, and of the "
-        "picture where it has none (default: the memory's own depth)",
+        metavar="FOLDER",
+        help="folder of a depth network: Depth Pro, Depth Anything V2 (metric) or ZoeDepth. It estimates the depth of "
+        "new frames, and of the image if --depth is not set (default: new frames take the memory's own depth)",
     )
     group.add_argument(
         "--filters",
-        help="'default' (depth edges, what moves, what contradicts the memory), or a JSON file of filters "
-        "(default: none)",
+        metavar="FILE",
+        help="keep unreliable cells out of the memory: 'default' for depth edges, moving objects and contradictions to "
+        "the memory, or a JSON file of filters (default: no filters)",
     )
-    group.add_argument("--mask", type=Path, help="picture that is white where the picture must not be remembered")
+    group.add_argument(
+        "--mask", type=Path, metavar="FILE", help="mask image; white pixels of the image are kept out of the memory"
+    )
 
 
 def read_filters(args: argparse.Namespace) -> Filters | None:
-    """The filters that are asked for, before anything is loaded."""
+    """The filters of ``--filters``; None if the option is not set.
+
+    Raises:
+        DataError: the file is missing, or holds no list of filters.
+    """
     if args.filters is None:
         return None
     if args.filters == DEFAULT:
@@ -57,21 +73,40 @@ def read_filters(args: argparse.Namespace) -> Filters | None:
 
 
 def read_exclusion(args: argparse.Namespace, size: tuple[int, int]) -> torch.Tensor | None:
-    """(H, W) bool, True where the picture must not be remembered."""
+    """Read the mask of ``--mask``.
+
+    Args:
+        args: the parsed options.
+        size: (H, W) of the image.
+
+    Returns:
+        (H, W) bool, True where the image must not be written to the memory; None if the option is not set.
+
+    Raises:
+        DataError: the file is missing or damaged, or the mask has another size.
+    """
     if args.mask is None:
         return None
     mask = read_mask(args.mask)
     if tuple(mask.shape) != size:
-        raise DataError(f"{args.mask}: expected a mask of the picture's size {size}, got {tuple(mask.shape)}")
+        raise DataError(f"{args.mask}: expected a mask of the image's size {size}, got {tuple(mask.shape)}")
     return mask
 
 
-def open_remembering(args: argparse.Namespace, device: torch.device) -> Remembering:
-    """Load what the options ask for."""
+def load_memory_options(args: argparse.Namespace, device: torch.device) -> MemoryOptions:
+    """Load the depth network and the filters that the options select.
+
+    Args:
+        args: the parsed options.
+        device: for the depth network.
+
+    Raises:
+        DataError: a file or folder is missing or damaged, or a package is not installed.
+    """
     filters = read_filters(args)
     estimator = None if args.depth_model is None else MonocularDepth.load(args.depth_model, device=device)
     settings = {
         "depth": "memory" if estimator is None else estimator.name,
         "filters": [] if filters is None else filters.to_list(),
     }
-    return Remembering(estimator, filters, settings)
+    return MemoryOptions(estimator, filters, settings)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What makes the frames, on the command line: the options, and the codec and generator that they ask for."""
+"""Command-line options for the model, and the codec and chunk model that they select."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from ..errors import DataError
+from ..errors import DataError, first_line
 from ..models.embedded import DctCodec, FillGenerator
 from ..models.wan.presets import WAN
 from ..rollout import ChunkModel, Codec
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 EMBEDDED = "embedded"
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
-# Options of the one kind of model or of the other; with the wrong one they would have no effect.
+# Options of only one kind of model. With the other kind they would have no effect, so they are an error.
 _EMBEDDED_ONLY = ("block",)
 _WAN_ONLY = (
     "adapter", "lora", "lora_scale", "preset", "prompt", "negative_prompt", "steps", "guidance", "dtype", "device",
@@ -29,8 +29,15 @@ _WAN_ONLY = (
 )  # fmt: skip
 
 
-class Model(NamedTuple):
-    """A codec and a generator, the device that the memory belongs on, and what is noted of them."""
+class LoadedModel(NamedTuple):
+    """The model that the options select.
+
+    Attributes:
+        codec: encodes frames to latents and decodes them.
+        generator: generates the latents of a chunk.
+        device: for the memory.
+        settings: entries for ``metrics.json``.
+    """
 
     codec: Codec
     generator: ChunkModel
@@ -39,60 +46,96 @@ class Model(NamedTuple):
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
-    model = parser.add_argument_group("what makes the frames")
+    """Add the options for the model to a parser."""
+    model = parser.add_argument_group("model")
     model.add_argument(
         "--model",
         default=EMBEDDED,
-        help="'embedded' (default): a block cosine transform and smooth filling, nothing to download; or a folder of "
-        f"Wan2.2 in diffusers' layout ({WAN}) or of a saved MiragePipeline",
+        metavar="FOLDER",
+        help="'embedded' for the built-in model, which needs no download: it shows the memory with smoothly filled "
+        f"holes; or a folder with Wan2.2 in diffusers' layout ({WAN}) or with a saved MiragePipeline "
+        "(default: embedded)",
     )
-    model.add_argument("--block", type=int, help="embedded: pixels a latent cell is wide and high (default: 16)")
-    wan = parser.add_argument_group("with Wan2.2")
-    wan.add_argument("--adapter", type=Path, help="memory adapter, of ours or of the released kind (.safetensors)")
-    wan.add_argument(
-        "--lora", type=Path, action="append", help="LoRA, of ours or of the released kind; may be repeated"
+    model.add_argument(
+        "--block", type=int, metavar="PIXELS", help="side of a latent cell of the embedded model (default: 16)"
     )
-    wan.add_argument("--lora-scale", type=float, action="append", help="of each LoRA (default: 1)")
-    wan.add_argument("--preset", choices=("release", "paper"), help="kind of adapter, if the folder has none")
-    wan.add_argument("--prompt", help="what the video is of (default: nothing)")
-    wan.add_argument("--negative-prompt", help="what to stay away from, with --guidance")
-    wan.add_argument("--steps", type=int, help="of denoising (default: 20, of the paper's kind 40)")
-    wan.add_argument("--guidance", type=float, help="scale of classifier-free guidance (default: 1, none)")
+    model.add_argument(
+        "--boundary",
+        choices=("latent", "frame"),
+        default="latent",
+        help="start a chunk from the last latent of the chunk before it, or from its last frame, encoded again "
+        "(default: latent)",
+    )
+    model.add_argument(
+        "--references",
+        choices=("latent", "frame"),
+        default="latent",
+        help="keep past frames for retrieval as latents of their chunk, or as frames encoded one by one "
+        "(default: latent)",
+    )
+    _add_wan_options(parser)
+
+
+def _add_wan_options(parser: argparse.ArgumentParser) -> None:
+    wan = parser.add_argument_group("Wan2.2", "These options need --model FOLDER.")
+    wan.add_argument("--prompt", metavar="TEXT", help="description of the video (default: empty)")
+    wan.add_argument("--negative-prompt", metavar="TEXT", help="what to avoid; needs --guidance above 1")
+    wan.add_argument("--steps", type=int, metavar="N", help="denoising steps (default: 20; 40 for the preset paper)")
+    wan.add_argument("--guidance", type=float, metavar="SCALE", help="classifier-free guidance (default: 1, off)")
+    wan.add_argument("--adapter", type=Path, metavar="FILE", help="weights of the memory adapter (.safetensors, .pt); "
+                     "without them the memory has no effect on Wan2.2")  # fmt: skip
+    wan.add_argument("--preset", choices=("release", "paper"), help="architecture of the memory adapter if the folder "
+                     "has none (default: release)")  # fmt: skip
+    wan.add_argument("--lora", type=Path, action="append", metavar="FILE", help="LoRA weights; may be repeated")
+    wan.add_argument("--lora-scale", type=float, action="append", metavar="SCALE", help="scale of the LoRA, one for "
+                     "each --lora (default: 1)")  # fmt: skip
     wan.add_argument("--dtype", choices=DTYPES, help="of the weights (default: bfloat16 on a GPU, float32 on a CPU)")
-    wan.add_argument("--device", help="such as cuda, cuda:1 or cpu (default: a GPU if there is one)")
-    wan.add_argument("--offload", choices=("model", "sequential"), help="keep weights on the CPU while they are idle")
-    wan.add_argument("--tiling", action="store_true", default=None, help="encode and decode in tiles")
-    wan.add_argument("--boundary", choices=("latent", "frame"), default="latent", help="what a chunk begins with: the "
-                     "last latent before it, or the last frame encoded anew (default: latent)")  # fmt: skip
-    wan.add_argument("--references", choices=("latent", "frame"), default="latent", help="what past frames are handed "
-                     "on as: latents of their chunk, or frames encoded one by one (default: latent)")  # fmt: skip
+    wan.add_argument("--device", help="such as cuda, cuda:1 or cpu (default: cuda if available)")
+    wan.add_argument("--offload", choices=("model", "sequential"), help="keep idle weights on the CPU: whole models, "
+                     "or single layers (slower, less GPU memory)")  # fmt: skip
+    wan.add_argument("--tiling", action="store_true", default=None, help="encode and decode frames in tiles, which "
+                     "needs less GPU memory")  # fmt: skip
 
 
 def check_model_options(args: argparse.Namespace) -> None:
-    """Raise where options do not belong together, before anything is read."""
+    """Check the options for the model without reading any file.
+
+    Args:
+        args: the parsed options.
+
+    Raises:
+        DataError: an option is out of range or has no effect on the selected model, or a file does not exist.
+    """
     embedded = args.model == EMBEDDED
     for name in _WAN_ONLY if embedded else _EMBEDDED_ONLY:
         if getattr(args, name) is not None:
-            expected = "--model PATH" if embedded else "--model embedded"
-            raise DataError(f"--{name.replace('_', '-')}: expected {expected} with it, got --model {args.model}")
-    for name, least in (("block", 4), ("steps", 1)):
+            expected = "--model FOLDER" if embedded else "--model embedded"
+            raise DataError(f"--{name.replace('_', '-')}: expected {expected}, got --model {args.model}")
+    for name, minimum in (("block", 4), ("steps", 1)):
         value = getattr(args, name)
-        if value is not None and value < least:
-            raise DataError(f"--{name}: expected at least {least}, got {value}")
+        if value is not None and value < minimum:
+            raise DataError(f"--{name}: expected at least {minimum}, got {value}")
     files, scales = args.lora or [], args.lora_scale or []
     if len(scales) > len(files):
-        raise DataError(f"--lora-scale: expected at most one for each of {len(files)} --lora, got {len(scales)}")
+        raise DataError(f"--lora-scale: expected at most {len(files)} (one per --lora), got {len(scales)}")
     for path in [*files, *([args.adapter] if args.adapter else [])]:
         if not path.is_file():
-            raise DataError(f"{path}: expected a file of weights (.safetensors), found none")
+            raise DataError(f"{path}: no such file; expected weights (.safetensors)")
 
 
-def open_model(args: argparse.Namespace) -> Model:
-    """Load what the options ask for."""
+def load_model(args: argparse.Namespace) -> LoadedModel:
+    """Load the codec and the chunk model that the options select.
+
+    Args:
+        args: the parsed options.
+
+    Raises:
+        DataError: weights are missing, damaged or of another model, or a package is not installed.
+    """
     if args.model == EMBEDDED:
         codec = DctCodec(16 if args.block is None else args.block)
         settings: dict[str, Any] = {"codec": "dct", "generator": "fill", "block": codec.spatial_stride}
-        return Model(codec, FillGenerator(), torch.device("cpu"), settings)
+        return LoadedModel(codec, FillGenerator(), torch.device("cpu"), settings)
     pipe = _load_pipeline(args)
     generator = pipe.make_generator(
         args.prompt or "",
@@ -113,7 +156,7 @@ def open_model(args: argparse.Namespace) -> Model:
         "boundary": args.boundary,
         "references": args.references,
     }
-    return Model(pipe.codec, generator, pipe._execution_device, settings)
+    return LoadedModel(pipe.codec, generator, pipe._execution_device, settings)
 
 
 def _load_pipeline(args: argparse.Namespace) -> MiragePipeline:
@@ -121,16 +164,17 @@ def _load_pipeline(args: argparse.Namespace) -> MiragePipeline:
         from ..models.wan.pipeline import MiragePipeline
     except ImportError as error:
         raise DataError(
-            f"--model: needs diffusers and transformers (pip install 'mirage-kernels[wan]'): {error}"
+            f"--model {args.model}: needs diffusers and transformers; install them with "
+            f"pip install 'mirage-kernels[wan]' ({first_line(error)})"
         ) from None
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = args.dtype or ("float32" if device == "cpu" else "bfloat16")
     pipe = MiragePipeline.from_pretrained(args.model, dtype=DTYPES[dtype], preset=args.preset)
     if args.adapter:
         pipe.load_adapter_weights(args.adapter)
-    elif pipe.adapter_is_silent:
+    elif pipe.adapter_is_untrained:
         print(
-            f"mirage: {args.model}: its adapter is untrained, so that no memory is heard; see --adapter",
+            f"mirage: warning: {args.model}: the memory adapter is untrained and has no effect; pass --adapter FILE",
             file=sys.stderr,
         )
     names = [f"lora{number}" for number in range(len(args.lora or []))]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The folder that a walk leaves behind: video, contact sheet, cameras, memory, measures."""
+"""The output folder of ``mirage generate``: video, contact sheet, cameras, memory and metrics."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mirage_kernels import Cameras
 from ..cameras import write_cameras
 from ..data.scenes import Scene
 from ..evaluation import psnr
-from ..filters import Verdict, overlay
+from ..filters import FilterResult, overlay
 from ..io.images import contact_sheet, enlarge, show_holes, side_by_side, write_image
 from ..io.video import VideoWriter
 from ..memory import LatentSpatialMemory, MemoryView
@@ -30,18 +30,23 @@ from ..rollout import Chunk, Codec
 SHEET_COLUMNS = 5
 
 
-class Results:
-    """Collects a walk chunk by chunk and writes it as one folder.
+class OutputFolder:
+    """Writes a video and its metrics to a folder, chunk by chunk.
 
-    Everything is written to a hidden folder beside it first, and moved into place by :meth:`finish`; leaving the
-    ``with`` block without that leaves nothing behind.
+    Files are first written to a hidden folder next to ``folder``, and moved into place by :meth:`finish`. If the
+    ``with`` block ends before that, the hidden folder is deleted and ``folder`` is unchanged.
 
     Args:
-        folder: where the results go; files of earlier runs are replaced.
-        scene: what the walk starts from, trimmed to the codec's stride.
-        cameras: of every frame.
-        settings: what the walk was asked for; noted in ``metrics.json``.
-        fps: frames a second of the video.
+        folder: the output folder; files of earlier runs are replaced.
+        scene: the start of the video, at the size of the frames.
+        cameras: one camera per frame.
+        memory: the memory that the video is generated with.
+        codec: decodes the memory's latents.
+        settings: entries for ``metrics.json``.
+        fps: frames per second of the video.
+
+    Attributes:
+        known_share: fraction of latent cells that the memory knew, for each latent so far.
     """
 
     def __init__(
@@ -60,9 +65,9 @@ class Results:
         self.known_share: list[float] = []
         self.points_written: list[int] = []
         self.carved: list[int] = []
-        self.left_out: list[dict[str, float]] = []
+        self.cell_fractions: list[dict[str, float]] = []
         self.alignments: list[dict[str, Any]] = []
-        self._verdicts: dict[int, Verdict] = {}
+        self._filter_results: dict[int, FilterResult] = {}
         self.seconds: dict[str, float] = {}
         self._fps = fps
         self._sheet: list[tuple[int, float, Tensor, Tensor]] = []
@@ -70,7 +75,7 @@ class Results:
         self._known_at_start: Tensor | None = None
         self._last_frame: Tensor | None = None
 
-    def __enter__(self) -> Results:
+    def __enter__(self) -> OutputFolder:
         try:
             self.partial.mkdir(parents=True)
             self._video = self._stack.enter_context(VideoWriter(self.partial / "video.mp4", self._fps))
@@ -91,15 +96,19 @@ class Results:
         shutil.rmtree(self.partial, ignore_errors=True)
 
     def add(self, chunk: Chunk) -> None:
-        """Take in the next chunk, in order."""
-        shown = self.codec.decode(chunk.view.latents[None])[0].cpu()
+        """Write the frames of the next chunk.
+
+        Args:
+            chunk: the chunks must come in order.
+        """
+        rendered = self.codec.decode(chunk.view.latents[None])[0].cpu()
         chunk = chunk._replace(frames=chunk.frames.cpu(), view=MemoryView(*(part.cpu() for part in chunk.view)))
-        old = shown.shape[1] - chunk.frames.shape[1]  # a frame shared with the chunk before
+        old = rendered.shape[1] - chunk.frames.shape[1]  # frames shared with the previous chunk: 1, or 0 at the start
         stride = self.codec.temporal_stride
         for n in range(chunk.frames.shape[1]):
-            before, after = (n + old) // stride, -(-(n + old) // stride)  # between latents, the holes of both are holes
+            before, after = (n + old) // stride, -(-(n + old) // stride)  # between latents: holes of either
             mask = enlarge(chunk.view.mask[before] & chunk.view.mask[after], self.codec.spatial_stride)
-            memory_view = show_holes(shown[:, n + old], mask)
+            memory_view = show_holes(rendered[:, n + old], mask)
             self._video.write(side_by_side(memory_view, chunk.frames[:, n]))
             if before == after:
                 share = chunk.view.mask[before].float().mean().item()
@@ -115,19 +124,20 @@ class Results:
         self._compare_with_real(chunk)
 
     def _note_write_back(self, chunk: Chunk) -> None:
-        """What was left out of the frames that latents stand for, and how their depth was aligned."""
+        """Collect what was carved, filtered and aligned for each latent of a chunk."""
         stride = self.codec.temporal_stride
-        first = (-chunk.start) % stride  # the chunk's first frame that a latent stands for
+        first = (-chunk.start) % stride  # the chunk's first frame that has a latent
         for k, written in enumerate(chunk.write_back):
             self.carved.append(written.carved)
             if written.alignment is not None:
                 self.alignments.append(written.alignment._asdict())
-            if written.verdict is not None:
-                self.left_out.append(written.verdict.shares)
-                self._verdicts[chunk.start + first + k * stride] = Verdict(*(part.cpu() for part in written.verdict))
+            if written.filter_result is not None:
+                self.cell_fractions.append(written.filter_result.fractions)
+                on_cpu = FilterResult(*(part.cpu() for part in written.filter_result))
+                self._filter_results[chunk.start + first + k * stride] = on_cpu
 
     def _compare_with_real(self, chunk: Chunk) -> None:
-        """Where a latent's camera is exactly a real one, hold the memory's view against what that one saw."""
+        """Compare the memory's view with a real image where a latent's camera equals the real camera."""
         stride, count = self.codec.temporal_stride, chunk.view.mask.shape[0]
         last = chunk.start + chunk.frames.shape[1] - 1
         for name, (key, picture) in self.scene.real.items():
@@ -139,19 +149,23 @@ class Results:
 
     def _write_comparison(self, name: str, chunk: Chunk, k: int, real: Tensor) -> None:
         size = self.codec.spatial_stride
-        # Known is what the memory shows of the picture; what was filled in on the way has nothing to be held against.
-        mask, remembered = chunk.view.mask[k], chunk.view.stamp[k] == 0
+        # Only cells written by the first image are compared; cells generated later have no ground truth.
+        mask, from_image = chunk.view.mask[k], chunk.view.stamp[k] == 0
         view = self.codec.decode(chunk.view.latents[None, :, k : k + 1])[0, :, 0].cpu()
         write_image(self.partial / f"{name}_view.png", show_holes(view, enlarge(mask, size)))
-        write_image(self.partial / f"{name}_known.png", enlarge(remembered.float(), size))
+        write_image(self.partial / f"{name}_known.png", enlarge(from_image.float(), size))
         write_image(self.partial / f"{name}_real.png", real)
-        self.metrics[f"{name}_view_psnr"] = psnr(view, real, enlarge(remembered, size))
+        self.metrics[f"{name}_view_psnr"] = psnr(view, real, enlarge(from_image, size))
         self.metrics[f"{name}_view_psnr_with_filled"] = psnr(view, real, enlarge(mask, size))
-        self.metrics[f"{name}_known_share"] = remembered.float().mean().item()
+        self.metrics[f"{name}_known_share"] = from_image.float().mean().item()
         self.metrics["unmoved_psnr"] = psnr(self.scene.image, real)
 
     def finish(self) -> dict[str, Any]:
-        """Write what is left, move everything into place, and return the measures."""
+        """Write the remaining files and move everything into place.
+
+        Returns:
+            The contents of ``metrics.json``.
+        """
         self._stack.close()
         metrics = self._measure()
         (self.partial / "metrics.json").write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n")
@@ -170,7 +184,7 @@ class Results:
             "codec_psnr": psnr(coded, image),
             "known_share": self.known_share,
             "points_written": self.points_written,
-            **self._write_back(),
+            **self._write_back_metrics(),
             "points": len(self.memory),
             "memory_bytes": self.memory.nbytes - self.memory.history.nbytes,
             "history_bytes": self.memory.history.nbytes,
@@ -180,24 +194,27 @@ class Results:
             assert self._known_at_start is not None
             known = enlarge(self._known_at_start, self.codec.spatial_stride)
             metrics["loop_psnr"] = psnr(self._last_frame, image, known)
-            # A second trip over the same cameras: nothing is left to fill in.
+            # Along the same cameras again: how much the memory knows by now.
             grid = (self._known_at_start.shape[0], self._known_at_start.shape[1])
             cameras = self.cameras[:: self.codec.temporal_stride].rescale(grid)
             again = self.memory.read(cameras.to(self.memory.cache.xyz.device))
             metrics["second_trip_known_share"] = again.mask.float().mean((1, 2)).tolist()
         return {name: _plain(value) for name, value in metrics.items()}
 
-    def _write_back(self) -> dict[str, Any]:
-        """Shares of cells by reason over all frames; fits of depth, and points that were carved, frame by frame."""
-        measures: dict[str, Any] = {}
-        if self.left_out:
-            names = self.left_out[0]
-            measures["cells"] = {name: sum(one[name] for one in self.left_out) / len(self.left_out) for name in names}
+    def _write_back_metrics(self) -> dict[str, Any]:
+        """Mean fraction of cells per reason; carved points and depth alignment per latent."""
+        metrics: dict[str, Any] = {}
+        if self.cell_fractions:
+            count = len(self.cell_fractions)
+            metrics["cells"] = {
+                name: sum(fractions[name] for fractions in self.cell_fractions) / count
+                for name in self.cell_fractions[0]
+            }
         if any(self.carved):
-            measures["points_carved"] = self.carved
+            metrics["points_carved"] = self.carved
         if self.alignments:
-            measures["alignment"] = self.alignments
-        return measures
+            metrics["alignment"] = self.alignments
+        return metrics
 
     def _contact_sheet(self) -> Tensor:
         count = min(SHEET_COLUMNS, len(self._sheet))
@@ -207,25 +224,27 @@ class Results:
             [f"frame {n}: memory, {share:.1%} known" for n, share, _, _ in picks],
             [f"frame {n}: result" for n, _, _, _ in picks],
         ]
-        if self._verdicts:
-            judged = [(n, frame, self._verdicts[n]) for n, _, _, frame in picks if n in self._verdicts]
-            rows.append([overlay(frame, verdict) for _, frame, verdict in judged])
-            labels.append([f"frame {n}: {_reasons(verdict)}" for n, _, verdict in judged])
+        if self._filter_results:
+            results = self._filter_results
+            filtered = [(n, frame, results[n]) for n, _, _, frame in picks if n in results]
+            rows.append([overlay(frame, result) for _, frame, result in filtered])
+            labels.append([f"frame {n}: {_reasons(result)}" for n, _, result in filtered])
         return contact_sheet(rows, labels)
 
 
-def _reasons(verdict: Verdict) -> str:
-    """What is left out and why, in a line."""
-    shares = {name: share for name, share in verdict.shares.items() if name != "kept" and share > 0}
-    return ", ".join(f"{share:.1%} {name}" for name, share in shares.items()) or "all remembered"
+def _reasons(result: FilterResult) -> str:
+    """One line with the fraction of excluded cells per reason."""
+    fractions = {name: fraction for name, fraction in result.fractions.items() if name != "kept" and fraction > 0}
+    return ", ".join(f"{fraction:.1%} {name}" for name, fraction in fractions.items()) or "all cells kept"
 
 
 def same_camera(a: Cameras, b: Cameras) -> bool:
+    """Whether poses and intrinsics are equal bit for bit."""
     return torch.equal(a.cam2world, b.cam2world) and torch.equal(a.intrinsics, b.intrinsics)
 
 
 def _plain(value: Any) -> Any:
-    """Numbers as JSON can hold them: rounded to six digits, None where there is none."""
+    """Values as JSON can hold them: floats rounded to six digits, None for NaN and infinity."""
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None
     if isinstance(value, list):

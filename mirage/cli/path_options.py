@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where to go, on the command line: the options, and the cameras that they ask for."""
+"""Command-line options for the camera path, and the cameras that they select."""
 
 from __future__ import annotations
 
@@ -36,114 +36,153 @@ FRAMES = 97
 AMOUNTS = {"orbit": 15.0, "dolly": 0.5, "pan": 20.0, "truck": 0.5, "spiral": 0.2}
 MOVES = ("scene", *AMOUNTS)
 _FILES = ("poses", "cameras")
-# Which ways to go an option belongs to; with any other it would have no effect.
-_BELONGS = {
+# The path sources that use an option. With another source the option would have no effect, so it is an error.
+_USED_BY = {
     "amount": (*AMOUNTS, "worldscore"),
     "radius": ("orbit", "spiral"),
     "one_way": MOVES,
     "step": ("actions",),
     "turn": ("actions",),
-    "poses_are": _FILES,
+    "pose_convention": _FILES,
 }
 
 
 def add_path_options(parser: argparse.ArgumentParser) -> None:
-    path = parser.add_argument_group("where to go")
+    """Add the options for the camera path to a parser."""
+    path = parser.add_argument_group("camera path", "Use at most one of --trajectory, --actions, --cameras, --poses "
+                                     "and --worldscore.")  # fmt: skip
     path.add_argument(
         "--trajectory",
         choices=MOVES,
-        help="the move; 'scene' goes through the scene's own cameras (default with --scene)",
+        help="a predefined move, out and back; 'scene' follows the cameras of --scene (default: orbit, or scene with "
+        "--scene)",
     )
     path.add_argument(
         "--amount",
         type=float,
-        help="degrees of an orbit or pan (default 15, 20), metres of a dolly, truck or spiral (default 0.5, 0.5, 0.2), "
-        "metres of WorldScore's unit (default 1)",
+        help="size of the move: degrees for orbit and pan (default: 15, 20), meters for dolly, truck and spiral "
+        "(default: 0.5, 0.5, 0.2), meters per unit of a WorldScore move (default: 1)",
     )
     path.add_argument(
-        "--radius", type=float, help="metres ahead of the point an orbit or spiral faces (default: median depth)"
+        "--radius",
+        type=float,
+        metavar="METERS",
+        help="distance to the point that an orbit or spiral looks at (default: the median depth)",
     )
-    path.add_argument("--one-way", action="store_true", default=None, help="do not come back")
+    path.add_argument("--one-way", action="store_true", default=None, help="do not return to the start")
     path.add_argument(
         "--actions",
         metavar="KEYS",
-        help="walk by keys: 'w*16 l*24' is 16 frames ahead, 24 of turning right; w a s d steps, r f up and down, "
-        "j l turns, i k looks up and down, w+l*8 both at once",
+        help="keyboard actions: w a s d move, r f move up and down, j l turn left and right, i k look up and down. "
+        "'w*16 l*24' moves forward for 16 frames, then turns right for 24; 'w+l*8' does both for 8 frames",
     )
-    path.add_argument("--step", type=float, help=f"metres of a step, a frame (default {STEP:g})")
-    path.add_argument("--turn", type=float, help=f"degrees of a turn, a frame (default {TURN:g})")
-    path.add_argument(
-        "--worldscore", nargs="+", metavar="MOVE", help=f"moves of that benchmark: {', '.join(WORLDSCORE_MOVES)}"
-    )
+    path.add_argument("--step", type=float, metavar="METERS", help=f"of a move, per frame (default: {STEP:g})")
+    path.add_argument("--turn", type=float, metavar="DEGREES", help=f"of a turn, per frame (default: {TURN:g})")
     path.add_argument(
         "--cameras",
         type=Path,
-        help="file of cameras: RealEstate10K, geometry.npz, WorldScore's JSON, cameras.json of a walk, or poses; the "
-        "picture has the file's intrinsics where it is given none",
+        metavar="FILE",
+        help="camera file: RealEstate10K, geometry.npz, WorldScore JSON, cameras.json of an earlier video, or poses as "
+        "text. Its intrinsics are also the image's if --intrinsics is not set",
     )
-    path.add_argument("--poses", type=Path, help="text file of camera poses, one a line, instead of a move")
-    path.add_argument("--poses-are", choices=("w2c", "c2w"), help="what a text of poses holds (default: w2c)")
+    path.add_argument("--poses", type=Path, metavar="FILE", help="text file with one camera pose per line")
+    path.add_argument(
+        "--pose-convention",
+        choices=("w2c", "c2w"),
+        help="poses of a text file are world-to-camera or camera-to-world (default: w2c)",
+    )
+    path.add_argument(
+        "--worldscore",
+        nargs="+",
+        metavar="MOVE",
+        help=f"moves of the WorldScore benchmark: {', '.join(WORLDSCORE_MOVES)}",
+    )
 
 
-def way_to_go(args: argparse.Namespace) -> str:
-    """The one way that was asked for: a move of --trajectory, or the option's name.
+def find_path_source(args: argparse.Namespace) -> str:
+    """Find out where the camera path comes from.
+
+    Args:
+        args: the parsed options.
+
+    Returns:
+        A move of ``--trajectory``, or ``"poses"``, ``"cameras"``, ``"actions"``, ``"worldscore"`` or ``"geometry"``.
 
     Raises:
-        DataError: where two were, or an option was given that belongs to another.
+        DataError: two options select a path, or an option has no effect on the path that is selected.
     """
-    given = [
+    selected = [
         name for name in ("poses", "cameras", "actions", "worldscore", "trajectory") if getattr(args, name) is not None
     ]
-    if len(given) > 1:
-        raise DataError(f"--{given[0]}: expected no --{given[1]} with it")
-    way = given[0] if given else "scene" if args.scene else "geometry" if args.geometry else "orbit"
-    way = str(args.trajectory) if way == "trajectory" else way
-    for name, ways in _BELONGS.items():
-        if getattr(args, name) is not None and way not in ways:
+    if len(selected) > 1:
+        raise DataError(f"--{selected[0]}: expected one camera path, got --{selected[1]} as well")
+    source = selected[0] if selected else "scene" if args.scene else "geometry" if args.geometry else "orbit"
+    source = str(args.trajectory) if source == "trajectory" else source
+    for name, sources in _USED_BY.items():
+        if getattr(args, name) is not None and source not in sources:
             option = name.replace("_", "-")
-            raise DataError(f"--{option}: expected with {', '.join(ways)}, got it with {way}")
-    return way
+            raise DataError(f"--{option}: expected one of the paths {', '.join(sources)}, got {source}")
+    return source
 
 
-def picture_has_cameras(args: argparse.Namespace) -> bool:
-    """Whether --cameras gives the picture's own intrinsics, because nothing else does."""
+def needs_file_intrinsics(args: argparse.Namespace) -> bool:
+    """Whether the image takes its intrinsics from the file of ``--cameras``, because no other option sets them."""
     return bool(args.cameras and args.image and not args.intrinsics and not args.geometry)
 
 
-def read_picture_cameras(args: argparse.Namespace, size: tuple[int, int]) -> Cameras:
-    """The path of --cameras with the file's intrinsics, over a picture of ``size`` whose camera is at the origin."""
+def read_start_cameras(args: argparse.Namespace, size: tuple[int, int]) -> Cameras:
+    """Read the path of ``--cameras`` with the file's intrinsics, moved so that the first camera is at the origin.
+
+    Args:
+        args: the parsed options.
+        size: (H, W) of the image.
+
+    Raises:
+        DataError: the file is missing, damaged, or has no intrinsics.
+    """
     return rebase(read_cameras(args.cameras, size, integer_centers=args.integer_centers))
 
 
 def plan_path(args: argparse.Namespace, scene: Scene) -> Cameras:
-    """The cameras of every frame, 4 N + 1 of them where they come from a file or keys; the first is the picture's."""
-    way, start = way_to_go(args), scene.keys[0]
-    if way == "geometry":
+    """Make the cameras of a video.
+
+    Args:
+        args: the parsed options.
+        scene: the start of the video.
+
+    Returns:
+        One camera per frame, the image's first. A path from a file or from actions is cut to 4 N + 1 frames.
+
+    Raises:
+        DataError: a file is missing or damaged, or has too few cameras for ``--frames``.
+    """
+    source, start = find_path_source(args), scene.keys[0]
+    if source == "geometry":
         return _trim(args, args.geometry, scene.keys)
-    if way in _FILES:
-        return _trim(args, getattr(args, way), _cameras_of_file(args, way, scene))
-    if way == "actions":
-        walker = CameraController(
+    if source in _FILES:
+        return _trim(args, getattr(args, source), _read_cameras(args, source, scene))
+    if source == "actions":
+        controller = CameraController(
             start, step=STEP if args.step is None else args.step, turn=TURN if args.turn is None else args.turn
         )
-        return _trim(args, "--actions", Cameras.cat([start, walker.go(args.actions)]))
+        return _trim(args, "--actions", Cameras.cat([start, controller.go(args.actions)]))
     frames = FRAMES if args.frames is None else args.frames
-    if way == "worldscore":
+    if source == "worldscore":
         moves = len(args.worldscore)
         if (frames - 1) % moves:
-            raise DataError(f"--frames: expected one more than a multiple of {moves} moves, got {frames}")
+            raise DataError(f"--frames: expected a multiple of {moves} (the number of moves) plus 1, got {frames}")
         speed = 1.0 if args.amount is None else args.amount
         return worldscore_path(start, args.worldscore, (frames - 1) // moves + 1, speed=speed)
-    return _move(args, way, scene, straight(frames) if args.one_way else out_and_back(frames))
+    return _move(args, source, scene, straight(frames) if args.one_way else out_and_back(frames))
 
 
-def _cameras_of_file(args: argparse.Namespace, way: str, scene: Scene) -> Cameras:
-    """The file's path, moved so that it begins at the picture's camera."""
+def _read_cameras(args: argparse.Namespace, source: str, scene: Scene) -> Cameras:
+    """Read the path of ``--cameras`` or ``--poses``, moved so that it starts at the image's camera."""
     start = scene.keys[0]
-    if way == "cameras" and picture_has_cameras(args):
+    if source == "cameras" and needs_file_intrinsics(args):
         return scene.keys
-    world2cam = args.poses_are != "c2w"
-    if way == "poses":
+    world2cam = args.pose_convention != "c2w"
+    if source == "poses":
         poses = read_poses(args.poses, world2cam=world2cam)
         return rebase(Cameras(start.intrinsics[0], poses, start.size), start)
     cameras = read_cameras(args.cameras, start.size, intrinsics=start.intrinsics[0], world2cam=world2cam)
@@ -151,26 +190,29 @@ def _cameras_of_file(args: argparse.Namespace, way: str, scene: Scene) -> Camera
 
 
 def _trim(args: argparse.Namespace, name: object, cameras: Cameras) -> Cameras:
-    """As many cameras as --frames says, or else all of them down to 4 N + 1."""
-    least = 5 if args.frames is None else args.frames
-    if least > len(cameras):
-        raise DataError(f"{name}: expected at least {least} poses for {least} frames, got {len(cameras)}")
+    """The first ``--frames`` cameras; without that option, the largest 4 N + 1 of them."""
+    minimum = 5 if args.frames is None else args.frames
+    if minimum > len(cameras):
+        raise DataError(f"{name}: expected at least {minimum} poses for {minimum} frames, got {len(cameras)}")
     frames = args.frames or (len(cameras) - 1) // 4 * 4 + 1
     if args.frames is None and frames < len(cameras):
-        print(f"mirage: note: {name}: {frames} frames of {len(cameras)}, because 4 N + 1 are needed", file=sys.stderr)
+        print(
+            f"mirage: note: {name}: using the first {frames} of {len(cameras)} cameras (frames must be 4 N + 1)",
+            file=sys.stderr,
+        )
     return cameras[:frames]
 
 
-def _move(args: argparse.Namespace, way: str, scene: Scene, along: Tensor) -> Cameras:
-    if way == "scene":
+def _move(args: argparse.Namespace, move: str, scene: Scene, along: Tensor) -> Cameras:
+    if move == "scene":
         if not args.scene:
-            raise DataError("--trajectory scene: expected --scene with it")
+            raise DataError("--trajectory scene: expected --scene, got none")
         return through(scene.keys, along)
-    start, amount = scene.keys[0], AMOUNTS[way] if args.amount is None else args.amount
-    if way in ("orbit", "spiral"):
-        known = scene.depth[(scene.depth > 0) & scene.depth.isfinite()]
-        if args.radius is None and known.numel() == 0:
-            raise DataError("--radius: expected a number, because the depth map is empty")
-        radius = known.median().item() if args.radius is None else args.radius
-        return (orbit if way == "orbit" else spiral)(start, along, amount, radius)
-    return {"dolly": dolly, "pan": pan, "truck": truck}[way](start, along, amount)
+    start, amount = scene.keys[0], AMOUNTS[move] if args.amount is None else args.amount
+    if move in ("orbit", "spiral"):
+        valid = scene.depth[(scene.depth > 0) & scene.depth.isfinite()]
+        if args.radius is None and valid.numel() == 0:
+            raise DataError("--radius: expected a number, because the image has no depth; got none")
+        radius = valid.median().item() if args.radius is None else args.radius
+        return (orbit if move == "orbit" else spiral)(start, along, amount, radius)
+    return {"dolly": dolly, "pan": pan, "truck": truck}[move](start, along, amount)

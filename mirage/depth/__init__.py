@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the depth of new frames comes from, and how it is brought to the scale of what the memory knows."""
+"""Depth estimators for new frames, and the alignment of their depth to the memory's scale."""
 
 from .alignment import Alignment, align
 from .estimator import DepthEstimate, DepthEstimator

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the pipeline asks of a source of depth."""
+"""The interface of depth estimators."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class DepthEstimate(NamedTuple):
     """Depth of T frames.
 
     Attributes:
-        depth: (T, H, W) float32 z-depth, 0 where it is not valid.
+        depth: (T, H, W) float32 z-depth, 0 where invalid.
         valid: (T, H, W) bool.
-        metric: whether it claims the unit of the cameras' poses (metres, from networks for metric depth). Only such
-            depth may begin a world; all of it is aligned to a world that is there (:func:`mirage.depth.align`).
+        metric: whether the depth is in the unit of the camera poses (meters, for networks of metric depth). An empty
+            memory accepts only metric depth; otherwise depth is aligned to the memory (:func:`mirage.depth.align`).
     """
 
     depth: Tensor
@@ -28,20 +28,20 @@ class DepthEstimate(NamedTuple):
 
 
 class DepthEstimator(Protocol):
-    """Estimates the depth of frames.
+    """Protocol of objects that estimate the depth of frames.
 
     Attributes:
-        name: tells sources from one another in notes and errors.
+        name: identifies the estimator in metrics and error messages.
     """
 
     name: str
 
     def __call__(self, frames: Tensor, cameras: Cameras | None = None) -> DepthEstimate:
-        """Estimate depth.
+        """Estimate the depth of T frames.
 
         Args:
-            frames: (3, T, H, W), 0 to 1.
-            cameras: T cameras, over a grid of any size, where they are known.
+            frames: (3, T, H, W) float, 0 to 1.
+            cameras: T cameras, over a grid of any size; None if they are unknown.
 
         Returns:
             The estimate, on the device of ``frames``.
@@ -50,7 +50,13 @@ class DepthEstimator(Protocol):
 
 
 def make_estimate(depth: Tensor, *, metric: bool, valid: Tensor | None = None) -> DepthEstimate:
-    """An estimate from depth (T, H, W) that is invalid where it is not finite, not positive, or not ``valid``."""
+    """Make an estimate.
+
+    Args:
+        depth: (T, H, W); invalid where not finite or not positive.
+        metric: whether it is in the unit of the camera poses.
+        valid: (T, H, W) bool, False for further invalid pixels.
+    """
     usable = depth.isfinite() & (depth > 0)
     if valid is not None:
         usable = usable & valid
@@ -58,10 +64,17 @@ def make_estimate(depth: Tensor, *, metric: bool, valid: Tensor | None = None) -
 
 
 def check_frames(frames: Tensor, cameras: Cameras | None) -> tuple[int, tuple[int, int]]:
-    """T and (H, W) of frames that go with their cameras, or a ValueError."""
+    """Check frames (3, T, H, W) and their cameras.
+
+    Returns:
+        T and (H, W).
+
+    Raises:
+        ValueError: ``frames`` has another shape, or the number of cameras is not T.
+    """
     if frames.dim() != 4 or frames.shape[0] != 3:
         raise ValueError(f"frames: expected (3, T, H, W), got {tuple(frames.shape)}")
     count, h, w = frames.shape[1:]
     if cameras is not None and len(cameras) != count:
-        raise ValueError(f"cameras: expected T={count}, got {len(cameras)}")
+        raise ValueError(f"cameras: expected T={count} cameras, got {len(cameras)}")
     return count, (h, w)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Networks of transformers that estimate metric depth from one picture."""
+"""Monocular depth networks from Hugging Face transformers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..geometry.grids import resize_depth
 from ..io.pretrained import check_folder
 from .estimator import DepthEstimate, check_frames, make_estimate
 
-# model_type of the configuration: weights of that kind
+# model_type of the configuration -> weights on the Hub
 WEIGHTS = {
     "depth_pro": "apple/DepthPro-hf",
     "depth_anything": "depth-anything/Depth-Anything-V2-Metric-Indoor-Large-hf",
@@ -27,31 +27,36 @@ WEIGHTS = {
 }
 
 
-def to_pictures(frames: Tensor) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
-    """Frames (3, T, H, W), 0 to 1, as T pictures (H, W, 3) of bytes."""
+def to_images(frames: Tensor) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
+    """Convert frames (3, T, H, W), 0 to 1, to T images (H, W, 3) of uint8."""
     values = (frames.detach().float().clamp(0, 1) * 255).round().to("cpu", torch.uint8)
-    return [np.ascontiguousarray(picture.numpy()) for picture in values.movedim(0, -1)]
+    return [np.ascontiguousarray(image.numpy()) for image in values.movedim(0, -1)]
 
 
 class MonocularDepth:
-    """Depth Pro (arXiv 2410.02073), Depth Anything V2 for metric depth (2406.09414) or ZoeDepth (2302.12288).
+    """Estimates depth with Depth Pro (arXiv 2410.02073), metric Depth Anything V2 (2406.09414) or ZoeDepth
+    (2302.12288).
 
-    Pictures pass through the network's own image processor, which brings them to sizes that it takes, and its results
-    through that processor's post-processing:
+    Frames are estimated independently, so each has its own error in scale. The network's image processor resizes the
+    frames and post-processes the predictions:
 
-    * Depth Pro gives inverse depth for a field of view of its own guess; the processor turns it into depth. Where a
-      camera is given, its field of view takes the guess's place.
-    * Depth Anything V2 and ZoeDepth give depth in metres. Networks of Depth Anything for relative depth, which give
-      inverse depth up to scale and shift, are refused.
+    * Depth Pro predicts inverse depth and a field of view. If cameras are passed, their field of view replaces the
+      predicted one.
+    * Depth Anything V2 and ZoeDepth predict depth in meters. Depth Anything's networks for relative depth are not
+      supported.
 
-    Results come back to the frames' size by picking, never by mixing near and far. Frames are estimated one by one, so
-    each has a scale of its own.
+    Predictions are resized to the frames' size by nearest-neighbor sampling, so that no depths are averaged across an
+    edge.
 
     Args:
-        model: of class ``DepthProForDepthEstimation``, ``DepthAnythingForDepthEstimation`` or
-            ``ZoeDepthForDepthEstimation``, on the device that it is to run on.
-        processor: its image processor.
-        batch: frames that pass through at once.
+        model: a ``DepthProForDepthEstimation``, ``DepthAnythingForDepthEstimation`` or ``ZoeDepthForDepthEstimation``,
+            on the device to run on.
+        processor: the model's image processor.
+        batch: number of frames per forward pass.
+
+    Raises:
+        ValueError: the model is of another kind or for relative depth, or ``batch`` is less than 1.
+        DataError: torchvision is missing.
     """
 
     def __init__(self, model: Any, processor: Any, *, batch: int = 1) -> None:
@@ -71,22 +76,25 @@ class MonocularDepth:
         dtype: torch.dtype = torch.float32,
         batch: int = 1,
     ) -> MonocularDepth:
-        """Load a network from a folder; nothing is downloaded.
+        """Load a network from a folder. Nothing is downloaded.
 
         Args:
-            folder: of weights as safetensors with their config.json and preprocessor_config.json, as the hub has them.
+            folder: with the safetensors weights, config.json and preprocessor_config.json, as on the Hub.
             device: to run on.
             dtype: of the weights.
-            batch: frames that pass through at once.
+            batch: number of frames per forward pass.
 
         Raises:
-            DataError: saying what to install or to download.
+            DataError: weights or packages are missing; the message says what to download or install.
         """
         folder = check_folder(folder, WEIGHTS["depth_pro"])
         try:
             from transformers import AutoConfig, AutoImageProcessor, AutoModelForDepthEstimation
         except ImportError as error:
-            raise DataError(f"{folder}: needs transformers (pip install 'mirage-kernels[depth]'): {error}") from None
+            raise DataError(
+                f"{folder}: needs transformers; install it with pip install 'mirage-kernels[depth]' "
+                f"({first_line(error)})"
+            ) from None
         try:
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
             _check_config(config)
@@ -103,27 +111,27 @@ class MonocularDepth:
         except (OSError, ValueError) as error:
             weights = WEIGHTS[config.model_type]
             raise DataError(
-                f"{folder}: expected weights with their image processor, as 'hf download {weights} --local-dir FOLDER' "
-                f"fetches them: {first_line(error)}"
+                f"{folder}: expected weights and an image processor, got an incomplete folder ({first_line(error)}); "
+                f"download them with 'hf download {weights} --local-dir FOLDER'"
             ) from None
 
     @torch.no_grad()
     def __call__(self, frames: Tensor, cameras: Cameras | None = None) -> DepthEstimate:
-        """See :class:`mirage.depth.DepthEstimator`. Depth is metric, but for Depth Pro without its head for the field
-        of view where no cameras are given."""
+        """Estimate the depth of frames; see :meth:`mirage.depth.DepthEstimator.__call__`. Without cameras, a Depth Pro
+        network that has no field-of-view head gives depth that is not metric."""
         count, size = check_frames(frames, cameras)
-        pictures = to_pictures(frames)
+        images = to_images(frames)
         parts, metric = [], True
         for start in range(0, count, self.batch):
-            some = pictures[start : start + self.batch]
-            inputs = self.processor(images=some, return_tensors="pt", input_data_format="channels_last")
+            batch = images[start : start + self.batch]
+            inputs = self.processor(images=batch, return_tensors="pt", input_data_format="channels_last")
             outputs = self.model(inputs["pixel_values"].to(self.model.device, self.model.dtype))
-            # Some processors resample again, which bfloat16 would coarsen.
+            # Some processors resample the prediction, which would lose precision in bfloat16.
             outputs.predicted_depth = outputs.predicted_depth.float()
             if self.kind == "depth_pro":
                 self._set_field_of_view(outputs, None if cameras is None else cameras[start : start + self.batch])
                 metric = metric and outputs.field_of_view is not None
-            parts.append(resize_depth(self._post_process(outputs, some), size))
+            parts.append(resize_depth(self._post_process(outputs, batch), size))
         if not parts:
             return make_estimate(frames.new_zeros(0, *size), metric=metric)
         return make_estimate(torch.cat(parts).to(frames.device), metric=metric)
@@ -135,38 +143,38 @@ class MonocularDepth:
         elif outputs.field_of_view is not None:
             outputs.field_of_view = outputs.field_of_view.float()
 
-    def _post_process(self, outputs: Any, pictures: list[np.ndarray[Any, np.dtype[np.uint8]]]) -> Tensor:
-        """Depth (T, h, w) by the processor's own post-processing, kept from resampling by asking for sizes that are
-        there already."""
+    def _post_process(self, outputs: Any, images: list[np.ndarray[Any, np.dtype[np.uint8]]]) -> Tensor:
+        """Depth (T, h, w) from the processor's post-processing. The requested sizes are those of the prediction, so
+        that the processor does not interpolate between near and far."""
         sizes: dict[str, list[tuple[int, int]]] = {}
         if self.kind == "zoedepth":
-            # It removes the margin that it added, which it does at the pictures' size.
-            whole = self.processor(
-                images=pictures[:1], return_tensors="pt", input_data_format="channels_last", do_resize=False
+            # The processor crops the padding at the resolution of the padded image, so resize the prediction to it.
+            padded = self.processor(
+                images=images[:1], return_tensors="pt", input_data_format="channels_last", do_resize=False
             )["pixel_values"]
-            outputs.predicted_depth = resize_depth(outputs.predicted_depth, (whole.shape[2], whole.shape[3]))
-            sizes["source_sizes"] = [(picture.shape[0], picture.shape[1]) for picture in pictures]
+            outputs.predicted_depth = resize_depth(outputs.predicted_depth, (padded.shape[2], padded.shape[3]))
+            sizes["source_sizes"] = [(image.shape[0], image.shape[1]) for image in images]
         elif self.kind == "depth_pro":
             h, w = outputs.predicted_depth.shape[1:]
-            sizes["target_sizes"] = [(h, w)] * len(pictures)
+            sizes["target_sizes"] = [(h, w)] * len(images)
         results = self.processor.post_process_depth_estimation(outputs, **sizes)
         return torch.stack([result["predicted_depth"] for result in results])
 
 
 def _check_config(config: Any) -> None:
-    """Raise where a network of that configuration cannot be used, here or at all."""
+    """Raise an error if a network is not supported or torchvision is missing."""
     kind = config.model_type
     if kind not in WEIGHTS:
         raise ValueError(f"model: expected one of {', '.join(WEIGHTS)}, got {kind}")
     if getattr(config, "depth_estimation_type", "metric") != "metric":
-        raise ValueError(f"model: expected one of metric depth, such as {WEIGHTS[kind]}, got one of relative depth")
+        raise ValueError(f"model: expected metric depth, such as {WEIGHTS[kind]}, got a network for relative depth")
     if kind == "depth_anything":
         return
-    # The image processor of Depth Pro and the post-processing of ZoeDepth have no other implementation.
+    # Depth Pro's image processor and ZoeDepth's post-processing exist only with torchvision.
     try:
         import torchvision  # noqa: F401
-    except (ImportError, OSError, RuntimeError) as error:  # one that was built for another torch raises the latter two
+    except (ImportError, OSError, RuntimeError) as error:  # a torchvision built for another torch raises the latter two
         raise DataError(
-            f"{kind}: needs torchvision for the torch that is installed (pip install 'mirage-kernels[depth]'): "
-            f"{first_line(error)}"
+            f"{kind}: needs torchvision, built for the installed torch; install it with "
+            f"pip install 'mirage-kernels[depth]' ({first_line(error)})"
         ) from None

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Networks that estimate the depth of several frames together, from packages of their own."""
+"""Depth networks that estimate several frames jointly: Depth Anything 3 and MapAnything."""
 
 from __future__ import annotations
 
@@ -13,29 +13,32 @@ from torch import Tensor
 
 from mirage_kernels import Cameras
 
-from ..errors import DataError
+from ..errors import DataError, first_line
 from ..geometry.grids import resize_depth
 from ..io.pretrained import check_folder
 from .estimator import DepthEstimate, check_frames, make_estimate
-from .monocular import to_pictures
+from .monocular import to_images
 
-# Depth Anything 3's networks for metric depth see every picture as one of this focal length in pixels.
+# Depth Anything 3's metric networks predict depth for this focal length in pixels.
 CANONICAL_FOCAL = 300.0
 
 
 def _missing(folder: Path, package: str, source: str, error: ImportError) -> DataError:
-    return DataError(f"{folder}: needs {package} (pip install 'git+{source}'): {error}")
+    return DataError(f"{folder}: needs {package}; install it with pip install 'git+{source}' ({first_line(error)})")
 
 
 class DepthAnything3Depth:
-    """Depth Anything 3 (arXiv 2511.10647), with the package ``depth_anything_3``.
+    """Estimates depth with Depth Anything 3 (arXiv 2511.10647). Needs the package ``depth_anything_3``.
 
-    Networks of the main and the nested series are handed the cameras, where these move, and give depth in their unit;
-    without them the main series gives depth up to a scale, the nested one metres. ``DA3METRIC`` gives metres where
-    cameras tell its focal length, ``DA3MONO`` depth up to a scale.
+    Whether the depth is metric depends on the network and the cameras:
+
+    * main series: in the unit of the camera poses if cameras are passed and they move, else up to a scale;
+    * nested series: in the unit of the camera poses if cameras are passed and they move, else in meters;
+    * ``DA3METRIC``: in meters if cameras are passed, for their focal length, else up to a scale;
+    * ``DA3MONO``: up to a scale.
 
     Args:
-        model: a ``depth_anything_3.api.DepthAnything3``, on the device that it is to run on.
+        model: a ``depth_anything_3.api.DepthAnything3``, on the device to run on.
     """
 
     name = "depth-anything-3"
@@ -46,10 +49,14 @@ class DepthAnything3Depth:
 
     @classmethod
     def load(cls, folder: str | Path, *, device: torch.device | str = "cpu") -> DepthAnything3Depth:
-        """Load a network from a folder; nothing is downloaded.
+        """Load a network from a folder. Nothing is downloaded.
+
+        Args:
+            folder: with config.json and the weights, as on the Hub.
+            device: to run on.
 
         Raises:
-            DataError: saying what to install or to download.
+            DataError: weights or packages are missing; the message says what to download or install.
         """
         folder = check_folder(folder, cls.weights)
         try:
@@ -61,7 +68,8 @@ class DepthAnything3Depth:
 
     @torch.no_grad()
     def __call__(self, frames: Tensor, cameras: Cameras | None = None) -> DepthEstimate:
-        """See :class:`mirage.depth.DepthEstimator`. All frames pass through together; sky has no valid depth."""
+        """Estimate the depth of all frames jointly; see :meth:`mirage.depth.DepthEstimator.__call__`. Sky pixels are
+        invalid."""
         count, size = check_frames(frames, cameras)
         kind: str = self.model.model_name
         single = kind.startswith(("da3metric", "da3mono"))
@@ -71,10 +79,10 @@ class DepthAnything3Depth:
             extrinsics = np.tile(np.eye(4, dtype=np.float32), (count, 1, 1))
             extrinsics[:, :3] = cameras.world2cam.cpu().numpy()
             options = {"extrinsics": extrinsics, "intrinsics": cameras.rescale(size).intrinsics.cpu().numpy()}
-        prediction = self.model.inference(to_pictures(frames), **options)
+        prediction = self.model.inference(to_images(frames), **options)
         depth = torch.from_numpy(np.asarray(prediction.depth, dtype=np.float32))
         if options:
-            # Where the poses it finds cannot be laid over those given, it keeps its own and its own scale.
+            # If the network cannot align its poses with ours, it returns its own poses and an unknown scale.
             metric = metric or np.array_equal(prediction.extrinsics[:, :3], extrinsics[:, :3])
         elif kind.startswith("da3metric") and cameras is not None:
             fx_fy = cameras.rescale((depth.shape[1], depth.shape[2])).intrinsics.diagonal(dim1=1, dim2=2)[:, :2]
@@ -90,13 +98,13 @@ def _moves(cameras: Cameras) -> bool:
 
 
 class MapAnythingDepth:
-    """MapAnything (arXiv 2509.13414), with the package ``mapanything``: metric depth of several frames together, with
-    their cameras where these are known.
+    """Estimates metric depth with MapAnything (arXiv 2509.13414). Needs the package ``mapanything``. Cameras are passed
+    to the network if they are known.
 
     Args:
-        model: a ``mapanything.models.MapAnything``, on the device that it is to run on.
+        model: a ``mapanything.models.MapAnything``, on the device to run on.
         preprocess: ``mapanything.utils.image.preprocess_inputs``.
-        metric_poses: whether the poses of cameras are in metres.
+        metric_poses: whether the camera poses are in meters.
     """
 
     name = "map-anything"
@@ -109,10 +117,15 @@ class MapAnythingDepth:
     def load(
         cls, folder: str | Path, *, device: torch.device | str = "cpu", metric_poses: bool = True
     ) -> MapAnythingDepth:
-        """Load a network from a folder; nothing is downloaded.
+        """Load a network from a folder. Nothing is downloaded.
+
+        Args:
+            folder: with config.json and the weights, as on the Hub.
+            device: to run on.
+            metric_poses: whether the camera poses are in meters.
 
         Raises:
-            DataError: saying what to install or to download.
+            DataError: weights or packages are missing; the message says what to download or install.
         """
         folder = check_folder(folder, cls.weights)
         try:
@@ -126,10 +139,10 @@ class MapAnythingDepth:
 
     @torch.no_grad()
     def __call__(self, frames: Tensor, cameras: Cameras | None = None) -> DepthEstimate:
-        """See :class:`mirage.depth.DepthEstimator`. All frames pass through together; what its own mask leaves out,
-        edges between near and far among it, has no valid depth."""
+        """Estimate the depth of all frames jointly; see :meth:`mirage.depth.DepthEstimator.__call__`. Pixels outside
+        the network's mask and pixels on depth edges are invalid."""
         _, size = check_frames(frames, cameras)
-        views: list[dict[str, Any]] = [{"img": torch.from_numpy(picture)} for picture in to_pictures(frames)]
+        views: list[dict[str, Any]] = [{"img": torch.from_numpy(image)} for image in to_images(frames)]
         if cameras is not None:
             intrinsics, poses = cameras.rescale(size).intrinsics.cpu(), cameras.cam2world.cpu()
             for view, k, pose in zip(views, intrinsics, poses, strict=True):
@@ -142,15 +155,22 @@ class MapAnythingDepth:
 
 
 def _undo_crop(depth: Tensor, size: tuple[int, int]) -> Tensor:
-    """Depth (T, h, w) of pictures that were scaled to cover (h, w) and cut around their middle, over the pictures'
-    pixels (H, W); 0 where they were cut."""
+    """Undo the scaling and center crop of images.
+
+    Args:
+        depth: (T, h, w), of images that were scaled to cover (h, w) and cropped around their center.
+        size: (H, W) of the images before.
+
+    Returns:
+        (T, H, W); 0 for pixels outside the crop.
+    """
     h, w = depth.shape[1:]
     scale = max(h / size[0], w / size[1])
-    places = []
-    for cells, pixels in ((h, size[0]), (w, size[1])):
-        centres = torch.arange(pixels, dtype=torch.float64, device=depth.device) + 0.5
-        places.append(((centres - pixels / 2) * scale + cells / 2).floor().long())
-    row, column = places
+    indices = []
+    for cropped, full in ((h, size[0]), (w, size[1])):
+        centers = torch.arange(full, dtype=torch.float64, device=depth.device) + 0.5
+        indices.append(((centers - full / 2) * scale + cropped / 2).floor().long())
+    row, column = indices
     inside = ((row >= 0) & (row < h))[:, None] & ((column >= 0) & (column < w))
-    picked = depth[:, row.clamp(0, h - 1)][:, :, column.clamp(0, w - 1)]
-    return torch.where(inside, picked, 0)
+    sampled = depth[:, row.clamp(0, h - 1)][:, :, column.clamp(0, w - 1)]
+    return torch.where(inside, sampled, 0)

@@ -1,18 +1,18 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What may be remembered: filters put out sky, what moves, depth edges, and what the memory contradicts.
+"""Filters that keep unreliable cells out of the memory: sky, moving objects, depth edges, inconsistent depth.
 
-Every filter marks pixels or cells of a frame for one reason; :class:`Filters` runs several, and the first in their
-order names a cell's reason. A cell is out with any marked pixel in it, or with more than a filter's ``max_masked``
-share of them. True in a mask means: not to be remembered. The user's own masks are two, ``exclude`` and ``keep``, and
-win over every filter.
+Each filter marks pixels or cells of a frame for one :class:`Reason`. :class:`Filters` runs several filters; the first
+one that marks a cell sets its reason. A cell is marked if more than a fraction ``max_masked`` of its pixels is marked
+(0: any pixel). In masks, True means: do not write to the memory. The user's masks ``exclude`` and ``keep`` take
+precedence over all filters.
 """
 
 from .chain import Filters, overlay
 from .consistency import ConsistencyFilter
 from .geometry import EdgeFilter, FarFilter
 from .motion import MotionFilter
-from .observation import DepthHistory, Filter, FrameObservation, Observation, Reason, Verdict
+from .observation import DepthHistory, Filter, FilterResult, FrameObservation, Observation, Reason
 from .open_vocabulary import OpenVocabularyFilter
 from .semantic import SemanticFilter
 from .sky import SkyFilter
@@ -23,6 +23,7 @@ __all__ = [
     "EdgeFilter",
     "FarFilter",
     "Filter",
+    "FilterResult",
     "Filters",
     "FrameObservation",
     "MotionFilter",
@@ -31,6 +32,5 @@ __all__ = [
     "Reason",
     "SemanticFilter",
     "SkyFilter",
-    "Verdict",
     "overlay",
 ]

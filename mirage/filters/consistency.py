@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""New depth against what the memory knows."""
+"""Consistency of a frame's depth with the memory."""
 
 from __future__ import annotations
 
@@ -17,53 +17,54 @@ from .observation import DepthHistory, Observation, Reason
 
 @dataclass(frozen=True)
 class ConsistencyFilter:
-    """Marks cells that would stand where the memory has seen that nothing stands.
+    """Marks cells that lie where an earlier view saw free space.
 
-    A cell that is nearer than what the memory shows may be something that moves, or something static whose background
-    alone was seen so far. Earlier views tell them apart: what moves stands in front of a surface that one of them saw
-    through that very place. Without earlier views (``seen``), whatever is nearer is marked.
+    A cell that is nearer than the memory's surface is either a moving object, or a static one that no earlier view
+    showed. Earlier views tell the two apart: a moving object lies between the camera and a surface that an earlier view
+    saw through its position. Without a ``depth_history``, every nearer cell is marked.
 
-    Edges and grazing angles are given room: a cell is held against the nearest surface of the nine cells around the
-    place where it is seen, in the memory's view and in every earlier one.
+    To allow for depth edges and grazing angles, a cell is compared with the nearest surface in the 3x3 cells around its
+    projection, in the memory's view and in every earlier view.
 
-    What is farther than remembered is not marked. There the memory is stale, and
-    :meth:`mirage.memory.LatentSpatialMemory.carve` drops the rows that the new depth sees through.
+    Cells that are farther than the memory's surface are not marked. There the memory is outdated, and
+    :meth:`mirage.memory.LatentSpatialMemory.carve` drops the points that the new depth sees through.
 
     Attributes:
-        tolerance: share of the depth by which a cell must be nearer.
-        witnesses: how many earlier views must have seen through it.
-        whole: of something that hangs together in depth, all is marked when more than this share is.
+        tolerance: fraction of the depth by which a cell must be nearer.
+        min_views: number of earlier views that must have seen through the cell's position.
+        component_fraction: a connected component of the depth map is marked entirely if more than this fraction of its
+            cells is marked.
     """
 
     reason: ClassVar[Reason] = Reason.INCONSISTENT
     tolerance: float = 0.1
-    witnesses: int = 1
-    whole: float = 0.3
+    min_views: int = 1
+    component_fraction: float = 0.3
     max_masked: float = 0.0
 
     def __call__(self, observation: Observation) -> Tensor:
         if observation.depth is None or observation.view is None:
             return torch.zeros(observation.grid, dtype=torch.bool, device=observation.frame.device)
         cells = cells_of(observation.depth, observation.camera, observation.grid)
-        shown = nearest_around(observation.view.depth[0])
-        nearer = cells.depth < shown * (1 - self.tolerance)  # true in the memory's holes: they are +inf
-        if observation.seen is None:
-            nearer = nearer & shown.isfinite()
+        surface = nearest_around(observation.view.depth[0])
+        nearer = cells.depth < surface * (1 - self.tolerance)  # also true in the memory's holes, whose depth is +inf
+        if observation.depth_history is None:
+            nearer = nearer & surface.isfinite()
         else:
-            nearer = nearer & self._seen_through(cells, nearer, observation.seen)
-        return complete_objects(nearer, cells.depth, self.whole)
+            nearer = nearer & self._seen_through(cells, nearer, observation.depth_history)
+        return complete_objects(nearer, cells.depth, self.component_fraction)
 
-    def _seen_through(self, cells: Cells, which: Tensor, seen: DepthHistory) -> Tensor:
-        """Which cells (h, w), of those asked for, stand in front of a surface that earlier views saw."""
-        through = torch.zeros_like(which)
-        at = which.flatten().nonzero().squeeze(1)
-        if len(at) == 0 or len(seen.cameras) == 0:
-            return through
-        uv, z, inside = seen.cameras.project(cells.xyz.reshape(-1, 3)[at])
-        column, row = torch.where(inside[..., None], uv, 0).long().unbind(-1)
-        place = row * seen.depth.shape[2] + column
-        surface = nearest_around(seen.depth).flatten(1).gather(1, place)
-        known = seen.depth.flatten(1).gather(1, place).isfinite()
-        times = (inside & known & (z < surface * (1 - self.tolerance))).sum(0)
-        through.view(-1)[at] = times >= self.witnesses
-        return through
+    def _seen_through(self, cells: Cells, candidates: Tensor, history: DepthHistory) -> Tensor:
+        """The candidates (h, w) that lie in front of a surface in at least ``min_views`` earlier views."""
+        result = torch.zeros_like(candidates)
+        index = candidates.flatten().nonzero().squeeze(1)
+        if len(index) == 0 or len(history.cameras) == 0:
+            return result
+        uv, z, in_bounds = history.cameras.project(cells.xyz.reshape(-1, 3)[index])
+        column, row = torch.where(in_bounds[..., None], uv, 0).long().unbind(-1)
+        cell = row * history.depth.shape[2] + column
+        surface = nearest_around(history.depth).flatten(1).gather(1, cell)
+        valid = history.depth.flatten(1).gather(1, cell).isfinite()
+        views = (in_bounds & valid & (z < surface * (1 - self.tolerance))).sum(0)
+        result.view(-1)[index] = views >= self.min_views
+        return result

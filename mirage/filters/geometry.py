@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a depth map alone tells: where it jumps, and what is too far to be placed."""
+"""Filters that need only a depth map: depth edges, and a maximum distance."""
 
 from __future__ import annotations
 
@@ -18,24 +18,27 @@ from .observation import Observation, Reason
 
 @dataclass(frozen=True)
 class EdgeFilter:
-    """Marks pixels where depth jumps: those on the two sides of a step, and flying pixels, which networks and sensors
-    put between the two.
+    """Marks pixels at depth discontinuities: the pixels on both sides of a step, and flying pixels between them, which
+    depth networks and sensors produce.
 
-    Inverse depth is linear in the picture on any plane, and from one pixel to the next it changes by a share of
-    tan(angle) / f where the plane is seen at that angle from its normal. Neighbours that differ by more than a plane at
-    ``grazing`` degrees would make them are no surface.
+    The inverse depth of a plane is linear in image coordinates. If the plane is seen at an angle from its normal,
+    neighboring pixels differ by a fraction tan(angle) / f of their inverse depth, where f is the focal length in
+    pixels. Neighbors that differ by more than that for the angle ``grazing`` do not lie on one surface.
 
     Attributes:
-        grazing: degrees.
-        least: share by which neighbours must differ in any case, more than noise makes them.
-        max_masked: by default a clean step may cross a cell: the median keeps to one side of it. A cell that is full
-            of flying pixels has no side to keep to. (On the motorcycle's true depth 0.15 puts out 3 % of the cells, 0
-            puts out 36 %.)
+        grazing: largest angle of a surface, in degrees from its normal; more than 0 and less than 90.
+        min_step: smallest relative difference of inverse depths that counts as a step; set it above the noise.
+        max_masked: largest fraction of marked pixels in a cell that is kept. The default keeps cells with one clean
+            step, because pooling takes the median depth, which lies on one side; it excludes cells that are full of
+            flying pixels. (On the example scene, 0.15 excludes 3 % of the cells, and 0 excludes 36 %.)
+
+    Raises:
+        ValueError: ``grazing`` is out of range.
     """
 
     reason: ClassVar[Reason] = Reason.EDGE
     grazing: float = 85.0
-    least: float = 0.03
+    min_step: float = 0.03
     max_masked: float = 0.15
 
     def __post_init__(self) -> None:
@@ -51,17 +54,20 @@ class EdgeFilter:
 
     def _steps(self, inverse: Tensor, focal: Tensor) -> Tensor:
         step = (inverse[:, 1:] - inverse[:, :-1]).abs() / torch.minimum(inverse[:, 1:], inverse[:, :-1])
-        # NaN compares False: beside a hole there is nothing to tell
-        jumps = step > (math.tan(math.radians(self.grazing)) / focal).clamp(min=self.least)
+        # Beside an invalid pixel, step is NaN and compares False.
+        jumps = step > (math.tan(math.radians(self.grazing)) / focal).clamp(min=self.min_step)
         return nnf.pad(jumps, (1, 0)) | nnf.pad(jumps, (0, 1))
 
 
 @dataclass(frozen=True)
 class FarFilter:
-    """Marks pixels farther than a distance, infinitely far ones among them.
+    """Marks pixels whose depth is greater than a distance; infinite depth is marked too.
 
     Attributes:
-        distance: world units.
+        distance: in world units; more than 0.
+
+    Raises:
+        ValueError: ``distance`` is not positive.
     """
 
     reason: ClassVar[Reason] = Reason.FAR

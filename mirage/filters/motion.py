@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Change from frame to frame that the camera does not explain."""
+"""Moving objects, detected by comparison with other frames."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ from .observation import FrameObservation, Observation, Reason
 
 
 class _Warp(NamedTuple):
-    """Where N pixels of a frame stand in another one, (N,) each.
+    """N pixels of a frame, projected to another frame.
 
-    ``depth`` is the pixel's, to the other camera; ``surface`` the nearest that one saw around the place, NaN
-    where unknown; ``change`` how far the colour lies outside of those around the place.
+    Attributes:
+        depth: (N,) depth of the pixel in the other camera.
+        surface: (N,) smallest depth that the other frame has in the window around the projection; NaN if the pixel
+            projects outside the frame or on an invalid depth.
+        change: (N,) largest distance over the channels to the range of colors in that window, 0 within the range.
     """
 
     depth: Tensor
@@ -32,35 +35,39 @@ class _Warp(NamedTuple):
 
 @dataclass(frozen=True)
 class MotionFilter:
-    """Marks what other frames contradict, once the camera's own motion is taken out.
+    """Marks moving objects: pixels that contradict other frames after the camera motion is compensated.
 
-    Every pixel is lifted by its depth and looked up in every other frame. There it is
+    Each pixel is unprojected with its depth and projected to every other frame. In a frame it is one of:
 
-    * **seen through**, if that frame saw a surface behind it: it was not there, so it moves;
-    * **hidden**, if that frame saw something nearer: excused, whatever its colour;
-    * **seen**, if the depths agree: then it moves if the colour has changed in most of the frames that see it.
+    * **seen through**: the frame saw a surface behind the pixel's position. The position was free, so the pixel is
+      marked;
+    * **occluded**: the frame saw a nearer surface; the frame is ignored for this pixel;
+    * **visible**: the depths agree. The pixel is marked if its color changed in more than half of these frames.
 
-    Colours are held against all those within ``window`` pixels of the place, so that a small error of pose or depth
-    along an edge is no change. A change is large by comparison with the frame's own: more than ``sigmas`` robust
-    standard deviations (1.4826 times the median absolute one; Rousseeuw and Croux 1993), and no less than ``least``.
+    A color is compared with the range of colors within ``window`` pixels of the projection, so that small errors of
+    pose or depth at an edge are not a change. A change counts if it exceeds both ``sigmas`` robust standard deviations
+    of the changes in that frame (1.4826 times the median absolute deviation; Rousseeuw and Croux 1993) and
+    ``min_change``.
 
     Attributes:
-        tolerance: share of the depth by which a surface must lie behind.
-        sigmas: see above.
-        least: see above, of a range of 0 to 1.
-        window: pixels.
-        step: one pixel in so many, along each axis, is looked at and stands for those around it.
-        whole: of something that hangs together in depth, all is marked when more than this share is.
-        max_masked: single pixels are often wrong, so it takes a share of a cell.
+        tolerance: fraction of the depth by which a surface must lie behind a pixel that is seen through.
+        sigmas: threshold of a color change, in robust standard deviations.
+        min_change: smallest color change that counts, 0 to 1.
+        window: radius of the window, in pixels.
+        step: only every ``step``-th pixel along each axis is tested; it decides for the pixels around it.
+        component_fraction: a connected component of the depth map is marked entirely if more than this fraction of its
+            cells is marked.
+        max_masked: largest fraction of marked pixels in a cell that is kept; above 0, because single pixels are often
+            wrong.
     """
 
     reason: ClassVar[Reason] = Reason.MOVING
     tolerance: float = 0.1
     sigmas: float = 6.0
-    least: float = 0.15
+    min_change: float = 0.15
     window: int = 3
     step: int = 2
-    whole: float = 0.3
+    component_fraction: float = 0.3
     max_masked: float = 0.25
 
     def __call__(self, observation: Observation) -> Tensor:
@@ -70,43 +77,44 @@ class MotionFilter:
             return masked_cells(moving, observation.grid)
         points = unproject(depth[None].contiguous(), depth.new_zeros(1, 0, *size), observation.camera)
         valid = points.valid.reshape(size)[::step, ::step]
-        at = valid.nonzero()
+        index = valid.nonzero()
         xyz = points.xyz.reshape(*size, 3)[::step, ::step][valid]
-        colour = observation.frame[:, ::step, ::step][:, valid]
-        through = torch.zeros(len(xyz), dtype=torch.bool, device=xyz.device)
-        seen, changed = torch.zeros(2, len(xyz), dtype=torch.int32, device=xyz.device)
+        color = observation.frame[:, ::step, ::step][:, valid]
+        seen_through = torch.zeros(len(xyz), dtype=torch.bool, device=xyz.device)
+        visible, changed = torch.zeros(2, len(xyz), dtype=torch.int32, device=xyz.device)
         for other in observation.others:
-            warp = self._warp(xyz, colour, other)
-            # NaN, where nothing is known, compares False
-            through |= warp.depth < warp.surface * (1 - self.tolerance)
+            warp = self._warp(xyz, color, other)
+            # An unknown surface is NaN and compares False.
+            seen_through |= warp.depth < warp.surface * (1 - self.tolerance)
             agrees = (warp.depth - warp.surface).abs() <= self.tolerance * warp.surface
-            seen += agrees
+            visible += agrees
             changed += agrees & self._has_changed(warp.change, agrees)
-        row, column = (at[through | (2 * changed > seen)] * step).unbind(1)
+        row, column = (index[seen_through | (2 * changed > visible)] * step).unbind(1)
         moving[row, column] = True
         cells = masked_cells(grow(moving, step // 2), observation.grid, self.max_masked)
-        return complete_objects(cells, cells_of(depth, observation.camera, observation.grid).depth, self.whole)
+        cell_depth = cells_of(depth, observation.camera, observation.grid).depth
+        return complete_objects(cells, cell_depth, self.component_fraction)
 
-    def _warp(self, xyz: Tensor, colour: Tensor, other: FrameObservation) -> _Warp:
+    def _warp(self, xyz: Tensor, color: Tensor, other: FrameObservation) -> _Warp:
         height, width = other.camera.size
-        uv, z, inside = other.camera.project(xyz)
-        column, row = torch.where(inside[0, :, None], uv[0], 0).long().unbind(-1)
-        place = row * width + column
-        before = torch.where(valid_depth(other.depth), other.depth, torch.inf).reshape(1, 1, height, width)
-        surface = -self._highest(-before).flatten()[place]
-        known = inside[0] & before.flatten()[place].isfinite()
-        high, low = (s * self._highest(s * other.frame[None]).reshape(3, -1)[:, place] for s in (1, -1))
-        change = torch.maximum(colour - high, low - colour).clamp(min=0).amax(0)
-        return _Warp(z[0], torch.where(known, surface, torch.nan), change)
+        uv, z, in_bounds = other.camera.project(xyz)
+        column, row = torch.where(in_bounds[0, :, None], uv[0], 0).long().unbind(-1)
+        pixel = row * width + column
+        depth = torch.where(valid_depth(other.depth), other.depth, torch.inf).reshape(1, 1, height, width)
+        surface = -self._window_max(-depth).flatten()[pixel]
+        valid = in_bounds[0] & depth.flatten()[pixel].isfinite()
+        high, low = (s * self._window_max(s * other.frame[None]).reshape(3, -1)[:, pixel] for s in (1, -1))
+        change = torch.maximum(color - high, low - color).clamp(min=0).amax(0)
+        return _Warp(z[0], torch.where(valid, surface, torch.nan), change)
 
-    def _highest(self, planes: Tensor) -> Tensor:
-        """The highest value (1, C, H, W) within the window."""
-        side, reach = 2 * self.window + 1, self.window
-        rows = nnf.max_pool2d(planes, (1, side), 1, (0, reach))
-        return nnf.max_pool2d(rows, (side, 1), 1, (reach, 0))
+    def _window_max(self, planes: Tensor) -> Tensor:
+        """Largest value (1, C, H, W) within the window."""
+        side, radius = 2 * self.window + 1, self.window
+        rows = nnf.max_pool2d(planes, (1, side), 1, (0, radius))
+        return nnf.max_pool2d(rows, (side, 1), 1, (radius, 0))
 
-    def _has_changed(self, change: Tensor, among: Tensor) -> Tensor:
-        if not among.any():
-            return among
-        spread = 1.4826 * change[among].median().item()
-        return change > max(self.sigmas * spread, self.least)
+    def _has_changed(self, change: Tensor, visible: Tensor) -> Tensor:
+        if not visible.any():
+            return visible
+        deviation = 1.4826 * change[visible].median().item()
+        return change > max(self.sigmas * deviation, self.min_change)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Networks of transformers, loaded once from folders of weights that are already here."""
+"""Loads networks of Hugging Face transformers from local folders, and caches them."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from ..io.pretrained import check_folder
 
 
 class Network:
-    """A network and the processor that prepares what goes in and reads what comes out."""
+    """A network and the processor for its inputs and outputs."""
 
     def __init__(self, model: Any, processor: Any) -> None:
         self.model, self.processor = model.eval(), processor
 
     @property
     def kind(self) -> str:
-        """transformers' name of the architecture."""
+        """The ``model_type`` of the configuration."""
         return str(self.model.config.model_type)
 
 
 @lru_cache(maxsize=4)
 def load(setting: str, folder: str, weights: str, auto_class: str, device: torch.device) -> Network:
-    """A network by one of transformers' auto classes. Nothing is downloaded.
+    """Load a network from a folder. Nothing is downloaded. The last four networks are cached.
 
     Args:
-        setting: what to name in errors.
-        folder: of weights as safetensors, with config.json and the processor's files, as the hub has them.
-        weights: what to download where the folder is not such.
-        auto_class: such as ``"AutoModelForSemanticSegmentation"``.
+        setting: name of the setting that the folder belongs to, for error messages.
+        folder: with the safetensors weights, config.json and the processor's files, as on the Hub.
+        weights: name on the Hub of suitable weights, for error messages.
+        auto_class: class of transformers, such as ``"AutoModelForSemanticSegmentation"``.
         device: to run on.
 
     Raises:
-        DataError: saying what to install or to download.
+        DataError: weights or packages are missing; the message says what to download or install.
     """
     check_folder(folder, weights, setting)
     try:
@@ -46,17 +46,20 @@ def load(setting: str, folder: str, weights: str, auto_class: str, device: torch
 
         model_class = getattr(transformers, auto_class)
     except (ImportError, AttributeError) as error:
-        raise DataError(f"{setting}: needs transformers 5 (pip install 'mirage-kernels[filters]'): {error}") from None
+        raise DataError(
+            f"{setting}: needs transformers 5; install it with pip install 'mirage-kernels[filters]' "
+            f"({first_line(error)})"
+        ) from None
     try:
         processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
         model = model_class.from_pretrained(folder, local_files_only=True, use_safetensors=True)
     except ImportError as error:
         raise DataError(
-            f"{setting}: needs a package that is not there (pip install torchvision): {first_line(error)}"
+            f"{setting}: needs torchvision; install it with pip install 'mirage-kernels[filters]' ({first_line(error)})"
         ) from None
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise DataError(
-            f"{setting}: expected weights with their processor in {folder}, as 'hf download {weights} --local-dir "
-            f"FOLDER' fetches them: {first_line(error)}"
+            f"{setting}: expected weights and a processor in {folder}, got an incomplete folder ({first_line(error)}); "
+            f"download them with 'hf download {weights} --local-dir FOLDER'"
         ) from None
     return Network(model.to(device), processor)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What filters look at, and what they find."""
+"""The input and the result of filters, and the interface of a filter."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from ..memory import MemoryView
 
 
 class Reason(IntEnum):
-    """Why a cell is not remembered."""
+    """Why a cell is not written to the memory."""
 
-    KEPT = 0
-    EXCLUDED = 1  # the user said so
+    KEPT = 0  # it is written
+    EXCLUDED = 1  # by the user's mask
     SKY = 2
     MOVING = 3
-    INCONSISTENT = 4  # nearer than what the memory has seen there
+    INCONSISTENT = 4  # lies where an earlier view saw free space
     EDGE = 5
     FAR = 6
 
 
 class FrameObservation(NamedTuple):
-    """Another frame of the same scene, earlier or later.
+    """A frame with depth and camera.
 
     Attributes:
-        frame: (3, H, W), 0 to 1.
-        depth: (H, W) float32, world units.
-        camera: one, over (H, W).
+        frame: (3, H, W) float, 0 to 1.
+        depth: (H, W) float32 z-depth, in world units; invalid where not finite or not positive.
+        camera: 1 camera, over (H, W).
     """
 
     frame: Tensor
@@ -43,8 +43,12 @@ class FrameObservation(NamedTuple):
 
 
 class DepthHistory(NamedTuple):
-    """What earlier views saw: F cameras over (h, w) and the depth (F, h, w) of the surface before each; +inf where
-    unknown. A memory's are ``DepthHistory(memory.history.cameras, memory.history.surface)``."""
+    """Depth maps of earlier views. For a memory: ``DepthHistory(memory.history.cameras, memory.history.surface)``.
+
+    Attributes:
+        cameras: F cameras, over (h, w).
+        depth: (F, h, w) float32 depth of the surface that each camera saw, in world units; +inf where unknown.
+    """
 
     cameras: Cameras
     depth: Tensor
@@ -52,21 +56,23 @@ class DepthHistory(NamedTuple):
 
 @dataclass(frozen=True)
 class Observation:
-    """A frame that is about to be remembered, and what is known of it. What is None is not at hand.
+    """A frame to filter before it is written to the memory, and what is known about it. None means unknown; a filter
+    that needs a part that is None marks nothing.
 
     Attributes:
-        frame: (3, H, W), 0 to 1.
-        camera: one, over (H, W).
+        frame: (3, H, W) float, 0 to 1.
+        camera: 1 camera, over (H, W).
         grid: (h, w) of the latent.
-        depth: (H, W) float32, world units.
-        view: what the memory shows to the camera (T = 1, over the grid).
-        seen: what earlier views saw.
-        others: frames before and after it, in any order; those in which a moving thing stood elsewhere tell most.
-        exclude: (H, W) bool, the user's: True where nothing may be remembered. Nothing overrules it.
-        keep: (H, W) bool, the user's: True where filters have no say.
+        depth: (H, W) float32 z-depth, in world units; invalid where not finite or not positive.
+        view: the memory read from the camera (T = 1, over the grid).
+        depth_history: depth maps of earlier views.
+        others: earlier and later frames, in any order, for motion.
+        exclude: (H, W) bool, the user's mask: True for pixels that are never written. It takes precedence over
+            ``keep``.
+        keep: (H, W) bool, the user's mask: True for pixels that filters do not mark.
 
     Raises:
-        ValueError: shapes do not fit together.
+        ValueError: a shape or dtype is wrong.
     """
 
     frame: Tensor
@@ -74,7 +80,7 @@ class Observation:
     grid: tuple[int, int]
     depth: Tensor | None = None
     view: MemoryView | None = None
-    seen: DepthHistory | None = None
+    depth_history: DepthHistory | None = None
     others: tuple[FrameObservation, ...] = ()
     exclude: Tensor | None = None
     keep: Tensor | None = None
@@ -83,7 +89,7 @@ class Observation:
         if self.frame.dim() != 3 or self.frame.shape[0] != 3:
             raise ValueError(f"frame: expected (3, H, W), got {tuple(self.frame.shape)}")
         if len(self.camera) != 1 or self.camera.size != self.size:
-            raise ValueError(f"camera: expected one over {self.size}, got {self.camera}")
+            raise ValueError(f"camera: expected 1 camera over {self.size}, got {self.camera}")
         if self.depth is not None and (self.depth.shape != self.size or self.depth.dtype != torch.float32):
             expected = f"float32 (H={self.size[0]}, W={self.size[1]})"
             raise ValueError(f"depth: expected {expected}, got {self.depth.dtype} {tuple(self.depth.shape)}")
@@ -100,42 +106,42 @@ class Observation:
         return self.frame.shape[1], self.frame.shape[2]
 
 
-class Verdict(NamedTuple):
-    """What may be remembered of a frame.
+class FilterResult(NamedTuple):
+    """Which cells of a frame are written to the memory, and why the others are not.
 
     Attributes:
-        reason: (h, w) uint8, a :class:`Reason` for every cell; 0 where it is kept.
-        pixels: (H, W) uint8, the same for the pixels that led to it. A cell can be out by its memory alone, without a
-            pixel of it marked, and a pixel marked in a cell that is kept.
+        reason: (h, w) uint8, the :class:`Reason` of each cell; 0 for cells that are kept.
+        pixels: (H, W) uint8, the :class:`Reason` of each marked pixel, else 0. A filter may mark a cell without marking
+            any of its pixels, and a cell with few marked pixels may be kept.
     """
 
     reason: Tensor
     pixels: Tensor
 
     @property
-    def keep(self) -> Tensor:
-        """(h, w) bool."""
+    def kept(self) -> Tensor:
+        """(h, w) bool, True for cells that are kept."""
         return self.reason == Reason.KEPT
 
     @property
-    def out(self) -> Tensor:
-        """(h, w) bool; the ``mask`` of :meth:`mirage.memory.LatentSpatialMemory.write`."""
+    def mask(self) -> Tensor:
+        """(h, w) bool, True for excluded cells; the ``mask`` of :meth:`mirage.memory.LatentSpatialMemory.write`."""
         return self.reason != Reason.KEPT
 
     @property
-    def shares(self) -> dict[str, float]:
-        """Of all cells, how many are kept and how many are out for every reason."""
+    def fractions(self) -> dict[str, float]:
+        """Fraction of all cells per reason, by its lowercase name."""
         counts = torch.bincount(self.reason.flatten().long(), minlength=len(Reason)).tolist()
         return {reason.name.lower(): counts[reason] / max(self.reason.numel(), 1) for reason in Reason}
 
 
 class Filter(Protocol):
-    """Finds what is not to be remembered, for one reason. A dataclass, whose fields are numbers, strings, or lists of
-    them.
+    """Protocol of filters. A filter is a frozen dataclass whose fields are its settings: numbers, strings or tuples of
+    strings.
 
     Attributes:
-        reason: its own.
-        max_masked: a cell is out when more than this share of its pixels is marked; 0 = any.
+        reason: the reason of the cells that it marks.
+        max_masked: a cell is marked if more than this fraction of its pixels is marked; 0 for any pixel.
     """
 
     @property
@@ -145,6 +151,12 @@ class Filter(Protocol):
     def max_masked(self) -> float: ...
 
     def __call__(self, observation: Observation) -> Tensor:
-        """Mark what is not to be remembered: pixels (H, W) or cells (h, w), bool. Nothing where it lacks what it needs
-        to tell (a single picture has no others)."""
+        """Mark pixels or cells that must not be written to the memory.
+
+        Args:
+            observation: the frame. If a part that the filter needs is None, the filter marks nothing.
+
+        Returns:
+            (H, W) bool for pixels, or (h, w) bool for cells.
+        """
         ...

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What moves by its nature, named by one network and found by another."""
+"""Movable objects, named by a vision-language model and segmented by SAM 3."""
 
 from __future__ import annotations
 
@@ -24,23 +24,24 @@ QUESTION = (
     "Which things in this picture move or could move on their own, such as people, animals and vehicles? "
     "Answer with their names only, as short singular nouns separated by commas, or with: none."
 )
-MOST_NAMES = 16  # a network that repeats itself does not stop
+MAX_NAMES = 16  # a limit for answers that repeat themselves
 
 
 @dataclass(frozen=True)
 class OpenVocabularyFilter:
-    """Marks what moves without a list of classes, as in the paper (arXiv 2606.09828): Qwen3-VL (2511.21631) names what
-    can move, SAM 3 (2511.16719) segments every thing of that name.
+    """Marks movable objects without a fixed list of classes, as in the paper (arXiv 2606.09828): Qwen3-VL (2511.21631)
+    names the objects in a frame that can move, and SAM 3 (2511.16719) segments all objects of these names.
 
     Attributes:
-        namer, segmenter: folders of the weights; nothing is downloaded.
-        names: things that are looked for in any case.
-        question: what Qwen3-VL is asked of every frame; empty to look for ``names`` alone, without a namer.
-        threshold: least score of a thing, 0 to 1.
-        margin: pixels around things that are marked as well.
+        segmenter: folder with the weights of SAM 3; nothing is downloaded.
+        namer: folder with the weights of Qwen3-VL; nothing is downloaded.
+        names: names of objects to segment in every frame.
+        question: the prompt for Qwen3-VL; empty to segment only ``names``, without Qwen3-VL.
+        threshold: smallest score of a segmented object, 0 to 1.
+        margin: the mask is dilated by this many pixels.
 
     Raises:
-        DataError: when the filter is used, weights or packages are missing.
+        DataError: when the filter is called, weights or packages are missing.
     """
 
     reason: ClassVar[Reason] = Reason.MOVING
@@ -56,30 +57,30 @@ class OpenVocabularyFilter:
     def __call__(self, observation: Observation) -> Tensor:
         frame = observation.frame
         found = torch.zeros(observation.size, dtype=torch.bool, device=frame.device)
-        picture = to_pil(frame)
-        asked = self._ask(picture, frame.device) if self.question else []
-        names = list(dict.fromkeys([*self.names, *asked]))
+        image = to_pil(frame)
+        answered = self._ask(image, frame.device) if self.question else []
+        names = list(dict.fromkeys([*self.names, *answered]))
         if not names:
             return found
         network = networks.load("segmenter", self.segmenter, SEGMENTER, "Sam3Model", frame.device)
-        seen = None
+        vision_embeds = None
         for name in names:
-            inputs = network.processor(images=picture, text=name, return_tensors="pt").to(frame.device)
-            if seen is None:  # the picture is looked at once for all names
-                seen = network.model.get_vision_features(pixel_values=inputs["pixel_values"])
+            inputs = network.processor(images=image, text=name, return_tensors="pt").to(frame.device)
+            if vision_embeds is None:  # the image is encoded once for all names
+                vision_embeds = network.model.get_vision_features(pixel_values=inputs["pixel_values"])
             outputs = network.model(
-                vision_embeds=seen, input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]
+                vision_embeds=vision_embeds, input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]
             )
-            things = network.processor.post_process_instance_segmentation(
+            objects = network.processor.post_process_instance_segmentation(
                 outputs, threshold=self.threshold, target_sizes=[observation.size]
             )[0]
-            if len(things["masks"]):  # else they have the network's size
-                found |= things["masks"].bool().any(0)
+            if len(objects["masks"]):  # an empty result has the network's resolution, not the frame's
+                found |= objects["masks"].bool().any(0)
         return grow(found, self.margin)
 
-    def _ask(self, picture: Image.Image, device: torch.device) -> list[str]:
+    def _ask(self, image: Image.Image, device: torch.device) -> list[str]:
         network = networks.load("namer", self.namer, NAMER, "AutoModelForImageTextToText", device)
-        content: list[dict[str, Any]] = [{"type": "image", "image": picture}, {"type": "text", "text": self.question}]
+        content: list[dict[str, Any]] = [{"type": "image", "image": image}, {"type": "text", "text": self.question}]
         inputs = network.processor.apply_chat_template(
             [{"role": "user", "content": content}],
             add_generation_prompt=True,
@@ -93,10 +94,17 @@ class OpenVocabularyFilter:
 
 
 def parse_names(answer: str) -> list[str]:
-    """The names in an answer such as ``"person, dog"``, or a list with dashes or numbers; each once, in order."""
+    """Parse the names in an answer of the vision-language model.
+
+    Args:
+        answer: such as ``"person, dog"``, or a list with dashes or numbers.
+
+    Returns:
+        The unique names in lowercase, in order; at most 16.
+    """
     names: list[str] = []
     for part in re.split(r"[,;\n]| and ", answer):
         name = re.sub(r"^[\s\-*\d.)]+|[\s.]+$", "", part).lower()
         if name and name != "none" and name not in names:
             names.append(name)
-    return names[:MOST_NAMES]
+    return names[:MAX_NAMES]

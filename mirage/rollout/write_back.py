@@ -14,7 +14,7 @@ from torch import Tensor
 from mirage_kernels import Cameras
 
 from ..depth import Alignment, DepthEstimator, align
-from ..filters import DepthHistory, Filters, FrameObservation, Observation, Verdict
+from ..filters import DepthHistory, FilterResult, Filters, FrameObservation, Observation
 from ..memory import LatentSpatialMemory, MemoryView
 
 NEIGHBORS = 8  # earlier and later latent frames that filters compare a frame with: the new latents of a chunk
@@ -26,14 +26,14 @@ class WriteResult(NamedTuple):
     Attributes:
         added: number of points added to the memory.
         carved: number of points removed, because the frame's depth proves them to be gone.
-        verdict: the filters' reason for each cell that is not written; None without filters.
+        filter_result: the cells that were excluded, and why; None without filters.
         alignment: alignment of the estimated depth to the memory; None if depth was not estimated, or was the first of
             a memory. If it is not accepted, the frame was not written, for the reason that it states.
     """
 
     added: int
     carved: int = 0
-    verdict: Verdict | None = None
+    filter_result: FilterResult | None = None
     alignment: Alignment | None = None
 
 
@@ -144,13 +144,13 @@ class MemoryWriter:
             self.memory.write(latent, new.camera, mask=everything, **options)
             return WriteResult(0, alignment=new.alignment)
         filters = Filters() if self.filters is None and masks[0] is not None else self.filters
-        verdict = None if filters is None else filters(self._observe(new, depth, masks))
+        result = None if filters is None else filters(self._observe(new, depth, masks))
         carved = self.memory.carve(depth, new.camera, new.grid) if self.carve and depth is not None else 0
-        mask = None if verdict is None else verdict.out[None]
+        mask = None if result is None else result.mask[None]
         added = self.memory.write(latent, new.camera, None if depth is None else depth[None], mask=mask, **options)[0]
         if depth is not None and self.filters is not None:
             self._past.append(FrameObservation(new.frames[:, new.number], depth, new.camera))
-        return WriteResult(added, carved, verdict, new.alignment)
+        return WriteResult(added, carved, result, new.alignment)
 
     def _observe(self, new: _NewFrame, depth: Tensor | None, masks: list[Tensor | None]) -> Observation:
         history, others = self.memory.history, list(self._past)
@@ -163,7 +163,7 @@ class MemoryWriter:
             new.grid,
             depth=depth,
             view=self.memory.read(new.camera.rescale(new.grid)) if new.view is None else new.view,
-            seen=None if history.cameras is None else DepthHistory(history.cameras, history.surface),
+            depth_history=None if history.cameras is None else DepthHistory(history.cameras, history.surface),
             others=tuple(others),
             exclude=masks[0],
             keep=masks[1],

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tiny random configurations of the real classes that Wan2.2-TI2V-5B consists of."""
+"""The components of Wan2.2-TI2V-5B: the real classes in tiny random configurations."""
 
 from __future__ import annotations
 

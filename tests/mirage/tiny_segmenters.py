@@ -23,13 +23,13 @@ from transformers import (
 )
 
 LABELS = {0: "wall", 1: "person, individual", 2: "Sky"}
-# Random networks see one class everywhere. Larger weights make them look at the picture.
-LIVELY = {"initializer_range": 0.5}
+# With the default initialization one class is predicted everywhere, so use larger weights.
+LARGE_WEIGHTS = {"initializer_range": 0.5}
 SIZE = {"height": 64, "width": 64}
 
 
 def image_processor(name: str) -> Any:
-    """The real one: by torchvision where it is, else by Pillow."""
+    """The image processor of transformers; its Pillow version if torchvision is not installed."""
     import transformers
 
     try:
@@ -49,7 +49,7 @@ def save_segformer(folder: Path) -> None:
     torch.manual_seed(0)
     config = SegformerConfig(
         depths=[1] * 4, hidden_sizes=[8, 8, 16, 16], num_attention_heads=[1, 1, 2, 2], decoder_hidden_size=8,
-        id2label=LABELS, **LIVELY,
+        id2label=LABELS, **LARGE_WEIGHTS,
     )  # fmt: skip
     SegformerForSemanticSegmentation(config).save_pretrained(folder)
     image_processor("SegformerImageProcessor")(size=SIZE).save_pretrained(folder)
@@ -58,7 +58,7 @@ def save_segformer(folder: Path) -> None:
 def swin() -> SwinConfig:
     return SwinConfig(
         embed_dim=8, depths=[1] * 4, num_heads=[1, 1, 2, 2], window_size=4, image_size=64,
-        out_features=["stage1", "stage2", "stage3", "stage4"], **LIVELY,
+        out_features=["stage1", "stage2", "stage3", "stage4"], **LARGE_WEIGHTS,
     )  # fmt: skip
 
 
@@ -114,20 +114,23 @@ def save_sam3(folder: Path) -> None:
     part = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 32}
     backbone = Sam3ViTConfig(
         **part, num_hidden_layers=2, image_size=112, pretrain_image_size=112, patch_size=14, window_size=4,
-        global_attn_indexes=[1], **LIVELY,
+        global_attn_indexes=[1], **LARGE_WEIGHTS,
     )  # fmt: skip
     vision = Sam3VisionConfig(
-        backbone_config=backbone, fpn_hidden_size=32, backbone_feature_sizes=[[32, 32], [16, 16], [8, 8]], **LIVELY
+        backbone_config=backbone,
+        fpn_hidden_size=32,
+        backbone_feature_sizes=[[32, 32], [16, 16], [8, 8]],
+        **LARGE_WEIGHTS,
     )
     text = CLIPTextConfig(
         vocab_size=32, **part, num_hidden_layers=1, max_position_embeddings=32, projection_dim=32, eos_token_id=1
     )
     config = Sam3Config(
         vision_config=vision, text_config=text,
-        geometry_encoder_config={**part, "num_layers": 1, **LIVELY},
-        detr_encoder_config={**part, "num_layers": 1, **LIVELY},
-        detr_decoder_config={**part, "num_layers": 2, "num_queries": 5, **LIVELY},
-        mask_decoder_config={"hidden_size": 32, "num_attention_heads": 2, **LIVELY},
+        geometry_encoder_config={**part, "num_layers": 1, **LARGE_WEIGHTS},
+        detr_encoder_config={**part, "num_layers": 1, **LARGE_WEIGHTS},
+        detr_decoder_config={**part, "num_layers": 2, "num_queries": 5, **LARGE_WEIGHTS},
+        mask_decoder_config={"hidden_size": 32, "num_attention_heads": 2, **LARGE_WEIGHTS},
     )  # fmt: skip
     Sam3Model(config).save_pretrained(folder)
     Sam3Processor(Sam3ImageProcessor(size={"height": 112, "width": 112}), tokenizer()).save_pretrained(folder)

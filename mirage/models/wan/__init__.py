@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Wan2.2-TI2V-5B with the memory adapter. Its modules need diffusers; this one imports none of them."""
+"""Wan2.2-TI2V-5B with a memory adapter. The modules of this package need diffusers; importing the package does not."""

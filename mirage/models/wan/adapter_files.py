@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files of the memory adapter: our own, and those of the released layout."""
+"""Reads and writes weights of the memory adapter, in our own and in the released layout."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .released_keys import from_released
 
 __all__ = ["read_adapter", "write_adapter"]
 
-KIND, VERSION = "adapter", 1  # of the files
-_HEADER = "mirage"  # what tells our files from released ones
+KIND, VERSION = "adapter", 1  # of the file format
+_HEADER = "mirage"  # header key that only our own files have
 _SETTINGS = (
     "adapter_layers", "control_channels", "num_layers", "num_attention_heads", "attention_head_dim", "ffn_dim",
     "patch_size", "qk_norm", "cross_attn_norm",
@@ -33,29 +33,32 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_adapter(adapter: nn.Module, config: Mapping[str, Any], path: str | Path) -> None:
-    """Write an adapter to one safetensors file. An existing file is replaced once the new one is complete.
+    """Write an adapter to a safetensors file. An existing file is replaced only when the new one is complete.
 
     Args:
-        adapter: the module whose tensors are written.
-        config: configuration of the transformer that it belongs to; what decides on shapes is stored in the header.
-        path: of the file.
+        adapter: the module to write.
+        config: configuration of the adapter's transformer. The settings that determine shapes are stored in the header.
+        path: the file to write.
+
+    Raises:
+        OSError: the file cannot be written.
     """
     save_tensors(path, adapter.state_dict(), kind=KIND, version=VERSION, settings=_settings(config))
 
 
 def read_adapter(adapter: nn.Module, config: Mapping[str, Any], path: str | Path) -> dict[str, Tensor]:
-    """Read the tensors of an adapter file, written by :func:`write_adapter` or of the released layout.
+    """Read an adapter file that was written by :func:`write_adapter`, or one in the released layout.
 
     Args:
-        adapter: the module that they are meant for; it is not changed.
-        config: configuration of the transformer that it belongs to.
-        path: of the file.
+        adapter: the module to read weights for; it is not changed.
+        config: configuration of the adapter's transformer.
+        path: the file to read.
 
     Returns:
-        The module's tensors by name, on the CPU.
+        The module's state dict, on the CPU.
 
     Raises:
-        DataError: the file is missing, damaged, foreign, or holds an adapter of another configuration.
+        DataError: the file is missing or damaged, holds something else, or holds an adapter of another configuration.
     """
     tensors, header = read_tensors(path, "an adapter", ("state_dict", "generator", "vace"))
     own = adapter.state_dict()
@@ -76,17 +79,17 @@ def _read_own(own: Mapping[str, Tensor], expected: dict[str, Any], path: str | P
     names = [name for name in expected if expected[name] != settings.get(name)]
     if names:
         wanted, got = (", ".join(f"{name}={side.get(name)}" for name in names) for side in (expected, settings))
-        raise DataError(f"{path}: expected an adapter of {wanted}, got one of {got}")
+        raise DataError(f"{path}: expected an adapter with {wanted}, got one with {got}")
     if {n: t.shape for n, t in tensors.items()} != {n: t.shape for n, t in own.items()}:
-        raise DataError(f"{path}: expected an adapter, got tensors that do not fit its own configuration")
+        raise DataError(f"{path}: expected an adapter, got tensors that do not match the file's own header")
     return tensors
 
 
 def _difference(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """How a released adapter differs from the configuration, as far as its tensors tell."""
+    """Describe how a released adapter differs from the configuration: number of blocks and of control channels."""
     blocks = {found[1] for found in (re.search(r"\bvace_blocks\.(\d+)\.", name) for name in tensors) if found}
     embedding = [t for name, t in tensors.items() if name.endswith("vace_patch_embedding.weight") and t.ndim == 5]
     expected = (len(config["adapter_layers"]), config["control_channels"])
     if not embedding or expected == (got := (len(blocks), embedding[0].shape[1])):
         return ""
-    return f"; of blocks and control channels: expected {expected}, got {got}"
+    return f"; expected {expected[0]} blocks and {expected[1]} control channels, got {got[0]} and {got[1]}"

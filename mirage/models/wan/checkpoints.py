@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files and folders of weights: what is read of them, and what is said of those that cannot be."""
+"""Reads weights from files and folders, with one-line errors for missing, damaged or unsuitable ones."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from ...errors import DataError, first_line
 from .presets import WAN
 from .released_keys import raise_first
 
-__all__ = ["load_whole", "read_tensors", "require_pipeline", "require_transformer"]
+__all__ = ["load_strict", "read_tensors", "require_pipeline", "require_transformer"]
 
 _WEIGHTS = ("*.safetensors", "*.bin")
-# Arguments of from_pretrained that say where to look.
+# Arguments of from_pretrained that determine where files are loaded from.
 _HUB_SETTINGS = (
     "subfolder", "revision", "token", "cache_dir", "force_download", "local_files_only", "proxies", "local_dir",
 )  # fmt: skip
@@ -33,20 +33,23 @@ class _Config(ConfigMixin):  # type: ignore[misc]
 
 
 def read_tensors(path: str | Path, what: str, nests: Sequence[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a file, on the CPU, and the text in its header.
+    """Read the tensors of a file.
 
     Args:
-        path: a safetensors file; or one of ``torch.save`` (``.pt``, ``.pth``, ``.ckpt``, ``.bin``), which may hold its
-            tensors in dicts within dicts. It is unpickled as weights only.
-        what: is expected, for errors: ``"an adapter"``.
-        nests: names of such dicts. Tensors beside them are left out with a warning.
+        path: a safetensors file, or a file of ``torch.save`` (``.pt``, ``.pth``, ``.ckpt``, ``.bin``), which is
+            unpickled with ``weights_only=True``. Its tensors may be in nested dicts.
+        what: the expected content, for error messages: ``"an adapter"``.
+        nests: keys of nested dicts to descend into. Tensors outside these dicts are ignored with a warning.
+
+    Returns:
+        The tensors by name, on the CPU, and the metadata of the safetensors header.
 
     Raises:
-        DataError: the file is missing, damaged, or holds something else.
+        DataError: the file is missing or damaged, or holds something else than tensors.
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"{path}: no such file")
+        raise DataError(f"{path}: no such file; expected {what}")
     try:
         if path.suffix in (".pt", ".pth", ".ckpt", ".bin"):
             return _flat(torch.load(path, map_location="cpu", weights_only=True), path, what, nests), {}
@@ -60,7 +63,7 @@ def read_tensors(path: str | Path, what: str, nests: Sequence[str]) -> tuple[dic
 
 
 def _flat(tree: Any, path: Path, what: str, nests: Sequence[str]) -> dict[str, Tensor]:
-    """The innermost of the nested dicts that hold tensors by name."""
+    """The tensors of the innermost nested dict."""
     left_out: list[str] = []
     while isinstance(tree, dict) and (nest := next((name for name in nests if isinstance(tree.get(name), dict)), "")):
         left_out += [str(name) for name, value in tree.items() if name != nest and isinstance(value, Tensor | dict)]
@@ -71,24 +74,32 @@ def _flat(tree: Any, path: Path, what: str, nests: Sequence[str]) -> dict[str, T
         if not isinstance(value, Tensor):
             raise DataError(f"{path}: {name}: expected a tensor, got {type(value).__name__}")
     if left_out:
-        warnings.warn(f"{path}: left out what is beside {what}: {', '.join(left_out)}", stacklevel=4)
+        warnings.warn(f"{path}: ignored everything besides {what}: {', '.join(left_out)}", stacklevel=4)
     return tree
 
 
-def load_whole(load: Callable[..., Any], path: str, **kwargs: Any) -> Any:
-    """What a ``from_pretrained`` of diffusers loads, where it finds every tensor of the model and no other.
+def load_strict(load: Callable[..., Any], path: str, **kwargs: Any) -> Any:
+    """Call a ``from_pretrained`` of diffusers and check that the files held exactly the model's tensors.
 
-    diffusers itself makes up the tensors that are missing, and leaves out those that are too many.
+    diffusers itself initializes missing tensors randomly, and ignores unexpected ones.
+
+    Args:
+        load: the method ``from_pretrained`` of a model class.
+        path: a folder, or a model's name on the Hub.
+        kwargs: passed on to ``load``.
+
+    Returns:
+        The model.
 
     Raises:
-        DataError: a tensor is missing, unknown or of another shape, or the folder cannot be read.
+        DataError: a tensor is missing, unexpected or of another shape, or the folder cannot be read.
     """
     try:
         model, info = load(path, **{**kwargs, "output_loading_info": True})
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: expected a transformer, got: {first_line(error)}") from None
+        raise DataError(f"{path}: the transformer cannot be loaded: {first_line(error)}") from None
     problems = [f"{name}: expected a tensor, got none" for name in sorted(info["missing_keys"])]
-    problems += [f"{name}: expected a tensor of the model, got a name that is none" for name in info["unexpected_keys"]]
+    problems += [f"{name}: expected a tensor of the model, got an unknown name" for name in info["unexpected_keys"]]
     try:
         raise_first(problems)
     except ValueError as error:
@@ -97,51 +108,57 @@ def load_whole(load: Callable[..., Any], path: str, **kwargs: Any) -> Any:
 
 
 def require_pipeline(path: str) -> None:
-    """Check that a path, unless it is a name on the Hub, is a folder of a pipeline.
+    """Check that a path is a folder with a diffusers pipeline. A name on the Hub is not checked.
 
     Raises:
-        DataError: it is none; says what to download and where to put it.
+        DataError: it is not; the message says what to download and where to put it.
     """
     if not _on_hub(path) and not (Path(path) / "model_index.json").is_file():
-        got = "one without" if Path(path).is_dir() else "none"
+        got = "a folder without that file" if Path(path).is_dir() else "no such folder"
         raise DataError(
-            f"{path}: expected a folder with model_index.json, got {got}; download the weights there: "
-            f"hf download {WAN} --local-dir {path}"
+            f"{path}: expected a folder with model_index.json, got {got}; download the weights with "
+            f"'hf download {WAN} --local-dir {path}'"
         )
 
 
 def _on_hub(path: str) -> bool:
+    """Whether a path is a name on the Hub (``owner/name``) rather than a local path."""
     return path.count("/") == 1 and not path.startswith((".", "/", "~")) and not Path(path).exists()
 
 
 def require_transformer(path: str, names: Sequence[str], settings: Mapping[str, Any]) -> str:
-    """Check that a folder holds one of some kinds of transformers, in diffusers' layout, with weights.
+    """Check that a folder holds the configuration and the weights of a transformer, in diffusers' layout.
 
     Args:
-        path: of the folder, or a model's name on the Hub.
-        names: of the classes to be met.
-        settings: as given to ``from_pretrained``.
+        path: a folder, or a model's name on the Hub.
+        names: class names of the transformers that are accepted.
+        settings: the arguments of ``from_pretrained``.
 
     Returns:
-        The one it is.
+        The class name of the transformer.
 
     Raises:
-        DataError: it is none; says what to download and where to put it.
+        DataError: the folder, its config.json or its weights are missing, or the transformer is of another class; the
+            message says what to download and where to put it.
     """
     folder = Path(path) / (settings.get("subfolder") or "")
-    what = "the weights of Wan2.2-TI2V-5B's transformer"
-    fix = f"put the folder transformer of {WAN} there: hf download {WAN} --include 'transformer/*'"
+    what = "the transformer of Wan2.2-TI2V-5B"
+    # The files land in a subfolder `transformer` of the folder that is downloaded to.
+    target = folder.parent if folder.name == "transformer" else folder
+    fix = f"download it with \"hf download {WAN} --include 'transformer/*' --local-dir {target}\""
+    if folder != target / "transformer":
+        fix += f" and pass {target / 'transformer'}"
     on_hub = _on_hub(path)
     if not on_hub and not folder.is_dir():
-        raise DataError(f"{folder}: expected a folder with {what}, got none; {fix}")
+        raise DataError(f"{folder}: expected a folder with {what}, got no such folder; {fix}")
     for missing, patterns in (("no config.json", ("config.json",)), ("no weights", _WEIGHTS)):
         if not on_hub and not any(file for pattern in patterns for file in folder.glob(pattern)):
-            raise DataError(f"{folder}: expected {what}, got {missing}; {fix}")
+            raise DataError(f"{folder}: expected {what}, got a folder with {missing}; {fix}")
     try:
         where = {name: settings[name] for name in _HUB_SETTINGS if name in settings}
         config = _Config.load_config(path, **where)
     except OSError as error:
-        raise DataError(f"{folder}: expected {what}, got: {first_line(error)}; {fix}") from None
+        raise DataError(f"{folder}: expected {what}, got an error: {first_line(error)}; {fix}") from None
     name = str(config.get("_class_name"))
     if name not in names:
         raise DataError(f"{folder}: expected {' or '.join(names)}, got {name}")

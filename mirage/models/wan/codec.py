@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Wan's video autoencoder as a codec."""
+"""The codec for Wan's video autoencoder."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from torch import Tensor
 
 
 class WanCodec:
-    """Latents of :class:`diffusers.AutoencoderKLWan`, normalised as the transformer expects them.
+    """A :class:`mirage.rollout.Codec` for :class:`diffusers.AutoencoderKLWan`. Latents are normalized, as the
+    transformer expects them.
 
-    A video is encoded and decoded as one piece: its first frame alone, then four frames a latent. Results are float32,
-    on the device that the autoencoder runs on.
+    A video is encoded and decoded as a whole: the first latent is one frame, each further latent ``temporal_stride``
+    frames. Results are float32, on the autoencoder's device.
 
     Args:
-        vae: whose configuration tells strides, channels, means and deviations. Tiling is its own
-            (``vae.enable_tiling()``).
+        vae: the autoencoder. Its configuration sets strides, channels, means and standard deviations. Tiling is
+            enabled on it (``vae.enable_tiling()``).
     """
 
     def __init__(self, vae: AutoencoderKLWan) -> None:
@@ -34,7 +35,17 @@ class WanCodec:
 
     @torch.no_grad()
     def encode(self, frames: Tensor) -> Tensor:
-        """Frames (B, 3, F, H, W), 0 to 1, F = 1 + stride (T - 1), to the likeliest latents (B, C, T, h, w)."""
+        """Encode frames to the mode of the latent distribution.
+
+        Args:
+            frames: (B, 3, F, H, W), 0 to 1, with F = stride (T - 1) + 1, and H and W multiples of the spatial stride.
+
+        Returns:
+            Latents (B, C, T, h, w) float32.
+
+        Raises:
+            ValueError: ``frames`` has another shape.
+        """
         count, height, width = frames.shape[2:]
         step = self.spatial_stride
         if frames.shape[1] != 3 or (count - 1) % self.temporal_stride or height % step or width % step:
@@ -47,7 +58,17 @@ class WanCodec:
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
-        """Latents (B, C, T, h, w) to frames (B, 3, 1 + stride (T - 1), H, W), 0 to 1."""
+        """Decode latents.
+
+        Args:
+            latents: (B, C, T, h, w), with T at least 1.
+
+        Returns:
+            Frames (B, 3, stride (T - 1) + 1, H, W) float32, clamped to 0 to 1.
+
+        Raises:
+            ValueError: ``latents`` has another shape.
+        """
         if latents.dim() != 5 or latents.shape[1] != self.channels or latents.shape[2] == 0:
             raise ValueError(f"latents: expected (B, {self.channels}, T, h, w), got {tuple(latents.shape)}")
         device = get_module_execution_device(self.vae)
@@ -55,8 +76,8 @@ class WanCodec:
         frames: Tensor = self.vae.decode(latents.to(self.vae.dtype)).sample
         return (frames.float() / 2 + 0.5).clamp(0, 1)
 
-    def white(self, count: int, h: int, w: int) -> Tensor:
-        """Latents (C, T=count, h, w) of a white video. They depend on nothing else, so they are made once a shape."""
+    def white_latents(self, count: int, h: int, w: int) -> Tensor:
+        """Latents (C, T=count, h, w) of a white video, on the CPU. They are cached per shape."""
         shape = (count, h, w)
         if shape not in self._white:
             frames = 1 + self.temporal_stride * (count - 1)

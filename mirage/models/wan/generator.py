@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The diffusion transformer as a generator."""
+"""The chunk model for Wan2.2: denoises the latents of one chunk."""
 
 from __future__ import annotations
 
@@ -16,37 +16,63 @@ from torch import Tensor
 
 from .codec import WanCodec
 
-# text to its embeddings, and those of what to stay away from (None without guidance)
+# prompt -> embeddings of the prompt, and of the negative prompt (None without guidance)
 PromptEncoder = Callable[[str], tuple[Tensor, Tensor | None]]
-# the step's number, its timestep and what it has made: "latents", "prompt_embeds", "negative_prompt_embeds"; returns
-# what of it is replaced, or None to stop denoising
-StepEnd = Callable[[int, Tensor, dict[str, Any]], dict[str, Any] | None]
+# (step index, timestep, tensors "latents", "prompt_embeds", "negative_prompt_embeds") -> tensors to replace, or None to
+# stop denoising
+StepCallback = Callable[[int, Tensor, dict[str, Any]], dict[str, Any] | None]
 
 
 def unshifted_sigmas(steps: int, num_train_timesteps: int = 1000) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Noise levels of the released sampler before the shift, which the scheduler applies: from 1 - 1/1000 in even steps
-    towards 0. (diffusers' own start at 1 and end at 1/1000; the timesteps differ by up to 3.)"""
+    """Noise levels of the released sampler before the scheduler applies its shift.
+
+    They go from 1 - 1 / num_train_timesteps in equal steps toward 0, without 0 itself. The default sigmas of diffusers
+    go from 1 to 1 / num_train_timesteps instead; the timesteps differ by up to 3.
+
+    Args:
+        steps: number of denoising steps.
+        num_train_timesteps: of the scheduler.
+
+    Returns:
+        (steps,) float64.
+    """
     return np.linspace(1 - 1 / num_train_timesteps, 0, steps + 1)[:-1]
 
 
-class WanGenerator:
-    """Denoises a chunk with :class:`mirage.models.wan.transformer.MirageTransformer3DModel`.
+def cache_last_prompt(encode: PromptEncoder) -> PromptEncoder:
+    """Wrap an encoder so that it keeps the embeddings of the last prompt."""
+    last: dict[str, tuple[Tensor, Tensor | None]] = {}
 
-    A chunk's sequence is: references, targets, preceding latents. References, preceding latents and the first target
-    are clean, at timestep 0. The control input is what the memory shows to targets and preceding latents, with what the
-    model's preset marks holes by: the latents of a white video, or the mask.
+    def cached(prompt: str) -> tuple[Tensor, Tensor | None]:
+        if prompt not in last:
+            last.clear()
+            last[prompt] = encode(prompt)
+        return last[prompt]
+
+    return cached
+
+
+class WanGenerator:
+    """A :class:`mirage.rollout.ChunkModel` that denoises with
+    :class:`mirage.models.wan.transformer.MirageTransformer3DModel`.
+
+    The transformer's sequence is: references, targets, preceding latents. References, preceding latents and the first
+    target are clean, at timestep 0. The control input is the memory's view from the cameras of targets and preceding
+    latents, concatenated with an encoding of its holes: the latents of a white video (preset ``"release"``) or the mask
+    (``"paper"``).
 
     Args:
         transformer: the model.
-        scheduler: of diffusers; for flow prediction.
-        codec: for the latents of a white video.
+        scheduler: a scheduler of diffusers for flow prediction.
+        codec: makes the latents of a white video.
         encode_prompt: see :data:`PromptEncoder`.
-        steps: of denoising.
-        guidance_scale: of classifier-free guidance; none at 1.
-        control_scale: of what the adapter hands on.
-        attention_kwargs: handed to the transformer.
-        on_step_end: is called after every step.
-        progress: a context manager for ``total=steps`` with ``update()``, such as a pipeline's ``progress_bar``.
+        steps: number of denoising steps.
+        guidance_scale: of classifier-free guidance; 1 turns it off.
+        control_scale: multiplies the adapter's hints.
+        attention_kwargs: passed to the transformer.
+        on_step_end: called after every step; see :data:`StepCallback`.
+        progress: called with ``total=steps``; returns a context manager with ``update()``, such as a pipeline's
+            ``progress_bar``.
     """
 
     patch: int
@@ -62,7 +88,7 @@ class WanGenerator:
         guidance_scale: float = 1.0,
         control_scale: float = 1.0,
         attention_kwargs: dict[str, Any] | None = None,
-        on_step_end: StepEnd | None = None,
+        on_step_end: StepCallback | None = None,
         progress: Callable[..., Any] | None = None,
     ) -> None:
         self.transformer, self.scheduler, self.codec, self.encode_prompt = transformer, scheduler, codec, encode_prompt
@@ -81,10 +107,18 @@ class WanGenerator:
         return timesteps
 
     def control(self, view: Tensor, mask: Tensor) -> Tensor:
-        """The control input (1, control channels, T, h, w) for what the memory shows: (C, T, h, w) and (T, h, w)."""
+        """Make the control input of the adapter.
+
+        Args:
+            view: (C, T, h, w), the memory's view.
+            mask: (T, h, w) bool, False in holes.
+
+        Returns:
+            (1, control channels, T, h, w).
+        """
         channels = self.transformer.config.control_channels - view.shape[0]
-        marks = mask[None] if channels == 1 else self.codec.white(*view.shape[1:])[:channels]
-        return torch.cat([view, marks.to(view)])[None]
+        extra = mask[None] if channels == 1 else self.codec.white_latents(*view.shape[1:])[:channels]
+        return torch.cat([view, extra.to(view)])[None]
 
     @torch.no_grad()
     def __call__(
@@ -100,6 +134,7 @@ class WanGenerator:
         prompt: str,
         generator: torch.Generator,
     ) -> Tensor:
+        """Generate the latents of a chunk; see :meth:`mirage.rollout.ChunkModel.__call__`."""
         device, dtype = get_module_execution_device(self.transformer), self.transformer.dtype
         text, negative = self.encode_prompt(prompt)
         control = self.control(torch.cat([view, preceding_view], 1), torch.cat([mask, preceding_mask]))
@@ -128,20 +163,20 @@ class WanGenerator:
                 timestep[:, start + 1 : start + count] = t
                 prediction = flow(text)
                 if negative is not None and self.guidance_scale > 1:
-                    away = flow(negative)
-                    prediction = away + self.guidance_scale * (prediction - away)
+                    unwanted = flow(negative)
+                    prediction = unwanted + self.guidance_scale * (prediction - unwanted)
                 latents = self.scheduler.step(prediction, t, latents, return_dict=False)[0]
                 latents[:, :, 0] = first
                 if self.on_step_end is not None:
-                    made: dict[str, Any] = {
+                    tensors: dict[str, Any] = {
                         "latents": latents,
                         "prompt_embeds": text,
                         "negative_prompt_embeds": negative,
                     }
-                    replaced = self.on_step_end(number, t, made)
+                    replaced = self.on_step_end(number, t, tensors)
                     if replaced is None:
                         break
-                    latents, text, negative = (made | replaced).values()
+                    latents, text, negative = (tensors | replaced).values()
                 if bar is not None:
                     bar.update()
         return latents[0]

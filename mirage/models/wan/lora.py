@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""LoRA on Wan's transformer: its configuration and its files."""
+"""LoRA for the transformer's backbone: configuration and files."""
 
 from __future__ import annotations
 
@@ -15,26 +15,32 @@ from torch import Tensor, nn
 
 from ...errors import DataError
 from .checkpoints import read_tensors
-from .presets import find_preset
+from .presets import PresetName, find_preset
 from .released_keys import lora_from_released
 
 __all__ = ["LORA_TARGETS", "lora_config", "read_lora"]
 
-# Full names, for the adapter's blocks have layers of the same names: by whether the feed-forward layers belong to it.
+# Patterns for full module names, because the adapter's blocks have layers of the same names. The key is whether the
+# feed-forward layers are included.
 LORA_TARGETS = {
     False: r"blocks\.\d+\.attn[12]\.(to_q|to_k|to_v|to_out\.0)",
     True: r"blocks\.\d+\.(attn[12]\.(to_q|to_k|to_v|to_out\.0)|ffn\.net\.(0\.proj|2))",
 }
 
 
-def lora_config(preset: str = "release", rank: int | None = None, **settings: Any) -> LoraConfig:
-    """What ``MirageTransformer3DModel.add_adapter`` needs for LoRA on the backbone's blocks, never on the adapter's.
+def lora_config(preset: PresetName = "release", rank: int | None = None, **settings: Any) -> LoraConfig:
+    """Make a LoRA configuration for ``MirageTransformer3DModel.add_adapter``. It targets the backbone's blocks, and not
+    the memory adapter's.
 
     Args:
-        preset: ``"release"`` (rank 32 on q, k, v, o and both feed-forward layers) or ``"paper"`` (rank 64 on the
-            former four).
-        rank: instead of the preset's.
-        settings: further ones of :class:`peft.LoraConfig`. ``lora_alpha`` is the rank by default: LoRA counts in full.
+        preset: ``"release"`` (rank 32 on q, k, v, o and both feed-forward layers) or ``"paper"`` (rank 64 on q, k, v
+            and o).
+        rank: replaces the preset's rank.
+        settings: further arguments of :class:`peft.LoraConfig`. By default ``lora_alpha`` equals the rank, which is a
+            scale of 1.
+
+    Raises:
+        ValueError: the preset is unknown.
     """
     kind = find_preset(preset)
     rank = kind.lora_rank if rank is None else rank
@@ -43,21 +49,24 @@ def lora_config(preset: str = "release", rank: int | None = None, **settings: An
 
 
 def read_lora(model: nn.Module, path: str | Path) -> dict[str, Tensor]:
-    """LoRA from a file, as ``load_lora_weights`` of diffusers' pipelines and ``load_lora_adapter`` of models take it.
+    """Read a LoRA file for ``load_lora_weights`` of diffusers' pipelines or ``load_lora_adapter`` of its models.
 
-    Reads diffusers' and peft's own names and the released ones, see
-    :func:`~mirage.models.wan.released_keys.lora_from_released`. Where the file notes an alpha other than the rank, the
-    weights are scaled by their quotient; a file without such a note has alpha = rank, as in released training.
+    Tensor names may be those of diffusers, peft or the released checkpoints; see
+    :func:`~mirage.models.wan.released_keys.lora_from_released`. The weights are scaled by alpha / rank if the file's
+    header has them; otherwise alpha equals the rank, as in the released training code.
 
     Args:
-        model: what it is for.
-        path: of a file.
+        model: the transformer that the LoRA is for.
+        path: the file to read.
+
+    Returns:
+        The LoRA tensors, by diffusers' names.
 
     Raises:
-        DataError: the file is missing, damaged or foreign, or does not fit the model.
+        DataError: the file is missing or damaged, holds something else, or does not fit the model.
     """
     tensors, header = read_tensors(path, "LoRA", ("state_dict", "generator", "lora"))
-    # A model that has LoRA already keeps its own weights under base_layer.
+    # In a model that already has LoRA, the original weights are under base_layer.
     weights = {name.replace(".base_layer.", "."): tensor for name, tensor in model.state_dict().items()}
     try:
         lora = lora_from_released(tensors, weights)
@@ -68,19 +77,20 @@ def read_lora(model: nn.Module, path: str | Path) -> dict[str, Tensor]:
 
 
 def _scale(header: Mapping[str, str]) -> float:
-    """Alpha / rank, as diffusers notes it in the header of its LoRA files."""
+    """Alpha / rank from the header that diffusers writes to LoRA files; 1 without it."""
     if LORA_ADAPTER_METADATA_KEY not in header:
         return 1.0
     try:
-        noted = json.loads(header[LORA_ADAPTER_METADATA_KEY])
-        settings = {name.removeprefix("transformer."): value for name, value in noted.items()}
+        metadata = json.loads(header[LORA_ADAPTER_METADATA_KEY])
+        settings = {name.removeprefix("transformer."): value for name, value in metadata.items()}
         rank, alpha = float(settings["r"]), float(settings["lora_alpha"])
         quotient = alpha / rank
     except (ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError):
         raise ValueError("expected LoRA, got a damaged header") from None
-    odd = [name for name in ("alpha_pattern", "rank_pattern", "use_rslora", "use_dora") if settings.get(name)]
-    if odd:
+    unsupported = [name for name in ("alpha_pattern", "rank_pattern", "use_rslora", "use_dora") if settings.get(name)]
+    if unsupported:
         raise ValueError(
-            f"{odd[0]}: expected none, got {settings[odd[0]]}; load_lora_weights reads this file by itself"
+            f"{unsupported[0]}: expected none, got {settings[unsupported[0]]}; pass the file's folder to "
+            "load_lora_weights, so that diffusers reads it"
         )
     return quotient

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""How much memory the weights of the full model need, counted on models without weights.
+"""Parameter counts and weight sizes of the full model, computed on the meta device (nothing is downloaded).
 
-``python -m mirage.models.wan.parameter_counts`` prints the table that the README shows.
+``python -m mirage.models.wan.parameter_counts`` prints them as a Markdown table.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from torch import nn
 from transformers import UMT5Config, UMT5EncoderModel
 
 from .lora import lora_config
-from .presets import PRESETS
+from .presets import PRESETS, PresetName
 from .transformer import MirageTransformer3DModel
 
 __all__ = ["TEXT_ENCODER_SETTINGS", "VAE_SETTINGS", "Size", "full_model", "parameter_sizes", "parameter_table"]
 
-# Wan2.2-TI2V-5B's, where they differ from the classes' defaults. (The real means and deviations of latents come with
-# the weights; they change no size.)
+# Settings of Wan2.2-TI2V-5B that differ from the classes' defaults. The means and standard deviations of latents are
+# placeholders: the real ones come with the weights, and do not affect sizes.
 VAE_SETTINGS = {
     "base_dim": 160, "decoder_base_dim": 256, "z_dim": 48, "is_residual": True, "in_channels": 12, "out_channels": 12,
     "patch_size": 2, "scale_factor_spatial": 16, "scale_factor_temporal": 4,
@@ -38,23 +38,27 @@ TEXT_ENCODER_SETTINGS = {
 
 
 class Size(NamedTuple):
-    """Parameters of a part of the model, and their bytes.
+    """Number of parameters of a part of the model.
 
     Attributes:
-        parameters: how many.
-        kept_in_float32: how many of them diffusers keeps in float32 whatever the dtype.
+        parameters: number of parameters.
+        kept_in_float32: number of those that diffusers keeps in float32 whatever the model's dtype.
     """
 
     parameters: int
     kept_in_float32: int
 
     def bytes(self, dtype: torch.dtype) -> int:
-        """Of all parameters in ``dtype``."""
+        """Size in bytes if the model is loaded in ``dtype``."""
         return self.kept_in_float32 * 4 + (self.parameters - self.kept_in_float32) * dtype.itemsize
 
 
-def full_model(preset: str = "release") -> MirageTransformer3DModel:
-    """The transformer of Wan2.2-TI2V-5B's size with an adapter, on the meta device: shapes, no weights."""
+def full_model(preset: PresetName = "release") -> MirageTransformer3DModel:
+    """The transformer with a memory adapter at the size of Wan2.2-TI2V-5B, on the meta device (without weights).
+
+    Args:
+        preset: of the adapter, ``"release"`` or ``"paper"``.
+    """
     kind = PRESETS[preset]
     with torch.device("meta"):
         model: MirageTransformer3DModel = MirageTransformer3DModel(
@@ -70,7 +74,7 @@ def _size(parameters: Iterable[tuple[str, nn.Parameter]]) -> Size:
 
 
 def parameter_sizes() -> dict[str, Size]:
-    """Every part's size by its name in the table."""
+    """Sizes of all parts of the model, by their names in the table."""
     sizes, loras = {}, {}
     for preset in ("release", "paper"):
         model = full_model(preset)
@@ -89,13 +93,13 @@ def parameter_sizes() -> dict[str, Size]:
 
 
 def parameter_table() -> str:
-    """The sizes as a table in markdown."""
+    """The sizes as a Markdown table."""
     lines = ["| weights | parameters | float32 | bfloat16 |", "|---|---:|---:|---:|"]
     for name, size in parameter_sizes().items():
         count = size.parameters
-        said = f"{count / 1e9:.3f} B" if count >= 1e9 else f"{count / 1e6:.1f} M"
+        text = f"{count / 1e9:.3f} B" if count >= 1e9 else f"{count / 1e6:.1f} M"
         full, half = (f"{size.bytes(dtype) / 2**30:.2f} GiB" for dtype in (torch.float32, torch.bfloat16))
-        lines.append(f"| {name} | {said} | {full} | {half} |")
+        lines.append(f"| {name} | {text} | {full} | {half} |")
     return "\n".join(lines) + "\n"
 
 

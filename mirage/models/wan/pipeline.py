@@ -1,17 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""A diffusers pipeline that remembers: Wan2.2 with a latent spatial memory."""
+"""The diffusers pipeline for Wan2.2 with a latent spatial memory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from diffusers import WanPipeline, WanTransformer3DModel
-from diffusers.utils import BaseOutput
 from torch import Tensor
 
 from mirage_kernels import Cameras
@@ -23,47 +21,33 @@ from ...memory import LatentSpatialMemory
 from ...rollout import CHUNK, Chunk, RolloutSession, Source, plan_chunks
 from .checkpoints import require_pipeline
 from .codec import WanCodec
-from .generator import WanGenerator
+from .generator import WanGenerator, cache_last_prompt
 from .lora import read_lora
-from .pipeline_inputs import check_prompts, plan_path, scale_start
-from .presets import PRESETS, find_preset
+from .pipeline_inputs import check_prompts, prepare_cameras, prepare_image
+from .pipeline_output import MiragePipelineOutput, OutputType
+from .presets import PRESETS, PresetName, find_preset
 from .transformer import MirageTransformer3DModel
 
-# What of from_pretrained's settings goes for the transformer too. That is loaded first, because diffusers would make up
-# tensors that its files lack.
-_FOR_PARTS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "token", "variant")
+# Arguments of from_pretrained that are passed on to the transformer's. The transformer is loaded separately, because
+# diffusers would initialize tensors that are missing in its files.
+_TRANSFORMER_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "token", "variant")
 CALLBACK_TENSORS = ("latents", "prompt_embeds", "negative_prompt_embeds")
 
 
-@dataclass
-class MiragePipelineOutput(BaseOutput):  # type: ignore[misc]
-    """What a walk gave.
-
-    Attributes:
-        frames: one video, in the form that ``output_type`` asks for; None for ``"latent"``.
-        latents: (1, C, T, h, w) float32.
-        memory: what is remembered now.
-        seconds: time spent on every chunk: reading, retrieving, generating, decoding and writing.
-    """
-
-    frames: Any
-    latents: Tensor
-    memory: LatentSpatialMemory
-    seconds: list[dict[str, float]]
-
-
 class MiragePipeline(WanPipeline):  # type: ignore[misc]
-    """Generates video from a picture along a camera path, chunk by chunk, and remembers what it has shown.
+    """Generates a video from an image along a camera path, chunk by chunk, with a latent spatial memory.
 
-    Loads what :class:`diffusers.WanPipeline` loads, Wan2.2-TI2V-5B, and its transformer then gets an adapter without
-    training; or what :meth:`save_pretrained` wrote. LoRA, offloading, tiling and the rest are diffusers' own.
+    Load it with :meth:`from_pretrained`. LoRA, offloading, tiling and so on work as in :class:`diffusers.WanPipeline`.
 
     Args:
-        tokenizer, text_encoder, vae, scheduler: as of :class:`diffusers.WanPipeline`.
-        transformer: with a memory adapter or without one.
-        transformer_2, boundary_ratio, expand_timesteps: of other models of the family; Wan2.2-TI2V-5B has no second
-            transformer and a timestep for every token.
-        preset: of the adapter that a transformer without one gets, ``"release"`` or ``"paper"``.
+        tokenizer, text_encoder, vae, scheduler: as in :class:`diffusers.WanPipeline`.
+        transformer: of Wan2.2-TI2V-5B. If it has no memory adapter, it gets a new, untrained one.
+        transformer_2, boundary_ratio, expand_timesteps: must have their defaults; other models of the Wan family use
+            them.
+        preset: architecture of a new adapter, ``"release"`` or ``"paper"``.
+
+    Raises:
+        ValueError: the components are those of another model, or the preset is unknown.
     """
 
     def __init__(
@@ -76,12 +60,13 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
         transformer_2: WanTransformer3DModel | None = None,
         boundary_ratio: float | None = None,
         expand_timesteps: bool = True,
-        preset: str = "release",
+        preset: PresetName = "release",
     ) -> None:
         if transformer_2 is not None or boundary_ratio is not None or not expand_timesteps:
-            raise ValueError("transformer: expected Wan2.2-TI2V's, alone and with a timestep for every token")
+            got = f"transformer_2={type(transformer_2).__name__}, {boundary_ratio=}, {expand_timesteps=}"
+            raise ValueError(f"transformer: expected Wan2.2-TI2V (one transformer, expand_timesteps=True), got {got}")
         find_preset(preset)
-        if isinstance(transformer, MirageTransformer3DModel):  # its own preset, if it is of one
+        if isinstance(transformer, MirageTransformer3DModel):  # use the preset of its adapter
             channels = transformer.config.control_channels
             preset = next((name for name, kind in PRESETS.items() if kind.control_channels == channels), preset)
         elif isinstance(transformer, WanTransformer3DModel):
@@ -92,22 +77,23 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
 
     @classmethod
     def from_pretrained(
-        cls, pretrained_model_name_or_path: str | Path, *, preset: str | None = None, **kwargs: Any
+        cls, pretrained_model_name_or_path: str | Path, *, preset: PresetName | None = None, **kwargs: Any
     ) -> MiragePipeline:
-        """Load Wan2.2-TI2V-5B in diffusers' layout, or what :meth:`save_pretrained` wrote.
+        """Load a pipeline saved by :meth:`save_pretrained`, or Wan2.2-TI2V-5B in diffusers' layout, whose transformer
+        gets a new, untrained adapter.
 
         Args:
-            pretrained_model_name_or_path: a folder, or a model's name on the Hub, as diffusers takes it.
-            preset: of the adapter that Wan2.2's own transformer gets, ``"release"`` (default) or ``"paper"``.
-            kwargs: as of :meth:`diffusers.DiffusionPipeline.from_pretrained`: ``dtype``, components, and the like.
+            pretrained_model_name_or_path: a folder, or a model's name on the Hub, as in diffusers.
+            preset: architecture of a new adapter, ``"release"`` (default) or ``"paper"``.
+            kwargs: passed to :meth:`diffusers.DiffusionPipeline.from_pretrained`: ``dtype``, components and so on.
 
         Raises:
-            DataError: the folder holds no such pipeline (it says what to download), or not all of its weights.
+            DataError: the folder has no pipeline (the message says what to download), or its weights are incomplete.
         """
         path = str(pretrained_model_name_or_path)
         require_pipeline(path)
         if "transformer" not in kwargs:
-            settings = {name: kwargs[name] for name in _FOR_PARTS if name in kwargs}
+            settings = {name: kwargs[name] for name in _TRANSFORMER_ARGUMENTS if name in kwargs}
             dtype = kwargs.get("dtype", kwargs.get("torch_dtype"))
             if isinstance(dtype, dict):
                 dtype = dtype.get("transformer", dtype.get("default"))
@@ -118,8 +104,8 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
         return pipe
 
     @property
-    def adapter_is_silent(self) -> bool:
-        """Whether the adapter changes nothing, as before any training."""
+    def adapter_is_untrained(self) -> bool:
+        """Whether all output projections of the adapter are zero, so that the memory has no effect."""
         return not any(bool(block.proj_out.weight.any()) for block in self.transformer.adapter.control_blocks)
 
     def load_adapter_weights(self, path: str | Path) -> None:
@@ -127,27 +113,40 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
         self.transformer.load_adapter(path)
 
     def save_adapter_weights(self, path: str | Path) -> None:
-        """Write the memory adapter to one file."""
+        """Write the memory adapter to a file; see :meth:`.MirageTransformer3DModel.save_adapter`."""
         self.transformer.save_adapter(path)
 
     def load_lora_weights(self, path: Any, adapter_name: str | None = None, **kwargs: Any) -> None:
-        """Load LoRA from a file, of diffusers', peft's or the released names, none of which is skipped; or, as of
-        :class:`diffusers.WanPipeline`, from a folder, the Hub or a dict."""
+        """Load LoRA weights.
+
+        Args:
+            path: a file with names of diffusers, peft or the released checkpoints, all of which must match (see
+                :func:`mirage.models.wan.lora.read_lora`); or a folder, a name on the Hub or a dict, as in diffusers.
+            adapter_name: name of this LoRA.
+            kwargs: passed to :meth:`diffusers.WanPipeline.load_lora_weights`.
+
+        Raises:
+            DataError: a file is missing or damaged, or does not fit the model.
+        """
         if isinstance(path, (str, Path)) and Path(path).is_file():
             path = read_lora(self.transformer, path)
         super().load_lora_weights(path, adapter_name=adapter_name, **kwargs)
 
     @property
     def codec(self) -> WanCodec:
-        """The pipeline's autoencoder as a codec."""
+        """The codec of the pipeline's autoencoder."""
         if self._codec is None or self._codec.vae is not self.vae:
             self._codec = WanCodec(self.vae)
         return self._codec
 
     def make_memory(self, **options: Any) -> LatentSpatialMemory:
-        """An empty memory for this pipeline's latents, on its device; options as of :class:`LatentSpatialMemory`."""
-        given = {"device": self._execution_device, "codec": self.codec.name} | options
-        return LatentSpatialMemory(self.codec.channels, **given)
+        """Make an empty memory for this pipeline's latents, on its device.
+
+        Args:
+            options: passed to :class:`mirage.memory.LatentSpatialMemory`.
+        """
+        arguments = {"device": self._execution_device, "codec": self.codec.name} | options
+        return LatentSpatialMemory(self.codec.channels, **arguments)
 
     def make_generator(
         self,
@@ -164,42 +163,46 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
         attention_kwargs: dict[str, Any] | None = None,
         max_sequence_length: int = 512,
     ) -> WanGenerator:
-        """What denoises a chunk, for :class:`mirage.rollout.RolloutSession` and :func:`mirage.rollout.rollout`.
+        """Make the chunk model for :class:`mirage.rollout.RolloutSession` and :func:`mirage.rollout.rollout`.
 
         Args:
-            prompt: is only checked here: the walk hands it on. None with ``prompt_embeds``.
-            negative_prompt: for guidance.
-            num_inference_steps: of denoising; by default the preset's.
-            guidance_scale: of classifier-free guidance; none at 1.
-            control_scale: of what the adapter hands on.
-            prompt_embeds, negative_prompt_embeds: (1, words, text dim), instead of the prompts.
-            callback_on_step_end: ``callback(pipeline, step, timestep, tensors)`` after every step of denoising; returns
-                tensors to replace. Setting ``pipeline._interrupt`` ends denoising.
-            callback_on_step_end_tensor_inputs: which tensors it gets: latents, prompt_embeds, negative_prompt_embeds.
-            attention_kwargs: handed to the transformer; ``{"scale": s}`` scales LoRA.
-            max_sequence_length: words of a prompt.
+            prompt: only checked here; pass it to the rollout too. None with ``prompt_embeds``.
+            negative_prompt: for classifier-free guidance.
+            num_inference_steps: number of denoising steps; by default the preset's.
+            guidance_scale: of classifier-free guidance; 1 turns it off.
+            control_scale: multiplies the adapter's hints; 0 turns the memory off.
+            prompt_embeds, negative_prompt_embeds: (1, tokens, text dim), instead of the prompts.
+            callback_on_step_end: ``callback(pipeline, step, timestep, tensors)``, called after every denoising step;
+                returns a dict of tensors to replace. Setting ``pipeline._interrupt`` stops denoising.
+            callback_on_step_end_tensor_inputs: the tensors to pass: latents, prompt_embeds, negative_prompt_embeds.
+            attention_kwargs: passed to the transformer; ``{"scale": s}`` sets the scale of LoRA.
+            max_sequence_length: largest number of tokens of a prompt.
+
+        Raises:
+            TypeError: a prompt is not a string.
+            ValueError: prompts and embeddings contradict each other, or an argument is out of range.
         """
         check_prompts(self.transformer.config.text_dim, prompt, negative_prompt, prompt_embeds, negative_prompt_embeds)
-        wanted = set(callback_on_step_end_tensor_inputs)
-        if not wanted <= set(CALLBACK_TENSORS):
+        names = set(callback_on_step_end_tensor_inputs)
+        if not names <= set(CALLBACK_TENSORS):
             expected = f"some of {', '.join(CALLBACK_TENSORS)}"
-            raise ValueError(f"callback_on_step_end_tensor_inputs: expected {expected}, got {sorted(wanted)}")
+            raise ValueError(f"callback_on_step_end_tensor_inputs: expected {expected}, got {sorted(names)}")
         steps = PRESETS[self.config.preset].steps if num_inference_steps is None else num_inference_steps
         if steps < 1:
             raise ValueError(f"num_inference_steps: expected at least 1, got {steps}")
 
-        def encode(words: str) -> tuple[Tensor, Tensor | None]:
+        def encode(text: str) -> tuple[Tensor, Tensor | None]:
             if prompt_embeds is not None:
                 return prompt_embeds, negative_prompt_embeds
             positive, negative = self.encode_prompt(
-                words, negative_prompt, guidance_scale > 1, max_sequence_length=max_sequence_length
+                text, negative_prompt, guidance_scale > 1, max_sequence_length=max_sequence_length
             )
             return positive, negative
 
-        def on_step_end(step: int, timestep: Tensor, made: dict[str, Any]) -> dict[str, Any] | None:
+        def on_step_end(step: int, timestep: Tensor, tensors: dict[str, Any]) -> dict[str, Any] | None:
             replaced: dict[str, Any] = {}
             if callback_on_step_end is not None:
-                replaced = callback_on_step_end(self, step, timestep, {name: made[name] for name in wanted})
+                replaced = callback_on_step_end(self, step, timestep, {name: tensors[name] for name in names})
             return None if self._interrupt else replaced
 
         self._interrupt = False
@@ -207,7 +210,7 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
             self.transformer,
             self.scheduler,
             self.codec,
-            _remember_last(encode),
+            cache_last_prompt(encode),
             steps=steps,
             guidance_scale=guidance_scale,
             control_scale=control_scale,
@@ -236,36 +239,37 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
         exclude: Tensor | None = None,
         **options: Any,
     ) -> RolloutSession:
-        """Begin a walk that is steered while it goes; :meth:`mirage.rollout.RolloutSession.step` makes the next chunk.
+        """Start a session that generates one chunk at a time; see :meth:`mirage.rollout.RolloutSession.step`.
 
         Args:
-            image: a PIL picture, an array (H, W, 3) or a tensor (3, H, W), 0 to 1.
-            prompt: what the video is of; :meth:`.RolloutSession.step` may change it. None with ``prompt_embeds``.
-            camera: the image's, over its pixels.
-            depth: (H, W) float32 of the image, in the unit of the poses; invalid where <= 0 or not finite. None where
-                the memory knows the place.
-            memory: is read and written; by default an empty one.
-            height, width: what the image, its depth and the cameras are scaled to; by default, the image's own size.
-            generator: source of randomness.
+            image: a PIL image, an array (H, W, 3) or a tensor (3, H, W), uint8 or float from 0 to 1.
+            prompt: description of the video; :meth:`.RolloutSession.step` can change it. None with ``prompt_embeds``.
+            camera: the image's camera, over its pixels.
+            depth: (H, W) float32 z-depth of the image, in the unit of the poses; invalid where not finite or not
+                positive. None if the memory already covers the image's view, or with an ``estimator``.
+            memory: the memory to read and write; by default a new, empty one.
+            height, width: size of the frames; by default the image's. Image, depth, mask and camera are scaled to it.
+            generator: random generator for the noise.
             boundary, references, decode, estimator, filters: see :class:`mirage.rollout.RolloutSession`.
-            exclude: (H, W) bool of the image, True where nothing may be remembered.
-            options: as of :meth:`make_generator`.
+            exclude: (H, W) bool mask of the image, True for pixels that are not written to the memory.
+            options: passed to :meth:`make_generator`.
 
         Raises:
-            ValueError: arguments that do not fit together, before any model runs.
+            TypeError: an argument is of a wrong type.
+            ValueError: arguments are out of range or contradict each other; raised before any model runs.
         """
         if generator is not None and not isinstance(generator, torch.Generator):
             raise TypeError(f"generator: expected one torch.Generator, got {type(generator).__name__}")
-        model = self.make_generator(prompt, **options)
+        chunk_model = self.make_generator(prompt, **options)
         step = self.codec.spatial_stride * self.transformer.config.patch_size[1]
-        picture, depth, exclude, camera = scale_start(image, depth, exclude, camera, height, width, step)
+        pixels, depth, exclude, camera = prepare_image(image, depth, exclude, camera, height, width, step)
         return RolloutSession(
-            picture,
+            pixels,
             depth,
             camera,
             memory=self.make_memory() if memory is None else memory,
             codec=self.codec,
-            model=model,
+            model=chunk_model,
             prompt=prompt or "",
             generator=generator,
             boundary=boundary,
@@ -289,15 +293,21 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
         turn: float = 1.0,
         **options: Any,
     ) -> Iterator[Chunk]:
-        """Yield each chunk as it is ready, asking for the next move only then.
+        """Generate chunks along a path that is not known in advance.
+
+        The next move is taken from ``moves`` only after all chunks before it were yielded, so a user or a policy can
+        choose it from the frames so far.
 
         Args:
-            image, prompt, camera, options: as of :meth:`start_session` and :meth:`make_generator`.
-            moves: where to go next: cameras of the next frames, or actions such as ``"w*16 l*24"`` (see
-                :class:`mirage.cameras.CameraController`); multiples of 4 frames. Each is drawn from the iterable when
-                all before it has been yielded, so that a player, or a policy, can look first.
-            chunk: frames of a chunk at most, the one it shares with the chunk before included.
-            step, turn: of actions: world units and degrees a frame.
+            image, prompt, camera, options: as for :meth:`start_session` and :meth:`make_generator`.
+            moves: the cameras of the next frames, or actions such as ``"w*16 l*24"`` (see
+                :class:`mirage.cameras.CameraController`). The number of frames of each is a multiple of 4.
+            chunk: largest number of frames of a chunk, 4 N + 1, including the frame shared with the previous chunk.
+            step: world units that an action moves per frame.
+            turn: degrees that an action turns per frame.
+
+        Yields:
+            The chunks.
         """
         plan_chunks(chunk, chunk, self.codec.temporal_stride)
         session = self.start_session(image, prompt, camera, **options)
@@ -324,7 +334,7 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
         guidance_scale: float = 1.0,
         generator: torch.Generator | None = None,
         callback_on_step_end: Callable[..., dict[str, Any]] | None = None,
-        output_type: str = "np",
+        output_type: OutputType = "np",
         return_dict: bool = True,
         *,
         chunk: int = CHUNK,
@@ -332,25 +342,31 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
         turn: float = 1.0,
         **options: Any,
     ) -> MiragePipelineOutput | tuple[Any, ...]:
-        """Generate a video along a path.
+        """Generate a video along a camera path.
 
         Args:
             image, prompt, depth, memory, num_inference_steps, guidance_scale, generator, callback_on_step_end, options:
-                as of :meth:`start_session` and :meth:`make_generator`.
-            cameras: of every frame, over the image's pixels, the image's own first; or, with ``trajectory``, that one.
-            trajectory: actions to go by, such as ``"w*16 l*24"``; see :class:`mirage.cameras.CameraController`.
-            num_frames: of the video, 4 N + 1; by default as many as there are cameras or actions for.
-            output_type: ``"np"``, ``"pt"``, ``"pil"``, or ``"latent"``, which decodes nothing.
-            return_dict: whether to return an object or its fields as a tuple.
+                as for :meth:`start_session` and :meth:`make_generator`.
+            cameras: one camera per frame, over the image's pixels, starting with the image's camera; with
+                ``trajectory``, only the image's camera.
+            trajectory: actions such as ``"w*16 l*24"``; see :class:`mirage.cameras.CameraController`.
+            num_frames: number of frames, 4 N + 1; by default one per camera.
+            output_type: ``"np"``, ``"pt"``, ``"pil"``, or ``"latent"`` to skip decoding.
+            return_dict: whether to return a :class:`MiragePipelineOutput` or a tuple of its fields.
             chunk: frames of a chunk, 4 N + 1.
-            step, turn: of actions: world units and degrees a frame.
+            step: world units that an action moves per frame.
+            turn: degrees that an action turns per frame.
 
         Returns:
-            :class:`MiragePipelineOutput`.
+            The video, its latents, the memory, and the time of each chunk.
+
+        Raises:
+            TypeError: an argument is of a wrong type.
+            ValueError: arguments are out of range or contradict each other.
         """
-        if output_type not in ("np", "pt", "pil", "latent"):
+        if output_type not in get_args(OutputType):
             raise ValueError(f"output_type: expected 'np', 'pt', 'pil' or 'latent', got {output_type!r}")
-        path = plan_path(cameras, trajectory, num_frames, step, turn)
+        path = prepare_cameras(cameras, trajectory, num_frames, step, turn)
         plan_chunks(len(path), chunk, self.codec.temporal_stride)
         chunks = list(
             self.stream(
@@ -376,16 +392,3 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
             frames = self.video_processor.postprocess_video(video * 2 - 1, output_type=output_type)
         output = MiragePipelineOutput(frames, latents, memory, [part.seconds for part in chunks])
         return output if return_dict else output.to_tuple()
-
-
-def _remember_last(encode: Callable[[str], tuple[Tensor, Tensor | None]]) -> Callable[[str], Any]:
-    """The same function; asked for the same prompt again, it does not compute."""
-    last: dict[str, Any] = {}
-
-    def cached(words: str) -> Any:
-        if words not in last:
-            last.clear()
-            last[words] = encode(words)
-        return last[words]
-
-    return cached

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a pipeline is handed, checked and brought into one form."""
+"""Checks the arguments of the pipeline and converts them to tensors and cameras."""
 
 from __future__ import annotations
 
@@ -20,20 +20,33 @@ from ...cameras import CameraController
 def check_prompts(
     text_dim: int, prompt: str | None, negative: str | None, embeds: Tensor | None, negative_embeds: Tensor | None
 ) -> None:
-    """Raise where prompts and embeddings (1, words, text dim) do not fit together."""
-    for name, words in (("prompt", prompt), ("negative_prompt", negative)):
-        if words is not None and not isinstance(words, str):
-            raise TypeError(f"{name}: expected one text, got {type(words).__name__}")
+    """Check that prompts and prompt embeddings are valid and do not contradict each other.
+
+    Args:
+        text_dim: size of an embedding.
+        prompt: one prompt; None with ``embeds``.
+        negative: one negative prompt, or None.
+        embeds: (1, tokens, text_dim), embeddings instead of the prompt.
+        negative_embeds: (1, tokens, text_dim), embeddings instead of the negative prompt.
+
+    Raises:
+        TypeError: a prompt is not a string.
+        ValueError: both or none of prompt and embeddings are set, or embeddings have another shape.
+    """
+    for name, text in (("prompt", prompt), ("negative_prompt", negative)):
+        if text is not None and not isinstance(text, str):
+            raise TypeError(f"{name}: expected one str, got {type(text).__name__}")
     if (prompt is None) == (embeds is None):
-        raise ValueError(f"prompt: expected it or prompt_embeds, got {'both' if prompt is not None else 'neither'}")
+        got = "both" if prompt is not None else "neither"
+        raise ValueError(f"prompt: expected either prompt or prompt_embeds, got {got}")
     if negative is not None and (negative_embeds is not None or embeds is not None):
-        raise ValueError("negative_prompt: expected none with embeddings given, got one")
+        raise ValueError("negative_prompt: expected None if embeddings are passed, got a prompt")
     for name, tensor in (("prompt_embeds", embeds), ("negative_prompt_embeds", negative_embeds)):
         if tensor is not None and (tensor.dim() != 3 or tensor.shape[0] != 1 or tensor.shape[2] != text_dim):
-            raise ValueError(f"{name}: expected (1, words, text dim={text_dim}), got {tuple(tensor.shape)}")
+            raise ValueError(f"{name}: expected (1, tokens, text dim={text_dim}), got {tuple(tensor.shape)}")
 
 
-def scale_start(
+def prepare_image(
     image: Any,
     depth: Tensor | None,
     exclude: Tensor | None,
@@ -42,17 +55,25 @@ def scale_start(
     width: int | None,
     step: int,
 ) -> tuple[Tensor, Tensor | None, Tensor | None, Cameras]:
-    """The picture (3, H, W), 0 to 1, with depth and mask (H, W) and camera, at the size that is asked for.
+    """Convert the start image to a tensor, and scale it with its depth, mask and camera.
 
     Args:
-        image: PIL's, an array (H, W, 3) or a tensor (3, H, W), 0 to 1.
-        depth, exclude: (H, W) of the image.
-        camera: over the image's pixels.
-        height, width: of the result; by default the image's own.
-        step: that they are multiples of.
+        image: a PIL image, an array (H, W, 3) or a tensor (3, H, W), 0 to 1.
+        depth: (H, W) z-depth of the image, or None.
+        exclude: (H, W) bool mask of the image, or None.
+        camera: the image's camera, over its pixels.
+        height, width: size of the result; by default the image's own.
+        step: the height and width must be multiples of it.
+
+    Returns:
+        Image (3, H, W) float32, depth (H, W) float32, mask (H, W) bool and camera, at the new size.
+
+    Raises:
+        TypeError: ``image`` is of another type.
+        ValueError: a size does not match the image's, or is not a multiple of ``step``, or the image is invalid.
     """
-    picture = _picture(image)
-    own = (picture.shape[1], picture.shape[2])
+    pixels = _to_tensor(image)
+    own = (pixels.shape[1], pixels.shape[2])
     if camera.size != own:
         raise ValueError(f"cameras: expected the image's size (H={own[0]}, W={own[1]}), got {camera.size}")
     size = (own[0] if height is None else height, own[1] if width is None else width)
@@ -61,45 +82,56 @@ def scale_start(
     for name, part in (("depth", depth), ("exclude", exclude)):
         if part is not None and tuple(part.shape) != own:
             raise ValueError(f"{name}: expected the image's size (H={own[0]}, W={own[1]}), got {tuple(part.shape)}")
-    if picture.shape[1:] != size:
-        picture = nnf.interpolate(picture[None], size, mode="bilinear", antialias=True)[0].clamp(0, 1)
+    if pixels.shape[1:] != size:
+        pixels = nnf.interpolate(pixels[None], size, mode="bilinear", antialias=True)[0].clamp(0, 1)
     if depth is not None:
-        # depths are picked, never mixed: a mean of near and far is a surface that is not there
+        # Nearest: averaging near and far depths would create a surface that does not exist.
         depth = nnf.interpolate(depth[None, None].float(), size, mode="nearest-exact")[0, 0]
-    if exclude is not None:  # with any excluded pixel under it, a pixel is
+    if exclude is not None:  # a pixel is excluded if any of its source pixels is
         exclude = nnf.adaptive_max_pool2d(exclude[None].float(), size)[0] > 0
-    return picture, depth, exclude, camera.rescale(size)
+    return pixels, depth, exclude, camera.rescale(size)
 
 
-def _picture(image: Any) -> Tensor:
-    """(3, H, W) float32, 0 to 1, of one picture: PIL's, an array (H, W, 3) or a tensor (3, H, W), with or without a
-    dimension of 1 before; bytes or floats from 0 to 1."""
+def _to_tensor(image: Any) -> Tensor:
+    """Convert a PIL image, an array (H, W, 3) or a tensor (3, H, W), uint8 or float from 0 to 1, to (3, H, W) float32.
+    A batch dimension of 1 is dropped."""
     if isinstance(image, PIL.Image.Image):
         image = np.asarray(image.convert("RGB"))
     if not isinstance(image, (np.ndarray, Tensor)):
-        raise TypeError(f"image: expected a PIL picture, an array or a tensor, got {type(image).__name__}")
-    picture = torch.as_tensor(np.array(image) if isinstance(image, np.ndarray) else image)
-    picture = picture[0] if picture.dim() == 4 and len(picture) == 1 else picture
-    picture = picture.movedim(-1, 0) if isinstance(image, np.ndarray) and picture.dim() == 3 else picture
-    if picture.dim() != 3 or len(picture) != 3 or not picture.numel():
-        raise ValueError(f"image: expected one, (H, W, 3) or a tensor (3, H, W), got {tuple(image.shape)}")
-    picture = picture.float() / 255 if picture.dtype == torch.uint8 else picture.float()
-    low, high = picture.min().item(), picture.max().item()
+        raise TypeError(f"image: expected a PIL image, an array or a tensor, got {type(image).__name__}")
+    pixels = torch.as_tensor(np.array(image) if isinstance(image, np.ndarray) else image)
+    pixels = pixels[0] if pixels.dim() == 4 and len(pixels) == 1 else pixels
+    pixels = pixels.movedim(-1, 0) if isinstance(image, np.ndarray) and pixels.dim() == 3 else pixels
+    if pixels.dim() != 3 or len(pixels) != 3 or not pixels.numel():
+        raise ValueError(f"image: expected an array (H, W, 3) or a tensor (3, H, W), got {tuple(image.shape)}")
+    pixels = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()
+    low, high = pixels.min().item(), pixels.max().item()
     if not 0 <= low <= high <= 1:
         raise ValueError(f"image: expected values from 0 to 1, got {low:g} to {high:g}")
-    return picture
+    return pixels
 
 
-def plan_path(
+def prepare_cameras(
     cameras: Cameras | None, trajectory: str | None, num_frames: int | None, step: float, turn: float
 ) -> Cameras:
-    """Cameras of every frame."""
+    """Make one camera per frame.
+
+    Args:
+        cameras: one camera per frame; with a trajectory, only the image's.
+        trajectory: actions from the image's camera, such as ``"w*16 l*24"``.
+        num_frames: number of cameras to return; by default all.
+        step: world units that an action moves per frame.
+        turn: degrees that an action turns per frame.
+
+    Raises:
+        ValueError: there are no cameras, more than one with a trajectory, or fewer than ``num_frames``.
+    """
     if cameras is None:
-        raise ValueError("cameras: expected those of every frame, or the image's with a trajectory, got none")
+        raise ValueError("cameras: expected one per frame, or the image's camera with a trajectory, got None")
     if trajectory is not None:
         if len(cameras) != 1:
-            raise ValueError(f"cameras: expected the image's alone with a trajectory, got {len(cameras)}")
+            raise ValueError(f"cameras: expected only the image's camera with a trajectory, got {len(cameras)} cameras")
         cameras = Cameras.cat([cameras, CameraController(cameras, step=step, turn=turn).go(trajectory)])
     if num_frames is not None and num_frames > len(cameras):
-        raise ValueError(f"num_frames: expected at most {len(cameras)}, as there are cameras for, got {num_frames}")
+        raise ValueError(f"num_frames: expected at most {len(cameras)} (the number of cameras), got {num_frames}")
     return cameras[:num_frames]

@@ -1,49 +1,57 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The two kinds of checkpoints that exist: the released one and the paper's."""
+"""The two adapter architectures: that of the released checkpoint, and that of the paper."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-__all__ = ["PRESETS", "WAN", "Preset", "find_preset"]
+__all__ = ["PRESETS", "WAN", "Preset", "PresetName", "find_preset"]
 
 
 WAN = "Wan-AI/Wan2.2-TI2V-5B-Diffusers"  # the backbone, on the Hub
+PresetName = Literal["release", "paper"]
 
 
 class Preset(NamedTuple):
-    """A kind of checkpoint.
+    """An adapter architecture, with its LoRA and sampling settings.
 
     Attributes:
-        every: an adapter block at every so-many-th layer of the backbone, from the first on.
-        blocks: how many at most; None for as many as there are layers for.
-        control_channels: of the control input: 48 of the memory's view, and what marks the holes.
-        steps: of denoising, by default.
-        lora_rank: of the LoRA on the backbone.
-        lora_feed_forward: whether that is on both feed-forward layers too, not only on q, k, v and o.
+        layer_interval: layers 0, layer_interval, 2 layer_interval ... of the backbone have an adapter block.
+        max_blocks: largest number of adapter blocks; None for no limit.
+        control_channels: channels of the control input: 48 for the memory's view, the rest for its holes.
+        steps: default number of denoising steps.
+        lora_rank: rank of the LoRA on the backbone.
+        lora_feed_forward: whether the LoRA covers the feed-forward layers besides q, k, v and o.
     """
 
-    every: int
-    blocks: int | None
+    layer_interval: int
+    max_blocks: int | None
     control_channels: int
     steps: int
     lora_rank: int
     lora_feed_forward: bool
 
     def layers(self, num_layers: int) -> tuple[int, ...]:
-        """The layers of a backbone of ``num_layers`` that an adapter block stands at."""
-        return tuple(range(0, num_layers, self.every))[: self.blocks]
+        """The layers with an adapter block, for a backbone with ``num_layers`` layers."""
+        return tuple(range(0, num_layers, self.layer_interval))[: self.max_blocks]
 
 
-PRESETS = {
+PRESETS: dict[PresetName, Preset] = {
     "release": Preset(2, None, 96, 20, 32, True),
     "paper": Preset(4, 8, 49, 40, 64, False),
 }
 
 
-def find_preset(name: str) -> Preset:
-    """The preset ``"release"`` or ``"paper"``."""
+def find_preset(name: PresetName) -> Preset:
+    """Look up a preset.
+
+    Args:
+        name: ``"release"`` or ``"paper"``.
+
+    Raises:
+        ValueError: the name is unknown.
+    """
     if name not in PRESETS:
         raise ValueError(f"preset: expected one of {sorted(PRESETS)}, got {name!r}")
     return PRESETS[name]

@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Names of tensors: the released checkpoints' to ours and back.
+"""Converts tensor names between the released checkpoints and this package.
 
-The released layout is that of Wan's and VACE's own code; ours is diffusers'. diffusers converts Wan's one way, and
-passes on any name it does not know; here one table serves both ways, and every tensor has to fit.
+Released checkpoints use the names of Wan's and VACE's own code; this package uses those of diffusers. diffusers can
+convert Wan's names in one direction only, and passes unknown names through. Here one table serves both directions, and
+every tensor must match.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _BLOCK = {
     **{f"attn1.{ours}": f"self_attn.{theirs}" for ours, theirs in _ATTENTION.items()},
     **{f"attn2.{ours}": f"cross_attn.{theirs}" for ours, theirs in _ATTENTION.items()},
 }
-_AROUND = {
+_OTHER = {
     "patch_embedding": "patch_embedding",
     "condition_embedder.text_embedder.linear_1": "text_embedding.0",
     "condition_embedder.text_embedder.linear_2": "text_embedding.2",
@@ -39,7 +40,7 @@ _AROUND = {
 }
 _BLOCKS = {"blocks": "blocks", "adapter.control_blocks": "vace_blocks"}
 
-# What training code and other programs put before the names, in any order and number.
+# Prefixes that training code and other programs add to names, in any order and number.
 _WRAPPERS = re.compile(
     r"(?:(?:base_model|diffusion_model|dit|generator|model|module|pipe|state_dict|transformer|vace)\.)*"
 )
@@ -48,30 +49,30 @@ _LORA = re.compile(r"(.+)\.lora_([AB])(?:\.default)?\.weight")
 _LORA_TARGET = re.compile(r"blocks\.\d+\.(attn[12]\.(?:to_[qkv]|to_out\.0)|ffn\.net\.(?:0\.proj|2))")
 
 
-def _renamer(blocks: dict[str, str], block: dict[str, str], around: dict[str, str]) -> Callable[[str], str | None]:
-    """A function from one layout's name of a module or parameter to the other's; None where there is no such name."""
+def _renamer(blocks: dict[str, str], block: dict[str, str], other: dict[str, str]) -> Callable[[str], str | None]:
+    """A function that maps the name of a module or parameter to the other layout, and unknown names to None."""
     numbered = re.compile(rf"({'|'.join(map(re.escape, blocks))})\.(\d+)\.(.+)")
 
     def rename(name: str) -> str | None:
         found = numbered.fullmatch(name)
         if found is None:
-            return around.get(name)
+            return other.get(name)
         stack, number, rest = found.groups()
         return f"{blocks[stack]}.{number}.{block[rest]}" if rest in block else None
 
     return rename
 
 
-def _turned(table: dict[str, str]) -> dict[str, str]:
+def _inverted(table: dict[str, str]) -> dict[str, str]:
     return {theirs: ours for ours, theirs in table.items()}
 
 
-_to_theirs = _renamer(_BLOCKS, _BLOCK, _AROUND)
-_to_ours = _renamer(_turned(_BLOCKS), _turned(_BLOCK), _turned(_AROUND))
+_to_theirs = _renamer(_BLOCKS, _BLOCK, _OTHER)
+_to_ours = _renamer(_inverted(_BLOCKS), _inverted(_BLOCK), _inverted(_OTHER))
 
 
 def _parameter(name: str, rename: Callable[[str], str | None]) -> str | None:
-    """The other layout's name of a parameter: of a module's weight or bias, or of one that stands alone."""
+    """The name of a parameter in the other layout: a module's weight or bias, or a parameter without a module."""
     found = _PARAMETER.fullmatch(name)
     if found is None:
         return rename(name) if name.endswith(("scale_shift_table", "modulation")) else None
@@ -85,23 +86,23 @@ def _unwrapped(name: str) -> str:
 
 
 def raise_first(problems: Iterable[str]) -> None:
-    """Raise a ValueError of one line if there is any problem."""
+    """Raise a ValueError with the first problem and the number of the others, if there is any."""
     first, *others = [*problems, ""]
     if first:
         more = len(others) - 1
-        raise ValueError(first + (f" (and {more} more tensor{'s' * (more > 1)} that do not fit)" if more else ""))
+        raise ValueError(first + (f" (and {more} more problem{'s' * (more > 1)})" if more else ""))
 
 
 def _converted(
     tensors: Mapping[str, Tensor], rename: Callable[[str], str | None], what: str
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors under their new names, and what is wrong with the names."""
+    """The tensors under their new names, and a list of unknown and duplicate names."""
     sources: dict[str, str] = {}
     problems = []
     for source in tensors:
         target = rename(source)
         if target is None:
-            problems.append(f"{source}: expected {what}, got a name that is none")
+            problems.append(f"{source}: expected {what}, got an unknown name")
         elif target in sources:
             problems.append(f"{source}: expected one tensor for {target}, got {sources[target]} as well")
         else:
@@ -110,17 +111,20 @@ def _converted(
 
 
 def from_released(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of a released backbone (``blocks.0.self_attn.q.weight``), adapter (``vace_blocks.0...``) or both, by our
-    names.
+    """Rename the tensors of a released backbone (``blocks.0.self_attn.q.weight``), adapter (``vace_blocks.0...``) or
+    both.
 
-    Prefixes such as ``module.``, ``model.``, ``pipe.vace.`` are dropped. Nothing is copied or cast.
+    Prefixes such as ``module.``, ``model.`` and ``pipe.vace.`` are dropped. Tensors are neither copied nor cast.
 
     Args:
         tensors: by their released names.
-        expected: the tensors to be filled, by our names (a module's ``state_dict()``, on any device).
+        expected: the state dict of the module to load, on any device.
+
+    Returns:
+        The tensors, by the names of ``expected``.
 
     Raises:
-        ValueError: a tensor is unknown, missing, of another shape than expected, or there twice.
+        ValueError: a tensor is unknown, missing, duplicate, or of another shape than in ``expected``.
     """
     names = {ours: _parameter(ours, _to_theirs) or ours for ours in expected}
 
@@ -138,10 +142,13 @@ def from_released(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor])
 
 
 def to_released(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of a ``MirageTransformer3DModel``, all or some, by their released names.
+    """Rename tensors of a ``MirageTransformer3DModel`` to their released names.
+
+    Args:
+        tensors: all or some tensors of the model's state dict.
 
     Raises:
-        ValueError: a name is none of the model's.
+        ValueError: a name is unknown.
     """
     converted, problems = _converted(tensors, lambda name: _parameter(name, _to_theirs), "a tensor of the model")
     raise_first(problems)
@@ -149,18 +156,18 @@ def to_released(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def lora_from_released(tensors: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """LoRA as diffusers' ``load_lora_weights`` takes it (``transformer.blocks.0.attn1.to_q.lora_A.weight``).
+    """Rename LoRA tensors for ``load_lora_weights`` of diffusers (``transformer.blocks.0.attn1.to_q.lora_A.weight``).
 
-    Reads ``pipe.dit.blocks.0.self_attn.q.lora_A.weight``, with other prefixes or none, and ``.default`` before
-    ``.weight``; diffusers' and peft's own names too. The kinds of modules may differ from file to file, but a kind that
-    is there must be there in every block.
+    Accepts released names (``pipe.dit.blocks.0.self_attn.q.lora_A.weight``) with any prefix or none, optionally with
+    ``.default`` before ``.weight``, and the names of diffusers and peft. A file may cover some kinds of layers only,
+    but each kind must be complete: it must be there in every block.
 
     Args:
-        tensors: by their released names.
-        weights: the backbone's, by our names.
+        tensors: by their names in the file.
+        weights: the backbone's state dict.
 
     Raises:
-        ValueError: a tensor is unknown, missing, of a shape that does not fit its layer, or there twice.
+        ValueError: a tensor is unknown, missing, duplicate, or of a shape that does not fit its layer.
     """
 
     def rename(source: str) -> str | None:
@@ -183,7 +190,7 @@ def lora_from_released(tensors: Mapping[str, Tensor], weights: Mapping[str, Tens
 
 
 def _misfits(module: str, lora: Mapping[str, Tensor], shape: tuple[int, ...]) -> list[str]:
-    """What is wrong with the LoRA of one linear layer of ``shape`` (out, in)."""
+    """Missing tensors and wrong shapes in the LoRA of one linear layer of ``shape`` (out, in)."""
     theirs = _to_theirs(module)
     sides = {side: lora.get(f"transformer.{module}.lora_{side}.weight") for side in "AB"}
     problems = [f"{theirs}.lora_{side}.weight: expected a tensor, got none" for side in sides if sides[side] is None]
@@ -195,10 +202,13 @@ def _misfits(module: str, lora: Mapping[str, Tensor], shape: tuple[int, ...]) ->
 
 
 def lora_to_released(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """LoRA by the released names, ``pipe.dit.`` before them; the other way of :func:`lora_from_released`.
+    """Rename LoRA tensors to their released names, with the prefix ``pipe.dit.``; inverts :func:`lora_from_released`.
+
+    Args:
+        tensors: by the names of diffusers or peft.
 
     Raises:
-        ValueError: a name is none of LoRA on the backbone's blocks.
+        ValueError: a name does not belong to LoRA on the backbone's blocks.
     """
 
     def rename(source: str) -> str | None:

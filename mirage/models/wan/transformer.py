@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Wan's video transformer with an adapter that brings in what the memory shows."""
+"""Wan's video transformer with the memory adapter."""
 
 from __future__ import annotations
 
@@ -14,72 +14,37 @@ from diffusers import ModelMixin, WanTransformer3DModel
 from diffusers.configuration_utils import register_to_config
 from diffusers.models._modeling_parallel import ContextParallelInput, ContextParallelOutput
 from diffusers.models.modeling_outputs import Transformer2DModelOutput
-from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed, WanTransformerBlock
+from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed
 from diffusers.utils import apply_lora_scale
 from torch import Tensor, nn
 from torch.nn import functional as nnf
 
+from .adapter import MemoryAdapter, MemoryAdapterBlock
 from .adapter_files import read_adapter, write_adapter
-from .checkpoints import load_whole, require_transformer
-from .presets import PRESETS, Preset, find_preset
+from .checkpoints import load_strict, require_transformer
+from .presets import PRESETS, Preset, PresetName, find_preset
 
-# diffusers looks up ModelMixin here to see what kind of component a saved pipeline's transformer is.
+# diffusers looks up ModelMixin in this module to load the transformer of a saved pipeline.
 __all__ = ["PRESETS", "MemoryAdapterBlock", "MirageTransformer3DModel", "ModelMixin", "Preset"]
 
 
-class MemoryAdapterBlock(WanTransformerBlock):  # type: ignore[misc]
-    """One of Wan's blocks on the control input, which hands a projection of its output on to the backbone.
-
-    Args:
-        dim, ffn_dim, num_heads, qk_norm, cross_attn_norm, eps: as of the backbone's blocks.
-        first: the first block takes in the backbone's tokens as well.
-    """
-
-    def __init__(
-        self, dim: int, ffn_dim: int, num_heads: int, qk_norm: str, cross_attn_norm: bool, eps: float, first: bool
-    ) -> None:
-        super().__init__(dim, ffn_dim, num_heads, qk_norm, cross_attn_norm, eps)
-        self.proj_in = nn.Linear(dim, dim) if first else None
-        self.proj_out = nn.Linear(dim, dim)
-
-    def forward(
-        self,
-        control: Tensor,
-        hidden_states: Tensor | None,
-        encoder_hidden_states: Tensor,
-        temb: Tensor,
-        rotary_emb: tuple[Tensor, Tensor],
-    ) -> tuple[Tensor, Tensor]:
-        """Returns the hint for the backbone, and the control input of the next block, both (B, tokens, dim)."""
-        if self.proj_in is not None:
-            control = self.proj_in(control) + hidden_states
-        control = super().forward(control, encoder_hidden_states, temb, rotary_emb)
-        return self.proj_out(control), control
-
-
-class MemoryAdapter(nn.Module):
-    """The control input's patch embedding, and a block for some of the backbone's layers.
-
-    Those are not called ``blocks``: peft finds LoRA's targets by the ends of names, and would take ``adapter.blocks.0``
-    for ``blocks.0``.
-    """
-
-    def __init__(self, control_channels: int, dim: int, patch_size: Sequence[int], blocks: list[MemoryAdapterBlock]):
-        super().__init__()
-        t, h, w = patch_size
-        self.patch_embedding = nn.Conv3d(control_channels, dim, (t, h, w), (t, h, w))
-        self.control_blocks = nn.ModuleList(blocks)
-
-
 class MirageRotaryPosEmbed(WanRotaryPosEmbed):  # type: ignore[misc]
-    """Rotary positions where reference frames come first: those stand at negative times, below the picture.
+    """Rotary position embedding for a sequence that starts with R reference latents.
 
-    With R references the frames stand at times -R, ..., -1, 0, 1, ...; rows of a reference count from h, the number of
-    rows, on. So no reference shares a place with what is made.
+    The latents are at times -R, ..., -1, 0, 1, .... References also have their rows shifted by the number of rows, so
+    that no position of a reference equals one of another latent.
     """
 
     def forward(self, hidden_states: Tensor, num_references: int = 0) -> tuple[Tensor, Tensor]:
-        """Cosines and sines (1, tokens, 1, head dim) for latents (B, C, R + T + P, h, w)."""
+        """Compute the embedding.
+
+        Args:
+            hidden_states: latents (B, C, R + T + P, h, w); only their size matters.
+            num_references: R.
+
+        Returns:
+            Cosines and sines, (1, tokens, 1, head dim).
+        """
         if num_references == 0:
             cosines, sines = super().forward(hidden_states)
             return cosines, sines
@@ -101,23 +66,26 @@ class MirageRotaryPosEmbed(WanRotaryPosEmbed):  # type: ignore[misc]
 class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
     """:class:`diffusers.WanTransformer3DModel` with the memory adapter.
 
-    A sequence is R references, T targets and P preceding latents, in this order along time. References never enter the
-    adapter. Its output projections start at zero: an untrained adapter changes nothing. The adapter is that of VACE
-    (arXiv 2503.07598) on the control input of arXiv 2606.09828.
+    A sequence is R references, T targets and P preceding latents, concatenated along time. The adapter runs on targets
+    and preceding latents only. Its output projections are initialized to zero, so an untrained adapter has no effect.
+    The architecture is that of VACE (arXiv 2503.07598), with the control input of arXiv 2606.09828.
 
     Args:
         patch_size, num_attention_heads, attention_head_dim, in_channels, out_channels, text_dim, freq_dim, ffn_dim,
-            num_layers, cross_attn_norm, qk_norm, eps, rope_max_seq_len: as of the parent class; the defaults are those
+            num_layers, cross_attn_norm, qk_norm, eps, rope_max_seq_len: as in the parent class; the defaults are those
             of Wan2.2-TI2V-5B.
-        adapter_layers: layers of the backbone that an adapter block stands at, ascending from 0.
-        control_channels: of the control input.
-        image_dim, added_kv_proj_dim, pos_embed_seq_len: None; Wan2.2-TI2V has no image embeddings.
+        adapter_layers: layers of the backbone that have an adapter block, ascending from 0.
+        control_channels: channels of the control input.
+        image_dim, added_kv_proj_dim, pos_embed_seq_len: must be None; Wan2.2-TI2V has no image embeddings.
+
+    Raises:
+        ValueError: ``adapter_layers`` is invalid, or an argument that must be None is not.
     """
 
     _no_split_modules = ["WanTransformerBlock", "MemoryAdapterBlock"]  # noqa: RUF012
     _repeated_blocks = ["WanTransformerBlock", "MemoryAdapterBlock"]  # noqa: RUF012
-    # Two sequences of different lengths are cut into shards, with and without references; so what a block of the
-    # adapter hands on is gathered, set to its place in the longer one, and cut anew.
+    # Backbone and adapter have sequences of different lengths, because the adapter's lacks the references. Each is
+    # sharded on its own, so a hint is gathered, padded to the backbone's length, and sharded again.
     _cp_plan = {  # noqa: RUF012
         "rope": {
             0: ContextParallelInput(split_dim=1, expected_dims=4, split_output=True),
@@ -158,10 +126,11 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
         pos_embed_seq_len: None = None,
     ) -> None:
         if any(size is not None for size in (image_dim, added_kv_proj_dim, pos_embed_seq_len)):
-            raise ValueError(f"image_dim: expected None, as in Wan2.2-TI2V, got {image_dim}")
+            values = f"{image_dim}, {added_kv_proj_dim}, {pos_embed_seq_len}"
+            raise ValueError(f"image_dim, added_kv_proj_dim, pos_embed_seq_len: expected None, got {values}")
         layers = list(adapter_layers)
         if not layers or layers[0] != 0 or layers != sorted(set(layers)) or layers[-1] >= num_layers:
-            raise ValueError(f"adapter_layers: expected some of 0..{num_layers - 1}, ascending from 0, got {layers}")
+            raise ValueError(f"adapter_layers: expected ascending layers from 0 to {num_layers - 1}, got {layers}")
         super().__init__(
             tuple(patch_size), num_attention_heads, attention_head_dim, in_channels, out_channels, text_dim, freq_dim,
             ffn_dim, num_layers, cross_attn_norm, qk_norm, eps, rope_max_seq_len=rope_max_seq_len,
@@ -173,24 +142,28 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
             for layer in layers
         ])  # fmt: skip
         self.hint = nn.Identity()
-        self._close_adapter()
+        self._zero_projections()
 
-    def _close_adapter(self) -> None:
-        """Zero what the adapter takes in and hands on: it starts as a copy of the backbone that is not heard."""
+    def _zero_projections(self) -> None:
+        """Zero the adapter's input and output projections, so that it has no effect before training."""
         for name, parameter in self.adapter.named_parameters():
             if ".proj_in." in name or ".proj_out." in name:
                 nn.init.zeros_(parameter)
 
     @classmethod
-    def from_wan(cls, wan: WanTransformer3DModel, preset: str = "release") -> MirageTransformer3DModel:
-        """A model on a backbone, whose parameters it takes over (they are shared, not copied), with a new adapter.
+    def from_wan(cls, wan: WanTransformer3DModel, preset: PresetName = "release") -> MirageTransformer3DModel:
+        """Make a model from a Wan2.2 transformer and a new, untrained adapter.
 
-        The adapter's blocks start as copies of the backbone's at the same layers, their projections at zero; its patch
-        embedding starts as the backbone's on the first channels and at zero on the others.
+        The backbone's parameters are shared with ``wan``, not copied. The adapter's blocks are initialized from the
+        backbone's blocks of the same layers, with zero projections; its patch embedding from the backbone's, with
+        zeros for the additional channels.
 
         Args:
-            wan: a Wan2.2 transformer without image embeddings.
-            preset: ``"release"`` or ``"paper"``.
+            wan: a Wan2.2 transformer without image embeddings and without LoRA.
+            preset: of the adapter, ``"release"`` or ``"paper"``.
+
+        Raises:
+            ValueError: the transformer has image embeddings or LoRA, or the preset is unknown.
         """
         kind = find_preset(preset)
         if wan.config.image_dim is not None or wan.config.added_kv_proj_dim is not None:
@@ -207,12 +180,12 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
         model.rope = MirageRotaryPosEmbed(
             wan.config.attention_head_dim, tuple(wan.config.patch_size), wan.config.rope_max_seq_len
         ).to(wan.rope.freqs_cos.device)
-        model._open_adapter()
+        model._init_adapter()
         model.train(wan.training)
         return model
 
-    def _open_adapter(self) -> None:
-        """Give an adapter without memory its first weights, from the backbone's."""
+    def _init_adapter(self) -> None:
+        """Allocate the adapter, which is on the meta device, and initialize it from the backbone."""
         base = self.patch_embedding
         shape = self.adapter.patch_embedding.weight.shape
         self.adapter.to_empty(device=base.weight.device)
@@ -227,44 +200,46 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
             for projection in (block.proj_in, block.proj_out):
                 if projection is not None:
                     projection.to(source["attn1.to_q.weight"].dtype)
-        self._close_adapter()
+        self._zero_projections()
 
     @classmethod
     def from_pretrained(
-        cls, pretrained_model_name_or_path: str | Path, *, preset: str | None = None, **kwargs: Any
+        cls, pretrained_model_name_or_path: str | Path, *, preset: PresetName | None = None, **kwargs: Any
     ) -> MirageTransformer3DModel:
-        """Load what :meth:`save_pretrained` wrote; or an ordinary Wan2.2 transformer, which gets a new adapter.
+        """Load a model saved by :meth:`save_pretrained`, or a Wan2.2 transformer, which gets a new adapter.
 
         Args:
-            pretrained_model_name_or_path: a folder, or a model's name on the Hub, as diffusers takes it.
+            pretrained_model_name_or_path: a folder, or a model's name on the Hub, as in diffusers.
             preset: of the new adapter: ``"release"`` (default) or ``"paper"``.
-            kwargs: as of :meth:`diffusers.ModelMixin.from_pretrained`: ``subfolder``, ``torch_dtype`` and the like.
+            kwargs: passed to :meth:`diffusers.ModelMixin.from_pretrained`: ``subfolder``, ``torch_dtype`` and so on.
 
         Raises:
-            DataError: the folder holds no weights (it says what to download and where to put it), only some of them, or
+            DataError: weights are missing (the message says what to download and where to put it), incomplete, or of
                 another model.
+            ValueError: a preset is passed for a model that has an adapter, or a ``device_map`` for one that has none.
         """
         kind = preset or "release"
         find_preset(kind)
         path, name = str(pretrained_model_name_or_path), cls.__name__
         if require_transformer(path, (name, WanTransformer3DModel.__name__), kwargs) == name:
             if preset is not None:
-                raise ValueError(f"preset: expected none for {path}, which has an adapter already, got {preset!r}")
-            model: MirageTransformer3DModel = load_whole(super().from_pretrained, path, **kwargs)
+                raise ValueError(f"preset: expected None for {path}, which already has an adapter, got {preset!r}")
+            model: MirageTransformer3DModel = load_strict(super().from_pretrained, path, **kwargs)
             return model
         if kwargs.get("device_map") is not None:
-            raise ValueError(f"device_map: expected none where an adapter is added, got {kwargs['device_map']!r}")
-        return cls.from_wan(load_whole(WanTransformer3DModel.from_pretrained, path, **kwargs), kind)
+            raise ValueError(f"device_map: expected None if an adapter is added, got {kwargs['device_map']!r}")
+        return cls.from_wan(load_strict(WanTransformer3DModel.from_pretrained, path, **kwargs), kind)
 
     def save_adapter(self, path: str | Path) -> None:
-        """Write the adapter alone to one safetensors file, its configuration in the header."""
+        """Write the adapter to a safetensors file; see :func:`mirage.models.wan.adapter_files.write_adapter`."""
         write_adapter(self.adapter, self.config, path)
 
     def load_adapter(self, path: str | Path) -> None:
-        """Load an adapter that :meth:`save_adapter` wrote, or one of the released layout, in the model's dtypes.
+        """Load an adapter saved by :meth:`save_adapter`, or one in the released layout. Weights are cast to the model's
+        dtypes.
 
         Raises:
-            DataError: the file is missing, damaged, foreign, or holds an adapter of another configuration.
+            DataError: the file is missing or damaged, or holds something else or an adapter of another configuration.
         """
         self.adapter.load_state_dict(read_adapter(self.adapter, self.config, path))
 
@@ -283,17 +258,20 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
         """Predict the flow.
 
         Args:
-            hidden_states: (B, C, R + T + P, h, w).
-            timestep: (B,) of a sequence, (B, R + T + P) of its latents or (B, tokens).
-            encoder_hidden_states: (B, words, text dim).
-            control_hidden_states: (B, control channels, T + P, h, w); None leaves the adapter out.
+            hidden_states: latents (B, C, R + T + P, h, w).
+            timestep: (B,), one per sequence; (B, R + T + P), one per latent; or (B, tokens).
+            encoder_hidden_states: prompt embeddings (B, words, text dim).
+            control_hidden_states: (B, control channels, T + P, h, w); None skips the adapter.
             num_references: R.
-            control_scale: of what the adapter hands on.
-            return_dict: whether to return an object with the field ``sample``, or a tuple.
-            attention_kwargs: ``{"scale": s}`` scales the LoRA.
+            control_scale: multiplies the adapter's hints.
+            return_dict: whether to return a :class:`Transformer2DModelOutput` or a tuple.
+            attention_kwargs: ``{"scale": s}`` sets the scale of LoRA.
 
         Returns:
             The flow (B, C, R + T + P, h, w).
+
+        Raises:
+            ValueError: a shape is wrong.
         """
         self._check(hidden_states, timestep, control_hidden_states, num_references)
         patches = tuple(n // p for n, p in zip(hidden_states.shape[2:], self.config.patch_size, strict=True))
@@ -319,7 +297,7 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
         return Transformer2DModelOutput(sample=output) if return_dict else (output,)
 
     def _check(self, latents: Tensor, timestep: Tensor, control: Tensor | None, references: int) -> None:
-        """Raise where the shapes do not fit together."""
+        """Check the shapes of the arguments of :meth:`forward`."""
         b, frames, h, w = latents.shape[0], *latents.shape[2:]
         if (
             latents.shape[1] != self.config.in_channels
@@ -327,7 +305,7 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
             or w % self.config.patch_size[2]
         ):
             step = self.config.patch_size[1:]
-            expected = f"(B, C={self.config.in_channels}, R + T + P, h, w) with h and w in steps of {tuple(step)}"
+            expected = f"(B, C={self.config.in_channels}, R + T + P, h, w) with h and w multiples of {tuple(step)}"
             raise ValueError(f"hidden_states: expected {expected}, got {tuple(latents.shape)}")
         if not 0 <= references < frames:
             raise ValueError(f"num_references: expected 0 to {frames - 1} of {frames} latents, got {references}")
@@ -343,11 +321,12 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
     def _embed_conditions(
         self, timestep: Tensor, text: Tensor, patches: Sequence[int]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """temb (B, dim) or (B, tokens, dim), its projection (B, 6, dim) or (B, tokens, 6, dim), and the text."""
+        """Embed timestep and text: (B, dim) or (B, tokens, dim); its projection (B, 6, dim) or (B, tokens, 6, dim);
+        text (B, words, dim)."""
         length = None if timestep.ndim == 1 else timestep.shape[1]
         temb, timestep_proj, text, _ = self.condition_embedder(timestep.flatten(), text, None, timestep_seq_len=length)
         timestep_proj = timestep_proj.unflatten(-1, (6, -1))
-        if length == patches[0]:  # embedded once a latent, not once a token
+        if length == patches[0]:  # one timestep per latent: embedded before it is repeated for each token
             temb = temb.repeat_interleave(patches[1] * patches[2], 1)
             timestep_proj = timestep_proj.repeat_interleave(patches[1] * patches[2], 1)
         return temb, timestep_proj, text
@@ -360,7 +339,7 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
     def _run_adapter(
         self, control: Tensor, latents: Tensor, hidden_states: Tensor, text: Tensor, timestep_proj: Tensor
     ) -> dict[int, Tensor]:
-        """The hint (B, tokens of T and P, dim) for every layer that has one."""
+        """Run the adapter: the hint (B, tokens of T and P, dim) for each of ``adapter_layers``."""
         rotary_emb = self.rope(latents)
         control = self.adapter.patch_embedding(control).flatten(2).transpose(1, 2).contiguous()
         hints: dict[int, Tensor] = {}

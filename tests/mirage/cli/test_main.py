@@ -56,7 +56,7 @@ def read_metrics(out: Path) -> dict[str, Any]:
     return metrics
 
 
-def test_a_walk_through_a_picture(files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_generate_from_an_image(files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "results" / "walk"
     assert main(arguments(files, out)) == 0
     assert {path.name for path in out.iterdir()} == OUTPUTS
@@ -78,7 +78,7 @@ def test_a_walk_through_a_picture(files: dict[str, Path], tmp_path: Path, capsys
     assert frames[0].shape == (48, 2 * 64 + 8, 3)
     result = capsys.readouterr()
     assert f"{out}: 9 frames" in result.out
-    assert "walking" in result.err
+    assert "generating" in result.err
     assert "9/9" in result.err
 
 
@@ -109,12 +109,14 @@ def walk(out: Path) -> Cameras:
     return read_cameras_json(out / "cameras.json")
 
 
-def test_actions_are_walked_and_trimmed(
+def test_actions_are_followed_and_trimmed(
     files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
     assert main(arguments(files, out, "--actions", "w*6 l*4", "--step", "0.1", "--turn", "2", frames="")) == 0
-    assert "mirage: note: --actions: 9 frames of 11, because 4 N + 1 are needed\n" in capsys.readouterr().err
+    assert (
+        "mirage: note: --actions: using the first 9 of 11 cameras (frames must be 4 N + 1)\n" in capsys.readouterr().err
+    )
     cameras = walk(out)
     assert torch.equal(cameras.cam2world[1:], CameraController(cameras[0], step=0.1, turn=2).go("w*6 l*2").cam2world)
     assert main(arguments(files, out, "--actions", "w*10", frames="5")) == 0
@@ -127,23 +129,23 @@ REALESTATE10K = "https://www.youtube.com/watch?v=x\n" + "".join(
 )
 
 
-def test_cameras_of_a_file_are_the_pictures_where_it_has_none(files: dict[str, Path], tmp_path: Path) -> None:
+def test_intrinsics_of_a_camera_file(files: dict[str, Path], tmp_path: Path) -> None:
     out, path = tmp_path / "out", tmp_path / "re10k.txt"
     path.write_text(REALESTATE10K)
     assert main(arguments(files, out, "--cameras", str(path), frames="", intrinsics="")) == 0
     cameras = walk(out)
     assert len(cameras) == 5
-    # shares of the whole picture of 50x70, of which 48x64 are left
+    # the file has fractions of the image of 50x70, which is cropped to 48x64
     assert cameras.size == (48, 64)
     torch.testing.assert_close(cameras.intrinsics[4], torch.tensor([[56.0, 0, 35], [0, 60, 25], [0, 0, 1]]))
     torch.testing.assert_close(cameras.centers[:, 0], torch.linspace(0, -0.08, 5))
     assert torch.equal(cameras.cam2world[0], torch.eye(4))
     assert main(arguments(files, out, "--cameras", str(path), frames="")) == 0
     torch.testing.assert_close(walk(out).cam2world, cameras.cam2world)
-    assert walk(out).intrinsics[4].tolist() == [[60, 0, 35], [0, 60, 25], [0, 0, 1]], "K.txt has its say"
+    assert walk(out).intrinsics[4].tolist() == [[60, 0, 35], [0, 60, 25], [0, 0, 1]], "--intrinsics takes precedence"
 
 
-def test_a_walk_is_repeated_from_its_cameras(files: dict[str, Path], tmp_path: Path) -> None:
+def test_the_path_of_an_earlier_video(files: dict[str, Path], tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     assert main(arguments(files, first, "--trajectory", "spiral", "--radius", "2")) == 0
     cropped = np.asarray(Image.open(files["image.png"]))[:48, :64]
@@ -157,7 +159,7 @@ def test_a_walk_is_repeated_from_its_cameras(files: dict[str, Path], tmp_path: P
 
 
 def write_sample(path: Path, *, frames: bool = True) -> Cameras:
-    """Nine views of 40x56 from a place off the origin; a quarter of the first depth map is masked."""
+    """Nine views of 40x56 away from the origin; part of the first depth map is masked."""
     poses = torch.eye(4).repeat(9, 1, 1)
     poses[:, 0, 3], poses[:, 1, 3] = torch.linspace(0, 0.2, 9), 5
     cameras = Cameras(torch.tensor([[50.0, 0, 28], [0, 50, 20], [0, 0, 1]]), poses, (40, 56))
@@ -168,7 +170,7 @@ def write_sample(path: Path, *, frames: bool = True) -> Cameras:
     return cameras
 
 
-def test_a_geometry_file_is_all_that_is_needed(
+def test_a_geometry_file_needs_no_other_input(
     files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, path = tmp_path / "out", tmp_path / "geometry.npz"
@@ -176,7 +178,7 @@ def test_a_geometry_file_is_all_that_is_needed(
     nothing = {"image": "", "depth": "", "intrinsics": "", "frames": ""}
     assert main(arguments(files, out, "--geometry", str(path), **nothing)) == 0
     assert torch.equal(walk(out).cam2world, cameras.cam2world)
-    assert read_metrics(out)["points_written"][0] == 5 * 7 - 9, "what is masked is not remembered"
+    assert read_metrics(out)["points_written"][0] == 5 * 7 - 9, "masked pixels are not written"
     assert main(arguments(files, out, "--geometry", str(path), "--trajectory", "pan", **nothing | {"frames": "5"})) == 0
     assert torch.equal(walk(out).centers, cameras.centers[:1].expand(5, 3))
     assert main(arguments(files, out, "--geometry", str(path), "--integer-centers", **nothing)) == 0
@@ -185,17 +187,17 @@ def test_a_geometry_file_is_all_that_is_needed(
     Image.fromarray(np.zeros((40, 56, 3), np.uint8)).save(tmp_path / "black.png")
     nothing["image"] = str(tmp_path / "black.png")
     assert main(arguments(files, out, "--geometry", str(path), **nothing)) == 0
-    assert "codec_psnr              -\n" in capsys.readouterr().out, "black comes back exactly"
+    assert "codec_psnr              -\n" in capsys.readouterr().out, "black is decoded exactly, so its PSNR is infinite"
 
 
-def test_a_walk_goes_on_along_a_file(files: dict[str, Path], tmp_path: Path) -> None:
-    """In a saved world too, the path of a file begins where the walk ended."""
+def test_a_saved_memory_continues_along_a_file(files: dict[str, Path], tmp_path: Path) -> None:
+    """The path of a file starts at the last camera of the earlier video."""
     first, second = tmp_path / "first", tmp_path / "second"
     assert main(arguments(files, first, "--trajectory", "pan", "--amount", "10", "--one-way")) == 0
     for option, name in (("--cameras", "re10k.txt"), ("--poses", "poses.txt")):
         (tmp_path / "re10k.txt").write_text(REALESTATE10K)
-        go_on = ["generate", "--memory", str(first / "memory.safetensors"), "--block", "8", "--chunk", "5"]
-        assert main([*go_on, option, str(tmp_path / name), "--frames", "5", "--out", str(second)]) == 0
+        resume = ["generate", "--memory", str(first / "memory.safetensors"), "--block", "8", "--chunk", "5"]
+        assert main([*resume, option, str(tmp_path / name), "--frames", "5", "--out", str(second)]) == 0
         assert torch.equal(walk(second).cam2world[0], walk(first).cam2world[-1])
 
 
@@ -206,7 +208,7 @@ def test_the_same_seed_gives_the_same_bytes(files: dict[str, Path], tmp_path: Pa
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
 
 
-def test_results_replace_those_of_an_earlier_run(files: dict[str, Path], tmp_path: Path) -> None:
+def test_output_replaces_that_of_an_earlier_run(files: dict[str, Path], tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert main(arguments(files, out)) == 0
     (out / "note.txt").write_text("mine")
@@ -221,33 +223,33 @@ BAD: list[tuple[dict[str, str], tuple[str, ...], str]] = [
     ({"depth": ""}, (), "--depth: expected a file (or use --scene or --memory), got none"),
     ({"depth": "cut.png"}, (), "cut.png: expected a depth map, got a damaged file"),
     ({"depth": "image.png"}, (), "image.png: expected a 16-bit depth map in millimeters, got an image of mode RGB"),
-    ({"depth": "small.npy"}, (), "small.npy: expected depth of the picture's size (50, 70), got (5, 7)"),
+    ({"depth": "small.npy"}, (), "small.npy: expected depth of the image's size (50, 70), got (5, 7)"),
     ({"intrinsics": "poses.txt"}, (), "poses.txt: expected a 3x3 matrix or fx fy cx cy, got 208 numbers"),
     ({"frames": "10"}, (), "frames: expected 4 N + 1, got 10"),
     ({"chunk": "8"}, (), "chunk: expected 4 N + 1, got 8"),
     ({"block": "2"}, (), "--block: expected at least 4, got 2"),
     ({"block": "64"}, (), "image: expected at least 64x64 pixels, got (50, 70)"),
     ({"fps": "0"}, (), "--fps: expected at least 1, got 0"),
-    ({}, ("--trajectory", "scene"), "--trajectory scene: expected --scene with it"),
-    ({}, ("--scene", "motorcycle"), "--scene: expected no --image, --depth, --intrinsics or --geometry with it"),
-    ({"poses": "poses.txt"}, ("--trajectory", "pan"), "--poses: expected no --trajectory with it"),
+    ({}, ("--trajectory", "scene"), "--trajectory scene: expected --scene, got none"),
+    ({}, ("--scene", "motorcycle"), "--scene: expected no other input, got --image as well"),
+    ({"poses": "poses.txt"}, ("--trajectory", "pan"), "--poses: expected one camera path, got --trajectory as well"),
     ({"poses": "poses.txt", "frames": "17"}, (), "poses.txt: expected at least 17 poses for 17 frames, got 13"),
     ({"poses": "cut.txt"}, (), "cut.txt:2: expected a pose of 4x4 or 3x4 numbers"),
-    ({"poses": "poses.txt"}, ("--actions", "w"), "--poses: expected no --actions with it"),
-    ({"cameras": "poses.txt"}, ("--worldscore", "fixed"), "--cameras: expected no --worldscore with it"),
+    ({"poses": "poses.txt"}, ("--actions", "w"), "--poses: expected one camera path, got --actions as well"),
+    ({"cameras": "poses.txt"}, ("--worldscore", "fixed"), "--cameras: expected one camera path, got --worldscore"),
     ({"cameras": "poses.txt", "intrinsics": ""}, (), "poses.txt: expected intrinsics in addition, because"),
     ({"cameras": "missing.txt"}, (), "missing.txt: no such file"),
     ({"cameras": "image.png"}, (), "image.png: expected cameras, got a file that is not text"),
     ({"cameras": "image.png", "intrinsics": ""}, (), "image.png: expected cameras, got a file that is not text"),
     ({"cameras": "short.txt", "frames": ""}, (), "short.txt: expected at least 5 poses for 5 frames, got 1"),
     ({"cameras": "bent.txt"}, (), "bent.txt:2: expected a camera without distortion (k1 = k2 = 0), got 0.1 and 0"),
-    ({"geometry": "geometry.npz"}, (), "--geometry: expected no --depth or --intrinsics with it"),
+    ({"geometry": "geometry.npz"}, (), "--geometry: expected no --depth or --intrinsics, got --depth as well"),
     ({"geometry": "geometry.npz", "depth": "", "intrinsics": ""}, (),
-     "geometry.npz: expected a picture in it or by --image, got both"),
+     "geometry.npz: expected either frames in the file or --image, got both"),
     ({"geometry": "bare.npz", "depth": "", "intrinsics": "", "image": ""}, (),
-     "bare.npz: expected a picture in it or by --image, got none"),
+     "bare.npz: expected either frames in the file or --image, got none"),
     ({"geometry": "bare.npz", "depth": "", "intrinsics": ""}, (),
-     "image.png: expected a picture of size (40, 56), got (50, 70)"),
+     "image.png: expected an image of size (40, 56), got (50, 70)"),
     ({"geometry": "cut.png", "depth": "", "intrinsics": "", "image": ""}, (),
      "cut.png: expected a geometry file, got a damaged file"),
     ({}, ("--actions", "w*16 x*2"), "actions: expected keys among w s a d r f j l i k, got 'x' in 'x*2'"),
@@ -255,22 +257,22 @@ BAD: list[tuple[dict[str, str], tuple[str, ...], str]] = [
     ({}, ("--actions", "w*4"), "--actions: expected at least 9 poses for 9 frames, got 5"),
     ({"frames": ""}, ("--actions", "w*2"), "--actions: expected at least 5 poses for 5 frames, got 3"),
     ({}, ("--actions", "w*8", "--step", "0"), "step: expected a number above 0, got 0"),
-    ({}, ("--actions", "w*8", "--one-way"), "--one-way: expected with scene, orbit, dolly, pan, truck, spiral, got it"),
-    ({}, ("--step", "1"), "--step: expected with actions, got it with orbit"),
-    ({}, ("--trajectory", "truck", "--radius", "1"), "--radius: expected with orbit, spiral, got it with truck"),
-    ({}, ("--trajectory", "truck", "--poses-are", "c2w"), "--poses-are: expected with poses, cameras, got"),
+    ({}, ("--actions", "w*8", "--one-way"), "--one-way: expected one of the paths scene, orbit, dolly"),
+    ({}, ("--step", "1"), "--step: expected one of the paths actions, got orbit"),
+    ({}, ("--trajectory", "truck", "--radius", "1"), "--radius: expected one of the paths orbit, spiral, got truck"),
+    ({}, ("--trajectory", "truck", "--pose-convention", "c2w"), "--pose-convention: expected one of the"),
     ({}, ("--trajectory", "dolly", "--amount", "nan"), "expected finite float32 values"),
     ({}, ("--worldscore", "push_in", "fly"), "names: expected moves among fixed, move_left"),
     ({}, ("--worldscore", "push_in", "fixed", "push_in"),
-     "--frames: expected one more than a multiple of 3 moves, got 9"),
-    ({"depth": "empty.npy"}, (), "--radius: expected a number, because the depth map is empty"),
+     "--frames: expected a multiple of 3 (the number of moves) plus 1, got 9"),
+    ({"depth": "empty.npy"}, (), "--radius: expected a number, because the image has no depth"),
     ({"out": "image.png"}, (), "image.png: expected a folder, got a file"),
     ({"out": "image.png/out"}, (), "image.png"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("changed", "more", "message"), BAD, ids=[b[2][:48] for b in BAD])
-def test_bad_input_gives_one_line_and_leaves_nothing(
+def test_errors_are_one_line_and_leave_no_files(
     files: dict[str, Path],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -288,8 +290,8 @@ def test_bad_input_gives_one_line_and_leaves_nothing(
     write_sample(tmp_path / "bare.npz", frames=False)
     before = sorted(path.name for path in tmp_path.iterdir())
     text = ("frames", "chunk", "block", "fps")
-    given = {name: value if name in text or not value else str(tmp_path / value) for name, value in changed.items()}
-    assert main(arguments(files, tmp_path / "out", *more, **given)) == 2
+    options = {name: value if name in text or not value else str(tmp_path / value) for name, value in changed.items()}
+    assert main(arguments(files, tmp_path / "out", *more, **options)) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert error.startswith("mirage: error: ")
@@ -306,7 +308,7 @@ def test_wrong_options_exit_with_2(argv: list[str], capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize(("failure", "code"), [(OSError(28, "No space left on device"), 2), (KeyboardInterrupt(), 130)])
-def test_a_failure_on_the_way_leaves_the_old_results_whole(
+def test_a_failure_leaves_the_old_output_unchanged(
     files: dict[str, Path],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -335,16 +337,24 @@ def test_a_failure_on_the_way_leaves_the_old_results_whole(
     assert not list(tmp_path.glob(".*partial*"))
 
 
-def test_a_walk_goes_on_in_a_saved_world(
-    files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The second walk starts where the first one ended and finds what that one saw."""
+def test_a_saved_memory_continues(files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The second video starts at the last camera of the first one, and the memory knows its views."""
     first, second = tmp_path / "first", tmp_path / "second"
     assert main(arguments(files, first, "--trajectory", "pan", "--amount", "30", "--one-way")) == 0
     kept = (first / "memory.safetensors").read_bytes()
-    go_on = ["generate", "--memory", str(first / "memory.safetensors"), "--block", "8", "--frames", "9", "--chunk", "5"]
-    go_on += ["--trajectory", "pan", "--amount", "-30", "--one-way"]
-    assert main([*go_on, "--out", str(second)]) == 0
+    resume = [
+        "generate",
+        "--memory",
+        str(first / "memory.safetensors"),
+        "--block",
+        "8",
+        "--frames",
+        "9",
+        "--chunk",
+        "5",
+    ]
+    resume += ["--trajectory", "pan", "--amount", "-30", "--one-way"]
+    assert main([*resume, "--out", str(second)]) == 0
     assert (first / "memory.safetensors").read_bytes() == kept
     before, after = read_metrics(first), read_metrics(second)
     assert min(after["known_share"]) > 0.95
@@ -354,23 +364,23 @@ def test_a_walk_goes_on_in_a_saved_world(
     np.testing.assert_allclose(paths[1][-1], paths[0][0], atol=1e-5)
     stamps = LatentSpatialMemory.load(second / "memory.safetensors").history.stamps
     assert len(stamps.unique()) == len(stamps) == 6
-    # a picture of its own starts at the world's origin, and knows the world
+    # an image starts at the origin of the memory, which knows its view
     assert main(arguments(files, tmp_path / "third", memory=str(first / "memory.safetensors"))) == 0
     assert read_metrics(tmp_path / "third")["points_written"][0] == 0
     capsys.readouterr()
-    wrong = [*go_on, "--out", str(tmp_path / "fourth")]
+    wrong = [*resume, "--out", str(tmp_path / "fourth")]
     wrong[wrong.index("8")] = "16"
     assert main(wrong) == 2
-    assert "--memory: expected latents of" in capsys.readouterr().err
+    assert "--memory: expected latents of codec" in capsys.readouterr().err
     (first / "memory.safetensors").write_bytes(kept[:-9])
-    assert main([*go_on, "--out", str(tmp_path / "fourth")]) == 2
+    assert main([*resume, "--out", str(tmp_path / "fourth")]) == 2
     assert "expected a memory file, got a damaged file" in capsys.readouterr().err
     assert not (tmp_path / "fourth").exists()
 
 
 @pytest.mark.parametrize(("block", "codec", "right"), [(16, 24.4, 17.6), (8, 29.8, 18.9)])
 def test_the_motorcycle(tmp_path: Path, block: int, codec: float, right: float) -> None:
-    """Out to the real right camera and back: placement, codec and memory, in decibels."""
+    """To the real right camera and back: PSNR of the codec, of the memory's view and of the loop."""
     out = tmp_path / "out"
     assert main(["generate", "--scene", "motorcycle", "--block", str(block), "--frames", "97", "--out", str(out)]) == 0
     assert {path.name for path in out.iterdir()} == OUTPUTS | {"right_view.png", "right_known.png", "right_real.png"}
@@ -381,7 +391,7 @@ def test_the_motorcycle(tmp_path: Path, block: int, codec: float, right: float) 
     assert metrics["loop_psnr"] >= metrics["codec_psnr"] - 1
     assert sum(metrics["points_written"][1:]) > 0
     assert min(metrics["second_trip_known_share"]) >= 0.99
-    # the picture itself, held against the real one over the mask beside it, gives the measure
+    # the metric, computed again from the image files
     view, known, real = (np.asarray(Image.open(out / f"right_{name}.png")) / 255 for name in ("view", "known", "real"))
     error = ((view - real) ** 2)[known == 1].mean()
     assert -10 * np.log10(error) == pytest.approx(metrics["right_view_psnr"], abs=0.05)

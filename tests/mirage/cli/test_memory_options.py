@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""``mirage generate`` with filters, masks and networks for depth."""
+"""``mirage generate`` with filters, a mask and a depth network."""
 
 from __future__ import annotations
 
@@ -35,22 +35,24 @@ def folder(tmp_path: Path) -> Path:
 
 
 def arguments(folder: Path, *more: str) -> list[str]:
-    given = f"generate --image {folder}/room.png --depth {folder}/depth.npy --intrinsics {folder}/K.txt --actions l*8 "
-    return [*f"{given} --block 8 --chunk 5 --out {folder}/out".split(), *more]
+    options = (
+        f"generate --image {folder}/room.png --depth {folder}/depth.npy --intrinsics {folder}/K.txt --actions l*8 "
+    )
+    return [*f"{options} --block 8 --chunk 5 --out {folder}/out".split(), *more]
 
 
-def measures(folder: Path) -> dict[str, object]:
+def read_metrics(folder: Path) -> dict[str, object]:
     metrics: dict[str, object] = json.loads((folder / "out" / "metrics.json").read_text())
     return metrics
 
 
-def test_filters_and_mask_leave_cells_out(folder: Path) -> None:
+def test_filters_and_mask_exclude_cells(folder: Path) -> None:
     assert main(arguments(folder)) == 0
-    plain = measures(folder)
+    plain = read_metrics(folder)
     assert plain["filters"] == []
     assert "cells" not in plain
     assert main(arguments(folder, "--filters", f"{folder}/edges.json", "--mask", f"{folder}/mask.png")) == 0
-    made = measures(folder)
+    made = read_metrics(folder)
     assert made["filters"] == Filters([EdgeFilter(max_masked=0.0)]).to_list()
     assert made["depth"] == "memory"
     cells = made["cells"]
@@ -58,19 +60,19 @@ def test_filters_and_mask_leave_cells_out(folder: Path) -> None:
     assert sum(cells.values()) == pytest.approx(1)
     assert cells["edge"] > 0
     assert cells["excluded"] == pytest.approx(12 / 96 / 3, abs=1e-4), (
-        "the picture's upper row of cells, of three frames"
+        "the upper row of cells of the first of three latents"
     )
-    judged = read_image(folder / "out" / "contact_sheet.png")
+    sheet = read_image(folder / "out" / "contact_sheet.png")
     assert main(arguments(folder)) == 0
-    assert read_image(folder / "out" / "contact_sheet.png").shape[1] < judged.shape[1], "a row less"
+    assert read_image(folder / "out" / "contact_sheet.png").shape[1] < sheet.shape[1], "one row less"
     assert main(arguments(folder, "--filters", "default")) == 0
 
 
-def test_a_network_gives_depth(folder: Path) -> None:
+def test_a_network_estimates_depth(folder: Path) -> None:
     for part in tiny_depth.depth_anything():
         part.save_pretrained(folder / "network")
     assert main(arguments(folder, "--depth-model", f"{folder}/network")) == 0
-    made = measures(folder)
+    made = read_metrics(folder)
     assert made["depth"] == "depth_anything"
     alignment = made["alignment"]
     assert isinstance(alignment, list)
@@ -80,7 +82,7 @@ def test_a_network_gives_depth(folder: Path) -> None:
 
 BAD = [
     (("--filters", "none.json"), "none.json"),
-    (("--filters", "K.txt"), "filters: expected a list as JSON"),
+    (("--filters", "K.txt"), "filters: expected a JSON list"),
     (("--mask", "none.png"), "none.png"),
     (("--depth-model", "nowhere"), "nowhere"),
 ]

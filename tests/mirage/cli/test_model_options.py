@@ -23,7 +23,7 @@ from mirage_kernels import load_tensors
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A picture with depth and intrinsics; Wan2.2, tiny; an adapter that is heard, and LoRA, of either layout."""
+    """An image with depth and intrinsics; a tiny Wan2.2; a trained adapter and LoRA in both layouts."""
     root = tmp_path_factory.mktemp("wan")
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 255, (70, 100, 3), np.uint8)).save(root / "room.png")
@@ -49,9 +49,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def arguments(folder: Path, out: Path, *more: str) -> list[str]:
-    given = f"generate --image {folder}/room.png --depth {folder}/depth.npy --intrinsics {folder}/K.txt --actions w*8 "
-    given += f"--height 64 --width 96 --chunk 5 --model {folder}/model --steps 2 --out {out}"
-    return [*given.split(), *more]
+    options = (
+        f"generate --image {folder}/room.png --depth {folder}/depth.npy --intrinsics {folder}/K.txt --actions w*8 "
+    )
+    options += f"--height 64 --width 96 --chunk 5 --model {folder}/model --steps 2 --out {out}"
+    return [*options.split(), *more]
 
 
 def final_latents(out: Path) -> torch.Tensor:
@@ -59,22 +61,22 @@ def final_latents(out: Path) -> torch.Tensor:
     return tensors["history.latents"]
 
 
-def test_a_walk_with_adapter_and_lora(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_adapter_and_lora(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments(folder, tmp_path / "plain")) == 0
-    assert "its adapter is untrained, so that no memory is heard" in capsys.readouterr().err
+    assert "the memory adapter is untrained and has no effect; pass --adapter FILE" in capsys.readouterr().err
     weights = {
         "own": ("--adapter", f"{folder}/adapter.safetensors"),
         "released": ("--adapter", f"{folder}/adapter.pt"),
         "lora": ("--lora", f"{folder}/lora/pytorch_lora_weights.safetensors"),
         "released_lora": ("--lora", f"{folder}/lora.pt"),
-        "faint_lora": ("--lora", f"{folder}/lora.pt", "--lora-scale", "0"),
+        "zero_lora": ("--lora", f"{folder}/lora.pt", "--lora-scale", "0"),
     }
     for name, more in weights.items():
         assert main(arguments(folder, tmp_path / name, *more)) == 0
     made = {name: final_latents(tmp_path / name) for name in ("plain", *weights)}
     assert torch.equal(made["own"], made["released"])
     assert torch.equal(made["lora"], made["released_lora"])
-    assert torch.equal(made["faint_lora"], made["plain"])
+    assert torch.equal(made["zero_lora"], made["plain"])
     assert not torch.equal(made["own"], made["plain"])
     assert not torch.equal(made["lora"], made["plain"])
     metrics = json.loads((tmp_path / "own" / "metrics.json").read_text())
@@ -84,23 +86,23 @@ def test_a_walk_with_adapter_and_lora(folder: Path, tmp_path: Path, capsys: pyte
     assert set(metrics["seconds"]) == {"read", "retrieve", "generate", "decode", "write"}
 
 
-def test_it_goes_on_in_the_same_world(folder: Path, tmp_path: Path) -> None:
+def test_a_saved_memory_continues(folder: Path, tmp_path: Path) -> None:
     assert main(arguments(folder, tmp_path / "first", "--tiling", "--boundary", "frame", "--references", "frame")) == 0
-    go_on = f"generate --memory {tmp_path}/first/memory.safetensors --model {folder}/model --steps 1 --actions s*4 "
-    assert main([*f"{go_on} --offload model --device cpu --prompt room --out {tmp_path}/second".split()]) == 0
+    resume = f"generate --memory {tmp_path}/first/memory.safetensors --model {folder}/model --steps 1 --actions s*4 "
+    assert main([*f"{resume} --offload model --device cpu --prompt room --out {tmp_path}/second".split()]) == 0
     assert len(final_latents(tmp_path / "second")[0]) > len(final_latents(tmp_path / "first")[0])
 
 
 BAD = [
-    (("--block", "8"), "--block: expected --model embedded with it, got --model"),
+    (("--block", "8"), "--block: expected --model embedded, got --model"),
     (("--steps", "0"), "--steps: expected at least 1, got 0"),
-    (("--lora-scale", "1"), "--lora-scale: expected at most one for each of 0 --lora, got 1"),
-    (("--lora", "none.safetensors"), "none.safetensors: expected a file of weights"),
-    (("--adapter", "none.pt"), "none.pt: expected a file of weights"),
+    (("--lora-scale", "1"), "--lora-scale: expected at most 0 (one per --lora), got 1"),
+    (("--lora", "none.safetensors"), "none.safetensors: no such file; expected weights"),
+    (("--adapter", "none.pt"), "none.pt: no such file; expected weights"),
     (("--height", "60"), "--height, --width: expected multiples of 32, got 60 and 96"),
-    (("--model", "nowhere"), "nowhere: expected a folder with model_index.json, got none; download the weights there: "
-     "hf download Wan-AI/Wan2.2-TI2V-5B-Diffusers --local-dir nowhere"),
-    (("--model", "embedded"), "--steps: expected --model PATH with it, got --model embedded"),
+    (("--model", "nowhere"), "nowhere: expected a folder with model_index.json, got no such folder; download the "
+     "weights with 'hf download Wan-AI/Wan2.2-TI2V-5B-Diffusers --local-dir nowhere'"),
+    (("--model", "embedded"), "--steps: expected --model FOLDER, got --model embedded"),
 ]  # fmt: skip
 
 
@@ -115,7 +117,9 @@ def test_bad_options(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_foreign_adapter_is_refused_by_name(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_error_for_a_wrong_adapter_names_the_file(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(arguments(folder, tmp_path / "out", "--adapter", f"{folder}/lora.pt")) == 2
     assert "lora.pt: " in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -23,22 +23,25 @@ def hololens(data: Path) -> RgbdFrames:
     return read_rgbd(data / "hololens_dev")
 
 
-def remember(depth: torch.Tensor, cameras: Cameras) -> LatentSpatialMemory:
+def write(depth: torch.Tensor, cameras: Cameras) -> LatentSpatialMemory:
     memory = LatentSpatialMemory(1)
     memory.write(torch.zeros(1, len(depth), *GRID), cameras, depth)
     return memory
 
 
-def look(memory: LatentSpatialMemory, camera: Cameras) -> tuple[MemoryView, torch.Tensor]:
+def read(memory: LatentSpatialMemory, camera: Cameras) -> tuple[MemoryView, torch.Tensor]:
     return memory.read(camera.rescale(GRID)), memory.cache.xyz
 
 
-def spoil(depth: torch.Tensor, share: float, block: int, seed: int) -> torch.Tensor:
-    """Blocks of pixels, of the given share, at depths that have nothing to do with the scene: 0.3 to 7.3 m."""
-    rng = torch.Generator().manual_seed(seed)
+def corrupt(depth: torch.Tensor, fraction: float, block: int, seed: int) -> torch.Tensor:
+    """Set a fraction of the blocks of pixels to random depths of 0.3 to 7.3 m."""
+    generator = torch.Generator().manual_seed(seed)
     h, w = depth.shape
     blocks = (-(-h // block), -(-w // block))
-    chosen, wrong = torch.rand(blocks, generator=rng) < share, 0.3 + 7 * torch.rand(blocks, generator=rng)
+    chosen, wrong = (
+        torch.rand(blocks, generator=generator) < fraction,
+        0.3 + 7 * torch.rand(blocks, generator=generator),
+    )
     chosen, wrong = (t.repeat_interleave(block, 0).repeat_interleave(block, 1)[:h, :w] for t in (chosen, wrong))
     return torch.where(chosen & (depth > 0), wrong, depth)
 
@@ -47,14 +50,14 @@ def scaled(depth: torch.Tensor, scale: float, shift: float = 0.0) -> torch.Tenso
     return torch.where(depth > 0, scale * depth + shift, 0)
 
 
-def off(fit: Alignment, moved: torch.Tensor, truth: torch.Tensor) -> float:
-    """The 95th percentile of how far fitted depth is off, relative."""
+def error95(fit: Alignment, moved: torch.Tensor, truth: torch.Tensor) -> float:
+    """95th percentile of the relative error of the aligned depth."""
     back = fit.apply(moved)
     both = (truth > 0) & (back > 0)
     return (back[both] / truth[both] - 1).abs().quantile(0.95).item()
 
 
-def test_a_cell_is_pooled_as_the_memory_pools_it() -> None:
+def test_depth_is_pooled_as_by_the_memory() -> None:
     depth, cameras = scenes.frames("room")
     points = unproject(depth[3:6], torch.zeros(3, 1, *GRID), cameras[3:6])
     z = torch.stack([cameras[3 + t].project(points.xyz.reshape(3, -1, 3)[t])[1][0] for t in range(3)])
@@ -64,10 +67,10 @@ def test_a_cell_is_pooled_as_the_memory_pools_it() -> None:
     pooled = pool_depth(holed, cameras[3], GRID)
     assert bool((pooled[:, :11] == torch.inf).all())
     assert pooled[:, 11:].isfinite().all()
-    assert set(pooled[:, 11:].flatten().tolist()) <= set(holed.flatten().tolist()), "a depth that was measured"
+    assert set(pooled[:, 11:].flatten().tolist()) <= set(holed.flatten().tolist()), "each is a measured depth"
 
 
-def test_resized_depths_are_depths_that_were_there() -> None:
+def test_resizing_keeps_depth_values() -> None:
     depth = torch.rand(2, 7, 9)
     assert torch.equal(resize_depth(depth, (7, 9)), depth)
     assert set(resize_depth(depth, (40, 31)).flatten().tolist()) == set(depth.flatten().tolist())
@@ -76,11 +79,11 @@ def test_resized_depths_are_depths_that_were_there() -> None:
 
 @pytest.mark.parametrize("space", ["depth", "inverse"])
 @pytest.mark.parametrize("shift", [False, True])
-def test_scale_and_shift_of_a_made_up_room(space: str, shift: bool) -> None:
-    """Factors of 0.4 to 2.5, and shifts, with 20 % outliers: depth comes back within 1 %. Any machine can run it."""
+def test_scale_and_shift_of_a_synthetic_room(space: str, shift: bool) -> None:
+    """Factors of 0.4 to 2.5, and shifts, with 20 % outliers: the error is below 1 %."""
     depth, cameras = scenes.frames("room")
     for frame in (9, 30, 51):
-        view, points = look(remember(depth[frame - 8 : frame], cameras[frame - 8 : frame]), cameras[frame])
+        view, points = read(write(depth[frame - 8 : frame], cameras[frame - 8 : frame]), cameras[frame])
         for seed, block in enumerate((1, 16, 40)):
             for scale in (0.4, 1.0, 2.5):
                 away = 0.15 * (-1) ** seed if shift else 0.0
@@ -89,47 +92,47 @@ def test_scale_and_shift_of_a_made_up_room(space: str, shift: bool) -> None:
                     return scaled(d, scale, away) if space == "depth" else 1 / (scale / d + away * scale)
 
                 truth = depth[frame]
-                moved = distort(spoil(truth, 0.2, block, seed))
+                moved = distort(corrupt(truth, 0.2, block, seed))
                 fit = align(moved, cameras[frame], view, points, shift=shift, space=space)  # type: ignore[arg-type]
                 assert fit.accepted, fit.reason
-                assert 0.7 < fit.inliers < 0.95 or block == 1, "the median leaves out single pixels"
+                assert 0.7 < fit.inliers < 0.95 or block == 1, "the median removes single pixels"
                 assert fit.residual < 0.01
-                assert off(fit, distort(truth), truth) < 0.01
+                assert error95(fit, distort(truth), truth) < 0.01
                 if not shift:
                     assert abs(fit.scale * scale - 1) < 0.01
 
 
 def test_scale_of_real_frames(hololens: RgbdFrames) -> None:
     """Every frame after the eighth, three seeds: single pixels, blocks of 16 and of 40 pixels, 20 % of them wrong."""
-    memory = remember(hololens.depth, hololens.cameras)
-    rng = torch.Generator().manual_seed(0)
+    memory = write(hololens.depth, hololens.cameras)
+    generator = torch.Generator().manual_seed(0)
     errors: dict[bool, list[float]] = {False: [], True: []}
     for frame in range(8, 73):
         truth, camera = hololens.depth[frame], hololens.cameras[frame]
-        view, points = look(memory, camera)
+        view, points = read(memory, camera)
         for seed, block in enumerate((1, 16, 40)):
             scale, shift = (
-                torch.rand(2, generator=rng) * torch.tensor([2.1, 0.8]) + torch.tensor([0.4, -0.4])
+                torch.rand(2, generator=generator) * torch.tensor([2.1, 0.8]) + torch.tensor([0.4, -0.4])
             ).tolist()
             # a shift that leaves the nearest depths positive
             shift = max(shift, -0.5 * scale * truth[truth > 0].min().item())
-            wrong = spoil(truth, 0.2, block, 100 * frame + seed)
+            wrong = corrupt(truth, 0.2, block, 100 * frame + seed)
             fit = align(scaled(wrong, scale), camera, view, points)
             assert fit.accepted, fit.reason
             errors[False].append(abs(fit.scale * scale - 1))
             fit = align(scaled(wrong, scale, shift), camera, view, points, shift=True)
             assert fit.accepted, fit.reason
-            errors[True].append(off(fit, scaled(truth, scale, shift), truth))
+            errors[True].append(error95(fit, scaled(truth, scale, shift), truth))
     print(f"worst scale {max(errors[False]):.4f}, worst depth with a shift {max(errors[True]):.4f}")
     assert max(errors[False]) < 0.01
     assert max(errors[True]) < 0.01
 
 
-def test_a_drifting_scale_does_not_tear_the_memory_apart(hololens: RgbdFrames) -> None:
-    """1 % a frame: cells that are seen again after 60 frames lie where they belong to less than half a cell."""
-    walk = depth_drift.walk(hololens.depth, hololens.cameras, depth_drift.DRIFT, aligned=True)
-    assert all(fit.accepted for fit in walk.fits.values())
-    aligned = depth_drift.late(walk)
+def test_alignment_removes_a_drifting_scale(hololens: RgbdFrames) -> None:
+    """With a drift of 1 % per frame, cells seen again after 60 frames are less than half a cell off."""
+    drifting = depth_drift.walk(hololens.depth, hololens.cameras, depth_drift.DRIFT, aligned=True)
+    assert all(fit.accepted for fit in drifting.fits.values())
+    aligned = depth_drift.late(drifting)
     loose = depth_drift.late(depth_drift.walk(hololens.depth, hololens.cameras, depth_drift.DRIFT, aligned=False))
     print(aligned, loose)
     assert aligned["cells"] > 10_000
@@ -138,10 +141,10 @@ def test_a_drifting_scale_does_not_tear_the_memory_apart(hololens: RgbdFrames) -
     assert loose["median"] > 2
 
 
-def test_one_thing_that_moves_does_not_pull_the_fit() -> None:
-    """Outliers that agree with one another: a fifth, then two fifths of the picture at half its distance."""
+def test_consistent_outliers_do_not_bias_the_fit() -> None:
+    """A fifth, then two fifths of the image at half the distance."""
     depth, cameras = scenes.frames("room")
-    view, points = look(remember(depth[22:30], cameras[22:30]), cameras[30])
+    view, points = read(write(depth[22:30], cameras[22:30]), cameras[30])
     for columns in (108, 216):
         moved = 1.7 * depth[30]
         moved[:, :columns] /= 2
@@ -151,7 +154,7 @@ def test_one_thing_that_moves_does_not_pull_the_fit() -> None:
         assert fit.inliers == pytest.approx(1 - columns / 540, abs=0.03)
 
 
-def test_a_shift_that_cannot_be_told_is_not_fitted() -> None:
+def test_no_shift_is_fitted_to_similar_depths() -> None:
     camera = Cameras(torch.tensor([[160.0, 0, 160], [0, 160, 96], [0, 0, 1]]), torch.eye(4), (192, 320))
     wall = torch.full((1, 192, 320), 3.0) + 0.01 * torch.rand(192, 320, generator=torch.Generator().manual_seed(0))
     memory = LatentSpatialMemory(1)
@@ -160,38 +163,38 @@ def test_a_shift_that_cannot_be_told_is_not_fitted() -> None:
     assert fit.accepted
     assert fit.shift == 0
     assert fit.scale == pytest.approx(0.5, rel=1e-3)
-    assert "too much alike" in fit.reason
+    assert "too similar" in fit.reason
 
 
-def test_bad_fits_are_refused_and_say_why() -> None:
+def test_bad_fits_are_rejected_with_a_reason() -> None:
     depth, cameras = scenes.frames("room")
     empty = LatentSpatialMemory(1)
-    fit = align(depth[8], cameras[8], *look(empty, cameras[8]))
+    fit = align(depth[8], cameras[8], *read(empty, cameras[8]))
     assert (fit.accepted, fit.cells, fit.inliers) == (False, 0, 0.0)
     assert math.isnan(fit.residual)
-    assert fit.reason == "the memory knows 0 of the frame's cells, at least 64 are needed"
-    memory = remember(depth[:8], cameras[:8])
-    view, points = look(memory, cameras[8])
+    assert fit.reason == "0 cells have a depth in both the frame and the memory, at least 64 are needed"
+    memory = write(depth[:8], cameras[:8])
+    view, points = read(memory, cameras[8])
     noise = 0.3 + 7 * torch.rand(depth[8].shape, generator=torch.Generator().manual_seed(0))
-    blocks = spoil(depth[8], 1.0, 16, 1)
+    blocks = corrupt(depth[8], 1.0, 16, 1)
     for wrong in (blocks, depth[8].flip(1) * torch.linspace(0.5, 3, 540), noise):
         fit = align(wrong, cameras[8], view, points)
         assert not fit.accepted
         assert "cells agree with the memory, at least 50% are needed" in fit.reason
-        with pytest.raises(ValueError, match=r"alignment: expected an accepted one, got one that was refused: \d+% of"):
+        with pytest.raises(ValueError, match=r"alignment: expected an accepted fit, got a rejected one: \d+% of"):
             fit.apply(wrong)
     fit = align(depth[8], cameras[8], view, points, max_residual=1e-6)
-    assert "cells that agree are" in fit.reason
+    assert "the median residual of the inliers is" in fit.reason
     fit = align(8 - depth[8], cameras[8], view, points, shift=True)
     assert not fit.accepted
 
 
 def test_masked_pixels_are_not_compared() -> None:
     depth, cameras = scenes.frames("room")
-    view, points = look(remember(depth[:8], cameras[:8]), cameras[8])
+    view, points = read(write(depth[:8], cameras[:8]), cameras[8])
     mask = torch.zeros(depth[8].shape, dtype=torch.bool)
     mask[:, 150:] = True
-    for factor in (5.0, 1.03):  # most of the picture, and it agrees with itself
+    for factor in (5.0, 1.03):  # most of the image, and consistent
         moved = torch.where(mask, factor * depth[8], depth[8])
         assert align(moved, cameras[8], view, points).scale == pytest.approx(1 / factor, rel=0.01)
         fit = align(moved, cameras[8], view, points, mask=mask)
@@ -199,16 +202,16 @@ def test_masked_pixels_are_not_compared() -> None:
         assert fit.inliers > 0.95
 
 
-def test_fits_repeat_bit_for_bit_and_leave_their_input_alone() -> None:
+def test_fits_are_deterministic_and_leave_their_input_unchanged() -> None:
     depth, cameras = scenes.frames("room")
-    view, points = look(remember(depth[:8], cameras[:8]), cameras[8])
-    moved = spoil(depth[8], 0.2, 16, 0)
+    view, points = read(write(depth[:8], cameras[:8]), cameras[8])
+    moved = corrupt(depth[8], 0.2, 16, 0)
     before = moved.clone()
     assert align(moved, cameras[8], view, points) == align(moved, cameras[8], view, points)
     assert torch.equal(moved, before)
 
 
-def test_fitted_depth_is_invalid_where_depth_is_or_the_fit_leaves_none() -> None:
+def test_aligned_depth_is_zero_where_invalid_or_not_positive() -> None:
     depth = torch.tensor([[0.0, -1.0, torch.nan, torch.inf, 1.0, 4.0]])
     fit = Alignment(0.5, -1.0, "depth", 0.0, 1.0, 99, True, "")
     assert fit.apply(depth).tolist() == [[0, 0, 0, 0, 0, 1.0]]
@@ -219,14 +222,14 @@ def test_fitted_depth_is_invalid_where_depth_is_or_the_fit_leaves_none() -> None
 
 def test_wrong_arguments() -> None:
     depth, cameras = scenes.frames("room")
-    view, points = look(remember(depth[:1], cameras[:1]), cameras[:1])
+    view, points = read(write(depth[:1], cameras[:1]), cameras[:1])
     with pytest.raises(ValueError, match=r"depth: expected \(H, W\), got \(1, 360, 540\)"):
         align(depth[:1], cameras[:1], view, points)
-    with pytest.raises(ValueError, match="camera: expected one, the frame's, got 2"):
+    with pytest.raises(ValueError, match="camera: expected 1 camera, got 2"):
         align(depth[0], cameras[:2], view, points)
     with pytest.raises(ValueError, match=r"mask: expected \(H=360, W=540\), got \(44, 80\)"):
         align(depth[0], cameras[:1], view, points, mask=torch.zeros(GRID, dtype=torch.bool))
     with pytest.raises(ValueError, match="space: expected 'depth' or 'inverse', got 'disparity'"):
         align(depth[0], cameras[:1], view, points, space="disparity")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"view: expected that of one camera, depth \(1, h, w\), got \(2, 44, 80\)"):
-        align(depth[0], cameras[:1], remember(depth[:1], cameras[:1]).read(cameras[:2].rescale(GRID)), points)
+    with pytest.raises(ValueError, match=r"view: expected the view of 1 camera, depth \(1, h, w\), got \(2, 44, 80\)"):
+        align(depth[0], cameras[:1], write(depth[:1], cameras[:1]).read(cameras[:2].rescale(GRID)), points)

@@ -106,8 +106,8 @@ def test_what_is_excluded_is_not_written() -> None:
     for options in ({}, {"filters": Filters([EdgeFilter()])}):
         memory = LatentSpatialMemory(48)
         (written,) = write(memory, slice(0, 1), depth=room()[:1], exclude=exclude, **options)
-        assert written.verdict is not None
-        assert written.verdict.reason[5, 7] == Reason.EXCLUDED
+        assert written.filter_result is not None
+        assert written.filter_result.reason[5, 7] == Reason.EXCLUDED
         assert written.added == GRID[0] * GRID[1] - 1
 
 
@@ -143,7 +143,7 @@ def test_a_session_estimates_depth_and_filters() -> None:
     assert chunk.written == [GRID[0] * GRID[1], 0, 0]
     assert chunk.write_back[0].alignment is None, "the image's depth is given"
     assert [one.alignment.scale for one in chunk.write_back[1:]] == pytest.approx([0.5, 0.5], rel=0.01)
-    assert all(one.verdict is not None for one in chunk.write_back)
+    assert all(one.filter_result is not None for one in chunk.write_back)
     assert start(depth=None, estimator=Flat(1)).step(Cameras.cat([CAMERAS[:1]] * 4)).written == [192, 0]
 
 

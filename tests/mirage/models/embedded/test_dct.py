@@ -45,7 +45,7 @@ def test_encoding_projects_onto_the_kept_frequencies(block: int) -> None:
         torch.testing.assert_close(again, latents, rtol=0, atol=1e-5)
 
 
-def test_latent_k_stands_for_frame_4k() -> None:
+def test_latent_k_encodes_frame_4k() -> None:
     codec = DctCodec(4)
     frames = noise(2, 3, 9, 8, 12)
     latents = codec.encode(frames)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Filling holes: latents smoothly, depth from the far side."""
+"""Hole filling: of latents smoothly, of depth from the background."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ INF = torch.inf
 
 @settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 13), st.integers(1, 13), st.floats(0, 1))
-def test_push_pull_keeps_what_is_known_and_invents_no_extremes(seed: int, h: int, w: int, share: float) -> None:
+def test_push_pull_keeps_valid_cells_and_their_range(seed: int, h: int, w: int, density: float) -> None:
     g = torch.Generator().manual_seed(seed)
-    values, mask = torch.randn(2, 3, h, w, generator=g), torch.rand(2, h, w, generator=g) < share
+    values, mask = torch.randn(2, 3, h, w, generator=g), torch.rand(2, h, w, generator=g) < density
     filled = push_pull(values, mask)
     assert filled.isfinite().all()
     for t in range(2):
-        known = values[t][:, mask[t]]
-        assert torch.equal(filled[t][:, mask[t]], known)
+        valid = values[t][:, mask[t]]
+        assert torch.equal(filled[t][:, mask[t]], valid)
         if mask[t].any():
-            low, high = known.amin(1)[:, None, None], known.amax(1)[:, None, None]
+            low, high = valid.amin(1)[:, None, None], valid.amax(1)[:, None, None]
             assert bool(((filled[t] >= low - 1e-5) & (filled[t] <= high + 1e-5)).all())
         else:
             assert not filled[t].any()
@@ -37,14 +37,14 @@ def test_push_pull_of_a_constant_is_that_constant() -> None:
     torch.testing.assert_close(push_pull(torch.full((1, 2, 31, 46), 0.7), mask), torch.full((1, 2, 31, 46), 0.7))
 
 
-def test_push_pull_ignores_what_lies_in_holes() -> None:
+def test_push_pull_ignores_values_in_holes() -> None:
     mask = torch.rand(1, 9, 9, generator=torch.Generator().manual_seed(0)) < 0.5
     a, b = torch.randn(1, 2, 9, 9), torch.randn(1, 2, 9, 9)
     b = torch.where(mask, a, b)
     assert torch.equal(push_pull(a, mask), push_pull(b, mask))
 
 
-def test_the_fill_generator_keeps_the_first_latent_and_the_known_cells() -> None:
+def test_the_fill_generator_keeps_the_first_latent_and_valid_cells() -> None:
     g = torch.Generator().manual_seed(0)
     view, mask = torch.randn(48, 5, 6, 7, generator=g), torch.rand(5, 6, 7, generator=g) < 0.7
     first = torch.randn(48, 6, 7, generator=g)
@@ -57,30 +57,30 @@ def test_the_fill_generator_keeps_the_first_latent_and_the_known_cells() -> None
     assert torch.equal(latents[:, 1:][:, mask[1:]], view[:, 1:][:, mask[1:]])
 
 
-def test_holes_take_the_far_sides_depth() -> None:
+def test_holes_take_the_depth_of_the_background() -> None:
     row = torch.tensor([[[1.0, INF, INF, 3.0, 3.0]]])
     assert fill_from_far_side(row).tolist() == [[[1, 3, 3, 3, 3]]]
     assert fill_from_far_side(row.flip(2)).tolist() == [[[3, 3, 3, 3, 1]]]
     assert fill_from_far_side(row.transpose(1, 2)).flatten().tolist() == [1, 3, 3, 3, 3]
 
 
-def test_a_hole_at_the_edge_takes_the_only_side_there_is() -> None:
+def test_a_hole_at_the_border_takes_the_depth_of_its_only_side() -> None:
     assert fill_from_far_side(torch.tensor([[[2.0, 5.0, INF, INF]]])).tolist() == [[[2, 5, 5, 5]]]
 
 
-def test_the_closest_of_a_side_counts_not_the_farthest_of_all() -> None:
+def test_a_side_is_its_nearest_valid_cell() -> None:
     assert fill_from_far_side(torch.tensor([[[9.0, 1.0, INF, 2.0, 8.0]]])).tolist() == [[[9, 1, 2, 2, 8]]]
 
 
-def test_empty_rows_and_columns_are_reached_in_the_end() -> None:
+def test_empty_rows_and_columns_are_filled() -> None:
     depth = torch.full((2, 5, 6), INF)
     depth[0, 2, 3] = 4.0
     filled = fill_from_far_side(depth)
     assert bool((filled[0] == 4).all())
-    assert bool((filled[1] == INF).all()), "a map without any depth stays as it is"
+    assert bool((filled[1] == INF).all()), "a map without any depth is unchanged"
 
 
-def test_known_depth_is_kept() -> None:
+def test_valid_depth_is_kept() -> None:
     depth = torch.rand(3, 7, 8, generator=torch.Generator().manual_seed(0)) + 1
     holes = torch.rand(3, 7, 8, generator=torch.Generator().manual_seed(1)) < 0.5
     filled = fill_from_far_side(torch.where(holes, INF, depth))

@@ -31,7 +31,7 @@ SETTINGS: dict[str, Any] = {
 
 
 class Pipeline(DiffusionPipeline, WanLoraLoaderMixin):
-    """As much of a pipeline as LoRA needs."""
+    """The part of a pipeline that LoRA needs."""
 
     def __init__(self, transformer: MirageTransformer3DModel) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ def released(model: MirageTransformer3DModel) -> dict[str, Tensor]:
 
 
 def trained_lora(preset: str, seed: int, **settings: Any) -> tuple[MirageTransformer3DModel, dict[str, Tensor]]:
-    """A model with LoRA that does something, and its tensors by peft's names."""
+    """A model with LoRA that is not zero, and its tensors by peft's names."""
     model = tiny()
     model.add_adapter(lora_config(preset, **settings))
     generator = torch.Generator().manual_seed(seed)
@@ -114,7 +114,7 @@ def test_released_adapters_of_every_shape(tmp_path: Path) -> None:
         model.load_adapter(path)
         assert same(state(model.adapter), state(source.adapter)), path
     torch.save({"vace": plain, "optimizer": {"exp_avg": torch.zeros(1)}}, tmp_path / "more.pt")
-    with pytest.warns(UserWarning, match=r"more\.pt: left out what is beside an adapter: optimizer"):
+    with pytest.warns(UserWarning, match=r"more\.pt: ignored everything besides an adapter: optimizer"):
         tiny(seed=2).load_adapter(tmp_path / "more.pt")
 
 
@@ -126,21 +126,21 @@ def test_adapters_of_another_configuration(tmp_path: Path) -> None:
     model = tiny()
     refused(
         lambda: model.load_adapter(tmp_path / "own.safetensors"),
-        r"own\.safetensors: expected an adapter of adapter_layers=\[0, 2\], control_channels=8, "
-        r"got one of adapter_layers=\[0\], control_channels=5$",
+        r"own\.safetensors: expected an adapter with adapter_layers=\[0, 2\], control_channels=8, "
+        r"got one with adapter_layers=\[0\], control_channels=5$",
     )
     refused(
         lambda: model.load_adapter(tmp_path / "released.safetensors"),
-        r"released\.safetensors: .* \(and 29 more tensors that do not fit\); "
-        r"of blocks and control channels: expected \(2, 8\), got \(1, 5\)$",
+        r"released\.safetensors: .* \(and 29 more problems\); "
+        r"expected 2 blocks and 8 control channels, got 1 and 5$",
     )
     assert same(state(model), state(before))
 
 
-def test_adapter_files_that_cannot_be_used(tmp_path: Path) -> None:
+def test_unusable_adapter_files(tmp_path: Path) -> None:
     model = tiny()
     load = model.load_adapter
-    refused(lambda: load(tmp_path / "none.safetensors"), "none.safetensors: no such file$")
+    refused(lambda: load(tmp_path / "none.safetensors"), "none.safetensors: no such file; expected an adapter$")
     model.save_adapter(tmp_path / "own.safetensors")
     save_file(released(model), tmp_path / "released.safetensors")
     torch.save(released(model), tmp_path / "released.pt")
@@ -171,7 +171,7 @@ def test_adapter_files_that_cannot_be_used(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("preset", "rank", "layers"), [("release", 32, 10), ("paper", 64, 8)])
-def test_lora_is_on_the_backbone_s_blocks_alone(preset: str, rank: int, layers: int) -> None:
+def test_lora_targets_only_the_backbones_blocks(preset: str, rank: int, layers: int) -> None:
     model = tiny()
     model.add_adapter(lora_config(preset))
     names = {name.split(".lora_A.")[0] for name, _ in model.named_parameters() if ".lora_A." in name}
@@ -183,8 +183,8 @@ def test_lora_is_on_the_backbone_s_blocks_alone(preset: str, rank: int, layers: 
 
 
 @pytest.mark.filterwarnings("ignore:Already found a `peft_config`:UserWarning")  # peft of the second one
-def test_a_whole_life_of_lora(tmp_path: Path) -> None:
-    """Saved, loaded, scaled, mixed, fused, unfused, unloaded: only its targets ever change."""
+def test_lora_operations(tmp_path: Path) -> None:
+    """Saved, loaded, scaled, mixed, fused, unfused, unloaded: only the target layers change."""
     plain = flow(tiny())
     sources = [trained_lora("release", 1), trained_lora("paper", 2, rank=4)]
     outputs = [flow(model) for model, _ in sources]
@@ -230,7 +230,7 @@ def test_a_whole_life_of_lora(tmp_path: Path) -> None:
     torch.testing.assert_close(flow(model), plain)
 
 
-def test_lora_without_fusing_leaves_every_weight(tmp_path: Path) -> None:
+def test_lora_without_fusing_changes_no_weight(tmp_path: Path) -> None:
     _, tensors = trained_lora("release", 1)
     save_file(lora_to_released(tensors), tmp_path / "lora.safetensors")
     pipe = Pipeline(tiny())
@@ -241,7 +241,7 @@ def test_lora_without_fusing_leaves_every_weight(tmp_path: Path) -> None:
     assert same(state(pipe.transformer), state(tiny()))
 
 
-def test_a_noted_alpha_counts(tmp_path: Path) -> None:
+def test_alpha_in_the_header_scales_the_weights(tmp_path: Path) -> None:
     model, _ = trained_lora("paper", 1, rank=4, lora_alpha=2)
     model.save_lora_adapter(tmp_path)
     file = next(tmp_path.iterdir())
@@ -255,7 +255,7 @@ def test_a_noted_alpha_counts(tmp_path: Path) -> None:
     refused(lambda: read_lora(tiny(), tmp_path / "bad.safetensors"), "expected LoRA, got a damaged header$")
 
 
-def test_lora_files_that_cannot_be_used(tmp_path: Path) -> None:
+def test_unusable_lora_files(tmp_path: Path) -> None:
     _, tensors = trained_lora("release", 1)
     whole = lora_to_released(tensors)
     name = "pipe.dit.blocks.3.ffn.2.lora_B.weight"
@@ -273,7 +273,7 @@ def test_lora_files_that_cannot_be_used(tmp_path: Path) -> None:
 
 
 def test_diffusers_alone_drops_released_lora() -> None:
-    """Why released files go through read_lora: without it their tensors are left out, and a warning is all there is."""
+    """Released files need read_lora: diffusers ignores their tensors with a warning."""
     _, tensors = trained_lora("release", 1)
     pipe = Pipeline(tiny())
     logger = logging.get_logger("diffusers.loaders.peft")
@@ -285,7 +285,7 @@ def test_diffusers_alone_drops_released_lora() -> None:
 
 @pytest.fixture
 def wan(tmp_path: Path) -> tuple[Path, WanTransformer3DModel]:
-    """A folder as diffusers writes it, and the model in it."""
+    """A folder written by diffusers, and its model."""
     model = randomize(WanTransformer3DModel(**SETTINGS))
     model.save_pretrained(tmp_path / "wan" / "transformer")
     return tmp_path / "wan" / "transformer", model
@@ -294,7 +294,7 @@ def wan(tmp_path: Path) -> tuple[Path, WanTransformer3DModel]:
 @pytest.mark.parametrize(
     ("preset", "channels", "layers"), [(None, 96, [0, 2]), ("release", 96, [0, 2]), ("paper", 49, [0])]
 )
-def test_an_ordinary_wan_gets_an_adapter(
+def test_a_wan_transformer_gets_an_adapter(
     wan: tuple[Path, WanTransformer3DModel], preset: str | None, channels: int, layers: list[int]
 ) -> None:
     path, source = wan
@@ -307,7 +307,7 @@ def test_an_ordinary_wan_gets_an_adapter(
     )
 
 
-def test_folders_of_our_own(tmp_path: Path) -> None:
+def test_saved_models_are_loaded(tmp_path: Path) -> None:
     model = tiny()
     model.save_pretrained(tmp_path)
     again = MirageTransformer3DModel.from_pretrained(tmp_path)
@@ -315,7 +315,7 @@ def test_folders_of_our_own(tmp_path: Path) -> None:
     # Weights that were read lie where they lay in the file, and there some processors' products round another way.
     again._apply(torch.clone)
     assert torch.equal(flow(again), flow(model))
-    with pytest.raises(ValueError, match=r"preset: expected none for .*, which has an adapter already, got 'paper'"):
+    with pytest.raises(ValueError, match=r"preset: expected None for .*, which already has an adapter, got 'paper'"):
         MirageTransformer3DModel.from_pretrained(tmp_path, preset="paper")
 
 
@@ -337,38 +337,44 @@ def test_bfloat16(wan: tuple[Path, WanTransformer3DModel], tmp_path: Path, keywo
 
 
 @pytest.mark.filterwarnings("ignore:The `local_dir_use_symlinks` argument:UserWarning")  # of a name on the Hub
-def test_folders_that_cannot_be_used(wan: tuple[Path, WanTransformer3DModel], tmp_path: Path) -> None:
+def test_unusable_folders(wan: tuple[Path, WanTransformer3DModel], tmp_path: Path) -> None:
     path, _ = wan
     load = MirageTransformer3DModel.from_pretrained
-    fix = "put the folder transformer of Wan-AI/Wan2.2-TI2V-5B-Diffusers there"
-    what = "the weights of Wan2.2-TI2V-5B's transformer"
-    refused(lambda: load(tmp_path / "none"), f"none: expected a folder with {what}, got none; {fix}")
-    (tmp_path / "empty").mkdir()
-    refused(lambda: load(tmp_path / "empty"), f"empty: expected {what}, got no config.json; {fix}")
+    fix = "download it with \"hf download Wan-AI/Wan2.2-TI2V-5B-Diffusers --include 'transformer/\\*' --local-dir "
+    what = "the transformer of Wan2.2-TI2V-5B"
+    empty = tmp_path / "empty"
+    refused(lambda: load(tmp_path / "none"), f"none: expected a folder with {what}, got no such folder; {fix}")
+    empty.mkdir()
+    expected = f'empty: expected {what}, got a folder with no config.json; {fix}{empty}" and pass {empty}/transformer$'
+    refused(lambda: load(empty), expected)
     offline = {"subfolder": "transformer", "local_files_only": True, "cache_dir": tmp_path / "cache"}
-    refused(lambda: load("Wan-AI/Wan2.2-TI2V-5B-Diffusers", **offline), f"transformer: expected {what}, got: .*; {fix}")
+    refused(
+        lambda: load("Wan-AI/Wan2.2-TI2V-5B-Diffusers", **offline),
+        f"transformer: expected {what}, got an error: .*; {fix}",
+    )
     file = next(path.glob("*.safetensors"))
     tensors, whole = load_file(file), file.read_bytes()
     name = "blocks.1.attn2.to_v.weight"
     for changed, message in (
         ({n: t for n, t in tensors.items() if n != name}, f"{name}: expected a tensor, got none$"),
-        (tensors | {"a.weight": torch.zeros(1)}, "a.weight: expected a tensor of the model, got a name that is none$"),
-        (tensors | {name: torch.zeros(3, 3)}, f"expected a transformer, got: .*{name}"),
+        (tensors | {"a.weight": torch.zeros(1)}, "a.weight: expected a tensor of the model, got an unknown name$"),
+        (tensors | {name: torch.zeros(3, 3)}, f"the transformer cannot be loaded: .*{name}"),
     ):
         save_file(changed, file, {"format": "pt"})
         refused(lambda: load(path), f"^{path}: {message}")
     file.write_bytes(whole[:-900])
-    refused(lambda: load(path), f"^{path}: expected a transformer, got: Unable to load weights")
+    refused(lambda: load(path), f"^{path}: the transformer cannot be loaded: Unable to load weights")
     config = (path / "config.json").read_text()
     (path / "config.json").write_text("{")
-    refused(lambda: load(path), f"^{path}: expected {what}, got: .*not a valid JSON file")
+    refused(lambda: load(path), f"^{path}: expected {what}, got an error: .*not a valid JSON file")
     (path / "config.json").write_text(config.replace("WanTransformer3DModel", "WanVACETransformer3DModel"))
     refused(
         lambda: load(path), "expected MirageTransformer3DModel or WanTransformer3DModel, got WanVACETransformer3DModel$"
     )
     (path / "config.json").write_text(config)
     file.unlink()
-    refused(lambda: load(path), f"transformer: expected {what}, got no weights; {fix}")
-    refused(lambda: load(path.parent, subfolder="transformer"), f"transformer: expected {what}, got no weights; {fix}")
+    expected = f'transformer: expected {what}, got a folder with no weights; {fix}{path.parent}"$'
+    refused(lambda: load(path), expected)
+    refused(lambda: load(path.parent, subfolder="transformer"), expected)
     with pytest.raises(ValueError, match="preset: expected one of"):
         load(path, preset="papers")

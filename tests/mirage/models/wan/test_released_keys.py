@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Released checkpoints: every name both ways, and what is said of those that do not fit."""
+"""Released checkpoints: every name in both directions, and the errors for names and shapes that do not match."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def tiny() -> MirageTransformer3DModel:
 
 
 def released() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """A random checkpoint in the released layout, and what it is by our names."""
+    """A random checkpoint in the released layout, and the same by our names."""
     ours = tiny().state_dict()
     return to_released(ours), ours
 
@@ -55,20 +55,20 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_a_checkpoint_converts_and_back() -> None:
+def test_checkpoints_convert_in_both_directions() -> None:
     theirs, ours = released()
     assert same(from_released(theirs, ours), ours)
     assert same(to_released(from_released(theirs, ours)), theirs)
 
 
-def test_the_base_has_the_names_that_diffusers_gives_it() -> None:
+def test_backbone_names_are_those_of_diffusers() -> None:
     theirs, ours = released()
     base = {name: tensor for name, tensor in theirs.items() if "vace" not in name}
     expected = {name: tensor for name, tensor in ours.items() if not name.startswith("adapter.")}
     assert same(from_released(base, expected), convert_wan_transformer_to_diffusers(dict(base)))
 
 
-def test_names_worked_out_by_hand() -> None:
+def test_names_by_hand() -> None:
     for ours, theirs in {
         "blocks.3.attn2.to_out.0.bias": "blocks.3.cross_attn.o.bias",
         "blocks.0.scale_shift_table": "blocks.0.modulation",
@@ -91,7 +91,7 @@ def test_prefixes(prefix: str) -> None:
     assert same(from_released(wrapped, part), part)
 
 
-def test_what_does_not_fit_is_named() -> None:
+def test_errors_name_the_tensor() -> None:
     theirs, ours = released()
     name = "vace_blocks.1.self_attn.q.weight"
 
@@ -103,14 +103,14 @@ def test_what_does_not_fit_is_named() -> None:
     cut = {n: t for n, t in theirs.items() if n != name}
     refused(cut, f"{name}: expected a tensor, got none")
     refused(theirs | {name: torch.zeros(24, 23)}, f"{name}: expected (24, 24), got (24, 23)")
-    unknown = "expected a tensor of this model in the released layout, got a name that is none"
+    unknown = "expected a tensor of this model in the released layout, got an unknown name"
     refused(theirs | {"vace_blocks.2.norm3.bias": torch.zeros(24)}, f"vace_blocks.2.norm3.bias: {unknown}")
     refused(theirs | {"blocks.0.attn1.to_q.weight": torch.zeros(24)}, f"blocks.0.attn1.to_q.weight: {unknown}")
     twice = f"expected one tensor for adapter.control_blocks.1.attn1.to_q.weight, got {name} as well"
     refused(theirs | {f"model.{name}": theirs[name]}, f"model.{name}: {twice}")
     first, second = list(theirs)[:2]
     more = {n: t for n, t in cut.items() if n not in (first, second)}
-    refused(more, f"{first}: expected a tensor, got none (and 2 more tensors that do not fit)")
+    refused(more, f"{first}: expected a tensor, got none (and 2 more problems)")
     with pytest.raises(ValueError, match=r"blocks\.0\.norm9\.weight: expected a tensor of the model"):
         to_released({"blocks.0.norm9.weight": torch.zeros(1)})
 
@@ -119,7 +119,7 @@ def test_what_does_not_fit_is_named() -> None:
     "prefix", ["", "pipe.dit.", "module.", "model.", "base_model.model.", "dit.", "module.pipe.dit.base_model.model."]
 )
 @pytest.mark.parametrize("default", ["", ".default"])
-def test_lora_converts_and_back(prefix: str, default: str) -> None:
+def test_lora_converts_in_both_directions(prefix: str, default: str) -> None:
     weights = tiny().state_dict()
     theirs = released_lora(prefix, default)
     ours = lora_from_released(theirs, weights)
@@ -135,7 +135,7 @@ def test_lora_converts_and_back(prefix: str, default: str) -> None:
     assert same(lora_to_released(ours), back)
 
 
-def test_lora_that_does_not_fit_is_named() -> None:
+def test_lora_errors_name_the_tensor() -> None:
     weights = tiny().state_dict()
     whole = released_lora()
 
@@ -148,7 +148,7 @@ def test_lora_that_does_not_fit_is_named() -> None:
     refused({n: t for n, t in whole.items() if n != name}, f"{bare}: expected a tensor, got none")
     refused(whole | {name: torch.zeros(40, 4)}, f"{bare}: expected (40, 3), got (40, 4)")
     refused(whole | {name: torch.zeros(())}, f"{bare}: expected (40, 3), got ()")
-    unknown = "expected LoRA on q, k, v, o, ffn.0 or ffn.2 of one of the model's blocks, got a name that is none"
+    unknown = "expected LoRA on q, k, v, o, ffn.0 or ffn.2 of one of the model's blocks, got an unknown name"
     for foreign in (
         "pipe.dit.blocks.4.ffn.0.lora_B.weight",
         "pipe.vace.vace_blocks.0.ffn.0.lora_A.weight",
@@ -194,5 +194,5 @@ def test_parameters_counted_by_hand() -> None:
     assert sizes["transformer, the backbone"].bytes(torch.float32) == 4 * sizes["transformer, the backbone"].parameters
 
 
-def test_the_table_of_the_page_is_the_one_that_is_counted() -> None:
+def test_the_table_in_the_documentation() -> None:
     assert parameter_table() in (ROOT / "docs" / "wan.md").read_text()

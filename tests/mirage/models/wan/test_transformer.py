@@ -63,7 +63,7 @@ def flow(model: Any, **given: Any) -> Tensor:
 
 
 def hints(model: MirageTransformer3DModel, given: dict[str, Any]) -> list[Tensor]:
-    """What the adapter's blocks hand on."""
+    """The hints of the adapter."""
     seen: list[Tensor] = []
     blocks = model.adapter.control_blocks
     hooks = [block.proj_out.register_forward_hook(lambda _m, _i, out: seen.append(out)) for block in blocks]
@@ -97,7 +97,7 @@ def test_the_released_model_s_flow(data: Path) -> None:
 
 @pytest.mark.parametrize("preset", ["release", "paper"])
 @pytest.mark.parametrize("timesteps", ["sequence", "tokens"])
-def test_an_untrained_adapter_changes_no_bit(preset: str, timesteps: str) -> None:
+def test_an_untrained_adapter_has_no_effect(preset: str, timesteps: str) -> None:
     wan = tiny(adapter=False)
     model = MirageTransformer3DModel.from_wan(wan, preset)
     assert not model.training
@@ -138,7 +138,7 @@ def test_a_new_adapter_starts_from_the_backbone() -> None:
         MirageTransformer3DModel.from_wan(wan)
 
 
-def test_where_every_token_stands() -> None:
+def test_rotary_positions() -> None:
     """References at times -R..-1 and rows h..2h-1, the rest at times 0, 1, ... and rows 0..h-1."""
     model = tiny()
     for references in (0, R):
@@ -159,7 +159,7 @@ def test_where_every_token_stands() -> None:
         torch.testing.assert_close(some[:, R * TOKENS :], none, rtol=0, atol=0)
 
 
-def test_a_timestep_a_latent_is_one_a_token() -> None:
+def test_a_timestep_per_latent_equals_one_per_token() -> None:
     model, given = tiny(), inputs()
     out = flow(model, **given)
     assert torch.equal(flow(model, **given | {"timestep": given["timestep"].repeat_interleave(TOKENS, 1)}), out)
@@ -177,7 +177,7 @@ def test_a_timestep_a_latent_is_one_a_token() -> None:
         torch.testing.assert_close(projected[:, token], alone_projected)
 
 
-def test_patches_are_taken_apart_and_put_together_in_the_same_order() -> None:
+def test_patches_keep_their_order() -> None:
     model, given = tiny(), inputs()
     with torch.no_grad():
         model.proj_out.weight.zero_()
@@ -189,7 +189,7 @@ def test_patches_are_taken_apart_and_put_together_in_the_same_order() -> None:
                 assert (out[:, channel, :, row, column] == (row % 2 * 2 + column % 2) * 4 + channel).all()
 
 
-def test_references_never_enter_the_adapter() -> None:
+def test_references_do_not_enter_the_adapter() -> None:
     model, given = tiny(), inputs()
     before, out = hints(model, given), flow(model, **given)
     assert [hint.shape for hint in before] == [(2, (T + P) * TOKENS, 24)] * 2
@@ -205,8 +205,8 @@ def test_references_never_enter_the_adapter() -> None:
     assert not any(torch.equal(a, b) for a, b in zip(before, hints(model, changed), strict=True))
 
 
-def test_the_order_of_frames_counts() -> None:
-    """Attention alone does not know order: what comes of a swap comes of the places."""
+def test_the_order_of_frames_matters() -> None:
+    """Attention alone is invariant to the order: a swap has an effect only through the positions."""
     model, given = tiny(), inputs()
     given["timestep"] = torch.full((2, R + T + P), 500.0)
     given["control_hidden_states"] = None
@@ -222,7 +222,7 @@ def test_the_order_of_frames_counts() -> None:
     torch.testing.assert_close(flow(model, **given | {"hidden_states": given["hidden_states"].flip(2)}).flip(2), out)
 
 
-def test_hints_are_added_behind_their_layers_to_targets_and_preceding() -> None:
+def test_hints_are_added_after_their_layers_to_targets_and_preceding() -> None:
     model, given = tiny(), inputs()
     entering: dict[int, Tensor] = {}
     leaving: dict[int, Tensor] = {}
@@ -253,7 +253,7 @@ def test_gradient_checkpointing_gives_the_same_gradients() -> None:
     assert all(grad.any() for name, grad in gradients[0].items() if name.startswith("adapter."))
 
 
-LATENTS = "(B, C=4, R + T + P, h, w) with h and w in steps of (2, 2)"
+LATENTS = "(B, C=4, R + T + P, h, w) with h and w multiples of (2, 2)"
 
 
 @pytest.mark.parametrize(
@@ -273,18 +273,18 @@ LATENTS = "(B, C=4, R + T + P, h, w) with h and w in steps of (2, 2)"
         ),
     ],
 )
-def test_shapes_that_do_not_fit(changes: dict[str, Any], message: str) -> None:
+def test_wrong_shapes(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         flow(tiny(), **inputs() | changes)
 
 
 @pytest.mark.parametrize("layers", [(), (1, 2), (0, 4), (2, 0), (0, 0)])
-def test_adapter_layers_that_do_not_fit(layers: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"^adapter_layers: expected some of 0\.\.3, ascending from 0, got \["):
+def test_wrong_adapter_layers(layers: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"^adapter_layers: expected ascending layers from 0 to 3, got \["):
         MirageTransformer3DModel(**SETTINGS, adapter_layers=layers)
 
 
-def test_blocks_stay_whole() -> None:
+def test_blocks_are_not_split() -> None:
     model = tiny()
     names = {type(block).__name__ for block in (*model.blocks, *model.adapter.control_blocks)}
     assert set(model._no_split_modules) == set(model._repeated_blocks) == names

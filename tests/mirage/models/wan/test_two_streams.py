@@ -27,13 +27,13 @@ STREAMS = (("0", "w*8 l*8", "a room"), ("1", "j*20", "the kitchen"))
 
 @pytest.fixture
 def scene(tmp_path: Path) -> list[str]:
-    """Arguments of the example: a model that was saved, and a picture with depth."""
+    """Arguments of the example: a saved model, and an image with depth."""
     parts = tiny.wan().components
     del parts["transformer_2"]
     pipe = MiragePipeline(**parts)
     torch.manual_seed(3)
     for block in pipe.transformer.modules():
-        if hasattr(block, "proj_in"):  # an adapter that is heard, as after training
+        if hasattr(block, "proj_in"):  # an adapter that has an effect, as after training
             for projection in (block.proj_in, block.proj_out):
                 if projection is not None:
                     torch.nn.init.normal_(projection.weight, std=0.2)
@@ -49,16 +49,16 @@ def scene(tmp_path: Path) -> list[str]:
 
 
 def start(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run Python. The number of threads may change bits, so there is one everywhere."""
+    """Run Python with one thread, because the number of threads may change bits."""
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "mirage")])
     env = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     return subprocess.run([sys.executable, *command], env=env, capture_output=True, text=True, timeout=300, check=False)
 
 
 def run(launcher: list[str], arguments: list[str], out: Path) -> list[str]:
-    """Run the example; what it printed."""
-    asked = [word for stream in STREAMS for word in ("--stream", *stream)]
-    done = start([*launcher, str(ROOT / "examples" / "two_streams.py"), *arguments, *asked, "--out", str(out)])
+    """Run the example and return the lines it printed."""
+    options = [word for stream in STREAMS for word in ("--stream", *stream)]
+    done = start([*launcher, str(ROOT / "examples" / "two_streams.py"), *arguments, *options, "--out", str(out)])
     assert done.returncode == 0, done.stderr[-3000:]
     return sorted(re.findall(r"process \d: stream \d, \d+ frames", done.stdout))  # lines of processes may run together
 
@@ -119,8 +119,8 @@ torch.distributed.destroy_process_group()
 
 
 @pytest.mark.usefixtures("scene")
-def test_two_processes_share_one_walk(tmp_path: Path) -> None:
-    """Context parallelism of a whole walk: chunks with references and preceding latents, and without."""
+def test_two_processes_share_one_rollout(tmp_path: Path) -> None:
+    """Context parallelism of a rollout: chunks with and without references and preceding latents."""
     (tmp_path / "shared.py").write_text(SHARED)
     done = start([*TORCHRUN, str(tmp_path / "shared.py"), str(tmp_path)])
     assert done.returncode == 0, done.stderr[-3000:]

@@ -51,7 +51,7 @@ def generator(codec: WanCodec, preset: str = "release", **options: Any) -> WanGe
     return WanGenerator(model, tiny.scheduler(), codec, **given)
 
 
-def test_the_codec_is_the_normalised_autoencoder(codec: WanCodec) -> None:
+def test_the_codec_is_the_normalized_autoencoder(codec: WanCodec) -> None:
     frames = torch.rand(2, 3, 9, 32, 48, generator=torch.Generator().manual_seed(0))
     made = codec.encode(frames)
     assert made.shape == (2, 48, 3, 2, 3)
@@ -66,14 +66,14 @@ def test_the_codec_is_the_normalised_autoencoder(codec: WanCodec) -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 8, 32, 32), (1, 3, 9, 30, 32), (1, 4, 9, 32, 32)])
-def test_frames_that_do_not_fit(codec: WanCodec, shape: tuple[int, ...]) -> None:
+def test_frames_of_wrong_shapes(codec: WanCodec, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"frames: expected \(B, 3, 4 \(T - 1\) \+ 1, h \* 16, w \* 16\), got"):
         codec.encode(torch.zeros(shape))
     with pytest.raises(ValueError, match=r"latents: expected \(B, 48, T, h, w\), got"):
         codec.decode(torch.zeros(1, 47, 2, 2, 2))
 
 
-def test_the_control_inputs_constant_part_is_made_once_a_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_white_latents_are_cached_per_shape(monkeypatch: pytest.MonkeyPatch) -> None:
     codec, calls = WanCodec(tiny.vae()), []
     encode = codec.vae.encode
 
@@ -83,10 +83,10 @@ def test_the_control_inputs_constant_part_is_made_once_a_shape(monkeypatch: pyte
         return encode(frames)
 
     monkeypatch.setattr(codec.vae, "encode", count)
-    white = codec.white(3, *GRID)
-    assert torch.equal(white, codec.white(3, *GRID))
+    white = codec.white_latents(3, *GRID)
+    assert torch.equal(white, codec.white_latents(3, *GRID))
     assert calls == [(1, 3, 9, 64, 96)]
-    codec.white(4, *GRID)
+    codec.white_latents(4, *GRID)
     assert len(calls) == 2
     made = generator(codec)
     made(**chunk_inputs())
@@ -94,7 +94,7 @@ def test_the_control_inputs_constant_part_is_made_once_a_shape(monkeypatch: pyte
     assert len(calls) == 2, "T + P is 4, as above"
 
 
-def test_what_the_transformer_is_given(codec: WanCodec) -> None:
+def test_inputs_of_the_transformer(codec: WanCodec) -> None:
     """References, targets, preceding; only targets after the first are noisy; the control covers T and P."""
     made, calls = generator(codec, steps=3), []
     forward = made.transformer.forward
@@ -118,7 +118,7 @@ def test_what_the_transformer_is_given(codec: WanCodec) -> None:
         control = rest["control_hidden_states"][0]
         assert torch.equal(control[:48, :3], given["view"])
         assert torch.equal(control[:48, 3], given["preceding_view"][:, 0])
-        assert torch.equal(control[48:], codec.white(4, *GRID))
+        assert torch.equal(control[48:], codec.white_latents(4, *GRID))
     noise = torch.randn(1, 48, T, *GRID, generator=torch.Generator().manual_seed(0))
     assert torch.equal(calls[0][0][0, :, 3:5], noise[0, :, 1:])
     assert out.shape == (48, T, *GRID)
