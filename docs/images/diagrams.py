@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The diagrams of the documentation, as SVG: ``python docs/pictures/diagrams.py``."""
+"""The diagrams of the documentation, as SVG: ``python docs/images/diagrams.py``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HEADS = {INK: "ink", GRAY: "gray", BLUE: "blue", ORANGE: "orange", GREEN: "green
 
 
 class Svg:
-    """Shapes of one picture, in pixels from its upper left corner."""
+    """Shapes of one image, in pixels from its upper left corner."""
 
     def __init__(self, width: int, height: int) -> None:
         self.parts = [

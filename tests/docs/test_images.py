@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The scripts that draw the pictures of the documentation run, and the committed diagrams are theirs."""
+"""The scripts that draw the images of the documentation run, and the committed diagrams are theirs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import torch
 from mirage.data.scenes import Scene
 from mirage_kernels import Cameras
 
-PICTURES = Path(__file__).resolve().parents[2] / "docs" / "pictures"
+IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 
 
 def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, PICTURES / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, IMAGES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -31,7 +31,7 @@ def test_the_diagrams_are_those_that_the_script_draws(tmp_path: Path, monkeypatc
     monkeypatch.setattr(diagrams, "__file__", str(tmp_path / "diagrams.py"))
     diagrams.main()
     drawn = {path.name: path.read_text() for path in tmp_path.glob("*.svg")}
-    assert drawn == {path.name: path.read_text() for path in PICTURES.glob("*.svg")}
+    assert drawn == {path.name: path.read_text() for path in IMAGES.glob("*.svg")}
     assert len(drawn) == 3
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The moving picture of the README: ``python docs/pictures/turn_away.py``.
+"""The animation of the README: ``python docs/images/turn_away.py``.
 
 The camera turns away from a photograph and back, twice with the embedded codec and hole filling: with the latent
 spatial memory, and with the last frame of the chunk before as everything that a chunk knows.
