@@ -8,6 +8,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -102,7 +103,7 @@ def test_imports_go_down_the_floors(path: Path) -> None:
 
 def test_a_planted_import_breaks_a_floor() -> None:
     path = ROOT / "mirage" / "memory" / "latent_memory.py"
-    assert walks_up(path, {"mirage.depth.align", "mirage.geometry.grids.pool_depth"}) == ["depth"]
+    assert walks_up(path, {"mirage.depth.align", "mirage.geometry.grids.resize_depth"}) == ["depth"]
     assert walks_up(path, {"mirage.io.files.read_image"}) == ["io"]
     wan = ROOT / "mirage" / "models" / "wan" / "codec.py"
     assert walks_up(wan, {"mirage.models.wan.presets", "mirage.cli.main.main"}) == ["cli"]
@@ -191,6 +192,45 @@ def test_every_file_of_an_operation_carries_its_word() -> None:
         assert path.stem.startswith(path.parent.name) or path.stem == "__init__"
     for word in (path.name for path in ROOT.glob("mirage_kernels/ops/*") if path.is_dir() and path.name[0] != "_"):
         assert all(path.name.startswith(word) for path in ROOT.glob(f"csrc/{word}/*"))
+
+
+def counted_lines(paths: list[Path]) -> Counter[str]:
+    """The lines of files that say something: 25 characters or more, without includes and the license."""
+    lines = (line.strip() for path in paths for line in path.read_text().splitlines())
+    left_out = ("#include", "// SPDX-")
+    return Counter(line for line in lines if len(line) >= 25 and not line.startswith(left_out))
+
+
+def test_an_operation_is_not_written_twice() -> None:
+    """What CPU and CUDA both need is in <op>.h and <op>_operands.h: few lines of .cpp files are in .cu or .cuh too."""
+    same = {}
+    for folder in sorted(path for path in ROOT.glob("csrc/*") if path.is_dir()):
+        cpu = counted_lines(sorted(folder.glob("*.cpp")))
+        cuda = counted_lines([*sorted(folder.glob("*.cu")), *sorted(folder.glob("*.cuh"))])
+        same[folder.name] = (cpu & cuda).total()
+    assert sum(same.values()) < 40, same
+
+
+def test_a_guard_has_its_message_to_itself() -> None:
+    messages = Counter(
+        message
+        for path in NATIVE
+        for message in re.findall(r'"((?:splat|unproject|visible|overlap|voxel_cache)\w*: [^"]+)"', path.read_text())
+    )
+    assert len(messages) > 40
+    assert not [message for message, count in messages.items() if count > 1]
+
+
+def test_cuda_kernels_carry_the_name_of_their_operation() -> None:
+    bounds = r"__launch_bounds__\((?:[^()]|\([^()]*\))*\)"
+    kernels = 0
+    for path in NATIVE:
+        folder = path.relative_to(ROOT / "csrc").parts[0]
+        for name in re.findall(rf"__global__ void(?:\s*{bounds})?\s*(\w+)\(", path.read_text()):
+            kernels += 1
+            assert re.fullmatch(rf"{'views' if folder == 'common' else folder}_\w+_kernel", name), f"{path}: {name}"
+        assert "emulat" not in path.read_text().lower(), f"{path}: the tests replace headers instead"
+    assert kernels == sum(path.read_text().count("__global__") for path in NATIVE)
 
 
 def test_code_for_wide_instruction_sets_is_kept_to_itself() -> None:

@@ -13,7 +13,7 @@ std::tuple<Tensor, bool> prepare_cameras(const Tensor& intrinsics, const Tensor&
   const int64_t v = cam2world.size(0);
   const Tensor k = expect(intrinsics, ScalarType::Float, {v, 3, 3}, "intrinsics must be float32 (V, 3, 3)");
   const Tensor m = expect(cam2world, ScalarType::Float, {v, 4, 4}, "cam2world must be float32 (V, 4, 4)");
-  const Tensor world2cam = empty_like(m, {v, 3, 4}, ScalarType::Float);
+  const Tensor world2cam = new_empty(m, {v, 3, 4}, ScalarType::Float);
   bool ok = true;
   for (int64_t i = 0; i < v; ++i) {
     ok = ok & is_pinhole_matrix(data<float>(k) + 9 * i) & is_rigid_matrix(data<float>(m) + 16 * i);
@@ -25,6 +25,4 @@ std::tuple<Tensor, bool> prepare_cameras(const Tensor& intrinsics, const Tensor&
 }  // namespace
 }  // namespace mirage
 
-STABLE_TORCH_LIBRARY_IMPL(mirage_kernels, CPU, m) {
-  m.impl("prepare_cameras", TORCH_BOX(&mirage::prepare_cameras));
-}
+STABLE_TORCH_LIBRARY_IMPL(mirage_kernels, CPU, m) { m.impl("prepare_cameras", TORCH_BOX(&mirage::prepare_cameras)); }

@@ -34,13 +34,12 @@ MIRAGE_HD Pinhole load_pinhole(const float* k) {  // from a row-major (3, 3)
 }
 
 MIRAGE_HD Vec3 transform(const Rigid& m, float x, float y, float z) {
-  return {((m.r00 * x + m.r01 * y) + m.r02 * z) + m.t0,
-          ((m.r10 * x + m.r11 * y) + m.r12 * z) + m.t1,
+  return {((m.r00 * x + m.r01 * y) + m.r02 * z) + m.t0, ((m.r10 * x + m.r11 * y) + m.r12 * z) + m.t1,
           ((m.r20 * x + m.r21 * y) + m.r22 * z) + m.t2};
 }
 
 struct Projection {
-  float u, v;  // cells from the grid's top left corner, cell centres at +0.5
+  float u, v;  // cells from the grid's top left corner, cell centers at +0.5
   float z;     // depth along the optical axis
   float inv;   // 1 / z
 };
@@ -51,16 +50,13 @@ MIRAGE_HD Projection project(const Rigid& world2cam, const Pinhole& k, float x, 
   return {(p.x * inv) * k.fx + k.cx, (p.y * inv) * k.fy + k.cy, p.z, inv};
 }
 
-MIRAGE_HD bool in_front(float z) {
-  return kNear < z && z < bits_float(0x7f800000u);
-}
+MIRAGE_HD bool in_front(float z) { return kNear < z && z < bits_float(0x7f800000u); }
 
 MIRAGE_HD bool inside(const Projection& p, int h, int w) {  // false for NaN
-  return in_front(p.z) & (p.u >= 0.0f) & (p.u < static_cast<float>(w)) & (p.v >= 0.0f) &
-         (p.v < static_cast<float>(h));
+  return in_front(p.z) & (p.u >= 0.0f) & (p.u < static_cast<float>(w)) & (p.v >= 0.0f) & (p.v < static_cast<float>(h));
 }
 
-// Row-major cell, or -1 outside. The select before the conversion keeps float -> int defined and vectorisable.
+// Row-major cell, or -1 outside. The select before the conversion keeps float -> int defined and vectorizable.
 MIRAGE_HD int32_t cell_of(const Projection& p, int h, int w) {
   const bool in = inside(p, h, w);
   const float u = in ? p.u : 0.0f;
@@ -69,11 +65,11 @@ MIRAGE_HD int32_t cell_of(const Projection& p, int h, int w) {
   return in ? cell : -1;
 }
 
-// What Cameras asks of its values; mirage_kernels/camera_values.py says so in words. All false for NaN.
+// The conditions that Cameras checks, with the messages of mirage_kernels/camera_values.py. All false for NaN.
 MIRAGE_HD bool is_pinhole_matrix(const float* k) {  // (3, 3)
-  const float least = bits_float(0x00800000u);  // the smallest normal number
-  return is_finite(k[0]) & is_finite(k[2]) & is_finite(k[4]) & is_finite(k[5]) & (k[0] >= least) & (k[4] >= least) &
-         (k[1] == 0.0f) & (k[3] == 0.0f) & (k[6] == 0.0f) & (k[7] == 0.0f) & (k[8] == 1.0f);
+  const float smallest = bits_float(0x00800000u);  // the smallest normal number
+  return is_finite(k[0]) & is_finite(k[2]) & is_finite(k[4]) & is_finite(k[5]) & (k[0] >= smallest) &
+         (k[4] >= smallest) & (k[1] == 0.0f) & (k[3] == 0.0f) & (k[6] == 0.0f) & (k[7] == 0.0f) & (k[8] == 1.0f);
 }
 
 constexpr double kRigidTolerance = 1e-3;
@@ -108,7 +104,7 @@ MIRAGE_HD void invert_rigid(const float* m, float* inverse) {
   }
 }
 
-// Camera-space point of the centre of cell (i, j) at depth z.
+// Camera-space point of the center of cell (i, j) at depth z.
 MIRAGE_HD Vec3 lift(const Pinhole& k, int i, int j, float z) {
   return {((static_cast<float>(j) + 0.5f - k.cx) * (1.0f / k.fx)) * z,
           ((static_cast<float>(i) + 0.5f - k.cy) * (1.0f / k.fy)) * z, z};

@@ -4,22 +4,27 @@
 
 #include "hostdev.h"
 
-// One 64-bit integer orders the points of a cell: nearest first, then lowest index. Depth is positive, so its
-// bits sort as an integer and the key is a positive int64; a cell's depth and winner can never come apart.
+// One 64-bit integer orders the points of a cell: nearest first, then lowest index. Depth is positive, so its bits sort
+// as an integer. A cell's depth and its point are one word, so they always belong together.
 namespace mirage {
 
-constexpr int64_t kEmptyKey = INT64_MAX;
+// Above every key, and all bytes are the same. As an int64 it is -1, the index of a hole.
+constexpr uint64_t kEmptyKey = ~uint64_t{0};
 
-MIRAGE_HD int64_t depth_key(float z, uint32_t index) {
-  return static_cast<int64_t>((static_cast<uint64_t>(float_bits(z)) << 32) | index);
-}
+MIRAGE_HD uint64_t depth_key(float z, uint32_t index) { return static_cast<uint64_t>(float_bits(z)) << 32 | index; }
 
-MIRAGE_HD int64_t key_index(int64_t key) {
-  return key & 0xffffffff;
-}
+MIRAGE_HD int64_t key_index(uint64_t key) { return static_cast<int64_t>(key & 0xffffffff); }
 
-MIRAGE_HD float key_depth(int64_t key) {
-  return bits_float(static_cast<uint32_t>(static_cast<uint64_t>(key) >> 32));
+MIRAGE_HD float key_depth(uint64_t key) { return bits_float(static_cast<uint32_t>(key >> 32)); }
+
+struct NearestPoint {  // of a cell: infinity and -1 in a hole
+  float depth;
+  int64_t index;
+};
+
+MIRAGE_HD NearestPoint decode_key(uint64_t key) {
+  const bool hit = key != kEmptyKey;
+  return {hit ? key_depth(key) : bits_float(0x7f800000u), hit ? key_index(key) : -1};
 }
 
 }  // namespace mirage

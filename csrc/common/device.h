@@ -2,19 +2,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "common/dynamic_shared.h"
 #include "hostdev.h"
 
-// What kernels (<op>_kernels.cuh) need beyond hostdev.h. They see CUDA and no torch. The tests also compile them for a
-// CPU, with MIRAGE_EMULATE and a header that stands in for CUDA; therefore blocks are whole warps, every thread of a
-// block meets every barrier, and shared memory without a size of its own is declared through the macro below.
-#if defined(MIRAGE_EMULATE)
-#define MIRAGE_DYNAMIC_SHARED(T, name) T* const name = static_cast<T*>(::emulation::dynamic_shared())
-#else
-#define MIRAGE_DYNAMIC_SHARED(T, name)                               \
-  extern __shared__ __align__(16) unsigned char name##_of_launch[]; \
-  T* const name = reinterpret_cast<T*>(name##_of_launch)
-#endif
-
+// What kernels (<op>_kernels.cuh) need beyond hostdev.h: CUDA, and no torch. The tests also compile them for a CPU,
+// with headers that replace CUDA's. So blocks are whole warps, every thread of a block reaches every barrier, and
+// shared memory whose size the launch gives is declared by MIRAGE_DYNAMIC_SHARED.
 namespace mirage {
 
 constexpr int kWarp = 32;

@@ -5,7 +5,7 @@
 #include "hostdev.h"
 
 // bfloat16 and float16 as raw words, for sums that run in float32 and round once (to nearest, ties to even).
-// Integer arithmetic throughout: the same bits on every machine, and loops over it vectorise.
+// Integer arithmetic throughout: the same bits on every machine, and loops over it vectorize.
 namespace mirage {
 
 struct BFloat16 {
@@ -16,13 +16,9 @@ struct Float16 {
   uint16_t bits;
 };
 
-MIRAGE_HD float to_float(float x) {
-  return x;
-}
+MIRAGE_HD float to_float(float x) { return x; }
 
-MIRAGE_HD float to_float(BFloat16 x) {
-  return bits_float(static_cast<uint32_t>(x.bits) << 16);
-}
+MIRAGE_HD float to_float(BFloat16 x) { return bits_float(static_cast<uint32_t>(x.bits) << 16); }
 
 MIRAGE_HD float to_float(Float16 x) {
   const uint32_t sign = static_cast<uint32_t>(x.bits & 0x8000u) << 16;
@@ -33,9 +29,7 @@ MIRAGE_HD float to_float(Float16 x) {
   return bits_float(sign | (special ? magnitude | 0x7f800000u : scaled));
 }
 
-MIRAGE_HD void from_float(float x, float* out) {
-  *out = x;
-}
+MIRAGE_HD void from_float(float x, float* out) { *out = x; }
 
 MIRAGE_HD void from_float(float x, BFloat16* out) {
   const uint32_t bits = float_bits(x);

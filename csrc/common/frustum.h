@@ -4,12 +4,12 @@
 
 #include "camera.h"
 
-// A conservative reject: can any point of a box be drawn by a view? The float32 test of camera.h decides which
-// cell a point gets; this one only saves asking it. So it must never reject a point that camera.h would draw, and
-// it answers "maybe" wherever rounding, overflow or a NaN could matter.
+// A conservative test: can a view see any point of a box? The float32 test of camera.h decides which cell a point gets;
+// this one only saves calling it. So it must never reject a point that camera.h keeps, and it keeps every box for which
+// rounding, overflow or a NaN could matter.
 namespace mirage {
 
-struct Box {  // points whose coordinates are NaN or infinite are never drawn and may be left out
+struct Box {  // points with NaN or infinite coordinates are never visible and may be left out
   float min[3], max[3];
 };
 
@@ -20,21 +20,21 @@ struct PageBox {  // as stored, 7 floats
   float extent;  // the largest of the points' own
 };
 
-struct PageBoxes {  // of N points: pages of 64, runs of 64^2 and of 64^3; null where there are none
-  const PageBox *pages, *words, *tops;
-  int64_t num_pages, num_words, num_tops;
+struct BoxPyramid {  // boxes of 64, of 64^2 and of 64^3 consecutive points; nulls where there are none
+  const PageBox *level0, *level1, *level2;
+  int64_t size0, size1, size2;  // how many boxes a level has
 };
 
-// Points have extents scaled_extent(scale, own, least).
+// Points have extents scaled_extent(scale, own, min).
 struct ExtentRule {
-  float scale, least;
+  float scale, min;
 };
 
 struct Frustum {
   // A point with depth > 0 is left of column 0 when fx X + cx Z < 0, right of the last one when
   // (w - cx) Z - fx X <= 0; rows alike; and behind when Z <= 0. Five half-spaces n . x + d >= 0.
   float normal[5][3], offset[5];
-  float focal[5];         // how far a square's half-size moves the half-space: fx, fx, fy, fy, 0
+  float focal[5];  // how far a square's half-size moves the half-space: fx, fx, fy, fy, 0
   float magnitude[5][4];  // the same sums over absolute values, which bound the rounding error
 };
 
@@ -43,7 +43,7 @@ MIRAGE_HD T magnitude_of(T x) {
   return x < 0 ? -x : x;
 }
 
-// Of the grid grown by `margin` cells on every side: a point there may still cover cells of the grid.
+// The frustum of the grid, extended by `margin` cells on every side: a point there may still cover cells of the grid.
 MIRAGE_HD Frustum make_frustum(const Rigid& m, const Pinhole& k, int h, int w, float margin = 0.0f) {
   const double grown = margin;
   const double rows[3][4] = {{m.r00, m.r01, m.r02, m.t0}, {m.r10, m.r11, m.r12, m.t1}, {m.r20, m.r21, m.r22, m.t2}};
@@ -51,8 +51,8 @@ MIRAGE_HD Frustum make_frustum(const Rigid& m, const Pinhole& k, int h, int w, f
   const double depth[5] = {k.cx + grown, (w - static_cast<double>(k.cx)) + grown, k.cy + grown,
                            (h - static_cast<double>(k.cy)) + grown, 1.0};
   // |u| and the bound it is compared with, per unit of depth, both count towards the rounding error
-  const double depth_size[5] = {magnitude_of(k.cx) + grown, magnitude_of(k.cx) + w + grown,
-                                magnitude_of(k.cy) + grown, magnitude_of(k.cy) + h + grown, 1.0};
+  const double depth_size[5] = {magnitude_of(k.cx) + grown, magnitude_of(k.cx) + w + grown, magnitude_of(k.cy) + grown,
+                                magnitude_of(k.cy) + h + grown, 1.0};
   const int axis[5] = {0, 0, 1, 1, 2};
   Frustum f;
   for (int p = 0; p < 5; ++p) {
@@ -78,22 +78,18 @@ MIRAGE_HD View load_view(const float* world2cam, const float* intrinsics, int h,
   return {m, k, make_frustum(m, k, h, w, margin)};
 }
 
-// A point's extent where each has its own: `scale` times the larger of its own and `least`, which a NaN gives way to.
-MIRAGE_HD float scaled_extent(float scale, float own, float least) {
-  return scale * (own > least ? own : least);
-}
+// A point's extent where each has its own: `scale` times the larger of its own and `min`; `min` where it is NaN.
+MIRAGE_HD float scaled_extent(float scale, float own, float min) { return scale * (own > min ? own : min); }
 
-// A box of points, taken as squares of half-size up to `reach`, as every view asks for it.
+// A box of points that are squares of half-size up to `reach`, in the form that is_culled takes.
 struct BoxSpan {
-  Vec3 centre, half, largest;
+  Vec3 center, half, largest;
   float reach;
-  int32_t none;     // 1: there is no finite point at all
-  int32_t bounded;  // 1: the numbers are small enough to say anything about
+  int32_t none;  // 1: the box has no finite point
+  int32_t bounded;  // 1: the numbers are small enough for the test
 };
 
-MIRAGE_HD float larger(float a, float b) {
-  return a > b ? a : b;
-}
+MIRAGE_HD float larger(float a, float b) { return a > b ? a : b; }
 
 MIRAGE_HD BoxSpan span_of(const Box& box, float extent) {
   const Vec3 lo = {box.min[0], box.min[1], box.min[2]}, hi = {box.max[0], box.max[1], box.max[2]};
@@ -108,29 +104,29 @@ MIRAGE_HD BoxSpan span_of(const Box& box, float extent) {
           (largest.x < 1e15f) & (largest.y < 1e15f) & (largest.z < 1e15f) & (reach < 1e15f)};
 }
 
-// Whether all of the box lies beyond half-space p. True only where no point of it can be drawn. Rounding in camera.h is
-// below 16 units in the last place of the summed magnitudes (2^-24 each, 1e-6 in all), and so is that of the sums below;
-// the margin is five times both, plus what an underflow of X / Z can hide while coordinates stay below 1e15. Where a sum
-// overflows, so does the margin.
+// Whether all of the box lies beyond half-space p. True only where no point of it is visible. Rounding in camera.h is
+// below 16 units in the last place of the summed magnitudes (2^-24 each, 1e-6 in all), and so is that of the sums
+// below; the margin is five times both, plus the effect of an underflow of X / Z while coordinates stay below 1e15.
+// Where a sum overflows, so does the margin.
 MIRAGE_HD int32_t lies_beyond(const Frustum& f, int p, const BoxSpan& s) {
   const float* n = f.normal[p];
   const float* m = f.magnitude[p];
-  const float across = (n[0] * s.centre.x + n[1] * s.centre.y) + n[2] * s.centre.z;
+  const float across = (n[0] * s.center.x + n[1] * s.center.y) + n[2] * s.center.z;
   const float reach = (magnitude_of(n[0]) * s.half.x + magnitude_of(n[1]) * s.half.y) +
                       (magnitude_of(n[2]) * s.half.z + f.focal[p] * s.reach);
   const float size = (m[0] * s.largest.x + m[1] * s.largest.y) + (m[2] * s.largest.z + m[3]) + f.focal[p] * s.reach;
   return (across + f.offset[p]) + reach < -(1e-5f * size + 1e-12f * (1.0f + f.focal[p]));
 }
 
-// 1 where nothing of the box can be drawn. (No loop and no bool, so that a loop over boxes vectorises.)
-MIRAGE_HD int32_t misses(const Frustum& f, const BoxSpan& s) {
+// 1 where no point of the box is visible. (No loop and no bool, so that a loop over boxes vectorizes.)
+MIRAGE_HD int32_t is_culled(const Frustum& f, const BoxSpan& s) {
   const int32_t beyond = lies_beyond(f, 0, s) | lies_beyond(f, 1, s) | lies_beyond(f, 2, s) | lies_beyond(f, 3, s) |
                          lies_beyond(f, 4, s);
   return s.none | (s.bounded & beyond);
 }
 
-MIRAGE_HD bool misses(const Frustum& f, const Box& box, float extent) {
-  return misses(f, span_of(box, extent)) != 0;
+MIRAGE_HD bool is_culled(const Frustum& f, const Box& box, float extent) {
+  return is_culled(f, span_of(box, extent)) != 0;
 }
 
 }  // namespace mirage

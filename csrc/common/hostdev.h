@@ -27,10 +27,8 @@ MIRAGE_HD float bits_float(uint32_t bits) {
   return x;
 }
 
-// False for NaN and both infinities; unlike std::isfinite it survives every vectoriser.
-MIRAGE_HD bool is_finite(float x) {
-  return x - x == 0.0f;
-}
+// False for NaN and both infinities; unlike std::isfinite it survives every vectorizer.
+MIRAGE_HD bool is_finite(float x) { return x - x == 0.0f; }
 
 MIRAGE_HD int64_t ceil_div(int64_t a, int64_t b) {  // b > 0, any sign of a
   return a > 0 ? (a + b - 1) / b : -(-a / b);

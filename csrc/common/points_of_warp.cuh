@@ -5,7 +5,7 @@
 #include "device.h"
 #include "frustum.h"
 
-// A warp that holds points, some in every lane, and the views that it meets.
+// Points in the lanes of a warp.
 namespace mirage {
 namespace {
 
@@ -27,14 +27,14 @@ __device__ __forceinline__ Box box_of_warp(const float (&points)[3][kEach]) {
   const float infinity = bits_float(0x7f800000u);
   Box box;
   for (int axis = 0; axis < 3; ++axis) {
-    float least = infinity, most = -infinity;
+    float lowest = infinity, highest = -infinity;
     for (int k = 0; k < kEach; ++k) {
       const float at = points[axis][k];
-      least = at < least ? at : least;
-      most = at > most ? at : most;
+      lowest = at < lowest ? at : lowest;
+      highest = at > highest ? at : highest;
     }
-    box.min[axis] = unordered(__reduce_min_sync(kAllLanes, ordered(least)));
-    box.max[axis] = unordered(__reduce_max_sync(kAllLanes, ordered(most)));
+    box.min[axis] = unordered(__reduce_min_sync(kAllLanes, ordered(lowest)));
+    box.max[axis] = unordered(__reduce_max_sync(kAllLanes, ordered(highest)));
   }
   return box;
 }

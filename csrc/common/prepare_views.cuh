@@ -9,7 +9,7 @@ namespace mirage {
 
 namespace {
 
-constexpr int kArmThreads = 256;
+constexpr int kPrepareThreads = 256;
 constexpr int kFilledByThread = 32;  // bytes
 
 __device__ __forceinline__ void fill_part(const Fill& fill, int64_t thread, int64_t threads) {
@@ -26,12 +26,13 @@ __device__ __forceinline__ void fill_part(const Fill& fill, int64_t thread, int6
   }
 }
 
-// Fills memory, clears the counts of lists, and prepares V views: their float64 arithmetic is done once.
-__global__ void __launch_bounds__(kArmThreads)
-    arm(Fill fill, unsigned* counts, int num_counts, const float* intrinsics, const float* world2cam,
-        int64_t num_views, int h, int w, float margin, PreparedViews views) {
-  const int64_t thread = static_cast<int64_t>(blockIdx.x) * kArmThreads + threadIdx.x;
-  const int64_t threads = static_cast<int64_t>(gridDim.x) * kArmThreads;
+// Fills memory (an empty z-buffer, say), sets the counts of lists to 0, and prepares V views, whose float64 arithmetic
+// is done once.
+__global__ void __launch_bounds__(kPrepareThreads)
+    views_prepare_kernel(Fill fill, unsigned* counts, int num_counts, const float* intrinsics, const float* world2cam,
+                         int64_t num_views, int h, int w, float margin, PreparedViews views) {
+  const int64_t thread = static_cast<int64_t>(blockIdx.x) * kPrepareThreads + threadIdx.x;
+  const int64_t threads = static_cast<int64_t>(gridDim.x) * kPrepareThreads;
   fill_part(fill, thread, threads);
   for (int64_t i = thread; i < ceil_div(num_views, kQuad) * kQuad; i += threads) {
     const int64_t v = min(i, num_views - 1);

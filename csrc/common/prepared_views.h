@@ -11,7 +11,7 @@ struct alignas(16) CameraOfView {  // read by all lanes of a warp at once, sixte
   Pinhole pinhole;
 };
 
-constexpr int kViewsAtOnce = 64;  // that a kernel takes: in shared memory, and bits of a mask
+constexpr int kViewBatch = 64;  // that a kernel takes: in shared memory, and bits of a mask
 constexpr int kQuad = 4;  // views whose frusta end on a multiple of sixteen bytes
 
 // V views as kernels read them: two arrays that begin on a multiple of sixteen bytes and hold whole quads of views. The

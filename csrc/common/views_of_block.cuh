@@ -2,14 +2,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cuda_pipeline_primitives.h>
+
 #include "device.h"
 #include "prepared_views.h"
 
-#if !defined(MIRAGE_EMULATE)
-#include <cuda_pipeline_primitives.h>
-#endif
-
-// Views in shared memory: what the lanes of a warp ask of views side by side, and what they read together.
+// Views in shared memory: frusta, which the lanes of a warp test side by side, and cameras, which they read together.
 namespace mirage {
 namespace {
 
@@ -27,10 +25,10 @@ __device__ __forceinline__ void start_copy(void* to, const void* from, int bytes
 template <int kMost, int kThreads>  // views, and threads of the block
 struct ViewsOfBlock {
   CameraOfView cameras[kMost];
-  Frustum frusta[kMost];  // 45 words, an odd number: lanes that look at one each meet no conflict
+  Frustum frusta[kMost];  // 45 words, an odd number: lanes that read one each have no bank conflict
 
-  // Begins to load views first .. last - 1, each to its own place. All of it is under way at once, and what the block
-  // loads besides, before it waits, is too.
+  // Begins to load views first .. last - 1, each to its own place. All copies are under way at once, beside
+  // whatever else the block loads before it waits.
   __device__ __forceinline__ void start_load(const PreparedViews& from, int first, int last, bool with_frusta = true) {
     const int begin = first / kQuad * kQuad, count = (last + kQuad - 1) / kQuad * kQuad - begin;
     start_copy<sizeof(cameras), kThreads>(cameras + begin, from.cameras + begin,
@@ -45,16 +43,15 @@ struct ViewsOfBlock {
     __syncthreads();
   }
 
-  // By a whole warp, of one box: which of views first .. first + 31, up to last - 1, may draw something of it.
+  // By a whole warp: which of views first .. first + 31, up to last - 1, may see a box.
   __device__ __forceinline__ unsigned ask_32(const BoxSpan& span, int first, int last) const {
     const int v = first + static_cast<int>(threadIdx.x % kWarp);
-    return __ballot_sync(kAllLanes, v < last && !misses(frusta[v < last ? v : first], span));
+    return __ballot_sync(kAllLanes, v < last && !is_culled(frusta[v < last ? v : first], span));
   }
   // The same of up to 64 views, by their numbers.
   __device__ __forceinline__ Word64 ask(const BoxSpan& span, int first, int last) const {
     Word64 some = 0;
-    for (int next = first; next < last; next += kWarp)
-      some |= static_cast<Word64>(ask_32(span, next, last)) << next;
+    for (int next = first; next < last; next += kWarp) some |= static_cast<Word64>(ask_32(span, next, last)) << next;
     return some;
   }
 };

@@ -16,19 +16,17 @@ struct VoxelAxes {
 };
 
 // floor(x * inverse_size) + 2^20; anything above 2^21 - 1 is out of range, or NaN. Clamping one voxel beyond the range
-// keeps the conversion defined, and truncating first keeps it vectorisable where there is no instruction for floor.
+// keeps the conversion defined, and truncating first keeps it vectorizable where there is no instruction for floor.
 MIRAGE_HD uint32_t voxel_axis(float x, float inverse_size) {
   const float scaled = x * inverse_size;
-  const float least = scaled > -1048577.0f ? scaled : -1048577.0f;
-  const float s = least < 1048576.0f ? least : 1048576.0f;
+  const float bounded = scaled > -1048577.0f ? scaled : -1048577.0f;
+  const float s = bounded < 1048576.0f ? bounded : 1048576.0f;
   const int32_t truncated = static_cast<int32_t>(s);
   const int32_t below = truncated - static_cast<int32_t>(static_cast<float>(truncated) > s);
   return static_cast<uint32_t>(below + kAxisLimit);
 }
 
-MIRAGE_HD bool in_range(VoxelAxes a) {
-  return ((a.x | a.y | a.z) >> kAxisBits) == 0;
-}
+MIRAGE_HD bool in_range(VoxelAxes a) { return ((a.x | a.y | a.z) >> kAxisBits) == 0; }
 
 MIRAGE_HD int64_t voxel_key(VoxelAxes a) {
   return static_cast<int64_t>((static_cast<uint64_t>(a.x) << (2 * kAxisBits)) |
@@ -63,9 +61,7 @@ MIRAGE_HD uint32_t unspread_bits(uint64_t code) {
 }
 
 // Bit b of x, y, z becomes bit 3b + 2, 3b + 1, 3b: voxels near in this order are near in space.
-MIRAGE_HD uint64_t morton(VoxelAxes a) {
-  return spread_bits(a.x) << 2 | spread_bits(a.y) << 1 | spread_bits(a.z);
-}
+MIRAGE_HD uint64_t morton(VoxelAxes a) { return spread_bits(a.x) << 2 | spread_bits(a.y) << 1 | spread_bits(a.z); }
 
 MIRAGE_HD VoxelAxes axes_of_morton(uint64_t code) {
   return {unspread_bits(code >> 2), unspread_bits(code >> 1), unspread_bits(code)};

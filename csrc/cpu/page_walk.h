@@ -8,10 +8,10 @@
 // once per instruction set.
 namespace mirage {
 
-constexpr int kViewsAtOnce = 32;
+constexpr int kViewBatch = 32;
 
 struct alignas(64) BoxSpans {  // of 64 boxes, side by side
-  float x[kPage], y[kPage], z[kPage];  // centres
+  float x[kPage], y[kPage], z[kPage];  // centers
   float half_x[kPage], half_y[kPage], half_z[kPage];
   float largest_x[kPage], largest_y[kPage], largest_z[kPage];
   float reach[kPage];
@@ -27,7 +27,7 @@ MIRAGE_HD BoxSpan span_at(const BoxSpans& s, int64_t k) {
           s.bounded[k]};
 }
 
-// The first n of boxes; behind them there are empty ones.
+// The first n of boxes, and empty ones up to kPage.
 MIRAGE_HD void load_spans(const PageBox* boxes, int64_t n, ExtentRule rule, BoxSpans& out) {
   static_assert(sizeof(PageBox) == 7 * sizeof(float));
   alignas(64) float field[7][kPage];
@@ -40,10 +40,10 @@ MIRAGE_HD void load_spans(const PageBox* boxes, int64_t n, ExtentRule rule, BoxS
 #pragma GCC ivdep
   for (int64_t k = 0; k < kPage; ++k) {
     const Box box{{field[0][k], field[1][k], field[2][k]}, {field[3][k], field[4][k], field[5][k]}};
-    const BoxSpan s = span_of(box, scaled_extent(rule.scale, field[6][k], rule.least));
-    out.x[k] = s.centre.x;
-    out.y[k] = s.centre.y;
-    out.z[k] = s.centre.z;
+    const BoxSpan s = span_of(box, scaled_extent(rule.scale, field[6][k], rule.min));
+    out.x[k] = s.center.x;
+    out.y[k] = s.center.y;
+    out.z[k] = s.center.z;
     out.half_x[k] = s.half.x;
     out.half_y[k] = s.half.y;
     out.half_z[k] = s.half.z;
@@ -56,19 +56,19 @@ MIRAGE_HD void load_spans(const PageBox* boxes, int64_t n, ExtentRule rule, BoxS
   }
 }
 
-// Bit k is set where the view may draw something of box k.
-MIRAGE_HD uint64_t may_draw(const BoxSpans& spans, const View& view) {
+// Bit k is set where the view may see box k.
+MIRAGE_HD uint64_t may_see(const BoxSpans& spans, const View& view) {
   const Frustum f = view.frustum;
   alignas(64) int32_t missed[kPage];
 #pragma GCC ivdep
-  for (int64_t k = 0; k < kPage; ++k) missed[k] = misses(f, span_at(spans, k));
+  for (int64_t k = 0; k < kPage; ++k) missed[k] = is_culled(f, span_at(spans, k));
   uint64_t bits = 0;
   for (int64_t k = 0; k < kPage; ++k) bits |= static_cast<uint64_t>(1 - missed[k]) << k;
   return bits;
 }
 
 struct ViewBits {  // of 64 boxes, which every view may draw something of
-  uint64_t of[kViewsAtOnce];
+  uint64_t of[kViewBatch];
   uint64_t any;
 
   MIRAGE_HD uint32_t views_of(int box, int num_views) const {
@@ -79,40 +79,40 @@ struct ViewBits {  // of 64 boxes, which every view may draw something of
 };
 
 // Asks those of the views whose bit is set.
-MIRAGE_HD ViewBits ask_boxes(const PageBox* boxes, int64_t n, ExtentRule rule, const View* views, int num_views,
-                             uint32_t asked) {
+MIRAGE_HD ViewBits test_boxes(const PageBox* boxes, int64_t n, ExtentRule rule, const View* views, int num_views,
+                              uint32_t tested) {
   BoxSpans spans;
   load_spans(boxes, n < kPage ? n : kPage, rule, spans);
   ViewBits bits;
   bits.any = 0;
   for (int v = 0; v < num_views; ++v) {
-    bits.of[v] = (asked >> v) & 1 ? may_draw(spans, views[v]) : 0;
+    bits.of[v] = (tested >> v) & 1 ? may_see(spans, views[v]) : 0;
     bits.any |= bits.of[v];
   }
   return bits;
 }
 
 // Calls visit(page, bits of the views that may draw something of it) for those of runs part, part + parts, ... of 64
-// pages, in ascending order. At most kViewsAtOnce views.
+// pages, in ascending order. At most kViewBatch views.
 template <class Visit>
-MIRAGE_HD void walk_pages(const PageBoxes& boxes, ExtentRule rule, const View* views, int num_views, int64_t part,
+MIRAGE_HD void walk_pages(const BoxPyramid& boxes, ExtentRule rule, const View* views, int num_views, int64_t part,
                           int64_t parts, const Visit& visit) {
   const uint32_t all = num_views < 32 ? (uint32_t{1} << num_views) - 1 : ~uint32_t{0};
-  for (int64_t top0 = 0; top0 < boxes.num_tops; top0 += kPage) {
-    const ViewBits tops = ask_boxes(boxes.tops + top0, boxes.num_tops - top0, rule, views, num_views, all);
-    for (uint64_t a = tops.any; a != 0; a &= a - 1) {
-      const int top = __builtin_ctzll(a);
-      const int64_t word0 = (top0 + top) * kPage;
-      const ViewBits words = ask_boxes(boxes.words + word0, boxes.num_words - word0, rule, views, num_views,
-                                       tops.views_of(top, num_views));
-      for (uint64_t b = words.any; b != 0; b &= b - 1) {
-        const int word = __builtin_ctzll(b);
-        if ((word0 + word) % parts != part) continue;
-        const int64_t page0 = (word0 + word) * kPage;
-        const ViewBits pages = ask_boxes(boxes.pages + page0, boxes.num_pages - page0, rule, views, num_views,
-                                         words.views_of(word, num_views));
-        for (uint64_t c = pages.any; c != 0; c &= c - 1)
-          visit(page0 + __builtin_ctzll(c), pages.views_of(__builtin_ctzll(c), num_views));
+  for (int64_t first2 = 0; first2 < boxes.size2; first2 += kPage) {
+    const ViewBits bits2 = test_boxes(boxes.level2 + first2, boxes.size2 - first2, rule, views, num_views, all);
+    for (uint64_t left2 = bits2.any; left2 != 0; left2 &= left2 - 1) {
+      const int box2 = __builtin_ctzll(left2);
+      const int64_t first1 = (first2 + box2) * kPage;
+      const ViewBits bits1 = test_boxes(boxes.level1 + first1, boxes.size1 - first1, rule, views, num_views,
+                                        bits2.views_of(box2, num_views));
+      for (uint64_t left1 = bits1.any; left1 != 0; left1 &= left1 - 1) {
+        const int box1 = __builtin_ctzll(left1);
+        if ((first1 + box1) % parts != part) continue;
+        const int64_t first0 = (first1 + box1) * kPage;
+        const ViewBits bits0 = test_boxes(boxes.level0 + first0, boxes.size0 - first0, rule, views, num_views,
+                                          bits1.views_of(box1, num_views));
+        for (uint64_t left0 = bits0.any; left0 != 0; left0 &= left0 - 1)
+          visit(first0 + __builtin_ctzll(left0), bits0.views_of(__builtin_ctzll(left0), num_views));
       }
     }
   }

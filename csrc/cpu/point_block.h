@@ -4,8 +4,8 @@
 
 #include "../common/frustum.h"
 
-// Points (N, 3) taken a block at a time: deinterleaved once, then met by every view while they lie in the first-level
-// cache. Everything here is inlined into the files that are compiled once per instruction set.
+// Points (N, 3) taken a block at a time: deinterleaved once, then projected into every view while they are in the
+// first-level cache. Everything here is inlined into the files that are compiled once per instruction set.
 namespace mirage {
 
 constexpr int kPointBlock = 256;
@@ -32,7 +32,7 @@ MIRAGE_HD void load_points(const float* xyz, const uint8_t* valid, int64_t left,
                            int at = 0) {
   const int count = left < size ? static_cast<int>(left) : size;
   const float nan = bits_float(0x7fc00000u);
-  if (count == size) {  // by far the most, and with a fixed count
+  if (count == size) {  // by far the highest, and with a fixed count
     deinterleave(xyz, size, block, at);
   } else {
     deinterleave(xyz, count, block, at);
@@ -42,9 +42,9 @@ MIRAGE_HD void load_points(const float* xyz, const uint8_t* valid, int64_t left,
     for (int k = 0; k < count; ++k) block.x[at + k] = valid[k] != 0 ? block.x[at + k] : nan;
 }
 
-// The least and the greatest of values (count,); `a < b ? a : b` keeps b where a is NaN, so such a value counts for
+// The minimum and the maximum of values (count,); `a < b ? a : b` keeps b where a is NaN, so such a value counts for
 // nothing.
-MIRAGE_HD void bound_values(const float* values, int count, float* least, float* most) {
+MIRAGE_HD void bound_values(const float* values, int count, float* lowest, float* highest) {
   typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float))));
   Lanes lo = Lanes{} + bits_float(0x7f800000u), hi = -lo;
   int k = 0;
@@ -67,8 +67,8 @@ MIRAGE_HD void bound_values(const float* values, int count, float* least, float*
       high[l] = high[l + half] > high[l] ? high[l + half] : high[l];
     }
   }
-  *least = low[0];
-  *most = high[0];
+  *lowest = low[0];
+  *highest = high[0];
 }
 
 // The box of the first `count` lanes.

@@ -7,7 +7,14 @@
 // visible and overlap: sets of groups of points as bits. Bit g % 64 of word g / 64 stands for group g.
 namespace mirage {
 
-MIRAGE_HD bool sees(const Rigid& world2cam, const Pinhole& k, float x, float y, float z, int h, int w) {
+struct GroupedPoints {
+  const float* xyz;       // (N, 3)
+  const uint8_t* valid;   // (N,), 0 = ignored; or null: all of them are valid
+  const int64_t* groups;  // (N,) or null: point n is group n
+  int64_t n, num_groups;
+};
+
+MIRAGE_HD bool is_visible(const Rigid& world2cam, const Pinhole& k, float x, float y, float z, int h, int w) {
   return inside(project(world2cam, k, x, y, z), h, w);
 }
 
@@ -16,10 +23,10 @@ struct GroupBit {
   uint64_t bit;
 };
 
-// A group that is not one of 0 .. groups - 1 (groups > 0) sets nothing, in the first word.
+// Of a group that is not one of 0 .. groups - 1 (groups > 0): no bit, in the first word.
 MIRAGE_HD GroupBit bit_of_group(int64_t group, int64_t groups) {
-  const bool known = static_cast<uint64_t>(group) < static_cast<uint64_t>(groups);
-  return {known ? group >> 6 : 0, static_cast<uint64_t>(known) << (group & 63)};
+  const bool in_bounds = static_cast<uint64_t>(group) < static_cast<uint64_t>(groups);
+  return {in_bounds ? group >> 6 : 0, static_cast<uint64_t>(in_bounds) << (group & 63)};
 }
 
 MIRAGE_HD int count_bits(uint64_t x) {
@@ -37,7 +44,7 @@ MIRAGE_HD int count_bits(uint64_t x) {
 
 // Intersection over union of sets that hold of_a and of_b groups, `common` of them both; 0 / 0 = 0. The quotient is
 // rounded to float64 and then to float32, which up to 2^24 groups is the same as one float32 division.
-MIRAGE_HD float intersection_over_union(int64_t common, int64_t of_a, int64_t of_b) {
+MIRAGE_HD float iou(int64_t common, int64_t of_a, int64_t of_b) {
   const int64_t either = of_a + of_b - common;
   return either > 0 ? static_cast<float>(static_cast<double>(common) / static_cast<double>(either)) : 0.0f;
 }

@@ -2,8 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "overlap/overlap_isa.h"
 
-#include "overlap/overlap.h"
-
 namespace mirage {
 namespace MIRAGE_ISA {
 namespace {
@@ -25,12 +23,12 @@ void pack_bits(const uint8_t* seen, uint64_t* words) {
   }
 }
 
-void look_at_block(const PointBlock& block, const View& view, int h, int w, uint64_t* words) {
+void mark_block(const PointBlock& block, const View& view, int h, int w, uint64_t* words) {
   const Rigid m = view.world2cam;
   const Pinhole pinhole = view.pinhole;
   alignas(64) uint8_t seen[kBlock];
 #pragma GCC ivdep
-  for (int k = 0; k < kBlock; ++k) seen[k] = sees(m, pinhole, block.x[k], block.y[k], block.z[k], h, w);
+  for (int k = 0; k < kBlock; ++k) seen[k] = is_visible(m, pinhole, block.x[k], block.y[k], block.z[k], h, w);
   pack_bits(seen, words);
 }
 
@@ -43,16 +41,16 @@ void set_groups(const uint64_t* words, const int64_t* groups, int64_t num_groups
   }
 }
 
-void look(const GroupedPoints& points, const VisibleJob& job) {
+void mark_visible(const GroupedPoints& points, const VisibleJob& job) {
   PointBlock block;
   for (int64_t first = job.first; first < job.last; first += kBlock) {
     const int64_t count = job.last - first;
     load_points(points.xyz + 3 * first, points.valid ? points.valid + first : nullptr, count, kBlock, block);
     bound_points(block);
     for (int64_t v = 0; v < job.num_views; ++v) {
-      if (misses(job.views[v].frustum, block.box, 0.0f)) continue;
+      if (is_culled(job.views[v].frustum, block.box, 0.0f)) continue;
       uint64_t words[kWords];
-      look_at_block(block, job.views[v], job.h, job.w, words);
+      mark_block(block, job.views[v], job.h, job.w, words);
       uint64_t* bits = job.bits + v * job.words;
       if (points.groups) {
         set_groups(words, points.groups + first, points.num_groups, bits);
@@ -74,9 +72,7 @@ MIRAGE_HD int64_t count_all(const uint64_t* a, const uint64_t* b, int64_t n) {
   return sum;
 }
 
-int64_t count_common(const uint64_t* a, const uint64_t* b, int64_t n) {
-  return count_all(a, b, n);
-}
+int64_t count_common(const uint64_t* a, const uint64_t* b, int64_t n) { return count_all(a, b, n); }
 
 #if defined(__AVX512F__)
 // An instruction that counts eight words at once, which not every machine with AVX-512 has.
@@ -93,7 +89,7 @@ constexpr auto count_common_best = count_common;
 
 }  // namespace
 
-extern const OverlapKernels overlap_kernels{look, join, count_common_best};
+extern const OverlapKernels overlap_kernels{mark_visible, join, count_common_best};
 
 }  // namespace MIRAGE_ISA
 }  // namespace mirage

@@ -4,15 +4,9 @@
 
 #include "cpu/isa.h"
 #include "cpu/point_block.h"
+#include "overlap/overlap.h"
 
 namespace mirage {
-
-struct GroupedPoints {
-  const float* xyz;       // (N, 3)
-  const uint8_t* valid;   // (N,), 0 = not there; or null: all of them are
-  const int64_t* groups;  // (N,) or null: point n is group n
-  int64_t n, num_groups;
-};
 
 // The bits (views, words) that points first .. last - 1 set; first is a multiple of kPointBlock.
 struct VisibleJob {
@@ -24,8 +18,8 @@ struct VisibleJob {
 };
 
 struct OverlapKernels {
-  // Sets bits; all of them were clear, or set by other points.
-  void (*look)(const GroupedPoints&, const VisibleJob&);
+  // Sets bits; all of them were 0, or set by other points.
+  void (*mark_visible)(const GroupedPoints&, const VisibleJob&);
   // bits (n,) |= others (n,)
   void (*join)(uint64_t* bits, const uint64_t* others, int64_t n);
   // How many bits of a (n,) and b (n,) are set in both.

@@ -6,23 +6,19 @@
 #include "common/views_of_block.cuh"
 #include "overlap/overlap.h"
 
-// N points in G groups, V views, W = ceil(G / 64) words; sets a (A, W) and b (B, W).
 namespace mirage {
 namespace {
 
-// ---- visible: a warp holds 64 points, as many as a word has bits, and meets all views with them
+// ---- visible: a warp holds 64 points, as many as a word has bits, and projects them into all views
 
-constexpr int kSeeWarps = 4;
-constexpr int kSeeThreads = kSeeWarps * kWarp;
+constexpr int kMarkWarps = 4;
+constexpr int kMarkThreads = kMarkWarps * kWarp;
 
-struct PointsInViews {
-  const float* xyz;       // (N, 3)
-  const uint8_t* valid;   // (N,), 0 = not there; or null: all of them are
-  const int64_t* groups;  // (N,) or null: point n is group n
+struct PointsInViews : GroupedPoints {
   PreparedViews prepared;
-  int64_t n, num_groups, views, words;
+  int64_t views, words;
   int h, w;
-  Word64* bits;  // (V, W), clear where there are groups
+  Word64* bits;  // (V, W), all 0 where there are groups
 };
 
 __device__ __forceinline__ void set_group(const PointsInViews& p, int64_t view, int64_t group) {
@@ -32,23 +28,23 @@ __device__ __forceinline__ void set_group(const PointsInViews& p, int64_t view, 
 }
 
 template <bool kGrouped>
-__global__ void __launch_bounds__(kSeeThreads) see_points(PointsInViews p) {
-  __shared__ ViewsOfBlock<kViewsAtOnce, kSeeThreads> views;
+__global__ void __launch_bounds__(kMarkThreads) overlap_mark_visible_kernel(PointsInViews p) {
+  __shared__ ViewsOfBlock<kViewBatch, kMarkThreads> views;
   const auto count_from = [&](int64_t first) {
-    return static_cast<int>(max(min(p.views - first, int64_t{kViewsAtOnce}), int64_t{0}));
+    return static_cast<int>(max(min(p.views - first, int64_t{kViewBatch}), int64_t{0}));
   };
-  int64_t first = static_cast<int64_t>(blockIdx.y) * kViewsAtOnce;
+  int64_t first = static_cast<int64_t>(blockIdx.y) * kViewBatch;
   views.start_load(p.prepared.from(first), 0, count_from(first));
   const int lane = threadIdx.x % kWarp;
-  const int64_t word = static_cast<int64_t>(blockIdx.x) * kSeeWarps + threadIdx.x / kWarp;
+  const int64_t word = static_cast<int64_t>(blockIdx.x) * kMarkWarps + threadIdx.x / kWarp;
   float points[3][kPerLane];
   int64_t groups[kPerLane];
   for (int k = 0; k < kPerLane; ++k) {
     const int64_t n = 64 * word + kWarp * k + lane;
-    const bool there = n < p.n && (!p.valid || p.valid[n] != 0);
+    const bool valid = n < p.n && (!p.valid || p.valid[n] != 0);
     for (int axis = 0; axis < 3; ++axis)
-      points[axis][k] = there ? __ldg(p.xyz + 3 * n + axis) : bits_float(0x7fc00000u);
-    groups[k] = kGrouped && there ? __ldg(p.groups + n) : -1;
+      points[axis][k] = valid ? __ldg(p.xyz + 3 * n + axis) : bits_float(0x7fc00000u);
+    groups[k] = kGrouped && valid ? __ldg(p.groups + n) : -1;
   }
   const BoxSpan span = span_of(box_of_warp(points), 0.0f);
   while (first < p.views) {
@@ -63,7 +59,8 @@ __global__ void __launch_bounds__(kSeeThreads) see_points(PointsInViews p) {
         const CameraOfView camera = views.cameras[next + v];
         Word64 seen = 0;
         for (int k = 0; k < kPerLane; ++k) {
-          const bool in = sees(camera.world2cam, camera.pinhole, points[0][k], points[1][k], points[2][k], p.h, p.w);
+          const bool in = is_visible(camera.world2cam, camera.pinhole, points[0][k], points[1][k], points[2][k], p.h,
+                                     p.w);
           if (!kGrouped)
             seen |= static_cast<Word64>(__ballot_sync(kAllLanes, in)) << (kWarp * k);
           else if (in)
@@ -72,26 +69,26 @@ __global__ void __launch_bounds__(kSeeThreads) see_points(PointsInViews p) {
         if (!kGrouped && lane == 0) row[v * p.words] = seen;
       }
     }
-    first += static_cast<int64_t>(gridDim.y) * kViewsAtOnce;
+    first += static_cast<int64_t>(gridDim.y) * kViewBatch;
     __syncthreads();
     views.start_load(p.prepared.from(first), 0, count_from(first));
   }
 }
 
-// ---- overlap: a warp holds a piece of two sets of b in registers, and meets all sets of a with it
+// ---- overlap: a warp holds a piece of two sets of b in registers, and compares all sets of a with it
 
 constexpr int kPieces = 8;                      // of four 32-bit words, of a set and lane
 constexpr int kChunk = kPieces * 2 * kWarp;     // 64-bit words that a warp holds of a set
 constexpr int kSetsOfWarp = 2;
 constexpr int kOverlapWarps = 8;
 constexpr int kSetsOfBlock = kSetsOfWarp * kOverlapWarps;
-constexpr int kSetsAtOnce = 8;  // of a, in shared memory
+constexpr int kSetBatch = 8;  // of a, in shared memory
 
 struct SetsOfBits {
   const Word64 *a, *b;
   int64_t num_a, num_b, words;
   int classes;     // sets b, b + classes, ... begin alike: on a multiple of 16 bytes, or beside one
-  Word64* counts;  // (A + 1, B): what sets of a and b have in common; the last row, what those of b have. Clear.
+  Word64* counts;  // (A + 1, B): what sets of a and b have in common; the last row, what those of b have. All 0.
 };
 
 // One column of full adders: a + b + c = sum + 2 carry, in all 32 bit positions.
@@ -120,7 +117,7 @@ __device__ __forceinline__ uint4 both(const uint4& a, const uint4& b) {
   return make_uint4(a.x & b.x, a.y & b.y, a.z & b.z, a.w & b.w);
 }
 
-// Two words at word `at` of b as a whole, at an even address. Beyond its ends there is nothing.
+// Two words at word `at` of all of b, at an even address; zeros beyond its ends.
 __device__ __forceinline__ uint4 load_pair(const SetsOfBits& s, int64_t at) {
   const int64_t size = s.num_b * s.words;
   if (at >= 0 && at + 1 < size) return __ldcs(reinterpret_cast<const uint4*>(s.b + at));
@@ -129,17 +126,17 @@ __device__ __forceinline__ uint4 load_pair(const SetsOfBits& s, int64_t at) {
                     static_cast<unsigned>(high >> 32));
 }
 
-// Words first .. first + kChunk - 1 of sets of a into shared memory, zeros outside of the sets; behind the last set, one
-// that holds everything.
+// Words first .. first + kChunk - 1 of sets of a into shared memory, zeros outside of the sets; after the last set, one
+// of all bits.
 __device__ __forceinline__ void load_sets(const SetsOfBits& s, int64_t set, int count, int64_t first, Word64* to) {
   for (int i = threadIdx.x; i < count * kChunk; i += kOverlapWarps * kWarp) {
     const int64_t row = set + i / kChunk, word = first + i % kChunk;
-    const bool inside = word >= 0 && word < s.words;
-    to[i] = !inside ? 0 : row < s.num_a ? __ldg(s.a + row * s.words + word) : ~Word64{0};
+    const bool in_bounds = word >= 0 && word < s.words;
+    to[i] = !in_bounds ? 0 : row < s.num_a ? __ldg(s.a + row * s.words + word) : ~Word64{0};
   }
 }
 
-__global__ void __launch_bounds__(kOverlapWarps* kWarp) count_common(SetsOfBits s) {
+__global__ void __launch_bounds__(kOverlapWarps* kWarp) overlap_count_kernel(SetsOfBits s) {
   MIRAGE_DYNAMIC_SHARED(Word64, sets_of_a);
   const int lane = threadIdx.x % kWarp;
   // A chunk begins where a pair of words is aligned, which may be one word before the set.
@@ -151,8 +148,8 @@ __global__ void __launch_bounds__(kOverlapWarps* kWarp) count_common(SetsOfBits 
   for (int r = 0; r < kSetsOfWarp; ++r)
     for (int k = 0; k < kPieces; ++k)
       held[r][k] = load_pair(s, ((rank + r) * s.classes + kind) * s.words + first + 2 * (kWarp * k + lane));
-  for (int64_t set = 0; set <= s.num_a; set += kSetsAtOnce) {
-    const int count = static_cast<int>(min(s.num_a + 1 - set, static_cast<int64_t>(kSetsAtOnce)));
+  for (int64_t set = 0; set <= s.num_a; set += kSetBatch) {
+    const int count = static_cast<int>(min(s.num_a + 1 - set, static_cast<int64_t>(kSetBatch)));
     __syncthreads();
     load_sets(s, set, count, first, sets_of_a);
     __syncthreads();
@@ -175,13 +172,12 @@ __global__ void __launch_bounds__(kOverlapWarps* kWarp) count_common(SetsOfBits 
   }
 }
 
-constexpr int kShareThreads = 256;
+constexpr int kIouThreads = 256;
 
-__global__ void __launch_bounds__(kShareThreads)
-    share(const int64_t* counts, const int64_t* of_a, int64_t num_a, int64_t num_b, float* out) {
-  const int64_t at = static_cast<int64_t>(blockIdx.x) * kShareThreads + threadIdx.x;
-  if (at < num_a * num_b)
-    out[at] = intersection_over_union(counts[at], of_a[at / num_b], counts[num_a * num_b + at % num_b]);
+__global__ void __launch_bounds__(kIouThreads)
+    overlap_iou_kernel(const int64_t* counts, const int64_t* of_a, int64_t num_a, int64_t num_b, float* out) {
+  const int64_t at = static_cast<int64_t>(blockIdx.x) * kIouThreads + threadIdx.x;
+  if (at < num_a * num_b) out[at] = iou(counts[at], of_a[at / num_b], counts[num_a * num_b + at % num_b]);
 }
 
 }  // namespace

@@ -8,7 +8,7 @@
 // splat: one point into one view. N points, V views, C channels, grid (h, w).
 namespace mirage {
 
-// (No bool members: the compiler would keep the structs in memory, and the loop would not vectorise.)
+// (No bool members: the compiler would keep the structs in memory, and the loop would not vectorize.)
 struct Span {  // of one axis; empty when last < first
   int32_t first, last;
 };
@@ -17,9 +17,9 @@ struct CellRange {  // rows i0..i1 and columns j0..j1, both ends included; empty
   int32_t i0, i1, j0, j1;
 };
 
-// Cells of 0..size-1 whose centre lies within `reach` of `at`: ceil((at - reach) - 1/2) .. floor((at + reach) - 1/2),
-// clamped to the grid; none for NaN. Clamping before the conversion keeps it defined, and selects keep it vectorisable.
-MIRAGE_HD Span centres_within(float at, float reach, int size) {
+// Cells of 0..size-1 whose center lies within `reach` of `at`: ceil((at - reach) - 1/2) .. floor((at + reach) - 1/2),
+// clamped to the grid; none for NaN. Clamping before the conversion keeps it defined, and selects keep it vectorizable.
+MIRAGE_HD Span centers_within(float at, float reach, int size) {
   const float end = static_cast<float>(size - 1);
   const float lo = (at - reach) - 0.5f;
   const float hi = (at + reach) - 0.5f;
@@ -34,11 +34,11 @@ MIRAGE_HD Span centres_within(float at, float reach, int size) {
 }
 
 // The cells of a point that is a square of half-size `extent` (world units) facing the camera: those whose
-// centres it covers, or else the cell it lands in. An extent that is negative or NaN covers no centre.
+// centers it covers, or else the cell it lands in. An extent that is negative or NaN covers no center.
 MIRAGE_HD CellRange covered_cells(const Projection& p, const Pinhole& k, float extent, int h, int w) {
   const float half = extent * p.inv;
-  const Span columns = centres_within(p.u, half * k.fx, w);
-  const Span rows = centres_within(p.v, half * k.fy, h);
+  const Span columns = centers_within(p.u, half * k.fx, w);
+  const Span rows = centers_within(p.v, half * k.fy, h);
   const bool square = in_front(p.z) & (columns.first <= columns.last) & (rows.first <= rows.last);
   const bool own = inside(p, h, w);
   const int32_t i = static_cast<int32_t>(own ? p.v : 0.0f);
@@ -47,10 +47,10 @@ MIRAGE_HD CellRange covered_cells(const Projection& p, const Pinhole& k, float e
   return {square ? rows.first : i, square ? rows.last : i_last, square ? columns.first : j, square ? columns.last : j};
 }
 
-constexpr float kMostRadius = 16777216.0f;  // of a disc, in cells; no grid is larger
+constexpr float kMaxRadius = 16777216.0f;  // of a disc, in cells; no grid is larger
 
-// Whether a disc of `radius` cells around (u, v) covers the centre of cell (i, j); false for NaN. A point that is a
-// disc takes the cells it covers and the cell it lands in, whose centre is the nearest of all.
+// Whether a disc of `radius` cells around (u, v) covers the center of cell (i, j); false for NaN. A point that is a
+// disc takes the cells it covers and the cell it lands in, whose center is the nearest of all.
 MIRAGE_HD bool disc_covers(float u, float v, float radius, int32_t i, int32_t j) {
   const float x = (static_cast<float>(j) + 0.5f) - u;
   const float y = (static_cast<float>(i) + 0.5f) - v;
@@ -61,14 +61,14 @@ MIRAGE_HD bool disc_covers(float u, float v, float radius, int32_t i, int32_t j)
 // stays below 5 * 2^-24 of the radius and of the grid's size.
 MIRAGE_HD CellRange cells_around(const Projection& p, float radius, int h, int w) {
   const float reach = radius * 1.001f + 0x1p-7f;
-  const Span columns = centres_within(p.u, reach + static_cast<float>(w) * 0x1p-20f, w);
-  const Span rows = centres_within(p.v, reach + static_cast<float>(h) * 0x1p-20f, h);
+  const Span columns = centers_within(p.u, reach + static_cast<float>(w) * 0x1p-20f, w);
+  const Span rows = centers_within(p.v, reach + static_cast<float>(h) * 0x1p-20f, h);
   const bool some = in_front(p.z) & (columns.first <= columns.last);
   return {rows.first, some ? rows.last : -1, columns.first, columns.last};
 }
 
-// mode "bilinear": a point touches the cells of rows i, i + 1 and columns j, j + 1, in proportion to how near their
-// centres are. i = -2 where it touches none; some of the four may lie off the grid.
+// Mode "bilinear": a point has a tap in each of the four cells whose centers surround it: rows i, i + 1 and columns j,
+// j + 1. i = -2 where it has none; some of the four may lie off the grid.
 struct Corners {
   int32_t i, j;
   float s, t;  // how far towards column j + 1 and row i + 1, 0 to 1
@@ -91,13 +91,13 @@ MIRAGE_HD Corners corners_of(const Projection& p, int h, int w) {
   return {i - 2 * static_cast<int32_t>(!some), j, a_in - static_cast<float>(j), b_in - static_cast<float>(i)};
 }
 
-struct Touch {  // cell < 0: the corner lies off the grid or weighs nothing
+struct BilinearTap {  // cell < 0: the corner lies off the grid or weighs nothing
   int32_t cell;
   float weight;
 };
 
 // Corner 0 to 3 in the order of their cells: (i, j), (i, j + 1), (i + 1, j), (i + 1, j + 1).
-MIRAGE_HD Touch touch(const Corners& c, int corner, int h, int w) {
+MIRAGE_HD BilinearTap bilinear_tap(const Corners& c, int corner, int h, int w) {
   const int32_t i = c.i + corner / 2;
   const int32_t j = c.j + corner % 2;
   const float across = corner % 2 ? c.s : 1.0f - c.s;
@@ -109,16 +109,63 @@ MIRAGE_HD Touch touch(const Corners& c, int corner, int h, int w) {
   return {row * w + column - static_cast<int32_t>(!touches), weight};  // not a select: it would become a branch
 }
 
-// A cell mixes the points that touch it no farther than this; none (all depths are positive) where it shows nothing.
+constexpr float kCornerMargin = 1.0f;  // cells: a point up to half a cell beside the grid has taps in it
+
+// A cell blends the points with a tap in it up to this depth; none of them (all depths are positive) in a hole.
 MIRAGE_HD float blend_limit(float nearest, float band) {
   const float limit = (1.0f + band) * nearest;
   return nearest < bits_float(0x7f800000u) ? limit : 0.0f;
 }
 
-// A cell is known where the weights it mixes sum to more.
-constexpr float kLeastWeight = 1e-4f;
+// A cell whose weights sum to less is a hole.
+constexpr float kMinWeight = 1e-4f;
 
-// The gradient of a point (x, y, z) from that of its place (u, v) in a view.
+MIRAGE_HD bool is_covered(float weight) { return weight > kMinWeight; }
+
+struct BlendedCell {
+  int64_t index;
+  float depth, weight;
+};
+
+// From the nearest point of a cell and the sum of its weights.
+MIRAGE_HD BlendedCell finish_cell(int64_t index, float depth, float weight) {
+  const bool covered = is_covered(weight);
+  return {covered ? index : -1, covered ? depth : bits_float(0x7f800000u), covered ? weight : 0.0f};
+}
+
+// One channel's part of the gradient of a weight, times the sum of weights. The difference comes first: it is small
+// where the sum is divided by a small weight.
+MIRAGE_HD float weight_gradient(float grad, float feature, float blended) { return grad * (feature - blended); }
+
+// The sum of term(0) .. term(n - 1) in an order that loops and warps share: lane l adds the terms l, l + 16, ... as far
+// as there are 16 of them; then come the terms that are left, and then the lanes, both in ascending order.
+// `lanes.add(first, term)` adds term(first + l) to lane l, `lanes.at(l)` is its sum.
+constexpr int kSumLanes = 16;
+
+template <class Lanes, class Term>
+MIRAGE_HD float sum_in_order(int64_t n, Lanes lanes, const Term& term) {
+  const int64_t rounds = n / kSumLanes;
+  for (int64_t i = 0; i < rounds; ++i) lanes.add(kSumLanes * i, term);
+  float sum = 0.0f;
+  for (int64_t i = rounds * kSumLanes; i < n; ++i) sum += term(i);
+  for (int l = 0; l < kSumLanes; ++l) sum += lanes.at(l);
+  return sum;
+}
+
+// The gradient of a point's position (u, v) in a view, from those of its weights.
+struct PositionGradient {
+  float u = 0.0f, v = 0.0f;
+
+  // The gradient of one corner's weight; corners come in ascending order.
+  MIRAGE_HD void add(int corner, float s, float t, float grad) {
+    const float across = corner % 2 ? s : 1.0f - s;
+    const float down = corner / 2 ? t : 1.0f - t;
+    u += (corner % 2 ? grad : -grad) * down;
+    v += (corner / 2 ? grad : -grad) * across;
+  }
+};
+
+// The gradient of a point (x, y, z) from that of its position (u, v) in a view.
 MIRAGE_HD Vec3 project_backward(const Rigid& m, const Pinhole& k, float x, float y, float z, float grad_u,
                                 float grad_v) {
   const Vec3 p = transform(m, x, y, z);

@@ -4,7 +4,7 @@
 
 #include "splat/splat_rows.cuh"
 
-// What cells hand back to their points. n = V h w cells; sorted by point, in their order; each sum runs in that order.
+// Sums over the cells of each point. n = V h w cells, sorted by point and then by number; each sum runs in that order.
 namespace mirage {
 namespace {
 
@@ -19,9 +19,9 @@ struct CellsOfPoints {  // (n,) each
 
 constexpr int kListThreads = 256;
 
-// Holes, and indices of points that are not there, become point num_points.
+// Holes, and indices of points that do not exist, become point num_points.
 __global__ void __launch_bounds__(kListThreads)
-    list_cells(const int64_t* index, int64_t n, int64_t num_points, uint32_t* points, uint32_t* cells) {
+    splat_list_cells_kernel(const int64_t* index, int64_t n, int64_t num_points, uint32_t* points, uint32_t* cells) {
   const int64_t at = static_cast<int64_t>(blockIdx.x) * kListThreads + threadIdx.x;
   if (at >= n) return;
   const int64_t point = index[at];
@@ -29,18 +29,19 @@ __global__ void __launch_bounds__(kListThreads)
   cells[at] = static_cast<uint32_t>(at);
 }
 
-// A warp a point, where its cells begin. rows (n, C) -> out (num_points, C), clear.
+// One warp per point, where its cells begin. rows (n, C) -> out (num_points, C), which is all 0.
 template <class T>
-__global__ void __launch_bounds__(kRowThreads) sum_cells(CellsOfPoints list, const T* rows, int64_t channels, T* out) {
+__global__ void __launch_bounds__(kRowThreads)
+    splat_sum_features_kernel(CellsOfPoints list, const T* rows, int64_t channels, T* out) {
   const int64_t begin = static_cast<int64_t>(blockIdx.x) * kRowWarps + threadIdx.x / kWarp;
   if (begin >= list.n || !list.begins(begin)) return;
   const uint32_t point = list.points[begin];
-  for (int64_t c = 0; c < channels; c += kChannelsAtOnce) {
+  for (int64_t c = 0; c < channels; c += kChannelBatch) {
     SumOfRows sum(channels - c);
     for (int64_t first = begin; first < list.n; first += kWarp) {
-      const int64_t mine = first + threadIdx.x % kWarp;
-      const bool same = mine < list.n && list.points[mine] == point;
-      const uint32_t cell = same ? list.cells[mine] : 0;
+      const int64_t at = first + threadIdx.x % kWarp;
+      const bool same = at < list.n && list.points[at] == point;
+      const uint32_t cell = same ? list.cells[at] : 0;
       const int count = __popc(__ballot_sync(kAllLanes, same));
 #pragma unroll 4
       for (int k = 0; k < count; ++k)
@@ -51,9 +52,10 @@ __global__ void __launch_bounds__(kRowThreads) sum_cells(CellsOfPoints list, con
   }
 }
 
-// A thread a point. grad (n,) of depth, world2cam (V, 3, 4) -> out (num_points, 3), clear.
+// One thread per point. grad (n,) of depth, world2cam (V, 3, 4) -> out (num_points, 3), which is all 0.
 __global__ void __launch_bounds__(kListThreads)
-    sum_depths(CellsOfPoints list, const float* grad, const float* world2cam, int64_t cells_of_view, float* out) {
+    splat_sum_depths_kernel(CellsOfPoints list, const float* grad, const float* world2cam, int64_t cells_of_view,
+                            float* out) {
   const int64_t begin = static_cast<int64_t>(blockIdx.x) * kListThreads + threadIdx.x;
   if (begin >= list.n || !list.begins(begin)) return;
   const uint32_t point = list.points[begin];

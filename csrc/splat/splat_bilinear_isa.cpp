@@ -8,16 +8,16 @@ namespace mirage {
 namespace MIRAGE_ISA {
 namespace {
 
-struct alignas(64) Neighbours {  // the cells that points touch, by corner
+struct alignas(64) BilinearTaps {  // of a block of points, by corner
   int32_t cell[4][kBlock];
   float weight[4][kBlock];
   uint32_t depth[kBlock];  // bits of Z
   float s[kBlock], t[kBlock];
-  int32_t mark[kBlock];           // negative: touches nothing
+  int32_t mark[kBlock];           // negative: no taps
   int32_t hits[kBlock + kLanes];  // lanes
 };
 
-void project_corners(const SplatBlock& block, const View& view, int h, int w, Neighbours& out) {
+void project_corners(const SplatBlock& block, const View& view, int h, int w, BilinearTaps& out) {
   const Rigid m = view.world2cam;
   const Pinhole pinhole = view.pinhole;
   const int lanes = block.lanes;
@@ -27,7 +27,7 @@ void project_corners(const SplatBlock& block, const View& view, int h, int w, Ne
     const Corners c = corners_of(p, h, w);
     int32_t none = -1;
     for (int corner = 0; corner < 4; ++corner) {
-      const Touch t = touch(c, corner, h, w);
+      const BilinearTap t = bilinear_tap(c, corner, h, w);
       out.cell[corner][k] = t.cell;
       out.weight[corner][k] = t.weight;
       none &= t.cell;
@@ -42,55 +42,55 @@ void project_corners(const SplatBlock& block, const View& view, int h, int w, Ne
 void scatter(const SplatPoints& points, const SplatJob& job) {
   const int64_t cells = static_cast<int64_t>(job.h) * job.w;
   SplatBlock block;
-  Neighbours c;
+  BilinearTaps c;
   prepare(points, block);
   for (int64_t i = 0; i < job.num_views * cells; ++i) job.keys[i] = kEmptyKey;
   for (int64_t number = job.part; number < num_blocks(points); number += job.parts) {
     load(points, number, block);
     for (int v = 0; v < job.num_views; ++v) {
-      if (misses(job.views[v].frustum, block.box, 0.0f)) continue;
-      int64_t* keys = job.keys + v * cells;
+      if (is_culled(job.views[v].frustum, block.box, 0.0f)) continue;
+      uint64_t* keys = job.keys + v * cells;
       project_corners(block, job.views[v], job.h, job.w, c);
       for (int corner = 0; corner < 4; ++corner) {
         const int n = pack_winners<true>(c.cell[corner], c.depth, block.lanes, keys, c.hits);
         for (int hit = 0; hit < n; ++hit) {
           const int k = c.hits[hit];
-          lower(keys[c.cell[corner][k]], depth_key(bits_float(c.depth[k]), index_of(block, k)));
+          min_key(keys[c.cell[corner][k]], depth_key(bits_float(c.depth[k]), index_of(block, k)));
         }
       }
     }
   }
 }
 
-// Calls visit(index, lane) for the block's points that touch a cell of the view, in ascending order.
+// Calls visit(index, lane) for the block's points that have a tap in the view, in ascending order.
 template <class Visit>
-MIRAGE_HD void meet(const SplatBlock& block, const View& view, const BlendGrid& grid, Neighbours& c,
-                    const Visit& visit) {
-  if (misses(view.frustum, block.box, 0.0f)) return;
+MIRAGE_HD void for_each_visible(const SplatBlock& block, const View& view, const BlendGrid& grid, BilinearTaps& c,
+                                const Visit& visit) {
+  if (is_culled(view.frustum, block.box, 0.0f)) return;
   project_corners(block, view, grid.h, grid.w, c);
   const int n = pack_marked(c.mark, block.lanes, c.hits);
   for (int hit = 0; hit < n; ++hit) visit(static_cast<int64_t>(index_of(block, c.hits[hit])), c.hits[hit]);
 }
 
-// The corner's cell if it mixes the point, or -1.
-MIRAGE_HD int32_t mixing_cell(const Neighbours& c, int corner, int lane, const float* limits) {
+// The corner's cell if it blends the point, or -1.
+MIRAGE_HD int32_t blended_cell(const BilinearTaps& c, int corner, int lane, const float* limits) {
   const int32_t cell = c.cell[corner][lane];
   return cell >= 0 && bits_float(c.depth[lane]) <= limits[cell] ? cell : -1;
 }
 
 template <class T>
-void mix(const SplatPoints& points, const View& view, const BlendGrid& grid, const void* features,
-         const BlendSums& sums) {
+void blend(const SplatPoints& points, const View& view, const BlendGrid& grid, const void* features,
+           const BlendSums& sums) {
   const int64_t channels = grid.channels;
   for (int64_t i = 0; i < (sums.last - sums.first) * channels; ++i) sums.features[i] = 0.0f;
   for (int64_t i = 0; i < sums.last - sums.first; ++i) sums.weights[i] = 0.0f;
   SplatBlock block;
-  Neighbours c;
+  BilinearTaps c;
   prepare(points, block);
   const auto add = [&](int64_t index, int lane) {
     const T* row = static_cast<const T*>(features) + index * channels;
     for (int corner = 0; corner < 4; ++corner) {
-      const int32_t cell = mixing_cell(c, corner, lane, grid.limits);
+      const int32_t cell = blended_cell(c, corner, lane, grid.limits);
       if (cell < sums.first || cell >= sums.last) continue;
       const float weight = c.weight[corner][lane];
       sums.weights[cell - sums.first] += weight;
@@ -100,12 +100,12 @@ void mix(const SplatPoints& points, const View& view, const BlendGrid& grid, con
   };
   for (int64_t number = 0; number < num_blocks(points); ++number) {
     load(points, number, block);
-    meet(block, view, grid, c, add);
+    for_each_visible(block, view, grid, c, add);
   }
 }
 
 template <class T>
-void finish(const BlendGrid& grid, const BlendSums& sums, const BlendResult& result) {
+void normalize(const BlendGrid& grid, const BlendSums& sums, const BlendResult& result) {
   constexpr int64_t kTile = 64;
   T zero;
   from_float(0.0f, &zero);
@@ -116,80 +116,77 @@ void finish(const BlendGrid& grid, const BlendSums& sums, const BlendResult& res
       for (int64_t k = first; k < last; ++k) {
         T value;
         from_float(sums.features[k * grid.channels + channel] / sums.weights[k], &value);
-        out[channel * result.stride + k] = sums.weights[k] > kLeastWeight ? value : zero;
+        out[channel * result.stride + k] = is_covered(sums.weights[k]) ? value : zero;
       }
     }
     for (int64_t k = first; k < last; ++k) {
-      const bool known = sums.weights[k] > kLeastWeight;
-      result.index[k] = known ? result.index[k] : -1;
-      result.depth[k] = known ? result.depth[k] : bits_float(0x7f800000u);
-      sums.weights[k] = known ? sums.weights[k] : 0.0f;
+      const BlendedCell cell = finish_cell(result.index[k], result.depth[k], sums.weights[k]);
+      result.index[k] = cell.index;
+      result.depth[k] = cell.depth;
+      sums.weights[k] = cell.weight;
     }
   }
 }
 
-void spread(const SplatPoints& points, const BlendGrid& grid, const BlendGradient& job, float* sums) {
+void backward_features(const SplatPoints& points, const BlendGrid& grid, const BlendGradient& job, float* sums) {
   const int64_t cells = static_cast<int64_t>(grid.h) * grid.w, channels = grid.channels;
   SplatBlock block;
-  Neighbours c;
+  BilinearTaps c;
   prepare(points, block);
   for (int64_t number = job.first; number < job.last; ++number) {
     load(points, number, block);
     for (int v = 0; v < job.num_views; ++v) {
-      meet(block, job.views[v], grid, c, [&](int64_t index, int lane) {
+      for_each_visible(block, job.views[v], grid, c, [&](int64_t index, int lane) {
         float* __restrict sum = sums + index * channels;
         for (int corner = 0; corner < 4; ++corner) {
-          const int32_t cell = mixing_cell(c, corner, lane, grid.limits + v * cells);
+          const int32_t cell = blended_cell(c, corner, lane, grid.limits + v * cells);
           if (cell < 0) continue;
-          const float share = c.weight[corner][lane] / job.weights[v * cells + cell];
+          const float weight = c.weight[corner][lane] / job.weights[v * cells + cell];
           const float* grad = job.grad + (v * cells + cell) * channels;
-          for (int64_t channel = 0; channel < channels; ++channel) sum[channel] += share * grad[channel];
+          for (int64_t channel = 0; channel < channels; ++channel) sum[channel] += weight * grad[channel];
         }
       });
     }
   }
 }
 
-// sum(grad * (row - shown)). The difference comes first, for it is small where the sum is divided by a small weight.
-template <class T>
-MIRAGE_HD float along(const float* grad, const T* row, const float* shown, int64_t n) {
-  float parts[kLanes] = {};
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes)
-    for (int l = 0; l < kLanes; ++l) parts[l] += grad[i + l] * (to_float(row[i + l]) - shown[i + l]);
-  float sum = 0.0f;
-  for (; i < n; ++i) sum += grad[i] * (to_float(row[i]) - shown[i]);
-  for (int l = 0; l < kLanes; ++l) sum += parts[l];
-  return sum;
-}
+// The lanes of sum_in_order.
+struct Lanes {
+  float sum[kSumLanes] = {};
+
+  template <class Term>
+  MIRAGE_HD void add(int64_t first, const Term& term) {
+    for (int l = 0; l < kSumLanes; ++l) sum[l] += term(first + l);
+  }
+  MIRAGE_HD float at(int lane) const { return sum[lane]; }
+};
 
 template <class T>
-void pull(const SplatPoints& points, const BlendGrid& grid, const BlendGradient& job, const void* features,
-          float* sums) {
+void backward_xyz(const SplatPoints& points, const BlendGrid& grid, const BlendGradient& job, const void* features,
+                  float* sums) {
   const int64_t cells = static_cast<int64_t>(grid.h) * grid.w, channels = grid.channels;
   SplatBlock block;
-  Neighbours c;
+  BilinearTaps c;
   prepare(points, block);
   for (int64_t number = job.first; number < job.last; ++number) {
     load(points, number, block);
     for (int v = 0; v < job.num_views; ++v) {
       const View& view = job.views[v];
-      meet(block, view, grid, c, [&](int64_t index, int lane) {
+      for_each_visible(block, view, grid, c, [&](int64_t index, int lane) {
         const T* row = static_cast<const T*>(features) + index * channels;
-        float grad_u = 0.0f, grad_v = 0.0f;
+        PositionGradient position;
         for (int corner = 0; corner < 4; ++corner) {
-          const int32_t cell = mixing_cell(c, corner, lane, grid.limits + v * cells);
+          const int32_t cell = blended_cell(c, corner, lane, grid.limits + v * cells);
           if (cell < 0) continue;
           const int64_t at = v * cells + cell;
-          const float grad =
-              along(job.grad + at * channels, row, job.shown + at * channels, channels) / job.weights[at];
-          const float across = corner % 2 ? c.s[lane] : 1.0f - c.s[lane];
-          const float down = corner / 2 ? c.t[lane] : 1.0f - c.t[lane];
-          grad_u += (corner % 2 ? grad : -grad) * down;
-          grad_v += (corner / 2 ? grad : -grad) * across;
+          const float* grad = job.grad + at * channels;
+          const float* blended = job.blended + at * channels;
+          const float sum = sum_in_order(
+              channels, Lanes{}, [&](int64_t i) { return weight_gradient(grad[i], to_float(row[i]), blended[i]); });
+          position.add(corner, c.s[lane], c.t[lane], sum / job.weights[at]);
         }
         const Vec3 g = project_backward(view.world2cam, view.pinhole, block.x[lane], block.y[lane], block.z[lane],
-                                        grad_u, grad_v);
+                                        position.u, position.v);
         sums[3 * index] += g.x;
         sums[3 * index + 1] += g.y;
         sums[3 * index + 2] += g.z;
@@ -201,10 +198,10 @@ void pull(const SplatPoints& points, const BlendGrid& grid, const BlendGradient&
 }  // namespace
 
 extern const BilinearKernels bilinear_kernels{scatter,
-                                              {mix<float>, mix<BFloat16>, mix<Float16>},
-                                              {finish<float>, finish<BFloat16>, finish<Float16>},
-                                              spread,
-                                              {pull<float>, pull<BFloat16>, pull<Float16>}};
+                                              {blend<float>, blend<BFloat16>, blend<Float16>},
+                                              {normalize<float>, normalize<BFloat16>, normalize<Float16>},
+                                              backward_features,
+                                              {backward_xyz<float>, backward_xyz<BFloat16>, backward_xyz<Float16>}};
 
 }  // namespace MIRAGE_ISA
 }  // namespace mirage

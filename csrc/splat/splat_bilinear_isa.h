@@ -11,7 +11,7 @@ namespace mirage {
 struct BlendGrid {
   int h, w;
   int64_t channels;
-  const float* limits;  // (views, h w): a cell mixes the points that touch it up to this depth
+  const float* limits;  // (views, h w): a cell blends the points with a tap in it up to this depth
 };
 
 // The sums of cells [first, last) of one view.
@@ -35,21 +35,22 @@ struct BlendGradient {
   int num_views;
   const float* grad;     // (views, h w, C)
   const float* weights;  // (views, h w)
-  const float* shown;    // (views, h w, C): the features that the cell shows; of pull only
+  const float* blended;  // (views, h w, C): the features of the cell; of backward_xyz only
   int64_t first, last;
 };
 
 // Functions of features come once per dtype: float32, bfloat16, float16.
 struct BilinearKernels {
-  Scatter scatter;  // by the cells that points touch
+  Scatter scatter;  // into the cells of the taps
   // Clears the sums and adds the points in ascending order.
-  void (*mix[3])(const SplatPoints&, const View&, const BlendGrid&, const void* features, const BlendSums&);
-  // Divides by the weights; a cell that is not known becomes a hole, in index, depth and weights too.
-  void (*finish[3])(const BlendGrid&, const BlendSums&, const BlendResult&);
+  void (*blend[3])(const SplatPoints&, const View&, const BlendGrid&, const void* features, const BlendSums&);
+  // Divides by the weights; a cell that is not covered becomes a hole, in index, depth and weights too.
+  void (*normalize[3])(const BlendGrid&, const BlendSums&, const BlendResult&);
   // Adds to sums (N, C) the gradient of the features.
-  void (*spread)(const SplatPoints&, const BlendGrid&, const BlendGradient&, float* sums);
+  void (*backward_features)(const SplatPoints&, const BlendGrid&, const BlendGradient&, float* sums);
   // Adds to sums (N, 3) the gradient of the points through their weights.
-  void (*pull[3])(const SplatPoints&, const BlendGrid&, const BlendGradient&, const void* features, float* sums);
+  void (*backward_xyz[3])(const SplatPoints&, const BlendGrid&, const BlendGradient&, const void* features,
+                          float* sums);
 };
 
 MIRAGE_EACH_ISA(extern const BilinearKernels bilinear_kernels)

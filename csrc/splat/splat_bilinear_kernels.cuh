@@ -3,12 +3,13 @@
 #pragma once
 
 #include "common/prepared_views.h"
+#include "splat/splat.h"
 #include "splat/splat_cloud.h"
 #include "splat/splat_rows.cuh"
 
-// mode "bilinear". A point touches up to four cells (i, j) .. (i + 1, j + 1). Points are sorted by the first of these,
-// their base, which may lie one beside the grid: (h + 1) (w + 1) bases a view. Within a base they stay in their order,
-// so what touches a cell is the merger of four lists.
+// Mode "bilinear". A point has up to four taps, in cells (i, j) .. (i + 1, j + 1). Points are sorted by the first of
+// these, their base, which may lie one beside the grid: (h + 1) (w + 1) bases per view. The points of a base stay in
+// order, so those with a tap in a cell are four sorted lists, to be merged.
 namespace mirage {
 namespace {
 
@@ -18,16 +19,14 @@ struct BasesOfViews {  // of some views
   const CameraOfView* views;
   int count, h, w;
 
-  MIRAGE_HD uint32_t of_view() const {
-    return (static_cast<uint32_t>(h) + 1) * (static_cast<uint32_t>(w) + 1);
-  }
+  MIRAGE_HD uint32_t of_view() const { return (static_cast<uint32_t>(h) + 1) * (static_cast<uint32_t>(w) + 1); }
   __device__ __forceinline__ uint32_t at(uint32_t view, int i, int j) const {
     return (view * (static_cast<uint32_t>(h) + 1) + static_cast<uint32_t>(i + 1)) * (static_cast<uint32_t>(w) + 1) +
            static_cast<uint32_t>(j + 1);
   }
 };
 
-__device__ __forceinline__ bool is_drawn(const Cloud& cloud, int64_t n) {
+__device__ __forceinline__ bool is_valid(const Cloud& cloud, int64_t n) {
   return n < cloud.n && (!cloud.valid || __ldg(cloud.valid + n) != 0);
 }
 
@@ -38,13 +37,13 @@ __device__ __forceinline__ Projection project_point(const Cloud& cloud, const Ca
 
 // (view, point) -> base, or one more than there are; and the point.
 __global__ void __launch_bounds__(kBaseThreads)
-    find_bases(Cloud cloud, BasesOfViews bases, uint32_t* keys, uint32_t* points) {
+    splat_bilinear_find_bases_kernel(Cloud cloud, BasesOfViews bases, uint32_t* keys, uint32_t* points) {
   const int64_t n = static_cast<int64_t>(blockIdx.x) * kBaseThreads + threadIdx.x;
   if (n >= cloud.n) return;
-  const bool drawn = is_drawn(cloud, n);
+  const bool valid = is_valid(cloud, n);
   for (int v = 0; v < bases.count; ++v) {
     const Corners c = corners_of(project_point(cloud, bases.views[v], n), bases.h, bases.w);
-    const bool some = drawn && c.i > -2;
+    const bool some = valid && c.i > -2;
     keys[v * cloud.n + n] = some ? bases.at(v, c.i, c.j) : bases.count * bases.of_view();
     points[v * cloud.n + n] = static_cast<uint32_t>(n);
   }
@@ -52,7 +51,7 @@ __global__ void __launch_bounds__(kBaseThreads)
 
 // begins[b]: how many of the sorted keys (n,) lie below b, 0 <= b <= the number of bases.
 __global__ void __launch_bounds__(kBaseThreads)
-    find_lists(const uint32_t* keys, int64_t n, int64_t num_bases, uint32_t* begins) {
+    splat_bilinear_find_lists_kernel(const uint32_t* keys, int64_t n, int64_t num_bases, uint32_t* begins) {
   const int64_t base = static_cast<int64_t>(blockIdx.x) * kBaseThreads + threadIdx.x;
   if (base > num_bases) return;
   int64_t first = 0;
@@ -69,7 +68,7 @@ struct PointsByBase {
   const uint32_t *points, *begins;
 };
 
-constexpr uint32_t kNobody = ~0u;
+constexpr uint32_t kNoPoint = ~0u;
 
 // By a warp: the next points of four ascending lists, the smallest 32 of them in ascending order.
 struct Merger {
@@ -82,7 +81,7 @@ struct Merger {
   Shared& shared;
   uint32_t begin[4], end[4];
 
-  // List q holds the points that touch cell (i, j) with their corner q.
+  // List q holds the points whose corner q is cell (i, j).
   __device__ __forceinline__ Merger(const PointsByBase& by_base_, const BasesOfViews& bases, uint32_t view, int i,
                                     int j, Shared& shared_)
       : by_base(by_base_), shared(shared_) {
@@ -103,25 +102,25 @@ struct Merger {
     return count + (ahead[count] < point);
   }
 
-  // How many there are; lane k has the k-th, and the corner with which it touches the cell.
+  // Returns how many there are; lane k has the k-th, and the corner of it that is the cell.
   __device__ __forceinline__ int next(uint32_t& point, int& corner) {
     const int lane = threadIdx.x % kWarp;
     __syncwarp();
 #pragma unroll
     for (int q = 0; q < 4; ++q)
-      shared.ahead[q][lane] = begin[q] + lane < end[q] ? __ldg(by_base.points + begin[q] + lane) : kNobody;
+      shared.ahead[q][lane] = begin[q] + lane < end[q] ? __ldg(by_base.points + begin[q] + lane) : kNoPoint;
     __syncwarp();
     int total = 0;
 #pragma unroll
     for (int q = 0; q < 4; ++q) {
-      const uint32_t mine = shared.ahead[q][lane];
+      const uint32_t own = shared.ahead[q][lane];
       int rank = lane;
 #pragma unroll
       for (int other = 0; other < 4; ++other)
-        if (other != q) rank += below(other, mine);
-      const bool taken = mine != kNobody && rank < kWarp;
+        if (other != q) rank += below(other, own);
+      const bool taken = own != kNoPoint && rank < kWarp;
       if (taken) {
-        shared.merged[rank] = mine;
+        shared.merged[rank] = own;
         shared.corner[rank] = q;
       }
       const int count = __popc(__ballot_sync(kAllLanes, taken));
@@ -129,84 +128,86 @@ struct Merger {
       total += count;
     }
     __syncwarp();
-    point = lane < total ? shared.merged[lane] : kNobody;
+    point = lane < total ? shared.merged[lane] : kNoPoint;
     corner = lane < total ? shared.corner[lane] : 0;
     return total;
   }
 };
 
-struct MixedCells {  // (V, h w) each
-  int64_t* index;    // in: keys
+struct BlendedCells {  // (V, h w) each
+  uint64_t* index;  // in: keys
   float *depth, *weight;
   float band;
 };
 
 // The sums of a cell: of weights, and of weight times feature. Rows begin at the channel wanted.
 template <class T>
-__device__ __forceinline__ float mix_cell(const Cloud& cloud, const CameraOfView& view, Merger merger, int h, int w,
-                                          float limit, const T* rows, int64_t channels, SumOfRows& sum) {
+__device__ __forceinline__ float blend_cell(const Cloud& cloud, const CameraOfView& view, Merger merger, int h, int w,
+                                            float limit, const T* rows, int64_t channels, SumOfRows& sum) {
   float weights = 0.0f;
   uint32_t point;
   int corner;
   while (merger.next(point, corner) > 0) {
     float weight = 0.0f;
-    bool mixes = point != kNobody;
-    if (mixes) {
+    bool blends = point != kNoPoint;
+    if (blends) {
       const Projection p = project_point(cloud, view, point);
-      const Touch t = touch(corners_of(p, h, w), corner, h, w);
-      weight = t.weight;
-      mixes = t.cell >= 0 && p.z <= limit;
+      const BilinearTap tap = bilinear_tap(corners_of(p, h, w), corner, h, w);
+      weight = tap.weight;
+      blends = tap.cell >= 0 && p.z <= limit;
     }
 #pragma unroll 2
-    for (unsigned left = __ballot_sync(kAllLanes, mixes); left; left &= left - 1) {
+    for (unsigned left = __ballot_sync(kAllLanes, blends); left; left &= left - 1) {
       const int k = __ffs(static_cast<int>(left)) - 1;
-      const float share = __shfl_sync(kAllLanes, weight, k);
-      weights += share;
-      sum.add(share, rows + static_cast<int64_t>(__shfl_sync(kAllLanes, point, k)) * channels);
+      const float of_point = __shfl_sync(kAllLanes, weight, k);
+      weights += of_point;
+      sum.add(of_point, rows + static_cast<int64_t>(__shfl_sync(kAllLanes, point, k)) * channels);
     }
   }
   return weights;
 }
 
-// A warp mixes one cell after the other into the block's tile, as often as there are channels for.
+// A warp blends one cell after the other into the block's tile, once for every batch of channels.
 template <class T>
 __global__ void __launch_bounds__(kTileThreads, 3)
-    mix(Cloud cloud, BasesOfViews bases, PointsByBase by_base, Features f, const T* rows, MixedCells out, T* maps) {
+    splat_bilinear_blend_kernel(Cloud cloud, BasesOfViews bases, PointsByBase by_base, Features f, const T* rows,
+                                BlendedCells out, T* maps) {
   MIRAGE_DYNAMIC_SHARED(T, tile);
   __shared__ Merger::Shared shared[kTileWarps];
   __shared__ float nearest[kTileCells], weights[kTileCells];
   __shared__ unsigned ballots[2];
   const int64_t cells = static_cast<int64_t>(bases.h) * bases.w;
-  const Place<kTileCells> place(cells);
-  const int64_t at = place.b * cells + place.first + threadIdx.x;
-  const bool mine = static_cast<int>(threadIdx.x) < place.count;
-  const int64_t key = mine ? out.index[at] : -1;
-  if (threadIdx.x < kTileCells) nearest[threadIdx.x] = key >= 0 ? key_depth(key) : bits_float(0x7f800000u);
+  const TileLocation<kTileCells> location(cells);
+  const int64_t at = location.b * cells + location.first + threadIdx.x;
+  const bool in_bounds = static_cast<int>(threadIdx.x) < location.count;
+  const NearestPoint point = decode_key(in_bounds ? out.index[at] : kEmptyKey);
+  if (threadIdx.x < kTileCells) nearest[threadIdx.x] = point.depth;
   __syncthreads();
-  for (int64_t c = 0; c == 0 || c < f.channels; c += kChannelsAtOnce) {
-    const TileOfFeatures t = tile_of(f, place, cells, c);
-    for (int k = threadIdx.x / kWarp; k < place.count; k += kTileWarps) {
-      const int cell = place.first + k;
+  for (int64_t c = 0; c == 0 || c < f.channels; c += kChannelBatch) {
+    const TileOfFeatures t = tile_of(f, location, cells, c);
+    for (int k = threadIdx.x / kWarp; k < location.count; k += kTileWarps) {
+      const int cell = location.first + k;
       const float limit = blend_limit(nearest[k], out.band);
       SumOfRows sum(f.channels - c);
       float total = 0.0f;
       if (limit > 0.0f) {
-        const Merger merger(by_base, bases, static_cast<uint32_t>(place.b), cell / bases.w, cell % bases.w,
+        const Merger merger(by_base, bases, static_cast<uint32_t>(location.b), cell / bases.w, cell % bases.w,
                             shared[threadIdx.x / kWarp]);
-        total = mix_cell(cloud, bases.views[place.b], merger, bases.h, bases.w, limit, rows + c, f.channels, sum);
+        total = blend_cell(cloud, bases.views[location.b], merger, bases.h, bases.w, limit, rows + c, f.channels, sum);
       }
       sum.each([&](int channel, float& of) { from_float(of / total, tile + k * t.depth + channel); });
       if (threadIdx.x % kWarp == 0) weights[k] = total;
     }
     __syncthreads();
-    const bool known = mine && weights[threadIdx.x] > kLeastWeight;
-    if (c == 0 && mine) {
-      out.index[at] = known ? key_index(key) : -1;
-      out.depth[at] = known ? nearest[threadIdx.x] : bits_float(0x7f800000u);
-      out.weight[at] = known ? weights[threadIdx.x] : 0.0f;
+    const bool covered = in_bounds && is_covered(weights[threadIdx.x]);
+    if (c == 0 && in_bounds) {
+      const BlendedCell cell = finish_cell(point.index, point.depth, weights[threadIdx.x]);
+      out.index[at] = static_cast<uint64_t>(cell.index);
+      out.depth[at] = cell.depth;
+      out.weight[at] = cell.weight;
     }
-    const uint64_t all_known = share_valid(known, ballots);
-    tile_to_maps(t, tile, all_known, maps + place.b * f.channels * cells);
+    const uint64_t all_covered = broadcast_valid(covered, ballots);
+    tile_to_maps(t, tile, all_covered, maps + location.b * f.channels * cells);
     __syncthreads();
   }
 }

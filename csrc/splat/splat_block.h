@@ -9,7 +9,7 @@
 #include <immintrin.h>
 #endif
 
-// Blocks of points, as the loops of one instruction set meet them. For splat*_isa.cpp only.
+// Blocks of points in the loops of one instruction set. For splat*_isa.cpp only.
 namespace mirage {
 namespace MIRAGE_ISA {
 namespace {
@@ -34,8 +34,7 @@ MIRAGE_HD void load_run(const SplatPoints& points, int64_t first, int size, Spla
   if (points.extents) {
     const float* own = points.extents + first;
     const int count = left < size ? static_cast<int>(left) : size;
-    for (int k = 0; k < count; ++k)
-      block.extent[at + k] = scaled_extent(points.extent, own[k], points.least_extent);
+    for (int k = 0; k < count; ++k) block.extent[at + k] = scaled_extent(points.extent, own[k], points.min_extent);
     for (int k = at + count; k < at + size; ++k) block.extent[k] = 0.0f;
   }
 }
@@ -87,10 +86,10 @@ inline int pack_marked(const int32_t* mark, int lanes, int32_t* hits) {
   return n;
 }
 
-// Packs those of the first lanes with cell >= 0 whose point may win: most come too late, for a nearer one is there already. So is an
-// equal one where points come in ascending order; where they do not, ties have to be let in.
+// Packs those of the first lanes with cell >= 0 whose point may win. Most do not: the cell already has a nearer one.
+// Where points come in ascending order an equally near one does not win either; where they do not, kTies lets it in.
 template <bool kTies>
-MIRAGE_HD int pack_winners(const int32_t* cell, const uint32_t* depth, int lanes, const int64_t* keys, int32_t* hits) {
+MIRAGE_HD int pack_winners(const int32_t* cell, const uint32_t* depth, int lanes, const uint64_t* keys, int32_t* hits) {
 #if defined(__AVX512F__)
   int n = 0;
   __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
@@ -98,9 +97,9 @@ MIRAGE_HD int pack_winners(const int32_t* cell, const uint32_t* depth, int lanes
     const __m512i at = _mm512_load_si512(cell + k);
     __mmask16 in = _mm512_cmpge_epi32_mask(at, _mm512_setzero_si512());
     if (in) {  // the upper half of a key is the depth
-      const __m512i shown = _mm512_mask_i32gather_epi32(at, in, at, reinterpret_cast<const int32_t*>(keys) + 1, 8);
-      const __m512i mine = _mm512_load_si512(depth + k);
-      in = kTies ? _mm512_mask_cmple_epu32_mask(in, mine, shown) : _mm512_mask_cmplt_epu32_mask(in, mine, shown);
+      const __m512i nearest = _mm512_mask_i32gather_epi32(at, in, at, reinterpret_cast<const int32_t*>(keys) + 1, 8);
+      const __m512i own = _mm512_load_si512(depth + k);
+      in = kTies ? _mm512_mask_cmple_epu32_mask(in, own, nearest) : _mm512_mask_cmplt_epu32_mask(in, own, nearest);
     }
     _mm512_storeu_si512(hits + n, _mm512_maskz_compress_epi32(in, lane));
     n += __builtin_popcount(in);
@@ -114,9 +113,7 @@ MIRAGE_HD int pack_winners(const int32_t* cell, const uint32_t* depth, int lanes
 }
 
 // Stores without a branch: which point comes nearer is a coin toss the branch predictor loses.
-MIRAGE_HD void lower(int64_t& cell, int64_t key) {
-  cell = key < cell ? key : cell;
-}
+MIRAGE_HD void min_key(uint64_t& cell, uint64_t key) { cell = key < cell ? key : cell; }
 
 }  // namespace
 }  // namespace MIRAGE_ISA

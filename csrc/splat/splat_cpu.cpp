@@ -2,17 +2,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <memory>
-#include <tuple>
 #include <vector>
 
-#include "common/float16.h"
 #include "cpu/tile.h"
-#include "splat/splat.h"
 #include "splat/splat_cpu.h"
-#include "torch/boxes.h"
+#include "splat/splat_operands.h"
 #include "torch/parallel.h"
 
-// N points, V views, C channels, grid (h, w).
 namespace mirage {
 namespace {
 
@@ -64,8 +60,8 @@ void resolve(const Keys& keys, const Word* features, int64_t channels, int64_t v
   const int64_t groups = (cells + kGroup - 1) / kGroup;
   // Tiles of 2-byte words write eight lines at a time, more than are combined on the way past the caches: that took
   // three times as long.
-  const bool stream = views * channels * cells * static_cast<int64_t>(sizeof(Word)) >= kStreamFrom && sizeof(Word) == 4 &&
-                      can_stream(out, cells);
+  const bool stream = views * channels * cells * static_cast<int64_t>(sizeof(Word)) >= kStreamFrom &&
+                      sizeof(Word) == 4 && can_stream(out, cells);
   const int64_t grain = std::max<int64_t>(1, 65536 / (channels + 1) / kGroup);
   parallel_for(0, views * groups, grain, [&](int64_t task, int64_t last) {
     while (task < last) {  // the groups of one view at a time
@@ -74,7 +70,11 @@ void resolve(const Keys& keys, const Word* features, int64_t channels, int64_t v
       const int64_t at = v * cells + begin;
       join_keys(keys, at, end - begin);
       const int64_t hits = kernels.decode(keys.first + at, end - begin, depth + at);
-      const Columns<Word> view{keys.first + v * cells, features, hole.data(), out + v * channels * cells, channels,
+      const Columns<Word> view{reinterpret_cast<const int64_t*>(keys.first) + v * cells,
+                               features,
+                               hole.data(),
+                               out + v * channels * cells,
+                               channels,
                                cells};
       if (hits < (end - begin) / 8)
         move_few_winners(view, begin, end);
@@ -84,53 +84,6 @@ void resolve(const Keys& keys, const Word* features, int64_t channels, int64_t v
     }
     stream_fence();
   });
-}
-
-std::tuple<Tensor, Tensor, Tensor> splat(const Tensor& xyz, const Tensor& features, const Tensor& intrinsics,
-                                         const Tensor& world2cam, int64_t h, int64_t w, OptionalTensor valid,
-                                         OptionalTensor extents, double extent, double least_extent, double radius,
-                                         const OptionalTensor& boxes0, const OptionalTensor& boxes1,
-                                         const OptionalTensor& boxes2) {
-  const int64_t n = xyz.size(0), v = world2cam.size(0), c = features.size(-1);
-  guard(n <= UINT32_MAX, "splat: more than 2^32 - 1 points");
-  guard(radius >= 0 && radius <= kMostRadius, "splat: radius must be 0 to 2^24");
-  const Tensor dense_xyz = expect(xyz, ScalarType::Float, {n, 3}, "splat: xyz must be float32 (N, 3)");
-  const Tensor rows = expect(features, features.scalar_type(), {n, c}, "splat: features must be (N, C)");
-  const auto views = load_views(intrinsics, world2cam, h, w, static_cast<float>(radius));
-  valid = expect(valid, ScalarType::Bool, {n}, "splat: valid must be bool (N,)");
-  extents = expect(extents, ScalarType::Float, {n}, "splat: extents must be float32 (N,)");
-  guard(boxes0.has_value() == boxes1.has_value() && boxes0.has_value() == boxes2.has_value(),
-        "splat: boxes must come in three levels");
-  guard(!boxes0 || extents || !(extent > 0.0), "splat: boxes know no extent that is the same for all");
-
-  SplatPoints points{data<float>(dense_xyz), data<uint8_t>(valid), data<float>(extents), static_cast<float>(extent),
-                     static_cast<float>(least_extent), static_cast<float>(radius), Shape::kPoint, n,
-                     boxes0 ? load_boxes(*boxes0, *boxes1, *boxes2, n) : PageBoxes{}};
-  if (extents || points.extent > 0.0f)
-    points.shape = Shape::kSquare;
-  else if (points.radius > 0.0f)
-    points.shape = Shape::kDisc;
-
-  const Tensor out = empty_like(features, {v, c, h, w}, features.scalar_type());
-  const Tensor depth = empty_like(xyz, {v, h, w}, ScalarType::Float);
-  const Tensor index = empty_like(xyz, {v, h, w}, ScalarType::Long);
-  const Keys keys = fill_keys(MIRAGE_KERNELS(splat_kernels).scatter, points, views, static_cast<int>(h),
-                              static_cast<int>(w), mutable_data<int64_t>(index));  // the index, in place
-  const auto finish = [&](auto word) {
-    using Word = decltype(word);
-    resolve<Word>(keys, data<Word>(rows), c, v, h * w, mutable_data<Word>(out), mutable_data<float>(depth));
-  };
-  switch (features.element_size()) {
-    case 2: finish(uint16_t{}); break;
-    case 4: finish(uint32_t{}); break;
-    default: guard(false, "splat: features must be float32, bfloat16 or float16");
-  }
-  return {out, depth, index};
-}
-
-std::tuple<Tensor, Tensor, Tensor> splat_plain(const Tensor& xyz, const Tensor& features, const Tensor& intrinsics,
-                                               const Tensor& world2cam, int64_t h, int64_t w) {
-  return splat(xyz, features, intrinsics, world2cam, h, w, {}, {}, 0.0, 0.0, 0.0, {}, {}, {});
 }
 
 constexpr int64_t kWidth = 16;  // channels summed together: a cache line of sums, which no other thread writes to
@@ -199,55 +152,47 @@ void sum_features(const T* grad, const int64_t* index, int64_t views, int64_t ce
 void guard_index(const Tensor& index, int64_t num_points) {
   const int64_t* at = data<int64_t>(index);
   const bool ok = std::all_of(at, at + index.numel(), [&](int64_t i) { return i < num_points; });
-  guard(ok, "splat: index names a point that is not there");
+  guard(ok, "splat: index names a point that does not exist");
 }
 
-Tensor splat_backward_features(const Tensor& grad_features, const Tensor& index, int64_t num_points) {
-  const int64_t v = index.size(0), h = index.size(1), w = index.size(2), c = grad_features.size(1);
-  const ScalarType dtype = grad_features.scalar_type();
-  const Tensor grad = expect(grad_features, dtype, {v, c, h, w}, "splat: grad_features must be (V, C, h, w)");
-  const Tensor at = expect(index, ScalarType::Long, {v, h, w}, "splat: index must be int64 (V, h, w)");
-  guard_index(at, num_points);
-  const Tensor out = empty_like(grad, {num_points, c}, dtype);
-  const auto run = [&](auto type) {
-    using T = decltype(type);
-    sum_features<T>(data<T>(grad), data<int64_t>(at), v, h * w, c, num_points, mutable_data<T>(out));
-  };
-  switch (dtype) {
-    case ScalarType::Float: run(float{}); break;
-    case ScalarType::BFloat16: run(BFloat16{}); break;
-    case ScalarType::Half: run(Float16{}); break;
-    default: guard(false, "splat: grad_features must be float32, bfloat16 or float16");
+struct SplatOnCpu : CpuDevice {
+  static void splat(const SplatOperands& in) {
+    const std::vector<View> views = load_views(in.cameras, in.points.radius);
+    const Keys keys = fill_keys(MIRAGE_KERNELS(splat_kernels).scatter, in.points, views, in.cameras.h, in.cameras.w,
+                                mutable_data<uint64_t>(in.index));  // in place
+    with_word(in.features.scalar_type(), [&](auto word) {
+      using Word = decltype(word);
+      resolve<Word>(keys, data<Word>(in.features), in.channels(), in.cameras.count, in.cameras.cells(),
+                    mutable_data<Word>(in.out), mutable_data<float>(in.depth));
+    });
   }
-  return out;
-}
 
-// depth = Z = r20 x + r21 y + r22 z + t2, so a cell hands its gradient to its point along the view's third row.
-Tensor splat_backward_xyz(const Tensor& grad_depth, const Tensor& index, const Tensor& world2cam, int64_t num_points) {
-  const int64_t v = index.size(0), h = index.size(1), w = index.size(2);
-  const Tensor grad = expect(grad_depth, ScalarType::Float, {v, h, w}, "splat: grad_depth must be float32 (V, h, w)");
-  const Tensor at = expect(index, ScalarType::Long, {v, h, w}, "splat: index must be int64 (V, h, w)");
-  const Tensor m = expect(world2cam, ScalarType::Float, {v, 3, 4}, "splat: world2cam must be float32 (V, 3, 4)");
-  guard_index(at, num_points);
-  const Tensor out = empty_like(grad, {num_points, 3}, ScalarType::Float);
-  float* sums = mutable_data<float>(out);
-  std::fill_n(sums, 3 * num_points, 0.0f);
-  for (int64_t i = 0; i < v * h * w; ++i) {  // in order: the sums must repeat bit for bit
-    const int64_t point = data<int64_t>(at)[i];
-    if (point < 0) continue;
-    const float* row = data<float>(m) + 12 * (i / (h * w)) + 8;
-    for (int a = 0; a < 3; ++a) sums[3 * point + a] += data<float>(grad)[i] * row[a];
+  static void backward_features(const SplatGradient& in) {
+    guard_index(in.index, in.num_points);
+    with_type(in.grad.scalar_type(), [&](auto type) {
+      using T = decltype(type);
+      sum_features<T>(data<T>(in.grad), data<int64_t>(in.index), in.views, in.cells, in.channels, in.num_points,
+                      mutable_data<T>(in.out));
+    });
   }
-  return out;
-}
+
+  static void backward_xyz(const SplatGradient& in, const Tensor& world2cam) {
+    guard_index(in.index, in.num_points);
+    float* sums = mutable_data<float>(in.out);
+    std::fill_n(sums, 3 * in.num_points, 0.0f);
+    for (int64_t i = 0; i < in.views * in.cells; ++i) {  // in order: the sums must repeat bit for bit
+      const int64_t point = data<int64_t>(in.index)[i];
+      if (point < 0) continue;
+      const float* row = data<float>(world2cam) + 12 * (i / in.cells) + 8;
+      for (int a = 0; a < 3; ++a) sums[3 * point + a] += data<float>(in.grad)[i] * row[a];
+    }
+  }
+};
 
 }  // namespace
 }  // namespace mirage
 
 STABLE_TORCH_LIBRARY_IMPL(mirage_kernels, CPU, m) {
-  m.impl("splat", TORCH_BOX(&mirage::splat));
-  m.impl("splat.inference", TORCH_BOX(&mirage::splat));
-  m.impl("splat_plain", TORCH_BOX(&mirage::splat_plain));
-  m.impl("splat_backward_features", TORCH_BOX(&mirage::splat_backward_features));
-  m.impl("splat_backward_xyz", TORCH_BOX(&mirage::splat_backward_xyz));
+  mirage::register_splat<mirage::SplatOnCpu>(m);
+  mirage::register_splat_backward<mirage::SplatOnCpu>(m);
 }

@@ -8,21 +8,21 @@
 #include "splat/splat_isa.h"
 #include "torch/views.h"
 
-// What the modes of splat share on a CPU. N points, V views, grid (h, w).
+// Used by both modes of splat. N points, V views, grid (h, w).
 namespace mirage {
 
 constexpr int64_t kGroup = 64;  // cells moved together: all their rows are fetched before the first is needed
 
 // The z-buffers (V, h w) of several parts of the points, to be joined by their minimum.
 struct Keys {
-  int64_t* first;
-  std::unique_ptr<int64_t[]> others;  // (parts - 1, V, h w)
+  uint64_t* first;
+  std::unique_ptr<uint64_t[]> others;  // (parts - 1, V, h w)
   int64_t parts, size;
 };
 
 // Fills `first` (V, h w), and others besides where the points are split between threads.
 Keys fill_keys(Scatter scatter, const SplatPoints& points, const std::vector<View>& views, int h, int w,
-               int64_t* first);
+               uint64_t* first);
 
 // Joins cells [at, at + n) of all views and parts into the first part's.
 void join_keys(const Keys& keys, int64_t at, int64_t n);

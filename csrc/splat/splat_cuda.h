@@ -2,21 +2,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "splat/splat.h"
 #include "splat/splat_cloud.h"
 #include "torch/views_cuda.h"
 
-// What the modes of splat share on a device. N points, V views, grid (h, w).
+// Used by both modes of splat. N points, V views, grid (h, w).
 namespace mirage {
 
-constexpr float kCornerMargin = 1.0f;  // cells: a point up to half a cell beside the grid still touches it
-
-// Empties keys (V, h w).
-inline Fill empty_keys(const CamerasOnDevice& cameras, Word64* keys) {
-  return {keys, cameras.count * cameras.cells() * static_cast<int64_t>(sizeof(Word64)), 0xff};
+// The fill that empties a z-buffer (V, h w).
+inline Fill init_zbuffer(const CameraTensors& cameras, Word64* keys) {
+  return {keys, cameras.count * cameras.cells() * static_cast<int64_t>(sizeof(Word64)),
+          static_cast<uint8_t>(kEmptyKey)};
 }
 
-// Lowers keys (V, h w) by the cells that the points touch in mode "bilinear".
-void draw_corners(const Cloud& cloud, const CamerasOnDevice& cameras, const ViewsOnDevice& views, Word64* keys,
+// keys (V, h w): the minimum with those of the points, in the cells of their taps (mode "bilinear").
+void draw_corners(const Cloud& cloud, const CameraTensors& cameras, const ViewsOnDevice& views, Word64* keys,
                   cudaStream_t stream);
 
 }  // namespace mirage

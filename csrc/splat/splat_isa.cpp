@@ -66,51 +66,50 @@ void project_discs(const SplatBlock& block, const View& view, float radius, int 
   }
 }
 
-MIRAGE_HD int64_t key_of(const SplatBlock& block, const Candidates& c, int lane) {
+MIRAGE_HD uint64_t key_of(const SplatBlock& block, const Candidates& c, int lane) {
   return depth_key(bits_float(c.depth[lane]), index_of(block, lane));
 }
 
-void draw_points(const SplatBlock& block, const View& view, int h, int w, Candidates& c, int64_t* keys) {
+void draw_points(const SplatBlock& block, const View& view, int h, int w, Candidates& c, uint64_t* keys) {
   project_points(block, view, h, w, c);
   const int n = pack_winners<false>(c.cell, c.depth, block.lanes, keys, c.hits);
   for (int hit = 0; hit < n; ++hit) {
     const int k = c.hits[hit];
-    lower(keys[c.cell[k]], key_of(block, c, k));
+    min_key(keys[c.cell[k]], key_of(block, c, k));
   }
 }
 
-void draw_squares(const SplatBlock& block, const View& view, int h, int w, Candidates& c, int64_t* keys) {
+void draw_squares(const SplatBlock& block, const View& view, int h, int w, Candidates& c, uint64_t* keys) {
   project_squares(block, view, h, w, c);
   const int n = pack_marked(c.cell, block.lanes, c.hits);
   for (int hit = 0; hit < n; ++hit) {
     const int k = c.hits[hit];
-    const int64_t key = key_of(block, c, k);
+    const uint64_t key = key_of(block, c, k);
     for (int i = c.i0[k]; i <= c.i1[k]; ++i)
-      for (int j = c.j0[k]; j <= c.j1[k]; ++j) lower(keys[static_cast<int64_t>(i) * w + j], key);
+      for (int j = c.j0[k]; j <= c.j1[k]; ++j) min_key(keys[static_cast<int64_t>(i) * w + j], key);
   }
 }
 
-void draw_discs(const SplatBlock& block, const View& view, float radius, int h, int w, Candidates& c,
-                int64_t* keys) {
+void draw_discs(const SplatBlock& block, const View& view, float radius, int h, int w, Candidates& c, uint64_t* keys) {
   project_discs(block, view, radius, h, w, c);
   const int n = pack_marked(c.mark, block.lanes, c.hits);
   for (int hit = 0; hit < n; ++hit) {
     const int k = c.hits[hit];
-    const int64_t key = key_of(block, c, k);
-    if (c.cell[k] >= 0) lower(keys[c.cell[k]], key);
+    const uint64_t key = key_of(block, c, k);
+    if (c.cell[k] >= 0) min_key(keys[c.cell[k]], key);
     for (int i = c.i0[k]; i <= c.i1[k]; ++i)
       for (int j = c.j0[k]; j <= c.j1[k]; ++j)
-        if (disc_covers(c.u[k], c.v[k], radius, i, j)) lower(keys[static_cast<int64_t>(i) * w + j], key);
+        if (disc_covers(c.u[k], c.v[k], radius, i, j)) min_key(keys[static_cast<int64_t>(i) * w + j], key);
   }
 }
 
 void draw(const SplatPoints& points, const SplatBlock& block, const SplatJob& job, int v, Candidates& c) {
   const View& view = job.views[v];
-  int64_t* keys = job.keys + v * (static_cast<int64_t>(job.h) * job.w);
+  uint64_t* keys = job.keys + v * (static_cast<int64_t>(job.h) * job.w);
   switch (points.shape) {
-    case Shape::kPoint: draw_points(block, view, job.h, job.w, c, keys); break;
     case Shape::kSquare: draw_squares(block, view, job.h, job.w, c, keys); break;
     case Shape::kDisc: draw_discs(block, view, points.radius, job.h, job.w, c, keys); break;
+    default: draw_points(block, view, job.h, job.w, c, keys);
   }
 }
 
@@ -118,14 +117,14 @@ void draw_all(const SplatPoints& points, const SplatJob& job, SplatBlock& block,
   for (int64_t number = job.part; number < num_blocks(points); number += job.parts) {
     load(points, number, block);
     for (int v = 0; v < job.num_views; ++v)
-      if (!misses(job.views[v].frustum, block.box, block.largest_extent)) draw(points, block, job, v, c);
+      if (!is_culled(job.views[v].frustum, block.box, block.largest_extent)) draw(points, block, job, v, c);
   }
 }
 
 // The pages that views first .. first + count - 1 may see.
 void draw_pages(const SplatPoints& points, const SplatJob& job, int first, int count, SplatBlock& block,
                 Candidates& c) {
-  const ExtentRule rule{points.extents ? points.extent : 0.0f, points.least_extent};
+  const ExtentRule rule{points.extents ? points.extent : 0.0f, points.min_extent};
   int held = 0;
   uint32_t views = 0;  // that may see one of the pages held
   const auto flush = [&] {
@@ -147,27 +146,26 @@ void scatter(const SplatPoints& points, const SplatJob& job) {
   Candidates c;
   prepare(points, block);
   for (int64_t i = 0; i < job.num_views * cells; ++i) job.keys[i] = kEmptyKey;
-  if (!points.boxes.pages) return draw_all(points, job, block, c);
-  for (int first = 0; first < job.num_views; first += kViewsAtOnce) {
+  if (!points.boxes.level0) return draw_all(points, job, block, c);
+  for (int first = 0; first < job.num_views; first += kViewBatch) {
     const int left = job.num_views - first;
-    draw_pages(points, job, first, left < kViewsAtOnce ? left : kViewsAtOnce, block, c);
+    draw_pages(points, job, first, left < kViewBatch ? left : kViewBatch, block, c);
   }
 }
 
-void join(int64_t* keys, const int64_t* others, int64_t n) {
+void join(uint64_t* keys, const uint64_t* others, int64_t n) {
 #pragma GCC ivdep
   for (int64_t i = 0; i < n; ++i) keys[i] = others[i] < keys[i] ? others[i] : keys[i];
 }
 
-int64_t decode(int64_t* keys, int64_t n, float* depth) {
+int64_t decode(uint64_t* keys, int64_t n, float* depth) {
   int64_t hits = 0;
 #pragma GCC ivdep
   for (int64_t i = 0; i < n; ++i) {
-    const int64_t key = keys[i];
-    const bool hit = key != kEmptyKey;
-    depth[i] = hit ? key_depth(key) : bits_float(0x7f800000u);
-    keys[i] = hit ? key_index(key) : -1;
-    hits += hit;
+    const NearestPoint point = decode_key(keys[i]);
+    depth[i] = point.depth;
+    keys[i] = static_cast<uint64_t>(point.index);
+    hits += point.index >= 0;
   }
   return hits;
 }

@@ -5,33 +5,34 @@
 #include "common/feature_tile.cuh"
 #include "common/points_of_warp.cuh"
 #include "common/views_of_block.cuh"
+#include "splat/splat.h"
 #include "splat/splat_cloud.h"
 
 // The z-buffer: N points into V views, grid (h, w). Keys (V, h w) lie in global memory, where a 64-bit minimum is one
-// instruction; they are compared as unsigned, so that a buffer of ones is empty, and ones are also the index of a hole.
+// instruction.
 namespace mirage {
 namespace {
 
 constexpr int kDrawWarps = 4;
 constexpr int kDrawThreads = kDrawWarps * kWarp;
 
-using ViewsToDraw = ViewsOfBlock<kViewsAtOnce, kDrawThreads>;
+using ViewsToDraw = ViewsOfBlock<kViewBatch, kDrawThreads>;
 
-struct SomeViews {  // at most kViewsAtOnce
+struct SomeViews {  // at most kViewBatch
   PreparedViews views;
   Word64* keys;  // (count, h w)
   int count, of_column, h, w;  // of all, and of those that share blockIdx.y
 };
 
-// Pages of points that some views may draw something of, in any order.
+// Pages of points that some of the views may see, in any order.
 struct PageList {
   uint32_t* pages;
   Word64* views;  // bit v: of view v
   unsigned* count;
 };
 
-// Most points come too late: a nearer one is there already. An old key is only larger, and costs an atomic in vain.
-__device__ __forceinline__ void lower(Word64* cell, Word64 key) {
+// Most points do not win: the cell has a nearer one. A key read too early is only larger, and costs an atomic in vain.
+__device__ __forceinline__ void atomic_min_key(Word64* cell, Word64 key) {
   if (key < __ldcg(cell)) atomicMin(cell, key);
 }
 
@@ -43,121 +44,120 @@ struct PointsOfWarp {
   float largest_extent;  // of the lane's
 };
 
-template <Drawn kDrawn, int kEach>
+template <Shape kShape, int kEach>
 __device__ __forceinline__ PointsOfWarp<kEach> load_points(const Cloud& cloud, int64_t first) {
   PointsOfWarp<kEach> points;
   points.largest_extent = 0.0f;
 #pragma unroll
   for (int k = 0; k < kEach; ++k) {
     const int64_t n = first + kWarp * k + threadIdx.x % kWarp;
-    const bool there = n < cloud.n && (!cloud.valid || __ldg(cloud.valid + n) != 0);
+    const bool valid = n < cloud.n && (!cloud.valid || __ldg(cloud.valid + n) != 0);
     for (int axis = 0; axis < 3; ++axis)
-      points.at[axis][k] = there ? __ldg(cloud.xyz + 3 * n + axis) : bits_float(0x7fc00000u);
+      points.at[axis][k] = valid ? __ldg(cloud.xyz + 3 * n + axis) : bits_float(0x7fc00000u);
     points.index[k] = static_cast<uint32_t>(n);
-    if (kDrawn == Drawn::kSquare) {
+    if (kShape == Shape::kSquare) {
       points.extent[k] = cloud.extent;
       if (cloud.extents)
-        points.extent[k] = there ? scaled_extent(cloud.extent, __ldg(cloud.extents + n), cloud.least_extent) : 0.0f;
+        points.extent[k] = valid ? scaled_extent(cloud.extent, __ldg(cloud.extents + n), cloud.min_extent) : 0.0f;
       points.largest_extent = larger(points.extent[k], points.largest_extent);  // a NaN counts for nothing
     }
   }
   return points;
 }
 
-constexpr int kCellsAlone = 8;  // that a lane lowers by itself; where a point covers more, its warp shares them
+constexpr int kMaxCellsOfLane = 8;  // where a point covers more, its warp divides them
 
 template <class Covers>
-__device__ __forceinline__ void lower_cells(const CellRange& range, int from, int step, int w, Word64 key, Word64* keys,
-                                            const Covers& covers) {
+__device__ __forceinline__ void atomic_min_cells(const CellRange& range, int from, int step, int w, Word64 key,
+                                                 Word64* keys, const Covers& covers) {
   const unsigned width = range.j1 - range.j0 + 1, cells = (range.i1 - range.i0 + 1) * width;
 #pragma unroll 1
   for (unsigned c = from; c < cells; c += step) {
     const int i = range.i0 + static_cast<int>(c / width), j = range.j0 + static_cast<int>(c % width);
-    if (covers(i, j)) lower(keys + static_cast<int64_t>(i) * w + j, key);
+    if (covers(i, j)) atomic_min_key(keys + static_cast<int64_t>(i) * w + j, key);
   }
 }
 
-struct alignas(16) WideRange {  // of a lane whose point covers many cells
+struct alignas(16) SharedRange {  // of a lane whose point covers many cells
   CellRange range;
   float u, v;
   Word64 key;
 };
 
-// Every lane has a point with the cells of `range`, if any, of which it lowers those that `covers` names: covers(u, v,
-// i, j). By a whole warp, which has `wide` (32,) in shared memory.
+// Every lane has a point with the cells of `range`, if any, and draws it into those where covers(u, v, i, j). All lanes
+// of a warp call it, with its `shared_ranges` (32,) in shared memory.
 template <class Covers>
-__device__ __forceinline__ void lower_ranges(const CellRange& range, const Projection& p, int w, Word64 key,
-                                             Word64* keys, WideRange* wide, const Covers& covers) {
+__device__ __forceinline__ void atomic_min_ranges(const CellRange& range, const Projection& p, int w, Word64 key,
+                                                  Word64* keys, SharedRange* shared_ranges, const Covers& covers) {
   const int lane = threadIdx.x % kWarp;
   const int cells = range.i1 < range.i0 ? 0 : (range.i1 - range.i0 + 1) * (range.j1 - range.j0 + 1);
-  if (cells > 0 && cells <= kCellsAlone)
-    lower_cells(range, 0, 1, w, key, keys, [&](int i, int j) { return covers(p.u, p.v, i, j); });
-  unsigned left = __ballot_sync(kAllLanes, cells > kCellsAlone);
+  if (cells > 0 && cells <= kMaxCellsOfLane)
+    atomic_min_cells(range, 0, 1, w, key, keys, [&](int i, int j) { return covers(p.u, p.v, i, j); });
+  unsigned left = __ballot_sync(kAllLanes, cells > kMaxCellsOfLane);
   if (!left) return;
-  wide[lane] = {range, p.u, p.v, key};
+  shared_ranges[lane] = {range, p.u, p.v, key};
   __syncwarp();
   for (; left; left &= left - 1) {
-    const WideRange shared = wide[__ffs(static_cast<int>(left)) - 1];
-    lower_cells(shared.range, lane, kWarp, w, shared.key, keys,
-                [&](int i, int j) { return covers(shared.u, shared.v, i, j); });
+    const SharedRange shared = shared_ranges[__ffs(static_cast<int>(left)) - 1];
+    atomic_min_cells(shared.range, lane, kWarp, w, shared.key, keys,
+                     [&](int i, int j) { return covers(shared.u, shared.v, i, j); });
   }
   __syncwarp();
 }
 
-// Whole points: all loads are on their way before the first is needed.
+// Points that cover one cell: all loads are issued before the first is needed.
 template <int kEach>
 __device__ __forceinline__ void draw_in_cells(const PointsOfWarp<kEach>& points, const CameraOfView& shared, int h,
                                               int w, Word64* keys) {
   const CameraOfView camera = shared;  // in registers, for all points
   Word64* cell[kEach];
-  Word64 key[kEach], shown[kEach];
+  Word64 key[kEach], nearest[kEach];
 #pragma unroll
   for (int k = 0; k < kEach; ++k) {
-    const Projection p =
-        project(camera.world2cam, camera.pinhole, points.at[0][k], points.at[1][k], points.at[2][k]);
+    const Projection p = project(camera.world2cam, camera.pinhole, points.at[0][k], points.at[1][k], points.at[2][k]);
     const int32_t own = cell_of(p, h, w);
     cell[k] = keys + own;
-    key[k] = static_cast<Word64>(depth_key(p.z, points.index[k]));
-    shown[k] = own >= 0 ? __ldcg(cell[k]) : 0;
+    key[k] = depth_key(p.z, points.index[k]);
+    nearest[k] = own >= 0 ? __ldcg(cell[k]) : 0;
   }
 #pragma unroll
   for (int k = 0; k < kEach; ++k)
-    if (key[k] < shown[k]) atomicMin(cell[k], key[k]);
+    if (key[k] < nearest[k]) atomicMin(cell[k], key[k]);
 }
 
-template <Drawn kDrawn, int kEach>  // but kPoint
+template <Shape kShape, int kEach>  // but kPoint
 __device__ __forceinline__ void draw_in_ranges(const PointsOfWarp<kEach>& points, const CameraOfView& camera,
-                                               float radius, int h, int w, Word64* keys, WideRange* wide) {
+                                               float radius, int h, int w, Word64* keys, SharedRange* shared_ranges) {
 #pragma unroll
   for (int k = 0; k < kEach; ++k) {
-    const Projection p =
-        project(camera.world2cam, camera.pinhole, points.at[0][k], points.at[1][k], points.at[2][k]);
-    const Word64 key = static_cast<Word64>(depth_key(p.z, points.index[k]));
-    if (kDrawn == Drawn::kSquare) {
+    const Projection p = project(camera.world2cam, camera.pinhole, points.at[0][k], points.at[1][k], points.at[2][k]);
+    const Word64 key = depth_key(p.z, points.index[k]);
+    if (kShape == Shape::kSquare) {
       const CellRange range = covered_cells(p, camera.pinhole, points.extent[k], h, w);
-      lower_ranges(range, p, w, key, keys, wide, [](float, float, int, int) { return true; });
-    } else if (kDrawn == Drawn::kDisc) {
+      atomic_min_ranges(range, p, w, key, keys, shared_ranges, [](float, float, int, int) { return true; });
+    } else if (kShape == Shape::kDisc) {
       const int32_t own = cell_of(p, h, w);
-      if (own >= 0) lower(keys + own, key);
-      lower_ranges(cells_around(p, radius, h, w), p, w, key, keys, wide,
-                   [&](float u, float v, int i, int j) { return disc_covers(u, v, radius, i, j); });
+      if (own >= 0) atomic_min_key(keys + own, key);
+      atomic_min_ranges(cells_around(p, radius, h, w), p, w, key, keys, shared_ranges,
+                        [&](float u, float v, int i, int j) { return disc_covers(u, v, radius, i, j); });
     } else {
       const Corners corners = corners_of(p, h, w);
 #pragma unroll
       for (int corner = 0; corner < 4; ++corner) {
-        const Touch t = touch(corners, corner, h, w);
-        if (t.cell >= 0) lower(keys + t.cell, key);
+        const BilinearTap tap = bilinear_tap(corners, corner, h, w);
+        if (tap.cell >= 0) atomic_min_key(keys + tap.cell, key);
       }
     }
   }
 }
 
-// A warp takes its points to the views that may see them: to those that the list names; or, where there is none, to
-// those that the warp finds among its column's.
-template <Drawn kDrawn, bool kListed, int kEach>
-__global__ void __launch_bounds__(kDrawThreads, 32 / (kEach + 2)) draw(Cloud cloud, SomeViews some, PageList list) {
+// A warp draws its points into the views that may see them: those in the list; or, without a list, those that the warp
+// finds among its column's.
+template <Shape kShape, bool kListed, int kEach>
+__global__ void __launch_bounds__(kDrawThreads, 32 / (kEach + 2))
+    splat_draw_kernel(Cloud cloud, SomeViews some, PageList list) {
   __shared__ ViewsToDraw views;
-  __shared__ WideRange wide[kDrawWarps][kWarp];
+  __shared__ SharedRange shared_ranges[kDrawWarps][kWarp];
   const int first = static_cast<int>(blockIdx.y) * some.of_column, last = min(first + some.of_column, some.count);
   const unsigned cells = some.h * some.w;
   views.start_load(some.views, first, last, !kListed);
@@ -168,7 +168,7 @@ __global__ void __launch_bounds__(kDrawThreads, 32 / (kEach + 2)) draw(Cloud clo
   for (int64_t run = static_cast<int64_t>(blockIdx.x) * kDrawWarps + threadIdx.x / kWarp;;
        run += static_cast<int64_t>(gridDim.x) * kDrawWarps) {
     if (kListed && run >= runs) break;
-    const auto points = load_points<kDrawn, kEach>(cloud, kHeld * (kListed ? int64_t{__ldg(list.pages + run)} : run));
+    const auto points = load_points<kShape, kEach>(cloud, kHeld * (kListed ? int64_t{__ldg(list.pages + run)} : run));
     if (!loaded) views.wait();
     loaded = true;
     if (run >= runs) break;
@@ -177,47 +177,46 @@ __global__ void __launch_bounds__(kDrawThreads, 32 / (kEach + 2)) draw(Cloud clo
       seen = __ldg(list.views + run);
     } else {
       float reach = 0.0f;
-      if (kDrawn == Drawn::kSquare)
-        reach = unordered(__reduce_max_sync(kAllLanes, ordered(points.largest_extent)));
+      if (kShape == Shape::kSquare) reach = unordered(__reduce_max_sync(kAllLanes, ordered(points.largest_extent)));
       seen = views.ask(span_of(box_of_warp(points.at), reach), first, last);
     }
 #pragma unroll 1
-    for (int v0 = 0; v0 < kViewsAtOnce; v0 += 32) {
+    for (int v0 = 0; v0 < kViewBatch; v0 += 32) {
 #pragma unroll 1
       for (unsigned left = static_cast<unsigned>(seen >> v0); left; left &= left - 1) {
         const unsigned v = v0 + __ffs(static_cast<int>(left)) - 1;
         Word64* keys = some.keys + uint64_t{v} * cells;
-        if constexpr (kDrawn == Drawn::kPoint)
+        if constexpr (kShape == Shape::kPoint)
           draw_in_cells(points, views.cameras[v], some.h, some.w, keys);
         else
-          draw_in_ranges<kDrawn>(points, views.cameras[v], cloud.radius, some.h, some.w, keys,
-                                 wide[threadIdx.x / kWarp]);
+          draw_in_ranges<kShape>(points, views.cameras[v], cloud.radius, some.h, some.w, keys,
+                                 shared_ranges[threadIdx.x / kWarp]);
       }
     }
   }
 }
 
-// A warp asks 64 pages, after their common box. Lists those that a view may draw something of.
+// Lists the pages that a view may see. A warp tests 64 pages, after their common box.
 __global__ void __launch_bounds__(kDrawThreads)
-    list_pages(PageBoxes boxes, ExtentRule rule, SomeViews some, PageList list) {
+    splat_list_pages_kernel(BoxPyramid boxes, ExtentRule rule, SomeViews some, PageList list) {
   __shared__ ViewsToDraw views;
   views.start_load(some.views, 0, some.count);
   views.wait();
-  const auto span_at = [&](const PageBox* box) {
-    return span_of(box->box, scaled_extent(rule.scale, box->extent, rule.least));
+  const auto span_at = [&](const PageBox* page) {
+    return span_of(page->box, scaled_extent(rule.scale, page->extent, rule.min));
   };
   const int lane = threadIdx.x % kWarp;
-  for (int64_t word = static_cast<int64_t>(blockIdx.x) * kDrawWarps + threadIdx.x / kWarp; word < boxes.num_words;
-       word += static_cast<int64_t>(gridDim.x) * kDrawWarps) {
-    const Word64 asked = views.ask(span_at(boxes.words + word), 0, some.count);
-    for (int64_t first = word * kPage; asked && first < (word + 1) * kPage && first < boxes.num_pages; first += kWarp) {
+  for (int64_t box = static_cast<int64_t>(blockIdx.x) * kDrawWarps + threadIdx.x / kWarp; box < boxes.size1;
+       box += static_cast<int64_t>(gridDim.x) * kDrawWarps) {
+    const Word64 asked = views.ask(span_at(boxes.level1 + box), 0, some.count);
+    for (int64_t first = box * kPage; asked && first < (box + 1) * kPage && first < boxes.size0; first += kWarp) {
       const int64_t page = first + lane;
-      const bool there = page < boxes.num_pages;
-      const BoxSpan span = span_at(boxes.pages + (there ? page : first));
+      const bool in_bounds = page < boxes.size0;
+      const BoxSpan span = span_at(boxes.level0 + (in_bounds ? page : first));
       Word64 seen = 0;
-      for (Word64 left = there ? asked : 0; left; left &= left - 1) {
+      for (Word64 left = in_bounds ? asked : 0; left; left &= left - 1) {
         const int v = __ffsll(static_cast<long long>(left)) - 1;
-        if (!misses(views.frusta[v], span)) seen |= Word64{1} << v;
+        if (!is_culled(views.frusta[v], span)) seen |= Word64{1} << v;
       }
       const unsigned found = __ballot_sync(kAllLanes, seen != 0);
       if (!found) continue;
@@ -231,29 +230,30 @@ __global__ void __launch_bounds__(kDrawThreads)
   }
 }
 
-// Turns keys (V, cells) into depth and, in place, index; the winners' rows of features (N, C) go into maps (V, C,
-// cells).
+// Turns keys (V, cells) into depth and, in place, index; the nearest points' rows of features (N, C) go into maps
+// (V, C, cells).
 template <class Word>
 __global__ void __launch_bounds__(kTileThreads)
-    resolve(Features f, int64_t cells, const Word* rows, int64_t* keys, float* depth, Word* maps) {
+    splat_resolve_kernel(Features f, int64_t cells, const Word* rows, uint64_t* keys, float* depth, Word* maps) {
   MIRAGE_DYNAMIC_SHARED(Word, tile);
   __shared__ uint32_t winners[kTileCells];
   __shared__ unsigned ballots[2];
-  const Place<kTileCells> place(cells);
+  const TileLocation<kTileCells> location(cells);
   bool hit = false;
-  if (static_cast<int>(threadIdx.x) < place.count) {
-    const int64_t at = place.b * cells + place.first + threadIdx.x, key = keys[at];
-    hit = key >= 0;
-    depth[at] = hit ? key_depth(key) : bits_float(0x7f800000u);
-    if (hit) keys[at] = key_index(key);
-    winners[threadIdx.x] = static_cast<uint32_t>(key);
+  if (static_cast<int>(threadIdx.x) < location.count) {
+    const int64_t at = location.b * cells + location.first + threadIdx.x;
+    const NearestPoint point = decode_key(keys[at]);
+    hit = point.index >= 0;
+    depth[at] = point.depth;
+    if (hit) keys[at] = static_cast<uint64_t>(point.index);
+    winners[threadIdx.x] = static_cast<uint32_t>(point.index);
   }
-  const uint64_t hits = share_valid(hit, ballots);
+  const uint64_t hits = broadcast_valid(hit, ballots);
   for (int64_t c = 0; c < f.channels; c += f.depth) {
-    const TileOfFeatures t = tile_of(f, place, cells, c);
+    const TileOfFeatures t = tile_of(f, location, cells, c);
     gather_to_tile(t, rows, winners, hits, tile);
     __syncthreads();
-    tile_to_maps(t, tile, hits, maps + place.b * f.channels * cells);
+    tile_to_maps(t, tile, hits, maps + location.b * f.channels * cells);
     __syncthreads();
   }
 }

@@ -8,18 +8,18 @@
 namespace mirage {
 namespace {
 
-constexpr int64_t kLeast = 8192;  // points in views that are worth a second thread
+constexpr int64_t kMinPointsPerThread = 8192;  // points in views that are worth a second thread
 
 }  // namespace
 
 Keys fill_keys(Scatter scatter, const SplatPoints& points, const std::vector<View>& views, int h, int w,
-               int64_t* first) {
+               uint64_t* first) {
   const int64_t v = static_cast<int64_t>(views.size()), cells = static_cast<int64_t>(h) * w;
-  const int64_t parts = choose_parts(points.n, v, cells, kLeast);
+  const int64_t parts = choose_parts(points.n, v, cells, kMinPointsPerThread);
   Keys keys{first, nullptr, parts, v * cells};
-  if (parts > 1) keys.others = std::make_unique_for_overwrite<int64_t[]>((parts - 1) * v * cells);
-  each_part(points.n, v, parts, kLeast, [&](int64_t part, int64_t view, int64_t count) {
-    int64_t* buffer = part == 0 ? keys.first : keys.others.get() + (part - 1) * keys.size;
+  if (parts > 1) keys.others = std::make_unique_for_overwrite<uint64_t[]>((parts - 1) * v * cells);
+  each_part(points.n, v, parts, kMinPointsPerThread, [&](int64_t part, int64_t view, int64_t count) {
+    uint64_t* buffer = part == 0 ? keys.first : keys.others.get() + (part - 1) * keys.size;
     scatter(points, {&views[view], buffer + view * cells, static_cast<int>(count), h, w, part, parts});
   });
   return keys;
@@ -27,8 +27,7 @@ Keys fill_keys(Scatter scatter, const SplatPoints& points, const std::vector<Vie
 
 void join_keys(const Keys& keys, int64_t at, int64_t n) {
   const SplatKernels& kernels = MIRAGE_KERNELS(splat_kernels);
-  for (int64_t p = 0; p + 1 < keys.parts; ++p)
-    kernels.join(keys.first + at, keys.others.get() + p * keys.size + at, n);
+  for (int64_t p = 0; p + 1 < keys.parts; ++p) kernels.join(keys.first + at, keys.others.get() + p * keys.size + at, n);
 }
 
 }  // namespace mirage

@@ -10,14 +10,14 @@ namespace mirage {
 namespace {
 
 constexpr int kSumsOfLane = 4;
-constexpr int kChannelsAtOnce = kSumsOfLane * kWarp;
+constexpr int kChannelBatch = kSumsOfLane * kWarp;
 
 struct SumOfRows {  // lane l: channels l, l + 32, ... of `count`
   int count;
   float of[kSumsOfLane] = {};
 
   __device__ __forceinline__ explicit SumOfRows(int64_t channels)
-      : count(static_cast<int>(min(channels, int64_t{kChannelsAtOnce}))) {}
+      : count(static_cast<int>(min(channels, int64_t{kChannelBatch}))) {}
 
   // Calls visit(channel, sum).
   template <class Visit>
@@ -47,14 +47,15 @@ constexpr int kRowThreads = kRowWarps * kWarp;
 
 // maps (V, C, cells) -> rows (V cells, C), so that what belongs to a cell lies together.
 template <class Word>
-__global__ void __launch_bounds__(kTileThreads) maps_to_rows(Features f, int64_t cells, const Word* maps, Word* rows) {
+__global__ void __launch_bounds__(kTileThreads)
+    splat_transpose_kernel(Features f, int64_t cells, const Word* maps, Word* rows) {
   MIRAGE_DYNAMIC_SHARED(Word, tile);
-  const Place<kTileCells> place(cells);
+  const TileLocation<kTileCells> location(cells);
   for (int64_t c = 0; c < f.channels; c += f.depth) {
-    const TileOfFeatures t = tile_of(f, place, cells, c);
-    maps_to_tile(t, maps + place.b * f.channels * cells, ~uint64_t{0}, tile);
+    const TileOfFeatures t = tile_of(f, location, cells, c);
+    maps_to_tile(t, maps + location.b * f.channels * cells, ~uint64_t{0}, tile);
     __syncthreads();
-    tile_to_rows(t, tile, rows + (place.b * cells + place.first) * f.channels);
+    tile_to_rows(t, tile, rows + (location.b * cells + location.first) * f.channels);
     __syncthreads();
   }
 }

@@ -14,10 +14,10 @@ inline const PageBox* box_level(const Tensor& boxes, int64_t count) {
   return reinterpret_cast<const PageBox*>(data<float>(boxes));
 }
 
-// Of so many points. The tensors may have room for more.
-inline PageBoxes load_boxes(const Tensor& boxes0, const Tensor& boxes1, const Tensor& boxes2, int64_t points) {
-  const int64_t pages = ceil_div(points, kPage), words = ceil_div(pages, kPage), tops = ceil_div(words, kPage);
-  return {box_level(boxes0, pages), box_level(boxes1, words), box_level(boxes2, tops), pages, words, tops};
+// Over `points` points. The tensors may be larger.
+inline BoxPyramid load_boxes(const Tensor& boxes0, const Tensor& boxes1, const Tensor& boxes2, int64_t points) {
+  const int64_t size0 = ceil_div(points, kPage), size1 = ceil_div(size0, kPage), size2 = ceil_div(size1, kPage);
+  return {box_level(boxes0, size0), box_level(boxes1, size1), box_level(boxes2, size2), size0, size1, size2};
 }
 
 }  // namespace mirage

@@ -2,45 +2,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "torch/cub.h"
 
-#if defined(MIRAGE_EMULATE)
-#include <algorithm>
-#include <numeric>
-#include <vector>
-#else
 #include <cub/device/device_radix_sort.cuh>
-#endif
 
 namespace mirage {
-
-#if defined(MIRAGE_EMULATE)
-
-template <class Key>
-KeyedValues<Key> sort_pairs(const Tensor&, KeyedValues<Key> pairs, KeyedValues<Key> spare, int64_t n, int bits,
-                            cudaStream_t) {
-  ++::emulation::operations.sorts;
-  const Key mask = ~Key{0} >> (8 * static_cast<int>(sizeof(Key)) - bits);
-  std::vector<int64_t> order(n);
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(),
-                   [&](int64_t a, int64_t b) { return (pairs.keys[a] & mask) < (pairs.keys[b] & mask); });
-  for (int64_t i = 0; i < n; ++i) {
-    spare.keys[i] = pairs.keys[order[i]];
-    spare.values[i] = pairs.values[order[i]];
-  }
-  std::fill_n(pairs.values, n, ~uint32_t{0});
-  return spare;
-}
-
-#else
-
 namespace {
 
-// CUB says how much it needs when it is given nothing, and works when called again with that.
+// CUB returns the size of its workspace when it is called without one.
 template <class Run>
 void with_workspace(const Tensor& like, const Run& run) {
   size_t bytes = 0;
   check_cuda(run(nullptr, bytes));
-  const Tensor space = empty_like(like, {static_cast<int64_t>(bytes)}, ScalarType::Byte);
+  const Tensor space = new_empty(like, {static_cast<int64_t>(bytes)}, ScalarType::Byte);
   check_cuda(run(space.mutable_data_ptr(), bytes));
 }
 
@@ -57,8 +29,6 @@ KeyedValues<Key> sort_pairs(const Tensor& like, KeyedValues<Key> pairs, KeyedVal
   });
   return {keys.Current(), values.Current()};
 }
-
-#endif
 
 template KeyedValues<uint32_t> sort_pairs(const Tensor&, KeyedValues<uint32_t>, KeyedValues<uint32_t>, int64_t, int,
                                           cudaStream_t);

@@ -4,7 +4,7 @@
 
 #include "cuda.h"
 
-// Sorts of whole arrays on a device. CUB does them, in cub.cu alone, for it takes long to compile. Nothing waits for a
+// Sorts of whole arrays on a device, by CUB, which is in cub.cu alone: it takes long to compile. Nothing waits for a
 // device; workspaces come from torch, on the device of the tensor `like`, whose OnDevice must be alive.
 namespace mirage {
 
@@ -15,7 +15,7 @@ struct KeyedValues {  // (n,) each
 };
 
 // Sorts n < 2^32 pairs by the low `bits` of their keys; equal keys keep their order. The result lies in one of the two
-// arrays, the one returned; the other then holds rubbish.
+// arrays, the one returned; the contents of the other are then undefined.
 template <class Key>  // uint32_t or Word64
 KeyedValues<Key> sort_pairs(const Tensor& like, KeyedValues<Key> pairs, KeyedValues<Key> spare, int64_t n, int bits,
                             cudaStream_t stream);

@@ -2,31 +2,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "cuda.h"
-
-#if !defined(MIRAGE_EMULATE)
 #include <mutex>
 #include <vector>
-#endif
+
+#include "cuda.h"
 
 namespace mirage {
-
-#if defined(MIRAGE_EMULATE)
-
-template <class T>
-class Pinned {
- public:
-  T* of_device() { return &value_; }
-  const T& wait(cudaStream_t) const {
-    ++::emulation::operations.waits;
-    return value_;
-  }
-
- private:
-  T value_;
-};
-
-#else
 
 constexpr size_t kPinnedBytes = 64;
 
@@ -90,7 +71,5 @@ class Pinned {
   void* block_;
   bool unused_ = true;  // by a kernel: after an error one may still write to it, and the block is lost
 };
-
-#endif
 
 }  // namespace mirage

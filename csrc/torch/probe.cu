@@ -1,9 +1,8 @@
 // SPDX-FileCopyrightText: 2026 The Mirage authors
 // SPDX-License-Identifier: Apache-2.0
-#include "probe.h"
-
-#if !defined(MIRAGE_EMULATE)
 #include <cuda_runtime.h>
+
+#include "probe.h"
 
 namespace mirage {
 namespace {
@@ -33,5 +32,3 @@ std::string find_cuda_problem() {
 
 }  // namespace
 }  // namespace mirage
-
-#endif

@@ -10,22 +10,21 @@
 #include <initializer_list>
 #include <optional>
 
-// The guards that keep memory safe. What a person needs to be told is checked, and worded, in Python.
+#include "torch/allocate.h"
+
+// Guards that keep memory safe. Python checks the arguments first, with messages for users.
 namespace mirage {
 
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 using OptionalTensor = std::optional<Tensor>;
 
-inline void guard(bool ok, const char* what) {
-  STD_TORCH_CHECK(ok, "mirage_kernels: ", what);
-}
+inline void guard(bool ok, const char* what) { STD_TORCH_CHECK(ok, "mirage_kernels: ", what); }
 
-inline Tensor dense(const Tensor& t) {
-  return t.is_contiguous() ? t : torch::stable::contiguous(t);
-}
+inline Tensor dense(const Tensor& t) { return t.is_contiguous() ? t : torch::stable::contiguous(t); }
 
-// A contiguous tensor of this dtype and shape; -1 stands for any size.
+// A contiguous tensor of this dtype and shape; -1 stands for any size. (Tensors of a struct are best initialized, not
+// assigned: one without a value costs an allocation.)
 inline Tensor expect(const Tensor& t, ScalarType dtype, std::initializer_list<int64_t> shape, const char* what) {
   const auto sizes = t.sizes();
   const auto fits = [](int64_t expected, int64_t size) { return expected < 0 || size == expected; };
@@ -37,6 +36,13 @@ inline OptionalTensor expect(const OptionalTensor& t, ScalarType dtype, std::ini
                              const char* what) {
   return t ? OptionalTensor(expect(*t, dtype, shape, what)) : std::nullopt;
 }
+
+inline const Tensor* pointer_to(const OptionalTensor& t) { return t ? &*t : nullptr; }
+
+// What an operation needs of the device that it runs on. <op>_cpu.cpp derives from this, <op>_cuda.cu from CudaDevice.
+struct CpuDevice {
+  static void guard_device(const Tensor&, std::initializer_list<const Tensor*>) {}  // torch's dispatcher does it
+};
 
 template <class T>
 const T* data(const Tensor& t) {
@@ -77,25 +83,18 @@ inline Tensor empty(std::initializer_list<int64_t> shape, ScalarType dtype, int3
   guard(dims <= kMaxDims, "too many dimensions");
   int64_t strides[kMaxDims], stride = 1;
   for (int64_t d = dims; d-- > 0; stride *= std::max<int64_t>(shape.begin()[d], 1)) strides[d] = stride;
-  AtenTensorHandle handle = nullptr;
-  TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(dims, shape.begin(), strides, dtype_code(dtype), device_type,
-                                                  device_index, &handle));
-  Tensor tensor(handle);
-#if defined(MIRAGE_EMULATE)
-  ::emulation::fill_with_rubbish(tensor.mutable_data_ptr(), tensor.numel(), tensor.element_size());
-#endif
-  return tensor;
+  return allocate(dims, shape.begin(), strides, dtype_code(dtype), device_type, device_index);
 }
 
 // On the device of `like`.
-inline Tensor empty_like(const Tensor& like, std::initializer_list<int64_t> shape, ScalarType dtype) {
+inline Tensor new_empty(const Tensor& like, std::initializer_list<int64_t> shape, ScalarType dtype) {
   int32_t device_type = 0, device_index = 0;
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device_type));
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_index(like.get(), &device_index));
   return empty(shape, dtype, device_type, device_index);
 }
 
-inline Tensor empty_on_host(std::initializer_list<int64_t> shape, ScalarType dtype) {
+inline Tensor new_empty_on_host(std::initializer_list<int64_t> shape, ScalarType dtype) {
   return empty(shape, dtype, aoti_torch_device_type_cpu(), 0);
 }
 

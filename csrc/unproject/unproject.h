@@ -11,7 +11,7 @@ enum class Pooling : int64_t { kMedian = 0, kNearest = 1, kMin = 2, kBilinear = 
 
 struct DepthMap {
   const float* depth;   // (H, W)
-  const uint8_t* mask;  // (H, W), not 0 = not to be used; or null
+  const uint8_t* mask;  // (H, W), not 0 = unusable; or null
   int64_t height, width;
 };
 
@@ -25,11 +25,29 @@ struct Grid {
   int64_t h, w;
 };
 
+struct DepthMaps {
+  const float* depth;   // (B, H, W)
+  const uint8_t* mask;  // (B, H, W) or null
+  const float *intrinsics, *cam2world;  // (B, 3, 3), (B, 4, 4)
+  int64_t height, width;
+  Grid grid;
+  PoolRule rule;
+
+  MIRAGE_HD int64_t cells() const { return grid.h * grid.w; }  // of one map
+  MIRAGE_HD int64_t pixels() const { return height * width; }
+  MIRAGE_HD DepthMap map(int64_t b) const {
+    const int64_t at = b * pixels();
+    return {depth + at, mask ? mask + at : nullptr, height, width};
+  }
+  MIRAGE_HD Rigid pose(int64_t b) const { return load_rigid(cam2world + 16 * b); }
+  MIRAGE_HD Pinhole pinhole(int64_t b) const { return load_pinhole(intrinsics + 9 * b); }
+};
+
 struct PixelRange {  // first..last - 1
   int32_t first, last;
 };
 
-// Pixel r belongs to cell ((2r + 1) h) / (2H): where its centre falls. So cell i owns a run of pixels, which is
+// Pixel r belongs to cell ((2r + 1) h) / (2H): where its center falls. So cell i owns a run of pixels, which is
 // empty for some cells when the grid is finer than the depth map; this is the first of them, and of cell i + 1.
 MIRAGE_HD int32_t first_pixel_of(int64_t i, int64_t cells, int64_t pixels) {
   return static_cast<int32_t>(ceil_div(2 * pixels * i - cells, 2 * cells));
@@ -39,17 +57,21 @@ MIRAGE_HD PixelRange pixels_of(int64_t i, int64_t cells, int64_t pixels) {
   return {first_pixel_of(i, cells, pixels), first_pixel_of(i + 1, cells, pixels)};
 }
 
-// The pixel under the centre of cell i.
+// The pixel under the center of cell i.
 MIRAGE_HD int32_t pixel_under(int64_t i, int64_t cells, int64_t pixels) {
   return static_cast<int32_t>((2 * i + 1) * pixels / (2 * cells));
 }
 
-struct Taps {  // two neighbouring pixels and the weight of the second
+MIRAGE_HD int64_t pixel_under_cell(const DepthMap& map, const Grid& grid, int64_t i, int64_t j) {  // row-major
+  return static_cast<int64_t>(pixel_under(i, grid.h, map.height)) * map.width + pixel_under(j, grid.w, map.width);
+}
+
+struct Taps {  // two neighboring pixels and the weight of the second
   int32_t first, second;
   float weight;
 };
 
-// Bilinear taps at the centre of cell i, as torch's interpolate(align_corners=False): position (i + 1/2) H / h - 1/2,
+// Bilinear taps at the center of cell i, as torch's interpolate(align_corners=False): position (i + 1/2) H / h - 1/2,
 // in exact integers up to the one division. A tap without weight is not read: its depth may be invalid.
 MIRAGE_HD Taps taps_of(int64_t i, int64_t cells, int64_t pixels) {
   const int64_t position = (2 * i + 1) * pixels - cells;  // in units of 1 / (2 cells)
@@ -61,43 +83,63 @@ MIRAGE_HD Taps taps_of(int64_t i, int64_t cells, int64_t pixels) {
           static_cast<float>(rest) / static_cast<float>(2 * cells)};
 }
 
-MIRAGE_HD float blend(float d00, float d01, float d10, float d11, float across, float down) {
-  const float top = d00 * (1.0f - across) + d01 * across;
-  const float bottom = d10 * (1.0f - across) + d11 * across;
-  return top * (1.0f - down) + bottom * down;
-}
-
 // Positive floats sort as their bits, and those that are finite are 1 .. kLargest: one unsigned comparison. A pixel
 // that may not be used sorts after all others.
 constexpr uint32_t kLargest = 0x7f7fffffu;
 constexpr uint32_t kUnusable = 0xffffffffu;
 
-MIRAGE_HD uint32_t sortable(uint32_t depth_bits) {
-  return depth_bits - 1u < kLargest ? depth_bits : kUnusable;
+MIRAGE_HD uint32_t sortable(uint32_t depth_bits) { return depth_bits - 1u < kLargest ? depth_bits : kUnusable; }
+
+// The depth of a pixel, or kUnusable.
+MIRAGE_HD uint32_t pixel_at(const DepthMap& map, int64_t at) {
+  return map.mask && map.mask[at] != 0 ? kUnusable : sortable(float_bits(map.depth[at]));
+}
+
+// Between four taps; 0 where one of them is unusable.
+MIRAGE_HD float interpolate_depth(const DepthMap& map, const Taps& down, const Taps& across) {
+  const auto tap = [&](int64_t r, int64_t c) {
+    const uint32_t value = pixel_at(map, r * map.width + c);
+    return value == kUnusable ? 0.0f : bits_float(value);
+  };
+  const float d00 = tap(down.first, across.first), d01 = tap(down.first, across.second);
+  const float d10 = tap(down.second, across.first), d11 = tap(down.second, across.second);
+  const float top = d00 * (1.0f - across.weight) + d01 * across.weight;
+  const float bottom = d10 * (1.0f - across.weight) + d11 * across.weight;
+  const bool all = (d00 > 0.0f) & (d01 > 0.0f) & (d10 > 0.0f) & (d11 > 0.0f);
+  return all ? top * (1.0f - down.weight) + bottom * down.weight : 0.0f;
+}
+
+// Calls add(row, column, weight) for the four taps, whose gradients are added up in this order.
+template <class Add>
+MIRAGE_HD void for_each_tap(const Taps& down, const Taps& across, const Add& add) {
+  const float left = 1.0f - across.weight, top = 1.0f - down.weight;
+  add(down.first, across.first, left * top);
+  add(down.first, across.second, across.weight * top);
+  add(down.second, across.first, left * down.weight);
+  add(down.second, across.second, across.weight * down.weight);
 }
 
 MIRAGE_HD bool enough(int64_t valid, int64_t masked, int64_t pixels, int64_t min_valid, double max_masked) {
-  return (valid >= min_valid) & (valid > 0) &
-         (static_cast<double>(masked) <= max_masked * static_cast<double>(pixels));
+  return (valid >= min_valid) & (valid > 0) & (static_cast<double>(masked) <= max_masked * static_cast<double>(pixels));
 }
 
 // Of values that a bound splits: how many are up to it, and the one next to it on the side that a rank lies on.
 struct Split {
   int32_t up_to;
-  uint32_t nearest;  // the greatest up to the bound where more are than the rank, or else the least above it
+  uint32_t nearest;  // the highest up to the bound where more are than the rank, or else the lowest above it
 };
 
-// The value of rank `rank` (from 0) among `count` values, of which lo is the least and hi the greatest. Each step splits
-// the values that are left and moves one end to a value that is there. The first kGuesses steps split where that rank
+// The value of rank `rank` (from 0) among `count` values, of which lo is the lowest and hi the highest. Each step
+// splits the values that are left and moves one end to one of them. The first kGuesses steps split where that rank
 // lies if the values are spread evenly, as those of a surface are, and save a third of all steps; the others bisect,
-// which ends soon whatever the values are, and takes fewer registers. No sorting, no scratch, exact. The owner of the
-// values does the looking, in a CPU loop or a warp: split(bound, rank).
+// which ends soon whatever the values are, and takes fewer registers. No sorting, no scratch, exact. The caller
+// finds the values, in a CPU loop or a warp: split(bound, rank).
 template <int kGuesses, class Values>
 MIRAGE_HD uint32_t select_rank(uint32_t lo, uint32_t hi, int32_t rank, int32_t count, const Values& values) {
   int32_t below = 0, up_to = count;  // values < lo, and <= hi
   for (int step = 0; lo < hi; ++step) {
     const uint32_t range = hi - lo;
-    const uint32_t half_apart = range / (2u * static_cast<uint32_t>(up_to - below));  // neighbours, if spread evenly
+    const uint32_t half_apart = range / (2u * static_cast<uint32_t>(up_to - below));  // neighbors, if spread evenly
     const uint32_t guess = half_apart * (2u * static_cast<uint32_t>(rank - below) + 1u);
     const uint32_t middle = lo + (step < kGuesses && half_apart > 0 ? guess : range / 2);
     const Split split = values.split(middle, rank);

@@ -6,16 +6,16 @@ namespace mirage {
 namespace MIRAGE_ISA {
 namespace {
 
-constexpr int32_t kAhead = 64;  // pixels
+constexpr int32_t kPrefetchDistance = 64;  // pixels
 constexpr int kGuesses = 8;
 
 struct Cell {  // the pixels of one cell, sortable, row-major
   const uint32_t* values;
   int32_t pixels, masked, valid;
-  uint32_t least, greatest;  // of the valid ones
+  uint32_t lowest, highest;  // of the valid ones
 
   // Subtracting bound + 1 turns the ring of integers so that the values above the bound come first and those up to it
-  // last: a plain minimum and maximum, where conditional ones would not vectorise. (One pass for all three costs little
+  // last: a plain minimum and maximum, where conditional ones would not vectorize. (One pass for all three costs little
   // more than one for each: adding up a vector's lanes takes as long as reading the values.)
   Split split(uint32_t bound, int32_t rank) const {
     int32_t up_to = 0;
@@ -37,7 +37,7 @@ Cell gather(const DepthMap& map, PixelRange rows, PixelRange columns, uint32_t* 
   int32_t pixels = 0, masked = 0;
   for (int32_t r = rows.first; r < rows.last; ++r, pixels += n) {
     const float* depth = map.depth + r * map.width + columns.first;
-    __builtin_prefetch(depth + kAhead);  // more rows than the hardware follows by itself
+    __builtin_prefetch(depth + kPrefetchDistance);  // more rows than the hardware follows by itself
     for (int32_t k = 0; k < n; ++k) values[pixels + k] = float_bits(depth[k]);
     if (!map.mask) continue;
     const uint8_t* mask = map.mask + r * map.width + columns.first;
@@ -48,34 +48,18 @@ Cell gather(const DepthMap& map, PixelRange rows, PixelRange columns, uint32_t* 
   }
   for (int32_t k = 0; k < pixels; ++k) values[k] = sortable(values[k]);
   int32_t valid = 0;
-  uint32_t least = kUnusable, after_greatest = 0;
+  uint32_t lowest = kUnusable, after_highest = 0;
   for (int32_t k = 0; k < pixels; ++k) {
     const uint32_t value = values[k], after = value + 1u;  // of kUnusable 0
     valid += value <= kLargest;
-    least = value < least ? value : least;
-    after_greatest = after > after_greatest ? after : after_greatest;
+    lowest = value < lowest ? value : lowest;
+    after_highest = after > after_highest ? after : after_highest;
   }
-  return {scratch, pixels, masked, valid, least, after_greatest - 1u};
+  return {scratch, pixels, masked, valid, lowest, after_highest - 1u};
 }
 
 uint32_t lower_median(const Cell& cell) {
-  return select_rank<kGuesses>(cell.least, cell.greatest, (cell.valid - 1) / 2, cell.valid, cell);
-}
-
-uint32_t pixel_at(const DepthMap& map, int64_t r, int64_t c) {
-  const int64_t at = r * map.width + c;
-  return map.mask && map.mask[at] != 0 ? kUnusable : sortable(float_bits(map.depth[at]));
-}
-
-float bilinear(const DepthMap& map, const Taps& down, const Taps& across) {
-  const auto tap = [&](int64_t r, int64_t c) {
-    const uint32_t value = pixel_at(map, r, c);
-    return value == kUnusable ? 0.0f : bits_float(value);
-  };
-  const float d00 = tap(down.first, across.first), d01 = tap(down.first, across.second);
-  const float d10 = tap(down.second, across.first), d11 = tap(down.second, across.second);
-  const bool all = (d00 > 0.0f) & (d01 > 0.0f) & (d10 > 0.0f) & (d11 > 0.0f);
-  return all ? blend(d00, d01, d10, d11, across.weight, down.weight) : 0.0f;
+  return select_rank<kGuesses>(cell.lowest, cell.highest, (cell.valid - 1) / 2, cell.valid, cell);
 }
 
 void pool_row(const DepthMap& map, const PoolRule& rule, const Grid& grid, int64_t i, uint32_t* scratch, float* depth,
@@ -88,17 +72,17 @@ void pool_row(const DepthMap& map, const PoolRule& rule, const Grid& grid, int64
     if (pixel) pixel[j] = -1;
     if (!enough(cell.valid, cell.masked, cell.pixels, rule.min_valid, rule.max_masked)) continue;
     if (rule.pooling == Pooling::kBilinear) {
-      depth[j] = bilinear(map, taps_of(i, grid.h, map.height), taps_of(j, grid.w, map.width));
+      depth[j] = interpolate_depth(map, taps_of(i, grid.h, map.height), taps_of(j, grid.w, map.width));
       continue;
     }
     uint32_t value;
     if (rule.pooling == Pooling::kNearest) {
-      const int64_t r = pixel_under(i, grid.h, map.height), c = pixel_under(j, grid.w, map.width);
-      value = pixel_at(map, r, c);
+      const int64_t at = pixel_under_cell(map, grid, i, j);
+      value = pixel_at(map, at);
       if (value == kUnusable) continue;
-      if (pixel) pixel[j] = r * map.width + c;
+      if (pixel) pixel[j] = at;
     } else {
-      value = rule.pooling == Pooling::kMin ? cell.least : lower_median(cell);
+      value = rule.pooling == Pooling::kMin ? cell.lowest : lower_median(cell);
       if (pixel) {
         int32_t k = 0;
         while (cell.values[k] != value) ++k;

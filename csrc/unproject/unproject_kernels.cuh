@@ -6,34 +6,12 @@
 #include "common/feature_tile.cuh"
 #include "unproject/unproject.h"
 
-// B depth maps (H, W), features (B, C, h, w), N = B h w cells, batch-major and row-major.
 namespace mirage {
 namespace {
 
 constexpr int kHeld = 8;  // pixels of a cell that a lane holds: 16 x 16 in all; it comes back for those beyond
 
-struct MapsOfDepth {
-  const float* depth;   // (B, H, W)
-  const uint8_t* mask;  // (B, H, W) or null
-  const float *intrinsics, *cam2world;
-  int64_t height, width;
-  Grid grid;
-  PoolRule rule;
-
-  __device__ __forceinline__ int64_t cells() const { return grid.h * grid.w; }
-  __device__ __forceinline__ DepthMap map(int64_t b) const {
-    const int64_t at = b * height * width;
-    return {depth + at, mask ? mask + at : nullptr, height, width};
-  }
-  __device__ __forceinline__ Rigid pose(int64_t b) const { return load_rigid(cam2world + 16 * b); }
-  __device__ __forceinline__ Pinhole pinhole(int64_t b) const { return load_pinhole(intrinsics + 9 * b); }
-};
-
-__device__ __forceinline__ uint32_t pixel_at(const DepthMap& map, int64_t at) {
-  return map.mask && map.mask[at] != 0 ? kUnusable : sortable(float_bits(map.depth[at]));
-}
-
-// The pixels of one cell in the lanes of a warp, in row-major order: lane l has l, l + 32, ... What select_rank asks.
+// The pixels of one cell in the lanes of a warp, in row-major order: lane l has l, l + 32, ... For select_rank.
 struct CellOfWarp {
   const DepthMap& map;
   PixelRange rows, columns;
@@ -49,7 +27,8 @@ struct CellOfWarp {
     int32_t r = any ? lane / n : 0, c = any ? lane % n : 0;
     unsigned out = 0;
 #pragma unroll
-    for (int k = 0; k < kHeld; ++k) {  // a step of a warp's width is `down` rows and `across` columns, without a division
+    for (int k = 0; k < kHeld;
+         ++k) {  // a step of a warp's width is `down` rows and `across` columns, without a division
       held[k] = kUnusable;
       if (kWarp * k + lane < pixels) {
         const int64_t at = (rows.first + r) * map.width + columns.first + c;
@@ -121,20 +100,9 @@ struct PooledCell {
   int64_t pixel;  // that the depth was read from, in the map; -1 where none, or several
 };
 
-__device__ __forceinline__ float bilinear(const DepthMap& map, const Taps& down, const Taps& across) {
-  const auto tap = [&](int64_t r, int64_t c) {
-    const uint32_t value = pixel_at(map, r * map.width + c);
-    return value == kUnusable ? 0.0f : bits_float(value);
-  };
-  const float d00 = tap(down.first, across.first), d01 = tap(down.first, across.second);
-  const float d10 = tap(down.second, across.first), d11 = tap(down.second, across.second);
-  const bool all = (d00 > 0.0f) & (d01 > 0.0f) & (d10 > 0.0f) & (d11 > 0.0f);
-  return all ? blend(d00, d01, d10, d11, across.weight, down.weight) : 0.0f;
-}
-
-// By a whole warp; every lane has the result. `pixel` is looked for only where it is wanted.
+// By a whole warp; every lane has the result. `pixel` is only searched for with kPixel.
 template <bool kPixel>
-__device__ __forceinline__ PooledCell pool_cell(const MapsOfDepth& in, int64_t b, int32_t of_map) {
+__device__ __forceinline__ PooledCell pool_cell(const DepthMaps& in, int64_t b, int32_t of_map) {
   const DepthMap map = in.map(b);
   const int32_t i = of_map / static_cast<int32_t>(in.grid.w), j = of_map % static_cast<int32_t>(in.grid.w);
   // Lanes 0 to 3 divide once each: rows from and to, columns from and to.
@@ -148,17 +116,16 @@ __device__ __forceinline__ PooledCell pool_cell(const MapsOfDepth& in, int64_t b
   PooledCell pooled{0.0f, -1};
   if (!enough(valid, cell.masked, cell.pixels, in.rule.min_valid, in.rule.max_masked)) return pooled;
   if (in.rule.pooling == Pooling::kBilinear) {
-    pooled.depth = bilinear(map, taps_of(i, in.grid.h, map.height), taps_of(j, in.grid.w, map.width));
+    pooled.depth = interpolate_depth(map, taps_of(i, in.grid.h, map.height), taps_of(j, in.grid.w, map.width));
   } else if (in.rule.pooling == Pooling::kNearest) {
-    const int64_t at = static_cast<int64_t>(pixel_under(i, in.grid.h, map.height)) * map.width +
-                       pixel_under(j, in.grid.w, map.width);
+    const int64_t at = pixel_under_cell(map, in.grid, i, j);
     const uint32_t value = pixel_at(map, at);
     if (value != kUnusable) pooled = {bits_float(value), at};
   } else {
-    const uint32_t least = cell.least_above(0);
+    const uint32_t lowest = cell.least_above(0);
     const uint32_t value = in.rule.pooling == Pooling::kMin
-                               ? least
-                               : select_rank<0>(least, cell.greatest_up_to(kLargest), (valid - 1) / 2, valid, cell);
+                               ? lowest
+                               : select_rank<0>(lowest, cell.greatest_up_to(kLargest), (valid - 1) / 2, valid, cell);
     pooled.depth = bits_float(value);
     if (kPixel) pooled.pixel = cell.first_that_is(value);
   }
@@ -171,27 +138,27 @@ struct LiftedCells {
   float* footprint;  // (N,)
 };
 
-// A warp pools one cell after the other, a thread lifts one cell, all of them move the features.
+// A warp pools one cell after the other, a thread lifts one cell, and all threads move the features.
 template <class Word>
 __global__ void __launch_bounds__(kTileThreads)
-    unproject_tile(MapsOfDepth in, Features f, const Word* features, LiftedCells out, Word* rows) {
+    unproject_lift_kernel(DepthMaps in, Features f, const Word* features, LiftedCells out, Word* rows) {
   MIRAGE_DYNAMIC_SHARED(Word, tile);
   __shared__ float depth[kTileCells];
   __shared__ unsigned ballots[2];
-  const Place<kTileCells> place(in.cells());
+  const TileLocation<kTileCells> location(in.cells());
 #pragma unroll 1
-  for (int k = threadIdx.x / kWarp; k < place.count; k += kTileWarps) {
-    const PooledCell pooled = pool_cell<false>(in, place.b, place.first + k);
+  for (int k = threadIdx.x / kWarp; k < location.count; k += kTileWarps) {
+    const PooledCell pooled = pool_cell<false>(in, location.b, location.first + k);
     if (threadIdx.x % kWarp == 0) depth[k] = pooled.depth;
   }
   __syncthreads();
-  const int64_t n = place.b * in.cells() + place.first;
+  const int64_t n = location.b * in.cells() + location.first;
   bool valid = false;
-  if (static_cast<int>(threadIdx.x) < place.count) {
-    const int32_t cell = place.first + static_cast<int32_t>(threadIdx.x), w = static_cast<int32_t>(in.grid.w);
+  if (static_cast<int>(threadIdx.x) < location.count) {
+    const int32_t cell = location.first + static_cast<int32_t>(threadIdx.x), w = static_cast<int32_t>(in.grid.w);
     const int64_t at = n + threadIdx.x;
-    const LiftedCell lifted =
-        lift_cell(in.pose(place.b), in.pinhole(place.b), cell / w, cell % w, depth[threadIdx.x]);
+    const LiftedCell lifted = lift_cell(in.pose(location.b), in.pinhole(location.b), cell / w, cell % w,
+                                        depth[threadIdx.x]);
     out.xyz[3 * at] = lifted.x;
     out.xyz[3 * at + 1] = lifted.y;
     out.xyz[3 * at + 2] = lifted.z;
@@ -199,10 +166,10 @@ __global__ void __launch_bounds__(kTileThreads)
     out.valid[at] = lifted.valid;
     valid = lifted.valid;
   }
-  const uint64_t all_valid = share_valid(valid, ballots);
+  const uint64_t all_valid = broadcast_valid(valid, ballots);
   for (int64_t c = 0; c < f.channels; c += f.depth) {
-    const TileOfFeatures t = tile_of(f, place, in.cells(), c);
-    maps_to_tile(t, features + place.b * f.channels * in.cells(), all_valid, tile);
+    const TileOfFeatures t = tile_of(f, location, in.cells(), c);
+    maps_to_tile(t, features + location.b * f.channels * in.cells(), all_valid, tile);
     __syncthreads();
     tile_to_rows(t, tile, rows + n * f.channels);
     __syncthreads();
@@ -211,18 +178,18 @@ __global__ void __launch_bounds__(kTileThreads)
 
 template <class Word>
 __global__ void __launch_bounds__(kTileThreads)
-    unproject_features_backward(Features f, int64_t cells, const Word* grad, const uint8_t* valid, Word* out) {
+    unproject_backward_features_kernel(Features f, int64_t cells, const Word* grad, const uint8_t* valid, Word* out) {
   MIRAGE_DYNAMIC_SHARED(Word, tile);
   __shared__ unsigned ballots[2];
-  const Place<kTileCells> place(cells);
-  const int64_t n = place.b * cells + place.first;
-  const bool mine = static_cast<int>(threadIdx.x) < place.count && valid[n + threadIdx.x] != 0;
-  const uint64_t all_valid = share_valid(mine, ballots);
+  const TileLocation<kTileCells> location(cells);
+  const int64_t n = location.b * cells + location.first;
+  const bool own = static_cast<int>(threadIdx.x) < location.count && valid[n + threadIdx.x] != 0;
+  const uint64_t all_valid = broadcast_valid(own, ballots);
   for (int64_t c = 0; c < f.channels; c += f.depth) {
-    const TileOfFeatures t = tile_of(f, place, cells, c);
+    const TileOfFeatures t = tile_of(f, location, cells, c);
     rows_to_tile(t, grad + n * f.channels, tile);
     __syncthreads();
-    tile_to_maps(t, tile, all_valid, out + place.b * f.channels * cells);
+    tile_to_maps(t, tile, all_valid, out + location.b * f.channels * cells);
     __syncthreads();
   }
 }
@@ -232,7 +199,7 @@ struct GradientOfCells {
   const uint8_t* valid;          // (N,)
 };
 
-__device__ __forceinline__ float depth_backward(const MapsOfDepth& in, const GradientOfCells& g, int64_t b,
+__device__ __forceinline__ float depth_backward(const DepthMaps& in, const GradientOfCells& g, int64_t b,
                                                 int32_t of_map) {
   const int32_t w = static_cast<int32_t>(in.grid.w);
   const int64_t n = b * in.cells() + of_map;
@@ -240,41 +207,41 @@ __device__ __forceinline__ float depth_backward(const MapsOfDepth& in, const Gra
                             g.xyz[3 * n + 2], g.footprint[n]);
 }
 
-// A warp a cell. Every pixel is that of one valid cell at most: the one it belongs to. `out` is clear.
+// One warp per cell. A pixel is that of one valid cell at most: the one it belongs to. `out` is all 0.
 __global__ void __launch_bounds__(kTileThreads)
-    unproject_depth_backward(MapsOfDepth in, GradientOfCells g, float* out) {
-  const Place<kTileWarps> place(in.cells());
-  const int32_t warp = threadIdx.x / kWarp, of_map = place.first + warp;
-  if (warp >= place.count || g.valid[place.b * in.cells() + of_map] == 0) return;
-  const PooledCell pooled = pool_cell<true>(in, place.b, of_map);
+    unproject_backward_depth_kernel(DepthMaps in, GradientOfCells g, float* out) {
+  const TileLocation<kTileWarps> location(in.cells());
+  const int32_t warp = threadIdx.x / kWarp, of_map = location.first + warp;
+  if (warp >= location.count || g.valid[location.b * in.cells() + of_map] == 0) return;
+  const PooledCell pooled = pool_cell<true>(in, location.b, of_map);
   if (threadIdx.x % kWarp == 0 && pooled.pixel >= 0)
-    out[place.b * in.height * in.width + pooled.pixel] = 0.0f + depth_backward(in, g, place.b, of_map);
+    out[location.b * in.height * in.width + pooled.pixel] = 0.0f + depth_backward(in, g, location.b, of_map);
 }
 
 __global__ void __launch_bounds__(kTileThreads)
-    unproject_cells_backward(MapsOfDepth in, GradientOfCells g, float* dz) {
-  const Place<kTileThreads> place(in.cells());
-  const int32_t thread = threadIdx.x, of_map = place.first + thread;
-  if (thread < place.count) dz[place.b * in.cells() + of_map] = depth_backward(in, g, place.b, of_map);
+    unproject_backward_cells_kernel(DepthMaps in, GradientOfCells g, float* dz) {
+  const TileLocation<kTileThreads> location(in.cells());
+  const int32_t thread = threadIdx.x, of_map = location.first + thread;
+  if (thread < location.count) dz[location.b * in.cells() + of_map] = depth_backward(in, g, location.b, of_map);
 }
 
 struct CellRun {
   int32_t first, last;  // first .. last - 1
 };
 
-// The cells that may have a tap in pixel r: those whose centre lies within a pixel of its own, and two more either side.
+// The cells that may have a tap in pixel r: those whose center is within a pixel of its own, and two more either side.
 __device__ __forceinline__ CellRun cells_near(int64_t r, int64_t cells, int64_t pixels) {
   const int64_t before = (2 * r - 1) * cells / pixels / 2 - 2, after = (2 * r + 3) * cells / pixels / 2 + 2;
   return {static_cast<int32_t>(r == 0 || before < 0 ? 0 : before),
           static_cast<int32_t>(r == pixels - 1 || after > cells ? cells : after)};
 }
 
-// A thread a pixel: the sum over cells in their order, and over the taps of each in theirs.
+// One thread per pixel: the sum over cells in their order, and over the taps of each in theirs.
 __global__ void __launch_bounds__(kTileThreads)
-    unproject_bilinear_backward(MapsOfDepth in, const float* dz, const uint8_t* valid, float* out) {
-  const Place<kTileThreads> place(in.height * in.width);
-  if (static_cast<int32_t>(threadIdx.x) >= place.count) return;
-  const int32_t pixel = place.first + static_cast<int32_t>(threadIdx.x), width = static_cast<int32_t>(in.width);
+    unproject_gather_taps_kernel(DepthMaps in, const float* dz, const uint8_t* valid, float* out) {
+  const TileLocation<kTileThreads> location(in.height * in.width);
+  if (static_cast<int32_t>(threadIdx.x) >= location.count) return;
+  const int32_t pixel = location.first + static_cast<int32_t>(threadIdx.x), width = static_cast<int32_t>(in.width);
   const int32_t r = pixel / width, c = pixel % width;
   const CellRun near_rows = cells_near(r, in.grid.h, in.height), near_columns = cells_near(c, in.grid.w, in.width);
   float sum = 0.0f;
@@ -282,17 +249,15 @@ __global__ void __launch_bounds__(kTileThreads)
     const Taps down = taps_of(i, in.grid.h, in.height);
     if (down.first != r && down.second != r) continue;
     for (int32_t j = near_columns.first; j < near_columns.last; ++j) {
-      const int64_t cell = place.b * in.cells() + i * in.grid.w + j;
+      const int64_t cell = location.b * in.cells() + i * in.grid.w + j;
       const Taps across = taps_of(j, in.grid.w, in.width);
       if (valid[cell] == 0 || (across.first != c && across.second != c)) continue;
-      const float left = 1.0f - across.weight, top = 1.0f - down.weight;
-      if (down.first == r && across.first == c) sum += dz[cell] * (left * top);
-      if (down.first == r && across.second == c) sum += dz[cell] * (across.weight * top);
-      if (down.second == r && across.first == c) sum += dz[cell] * (left * down.weight);
-      if (down.second == r && across.second == c) sum += dz[cell] * (across.weight * down.weight);
+      for_each_tap(down, across, [&](int32_t row, int32_t column, float weight) {
+        if (row == r && column == c) sum += dz[cell] * weight;
+      });
     }
   }
-  out[place.b * in.height * in.width + pixel] = sum;
+  out[location.b * in.height * in.width + pixel] = sum;
 }
 
 }  // namespace

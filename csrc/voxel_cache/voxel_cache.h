@@ -15,18 +15,46 @@ constexpr uint64_t kDropped = ~uint64_t{0};  // in place of a Morton code, of wh
 
 struct CachePoints {
   const float* xyz;        // (N, 3)
-  const uint8_t* valid;    // (N,), 0 = not offered; or null: all of them are
+  const uint8_t* valid;    // (N,), 0 = ignored; or null: all of them are valid
   const float* footprint;  // (N,) or null: `default_footprint` for all of them
   float default_footprint;
   float inverse_size;
 };
 
-struct HeldRows {  // what the cache holds already
+struct HeldRows {  // the rows in use
   const int64_t* keys;
   const float* footprint;
   const int32_t* table;
   uint64_t slots;
   int64_t rows;
+};
+
+constexpr int kBoxLevels = 3;
+constexpr int kBoxFields = sizeof(PageBox) / sizeof(float);
+
+struct RowsOfCache {  // what finds rows
+  int64_t* keys;
+  float *xyz, *footprint;
+  int32_t* table;
+  uint64_t slots;
+  PageBox *level0, *level1, *level2;  // as in BoxPyramid
+  int64_t limit;                      // R, the capacity
+
+  MIRAGE_HD PageBox* level(int level) const { return level == 0 ? level0 : level == 1 ? level1 : level2; }
+  MIRAGE_HD int64_t num_boxes(int level) const {
+    const int64_t boxes = ceil_div(limit, kPage);
+    return level == 0 ? boxes : level == 1 ? ceil_div(boxes, kPage) : ceil_div(boxes, kPage * kPage);
+  }
+};
+
+// What rows keep besides their features.
+struct Observations {
+  const float *xyz, *footprint;  // of the points
+  int64_t points;
+  float default_footprint;
+  int32_t* count;  // of rows; or null
+  int64_t* stamp_rows;
+  int64_t stamp, used;  // of the R rows so many are in use
 };
 
 // A page's box holds every observation that its rows have held since the last rebuild.
@@ -57,10 +85,22 @@ MIRAGE_HD bool usable_footprint(float f) {  // false for NaN
   return (f >= 0.0f) & (f < bits_float(0x7f800000u));
 }
 
-// One scale a row: the largest magnitude is 127.
-MIRAGE_HD float int8_scale(float largest) {
-  return largest / 127.0f;
+// A valid point that is not kept is rejected.
+MIRAGE_HD bool is_kept(VoxelAxes axes, float footprint) { return in_range(axes) & usable_footprint(footprint); }
+
+// Of a voxel's points the one of lowest rank is written: smallest footprint first, then lowest index. A usable
+// footprint's bits sort as an integer once -0 has become 0.
+MIRAGE_HD uint64_t point_rank(float footprint, uint32_t point) {
+  return static_cast<uint64_t>(float_bits(footprint + 0.0f)) << 32 | point;
 }
+
+// Ties: the existing row wins.
+MIRAGE_HD int32_t winner_over_row(int32_t winner, float footprint, float row_footprint) {
+  return footprint < row_footprint ? winner : -1;
+}
+
+// One scale per row: the largest magnitude is 127.
+MIRAGE_HD float int8_scale(float largest) { return largest / 127.0f; }
 
 // -127 .. 127. Adding and taking away 1.5 * 2^23 rounds to nearest, ties to even. A scale that has lost bits to
 // underflow can leave a quotient above 127.
@@ -71,10 +111,46 @@ MIRAGE_HD int32_t int8_steps(float x, float scale) {
   return static_cast<int32_t>(scale > 0.0f ? in : 0.0f);
 }
 
-// Does a depth map show, where a row at depth z falls, something more than `factor` times as far?
-MIRAGE_HD bool seen_through(float shown, float z, float factor) {
-  return is_finite(shown) & (shown > 0.0f) & (shown > z * factor);
+// Whether the depth of a map, where a row at depth z lands, is more than `factor` times that.
+MIRAGE_HD bool seen_through(float map_depth, float z, float factor) {
+  return is_finite(map_depth) & (map_depth > 0.0f) & (map_depth > z * factor);
 }
+
+struct StoredRows {
+  const void* features;  // (R, C)
+  Element element;
+  const float* scale;    // (R,) or null
+  const int32_t* count;  // (R,) or null
+  int64_t rows, channels;
+};
+
+struct RowScale {  // of one row
+  bool scaled, averaged;
+  float scale, count;
+};
+
+MIRAGE_HD RowScale load_scale(const StoredRows& in, int64_t row) {
+  return {in.scale != nullptr, in.count != nullptr, in.scale ? in.scale[row] : 1.0f,
+          in.count ? static_cast<float>(in.count[row]) : 1.0f};
+}
+
+// The value of a stored number. A row without a scale is not multiplied: times 1 would keep every number, but not the
+// bits of every NaN (a GPU returns one NaN for all, a CPU quiets a signaling one).
+MIRAGE_HD float decode_value(float x, const RowScale& row) {
+  const float scaled = row.scaled ? x * row.scale : x;
+  return row.averaged ? scaled / row.count : scaled;
+}
+
+struct CarvedRows {
+  const float* xyz;  // (R, 3)
+  int64_t rows;
+  BoxPyramid boxes;
+  int64_t views;
+  const float* depth;  // (V, h, w)
+  int h, w;
+  float factor;
+  uint8_t* keep;  // (R,): 0 where a depth map sees through the row
+};
 
 // The row that holds a key, or -1. Entries that no row in use can have had are passed by.
 MIRAGE_HD int32_t find_row(const int32_t* table, uint64_t slots, const int64_t* keys, int64_t rows, int64_t key,
@@ -104,16 +180,23 @@ MIRAGE_HD bool enter_row(int32_t* table, uint64_t slots, int32_t row, uint64_t h
 
 // A plan: K points in S segments, of one voxel each, in one array of 64-bit words.
 struct PlanArrays {
-  int64_t* key;     // (S,)
+  int64_t* key;  // (S,)
   int32_t* starts;  // (S + 1,): where each segment begins in `order`
-  int32_t* row;     // (S,)
+  int32_t* row;  // (S,)
   int32_t* winner;  // (S,): the point whose observation is kept, -1 where the row keeps its own
-  int32_t* order;   // (K,): points
+  int32_t* order;  // (K,): points
 };
 
-MIRAGE_HD int64_t plan_words(int64_t kept, int64_t segments) {
-  return segments + ceil_div(3 * segments + 1 + kept, 2);
+struct Segments : PlanArrays {
+  int64_t kept, count;
+};
+
+// Whether a segment's row and winner fit a state.
+MIRAGE_HD bool fits_state(int64_t row, int64_t winner, int64_t limit, int64_t points) {
+  return row >= 0 && row < limit && winner >= -1 && winner < points;
 }
+
+MIRAGE_HD int64_t plan_words(int64_t kept, int64_t segments) { return segments + ceil_div(3 * segments + 1 + kept, 2); }
 
 // Ends the last segment, and fills the last word up.
 MIRAGE_HD void close_plan(const PlanArrays& plan, int64_t kept, int64_t segments) {

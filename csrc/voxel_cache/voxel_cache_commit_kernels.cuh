@@ -10,84 +10,58 @@ namespace mirage {
 namespace {
 
 constexpr int kRowThreads = 256;
-constexpr int kLevels = 3;
-constexpr int kFields = 7;  // of a box
 
-struct RowsOfCache {  // what finds rows; `limit` is their number R
-  int64_t* keys;
-  float *xyz, *footprint;
-  int32_t* table;
-  uint64_t slots;
-  float *pages, *words, *tops;  // PageBoxes, by field
-  int64_t limit;
-};
-
-struct Segments : PlanArrays {  // the plan, which is only read
-  int64_t kept, count;
-};
-
-// What a row keeps besides its features.
-struct Observations {
-  const float *xyz, *footprint;
-  int64_t points;
-  float default_footprint;
-  int32_t* count;  // or null
-  int64_t* stamp_rows;
-  int64_t stamp, used;
-};
-
-// A segment's row and winner. A plan that does not fit the state is cut down to what does: nobody is there to be told.
-struct Goal {
+// A segment's row and winner. Segments that do not fit the state are skipped: a kernel cannot raise.
+struct WriteTarget {
   int32_t row, point;
   bool inside;  // false: there is no such row
 
-  __device__ __forceinline__ Goal(const Segments& plan, int64_t s, int64_t limit, int64_t points)
+  __device__ __forceinline__ WriteTarget(const Segments& plan, int64_t s, int64_t limit, int64_t points)
       : row(-1), point(-1), inside(false) {
     if (s >= plan.count) return;
     row = __ldg(plan.row + s);
     point = __ldg(plan.winner + s);
-    inside = row >= 0 && row < limit && point >= -1 && point < points;
+    inside = fits_state(row, point, limit, points);
   }
 };
 
-// Enters a row, and whichever it drives out: the lower row wins a slot, and who loses one tries the next. So the table
-// comes out the same whoever is first: as if rows had entered in ascending order. An empty slot is the largest number
-// without a sign.
+// Enters a row: the lower row wins a slot, and the other one tries the next slot. So the table does not depend on the
+// order of threads: it is as if rows had entered in ascending order. An empty slot is the largest unsigned number.
 __device__ __forceinline__ void enter_row_of_many(int32_t* table, uint64_t slots, int32_t row, uint64_t home) {
-  unsigned mine = static_cast<unsigned>(row);
+  unsigned entry = static_cast<unsigned>(row);
   uint64_t slot = home;
   for (uint64_t probe = 0; probe < slots; ++probe) {
-    const unsigned before = atomicMin(reinterpret_cast<unsigned*>(table) + slot, mine);
+    const unsigned before = atomicMin(reinterpret_cast<unsigned*>(table) + slot, entry);
     if (before == ~0u) return;
-    mine = before > mine ? before : mine;
+    entry = before > entry ? before : entry;
     slot = (slot + 1) & (slots - 1);
   }
 }
 
-// ---- boxes: least x, y, z, greatest x, y, z, extent
+// ---- boxes: min x, y, z, max x, y, z, extent
 
 struct Growth {
-  float of[kFields];
+  float of[kBoxFields];
 };
 
-// The same as grow() of a box with one observation. One that is not `there` changes nothing.
-__device__ __forceinline__ Growth growth_by(bool there, const float (&xyz)[3], float footprint) {
+// The same as grow() of a box with one observation. One that is not `valid` changes nothing.
+__device__ __forceinline__ Growth growth_by(bool valid, const float (&xyz)[3], float footprint) {
   PageBox box = empty_box();
-  if (there) grow(box, xyz, footprint);
+  if (valid) grow(box, xyz, footprint);
   const Box& b = box.box;
   return {{b.min[0], b.min[1], b.min[2], b.max[0], b.max[1], b.max[2], box.extent}};
 }
 
 // No field is ever -0, so floats sort as integers: the positive ones up, the negative ones down. A box only grows, so
 // an old value can only cost an atomic.
-__device__ __forceinline__ void grow_field(float* field, bool least, float x) {
+__device__ __forceinline__ void grow_field(float* field, bool is_min, float x) {
   const float now = __ldcg(field);
-  if (least ? !(x < now) : !(x > now)) return;
+  if (is_min ? !(x < now) : !(x > now)) return;
   const unsigned bits = float_bits(x);
   const bool negative = bits >> 31;
-  if (least && !negative)
+  if (is_min && !negative)
     atomicMin(reinterpret_cast<int*>(field), static_cast<int>(bits));
-  else if (least)
+  else if (is_min)
     atomicMax(reinterpret_cast<unsigned*>(field), bits);
   else if (!negative)
     atomicMax(reinterpret_cast<int*>(field), static_cast<int>(bits));
@@ -95,90 +69,91 @@ __device__ __forceinline__ void grow_field(float* field, bool least, float x) {
     atomicMin(reinterpret_cast<unsigned*>(field), bits);
 }
 
-// The field of the box of a level (0, 1, 2) that holds a row. (An array of pointers would have to lie in memory.)
+// The field of the box of a level (0, 1, 2) that holds a row.
 __device__ __forceinline__ float* field_of(const RowsOfCache& rows, int level, int64_t row, int f) {
-  float* boxes = level == 0 ? rows.pages : level == 1 ? rows.words : rows.tops;
-  return boxes + (row >> (6 * (level + 1))) * kFields + f;
+  return reinterpret_cast<float*>(rows.level(level)) + (row >> (6 * (level + 1))) * kBoxFields + f;
 }
 
-// Grows the boxes of a row by what its lane brings: for rows that lie anywhere.
-__device__ __forceinline__ void grow_alone(const RowsOfCache& rows, int64_t row, const Growth& growth) {
+// Grows the boxes of the row of this lane: for rows anywhere.
+__device__ __forceinline__ void grow_scattered(const RowsOfCache& rows, int64_t row, const Growth& growth) {
 #pragma unroll
-  for (int level = 0; level < kLevels; ++level)
+  for (int level = 0; level < kBoxLevels; ++level)
 #pragma unroll
-    for (int f = 0; f < kFields; ++f) grow_field(field_of(rows, level, row, f), f < 3, growth.of[f]);
+    for (int f = 0; f < kBoxFields; ++f) grow_field(field_of(rows, level, row, f), f < 3, growth.of[f]);
 }
 
 // The same for those lanes of a warp whose rows follow one another, page by page. All lanes call it.
-__device__ __forceinline__ void grow_together(const RowsOfCache& rows, bool there, int64_t row, const Growth& growth) {
-  static_assert(kLevels * kFields <= kWarp);
+__device__ __forceinline__ void grow_consecutive(const RowsOfCache& rows, bool valid, int64_t row,
+                                                 const Growth& growth) {
+  static_assert(kBoxLevels * kBoxFields <= kWarp);
   const int lane = threadIdx.x % kWarp;
-  const int page = there ? static_cast<int>(row / kPage) : -1;
-  for (unsigned left = __ballot_sync(kAllLanes, there); left;) {
+  const int page = valid ? static_cast<int>(row / kPage) : -1;
+  for (unsigned left = __ballot_sync(kAllLanes, valid); left;) {
     const int leader = __ffs(static_cast<int>(left)) - 1;
     const int64_t first = __shfl_sync(kAllLanes, row, leader);
-    const bool mine = there && page == static_cast<int>(first / kPage);
+    const bool same_page = valid && page == static_cast<int>(first / kPage);
     float joint = 0.0f;  // of the field that falls to this lane
 #pragma unroll
-    for (int f = 0; f < kFields; ++f) {
-      const int bits = ordered(mine ? growth.of[f] : f < 3 ? bits_float(0x7f800000u) : -bits_float(0x7f800000u));
+    for (int f = 0; f < kBoxFields; ++f) {
+      const int bits = ordered(same_page ? growth.of[f] : f < 3 ? bits_float(0x7f800000u) : -bits_float(0x7f800000u));
       const int all = f < 3 ? __reduce_min_sync(kAllLanes, bits) : __reduce_max_sync(kAllLanes, bits);
-      joint = lane % kFields == f ? unordered(all) : joint;
+      joint = lane % kBoxFields == f ? unordered(all) : joint;
     }
-    if (lane < kLevels * kFields)
-      grow_field(field_of(rows, lane / kFields, first, lane % kFields), lane % kFields < 3, joint);
-    left &= ~__ballot_sync(kAllLanes, mine);
+    if (lane < kBoxLevels * kBoxFields)
+      grow_field(field_of(rows, lane / kBoxFields, first, lane % kBoxFields), lane % kBoxFields < 3, joint);
+    left &= ~__ballot_sync(kAllLanes, same_page);
   }
 }
 
 // ---- kernels
 
-// A thread a segment: everything but features.
-__global__ void __launch_bounds__(kRowThreads) write_rows(Segments plan, Observations in, RowsOfCache rows) {
+// One thread per segment: everything but features.
+__global__ void __launch_bounds__(kRowThreads)
+    voxel_cache_write_kernel(Segments plan, Observations in, RowsOfCache rows) {
   const int64_t s = static_cast<int64_t>(blockIdx.x) * kRowThreads + threadIdx.x;
-  const Goal goal(plan, s, rows.limit, in.points);
-  const bool fresh = goal.inside && goal.row >= in.used, seen = goal.inside && goal.point >= 0;
-  if (fresh) {
+  const WriteTarget target(plan, s, rows.limit, in.points);
+  const bool is_new = target.inside && target.row >= in.used, was_observed = target.inside && target.point >= 0;
+  if (is_new) {
     const int64_t key = __ldg(plan.key + s);
-    rows.keys[goal.row] = key;
-    enter_row_of_many(rows.table, rows.slots, goal.row, home_slot(axes_of(key), rows.slots));
+    rows.keys[target.row] = key;
+    enter_row_of_many(rows.table, rows.slots, target.row, home_slot(axes_of(key), rows.slots));
   }
-  if (goal.inside && in.count)
-    in.count[goal.row] = plan.starts[s + 1] - plan.starts[s] + (fresh ? 0 : in.count[goal.row]);
-  if (goal.inside && (in.count || seen)) in.stamp_rows[goal.row] = in.stamp;
+  if (target.inside && in.count)
+    in.count[target.row] = plan.starts[s + 1] - plan.starts[s] + (is_new ? 0 : in.count[target.row]);
+  if (target.inside && (in.count || was_observed)) in.stamp_rows[target.row] = in.stamp;
   float xyz[3] = {0.0f, 0.0f, 0.0f}, footprint = 0.0f;
-  if (seen) {
+  if (was_observed) {
     for (int a = 0; a < 3; ++a) {
-      xyz[a] = __ldg(in.xyz + 3 * static_cast<int64_t>(goal.point) + a);
-      rows.xyz[3 * static_cast<int64_t>(goal.row) + a] = xyz[a];
+      xyz[a] = __ldg(in.xyz + 3 * static_cast<int64_t>(target.point) + a);
+      rows.xyz[3 * static_cast<int64_t>(target.row) + a] = xyz[a];
     }
-    footprint = in.footprint ? __ldg(in.footprint + goal.point) : in.default_footprint;
-    rows.footprint[goal.row] = footprint;
+    footprint = in.footprint ? __ldg(in.footprint + target.point) : in.default_footprint;
+    rows.footprint[target.row] = footprint;
   }
-  const Growth growth = growth_by(seen, xyz, footprint);
-  grow_together(rows, fresh && seen, goal.row, growth);
-  if (seen && !fresh) grow_alone(rows, goal.row, growth);
+  const Growth growth = growth_by(was_observed, xyz, footprint);
+  grow_consecutive(rows, is_new && was_observed, target.row, growth);
+  if (was_observed && !is_new) grow_scattered(rows, target.row, growth);
 }
 
-__global__ void __launch_bounds__(kRowThreads) clear_boxes(float* boxes, int64_t count) {
+__global__ void __launch_bounds__(kRowThreads) voxel_cache_clear_boxes_kernel(float* boxes, int64_t count) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kRowThreads + threadIdx.x;
   const float infinity = bits_float(0x7f800000u);
-  const int f = static_cast<int>(i % kFields);
-  if (i < count * kFields) boxes[i] = f < 3 ? infinity : f < 6 ? -infinity : 0.0f;
+  const int f = static_cast<int>(i % kBoxFields);
+  if (i < count * kBoxFields) boxes[i] = f < 3 ? infinity : f < 6 ? -infinity : 0.0f;
 }
 
-// A thread a row: enters it, and grows the boxes.
-__global__ void __launch_bounds__(kRowThreads) index_rows(RowsOfCache rows, int64_t used) {
+// One thread per row: enters it, and grows the boxes.
+__global__ void __launch_bounds__(kRowThreads) voxel_cache_index_kernel(RowsOfCache rows, int64_t used) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * kRowThreads + threadIdx.x;
-  const bool there = row < used;
+  const bool in_bounds = row < used;
   float xyz[3] = {0.0f, 0.0f, 0.0f}, footprint = 0.0f;
-  if (there) {
+  if (in_bounds) {
     const uint64_t home = home_slot(axes_of(__ldg(rows.keys + row)), rows.slots);
     enter_row_of_many(rows.table, rows.slots, static_cast<int32_t>(row), home);
     for (int a = 0; a < 3; ++a) xyz[a] = __ldg(rows.xyz + 3 * row + a);
     footprint = __ldg(rows.footprint + row);
   }
-  grow_together(rows, there, row, growth_by(there, xyz, footprint));
+  grow_consecutive(rows, in_bounds, row, growth_by(in_bounds, xyz, footprint));
 }
 
 }  // namespace

@@ -2,11 +2,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "voxel_cache/voxel_cache_insert.h"
+#include "torch/cuda.h"
+#include "voxel_cache/voxel_cache_operands.h"
 
-namespace mirage::cuda {
+namespace mirage {
 
-PlanFunction plan_insert;
-CommitFunction commit_insert;
+struct VoxelCacheOnCuda : CudaDevice {
+  static Planned plan(const PlanOperands& in);
+  static void commit(const CommitOperands& in);
+  static void index(const Tensor& keys, const RowsOfCache& state, int64_t rows);
+};
 
-}  // namespace mirage::cuda
+}  // namespace mirage

@@ -5,48 +5,49 @@
 #include "common/float16.h"
 #include "voxel_cache/voxel_cache_commit_kernels.cuh"
 
-// Features of points (N, C) into rows (R, C): copied, added up, or quantised. K points in S segments.
+// Features of points (N, C) into rows (R, C): copied, added up, or quantized. K points in S segments.
 namespace mirage {
 namespace {
 
 constexpr int kFeatureThreads = 256;
 constexpr int kSegmentsOfBlock = 128;
-constexpr int kAtOnce = 4;  // loads of a thread before the first one is used
+constexpr int kLoadBatch = 4;  // loads of a thread before the first one is used
 
-struct Goals {  // where features go
+struct WriteTargets {  // of features
   Segments plan;
   int64_t points, limit;  // N and R
-  uint32_t pieces;        // of a row, which a thread takes one of
+  uint32_t pieces;        // of a row; a thread takes one
 };
 
-// Calls visit(goal, segment, piece) for all pieces of the segments of this block that are there, kAtOnce at a time:
-// first with what is to be loaded, then with what is to be done with it.
+// For all pieces of the segments of this block, kLoadBatch at a time: calls load(piece of a point), and then
+// store(piece of a row, what was loaded).
 template <class Held, class Load, class Store>
-__device__ __forceinline__ void each_piece(const Goals& g, const Load& load, const Store& store) {
+__device__ __forceinline__ void for_each_piece(const WriteTargets& g, const Load& load, const Store& store) {
   const int64_t first = static_cast<int64_t>(blockIdx.x) * kSegmentsOfBlock;
   const uint32_t items = static_cast<uint32_t>(min(g.plan.count - first, int64_t{kSegmentsOfBlock})) * g.pieces;
 #pragma unroll 1
-  for (uint32_t begin = threadIdx.x; begin < items; begin += kFeatureThreads * kAtOnce) {
-    Held held[kAtOnce];
-    int64_t to[kAtOnce];
+  for (uint32_t begin = threadIdx.x; begin < items; begin += kFeatureThreads * kLoadBatch) {
+    Held held[kLoadBatch];
+    int64_t to[kLoadBatch];
 #pragma unroll
-    for (int k = 0; k < kAtOnce; ++k) {
+    for (int k = 0; k < kLoadBatch; ++k) {
       const uint32_t item = begin + k * kFeatureThreads, segment = item / g.pieces, piece = item - segment * g.pieces;
-      const Goal goal(g.plan, item < items ? first + segment : g.plan.count, g.limit, g.points);
+      const WriteTarget target(g.plan, item < items ? first + segment : g.plan.count, g.limit, g.points);
       to[k] = -1;
-      if (!goal.inside || goal.point < 0) continue;
-      to[k] = static_cast<int64_t>(goal.row) * g.pieces + piece;
-      held[k] = load(static_cast<int64_t>(goal.point) * g.pieces + piece);
+      if (!target.inside || target.point < 0) continue;
+      to[k] = static_cast<int64_t>(target.row) * g.pieces + piece;
+      held[k] = load(static_cast<int64_t>(target.point) * g.pieces + piece);
     }
 #pragma unroll
-    for (int k = 0; k < kAtOnce; ++k)
+    for (int k = 0; k < kLoadBatch; ++k)
       if (to[k] >= 0) store(to[k], held[k]);
   }
 }
 
 template <class Piece>
-__global__ void __launch_bounds__(kFeatureThreads) copy_features(Goals g, const Piece* from, Piece* rows) {
-  each_piece<Piece>(
+__global__ void __launch_bounds__(kFeatureThreads)
+    voxel_cache_copy_kernel(WriteTargets g, const Piece* from, Piece* rows) {
+  for_each_piece<Piece>(
       g, [&](int64_t at) { return __ldcs(from + at); }, [&](int64_t at, const Piece& piece) { rows[at] = piece; });
 }
 
@@ -66,37 +67,37 @@ __device__ __forceinline__ PieceOf<T, kWords> load_piece(const PieceOf<T, kWords
   }
 }
 
-// A thread a piece of a segment: adds the segment's points to the row, in their order. A new row begins with the first.
+// One thread per piece of a segment: adds the segment's points to the row, in order. A new row begins with the first.
 template <class T, int kWords>
 __global__ void __launch_bounds__(kFeatureThreads)
-    add_features(Goals g, int64_t used, const PieceOf<T, kWords>* from, float* rows) {
+    voxel_cache_sum_kernel(WriteTargets g, int64_t used, const PieceOf<T, kWords>* from, float* rows) {
   const int64_t first = static_cast<int64_t>(blockIdx.x) * kSegmentsOfBlock;
   const uint32_t items = static_cast<uint32_t>(min(g.plan.count - first, int64_t{kSegmentsOfBlock})) * g.pieces;
 #pragma unroll 1
   for (uint32_t item = threadIdx.x; item < items; item += kFeatureThreads) {
     const uint32_t segment = item / g.pieces, piece = item - segment * g.pieces;
     const int64_t s = first + segment;
-    const Goal goal(g.plan, s, g.limit, g.points);
-    if (!goal.inside) continue;
+    const WriteTarget target(g.plan, s, g.limit, g.points);
+    if (!target.inside) continue;
     const int64_t begin = max(__ldg(g.plan.starts + s), 0);
     const int64_t end = min(static_cast<int64_t>(__ldg(g.plan.starts + s + 1)), g.plan.kept);
-    float* sums = rows + (static_cast<int64_t>(goal.row) * g.pieces + piece) * kWords;
+    float* sums = rows + (static_cast<int64_t>(target.row) * g.pieces + piece) * kWords;
     PieceOf<float, kWords> sum{};
-    if (goal.row < used) sum = *reinterpret_cast<PieceOf<float, kWords>*>(sums);
-    bool any = goal.row < used;
+    if (target.row < used) sum = *reinterpret_cast<PieceOf<float, kWords>*>(sums);
+    bool any = target.row < used;
 #pragma unroll 1
-    for (int64_t at = begin; at < end; at += kAtOnce) {
-      PieceOf<T, kWords> held[kAtOnce];
-      bool there[kAtOnce];
+    for (int64_t at = begin; at < end; at += kLoadBatch) {
+      PieceOf<T, kWords> held[kLoadBatch];
+      bool in_bounds[kLoadBatch];
 #pragma unroll
-      for (int k = 0; k < kAtOnce; ++k) {
+      for (int k = 0; k < kLoadBatch; ++k) {
         const int64_t point = at + k < end ? __ldg(g.plan.order + at + k) : -1;
-        there[k] = point >= 0 && point < g.points;
-        if (there[k]) held[k] = load_piece(from + point * g.pieces + piece);
+        in_bounds[k] = point >= 0 && point < g.points;
+        if (in_bounds[k]) held[k] = load_piece(from + point * g.pieces + piece);
       }
 #pragma unroll
-      for (int k = 0; k < kAtOnce; ++k) {
-        if (!there[k]) continue;
+      for (int k = 0; k < kLoadBatch; ++k) {
+        if (!in_bounds[k]) continue;
 #pragma unroll
         for (int c = 0; c < kWords; ++c) {
           const float x = to_float(held[k].at[c]);
@@ -109,21 +110,21 @@ __global__ void __launch_bounds__(kFeatureThreads)
   }
 }
 
-// A warp a segment.
+// One warp per segment.
 template <class T>
 __global__ void __launch_bounds__(kFeatureThreads)
-    quantise_features(Goals g, int64_t channels, const T* from, int8_t* rows, float* scales) {
+    voxel_cache_quantize_kernel(WriteTargets g, int64_t channels, const T* from, int8_t* rows, float* scales) {
   const int lane = threadIdx.x % kWarp;
   const int64_t s = static_cast<int64_t>(blockIdx.x) * (kFeatureThreads / kWarp) + threadIdx.x / kWarp;
-  const Goal goal(g.plan, s, g.limit, g.points);
-  if (!goal.inside || goal.point < 0) return;
-  const T* point = from + goal.point * channels;
+  const WriteTarget target(g.plan, s, g.limit, g.points);
+  if (!target.inside || target.point < 0) return;
+  const T* point = from + target.point * channels;
   unsigned largest = 0;  // magnitudes sort as integers
   for (int64_t c = lane; c < channels; c += kWarp) largest = max(largest, float_bits(to_float(point[c])) & 0x7fffffffu);
   const float scale = int8_scale(bits_float(__reduce_max_sync(kAllLanes, largest)));
   for (int64_t c = lane; c < channels; c += kWarp)
-    rows[goal.row * channels + c] = static_cast<int8_t>(int8_steps(to_float(point[c]), scale));
-  if (lane == 0) scales[goal.row] = scale;
+    rows[target.row * channels + c] = static_cast<int8_t>(int8_steps(to_float(point[c]), scale));
+  if (lane == 0) scales[target.row] = scale;
 }
 
 }  // namespace

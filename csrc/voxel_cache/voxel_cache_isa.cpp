@@ -13,7 +13,7 @@ namespace {
 
 constexpr int kBlock = kPointBlock;
 constexpr int kLine = 64;       // bytes
-constexpr int64_t kAhead = 16;  // rows
+constexpr int64_t kPrefetchDistance = 16;  // rows
 
 void gather_bits(const uint32_t* axis, const int32_t* kept, int count, uint32_t* ones, uint32_t* zeros) {
   uint32_t one = 0, zero = 0;
@@ -35,24 +35,25 @@ Encoded encode(const CachePoints& points, int64_t begin, int64_t end, uint64_t* 
   for (int64_t first = begin; first < end; first += kBlock) {
     const int count = end - first < kBlock ? static_cast<int>(end - first) : kBlock;
     deinterleave(points.xyz + 3 * first, count, block);
-    int32_t offered = count, good = 0;
-    for (int k = 0; k < count; ++k) {
-      cx[k] = voxel_axis(block.x[k], inverse);
-      cy[k] = voxel_axis(block.y[k], inverse);
-      cz[k] = voxel_axis(block.z[k], inverse);
-      kept[k] = static_cast<int32_t>(in_range({cx[k], cy[k], cz[k]}));
-    }
+    int32_t valid_points = count, good = 0;
+    const auto encode_axes = [&](const auto& footprint_of) {
+      for (int k = 0; k < count; ++k) {
+        cx[k] = voxel_axis(block.x[k], inverse);
+        cy[k] = voxel_axis(block.y[k], inverse);
+        cz[k] = voxel_axis(block.z[k], inverse);
+        kept[k] = static_cast<int32_t>(is_kept({cx[k], cy[k], cz[k]}, footprint_of(k)));
+      }
+    };
     if (points.footprint) {
-      const float* footprint = points.footprint + first;
-      for (int k = 0; k < count; ++k) kept[k] &= static_cast<int32_t>(usable_footprint(footprint[k]));
-    } else if (!usable_footprint(points.default_footprint)) {
-      for (int k = 0; k < count; ++k) kept[k] = 0;
+      encode_axes([footprint = points.footprint + first](int k) { return footprint[k]; });
+    } else {
+      encode_axes([footprint = points.default_footprint](int) { return footprint; });
     }
     if (points.valid) {
       const uint8_t* valid = points.valid + first;
-      offered = 0;
+      valid_points = 0;
       for (int k = 0; k < count; ++k) {
-        offered += valid[k] != 0;
+        valid_points += valid[k] != 0;
         kept[k] &= static_cast<int32_t>(valid[k] != 0);
       }
     }
@@ -67,7 +68,7 @@ Encoded encode(const CachePoints& points, int64_t begin, int64_t end, uint64_t* 
       out[k] = kept[k] != 0 ? code : kDropped;
     }
     sum.kept += good;
-    sum.rejected += offered - good;
+    sum.rejected += valid_points - good;
   }
   return sum;
 }
@@ -97,16 +98,16 @@ void find_homes(const int64_t* keys, int64_t n, uint64_t slots, uint64_t* homes)
 }
 
 void copy_rows(const char* source, const int32_t* from, char* target, const int32_t* to, int64_t n, int64_t bytes) {
-  const int64_t whole = bytes - bytes % kLine;
+  const int64_t full_lines = bytes - bytes % kLine;
   for (int64_t k = 0; k < n; ++k) {
-    if (k + kAhead < n) {
-      const char* next = source + from[k + kAhead] * bytes;
+    if (k + kPrefetchDistance < n) {
+      const char* next = source + from[k + kPrefetchDistance] * bytes;
       for (int64_t b = 0; b < bytes; b += kLine) __builtin_prefetch(next + b);
     }
     const char* row = source + from[k] * bytes;
     char* out = target + to[k] * bytes;
-    for (int64_t b = 0; b < whole; b += kLine) __builtin_memcpy(out + b, row + b, kLine);
-    if (whole < bytes) __builtin_memcpy(out + whole, row + whole, bytes - whole);
+    for (int64_t b = 0; b < full_lines; b += kLine) __builtin_memcpy(out + b, row + b, kLine);
+    if (full_lines < bytes) __builtin_memcpy(out + full_lines, row + full_lines, bytes - full_lines);
   }
 }
 
@@ -123,7 +124,7 @@ MIRAGE_HD void convert(const From* __restrict from, int64_t n, To* __restrict to
 }
 
 template <class T>
-float quantise_row(const T* row, int64_t channels, int8_t* out) {
+float quantize_row(const T* row, int64_t channels, int8_t* out) {
   int32_t largest = 0;  // magnitudes sort as integers
   for (int64_t c = 0; c < channels; ++c) {
     const int32_t size = static_cast<int32_t>(float_bits(to_float(row[c])) & 0x7fffffffu);
@@ -141,11 +142,11 @@ float quantise_row(const T* row, int64_t channels, int8_t* out) {
 
 // kWidth channels of rows points[0], points[1], ... added up in that order, in registers.
 template <int kWidth, class T>
-MIRAGE_HD void add_columns(const T* features, const int32_t* points, int64_t count, int64_t channels, bool fresh,
+MIRAGE_HD void add_columns(const T* features, const int32_t* points, int64_t count, int64_t channels, bool is_new,
                            float* sum) {
   float total[kWidth];
-  for (int l = 0; l < kWidth; ++l) total[l] = fresh ? to_float(features[points[0] * channels + l]) : sum[l];
-  for (int64_t k = fresh; k < count; ++k) {
+  for (int l = 0; l < kWidth; ++l) total[l] = is_new ? to_float(features[points[0] * channels + l]) : sum[l];
+  for (int64_t k = is_new; k < count; ++k) {
     const T* row = features + points[k] * channels;
     for (int l = 0; l < kWidth; ++l) total[l] += to_float(row[l]);
   }
@@ -153,28 +154,29 @@ MIRAGE_HD void add_columns(const T* features, const int32_t* points, int64_t cou
 }
 
 template <class T>
-void add_rows(const T* features, const int32_t* points, int64_t count, int64_t channels, bool fresh, float* sum) {
+void add_rows(const T* features, const int32_t* points, int64_t count, int64_t channels, bool is_new, float* sum) {
   int64_t c = 0;
   for (; c + kLanes <= channels; c += kLanes)
-    add_columns<kLanes>(features + c, points, count, channels, fresh, sum + c);
-  for (; c < channels; ++c) add_columns<1>(features + c, points, count, channels, fresh, sum + c);
+    add_columns<kLanes>(features + c, points, count, channels, is_new, sum + c);
+  for (; c < channels; ++c) add_columns<1>(features + c, points, count, channels, is_new, sum + c);
 }
 
 template <class From, class To>
-void expand_row(const From* row, int64_t channels, float scale, float divisor, To* out) {
+void expand_row(const From* row, int64_t channels, const RowScale& scale, To* out) {
+  const RowScale s = scale;
 #pragma GCC ivdep
-  for (int64_t c = 0; c < channels; ++c) from_float((to_float(row[c]) * scale) / divisor, out + c);
+  for (int64_t c = 0; c < channels; ++c) from_float(decode_value(to_float(row[c]), s), out + c);
 }
 
 template <class To>
-void expand_row(const int8_t* row, int64_t channels, float scale, float divisor, To* out) {
+void expand_row(const int8_t* row, int64_t channels, const RowScale& scale, To* out) {
   int32_t steps[kBlock];
   float values[kBlock];
   for (int64_t first = 0; first < channels; first += kBlock) {
     const int64_t count = channels - first < kBlock ? channels - first : kBlock;
     convert(row + first, count, steps);
     for (int64_t c = 0; c < count; ++c) values[c] = static_cast<float>(steps[c]);
-    expand_row(values, count, scale, divisor, out + first);
+    expand_row(values, count, scale, out + first);
   }
 }
 
@@ -187,35 +189,32 @@ MIRAGE_HD void with_float(Element element, const Run& run) {
   }
 }
 
-float quantise(Element element, const void* row, int64_t channels, int8_t* out) {
+float quantize(Element element, const void* row, int64_t channels, int8_t* out) {
   float scale = 0.0f;
-  with_float(element, [&](auto type) {
-    scale = quantise_row(static_cast<const decltype(type)*>(row), channels, out);
-  });
+  with_float(element, [&](auto type) { scale = quantize_row(static_cast<const decltype(type)*>(row), channels, out); });
   return scale;
 }
 
-void add(Element element, const void* features, const int32_t* points, int64_t count, int64_t channels, bool fresh,
+void add(Element element, const void* features, const int32_t* points, int64_t count, int64_t channels, bool is_new,
          float* sum) {
   with_float(element, [&](auto type) {
-    add_rows(static_cast<const decltype(type)*>(features), points, count, channels, fresh, sum);
+    add_rows(static_cast<const decltype(type)*>(features), points, count, channels, is_new, sum);
   });
 }
 
-void expand(Element from, const void* row, int64_t channels, float scale, float divisor, Element to, void* out) {
+void expand(Element from, const void* row, int64_t channels, const RowScale& scale, Element to, void* out) {
   with_float(to, [&](auto type) {
     auto* words = static_cast<decltype(type)*>(out);
     if (from == Element::kInt8) {
-      expand_row(static_cast<const int8_t*>(row), channels, scale, divisor, words);
+      expand_row(static_cast<const int8_t*>(row), channels, scale, words);
     } else {
-      with_float(from, [&](auto stored) {
-        expand_row(static_cast<const decltype(stored)*>(row), channels, scale, divisor, words);
-      });
+      with_float(from,
+                 [&](auto stored) { expand_row(static_cast<const decltype(stored)*>(row), channels, scale, words); });
     }
   });
 }
 
-// A row's coordinates are all numbers, and the corners of what holds them are as good as the rows.
+// A row's coordinates are finite, so the corners of their box stand for the rows.
 void bound(const float* xyz, const float* footprint, int64_t n, PageBox* box) {
   PointBlock block;
   float unused, widest;
@@ -229,7 +228,7 @@ void bound(const float* xyz, const float* footprint, int64_t n, PageBox* box) {
   }
 }
 
-void carve_page(const float* xyz, int n, const View& view, const float* depth, const CarveJob& job, uint8_t* keep) {
+void carve_page(const float* xyz, int n, const View& view, const float* depth, const CarvedRows& job, uint8_t* keep) {
   PointBlock block;
   int32_t cell[kPage];
   float z[kPage];
@@ -246,16 +245,16 @@ void carve_page(const float* xyz, int n, const View& view, const float* depth, c
     if (cell[k] >= 0 && seen_through(depth[cell[k]], z[k], job.factor)) keep[k] = 0;
 }
 
-void carve(const CarveJob& job, int64_t part, int64_t parts) {
+void carve(const CarvedRows& job, const View* all_views, int64_t part, int64_t parts) {
   const int64_t cells = static_cast<int64_t>(job.h) * job.w;
-  for (int64_t first = 0; first < job.num_views; first += kViewsAtOnce) {
-    const int64_t left = job.num_views - first;
-    const int count = static_cast<int>(left < kViewsAtOnce ? left : kViewsAtOnce);
-    walk_pages(job.boxes, {0.0f, 0.0f}, job.views + first, count, part, parts, [&](int64_t page, uint32_t views) {
+  for (int64_t first = 0; first < job.views; first += kViewBatch) {
+    const int64_t left = job.views - first;
+    const int count = static_cast<int>(left < kViewBatch ? left : kViewBatch);
+    walk_pages(job.boxes, {0.0f, 0.0f}, all_views + first, count, part, parts, [&](int64_t page, uint32_t views) {
       const int64_t row = page * kPage, rows = job.rows - row;
       for (; views != 0; views &= views - 1) {
         const int64_t v = first + __builtin_ctz(views);
-        carve_page(job.xyz + 3 * row, static_cast<int>(rows < kPage ? rows : kPage), job.views[v],
+        carve_page(job.xyz + 3 * row, static_cast<int>(rows < kPage ? rows : kPage), all_views[v],
                    job.depth + v * cells, job, job.keep + row);
       }
     });
@@ -265,7 +264,7 @@ void carve(const CarveJob& job, int64_t part, int64_t parts) {
 }  // namespace
 
 extern const VoxelCacheKernels voxel_cache_kernels{encode,   shorten_all, decode, find_homes, copy_rows,
-                                                   quantise, add,         expand, bound,      carve};
+                                                   quantize, add,         expand, bound,      carve};
 
 }  // namespace MIRAGE_ISA
 }  // namespace mirage

@@ -14,21 +14,8 @@ struct Encoded {
   VoxelAxes ones, zeros;  // the bits that are 1, and those that are 0, in a folded axis of any kept point
 };
 
-// Clears keep (R,) where a depth map (V, h, w) sees through the row.
-struct CarveJob {
-  const float* xyz;  // (R, 3)
-  int64_t rows;
-  PageBoxes boxes;
-  const View* views;
-  int64_t num_views;
-  const float* depth;
-  int h, w;
-  float factor;
-  uint8_t* keep;
-};
-
 struct VoxelCacheKernels {
-  // Morton codes (end - begin,) of points [begin, end), kDropped where one is not to be kept.
+  // Morton codes (end - begin,) of points [begin, end), kDropped where one is not kept.
   Encoded (*encode)(const CachePoints&, int64_t begin, int64_t end, uint64_t* codes);
   // Shortens codes (n,) in place; kDropped stays.
   void (*shorten_all)(const ShortCode&, uint64_t* codes, int64_t n);
@@ -37,16 +24,17 @@ struct VoxelCacheKernels {
   void (*find_homes)(const int64_t* keys, int64_t n, uint64_t slots, uint64_t* homes);
   // Copies rows from[k] of `source` to rows to[k] of `target`.
   void (*copy_rows)(const char* source, const int32_t* from, char* target, const int32_t* to, int64_t n, int64_t bytes);
-  // Quantises one row to int8; returns its scale.
-  float (*quantise)(Element, const void* row, int64_t channels, int8_t* out);
-  // sum (C,) += the rows points (count,) of features (N, C), one after the other; if fresh, sum = the first of them.
-  void (*add)(Element, const void* features, const int32_t* points, int64_t count, int64_t channels, bool fresh,
+  // Quantizes one row to int8; returns its scale.
+  float (*quantize)(Element, const void* row, int64_t channels, int8_t* out);
+  // sum (C,) += the rows points (count,) of features (N, C), one after the other; if is_new, sum = the first of them.
+  void (*add)(Element, const void* features, const int32_t* points, int64_t count, int64_t channels, bool is_new,
               float* sum);
-  // (float(row) * scale) / divisor, rounded once to the output's dtype. What is 1 changes nothing.
-  void (*expand)(Element from, const void* row, int64_t channels, float scale, float divisor, Element to, void* out);
+  // decode_value of channels of a row, rounded once to the output's dtype.
+  void (*expand)(Element from, const void* row, int64_t channels, const RowScale&, Element to, void* out);
   // Grows a box by rows (n,).
   void (*bound)(const float* xyz, const float* footprint, int64_t n, PageBox* box);
-  void (*carve)(const CarveJob&, int64_t part, int64_t parts);
+  // Clears `keep` of the rows in runs part, part + parts, ... of 64 pages that a depth map sees through.
+  void (*carve)(const CarvedRows&, const View* views, int64_t part, int64_t parts);
 };
 
 MIRAGE_EACH_ISA(extern const VoxelCacheKernels voxel_cache_kernels)

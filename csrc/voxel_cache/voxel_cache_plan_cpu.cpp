@@ -20,9 +20,9 @@ namespace {
 constexpr int kDigitBits = 12;  // 4096 counters stay in the first-level cache
 constexpr int64_t kBuckets = 1 << kDigitBits;
 constexpr int kCutBits = 10;  // enough to cut the points into parts of about the same size
-constexpr int64_t kLeastPerThread = 4096;  // points
-constexpr int64_t kBatch = 128;            // segments whose memory is fetched together
-constexpr int64_t kFewWords = 256;         // take less time to compare than counters to clear and add up
+constexpr int64_t kMinPointsPerThread = 4096;  // points
+constexpr int64_t kBatch = 128;  // segments whose memory is fetched together
+constexpr int64_t kFewWords = 256;  // take less time to compare than counters to clear and add up
 
 template <class Task>
 void each(int64_t tasks, const Task& task) {
@@ -41,9 +41,7 @@ struct Part {  // of the sorted points: whole buckets of the highest digit, sort
 // when the result lies in `spare`.
 template <int kDigits, class Word>
 bool radix_sort(Word* words, Word* spare, int64_t count, int shift) {
-  const auto digit = [](Word code, int d) {
-    return static_cast<uint32_t>(code >> (d * kDigitBits)) & (kBuckets - 1);
-  };
+  const auto digit = [](Word code, int d) { return static_cast<uint32_t>(code >> (d * kDigitBits)) & (kBuckets - 1); };
   const auto counters = std::make_unique<uint32_t[]>(kDigits * kBuckets);
   for (int64_t i = 0; i < count; ++i) {
     const Word code = words[i] >> shift;
@@ -182,22 +180,22 @@ class Plan {
       each_kept(c, [&](uint64_t code, int64_t) { ++count[code >> shift]; });
     });
     std::vector<int32_t> part_of(cuts);
-    std::vector<int64_t> places(parts * parts);  // (part, chunk): where its words go
+    std::vector<int64_t> offsets(parts * parts);  // (part, chunk): where its words go
     for (int64_t b = 0, p = 0, seen = 0; b < cuts; ++b) {
       int64_t count = 0;
       for (int64_t c = 0; c < parts; ++c) count += counters[c * cuts + b];
       while (p + 1 < parts && (seen + count / 2) * parts >= kept_ * (p + 1)) ++p;
       part_of[b] = static_cast<int32_t>(p);
-      for (int64_t c = 0; c < parts; ++c) places[p * parts + c] += counters[c * cuts + b];
+      for (int64_t c = 0; c < parts; ++c) offsets[p * parts + c] += counters[c * cuts + b];
       parts_[p].count += count;
       seen += count;
     }
     int64_t sum = 0;
-    for (int64_t& place : places) sum += std::exchange(place, sum);
-    for (int64_t p = 0; p < parts; ++p) parts_[p].first = places[p * parts];
+    for (int64_t& offset : offsets) sum += std::exchange(offset, sum);
+    for (int64_t p = 0; p < parts; ++p) parts_[p].first = offsets[p * parts];
     each(parts, [&](int64_t c) {
       std::vector<Word*> next(parts);  // its own: shared counters would send their cache line back and forth
-      for (int64_t p = 0; p < parts; ++p) next[p] = words_.get() + places[p * parts + c];
+      for (int64_t p = 0; p < parts; ++p) next[p] = words_.get() + offsets[p * parts + c];
       each_kept(c, [&, packing = packing_](uint64_t code, int64_t i) {
         *next[part_of[code >> shift]]++ = packing.pack(code, i);
       });
@@ -215,43 +213,41 @@ class Plan {
     part.segments = segments;
   }
 
-  // One pass over the sorted points, in masks and minima without a branch: where a voxel ends is anyone's guess.
+  // One pass over the sorted points, in masks and minima without a branch: where a voxel ends cannot be predicted.
   void sweep(const Part& part, const CachePoints& points, Fusion fusion, const PlanArrays& out) const {
     const Word* words = sorted(part);
     const Packing<Word> packing = packing_;
     const float* footprint = points.footprint;
     const int64_t first = part.first, count = part.count;
     const uint64_t always = fusion == Fusion::kLatest ? ~uint64_t{0} : 0;
-    uint64_t last = count == 0 ? 0 : ~packing.code(words[0]), least = 0;
+    uint64_t last = count == 0 ? 0 : ~packing.code(words[0]), lowest = 0;
     int64_t begin = 0;
     for (int64_t i = 0, s = part.first_segment - 1; i < count; ++i) {
       const uint64_t code = packing.code(words[i]);
       const int32_t point = packing.index(words[i]);
       const uint64_t opens = -static_cast<uint64_t>(code != last);
-      // A usable footprint's bits sort as an integer once -0 has become 0; then the lower point wins.
-      const uint32_t size = footprint ? float_bits(footprint[point] + 0.0f) : 0;
-      const uint64_t rank = static_cast<uint64_t>(size) << 32 | static_cast<uint32_t>(point);
-      least |= opens | always;
-      least = rank < least ? rank : least;
+      const uint64_t rank = point_rank(footprint ? footprint[point] : 0.0f, static_cast<uint32_t>(point));
+      lowest |= opens | always;
+      lowest = rank < lowest ? rank : lowest;
       begin += (i - begin) & static_cast<int64_t>(opens);
       s -= static_cast<int64_t>(opens);
       last = code;
       out.order[first + i] = point;
-      out.winner[s] = static_cast<int32_t>(least);
+      out.winner[s] = static_cast<int32_t>(lowest);
       out.starts[s] = static_cast<int32_t>(first + begin);
     }
   }
 
-  // Keys and rows of segments [first, first + count) of a part; a row that was seen from nearer keeps its observation.
-  void look_up(Part& part, int64_t first, int64_t count, const CachePoints& points, Fusion fusion,
-               const HeldRows& held, const PlanArrays& out) const {
+  // Keys, rows and winners of segments [first, first + count) of a part.
+  void look_up(Part& part, int64_t first, int64_t count, const CachePoints& points, Fusion fusion, const HeldRows& held,
+               const PlanArrays& out) const {
     const Word* words = sorted(part) - part.first;
     const int64_t at = part.first_segment + first;
     uint64_t codes[kBatch], homes[kBatch];
     for (int64_t s = 0; s < count; ++s) codes[s] = packing_.code(words[out.starts[at + s]]);
     MIRAGE_KERNELS(voxel_cache_kernels).decode(code_, codes, count, held.slots, out.key + at, homes);
     int32_t* row = out.row + at;
-    if (held.rows == 0) {  // then all are new, and their numbers known
+    if (held.rows == 0) {  // then all are new, in order
       std::iota(row, row + count, static_cast<int32_t>(at));
       return;
     }
@@ -261,7 +257,7 @@ class Plan {
       if (row[s] < 0 || fusion == Fusion::kLatest) continue;
       int32_t& winner = out.winner[at + s];
       const float size = points.footprint ? points.footprint[winner] : points.default_footprint;
-      winner = size < held.footprint[row[s]] ? winner : -1;
+      winner = winner_over_row(winner, size, held.footprint[row[s]]);
     }
   }
 
@@ -289,15 +285,11 @@ class Plan {
 
 }  // namespace
 
-namespace cpu {
-
-Planned plan_insert(const InsertedPoints& inserted, const CacheState& state, const InsertRule& rule) {
-  const PlanOperands in(inserted.xyz, inserted.valid, inserted.footprint, state.keys, state.footprint, state.table,
-                        state.rows, rule.inverse_size, rule.default_footprint, rule.fusion);
+Planned VoxelCacheOnCpu::plan(const PlanOperands& in) {
   const CachePoints& points = in.points;
   const int64_t n = in.n;
-  const int64_t threads = n < 2 * kLeastPerThread ? 1 : torch::stable::get_num_threads();
-  std::vector<Encoded> chunks(std::max<int64_t>(1, std::min(threads, n / kLeastPerThread)));
+  const int64_t threads = n < 2 * kMinPointsPerThread ? 1 : torch::stable::get_num_threads();
+  std::vector<Encoded> chunks(std::max<int64_t>(1, std::min(threads, n / kMinPointsPerThread)));
   const int64_t count = static_cast<int64_t>(chunks.size());
   const auto codes = std::make_unique_for_overwrite<uint64_t[]>(n);
   each(count, [&](int64_t c) {
@@ -312,17 +304,15 @@ Planned plan_insert(const InsertedPoints& inserted, const CacheState& state, con
     rejected += chunk.rejected;
   }
   const ShortCode code = make_short_code(ones, zeros);
-  const auto finish = [&](auto word) {
+  const auto run = [&](auto word) {
     Plan<decltype(word)> plan(codes.get(), n, chunks, code);
     const int64_t k = plan.kept(), s = plan.segments();
-    const Tensor words = empty_like(in.xyz, {plan_words(k, s)}, ScalarType::Long);
+    const Tensor words = new_empty(in.xyz, {plan_words(k, s)}, ScalarType::Long);
     const int64_t added = plan.write(points, in.fusion, in.held, split_plan(mutable_data<int64_t>(words), s));
     return Planned{words, added, rejected, k, s};
   };
   const bool fits = code.bits + std::bit_width(static_cast<uint64_t>(n)) <= 64;
-  return fits ? finish(uint64_t{}) : finish(static_cast<unsigned __int128>(0));
+  return fits ? run(uint64_t{}) : run(static_cast<unsigned __int128>(0));
 }
-
-}  // namespace cpu
 
 }  // namespace mirage

@@ -8,28 +8,29 @@
 #include "voxel_cache/voxel_cache_plan_kernels.cuh"
 
 // Which point goes into which row: sort the points by voxel, look every voxel up, count; then, once the host knows how
-// much there is, write. Nothing is changed.
+// many there are, write the plan. The state does not change.
 namespace mirage {
 namespace {
 
-// All 64 bits of a code are sorted by: to know which of them say something, the host would have to wait once more.
+// All 64 bits of a code are sorted by: to find out which of them differ, the host would have to wait once more.
 constexpr int kCodeBits = 64;
-constexpr int64_t kFewPoints = limit_of(1 << 16, 3 * kTile);  // beyond, CUB's passes cost less than asking every tile
+constexpr int64_t kFewPoints = limit_of(1 << 16,
+                                        3 * kTile);  // beyond, CUB's passes cost less than a search in every tile
 
 class Plan {
  public:
   Plan(const Tensor& like, const CachePoints& points, int64_t n, Fusion fusion, const HeldRows& held)
       : like_(like), points_(points), n_(n), fusion_(fusion), held_(held),
         num_tiles_(std::max<int64_t>(1, ceil_div(n, kTile))), room_(num_tiles_ * kTile),
-        words_(empty_like(like, {2 * room_ + 3 * room_ / 2 + 3 * num_tiles_ + 1}, ScalarType::Long)), on_(like) {}
+        words_(new_empty(like, {2 * room_ + 3 * room_ / 2 + 3 * num_tiles_ + 1}, ScalarType::Long)), on_(like) {}
 
   Planned run() {
     sort();
     const PlanCounts counts = mark();
     const int64_t k = static_cast<int64_t>(counts.kept), s = static_cast<int64_t>(counts.segments);
-    const Tensor words = empty_like(like_, {plan_words(k, s)}, ScalarType::Long);
-    launch(write_plan, std::max(1u, blocks_of(k, kTile)), kTileWarps * kWarp, 0, on_.stream, sorted_, k, s, points_,
-           fusion_, held_, found(), tiles(), split_plan(mutable_data<int64_t>(words), s));
+    const Tensor words = new_empty(like_, {plan_words(k, s)}, ScalarType::Long);
+    launch(voxel_cache_plan_kernel, std::max(1u, blocks_of(k, kTile)), kTileWarps * kWarp, 0, on_.stream, sorted_, k, s,
+           points_, fusion_, held_, found(), tiles(), split_plan(mutable_data<int64_t>(words), s));
     return {words, static_cast<int64_t>(counts.added), static_cast<int64_t>(counts.rejected), k, s};
   }
 
@@ -49,13 +50,15 @@ class Plan {
     if (n_ == 0) return;
     const KeyedValues<Word64> pairs{codes(), indices()}, spare{codes() + room_, indices() + room_};
     if (n_ <= kFewPoints) {
-      launch(sort_tiles, blocks_of(n_, kTile), kTile, 0, on_.stream, points_, n_, pairs.keys, pairs.values, counts());
-      launch(join_tiles, blocks_of(room_, kRankThreads), kRankThreads, 0, on_.stream, pairs.keys, pairs.values,
-             num_tiles_, n_, spare.keys, spare.values);
+      launch(voxel_cache_sort_tiles_kernel, blocks_of(n_, kTile), kTile, 0, on_.stream, points_, n_, pairs.keys,
+             pairs.values, counts());
+      launch(voxel_cache_merge_tiles_kernel, blocks_of(room_, kRankThreads), kRankThreads, 0, on_.stream, pairs.keys,
+             pairs.values, num_tiles_, n_, spare.keys, spare.values);
       sorted_ = {spare.keys, spare.values, n_};
       return;
     }
-    launch(encode_points, blocks_of(n_, kTile), kTile, 0, on_.stream, points_, n_, pairs.keys, pairs.values, counts());
+    launch(voxel_cache_encode_kernel, blocks_of(n_, kTile), kTile, 0, on_.stream, points_, n_, pairs.keys, pairs.values,
+           counts());
     const KeyedValues<Word64> sorted = sort_pairs(like_, pairs, spare, n_, kCodeBits, on_.stream);
     sorted_ = {sorted.keys, sorted.values, n_};
   }
@@ -64,8 +67,8 @@ class Plan {
     if (n_ == 0) return {};
     const float* ranked = fusion_ == Fusion::kLatest ? nullptr : points_.footprint;
     Pinned<PlanCounts> result;
-    launch(mark_voxels, blocks_of(n_, kTile), kTileWarps * kWarp, 0, on_.stream, sorted_, held_, ranked, found(),
-           tiles(), counts(), result.of_device());
+    launch(voxel_cache_mark_kernel, blocks_of(n_, kTile), kTileWarps * kWarp, 0, on_.stream, sorted_, held_, ranked,
+           found(), tiles(), counts(), result.of_device());
     return result.wait(on_.stream);
   }
 
@@ -82,16 +85,8 @@ class Plan {
 
 }  // namespace
 
-namespace cuda {
-
-Planned plan_insert(const InsertedPoints& points, const CacheState& state, const InsertRule& rule) {
-  guard_device(points.xyz, {pointer_to(points.valid), pointer_to(points.footprint), &state.keys, &state.footprint,
-                            &state.table});
-  const PlanOperands in(points.xyz, points.valid, points.footprint, state.keys, state.footprint, state.table,
-                        state.rows, rule.inverse_size, rule.default_footprint, rule.fusion);
+Planned VoxelCacheOnCuda::plan(const PlanOperands& in) {
   return Plan(in.xyz, in.points, in.n, in.fusion, in.held).run();
 }
-
-}  // namespace cuda
 
 }  // namespace mirage

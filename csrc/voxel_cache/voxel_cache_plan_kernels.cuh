@@ -11,22 +11,21 @@ namespace {
 constexpr int kTileWarps = 8;
 constexpr int kRounds = 4;  // of a warp's width
 static_assert(kTile == kTileWarps * kRounds * kWarp);
-constexpr int kShortSegment = 16;  // points that one lane looks at on its own
+constexpr int kShortSegment = 16;  // points that one lane ranks by itself
 
 // What is found at a sorted point: the row of its voxel, or one of these.
 constexpr int32_t kNewVoxel = -1, kSameVoxel = -2;
 
-struct Tiles {     // T of them
+struct Tiles {  // T of them
   Word64* counts;  // (T,): how many segments begin in it, times 2^32, and how many of these are new; then, before it
-  Word64* least;   // (T,), where all of a tile is one voxel: its lowest rank
+  Word64* lowest;  // (T,), where all of a tile is one voxel: its lowest rank
 };
 
-// Smaller footprint first, then lower index. A usable footprint's bits sort as an integer once -0 has become 0.
-__device__ __forceinline__ Word64 rank_of(const float* footprint, uint32_t point) {
-  return static_cast<Word64>(float_bits(__ldg(footprint + point) + 0.0f)) << 32 | point;
+__device__ __forceinline__ Word64 load_rank(const float* footprint, uint32_t point) {
+  return point_rank(__ldg(footprint + point), point);
 }
 
-__device__ __forceinline__ Word64 least_of_warp(Word64 x) {
+__device__ __forceinline__ Word64 min_of_warp(Word64 x) {
   const unsigned high = __reduce_min_sync(kAllLanes, static_cast<unsigned>(x >> 32));
   const bool first = static_cast<unsigned>(x >> 32) == high;
   const unsigned low = __reduce_min_sync(kAllLanes, first ? static_cast<unsigned>(x) : ~0u);
@@ -80,17 +79,17 @@ __device__ __forceinline__ void add_up_tiles(Word64* tiles, const Word64* points
   if (threadIdx.x == 0) *counts = {total_points >> 32, total >> 32, total & 0xffffffffu, total_points & 0xffffffffu};
 }
 
-// The lowest rank of a tile that is all one voxel, which only a long segment asks for.
+// The lowest rank of a tile that is all one voxel; used by long segments only.
 __device__ __forceinline__ void rank_tile(const SortedPoints& p, int64_t first, const float* footprint,
-                                          Word64 (&of_warps)[kTileWarps], Word64* least) {
-  Word64 mine = ~Word64{0};
+                                          Word64 (&of_warps)[kTileWarps], Word64* lowest) {
+  Word64 own = ~Word64{0};
   for (int64_t i = first + threadIdx.x; i < first + kTile; i += kTileWarps * kWarp)
-    mine = min(mine, rank_of(footprint, p.order[i]));
-  mine = least_of_warp(mine);
-  if (threadIdx.x % kWarp == 0) of_warps[threadIdx.x / kWarp] = mine;
+    own = min(own, load_rank(footprint, p.order[i]));
+  own = min_of_warp(own);
+  if (threadIdx.x % kWarp == 0) of_warps[threadIdx.x / kWarp] = own;
   __syncthreads();
-  for (int w = 0; w < kTileWarps; ++w) mine = min(mine, of_warps[w]);
-  if (threadIdx.x == 0) *least = mine;
+  for (int w = 0; w < kTileWarps; ++w) own = min(own, of_warps[w]);
+  if (threadIdx.x == 0) *lowest = own;
 }
 
 __device__ __forceinline__ bool is_one_voxel(const SortedPoints& p, int64_t first) {
@@ -100,8 +99,8 @@ __device__ __forceinline__ bool is_one_voxel(const SortedPoints& p, int64_t firs
 // Finds where voxels begin and which rows hold them, and counts both; `counts` lies in memory of the host. `footprint`
 // is null where ranks are not asked for.
 __global__ void __launch_bounds__(kTileWarps* kWarp)
-    mark_voxels(SortedPoints p, HeldRows held, const float* footprint, int32_t* found, Tiles tiles,
-                CountsOfTiles of_tiles, PlanCounts* counts) {
+    voxel_cache_mark_kernel(SortedPoints p, HeldRows held, const float* footprint, int32_t* found, Tiles tiles,
+                            CountsOfTiles of_tiles, PlanCounts* counts) {
   __shared__ Word64 of_warps[kTileWarps];
   __shared__ bool last;
   const int lane = threadIdx.x % kWarp;
@@ -114,9 +113,9 @@ __global__ void __launch_bounds__(kTileWarps* kWarp)
     int32_t row = kSameVoxel;
     if (begins) {
       const VoxelAxes axes = axes_of_morton(code);
-      row = held.rows == 0 ? kNewVoxel
-                           : find_row(held.table, held.slots, held.keys, held.rows, voxel_key(axes),
-                                      home_slot(axes, held.slots));
+      row = held.rows == 0
+                ? kNewVoxel
+                : find_row(held.table, held.slots, held.keys, held.rows, voxel_key(axes), home_slot(axes, held.slots));
     }
     if (i < p.n) found[i] = row;
     begun += static_cast<Word64>(begins) << 32 | (row == kNewVoxel);
@@ -124,7 +123,7 @@ __global__ void __launch_bounds__(kTileWarps* kWarp)
   Word64 total;
   sum_before(begun, of_warps, &total);
   __syncthreads();
-  if (footprint && is_one_voxel(p, first)) rank_tile(p, first, footprint, of_warps, tiles.least + blockIdx.x);
+  if (footprint && is_one_voxel(p, first)) rank_tile(p, first, footprint, of_warps, tiles.lowest + blockIdx.x);
   if (threadIdx.x == 0) {
     tiles.counts[blockIdx.x] = total;
     __threadfence();
@@ -138,45 +137,45 @@ __global__ void __launch_bounds__(kTileWarps* kWarp)
 
 // The lowest rank of points begin, begin + 1, ... of K as long as they have this code; by a whole warp.
 __device__ __forceinline__ Word64 rank_rest(const SortedPoints& p, int64_t kept, int64_t begin, Word64 code,
-                                            const float* footprint, const Word64* least_of_tile) {
-  Word64 least = ~Word64{0};
+                                            const float* footprint, const Word64* lowest_of_tile) {
+  Word64 lowest = ~Word64{0};
   bool more = true;
   for (int64_t at = begin - begin % kWarp; more;) {
     if (at % kTile == 0 && at < kept && p.codes[at] == code && is_one_voxel(p, at)) {
-      least = min(least, least_of_tile[at / kTile]);
+      lowest = min(lowest, lowest_of_tile[at / kTile]);
       at += kTile;
       continue;
     }
     const int64_t i = at + threadIdx.x % kWarp;
     const bool same = i < begin || (i < kept && p.codes[i] == code);
-    if (same && i >= begin) least = min(least, rank_of(footprint, p.order[i]));
+    if (same && i >= begin) lowest = min(lowest, load_rank(footprint, p.order[i]));
     more = __all_sync(kAllLanes, same);
     at += kWarp;
   }
-  return least_of_warp(least);
+  return min_of_warp(lowest);
 }
 
 // The winner among a segment's points, in the lane where it begins. All lanes of the warp ask.
 __device__ __forceinline__ int32_t pick_winner(const SortedPoints& p, int64_t kept, int64_t i, bool begins,
-                                               const float* footprint, const Word64* least_of_tile) {
+                                               const float* footprint, const Word64* lowest_of_tile) {
   const Word64 code = begins ? p.codes[i] : kDropped;
-  Word64 least = begins ? rank_of(footprint, p.order[i]) : 0;
+  Word64 lowest = begins ? load_rank(footprint, p.order[i]) : 0;
   int64_t next = i + 1;
   bool more = begins && next < kept && p.codes[next] == code;
   for (; more && next < i + kShortSegment; more = next < kept && p.codes[next] == code)
-    least = min(least, rank_of(footprint, p.order[next++]));
+    lowest = min(lowest, load_rank(footprint, p.order[next++]));
   for (unsigned left = __ballot_sync(kAllLanes, more); left; left &= left - 1) {
     const int lane = __ffs(static_cast<int>(left)) - 1;
     const Word64 rest = rank_rest(p, kept, __shfl_sync(kAllLanes, next, lane), __shfl_sync(kAllLanes, code, lane),
-                                  footprint, least_of_tile);
-    if (static_cast<int>(threadIdx.x % kWarp) == lane) least = min(least, rest);
+                                  footprint, lowest_of_tile);
+    if (static_cast<int>(threadIdx.x % kWarp) == lane) lowest = min(lowest, rest);
   }
-  return static_cast<int32_t>(least);
+  return static_cast<int32_t>(lowest);
 }
 
 __global__ void __launch_bounds__(kTileWarps* kWarp)
-    write_plan(SortedPoints p, int64_t kept, int64_t segments, CachePoints points, Fusion fusion, HeldRows held,
-               const int32_t* found, Tiles tiles, PlanArrays out) {
+    voxel_cache_plan_kernel(SortedPoints p, int64_t kept, int64_t segments, CachePoints points, Fusion fusion,
+                            HeldRows held, const int32_t* found, Tiles tiles, PlanArrays out) {
   __shared__ Word64 of_warps[kTileWarps];
   const int lane = threadIdx.x % kWarp;
   const int64_t first = static_cast<int64_t>(blockIdx.x) * kTile + threadIdx.x / kWarp * kRounds * kWarp;
@@ -197,13 +196,13 @@ __global__ void __launch_bounds__(kTileWarps* kWarp)
     const int64_t i = first + round * kWarp + lane;
     const int32_t at = i < kept ? found[i] : kSameVoxel;
     const bool begins = at != kSameVoxel;
-    const unsigned begun = __ballot_sync(kAllLanes, begins), fresh = __ballot_sync(kAllLanes, at == kNewVoxel);
+    const unsigned begun = __ballot_sync(kAllLanes, begins), is_new = __ballot_sync(kAllLanes, at == kNewVoxel);
     const unsigned below = (1u << lane) - 1;
     const int64_t s = static_cast<int64_t>(before >> 32) + __popc(begun & below);
     int32_t row = at;
     if (begins) {
       if (at == kNewVoxel)
-        row = static_cast<int32_t>(held.rows + static_cast<int64_t>(before & 0xffffffffu) + __popc(fresh & below));
+        row = static_cast<int32_t>(held.rows + static_cast<int64_t>(before & 0xffffffffu) + __popc(is_new & below));
       out.starts[s] = static_cast<int32_t>(i);
       out.key[s] = voxel_key(axes_of_morton(p.codes[i]));
       out.row[s] = row;
@@ -214,14 +213,14 @@ __global__ void __launch_bounds__(kTileWarps* kWarp)
       if (i < kept && (i + 1 == kept || p.codes[i + 1] != p.codes[i])) out.winner[s - (begins ? 0 : 1)] = point;
     } else {
       int32_t winner = point;
-      if (points.footprint) winner = pick_winner(p, kept, i, begins, points.footprint, tiles.least);
-      if (begins && at >= 0) {  // a row that was seen from nearer keeps its observation
+      if (points.footprint) winner = pick_winner(p, kept, i, begins, points.footprint, tiles.lowest);
+      if (begins && at >= 0) {
         const float size = points.footprint ? __ldg(points.footprint + winner) : points.default_footprint;
-        winner = size < held.footprint[row] ? winner : -1;
+        winner = winner_over_row(winner, size, held.footprint[row]);
       }
       if (begins) out.winner[s] = winner;
     }
-    before += static_cast<Word64>(__popc(begun)) << 32 | __popc(fresh);
+    before += static_cast<Word64>(__popc(begun)) << 32 | __popc(is_new);
   }
 }
 

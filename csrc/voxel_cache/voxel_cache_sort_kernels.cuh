@@ -5,8 +5,8 @@
 #include "common/device.h"
 #include "voxel_cache/voxel_cache.h"
 
-// N points by Morton code and then index. A few are sorted here, in two launches: tiles in shared memory, then every
-// point asks all other tiles how many come before it. That is quadratic; CUB sorts many.
+// N points by Morton code and then index. A few are sorted here, in two launches: tiles in shared memory, then the
+// rank of every point in all other tiles. That is quadratic; CUB sorts many.
 namespace mirage {
 namespace {
 
@@ -16,7 +16,7 @@ constexpr int kSearches = 4;  // of a thread at a time
 
 struct CountsOfTiles {
   Word64* of_tiles;  // (T,): how many points of a tile are kept, times 2^32, and how many are rejected
-  unsigned* done;    // tiles that mark_voxels is done with
+  unsigned* done;    // tiles that voxel_cache_mark_kernel has finished
 };
 
 struct SortedPoints {
@@ -28,25 +28,25 @@ struct SortedPoints {
 // The Morton code of a thread's point, kDropped where it is not kept or beyond the last. A block takes a tile.
 __device__ __forceinline__ Word64 encode_point(const CachePoints& p, int64_t i, int64_t n,
                                                const CountsOfTiles& counts) {
-  bool offered = false;
+  bool valid = false;
   Word64 code = kDropped;
   if (i < n) {
     const float* xyz = p.xyz + 3 * i;
     const VoxelAxes axes{voxel_axis(__ldg(xyz), p.inverse_size), voxel_axis(__ldg(xyz + 1), p.inverse_size),
                          voxel_axis(__ldg(xyz + 2), p.inverse_size)};
-    offered = !p.valid || p.valid[i] != 0;
+    valid = !p.valid || p.valid[i] != 0;
     const float footprint = p.footprint ? __ldg(p.footprint + i) : p.default_footprint;
-    if (offered && in_range(axes) && usable_footprint(footprint)) code = morton(axes);
+    if (valid && is_kept(axes, footprint)) code = morton(axes);
   }
   const int kept = __syncthreads_count(code != kDropped);
-  const int rejected = __syncthreads_count(offered && code == kDropped);
+  const int rejected = __syncthreads_count(valid && code == kDropped);
   if (threadIdx.x == 0) counts.of_tiles[blockIdx.x] = static_cast<Word64>(kept) << 32 | static_cast<unsigned>(rejected);
   if (threadIdx.x == 0 && blockIdx.x == 0) *counts.done = 0;
   return code;
 }
 
 __global__ void __launch_bounds__(kTile)
-    encode_points(CachePoints p, int64_t n, Word64* codes, uint32_t* order, CountsOfTiles counts) {
+    voxel_cache_encode_kernel(CachePoints p, int64_t n, Word64* codes, uint32_t* order, CountsOfTiles counts) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kTile + threadIdx.x;
   const Word64 code = encode_point(p, i, n, counts);
   if (i >= n) return;
@@ -54,21 +54,21 @@ __global__ void __launch_bounds__(kTile)
   order[i] = static_cast<uint32_t>(i);
 }
 
-// Whether `other` comes before `code`, of equals that which is earlier.
+// Whether `other` comes before `code`; ties: whether it is `earlier`.
 __device__ __forceinline__ bool comes_before(Word64 other, Word64 code, bool earlier) {
   return earlier ? other <= code : other < code;
 }
 
-// A tile's codes, and where its points were: sorted by merging runs of 1, 2, 4, ... Every point finds its place on its
-// own, behind those of the other run that come before it. T tiles; beyond the last point the tile is filled up.
+// Sorts a tile's codes and the indices of its points by merging runs of 1, 2, 4, ... Every thread finds the position of
+// its point, behind those of the other run that come before it. T tiles; beyond the last point the tile is filled up.
 __global__ void __launch_bounds__(kTile)
-    sort_tiles(CachePoints p, int64_t n, Word64* codes, uint32_t* order, CountsOfTiles counts) {
+    voxel_cache_sort_tiles_kernel(CachePoints p, int64_t n, Word64* codes, uint32_t* order, CountsOfTiles counts) {
   __shared__ Word64 merged[2][kTile];
-  __shared__ uint16_t places[2][kTile];
+  __shared__ uint16_t origins[2][kTile];
   const int64_t first = static_cast<int64_t>(blockIdx.x) * kTile;
   const int at = threadIdx.x;
   Word64 code = encode_point(p, first + at, n, counts);
-  int place = at;
+  int origin = at;
   merged[0][at] = code;
   __syncthreads();
   for (int run = 1, now = 0; run < kTile; run *= 2, now ^= 1) {
@@ -80,19 +80,19 @@ __global__ void __launch_bounds__(kTile)
     before += comes_before(other[before], code, later);
     const int to = (at & ~(2 * run - 1)) + (at & (run - 1)) + before;
     merged[now ^ 1][to] = code;
-    places[now ^ 1][to] = static_cast<uint16_t>(place);
+    origins[now ^ 1][to] = static_cast<uint16_t>(origin);
     __syncthreads();
     code = merged[now ^ 1][at];
-    place = places[now ^ 1][at];
+    origin = origins[now ^ 1][at];
   }
   codes[first + at] = code;
-  order[first + at] = static_cast<uint32_t>(first + place);
+  order[first + at] = static_cast<uint32_t>(first + origin);
 }
 
-// Tiles (T, kTile) as sort_tiles leaves them, into one order.
+// Tiles (T, kTile) as voxel_cache_sort_tiles_kernel leaves them, into one order.
 __global__ void __launch_bounds__(kRankThreads)
-    join_tiles(const Word64* tiles, const uint32_t* order_of_tiles, int num_tiles, int64_t n, Word64* codes,
-               uint32_t* order) {
+    voxel_cache_merge_tiles_kernel(const Word64* tiles, const uint32_t* order_of_tiles, int num_tiles, int64_t n,
+                                   Word64* codes, uint32_t* order) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kRankThreads + threadIdx.x;
   const int tile = static_cast<int>(i / kTile);
   const Word64 code = tiles[i];

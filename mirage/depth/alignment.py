@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from mirage_kernels import Cameras
+from mirage_kernels import Cameras, pool_depth
 
-from ..geometry.grids import pool_depth
+from ..geometry.grids import valid_depth
 
 if TYPE_CHECKING:
     from ..memory import MemoryView
@@ -64,7 +64,7 @@ class Alignment(NamedTuple):
         """
         if not self.accepted:
             raise ValueError(f"alignment: expected an accepted fit, got a rejected one: {self.reason}")
-        valid = depth.isfinite() & (depth > 0)
+        valid = valid_depth(depth)
         x = torch.where(valid, depth, 1)
         fitted = self.scale * (1 / x if self.space == "inverse" else x) + self.shift
         valid = valid & (fitted > 0)
@@ -126,7 +126,7 @@ def align(
     _check(depth, camera, view, mask, space)
     target = view.depth[0]
     masks = None if mask is None else mask[None]
-    pooled = pool_depth(depth[None], camera, (target.shape[0], target.shape[1]), mask=masks)[0]
+    pooled = pool_depth(depth[None], (target.shape[0], target.shape[1]), mask=masks)[0]
     both = target.isfinite() & pooled.isfinite()
     x, y = pooled[both].double(), target[both].double()
     cells = len(x)
@@ -174,7 +174,7 @@ def _at_points(depth: Tensor, camera: Cameras, points: Tensor, mask: Tensor | No
     uv, z, inside = camera.rescale((depth.shape[0], depth.shape[1])).project(points)
     column, row = uv[0, inside[0]].long().unbind(1)
     sampled = depth[row, column]
-    usable = sampled.isfinite() & (sampled > 0)
+    usable = valid_depth(sampled)
     if mask is not None:
         usable = usable & ~mask[row, column]
     return sampled[usable].double(), z[0, inside[0]][usable].double()

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from mirage_kernels import Cameras
 
+from ..geometry.grids import valid_depth
+
 
 class DepthEstimate(NamedTuple):
     """Depth of T frames.
@@ -57,7 +59,7 @@ def make_estimate(depth: Tensor, *, metric: bool, valid: Tensor | None = None) -
         metric: whether it is in the unit of the camera poses.
         valid: (T, H, W) bool, False for further invalid pixels.
     """
-    usable = depth.isfinite() & (depth > 0)
+    usable = valid_depth(depth)
     if valid is not None:
         usable = usable & valid
     return DepthEstimate(torch.where(usable, depth, 0).float(), usable, metric)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..geometry.components import complete_objects
-from ..geometry.grids import Cells, cells_of, nearest_around
+from ..geometry.grids import Cells, cells_of, flat_index, nearest_around
 from .observation import DepthHistory, Observation, Reason
 
 
@@ -61,8 +61,7 @@ class ConsistencyFilter:
         if len(index) == 0 or len(history.cameras) == 0:
             return result
         uv, z, in_bounds = history.cameras.project(cells.xyz.reshape(-1, 3)[index])
-        column, row = torch.where(in_bounds[..., None], uv, 0).long().unbind(-1)
-        cell = row * history.depth.shape[2] + column
+        cell = flat_index(uv, in_bounds, history.depth.shape[2])
         surface = nearest_around(history.depth).flatten(1).gather(1, cell)
         valid = history.depth.flatten(1).gather(1, cell).isfinite()
         views = (in_bounds & valid & (z < surface * (1 - self.tolerance))).sum(0)

@@ -11,10 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as nnf
 
-from mirage_kernels import unproject
-
 from ..geometry.components import complete_objects
-from ..geometry.grids import cells_of, grow, masked_cells, valid_depth
+from ..geometry.grids import cells_of, flat_index, grow, masked_cells, unproject_depth, valid_depth
 from .observation import FrameObservation, Observation, Reason
 
 
@@ -75,7 +73,7 @@ class MotionFilter:
         moving = torch.zeros(size, dtype=torch.bool, device=observation.frame.device)
         if depth is None or not observation.others:
             return masked_cells(moving, observation.grid)
-        points = unproject(depth[None].contiguous(), depth.new_zeros(1, 0, *size), observation.camera)
+        points = unproject_depth(depth[None], observation.camera, size)
         valid = points.valid.reshape(size)[::step, ::step]
         index = valid.nonzero()
         xyz = points.xyz.reshape(*size, 3)[::step, ::step][valid]
@@ -98,8 +96,7 @@ class MotionFilter:
     def _warp(self, xyz: Tensor, color: Tensor, other: FrameObservation) -> _Warp:
         height, width = other.camera.size
         uv, z, in_bounds = other.camera.project(xyz)
-        column, row = torch.where(in_bounds[0, :, None], uv[0], 0).long().unbind(-1)
-        pixel = row * width + column
+        pixel = flat_index(uv[0], in_bounds[0], width)
         depth = torch.where(valid_depth(other.depth), other.depth, torch.inf).reshape(1, 1, height, width)
         surface = -self._window_max(-depth).flatten()[pixel]
         valid = in_bounds[0] & depth.flatten()[pixel].isfinite()

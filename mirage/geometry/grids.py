@@ -7,13 +7,13 @@ Depths are never averaged: the mean of a near and a far surface is a surface tha
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as nnf
 
-from mirage_kernels import Cameras, Points, unproject
+from mirage_kernels import Cameras, Points, Pooling, pool_depth, unproject
 
 
 def unproject_depth(
@@ -21,9 +21,7 @@ def unproject_depth(
     cameras: Cameras,
     grid: tuple[int, int],
     *,
-    mask: Tensor | None = None,
-    pooling: Literal["median", "min", "nearest", "bilinear"] = "median",
-    max_masked: float = 0.0,
+    pooling: Pooling = "median",
 ) -> Points:
     """Unproject depth maps without features.
 
@@ -31,32 +29,13 @@ def unproject_depth(
         depth: (T, H, W) float32 z-depth in world units; not finite or not positive where invalid.
         cameras: T cameras over (H, W).
         grid: (h, w) of the cells.
-        mask, pooling, max_masked: see :func:`mirage_kernels.unproject`.
+        pooling: see :func:`mirage_kernels.unproject`.
 
     Returns:
         T * h * w points with zero channels.
     """
     features = depth.new_zeros(len(depth), 0, *grid)
-    return unproject(depth.contiguous(), features, cameras, mask=mask, pooling=pooling, max_masked=max_masked)
-
-
-def pool_depth(depth: Tensor, cameras: Cameras, grid: tuple[int, int], *, mask: Tensor | None = None) -> Tensor:
-    """Pool depth maps to the cells of a latent grid, as the memory does when it is written.
-
-    Args:
-        depth: (T, H, W) float32 z-depth in world units; not finite or not positive where invalid.
-        cameras: T cameras, over a grid of any size.
-        grid: (h, w) of the cells.
-        mask: (T, H, W) bool, True where pixels must not be used; a cell with any such pixel has no depth.
-
-    Returns:
-        (T, h, w) float32, the lower median of the valid pixels of each cell; +inf where a cell has no depth.
-    """
-    # With an identity pose, z of the unprojected points is the pooled depth, bit for bit.
-    pose = torch.eye(4, device=depth.device).expand(len(cameras), 4, 4)
-    size = (depth.shape[1], depth.shape[2])
-    points = unproject_depth(depth, Cameras(cameras.rescale(size).intrinsics, pose, size), grid, mask=mask)
-    return torch.where(points.valid, points.xyz[:, 2], torch.inf).reshape(-1, *grid)
+    return unproject(depth.contiguous(), features, cameras, pooling=pooling)
 
 
 def resize_depth(depth: Tensor, size: tuple[int, int]) -> Tensor:
@@ -99,11 +78,10 @@ def masked_cells(mask: Tensor, grid: tuple[int, int], max_masked: float = 0.0) -
         (h, w) bool. Cells that contain no pixel are not masked.
     """
     depth = torch.ones(1, *mask.shape, device=mask.device)
-    camera = Cameras(torch.eye(3), torch.eye(4), (mask.shape[0], mask.shape[1])).to(mask.device)
-    free = unproject_depth(depth, camera, grid, mask=mask[None], max_masked=max_masked).valid
+    masked = ~pool_depth(depth, grid, mask=mask[None], max_masked=max_masked)[0].isfinite()
     if mask.shape[0] >= grid[0] and mask.shape[1] >= grid[1]:
-        return ~free.reshape(grid)
-    return (unproject_depth(depth, camera, grid).valid & ~free).reshape(grid)
+        return masked
+    return masked & pool_depth(depth, grid)[0].isfinite()
 
 
 def cells_of(depth: Tensor, camera: Cameras, grid: tuple[int, int]) -> Cells:

@@ -19,6 +19,7 @@ from mirage_kernels import (
     Storage,
     VoxelCache,
     load_tensors,
+    pool_depth,
     save_tensors,
 )
 
@@ -314,10 +315,10 @@ class LatentSpatialMemory:
             The number of points removed.
         """
         invalid = ~valid_depth(depth)[None]
-        covered = unproject_depth(torch.ones_like(depth)[None], camera, grid, mask=invalid, max_masked=0.5).valid
+        covered = pool_depth(torch.ones_like(depth)[None], grid, mask=invalid, max_masked=0.5).isfinite()
         points = unproject_depth(depth[None], camera, grid, pooling="min")
         z = torch.where(points.valid, camera.project(points.xyz)[1][0], torch.inf).reshape(1, *grid)
-        nearest = torch.where(covered.reshape(z.shape), nearest_around(z), torch.inf)
+        nearest = torch.where(covered, nearest_around(z), torch.inf)
         remap = self.cache.carve(nearest, camera.rescale(grid), tolerance)
         self._superseded.remap(remap)
         return len(remap) - len(self)

@@ -102,13 +102,13 @@ PYBIND11_MODULE(common_module, m) {
     const Vec3 p = lift(lens(k), i, j, z);
     return std::array<float, 3>{p.x, p.y, p.z};
   });
-  m.def("misses", [](const Matrix& pose, const Lens& k, int h, int w, std::array<float, 3> lo, std::array<float, 3> hi,
+  m.def("is_culled", [](const Matrix& pose, const Lens& k, int h, int w, std::array<float, 3> lo, std::array<float, 3> hi,
                      float extent, float margin) {
     const Box box{{lo[0], lo[1], lo[2]}, {hi[0], hi[1], hi[2]}};
-    return misses(make_frustum(load_rigid(pose.data()), lens(k), h, w, margin), box, extent);
+    return is_culled(make_frustum(load_rigid(pose.data()), lens(k), h, w, margin), box, extent);
   }, py::arg(), py::arg(), py::arg(), py::arg(), py::arg(), py::arg(), py::arg(), py::arg("margin") = 0.0f);
-  m.def("centres_within", [](float at, float reach, int size) {
-    const Span s = centres_within(at, reach, size);
+  m.def("centers_within", [](float at, float reach, int size) {
+    const Span s = centers_within(at, reach, size);
     return std::array<int32_t, 2>{s.first, s.last};
   });
   m.def("covered_cells", [](const Matrix& pose, const Lens& k, float x, float y, float z, float extent, int h, int w) {
@@ -121,10 +121,10 @@ PYBIND11_MODULE(common_module, m) {
     const CellRange c = cells_around({u, v, 1.0f, 1.0f}, radius, h, w);
     return std::array<int32_t, 4>{c.i0, c.i1, c.j0, c.j1};
   });
-  m.def("touched", [](float u, float v, float z, int h, int w) {  // (cell, weight) of every corner
+  m.def("bilinear_taps", [](float u, float v, float z, int h, int w) {  // (cell, weight) of every corner
     std::array<std::pair<int32_t, float>, 4> out;
     for (int corner = 0; corner < 4; ++corner) {
-      const Touch t = touch(corners_of({u, v, z, 1.0f / z}, h, w), corner, h, w);
+      const BilinearTap t = bilinear_tap(corners_of({u, v, z, 1.0f / z}, h, w), corner, h, w);
       out[corner] = {t.cell, t.weight};
     }
     return out;
@@ -147,7 +147,7 @@ PYBIND11_MODULE(common_module, m) {
     const GroupBit at = bit_of_group(group, groups);
     return std::tuple(at.word, at.bit);
   });
-  m.def("intersection_over_union", &intersection_over_union);
+  m.def("iou", &iou);
   m.def("select_rank", [](const std::vector<uint32_t>& values, int32_t rank, bool guess) {
     const auto [lo, hi] = std::minmax_element(values.begin(), values.end());
     int asked = 0;

@@ -29,14 +29,14 @@ struct Values {
 };
 
 __global__ void splat_point(const float* xyz, const float* pose, const float* lens, int h, int w, float extent,
-                            long long* keys) {
+                            unsigned long long* keys) {
   const int n = blockIdx.x * blockDim.x + threadIdx.x;
   const Rigid m = load_rigid(pose);
   const Pinhole k = load_pinhole(lens);
   const Projection p = project(m, k, xyz[3 * n], xyz[3 * n + 1], xyz[3 * n + 2]);
-  const long long key = depth_key(p.z, n);
+  const unsigned long long key = depth_key(p.z, n);
   const Box box{{p.u, p.v, p.z}, {p.u, p.v, p.z}};
-  if (misses(make_frustum(m, k, h, w, 1.0f), box, extent)) return;
+  if (is_culled(make_frustum(m, k, h, w, 1.0f), box, extent)) return;
   if (cell_of(p, h, w) >= 0) atomicMin(keys + cell_of(p, h, w), key);
   const CellRange cells = covered_cells(p, k, extent, h, w);
   for (int i = cells.i0; i <= cells.i1; ++i)
@@ -48,8 +48,8 @@ __global__ void splat_point(const float* xyz, const float* pose, const float* le
       if (disc_covers(p.u, p.v, radius, i, j)) atomicMin(keys + i * w + j, key);
   const Vec3 g = project_backward(m, k, xyz[3 * n], xyz[3 * n + 1], xyz[3 * n + 2], p.u, p.v);
   for (int corner = 0; corner < 4; ++corner) {
-    const Touch t = touch(corners_of(p, h, w), corner, h, w);
-    if (t.cell >= 0 && t.weight > kLeastWeight && g.x <= blend_limit(p.z, 0.05f)) atomicMin(keys + t.cell, key);
+    const BilinearTap t = bilinear_tap(corners_of(p, h, w), corner, h, w);
+    if (t.cell >= 0 && t.weight > kMinWeight && g.x <= blend_limit(p.z, 0.05f)) atomicMin(keys + t.cell, key);
   }
 }
 
@@ -60,7 +60,9 @@ __global__ void unproject_cell(const uint32_t* values, int n, const float* pose,
   const LiftedCell cell = lift_cell(load_rigid(pose), load_pinhole(lens), i, i, z);
   const Taps taps = taps_of(i, 4, 16);
   const PixelRange range = pixels_of(i, 4, 16);
-  const float d = blend(z, z, z, z, taps.weight, taps.weight);
+  const DepthMap map{reinterpret_cast<const float*>(values), nullptr, 4, 4};
+  float d = interpolate_depth(map, taps, taps);
+  for_each_tap(taps, taps, [&](int32_t r, int32_t c, float weight) { d += r * c * weight; });
   const bool ok = enough(n, pixel_under(i, 4, 16), range.last - range.first, 1, 0.5);
   out[i] = cell.valid && ok ? cell.x + d + lift_cell_backward(load_rigid(pose), load_pinhole(lens), i, i, z, z, z, z) : 0;
   BFloat16 b;
@@ -74,15 +76,31 @@ __global__ void see_points(const float* xyz, const float* pose, const float* len
                            unsigned long long* bits, float* share) {
   const int n = blockIdx.x * blockDim.x + threadIdx.x;
   const GroupBit at = bit_of_group(groups[n], 64);
-  if (sees(load_rigid(pose), load_pinhole(lens), xyz[3 * n], xyz[3 * n + 1], xyz[3 * n + 2], h, w))
+  if (is_visible(load_rigid(pose), load_pinhole(lens), xyz[3 * n], xyz[3 * n + 1], xyz[3 * n + 2], h, w))
     atomicOr(bits + at.word, static_cast<unsigned long long>(at.bit));
-  share[n] = intersection_over_union(count_bits(bits[0] & bits[1]), count_bits(bits[0]), count_bits(bits[1]));
+  share[n] = iou(count_bits(bits[0] & bits[1]), count_bits(bits[0]), count_bits(bits[1]));
 }
 
-__global__ void decode_cell(const int64_t* keys, float* depth, int64_t* index) {
+struct OneLane {
+  float sum[kSumLanes];
+  template <class Term>
+  MIRAGE_HD void add(int64_t first, const Term& term) {
+    for (int l = 0; l < kSumLanes; ++l) sum[l] += term(first + l);
+  }
+  MIRAGE_HD float at(int lane) const { return sum[lane]; }
+};
+
+__global__ void decode_cell(const uint64_t* keys, float* depth, int64_t* index, const float* weights, float* sums) {
   const int i = blockIdx.x * blockDim.x + threadIdx.x;
-  depth[i] = key_depth(keys[i]);
-  index[i] = key_index(keys[i]);
+  const NearestPoint point = decode_key(keys[i]);
+  const BlendedCell cell = finish_cell(point.index, point.depth, weights[i]);
+  depth[i] = cell.depth;
+  index[i] = cell.index;
+  PositionGradient position;
+  position.add(i % 4, depth[i], weights[i], sum_in_order(i, OneLane{}, [&](int64_t k) {
+    return weight_gradient(weights[k], depth[k], cell.weight);
+  }));
+  sums[i] = position.u + position.v;
 }
 
 __global__ void cache_point(const float* xyz, const float* footprint, float inverse_size, int32_t* table, uint64_t slots,
@@ -90,21 +108,22 @@ __global__ void cache_point(const float* xyz, const float* footprint, float inve
   const int n = blockIdx.x * blockDim.x + threadIdx.x;
   const float* p = xyz + 3 * n;
   const VoxelAxes point{voxel_axis(p[0], inverse_size), voxel_axis(p[1], inverse_size), voxel_axis(p[2], inverse_size)};
-  if (!in_range(point) || !usable_footprint(footprint[n])) return;
+  if (!is_kept(point, footprint[n]) || point_rank(footprint[n], n) == 0) return;
   const VoxelAxes a = axes_of(voxel_key(axes_of_morton(morton(point))));
   row[n] = find_row(table, slots, keys, rows, voxel_key(a), home_slot(a, slots));
   if (row[n] < 0 && !enter_row(table, slots, n, home_slot(a, slots))) return;
+  row[n] = winner_over_row(row[n], footprint[n], 1.0f);
   PageBox box = empty_box();
   grow(box, p, footprint[n]);
   grow(boxes[n / kPage], box);
 }
 
 __global__ void read_row(const float* pose, const float* lens, const PageBox* boxes, const float* shown, int h, int w,
-                         const float* values, int8_t* steps, uint8_t* keep) {
+                         const StoredRows rows, int8_t* steps, uint8_t* keep) {
   const int n = blockIdx.x * blockDim.x + threadIdx.x;
   const View view = load_view(pose, lens, h, w);
   const PageBox box = boxes[n / kPage];
-  const bool out = misses(view.frustum, box.box, scaled_extent(0.6f, box.extent, 0.01f));
+  const bool out = is_culled(view.frustum, box.box, scaled_extent(0.6f, box.extent, 0.01f));
   keep[n] = !out && !seen_through(shown[n], box.box.min[2], 1.05f);
-  steps[n] = static_cast<int8_t>(int8_steps(values[n], int8_scale(values[0])));
+  steps[n] = static_cast<int8_t>(int8_steps(decode_value(shown[n], load_scale(rows, n)), int8_scale(shown[0])));
 }

@@ -27,7 +27,8 @@ from torch.utils import cpp_extension
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 CSRC = ROOT / "csrc"
-HEADER = HERE / "emulation" / "cuda_emulation.h"
+HEADER = HERE / "emulation" / "cuda_emulation.h"  # stands in for the language, as nvcc has it without an include
+REPLACEMENTS = HERE / "emulation" / "include"  # headers that take the place of csrc's and CUDA's own
 NAMESPACE = "mirage_kernels_emulated"
 FLAGS = [
     "-std=c++20",
@@ -40,7 +41,6 @@ FLAGS = [
     "-Werror",
     "-Wno-unknown-pragmas",
     "-Wno-attributes",
-    "-DMIRAGE_EMULATE",
 ]
 
 
@@ -61,12 +61,13 @@ def build(cache: Path, sources: list[Path], flags: list[str], libraries: list[st
     """A shared library of sources as emulated CUDA, built once per state of the sources."""
     gxx = compiler()
     assert gxx is not None
-    parts = [*sources, *sorted(CSRC.glob("**/*.h")), *sorted(CSRC.glob("**/*.cuh")), *sorted(HEADER.parent.glob("*.h"))]
+    headers = [path for folder in (CSRC, HEADER.parent) for path in sorted(folder.glob("**/*.*h"))]
+    parts = [*sources, *headers]
     text = b"".join(path.read_bytes() for path in parts) + repr((FLAGS, flags, libraries, torch.__version__)).encode()
     output = cache / f"{hashlib.sha256(text).hexdigest()[:16]}.so"
     if output.exists():
         return output
-    command = [gxx, *FLAGS, "-include", str(HEADER), f"-I{CSRC}", *flags]
+    command = [gxx, *FLAGS, "-include", str(HEADER), f"-I{REPLACEMENTS}", f"-I{CSRC}", *flags]
     objects = [output.with_suffix(f".{os.getpid()}.{source.stem}.o") for source in sources]
     runs = [
         subprocess.Popen([*command, "-x", "c++", "-c", str(source), "-o", str(target)])

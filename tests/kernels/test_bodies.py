@@ -18,28 +18,28 @@ from strategies import FLOATS, f32, fixture_is_pure
     st.one_of(FLOATS, st.floats(-20, 40, width=32)), st.one_of(FLOATS, st.floats(0, 20, width=32)), st.integers(1, 20)
 )
 @fixture_is_pure
-def test_centres_within(c: ModuleType, at: float, reach: float, size: int) -> None:
-    check_centres_within(c, at, reach, size)
+def test_centers_within(c: ModuleType, at: float, reach: float, size: int) -> None:
+    check_centers_within(c, at, reach, size)
 
 
 @given(st.integers(-2, 22), st.floats(0, 8, width=32), st.integers(-3, 3), st.booleans(), st.integers(1, 20))
 @settings(max_examples=1000, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_centres_within_at_the_very_border(
+def test_centers_within_at_the_very_border(
     c: ModuleType, cell: int, reach: float, steps: int, left: bool, size: int
 ) -> None:
     """A square that ends on a cell's centre, give or take a few units in the last place."""
     at = np.float32(cell + 0.5) + np.float32(reach) * (1 if left else -1)
     for _ in range(abs(steps)):
         at = np.nextafter(at, np.float32(math.copysign(math.inf, steps)))
-    check_centres_within(c, float(at), reach, size)
+    check_centers_within(c, float(at), reach, size)
 
 
-def check_centres_within(c: ModuleType, at: float, reach: float, size: int) -> None:
+def check_centers_within(c: ModuleType, at: float, reach: float, size: int) -> None:
     with np.errstate(all="ignore"):
         lo = (np.float32(at) - np.float32(reach)) - np.float32(0.5)
         hi = (np.float32(at) + np.float32(reach)) - np.float32(0.5)
     covered = [j for j in range(size) if lo <= j <= hi]
-    first, last = c.centres_within(at, reach, size)
+    first, last = c.centers_within(at, reach, size)
     assert list(range(first, last + 1)) == covered
 
 
@@ -96,8 +96,8 @@ def test_corners_surround_the_point(c: ModuleType, u: float, v: float, border: b
             weight = (s if dj else one - s) * (t if di else one - t)
             if 0 <= i + di < 6 and 0 <= j + dj < 9 and weight > 0:
                 expected.append(((i + di) * 9 + j + dj, float(weight)))
-    assert [(cell, weight) for cell, weight in c.touched(u, v, 1.0, 6, 9) if cell >= 0] == expected
-    assert all(cell < 0 for cell, _ in c.touched(u, v, -1.0, 6, 9)), "behind the camera"
+    assert [(cell, weight) for cell, weight in c.bilinear_taps(u, v, 1.0, 6, 9) if cell >= 0] == expected
+    assert all(cell < 0 for cell, _ in c.bilinear_taps(u, v, -1.0, 6, 9)), "behind the camera"
 
 
 def test_extents_and_limits_by_rule(c: ModuleType) -> None:
@@ -183,8 +183,8 @@ def test_bit_of_group(c: ModuleType, group: int, groups: int) -> None:
 
 @given(st.integers(0, 2**24), st.integers(0, 2**24), st.integers(0, 2**24))
 @fixture_is_pure
-def test_intersection_over_union_is_one_division(c: ModuleType, common: int, only_a: int, only_b: int) -> None:
+def test_iou_is_one_division(c: ModuleType, common: int, only_a: int, only_b: int) -> None:
     either = min(common + only_a + only_b, 2**24)
     common = min(common, either)
     expected = float(np.float32(common) / np.float32(either)) if either else 0.0
-    assert c.intersection_over_union(common, common, either) == expected
+    assert c.iou(common, common, either) == expected

@@ -179,7 +179,7 @@ def test_a_box_is_rejected_only_when_nothing_in_it_is_drawn(c: ModuleType, seed:
         for point in part.tolist():
             i0, i1, _, _ = c.covered_cells(m, lens, *point, extent, 6, 9)
             drawn.append(i0 <= i1)
-        if c.misses(m, lens, 6, 9, part.amin(0).tolist(), part.amax(0).tolist(), extent):
+        if c.is_culled(m, lens, 6, 9, part.amin(0).tolist(), part.amax(0).tolist(), extent):
             assert not any(drawn)
 
 
@@ -206,26 +206,26 @@ def test_a_box_is_rejected_only_when_no_disc_and_no_corner_of_it_is_drawn(c: Mod
         for point in part.tolist():
             at_u, at_v, depth, _ = c.project(m, lens, *point)
             if corners:
-                drawn |= any(cell >= 0 for cell, _ in c.touched(at_u, at_v, depth, 6, 9))
+                drawn |= any(cell >= 0 for cell, _ in c.bilinear_taps(at_u, at_v, depth, 6, 9))
             else:
                 covered = any(c.disc_covers(at_u, at_v, radius, *cell) for cell in cells)
                 drawn |= depth > f32(1e-6) and (covered or c.cell_of(at_u, at_v, depth, 6, 9) >= 0)
         margin = 1.0 if corners else radius
-        if c.misses(m, lens, 6, 9, part.amin(0).tolist(), part.amax(0).tolist(), 0.0, margin=margin):
+        if c.is_culled(m, lens, 6, 9, part.amin(0).tolist(), part.amax(0).tolist(), 0.0, margin=margin):
             assert not drawn
 
 
 def test_boxes_out_of_view_are_rejected(c: ModuleType) -> None:
     pose, lens = [1.0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0], [4.0, 4, 4.5, 3]
     behind, left, ahead = [(-1, -1, -3), (1, 1, -1)], [(-9, -1, 1), (-8, 1, 2)], [(-1, -1, 1), (1, 1, 2)]
-    assert c.misses(pose, lens, 6, 9, *behind, 0.0)
-    assert c.misses(pose, lens, 6, 9, *left, 0.0)
-    assert not c.misses(pose, lens, 6, 9, *left, 8.0)
-    assert c.misses(pose, lens, 6, 9, *left, 0.0, margin=11.0)  # at most at column 4.5 - 4 * 8 / 2
-    assert not c.misses(pose, lens, 6, 9, *left, 0.0, margin=12.0)
-    assert not c.misses(pose, lens, 6, 9, *ahead, 0.0)
-    assert c.misses(pose, lens, 6, 9, *left, math.nan), "an extent that is not a number leaves a point"
+    assert c.is_culled(pose, lens, 6, 9, *behind, 0.0)
+    assert c.is_culled(pose, lens, 6, 9, *left, 0.0)
+    assert not c.is_culled(pose, lens, 6, 9, *left, 8.0)
+    assert c.is_culled(pose, lens, 6, 9, *left, 0.0, margin=11.0)  # at most at column 4.5 - 4 * 8 / 2
+    assert not c.is_culled(pose, lens, 6, 9, *left, 0.0, margin=12.0)
+    assert not c.is_culled(pose, lens, 6, 9, *ahead, 0.0)
+    assert c.is_culled(pose, lens, 6, 9, *left, math.nan), "an extent that is not a number leaves a point"
     for value in (math.inf, 3e38):
-        assert not c.misses(pose, lens, 6, 9, *left, value)
-        assert not c.misses(pose, lens, 6, 9, left[0], (-8, 1, value), 0.0)
-    assert c.misses(pose, lens, 6, 9, (math.inf,) * 3, (-math.inf,) * 3, 0.0), "a box without a finite point"
+        assert not c.is_culled(pose, lens, 6, 9, *left, value)
+        assert not c.is_culled(pose, lens, 6, 9, left[0], (-8, 1, value), 0.0)
+    assert c.is_culled(pose, lens, 6, 9, (math.inf,) * 3, (-math.inf,) * 3, 0.0), "a box without a finite point"

@@ -28,39 +28,39 @@ STACK = {"120": 16}
 WIDE_LOAD, WIDE_STORE = r"LDG\.E\S*\.(128|256)", r"STG\.E\S*\.(128|256)"
 # What the machine code of a kernel must have: every instantiation, on every architecture.
 NEEDED = {
-    r"see_pointsILb0": [r"VOTE", r"LDS\.128", r"STG\.E\.64", r"REDUX"],
-    r"see_pointsILb1": [r"LDS\.128", r"REDG?\.E\.OR\.64"],
-    r"count_common": [WIDE_LOAD, r"LDS\.128", r"POPC", r"REDG?\.E\.ADD\.64"],
-    r"unproject_tile": [WIDE_LOAD, WIDE_STORE, r"REDUX"],
-    r"unproject_features_backward": [WIDE_LOAD, WIDE_STORE],
+    r"overlap_mark_visible_kernelILb0": [r"VOTE", r"LDS\.128", r"STG\.E\.64", r"REDUX"],
+    r"overlap_mark_visible_kernelILb1": [r"LDS\.128", r"REDG?\.E\.OR\.64"],
+    r"overlap_count_kernel": [WIDE_LOAD, r"LDS\.128", r"POPC", r"REDG?\.E\.ADD\.64"],
+    r"unproject_lift_kernel": [WIDE_LOAD, WIDE_STORE, r"REDUX"],
+    r"unproject_backward_features_kernel": [WIDE_LOAD, WIDE_STORE],
     # the z-buffer: look first, past the first-level cache, and an atomic that returns nothing
-    r"4drawI": [r"LDG\.E\.64\.STRONG\.GPU", r"REDG?\.E\.MIN\.64"],
-    r"list_pages": [r"VOTE", r"ATOMG\.E\.ADD"],
-    r"7resolveI": [WIDE_LOAD, WIDE_STORE],
-    r"maps_to_rowsI": [WIDE_LOAD, WIDE_STORE],
-    r"copy_featuresI5uint4": [WIDE_LOAD, WIDE_STORE],
-    r"add_featuresINS_8BFloat16ELi8": [WIDE_LOAD, WIDE_STORE],
-    r"quantise_features": [r"REDUX"],
-    r"decode_cells": [WIDE_LOAD, WIDE_STORE],
-    r"write_rows": [r"ATOMG\.E\.MIN\S*", r"REDG?\.E\.MIN\.S32", r"REDG?\.E\.MAX\.S32", r"REDUX"],
-    r"index_rows": [r"ATOMG\.E\.MIN\S*", r"REDG?\.E\.MIN\.S32", r"REDG?\.E\.MAX\.S32", r"REDUX"],
-    r"carve_rows": [r"VOTE", r"LDS\.128"],
+    r"splat_draw_kernelI": [r"LDG\.E\.64\.STRONG\.GPU", r"REDG?\.E\.MIN\.64"],
+    r"splat_list_pages_kernel": [r"VOTE", r"ATOMG\.E\.ADD"],
+    r"splat_resolve_kernelI": [WIDE_LOAD, WIDE_STORE],
+    r"splat_transpose_kernelI": [WIDE_LOAD, WIDE_STORE],
+    r"voxel_cache_copy_kernelI5uint4": [WIDE_LOAD, WIDE_STORE],
+    r"voxel_cache_sum_kernelINS_8BFloat16ELi8": [WIDE_LOAD, WIDE_STORE],
+    r"voxel_cache_quantize_kernel": [r"REDUX"],
+    r"voxel_cache_decode_kernel": [WIDE_LOAD, WIDE_STORE],
+    r"voxel_cache_write_kernel": [r"ATOMG\.E\.MIN\S*", r"REDG?\.E\.MIN\.S32", r"REDG?\.E\.MAX\.S32", r"REDUX"],
+    r"voxel_cache_index_kernel": [r"ATOMG\.E\.MIN\S*", r"REDG?\.E\.MIN\.S32", r"REDG?\.E\.MAX\.S32", r"REDUX"],
+    r"voxel_cache_carve_kernel": [r"VOTE", r"LDS\.128"],
 }
 # What it must not have.
 FLOAT64 = r"\bD(ADD|MUL|FMA|SETP)\b"
 FORBIDDEN = {
     # frusta are prepared once
-    r"see_points": [FLOAT64],
-    r"list_pages": [FLOAT64],
-    r"carve_rows": [FLOAT64],
-    r"4drawI": [r"CAS", r"ATOMG", r"ATOMS", FLOAT64],
-    r"3mixI": [r"ATOM", r"RED\b|REDG"],  # sums in order
-    r"9sum_cellsI": [r"ATOM", r"RED\b|REDG"],
-    r"6spreadI": [r"ATOM", r"RED\b|REDG"],
-    r"4pullI": [r"ATOM", r"RED\b|REDG"],
-    r"add_featuresI": [r"ATOM", r"RED\b|REDG"],
-    r"write_rows": [r"CAS", r"ATOM\.E"],  # a table of 32-bit slots; an address that is known to be global
-    r"index_rows": [r"CAS", r"ATOM\.E"],
+    r"overlap_mark_visible_kernel": [FLOAT64],
+    r"splat_list_pages_kernel": [FLOAT64],
+    r"voxel_cache_carve_kernel": [FLOAT64],
+    r"splat_draw_kernelI": [r"CAS", r"ATOMG", r"ATOMS", FLOAT64],
+    r"splat_bilinear_blend_kernelI": [r"ATOM", r"RED\b|REDG"],  # sums in order
+    r"splat_sum_features_kernelI": [r"ATOM", r"RED\b|REDG"],
+    r"splat_bilinear_backward_features_kernelI": [r"ATOM", r"RED\b|REDG"],
+    r"splat_bilinear_backward_xyz_kernelI": [r"ATOM", r"RED\b|REDG"],
+    r"voxel_cache_sum_kernelI": [r"ATOM", r"RED\b|REDG"],
+    r"voxel_cache_write_kernel": [r"CAS", r"ATOM\.E"],  # a table of 32-bit slots; an address that is known to be global
+    r"voxel_cache_index_kernel": [r"CAS", r"ATOM\.E"],
 }
 
 
@@ -194,7 +194,13 @@ def test_kernels_use_the_instructions_they_were_written_for(code: Code, arch: st
 @pytest.mark.parametrize(
     ("kernel", "copies"),
     # of sixteen bytes a thread: cameras and frusta of 64 views, cameras alone, both of 32 views
-    [(r"4drawI\S*Lb0E", 8), (r"4drawI\S*Lb1E", 2), ("list_pages", 8), ("see_points", 8), ("carve_rows", 3)],
+    [
+        (r"splat_draw_kernelI\S*Lb0E", 8),
+        (r"splat_draw_kernelI\S*Lb1E", 2),
+        ("splat_list_pages_kernel", 8),
+        ("overlap_mark_visible_kernel", 8),
+        ("voxel_cache_carve_kernel", 3),
+    ],
 )
 def test_a_block_loads_its_views_in_one_round_trip(code: Code, kernel: str, copies: int, arch: str) -> None:
     found = [text for name, text in code.instructions(arch).items() if re.search(kernel, name)]
@@ -202,7 +208,7 @@ def test_a_block_loads_its_views_in_one_round_trip(code: Code, kernel: str, copi
     for text in found:
         under_way = re.split(r"\bDEPBAR", text, maxsplit=1)[0]  # before the first wait
         assert under_way.count("LDGSTS.E.BYPASS.128") == copies
-        if "Lb0E" in kernel or kernel == "see_points":
+        if "Lb0E" in kernel or kernel == "overlap_mark_visible_kernel":
             assert re.search(r"LDG\.E\S*CONSTANT", under_way), "the block's first points"
 
 

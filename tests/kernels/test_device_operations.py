@@ -69,33 +69,33 @@ class Cache:
 
 
 CALLS: dict[str, tuple[Callable[[], Call], Operations]] = {
-    # arm, draw, resolve
+    # prepare, draw, resolve
     "splat": (lambda: splat_points(9), Operations(launches=3, fills=0, sorts=0, waits=0)),
     # draw once for every 64 views
     "splat, 130 views": (lambda: splat_points(130), Operations(launches=5, fills=0, sorts=0, waits=0)),
-    # arm, draw; find_bases, find_lists, mix
+    # prepare, draw; find_bases, find_lists, blend
     "splat bilinear": (lambda: splat_points(2, mode="bilinear"), Operations(launches=5, fills=0, sorts=1, waits=0)),
-    # arm, list_pages, draw, resolve
+    # prepare, list_pages, draw, resolve
     "culled read": (lambda: Cache(300).read(9), Operations(launches=4, fills=0, sorts=0, waits=0)),
-    # and decode_cells
+    # and decode
     "culled read, int8": (
         lambda: Cache(300, storage="int8").read(9),
         Operations(launches=5, fills=0, sorts=0, waits=0),
     ),
-    # sort_tiles, join_tiles, mark_voxels, write_plan; write_rows, copy_features
+    # sort_tiles, merge_tiles, mark, plan; write, copy
     "insert": (lambda: Cache(300).insert, Operations(launches=6, fills=0, sorts=0, waits=1)),
-    # encode_points instead of sort_tiles and join_tiles
+    # encode instead of sort_tiles and merge_tiles
     "insert, many points": (lambda: Cache(4000).insert, Operations(launches=5, fills=0, sorts=1, waits=1)),
-    # write_plan
+    # plan
     "insert nothing": (lambda: Cache(0).insert, Operations(launches=1, fills=0, sorts=0, waits=0)),
-    # arm, see_points
+    # prepare, mark_visible
     "visible": (lambda: see(9, grouped=False), Operations(launches=2, fills=0, sorts=0, waits=0)),
     "visible, groups": (lambda: see(9, grouped=True), Operations(launches=2, fills=0, sorts=0, waits=0)),
-    # count_common twice, share
+    # count twice, iou
     "overlap": (lambda: compare(40), Operations(launches=3, fills=2, sorts=0, waits=0)),
-    # arm, carve_rows
+    # prepare, carve
     "carve": (lambda: Cache(300).carve(3), Operations(launches=2, fills=0, sorts=0, waits=0)),
-    # beside the forward's: list_cells, sum_cells, sum_depths, maps_to_rows
+    # beside the forward's: list_cells twice, sum_features, sum_depths, transpose
     "splat backward": (lambda: splat_backward("nearest"), Operations(launches=8, fills=2, sorts=2, waits=0)),
 }
 
@@ -113,5 +113,5 @@ def test_every_column_of_the_grid_has_views(views: int, columns: int, cuda_code:
     """One block of points; the emulation wants 16 blocks, so up to 8 columns share the views."""
     if cuda_code is None:
         pytest.skip("needs GCC and the sources")
-    arm = (views * 6 * 9 * 8 + 8191) // 8192
-    assert cuda_code.count(splat_points(views)).blocks == min(arm, 3) + columns + views
+    prepare = (views * 6 * 9 * 8 + 8191) // 8192
+    assert cuda_code.count(splat_points(views)).blocks == min(prepare, 3) + columns + views

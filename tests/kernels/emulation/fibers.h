@@ -32,7 +32,7 @@ struct Index {
 
 constexpr int kLanes = 32;
 constexpr size_t kStack = 128 << 10;
-constexpr size_t kMostShared = 163 << 10;  // of a block, on the smallest of the architectures
+constexpr size_t kMaxShared = 163 << 10;  // of a block, on the smallest of the architectures
 
 struct Warp {
   uint64_t value[kLanes];
@@ -228,7 +228,7 @@ inline void run_block(const Index& index) {
 
 inline void run_grid(Index grid, Index block, size_t shared_bytes, std::function<void()> body) {
   if (grid.x > INT32_MAX || grid.y > 65535 || grid.z > 65535 || block.count() > 1024 || block.count() % kLanes != 0 ||
-      shared_bytes > kMostShared)
+      shared_bytes > kMaxShared)
     throw std::runtime_error("emulation: a launch that a device would refuse, or with a part of a warp");
   const std::lock_guard<std::mutex> locked(machine.lock);
   ++operations.launches;

@@ -10,10 +10,10 @@ import torch
 
 from benchmarks import depth_drift, scenes
 from mirage.depth import Alignment, align
-from mirage.geometry.grids import pool_depth, resize_depth
+from mirage.geometry.grids import resize_depth
 from mirage.memory import LatentSpatialMemory, MemoryView
 from mirage.recordings.hololens import RgbdFrames, read_rgbd
-from mirage_kernels import Cameras, unproject
+from mirage_kernels import Cameras, pool_depth, unproject
 
 GRID = (44, 80)
 
@@ -61,10 +61,10 @@ def test_depth_is_pooled_as_by_the_memory() -> None:
     depth, cameras = scenes.frames("room")
     points = unproject(depth[3:6], torch.zeros(3, 1, *GRID), cameras[3:6])
     z = torch.stack([cameras[3 + t].project(points.xyz.reshape(3, -1, 3)[t])[1][0] for t in range(3)])
-    torch.testing.assert_close(pool_depth(depth[3:6], cameras[3:6], GRID), z.reshape(3, *GRID))
+    torch.testing.assert_close(pool_depth(depth[3:6], GRID), z.reshape(3, *GRID))
     holed = depth[3:4].clone()
     holed[:, :90] = 0
-    pooled = pool_depth(holed, cameras[3], GRID)
+    pooled = pool_depth(holed, GRID)
     assert bool((pooled[:, :11] == torch.inf).all())
     assert pooled[:, 11:].isfinite().all()
     assert set(pooled[:, 11:].flatten().tolist()) <= set(holed.flatten().tolist()), "each is a measured depth"
