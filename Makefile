@@ -9,7 +9,9 @@ BENCH ?= out/bench
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
+NATIVE = $(shell find $(1) -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
+SOURCES := $(call NATIVE,csrc)
+FORMATTED := $(SOURCES) $(call NATIVE,tests)
 TORCHES := $(shell sed -n 's/^\([0-9][^ ]*\) .*/\1/p' .ci/torches.txt)
 HEADERS := $(VENV)/torch-headers
 OLDEST_HEADERS := $(HEADERS)/$(firstword $(TORCHES))/.ready
@@ -17,7 +19,10 @@ NEWEST_HEADERS := $(HEADERS)/$(lastword $(TORCHES))/.ready
 STRICT := MIRAGE_WERROR=$${MIRAGE_WERROR:-1}
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt
 
-.PHONY: env demo test test-long test-torches test-cuda-torch lint bench bench-check bench-baseline bench-libraries gpu wheel clean
+PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+
+.PHONY: env demo test test-kernels test-mirage test-long test-torches test-cuda-torch lint format docs bench bench-check \
+	bench-baseline bench-libraries gpu wheel wheel-manylinux clean
 
 env: $(READY) $(OLDEST_HEADERS)
 
@@ -29,7 +34,7 @@ $(READY): pyproject.toml setup.py .ci/constraints.txt $(SOURCES)
 		{ echo "Python 3.10 or newer is needed; name one with make PYTHON=..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) torch numpy setuptools ninja
-	$(STRICT) $(PIP) --no-build-isolation --editable '.[wan,scenes,triton,test,bench,lint]'
+	$(STRICT) $(PIP) --no-build-isolation --editable '.[wan,scenes,triton,test,bench,lint,docs]'
 	$(PIP) --no-deps --upgrade --target $(VENV)/tests torchvision
 	@touch $@
 
@@ -42,11 +47,18 @@ demo: $(READY)
 	$(BIN)/mirage generate --scene motorcycle --frames 97 --block 16 --seed 0 --out out/demo
 
 test: $(READY) $(OLDEST_HEADERS)
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+	$(PYTEST)
+
+# Short loops: the tests of one package.
+test-kernels: $(READY)
+	$(PYTEST) tests/kernels
+
+test-mirage: $(READY)
+	$(PYTEST) tests/mirage
 
 # What takes minutes and does not change from day to day.
 test-long: $(READY) $(OLDEST_HEADERS) $(NEWEST_HEADERS)
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses auto --dist worksteal -m long
+	$(PYTEST) -m long
 
 # The wheel under every torch of .ci/torches.txt, each with its Python where that is on PATH, in build/torches (some 5 GB
 # a torch): the kernels' tests, and with nvcc a build of the sources. TORCH=2.10.0 asks for one.
@@ -60,7 +72,20 @@ test-cuda-torch: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(FORMATTED)
 	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(FORMATTED)
+
+# The site, in out/docs/html, and its examples. Warnings are errors.
+docs: $(READY)
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs out/docs/html
+	$(BIN)/python -m sphinx -W --keep-going -q -b doctest docs out/docs/doctest
+	$(BIN)/python -m sphinx -W --keep-going -q -b linkcheck docs out/docs/linkcheck
+	@echo out/docs/html/index.html
 
 # Everything that is measured on a CPU, as JSON, and RESULTS.md with its charts. With MIRAGE_DATA, a folder of recordings, the
 # studies that need one too.
@@ -102,6 +127,11 @@ gpu:
 wheel: $(READY)
 	$(STRICT) $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir dist .
 	@ls dist/*.whl
+
+# The wheel that is published, built in a container (Docker or Podman) by cibuildwheel: see pyproject.toml.
+wheel-manylinux: $(READY)
+	$(PIP) cibuildwheel
+	$(BIN)/python -m cibuildwheel --platform linux --output-dir dist/manylinux
 
 clean:
 	rm -rf $(VENV) build dist out *.egg-info mirage_kernels/_C*.so

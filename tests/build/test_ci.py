@@ -66,3 +66,20 @@ def test_a_named_interpreter_must_be_one_with_a_cuda_torch(tmp_path: Path, monke
         monkeypatch.setenv("MIRAGE_CUDA_PYTHON", sys.executable)
         with pytest.raises(SystemExit, match=r"^MIRAGE_CUDA_PYTHON: expected the interpreter of a CUDA build of torch"):
             step.main()
+
+
+def workflows() -> dict[str, str]:
+    return {path.name: path.read_text() for path in sorted(ROOT.glob(".github/workflows/*.yml"))}
+
+
+def test_every_step_of_the_workflows_is_a_make_target() -> None:
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    steps = [step for text in workflows().values() for step in re.findall(r"- run: (.*)", text)]
+    assert len(steps) >= len(workflows())
+    assert [step for step in steps if not step.startswith("make ") or step.split()[1] not in targets] == []
+
+
+def test_the_workflow_tests_the_oldest_and_the_newest_torch() -> None:
+    listed = script("test_torches").listed()
+    rows = re.findall(r'- torch: "(.*?)"\n +python: "(.*?)"', workflows()["tests.yml"])
+    assert rows == [list(listed.items())[at] for at in (0, -1)]
