@@ -13,9 +13,7 @@ namespace {
 
 constexpr const char* kIsaNames[] = {"baseline", "avx2", "avx512"};
 
-PyObject* isa(PyObject*, PyObject*) {
-  return PyUnicode_FromString(kIsaNames[static_cast<int>(mirage::current_isa())]);
-}
+PyObject* isa(PyObject*, PyObject*) { return PyUnicode_FromString(kIsaNames[static_cast<int>(mirage::current_isa())]); }
 
 PyObject* supported_isas(PyObject*, PyObject*) {
   PyObject* names = PyList_New(0);

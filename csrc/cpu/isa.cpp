@@ -8,8 +8,8 @@ namespace mirage {
 
 Isa best_isa() {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl"))
     return Isa::kAvx512;
   if (__builtin_cpu_supports("avx2")) return Isa::kAvx2;
 #endif
@@ -20,9 +20,7 @@ namespace {
 std::atomic<Isa> chosen{best_isa()};
 }
 
-Isa current_isa() {
-  return chosen.load(std::memory_order_relaxed);
-}
+Isa current_isa() { return chosen.load(std::memory_order_relaxed); }
 
 bool set_isa(Isa request) {
   if (request < Isa::kBaseline || request > best_isa()) return false;

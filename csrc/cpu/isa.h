@@ -7,12 +7,20 @@
 // that nothing compiled for a wider instruction set can be linked into code that runs without it.
 #if defined(__x86_64__)
 #define MIRAGE_EACH_ISA(declare) \
-  namespace baseline { declare; } \
-  namespace avx2 { declare; }     \
-  namespace avx512 { declare; }
+  namespace baseline {           \
+  declare;                       \
+  }                              \
+  namespace avx2 {               \
+  declare;                       \
+  }                              \
+  namespace avx512 {             \
+  declare;                       \
+  }
 #else
 #define MIRAGE_EACH_ISA(declare) \
-  namespace baseline { declare; }
+  namespace baseline {           \
+  declare;                       \
+  }
 #endif
 
 namespace mirage {
@@ -26,9 +34,9 @@ bool set_isa(Isa request);  // false, and nothing changes, where this machine do
 }  // namespace mirage
 
 #if defined(__x86_64__)
-#define MIRAGE_KERNELS(table)                                           \
-  (::mirage::current_isa() == ::mirage::Isa::kAvx512 ? avx512::table    \
-   : ::mirage::current_isa() == ::mirage::Isa::kAvx2 ? avx2::table      \
+#define MIRAGE_KERNELS(table)                                        \
+  (::mirage::current_isa() == ::mirage::Isa::kAvx512 ? avx512::table \
+   : ::mirage::current_isa() == ::mirage::Isa::kAvx2 ? avx2::table   \
                                                      : baseline::table)
 #else
 #define MIRAGE_KERNELS(table) (baseline::table)

@@ -89,9 +89,7 @@ template <class Word>
 MIRAGE_HD bool can_stream(const Word* out, int64_t stride) {
   return (reinterpret_cast<uintptr_t>(out) | static_cast<uintptr_t>(stride * sizeof(Word))) % 16 == 0;
 }
-MIRAGE_HD void stream_fence() {
-  _mm_sfence();
-}
+MIRAGE_HD void stream_fence() { _mm_sfence(); }
 #else
 template <class Word>
 MIRAGE_HD bool can_stream(const Word*, int64_t) {

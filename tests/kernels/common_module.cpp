@@ -80,15 +80,15 @@ PYBIND11_MODULE(common_module, m) {
   m.def("bfloat16_to_float", py::vectorize([](uint16_t x) { return to_float(BFloat16{x}); }));
   m.def("float16_to_float", py::vectorize([](uint16_t x) { return to_float(Float16{x}); }));
   m.def("float_to_bfloat16", py::vectorize([](float x) {
-    BFloat16 out;
-    from_float(x, &out);
-    return out.bits;
-  }));
+          BFloat16 out;
+          from_float(x, &out);
+          return out.bits;
+        }));
   m.def("float_to_float16", py::vectorize([](float x) {
-    Float16 out;
-    from_float(x, &out);
-    return out.bits;
-  }));
+          Float16 out;
+          from_float(x, &out);
+          return out.bits;
+        }));
   m.def("transform", [](const Matrix& pose, float x, float y, float z) {
     const Vec3 p = transform(load_rigid(pose.data()), x, y, z);
     return std::array<float, 3>{p.x, p.y, p.z};
@@ -102,11 +102,14 @@ PYBIND11_MODULE(common_module, m) {
     const Vec3 p = lift(lens(k), i, j, z);
     return std::array<float, 3>{p.x, p.y, p.z};
   });
-  m.def("is_culled", [](const Matrix& pose, const Lens& k, int h, int w, std::array<float, 3> lo, std::array<float, 3> hi,
-                     float extent, float margin) {
-    const Box box{{lo[0], lo[1], lo[2]}, {hi[0], hi[1], hi[2]}};
-    return is_culled(make_frustum(load_rigid(pose.data()), lens(k), h, w, margin), box, extent);
-  }, py::arg(), py::arg(), py::arg(), py::arg(), py::arg(), py::arg(), py::arg(), py::arg("margin") = 0.0f);
+  m.def(
+      "is_culled",
+      [](const Matrix& pose, const Lens& k, int h, int w, std::array<float, 3> lo, std::array<float, 3> hi,
+         float extent, float margin) {
+        const Box box{{lo[0], lo[1], lo[2]}, {hi[0], hi[1], hi[2]}};
+        return is_culled(make_frustum(load_rigid(pose.data()), lens(k), h, w, margin), box, extent);
+      },
+      py::arg(), py::arg(), py::arg(), py::arg(), py::arg(), py::arg(), py::arg(), py::arg("margin") = 0.0f);
   m.def("centers_within", [](float at, float reach, int size) {
     const Span s = centers_within(at, reach, size);
     return std::array<int32_t, 2>{s.first, s.last};

@@ -64,7 +64,8 @@ __global__ void unproject_cell(const uint32_t* values, int n, const float* pose,
   float d = interpolate_depth(map, taps, taps);
   for_each_tap(taps, taps, [&](int32_t r, int32_t c, float weight) { d += r * c * weight; });
   const bool ok = enough(n, pixel_under(i, 4, 16), range.last - range.first, 1, 0.5);
-  out[i] = cell.valid && ok ? cell.x + d + lift_cell_backward(load_rigid(pose), load_pinhole(lens), i, i, z, z, z, z) : 0;
+  out[i] = cell.valid && ok ? cell.x + d + lift_cell_backward(load_rigid(pose), load_pinhole(lens), i, i, z, z, z, z)
+                            : 0;
   BFloat16 b;
   Float16 f;
   from_float(z, &b);
@@ -72,8 +73,8 @@ __global__ void unproject_cell(const uint32_t* values, int n, const float* pose,
   halves[i] = b.bits + f.bits + static_cast<uint16_t>(to_float(b) + to_float(f)) + sortable(float_bits(z));
 }
 
-__global__ void see_points(const float* xyz, const float* pose, const float* lens, const long long* groups, int h, int w,
-                           unsigned long long* bits, float* share) {
+__global__ void see_points(const float* xyz, const float* pose, const float* lens, const long long* groups, int h,
+                           int w, unsigned long long* bits, float* share) {
   const int n = blockIdx.x * blockDim.x + threadIdx.x;
   const GroupBit at = bit_of_group(groups[n], 64);
   if (is_visible(load_rigid(pose), load_pinhole(lens), xyz[3 * n], xyz[3 * n + 1], xyz[3 * n + 2], h, w))
@@ -98,13 +99,13 @@ __global__ void decode_cell(const uint64_t* keys, float* depth, int64_t* index, 
   index[i] = cell.index;
   PositionGradient position;
   position.add(i % 4, depth[i], weights[i], sum_in_order(i, OneLane{}, [&](int64_t k) {
-    return weight_gradient(weights[k], depth[k], cell.weight);
-  }));
+                 return weight_gradient(weights[k], depth[k], cell.weight);
+               }));
   sums[i] = position.u + position.v;
 }
 
-__global__ void cache_point(const float* xyz, const float* footprint, float inverse_size, int32_t* table, uint64_t slots,
-                            const int64_t* keys, int64_t rows, int32_t* row, PageBox* boxes) {
+__global__ void cache_point(const float* xyz, const float* footprint, float inverse_size, int32_t* table,
+                            uint64_t slots, const int64_t* keys, int64_t rows, int32_t* row, PageBox* boxes) {
   const int n = blockIdx.x * blockDim.x + threadIdx.x;
   const float* p = xyz + 3 * n;
   const VoxelAxes point{voxel_axis(p[0], inverse_size), voxel_axis(p[1], inverse_size), voxel_axis(p[2], inverse_size)};

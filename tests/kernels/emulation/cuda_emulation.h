@@ -35,14 +35,30 @@ using cudaStream_t = void*;
 #define blockDim (::emulation::machine.block)
 #define gridDim (::emulation::machine.grid)
 
-struct alignas(8) int2 { int x, y; };
-struct alignas(8) uint2 { unsigned x, y; };
-struct alignas(8) float2 { float x, y; };
-struct alignas(16) int4 { int x, y, z, w; };
-struct alignas(16) uint4 { unsigned x, y, z, w; };
-struct alignas(16) float4 { float x, y, z, w; };
-struct alignas(16) longlong2 { long long x, y; };
-struct alignas(16) ulonglong2 { unsigned long long x, y; };
+struct alignas(8) int2 {
+  int x, y;
+};
+struct alignas(8) uint2 {
+  unsigned x, y;
+};
+struct alignas(8) float2 {
+  float x, y;
+};
+struct alignas(16) int4 {
+  int x, y, z, w;
+};
+struct alignas(16) uint4 {
+  unsigned x, y, z, w;
+};
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+struct alignas(16) longlong2 {
+  long long x, y;
+};
+struct alignas(16) ulonglong2 {
+  unsigned long long x, y;
+};
 
 inline int2 make_int2(int x, int y) { return {x, y}; }
 inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
@@ -77,12 +93,30 @@ inline void emulated_store(T* at, T value) {
   emulation::require(reinterpret_cast<uintptr_t>(at) % alignof(T) == 0, "a store to an address that is not aligned");
   *at = value;
 }
-template <class T> inline T __ldg(const T* at) { return emulated_load(at); }
-template <class T> inline T __ldca(const T* at) { return emulated_load(at); }
-template <class T> inline T __ldcg(const T* at) { return emulated_load(at); }
-template <class T> inline T __ldcs(const T* at) { return emulated_load(at); }
-template <class T> inline void __stcg(T* at, T value) { emulated_store(at, value); }
-template <class T> inline void __stcs(T* at, T value) { emulated_store(at, value); }
+template <class T>
+inline T __ldg(const T* at) {
+  return emulated_load(at);
+}
+template <class T>
+inline T __ldca(const T* at) {
+  return emulated_load(at);
+}
+template <class T>
+inline T __ldcg(const T* at) {
+  return emulated_load(at);
+}
+template <class T>
+inline T __ldcs(const T* at) {
+  return emulated_load(at);
+}
+template <class T>
+inline void __stcg(T* at, T value) {
+  emulated_store(at, value);
+}
+template <class T>
+inline void __stcs(T* at, T value) {
+  emulated_store(at, value);
+}
 
 // Nothing arrives before it is waited for.
 inline void __pipeline_memcpy_async(void* to, const void* from, size_t bytes) {
@@ -163,7 +197,9 @@ inline int __any_sync(unsigned mask, int flag) { return __ballot_sync(mask, flag
 inline int __all_sync(unsigned mask, int flag) { return __ballot_sync(mask, flag) == mask; }
 inline unsigned __reduce_add_sync(unsigned mask, unsigned x) { return emulated_reduce(mask, x, std::plus<unsigned>()); }
 inline int __reduce_add_sync(unsigned mask, int x) { return emulated_reduce(mask, x, std::plus<int>()); }
-inline unsigned __reduce_or_sync(unsigned mask, unsigned x) { return emulated_reduce(mask, x, std::bit_or<unsigned>()); }
+inline unsigned __reduce_or_sync(unsigned mask, unsigned x) {
+  return emulated_reduce(mask, x, std::bit_or<unsigned>());
+}
 inline unsigned __reduce_and_sync(unsigned mask, unsigned x) {
   return emulated_reduce(mask, x, std::bit_and<unsigned>());
 }
@@ -198,17 +234,17 @@ inline T emulated_atomic(T* at, const Join& join) {
 }
 template <class T, class... Ts>
 constexpr bool emulated_one_of = (std::is_same_v<T, Ts> || ...);
-#define EMULATED_ATOMIC(name, expression, ...)                                                \
-  template <class T>                                                                          \
-  inline T name(T* at, std::type_identity_t<T> x) {                                           \
-    static_assert(emulated_one_of<T, __VA_ARGS__>);                                           \
-    return emulated_atomic(at, [&](T was) { return static_cast<T>(expression); });            \
+#define EMULATED_ATOMIC(name, expression, ...)                                     \
+  template <class T>                                                               \
+  inline T name(T* at, std::type_identity_t<T> x) {                                \
+    static_assert(emulated_one_of<T, __VA_ARGS__>);                                \
+    return emulated_atomic(at, [&](T was) { return static_cast<T>(expression); }); \
   }
 EMULATED_ATOMIC(atomicAdd, was + x, int, unsigned, unsigned long long, float, double)
 EMULATED_ATOMIC(atomicMin, std::min(was, x), int, unsigned, long long, unsigned long long)
 EMULATED_ATOMIC(atomicMax, std::max(was, x), int, unsigned, long long, unsigned long long)
 EMULATED_ATOMIC(atomicOr, was | x, int, unsigned, unsigned long long)
-EMULATED_ATOMIC(atomicAnd, was & x, int, unsigned, unsigned long long)
+EMULATED_ATOMIC(atomicAnd, was& x, int, unsigned, unsigned long long)
 EMULATED_ATOMIC(atomicExch, x, int, unsigned, unsigned long long, float)
 #undef EMULATED_ATOMIC
 template <class T>

@@ -59,9 +59,7 @@ __global__ void leave_early(int* out) {
   out[threadIdx.x] = 1;
 }
 
-__global__ void other_masks() {
-  __ballot_sync(threadIdx.x == 0 ? 3u : threadIdx.x < 3 ? 7u : ~7u, 1);
-}
+__global__ void other_masks() { __ballot_sync(threadIdx.x == 0 ? 3u : threadIdx.x < 3 ? 7u : ~7u, 1); }
 
 __global__ void load_beside(const int* in, int* out) {
   out[threadIdx.x] = __ldg(reinterpret_cast<const int4*>(in + 1)).x;

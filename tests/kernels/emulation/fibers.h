@@ -185,9 +185,7 @@ extern char __start_mirage_shared[] __attribute__((weak, visibility("hidden")));
 extern char __stop_mirage_shared[] __attribute__((weak, visibility("hidden")));
 }
 
-inline void* dynamic_shared() {
-  return machine.shared.data();
-}
+inline void* dynamic_shared() { return machine.shared.data(); }
 
 inline void run_block(const Index& index) {
   const size_t threads = machine.block.count();

@@ -21,6 +21,4 @@ EXPORT long long current_stream() {
 }
 
 // What the last call failed with.
-EXPORT const char* why_no_stream() {
-  return error.c_str();
-}
+EXPORT const char* why_no_stream() { return error.c_str(); }

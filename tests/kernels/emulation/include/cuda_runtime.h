@@ -12,12 +12,8 @@ using cudaError_t = int;
 constexpr cudaError_t cudaSuccess = 0;
 constexpr unsigned cudaHostAllocPortable = 1, cudaHostAllocMapped = 2;
 
-inline const char* cudaGetErrorString(cudaError_t) {
-  return "an error of the emulation";
-}
-inline cudaError_t cudaGetLastError() {
-  return cudaSuccess;
-}
+inline const char* cudaGetErrorString(cudaError_t) { return "an error of the emulation"; }
+inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 inline cudaError_t cudaGetDeviceCount(int* count) {
   *count = 1;
   return cudaSuccess;

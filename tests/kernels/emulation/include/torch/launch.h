@@ -20,9 +20,7 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_
   ::emulation::run_grid(grid, block, shared_bytes, [&] { kernel(static_cast<Parameters>(arguments)...); });
 }
 
-constexpr int64_t limit_of(int64_t, int64_t in_tests) {
-  return in_tests;
-}
+constexpr int64_t limit_of(int64_t, int64_t in_tests) { return in_tests; }
 
 }  // namespace mirage
 

@@ -28,9 +28,8 @@ struct DeviceRadixSort {
     const Key mask = ~Key{0} >> (8 * static_cast<int>(sizeof(Key)) - end_bit);
     std::vector<int64_t> order(n);
     std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
-      return (keys.current[a] & mask) < (keys.current[b] & mask);
-    });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](int64_t a, int64_t b) { return (keys.current[a] & mask) < (keys.current[b] & mask); });
     for (int64_t i = 0; i < n; ++i) {
       keys.spare[i] = keys.current[order[i]];
       values.spare[i] = values.current[order[i]];
