@@ -17,71 +17,50 @@ struct alignas(64) Candidates {
   int32_t hits[kBlock + kLanes];  // the lanes with something to draw
 };
 
-void project_points(const SplatBlock& block, const View& view, int h, int w, Candidates& out) {
-  const Rigid m = view.world2cam;
-  const Pinhole pinhole = view.pinhole;
-  const int lanes = block.lanes;
-#pragma GCC ivdep
-  for (int k = 0; k < lanes; ++k) {
-    const Projection p = project(m, pinhole, block.x[k], block.y[k], block.z[k]);
-    out.cell[k] = cell_of(p, h, w);
-    out.depth[k] = float_bits(p.z);
-  }
-}
-
-void project_squares(const SplatBlock& block, const View& view, int h, int w, Candidates& out) {
-  const Rigid m = view.world2cam;
-  const Pinhole pinhole = view.pinhole;
-  const int lanes = block.lanes;
-#pragma GCC ivdep
-  for (int k = 0; k < lanes; ++k) {
-    const Projection p = project(m, pinhole, block.x[k], block.y[k], block.z[k]);
-    const CellRange cells = covered_cells(p, pinhole, block.extent[k], h, w);
-    out.i0[k] = cells.i0;
-    out.i1[k] = cells.i1;
-    out.j0[k] = cells.j0;
-    out.j1[k] = cells.j1;
-    out.cell[k] = cells.i1 - cells.i0;
-    out.depth[k] = float_bits(p.z);
-  }
-}
-
-void project_discs(const SplatBlock& block, const View& view, float radius, int h, int w, Candidates& out) {
-  const Rigid m = view.world2cam;
-  const Pinhole pinhole = view.pinhole;
-  const int lanes = block.lanes;
-#pragma GCC ivdep
-  for (int k = 0; k < lanes; ++k) {
-    const Projection p = project(m, pinhole, block.x[k], block.y[k], block.z[k]);
-    const CellRange cells = cells_around(p, radius, h, w);
-    out.u[k] = p.u;
-    out.v[k] = p.v;
-    out.i0[k] = cells.i0;
-    out.i1[k] = cells.i1;
-    out.j0[k] = cells.j0;
-    out.j1[k] = cells.j1;
-    out.cell[k] = cell_of(p, h, w);
-    out.mark[k] = out.cell[k] >= 0 ? 0 : cells.i1 - cells.i0;
-    out.depth[k] = float_bits(p.z);
-  }
-}
-
 MIRAGE_HD uint64_t key_of(const SplatBlock& block, const Candidates& c, int lane) {
   return depth_key(bits_float(c.depth[lane]), index_of(block, lane));
 }
 
-void draw_points(const SplatBlock& block, const View& view, int h, int w, Candidates& c, uint64_t* keys) {
-  project_points(block, view, h, w, c);
-  const int n = pack_winners<false>(c.cell, c.depth, block.lanes, keys, c.hits);
+uint64_t* keys_of(const SplatJob& job, int v) { return job.keys + v * (static_cast<int64_t>(job.h) * job.w); }
+
+// Lowers the keys of one view by the points of a block.
+using Draw = void (*)(const SplatBlock&, const SplatPoints&, const SplatJob&, int v, Candidates&);
+
+void draw_points(const SplatBlock& block, const SplatPoints&, const SplatJob& job, int v, Candidates& c) {
+  const Rigid m = job.views[v].world2cam;
+  const Pinhole pinhole = job.views[v].pinhole;
+  uint64_t* keys = keys_of(job, v);
+  const int h = job.h, w = job.w, lanes = block.lanes;
+#pragma GCC ivdep
+  for (int k = 0; k < lanes; ++k) {
+    const Projection p = project(m, pinhole, block.x[k], block.y[k], block.z[k]);
+    c.cell[k] = cell_of(p, h, w);
+    c.depth[k] = float_bits(p.z);
+  }
+  const int n = pack_winners<false>(c.cell, c.depth, lanes, keys, c.hits);
   for (int hit = 0; hit < n; ++hit) {
     const int k = c.hits[hit];
     min_key(keys[c.cell[k]], key_of(block, c, k));
   }
 }
 
-void draw_squares(const SplatBlock& block, const View& view, int h, int w, Candidates& c, uint64_t* keys) {
-  project_squares(block, view, h, w, c);
-  const int n = pack_marked(c.cell, block.lanes, c.hits);
+void draw_squares(const SplatBlock& block, const SplatPoints&, const SplatJob& job, int v, Candidates& c) {
+  const Rigid m = job.views[v].world2cam;
+  const Pinhole pinhole = job.views[v].pinhole;
+  uint64_t* keys = keys_of(job, v);
+  const int h = job.h, w = job.w, lanes = block.lanes;
+#pragma GCC ivdep
+  for (int k = 0; k < lanes; ++k) {
+    const Projection p = project(m, pinhole, block.x[k], block.y[k], block.z[k]);
+    const CellRange cells = covered_cells(p, pinhole, block.extent[k], h, w);
+    c.i0[k] = cells.i0;
+    c.i1[k] = cells.i1;
+    c.j0[k] = cells.j0;
+    c.j1[k] = cells.j1;
+    c.cell[k] = cells.i1 - cells.i0;
+    c.depth[k] = float_bits(p.z);
+  }
+  const int n = pack_marked(c.cell, lanes, c.hits);
   for (int hit = 0; hit < n; ++hit) {
     const int k = c.hits[hit];
     const uint64_t key = key_of(block, c, k);
@@ -90,9 +69,27 @@ void draw_squares(const SplatBlock& block, const View& view, int h, int w, Candi
   }
 }
 
-void draw_discs(const SplatBlock& block, const View& view, float radius, int h, int w, Candidates& c, uint64_t* keys) {
-  project_discs(block, view, radius, h, w, c);
-  const int n = pack_marked(c.mark, block.lanes, c.hits);
+void draw_discs(const SplatBlock& block, const SplatPoints& points, const SplatJob& job, int v, Candidates& c) {
+  const Rigid m = job.views[v].world2cam;
+  const Pinhole pinhole = job.views[v].pinhole;
+  uint64_t* keys = keys_of(job, v);
+  const int h = job.h, w = job.w, lanes = block.lanes;
+  const float radius = points.radius;
+#pragma GCC ivdep
+  for (int k = 0; k < lanes; ++k) {
+    const Projection p = project(m, pinhole, block.x[k], block.y[k], block.z[k]);
+    const CellRange cells = cells_around(p, radius, h, w);
+    c.u[k] = p.u;
+    c.v[k] = p.v;
+    c.i0[k] = cells.i0;
+    c.i1[k] = cells.i1;
+    c.j0[k] = cells.j0;
+    c.j1[k] = cells.j1;
+    c.cell[k] = cell_of(p, h, w);
+    c.mark[k] = c.cell[k] >= 0 ? 0 : cells.i1 - cells.i0;
+    c.depth[k] = float_bits(p.z);
+  }
+  const int n = pack_marked(c.mark, lanes, c.hits);
   for (int hit = 0; hit < n; ++hit) {
     const int k = c.hits[hit];
     const uint64_t key = key_of(block, c, k);
@@ -103,33 +100,33 @@ void draw_discs(const SplatBlock& block, const View& view, float radius, int h, 
   }
 }
 
-void draw(const SplatPoints& points, const SplatBlock& block, const SplatJob& job, int v, Candidates& c) {
-  const View& view = job.views[v];
-  uint64_t* keys = job.keys + v * (static_cast<int64_t>(job.h) * job.w);
-  switch (points.shape) {
-    case Shape::kSquare: draw_squares(block, view, job.h, job.w, c, keys); break;
-    case Shape::kDisc: draw_discs(block, view, points.radius, job.h, job.w, c, keys); break;
-    default: draw_points(block, view, job.h, job.w, c, keys);
+Draw choose_draw(Shape shape) {
+  switch (shape) {
+    case Shape::kSquare: return draw_squares;
+    case Shape::kDisc: return draw_discs;
+    default: return draw_points;
   }
 }
 
 void draw_all(const SplatPoints& points, const SplatJob& job, SplatBlock& block, Candidates& c) {
+  const Draw draw = choose_draw(points.shape);
   for (int64_t number = job.part; number < num_blocks(points); number += job.parts) {
     load(points, number, block);
     for (int v = 0; v < job.num_views; ++v)
-      if (!is_culled(job.views[v].frustum, block.box, block.largest_extent)) draw(points, block, job, v, c);
+      if (!is_culled(job.views[v].frustum, block.box, block.largest_extent)) draw(block, points, job, v, c);
   }
 }
 
 // The pages that views first .. first + count - 1 may see.
 void draw_pages(const SplatPoints& points, const SplatJob& job, int first, int count, SplatBlock& block,
                 Candidates& c) {
+  const Draw draw = choose_draw(points.shape);
   const ExtentRule rule{points.extents ? points.extent : 0.0f, points.min_extent};
   int held = 0;
   uint32_t views = 0;  // that may see one of the pages held
   const auto flush = [&] {
     block.lanes = held * static_cast<int>(kPage);
-    for (; views != 0; views &= views - 1) draw(points, block, job, first + __builtin_ctz(views), c);
+    for (; views != 0; views &= views - 1) draw(block, points, job, first + __builtin_ctz(views), c);
     held = 0;
   };
   walk_pages(points.boxes, rule, job.views + first, count, job.part, job.parts, [&](int64_t page, uint32_t some) {
