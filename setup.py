@@ -68,7 +68,7 @@ def switch(name: str) -> bool | None:
 
 
 def check_setuptools(commands: list[str]) -> None:
-    """Stop with one line where this setuptools would build something else, or stop with a riddle."""
+    """Stop with one line where this setuptools would build something else, or fail with an unclear error."""
     release = tuple(map(int, setuptools.__version__.split(".")[:2]))
     if release < OLDEST_SETUPTOOLS:
         sys.exit(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 def add_in_order(sums: Tensor, index: Tensor, rows: Tensor) -> Tensor:
     """Add rows (K, ...) to ``sums[index]`` in place. Rows with the same index are added in their order."""
-    # On a CPU index_add_ walks the rows in order.
+    # On a CPU, index_add_ adds the rows in order.
     return sums.index_add_(0, index, rows) if sums.is_cpu else add_in_rounds(sums, index, rows)
 
 

@@ -150,7 +150,7 @@ def write_cameras(path: str | Path, cameras: Cameras) -> None:
     """
     cameras = cameras.to("cpu")
     content = {
-        "convention": "OpenCV axes; pixel centres at +0.5; cam2world",
+        "convention": "OpenCV axes; pixel centers at +0.5; cam2world",
         "size": list(cameras.size),
         "intrinsics": cameras.intrinsics.tolist(),
         "cam2world": cameras.cam2world.tolist(),

@@ -46,7 +46,7 @@ class OutputFolder:
         fps: frames per second of the video.
 
     Attributes:
-        known_share: fraction of latent cells that the memory knew, for each latent so far.
+        known_share: fraction of latent cells that the memory rendered, for each latent so far.
     """
 
     def __init__(
@@ -194,7 +194,7 @@ class OutputFolder:
             assert self._known_at_start is not None
             known = enlarge(self._known_at_start, self.codec.spatial_stride)
             metrics["loop_psnr"] = psnr(self._last_frame, image, known)
-            # Along the same cameras again: how much the memory knows by now.
+            # Read from the same cameras again: the fraction of cells that the memory renders after the last chunk.
             grid = (self._known_at_start.shape[0], self._known_at_start.shape[1])
             cameras = self.cameras[:: self.codec.temporal_stride].rescale(grid)
             again = self.memory.read(cameras.to(self.memory.cache.xyz.device))

@@ -59,7 +59,7 @@ def add_start_options(parser: argparse.ArgumentParser) -> None:
     source.add_argument(
         "--integer-centers",
         action="store_true",
-        help="the calibration puts pixel centres on integers (OpenCV's habit): add half a pixel to cx and cy",
+        help="pixel centers have integer coordinates in the calibration, as in OpenCV: add half a pixel to cx and cy",
     )
 
 

@@ -4,7 +4,7 @@
 
 memories        time and size of three memories on the same recording
 corridor        time per chunk over ten thousand chunks
-completeness    how much of a scene is still known to smaller memories
+completeness    how much of a scene memories of several sizes render
 filters         how much of moving objects filters keep out of a memory
 depth_drift     the error of a memory whose depth drifts
 """

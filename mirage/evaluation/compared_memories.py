@@ -25,11 +25,11 @@ from .baselines.append_only import AppendOnly
 from .baselines.rgb_cloud import Rendering, RgbCloud
 from .recording import Recording
 
-MIN_COVERAGE = 0.5  # share of a cell's pixels from which RGB points know the cell
+MIN_COVERAGE = 0.5  # share of a cell's pixels that RGB points must cover for the cell to count as covered
 
 
 class Condition(NamedTuple):
-    """The condition of T views: latents (T, C, h, w), and mask (T, h, w), True where they are known."""
+    """The condition of T views: latents (T, C, h, w), and mask (T, h, w), False in holes."""
 
     latents: Tensor
     mask: Tensor
@@ -47,8 +47,8 @@ class ComparedMemory(Protocol):
     """A memory. Cameras have the size of the frames; the result of ``read`` is for ``condition`` only.
 
     Attributes:
-        name: in tables.
-        encodes: whether ``condition`` takes time.
+        name: label in tables.
+        encodes: whether ``condition`` runs an encoder, and is timed.
         retrieves: whether the method retrieves past frames.
     """
 
@@ -63,7 +63,7 @@ class ComparedMemory(Protocol):
     def condition(self, read: Any) -> Condition: ...
 
     def show(self, cameras: Cameras) -> Condition:
-        """Both steps, not for timing."""
+        """Run ``read`` and ``condition``, not for timing."""
         ...
 
     def retrieve(self, cameras: Cameras) -> Tensor | None:

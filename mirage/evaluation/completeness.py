@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""How much of a scene is still known to smaller memories: 45 latents are written, and 16 later frames are read.
+"""How much of a scene memories of several sizes render: 45 latents are written, and 16 later frames are read.
 
-The input is :mod:`.recording` (MIRAGE_DATA). Shares of all cells with valid depth: *known*, cells that read back;
-*behind* and *front*, cells that read back more than 5 % off the true depth. ``python -m
-mirage.evaluation.completeness`` prints the rows and writes ``completeness.json``.
+The input is :mod:`.recording` (MIRAGE_DATA). Shares of all cells with valid depth: *known*, cells in which the memory
+renders a point; *behind* and *front*, cells in which its depth is more than 5 % too large or too small.
+``python -m mirage.evaluation.completeness`` prints the rows and writes ``completeness.json``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Is a memory as fast after ten thousand chunks as after ten?
+"""Time per chunk of a memory over ten thousand chunks, in an endless corridor.
 
-The camera moves down an endless corridor, 2.4 m wide and high. Every chunk moves 0.3 m and writes the walls from the
+The corridor is 2.4 m wide and high. In every chunk, the camera moves 0.3 m forward; the chunk writes the walls from the
 camera to 2.7 m ahead, of which the last 0.3 m are new (about 1,100 voxels), then reads nine views. After the first few
 chunks the visible surface is always the same. ``python -m mirage.evaluation.corridor`` writes ``corridor.json``.
 
@@ -12,8 +12,8 @@ chunks the visible surface is always the same. ``python -m mirage.evaluation.cor
 * *insert*: the mean over the chunks since half as many, so that growth is averaged. The first hundred chunks take only
   milliseconds, so that their values are medians of nine processes that stop after them. Each process begins with memory
   that was never used; a later cache in one process would reuse memory, which is faster.
-* *append-only*: ``torch.cat`` of the new points of each chunk, in float32, read by the same kernels, which look at
-  every point; until a write takes 20 ms.
+* *append-only*: ``torch.cat`` of the new points of each chunk, in float32, read by the same kernels, which process
+  every point. It stops when a write takes 20 ms.
 """
 
 from __future__ import annotations

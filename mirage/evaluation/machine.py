@@ -43,7 +43,7 @@ def commit(root: Path = ROOT) -> str:
 
 
 def processor() -> str:
-    """The name of the processor, with family and model where Linux tells them: cloud machines often say "AMD EPYC"."""
+    """The name of the processor, with family and model on Linux, because clouds often report only "AMD EPYC"."""
     try:
         lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
     except OSError:
@@ -56,7 +56,7 @@ def processor() -> str:
 
 
 def facts() -> dict[str, Any]:
-    """Processor, threads, instruction sets, version of torch, commit and date, as every file of results has them."""
+    """Processor, threads, instruction sets, version of torch, commit and date, for files of results."""
     return {
         "processor": processor(),
         "threads": torch.get_num_threads(),
@@ -68,7 +68,7 @@ def facts() -> dict[str, Any]:
 
 
 def describe() -> str:
-    """The same in one line."""
+    """The result of :func:`facts` in one line."""
     f = facts()
     widest = f["instruction_sets"][-1] if f["instruction_sets"] else "no native kernels"
     return f"{f['processor']}, {f['threads']} threads, {widest}, torch {f['torch']}, commit {f['commit']}, {f['date']}"

@@ -12,7 +12,7 @@ Times are medians in seconds. The first three steps change nothing and are repea
 writing is repeated over several runs, or for 50 chunks is the mean since the last chunk that was read. Python's garbage
 collector is off: otherwise it would traverse the tuples of append-only's sets for a tenth of a second at arbitrary
 moments. After 5 chunks the conditioning latents are decoded and compared with the true frames, in the cells that all
-three memories know (PSNR).
+three memories cover (PSNR).
 
 ``python -m mirage.evaluation.memories --out DIR`` writes ``memories.json`` and prints its rows.
 """
@@ -159,8 +159,8 @@ def compare(memories: Sequence[ComparedMemory], recording: Recording, codec: Cod
     """Quality of the conditioning latents of some frames.
 
     Returns:
-        ``memories``: by name the PSNR in the cells that all memories know, and the share of valid cells that this
-        memory knows; ``codec``: the PSNR of the codec alone in the same cells; ``compared``: their share of the valid
+        ``memories``: by name the PSNR in the cells that all memories cover, and the share of valid cells that this
+        memory covers; ``codec``: the PSNR of the codec alone in the same cells; ``compared``: their share of the valid
         cells.
     """
     errors = dict.fromkeys((*(one.name for one in memories), "codec"), 0.0)

@@ -20,8 +20,8 @@ class ConsistencyFilter:
     """Marks cells that lie where an earlier view saw free space.
 
     A cell that is nearer than the memory's surface is either a moving object, or a static one that no earlier view
-    showed. Earlier views tell the two apart: a moving object lies between the camera and a surface that an earlier view
-    saw through its position. Without a ``depth_history``, every nearer cell is marked.
+    observed. Earlier views distinguish the two: a moving object lies between the camera of an earlier view and a
+    surface that this view observed. Without a ``depth_history``, every nearer cell is marked.
 
     To allow for depth edges and grazing angles, a cell is compared with the nearest surface in the 3x3 cells around its
     projection, in the memory's view and in every earlier view.

@@ -161,7 +161,7 @@ def _read_exr(path: Path) -> Tensor:
         import OpenEXR  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
         raise DataError(f"{path}: reading EXR needs OpenEXR: pip install 'mirage-kernels[exr]'") from None
-    if not path.is_file():  # OpenEXR does not tell a missing file from a damaged one
+    if not path.is_file():  # OpenEXR does not distinguish missing from damaged files
         raise DataError(f"{path}: no such file")
     try:
         with OpenEXR.File(str(path), separate_channels=True) as file:

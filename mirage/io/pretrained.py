@@ -14,8 +14,8 @@ def check_folder(folder: str | Path, weights: str, setting: str | None = None) -
 
     Args:
         folder: folder of ``config.json`` and weights, in the layout of the Hugging Face Hub.
-        weights: repository of suitable weights on the Hub; the error tells how to download them.
-        setting: name of the setting that gave the folder, for the error.
+        weights: repository of suitable weights on the Hub; for the error message.
+        setting: name of the setting that contains the folder, for the error message.
 
     Returns:
         The folder.

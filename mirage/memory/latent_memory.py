@@ -41,7 +41,7 @@ class LatentSpatialMemory:
     """A persistent map of latent cells at 3D points that can be rendered from any camera.
 
     Frames are written by the view rule (:mod:`mirage.memory.view_rule`): a cell is stored only where the memory does
-    not render its surface yet, so that frames that revisit a place add little. Rows are stored in a
+    not render its surface yet, so that frames that revisit a place add little. Each stored cell is a row of a
     :class:`mirage_kernels.VoxelCache`, whose voxels are so small that they only merge observations of the same point.
 
     Args:
@@ -49,7 +49,7 @@ class LatentSpatialMemory:
         dtype: dtype in which latents are stored: float32, bfloat16 or float16.
         device: device of all tensors.
         storage: ``"int8"`` quantizes latents to a quarter of the size of float32.
-        extent_scale: size of the square that a row is rendered as: its half side in footprints. Values slightly above
+        extent_scale: half-size of the square that a row is rendered as, in footprints of the row. Values slightly above
             0.5 close the gaps between neighboring cells; 0 renders points.
         max_bytes: memory budget of the rows in bytes; the oldest rows are evicted first. None sets no limit.
         max_frames: maximum number of past latent frames in :attr:`history`.
@@ -199,19 +199,20 @@ class LatentSpatialMemory:
         """Write T latent frames, one after the other.
 
         With ``depth``, a cell is written where the memory renders nothing, a surface more than 5 % farther, or the same
-        surface as seen from at least twice the distance. Surfaces that a frame of the history has observed from about
-        as near are written only where the memory renders nothing, or a surface more than 10 % farther.
+        surface as seen from at least twice the distance. A surface that an earlier frame of the history has observed
+        from about the same distance is written only where the memory renders nothing, or a surface more than 10 %
+        farther.
 
         Without ``depth``, the frame is written at the depth that the memory renders, with holes filled by the
-        background around them (:func:`mirage.geometry.hole_filling.fill_from_far_side`). Only holes are written, except
-        for points that would occlude a surface in a view of the history that has observed it.
+        background around them (:func:`mirage.geometry.hole_filling.fill_from_far_side`). Only cells in holes are
+        written, and none that would occlude a surface in the view of an earlier frame that has observed it.
 
         Args:
-            latents: (C, T, h, w), any floating dtype and device of the memory.
+            latents: (C, T, h, w), of any floating-point dtype, on the memory's device.
             cameras: T cameras, over a grid of any size.
             depth: (T, H, W) float32 z-depth in world units; not finite or not positive where invalid.
-            mask: (T, H, W) bool of pixels or (T, h, w) bool of cells, True where nothing must be written; without
-                ``depth``, of cells only.
+            mask: (T, H, W) bool of pixels or (T, h, w) bool of cells, True where nothing must be written. Without
+                ``depth`` it must be a mask of cells.
             stamps: T numbers, such as frame numbers, stored with the points of each frame; 0 by default.
             history_latents: (C, T, h, w), latents to store in the history, and to return from :meth:`retrieve`, instead
                 of ``latents``.

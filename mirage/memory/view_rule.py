@@ -62,7 +62,7 @@ def compare(view: MemoryView, depth: Tensor, footprint: Tensor) -> Comparison:
         footprint: (h, w) float32, footprint of the new cells in world units.
 
     Returns:
-        The cells that are new to the memory, and those that show a known surface from closer.
+        The cells that are new to the memory, and those that observe a rendered surface from nearer.
     """
     rendered = view.depth[0]
     is_new = ~view.mask[0] | (rendered > depth * (1 + SAME_SURFACE))

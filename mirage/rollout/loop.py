@@ -84,10 +84,10 @@ def plan_chunks(frames: int, chunk: int = CHUNK, stride: int = 4) -> list[range]
 
 
 class RolloutSession:
-    """An interactive rollout: every step takes the cameras of the next frames and generates these frames.
+    """An interactive rollout: each call of :meth:`step` takes the cameras of the next frames and generates the frames.
 
-    The start image is written to the memory first. Each chunk is generated from what the memory renders to its cameras,
-    and written back before the next one is read.
+    The start image is written to the memory first. Each step renders the memory to the cameras of the chunk, generates
+    the chunk from the result, and writes its latents to the memory.
 
     Args:
         image: (3, H, W), values 0 to 1. H and W must be multiples of ``codec.spatial_stride * model.patch``.
@@ -99,12 +99,12 @@ class RolloutSession:
         model: generates latents.
         prompt: text for the model.
         generator: random number generator for the model; by default, a CPU generator with seed 0.
-        stamp: stamp of the first frame in the memory; later frames count on from it. By default it follows the largest
-            stamp in the memory's history.
+        stamp: frame number that is stored in the memory for the start image; those of later frames continue from it. By
+            default, ``codec.temporal_stride`` after the largest stamp in the memory's history, 0 without a history.
         boundary: first latent of a chunk: ``"latent"`` takes the last latent of the chunk before (as the released
             model does), ``"frame"`` encodes the last frame again (as the paper describes).
-        references: latents that the history stores and the model gets as references: ``"latent"`` takes those of the
-            chunk, ``"frame"`` encodes each frame on its own.
+        references: latents that are stored in the memory's history and passed to the model as references:
+            ``"latent"`` stores the latents of the chunk, ``"frame"`` encodes each decoded frame separately.
         decode: whether to decode frames. False is not possible with an estimator, filters, or ``"frame"``.
         estimator: estimates the depth of generated frames. By default, the depth that the memory renders is used.
         filters: decide what is written; see :class:`mirage.filters.Filters`.

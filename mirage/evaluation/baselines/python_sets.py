@@ -26,5 +26,5 @@ def ious(target: Voxels, history: Iterable[Voxels]) -> list[float]:
 
 
 def retrieve(target: Tensor, history: Iterable[Tensor]) -> list[float]:
-    """The same from points (N, 3): of the target view, and of every past frame."""
+    """Intersection over union of the voxels of points (N, 3) of the target view with those of every past frame."""
     return ious(voxels(target), map(voxels, history))

@@ -347,18 +347,18 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
         Args:
             image, prompt, depth, memory, num_inference_steps, guidance_scale, generator, callback_on_step_end, options:
                 as for :meth:`start_session` and :meth:`make_generator`.
-            cameras: one camera per frame, over the image's pixels, starting with the image's camera; with
-                ``trajectory``, only the image's camera.
+            cameras: one camera per frame, over the image's pixels; the first is the image's camera. With
+                ``trajectory``, pass the image's camera only.
             trajectory: actions such as ``"w*16 l*24"``; see :class:`mirage.cameras.CameraController`.
             num_frames: number of frames, 4 N + 1; by default one per camera.
             output_type: ``"np"``, ``"pt"``, ``"pil"``, or ``"latent"`` to skip decoding.
             return_dict: whether to return a :class:`MiragePipelineOutput` or a tuple of its fields.
-            chunk: frames of a chunk, 4 N + 1.
+            chunk: largest number of frames of a chunk, 4 N + 1, including the frame shared with the previous chunk.
             step: world units that an action moves per frame.
             turn: degrees that an action turns per frame.
 
         Returns:
-            The video, its latents, the memory, and the time of each chunk.
+            The video, its latents, the memory, and for each chunk the seconds of each stage.
 
         Raises:
             TypeError: an argument is of a wrong type.

@@ -35,28 +35,30 @@ def splat(
     :mod:`mirage_kernels.cameras` describes. Points behind a camera, outside its grid, or with a coordinate that is not
     finite are skipped.
 
-    In mode "bilinear" a point contributes to the four cells whose centers surround it (those on the grid). With
-    a = u - 0.5, s = a - floor(a), and b and t likewise from v, the weights are (1 - s) (1 - t), s (1 - t), (1 - s) t
-    and s t; weights of 0 are skipped. A cell blends the points with depth <= (1 + band) * depth of its nearest point:
-    sum(weight * feature) / sum(weight), with both sums in float32 in the order of the points, rounded once. Cells with
-    sum(weight) <= 1e-4 are holes. ``depth`` and ``index`` are those of the nearest point.
+    In mode "bilinear" a point contributes to the four cells whose centers surround it, as far as they are on the grid.
+    With a = u - 0.5, s = a - floor(a), b = v - 0.5 and t = b - floor(b), the weights are (1 - s) (1 - t), s (1 - t),
+    (1 - s) t and s t; weights of 0 are skipped. A cell blends the points with depth <= (1 + band) * depth of its
+    nearest point: sum(weight * feature) / sum(weight), with both sums in float32 in the order of the points, rounded
+    once. Cells with sum(weight) <= 1e-4 are holes. ``depth`` and ``index`` are those of the nearest point.
 
     Gradients flow to ``features``, and to ``xyz`` through ``depth``; in mode "bilinear" also to ``xyz`` through the
-    weights, with the set of blended points taken as constant. The sums for ``features`` run in (view, cell) order in
-    float32 and are rounded once. Cameras have no gradient.
+    weights, with the set of blended points taken as constant. The gradient of ``features`` is summed in float32, in
+    (view, cell) order, and rounded once. Cameras have no gradient.
 
-    The function does not wait for the device.
+    The function does not wait for the device (no synchronization).
 
     Args:
         xyz: (N, 3) float32, world units.
         features: (N, C) float32, bfloat16 or float16.
         cameras: V cameras over a grid (h, w), on the same device.
-        valid: (N,) bool; points that are False are skipped.
-        extent: world units, a number or (N,) float32. The point is a square of this half-size that faces the camera; it
-            also covers the cells whose centers lie within the square. This closes the holes that appear when a surface
-            is rendered from nearer than it was observed. A point whose extent is not positive covers only its own cell.
-        radius: cells, 0 to 2^24. The point is a disc of this radius around its projection (u, v); it also covers the
-            cells (i, j) with ((j + 0.5) - u)^2 + ((i + 0.5) - v)^2 <= radius^2. Not together with ``extent``.
+        valid: (N,) bool; points where it is False are skipped.
+        extent: world units, a number or (N,) float32. A point is rendered as a square of this half-size that faces the
+            camera: it covers its own cell and all cells whose centers lie within the square. This closes the holes that
+            appear when a surface is rendered from nearer than it was observed. A point whose extent is not positive
+            covers only its own cell.
+        radius: cells, 0 to 2^24. A point is rendered as a disc of this radius around its projection (u, v): it covers
+            its own cell and all cells (i, j) with ((j + 0.5) - u)^2 + ((i + 0.5) - v)^2 <= radius^2. Not together with
+            ``extent``.
         mode: "nearest" or "bilinear"; "bilinear" takes neither ``extent`` nor ``radius``.
         band: relative depth range of the points that mode "bilinear" blends, at least 0.
 

@@ -26,9 +26,9 @@ class VoxelCache(CacheRemoval, CacheFiles):
 
     A row stores one observation of its voxel: position, footprint (width) and features. All state is in plain tensors
     (:attr:`state`), with the same bits on every backend. Every mutation is atomic: on error the state is unchanged.
-    Reads change nothing and do not wait for the device, so they can be compiled and captured in a CUDA graph.
-    Inserting, carving, evicting and saving are eager and wait for the device once (the first insert of a cache whose
-    voxel size is ``"auto"`` more often).
+    Reads do not modify the cache and do not wait for the device (no synchronization), so they can be compiled and
+    captured in a CUDA graph. Inserting, carving, evicting and saving run eagerly and wait for the device once per call;
+    only the first insert with voxel size ``"auto"`` waits more than once.
 
     Args:
         voxel_size: side of a voxel, world units, or ``"auto"``: ``auto_scale`` times the median footprint of the first
@@ -118,19 +118,19 @@ class VoxelCache(CacheRemoval, CacheFiles):
     ) -> InsertCounts:
         """Insert points. New voxels get rows after the existing ones, in ascending Morton order within the call.
 
-        New voxels are counted first, then memory grows once, then the points are written. If the memory cannot be
-        allocated, the cache is unchanged.
+        An insert counts the new voxels, allocates memory for all of them at once if necessary, and then writes the
+        points. If the allocation fails, the cache is unchanged.
 
         Args:
             xyz: (N, 3) float32, world units.
             features: (N, C) in the dtype of the cache.
-            footprint: (N,) float32, width of each point, world units; None for the voxel size.
-            valid: (N,) bool; points that are False are skipped.
-            stamp: stored with every row that changes, for example the number of a frame.
+            footprint: (N,) float32, width of each point, world units; None uses the voxel size.
+            valid: (N,) bool; points where it is False are skipped.
+            stamp: a number that is stored with every row that changes, for example the number of a frame.
 
         Returns:
-            :class:`InsertCounts`: numbers of added, merged, rejected and evicted rows or points, and the new indices of
-            rows if some were evicted.
+            :class:`InsertCounts`: the numbers of added rows, merged points, rejected points and evicted rows, and, if
+            rows were evicted, the new index of every row.
 
         Raises:
             TypeError: an argument has the wrong type or dtype.
