@@ -24,7 +24,7 @@ from benchmarks.timing import DEVICE, Case
 from mirage.cameras.trajectories import out_and_back, truck
 from mirage.data.scenes import motorcycle
 from mirage.memory import LatentSpatialMemory
-from mirage.models.embedded import DctCodec, FillGenerator
+from mirage.models.embedded import DctCodec, FillModel
 from mirage.rollout import rollout
 from mirage_kernels import Fusion, Pooling, VoxelCache, overlap, splat, unproject
 from mirage_kernels.testing import assert_same, same_bits, to_device
@@ -266,7 +266,7 @@ def whole_rollout(frames: int) -> Case:
     """A rollout that moves to the right and back past the motorcycle, 33 frames per chunk."""
     scene = motorcycle().rescale(ROLLOUT_SIZE)
     path = truck(scene.keys[:1], out_and_back(frames), 0.2)
-    codec, model = DctCodec(), FillGenerator()
+    codec, model = DctCodec(), FillModel()
 
     def run() -> list[list[int]]:
         memory = LatentSpatialMemory(CHANNELS, codec=codec.name, device=DEVICE)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .errors import DataError
     from .filters import Filters
     from .memory import LatentSpatialMemory, MemoryView
-    from .models.embedded import DctCodec, FillGenerator
+    from .models.embedded import DctCodec, FillModel
     from .models.wan.lora import lora_config, read_lora
     from .models.wan.pipeline import MiragePipeline
     from .models.wan.transformer import MirageTransformer3DModel
@@ -29,7 +29,7 @@ _MODULES = {
     "Codec": "rollout",
     "DataError": "errors",
     "DctCodec": "models.embedded",
-    "FillGenerator": "models.embedded",
+    "FillModel": "models.embedded",
     "Filters": "filters",
     "LatentSpatialMemory": "memory",
     "MemoryView": "memory",
@@ -46,7 +46,7 @@ __all__ = [
     "Codec",
     "DataError",
     "DctCodec",
-    "FillGenerator",
+    "FillModel",
     "Filters",
     "LatentSpatialMemory",
     "MemoryView",

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as nnf
 
-from mirage import DctCodec, FillGenerator, LatentSpatialMemory, RolloutSession
+from mirage import DctCodec, FillModel, LatentSpatialMemory, RolloutSession
 from mirage.cameras import out_and_back, pan
 from mirage.data.scenes import Scene, motorcycle
 from mirage_kernels import Cameras
@@ -28,7 +28,7 @@ WIDTH, GAP, BAR = 400, 8, 26
 def begin(image: Tensor, depth: Tensor, camera: Cameras) -> RolloutSession:
     codec = DctCodec(BLOCK)
     memory = LatentSpatialMemory(codec.channels, codec=codec.name)
-    return RolloutSession(image, depth, camera, memory=memory, codec=codec, model=FillGenerator())
+    return RolloutSession(image, depth, camera, memory=memory, codec=codec, model=FillModel())
 
 
 def with_memory(scene: Scene, cameras: Cameras) -> Tensor:

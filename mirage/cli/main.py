@@ -124,7 +124,7 @@ def generate(args: argparse.Namespace) -> dict[str, Any]:
     resume = args.memory is not None and not (args.scene or args.image or args.geometry)
     scene = scene_from_memory(memory, model.codec) if resume else read_scene(args)
     scene = scene._replace(exclude=read_exclusion(args, (scene.image.shape[1], scene.image.shape[2])))
-    scene = scale_scene(scene, args, model.codec.spatial_stride * model.generator.patch)
+    scene = scale_scene(scene, args, model.codec.spatial_stride * model.chunk_model.patch)
     cameras = plan_path(args, scene)
     memory_options = load_memory_options(args, model.device)
     settings = {"frames": len(cameras), "size": list(cameras.size), "chunk": args.chunk, "seed": args.seed}
@@ -134,7 +134,7 @@ def generate(args: argparse.Namespace) -> dict[str, Any]:
         cameras,
         memory=memory,
         codec=model.codec,
-        model=model.generator,
+        model=model.chunk_model,
         chunk=args.chunk,
         prompt=args.prompt or "",
         generator=torch.Generator().manual_seed(args.seed),

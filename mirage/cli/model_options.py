@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from ..errors import DataError, first_line
-from ..models.embedded import DctCodec, FillGenerator
+from ..models.embedded import DctCodec, FillModel
 from ..models.wan.presets import WAN
 from ..rollout import ChunkModel, Codec
 
@@ -34,13 +34,13 @@ class LoadedModel(NamedTuple):
 
     Attributes:
         codec: encodes frames to latents and decodes them.
-        generator: generates the latents of a chunk.
+        chunk_model: generates the latents of a chunk.
         device: for the memory.
         settings: entries for ``metrics.json``.
     """
 
     codec: Codec
-    generator: ChunkModel
+    chunk_model: ChunkModel
     device: torch.device
     settings: dict[str, Any]
 
@@ -135,9 +135,9 @@ def load_model(args: argparse.Namespace) -> LoadedModel:
     if args.model == EMBEDDED:
         codec = DctCodec(16 if args.block is None else args.block)
         settings: dict[str, Any] = {"codec": "dct", "generator": "fill", "block": codec.spatial_stride}
-        return LoadedModel(codec, FillGenerator(), torch.device("cpu"), settings)
+        return LoadedModel(codec, FillModel(), torch.device("cpu"), settings)
     pipe = _load_pipeline(args)
-    generator = pipe.make_generator(
+    chunk_model = pipe.make_chunk_model(
         args.prompt or "",
         negative_prompt=args.negative_prompt,
         num_inference_steps=args.steps,
@@ -150,13 +150,13 @@ def load_model(args: argparse.Namespace) -> LoadedModel:
         "adapter": args.adapter and str(args.adapter),
         "lora": [str(path) for path in args.lora or []],
         "prompt": args.prompt or "",
-        "steps": generator.steps,
-        "guidance": generator.guidance_scale,
+        "steps": chunk_model.steps,
+        "guidance": chunk_model.guidance_scale,
         "dtype": str(pipe.transformer.dtype).removeprefix("torch."),
         "boundary": args.boundary,
         "references": args.references,
     }
-    return LoadedModel(pipe.codec, generator, pipe._execution_device, settings)
+    return LoadedModel(pipe.codec, chunk_model, pipe._execution_device, settings)
 
 
 def _load_pipeline(args: argparse.Namespace) -> MiragePipeline:

@@ -122,11 +122,11 @@ class RolloutSession:
 
     Example:
         >>> import torch
-        >>> from mirage import DctCodec, FillGenerator, LatentSpatialMemory, RolloutSession
+        >>> from mirage import DctCodec, FillModel, LatentSpatialMemory, RolloutSession
         >>> from mirage.cameras import CameraController
         >>> from mirage_kernels import Cameras
         >>> camera = Cameras(torch.tensor([[64.0, 0, 64], [0, 64, 48], [0, 0, 1]]), torch.eye(4), (96, 128))
-        >>> codec, model = DctCodec(block=16), FillGenerator()
+        >>> codec, model = DctCodec(block=16), FillModel()
         >>> session = RolloutSession(
         ...     torch.rand(3, 96, 128), torch.full((96, 128), 2.0), camera,
         ...     memory=LatentSpatialMemory(codec.channels, codec=codec.name), codec=codec, model=model,
@@ -335,7 +335,7 @@ def rollout(
 
     Example:
         >>> import torch
-        >>> from mirage import DctCodec, FillGenerator, LatentSpatialMemory
+        >>> from mirage import DctCodec, FillModel, LatentSpatialMemory
         >>> from mirage.cameras import out_and_back, pan
         >>> from mirage.rollout import rollout
         >>> from mirage_kernels import Cameras
@@ -344,7 +344,7 @@ def rollout(
         >>> codec = DctCodec(block=16)
         >>> memory = LatentSpatialMemory(codec.channels, codec=codec.name)
         >>> path = pan(start, out_and_back(17), degrees=30)
-        >>> for chunk in rollout(image, depth, path, memory=memory, codec=codec, model=FillGenerator(), chunk=9):
+        >>> for chunk in rollout(image, depth, path, memory=memory, codec=codec, model=FillModel(), chunk=9):
         ...     print(chunk.start, chunk.frames.shape, chunk.written)
         0 torch.Size([3, 9, 96, 128]) [48, 6, 6]
         9 torch.Size([3, 8, 96, 128]) [0, 0]

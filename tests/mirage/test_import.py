@@ -21,7 +21,7 @@ CORE = {
     "Codec",
     "DataError",
     "DctCodec",
-    "FillGenerator",
+    "FillModel",
     "Filters",
     "LatentSpatialMemory",
     "MemoryView",
@@ -78,13 +78,13 @@ except ImportError as error:
 def test_a_rollout_runs_without_optional_packages() -> None:
     program = """
 import json, tempfile, torch
-from mirage import DctCodec, FillGenerator, Filters, LatentSpatialMemory, RolloutSession
+from mirage import DctCodec, FillModel, Filters, LatentSpatialMemory, RolloutSession
 from mirage.cameras import CameraController, read_cameras, write_cameras
 from mirage_kernels import Cameras
 camera = Cameras(torch.tensor([[64.0, 0, 64], [0, 64, 48], [0, 0, 1]]), torch.eye(4), (96, 128))
 codec = DctCodec()
 session = RolloutSession(torch.rand(3, 96, 128), torch.full((96, 128), 2.0), camera, codec=codec, filters=Filters(),
-                         memory=LatentSpatialMemory(codec.channels), model=FillGenerator())
+                         memory=LatentSpatialMemory(codec.channels), model=FillModel())
 chunk = session.step(CameraController(camera).go("l*8"))
 with tempfile.TemporaryDirectory() as folder:
     session.memory.save(folder + "/memory.safetensors")

@@ -31,7 +31,7 @@ def push_pull(values: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask[:, None], values, smooth[..., : values.shape[-2], : values.shape[-1]])
 
 
-class FillGenerator:
+class FillModel:
     """A :class:`mirage.rollout.ChunkModel` that fills the holes of the memory's view by :func:`push_pull`. It is
     deterministic; preceding latents, references, prompt and random generator have no effect."""
 

@@ -52,7 +52,7 @@ def cache_last_prompt(encode: PromptEncoder) -> PromptEncoder:
     return cached
 
 
-class WanGenerator:
+class WanChunkModel:
     """A :class:`mirage.rollout.ChunkModel` that denoises with
     :class:`mirage.models.wan.transformer.MirageTransformer3DModel`.
 

@@ -21,7 +21,7 @@ from ...memory import LatentSpatialMemory
 from ...rollout import CHUNK, Chunk, RolloutSession, Source, plan_chunks
 from .checkpoints import require_pipeline
 from .codec import WanCodec
-from .generator import WanGenerator, cache_last_prompt
+from .generator import WanChunkModel, cache_last_prompt
 from .lora import read_lora
 from .pipeline_inputs import check_prompts, prepare_cameras, prepare_image
 from .pipeline_output import MiragePipelineOutput, OutputType
@@ -148,7 +148,7 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
         arguments = {"device": self._execution_device, "codec": self.codec.name} | options
         return LatentSpatialMemory(self.codec.channels, **arguments)
 
-    def make_generator(
+    def make_chunk_model(
         self,
         prompt: str | None = None,
         *,
@@ -162,7 +162,7 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
         callback_on_step_end_tensor_inputs: Iterable[str] = ("latents",),
         attention_kwargs: dict[str, Any] | None = None,
         max_sequence_length: int = 512,
-    ) -> WanGenerator:
+    ) -> WanChunkModel:
         """Make the chunk model for :class:`mirage.rollout.RolloutSession` and :func:`mirage.rollout.rollout`.
 
         Args:
@@ -206,7 +206,7 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
             return None if self._interrupt else replaced
 
         self._interrupt = False
-        return WanGenerator(
+        return WanChunkModel(
             self.transformer,
             self.scheduler,
             self.codec,
@@ -252,7 +252,7 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
             generator: random generator for the noise.
             boundary, references, decode, estimator, filters: see :class:`mirage.rollout.RolloutSession`.
             exclude: (H, W) bool mask of the image, True for pixels that are not written to the memory.
-            options: passed to :meth:`make_generator`.
+            options: passed to :meth:`make_chunk_model`.
 
         Raises:
             TypeError: an argument is of a wrong type.
@@ -260,7 +260,7 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
         """
         if generator is not None and not isinstance(generator, torch.Generator):
             raise TypeError(f"generator: expected one torch.Generator, got {type(generator).__name__}")
-        chunk_model = self.make_generator(prompt, **options)
+        chunk_model = self.make_chunk_model(prompt, **options)
         step = self.codec.spatial_stride * self.transformer.config.patch_size[1]
         pixels, depth, exclude, camera = prepare_image(image, depth, exclude, camera, height, width, step)
         return RolloutSession(
@@ -299,7 +299,7 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
         choose it from the frames so far.
 
         Args:
-            image, prompt, camera, options: as for :meth:`start_session` and :meth:`make_generator`.
+            image, prompt, camera, options: as for :meth:`start_session` and :meth:`make_chunk_model`.
             moves: the cameras of the next frames, or actions such as ``"w*16 l*24"`` (see
                 :class:`mirage.cameras.CameraController`). The number of frames of each is a multiple of 4.
             chunk: largest number of frames of a chunk, 4 N + 1, including the frame shared with the previous chunk.
@@ -346,7 +346,7 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
 
         Args:
             image, prompt, depth, memory, num_inference_steps, guidance_scale, generator, callback_on_step_end, options:
-                as for :meth:`start_session` and :meth:`make_generator`.
+                as for :meth:`start_session` and :meth:`make_chunk_model`.
             cameras: one camera per frame, over the image's pixels; the first is the image's camera. With
                 ``trajectory``, pass the image's camera only.
             trajectory: actions such as ``"w*16 l*24"``; see :class:`mirage.cameras.CameraController`.

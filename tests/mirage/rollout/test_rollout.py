@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mirage.cameras import out_and_back, pan
 from mirage.memory import LatentSpatialMemory
-from mirage.models.embedded import DctCodec, FillGenerator
+from mirage.models.embedded import DctCodec, FillModel
 from mirage.rollout import Chunk, RolloutSession, plan_chunks, rollout
 from mirage_kernels import Cameras
 
@@ -24,7 +24,7 @@ def run(frames: int = 41, chunk: int = 17, **options: Any) -> list[Chunk]:
     given = {
         "memory": LatentSpatialMemory(48),
         "codec": DctCodec(8),
-        "model": FillGenerator(),
+        "model": FillModel(),
         "chunk": chunk,
     } | options
     return list(rollout(IMAGE, DEPTH, pan(START, out_and_back(frames), 20), **given))
@@ -92,7 +92,7 @@ def test_the_same_seed_gives_the_same_bits() -> None:
 def test_the_model_gets_its_conditions() -> None:
     calls = []
 
-    class Spy(FillGenerator):
+    class Spy(FillModel):
         def __call__(self, view: Tensor, mask: Tensor, **given: Any) -> Tensor:
             calls.append({"view": view, "mask": mask} | given)
             return super().__call__(view, mask, **given)
@@ -120,7 +120,7 @@ def test_one_frame_is_a_chunk() -> None:
 def test_a_session_gives_the_same_chunks() -> None:
     whole, path = run(), pan(START, out_and_back(41), 20)
     steered = RolloutSession(
-        IMAGE, DEPTH, path[:1], memory=LatentSpatialMemory(48), codec=DctCodec(8), model=FillGenerator()
+        IMAGE, DEPTH, path[:1], memory=LatentSpatialMemory(48), codec=DctCodec(8), model=FillModel()
     )
     for chunk, (start, stop) in zip(whole, [(1, 17), (17, 33), (33, 41)], strict=True):
         same = steered.step(path[start:stop])
@@ -159,7 +159,7 @@ def test_frames_encoded_anew() -> None:
 
     firsts = []
 
-    class Spy(FillGenerator):
+    class Spy(FillModel):
         def __call__(self, view: Tensor, mask: Tensor, **given: Any) -> Tensor:
             firsts.append(given["first"])
             return super().__call__(view, mask, **given)
@@ -188,7 +188,7 @@ def test_a_rollout_can_continue_in_the_same_memory() -> None:
     ({"cameras": pan(START, out_and_back(40), 20)}, r"frames: expected 4 N \+ 1, got 40"),
     ({"cameras": START.rescale((24, 32))}, r"cameras: expected size \(H=48, W=64\), got \(24, 32\)"),
     ({"depth": None}, r"depth: expected \(H=48, W=64\) or an estimator with an empty memory, got None"),
-    ({"generator": FillGenerator()}, "generator: expected a torch.Generator, got FillGenerator"),
+    ({"generator": FillModel()}, "generator: expected a torch.Generator, got FillModel"),
     ({"boundary": "last"}, "boundary: expected 'latent' or 'frame', got 'last'"),
     ({"references": "frame", "decode": False}, "decode: expected True with references='frame', got False"),
 ])  # fmt: skip
@@ -196,5 +196,5 @@ def test_wrong_arguments(change: dict[str, Any], message: str) -> None:
     memory = LatentSpatialMemory(48)
     given: dict[str, Any] = {"image": IMAGE, "depth": DEPTH, "cameras": START} | change
     with pytest.raises((TypeError, ValueError), match=message):
-        next(rollout(**given, memory=memory, codec=DctCodec(8), model=FillGenerator()))
+        next(rollout(**given, memory=memory, codec=DctCodec(8), model=FillModel()))
     assert len(memory) == 0

@@ -13,7 +13,7 @@ from mirage.depth import DepthEstimate
 from mirage.depth.estimator import make_estimate
 from mirage.filters import EdgeFilter, Filters, Reason
 from mirage.memory import LatentSpatialMemory
-from mirage.models.embedded import DctCodec, FillGenerator
+from mirage.models.embedded import DctCodec, FillModel
 from mirage.rollout import RolloutSession
 from mirage.rollout.write_back import MemoryWriter
 from mirage_kernels import Cameras
@@ -129,7 +129,7 @@ def test_frames_must_be_there() -> None:
 
 
 def start(**options: Any) -> RolloutSession:
-    given: dict[str, Any] = {"memory": LatentSpatialMemory(48), "codec": DctCodec(8), "model": FillGenerator()}
+    given: dict[str, Any] = {"memory": LatentSpatialMemory(48), "codec": DctCodec(8), "model": FillModel()}
     return RolloutSession(FRAMES[:, 0], options.pop("depth", room()[0]), CAMERAS[:1], **given | options)
 
 

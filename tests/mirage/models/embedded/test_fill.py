@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mirage.geometry.hole_filling import fill_from_far_side
-from mirage.models.embedded import FillGenerator, push_pull
+from mirage.models.embedded import FillModel, push_pull
 
 INF = torch.inf
 
@@ -49,7 +49,7 @@ def test_the_fill_generator_keeps_the_first_latent_and_valid_cells() -> None:
     view, mask = torch.randn(48, 5, 6, 7, generator=g), torch.rand(5, 6, 7, generator=g) < 0.7
     first = torch.randn(48, 6, 7, generator=g)
     none = view[:, :0]
-    latents = FillGenerator()(
+    latents = FillModel()(
         view, mask, first=first, preceding=none, preceding_view=none, preceding_mask=mask[:0], references=none,
         prompt="", generator=g,
     )  # fmt: skip

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mirage.models.wan.codec import WanCodec
-from mirage.models.wan.generator import WanGenerator
+from mirage.models.wan.generator import WanChunkModel
 from mirage.models.wan.transformer import MirageTransformer3DModel
 
 T, R, P, GRID = 3, 2, 1, (4, 6)
@@ -44,11 +44,11 @@ def codec() -> WanCodec:
     return WanCodec(tiny.vae())
 
 
-def generator(codec: WanCodec, preset: str = "release", **options: Any) -> WanGenerator:
+def generator(codec: WanCodec, preset: str = "release", **options: Any) -> WanChunkModel:
     model = MirageTransformer3DModel.from_wan(tiny.transformer(), preset)
     words = torch.randn(1, 5, tiny.TEXT_DIM, generator=torch.Generator().manual_seed(7))
     given = {"steps": 2, "encode_prompt": lambda _: (words, None)} | options
-    return WanGenerator(model, tiny.scheduler(), codec, **given)
+    return WanChunkModel(model, tiny.scheduler(), codec, **given)
 
 
 def test_the_codec_is_the_normalized_autoencoder(codec: WanCodec) -> None:
