@@ -109,14 +109,15 @@ MIRAGE_HD float interpolate_depth(const DepthMap& map, const Taps& down, const T
   return all ? top * (1.0f - down.weight) + bottom * down.weight : 0.0f;
 }
 
-// Calls add(row, column, weight) for the four taps, whose gradients are added up in this order.
+// Calls add(row, column, along_row, along_column) for the four taps, whose gradients are added up in this order. The
+// weight of a tap is the product of the last two; a GPU that multiplies them only where it needs them spills nothing.
 template <class Add>
 MIRAGE_HD void for_each_tap(const Taps& down, const Taps& across, const Add& add) {
   const float left = 1.0f - across.weight, top = 1.0f - down.weight;
-  add(down.first, across.first, left * top);
-  add(down.first, across.second, across.weight * top);
-  add(down.second, across.first, left * down.weight);
-  add(down.second, across.second, across.weight * down.weight);
+  add(down.first, across.first, left, top);
+  add(down.first, across.second, across.weight, top);
+  add(down.second, across.first, left, down.weight);
+  add(down.second, across.second, across.weight, down.weight);
 }
 
 MIRAGE_HD bool enough(int64_t valid, int64_t masked, int64_t pixels, int64_t min_valid, double max_masked) {

@@ -103,8 +103,9 @@ struct UnprojectOnCpu : CpuDevice {
         continue;
       }
       const Taps down = taps_of(k % cells / w, maps.grid.h, maps.height), across = taps_of(k % w, w, maps.width);
-      for_each_tap(down, across,
-                   [&](int64_t r, int64_t c, float weight) { map[r * maps.width + c] += dz[k] * weight; });
+      for_each_tap(down, across, [&](int64_t r, int64_t c, float along_row, float along_column) {
+        map[r * maps.width + c] += dz[k] * (along_row * along_column);
+      });
     }
   }
 };

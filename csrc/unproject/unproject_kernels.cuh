@@ -252,8 +252,8 @@ __global__ void __launch_bounds__(kTileThreads)
       const int64_t cell = location.b * in.cells() + i * in.grid.w + j;
       const Taps across = taps_of(j, in.grid.w, in.width);
       if (valid[cell] == 0 || (across.first != c && across.second != c)) continue;
-      for_each_tap(down, across, [&](int32_t row, int32_t column, float weight) {
-        if (row == r && column == c) sum += dz[cell] * weight;
+      for_each_tap(down, across, [&](int32_t row, int32_t column, float along_row, float along_column) {
+        if (row == r && column == c) sum += dz[cell] * (along_row * along_column);
       });
     }
   }

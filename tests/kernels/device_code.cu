@@ -62,7 +62,9 @@ __global__ void unproject_cell(const uint32_t* values, int n, const float* pose,
   const PixelRange range = pixels_of(i, 4, 16);
   const DepthMap map{reinterpret_cast<const float*>(values), nullptr, 4, 4};
   float d = interpolate_depth(map, taps, taps);
-  for_each_tap(taps, taps, [&](int32_t r, int32_t c, float weight) { d += r * c * weight; });
+  for_each_tap(taps, taps, [&](int32_t r, int32_t c, float along_row, float along_column) {
+    d += r * c * along_row * along_column;
+  });
   const bool ok = enough(n, pixel_under(i, 4, 16), range.last - range.first, 1, 0.5);
   out[i] = cell.valid && ok ? cell.x + d + lift_cell_backward(load_rigid(pose), load_pinhole(lens), i, i, z, z, z, z)
                             : 0;

@@ -29,9 +29,8 @@ def test_valid_depth_is_finite_and_positive() -> None:
 def test_unproject_depth_gives_the_points_of_unproject(pooling) -> None:
     camera = Cameras(torch.tensor([[8.0, 0, 6], [0, 8, 4], [0, 0, 1]]), torch.eye(4), (8, 12))
     depth = 1 + torch.rand(1, 8, 12, generator=torch.Generator().manual_seed(0))
-    mask = depth > 1.9
-    points = unproject_depth(depth, camera, (2, 3), mask=mask, pooling=pooling, max_masked=0.5)
-    expected = unproject(depth, torch.ones(1, 1, 2, 3), camera, mask=mask, pooling=pooling, max_masked=0.5)
+    points = unproject_depth(depth, camera, (2, 3), pooling=pooling)
+    expected = unproject(depth, torch.ones(1, 1, 2, 3), camera, pooling=pooling)
     assert points.features.shape == (6, 0)
     assert torch.equal(points.xyz, expected.xyz)
     assert torch.equal(points.valid, expected.valid)
