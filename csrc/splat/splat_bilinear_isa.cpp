@@ -21,8 +21,7 @@ void project_corners(const SplatBlock& block, const View& view, int h, int w, Bi
   const Rigid m = view.world2cam;
   const Pinhole pinhole = view.pinhole;
   const int lanes = block.lanes;
-#pragma GCC ivdep
-  for (int k = 0; k < lanes; ++k) {
+  for_each_lane(lanes, [&](int k) {
     const Projection p = project(m, pinhole, block.x[k], block.y[k], block.z[k]);
     const Corners c = corners_of(p, h, w);
     int32_t none = -1;
@@ -36,7 +35,7 @@ void project_corners(const SplatBlock& block, const View& view, int h, int w, Bi
     out.depth[k] = float_bits(p.z);
     out.s[k] = c.s;
     out.t[k] = c.t;
-  }
+  });
 }
 
 void scatter(const SplatPoints& points, const SplatJob& job) {

@@ -31,12 +31,11 @@ void draw_points(const SplatBlock& block, const SplatPoints&, const SplatJob& jo
   const Pinhole pinhole = job.views[v].pinhole;
   uint64_t* keys = keys_of(job, v);
   const int h = job.h, w = job.w, lanes = block.lanes;
-#pragma GCC ivdep
-  for (int k = 0; k < lanes; ++k) {
+  for_each_lane(lanes, [&](int k) {
     const Projection p = project(m, pinhole, block.x[k], block.y[k], block.z[k]);
     c.cell[k] = cell_of(p, h, w);
     c.depth[k] = float_bits(p.z);
-  }
+  });
   const int n = pack_winners<false>(c.cell, c.depth, lanes, keys, c.hits);
   for (int hit = 0; hit < n; ++hit) {
     const int k = c.hits[hit];
@@ -49,8 +48,7 @@ void draw_squares(const SplatBlock& block, const SplatPoints&, const SplatJob& j
   const Pinhole pinhole = job.views[v].pinhole;
   uint64_t* keys = keys_of(job, v);
   const int h = job.h, w = job.w, lanes = block.lanes;
-#pragma GCC ivdep
-  for (int k = 0; k < lanes; ++k) {
+  for_each_lane(lanes, [&](int k) {
     const Projection p = project(m, pinhole, block.x[k], block.y[k], block.z[k]);
     const CellRange cells = covered_cells(p, pinhole, block.extent[k], h, w);
     c.i0[k] = cells.i0;
@@ -59,7 +57,7 @@ void draw_squares(const SplatBlock& block, const SplatPoints&, const SplatJob& j
     c.j1[k] = cells.j1;
     c.cell[k] = cells.i1 - cells.i0;
     c.depth[k] = float_bits(p.z);
-  }
+  });
   const int n = pack_marked(c.cell, lanes, c.hits);
   for (int hit = 0; hit < n; ++hit) {
     const int k = c.hits[hit];
@@ -75,8 +73,7 @@ void draw_discs(const SplatBlock& block, const SplatPoints& points, const SplatJ
   uint64_t* keys = keys_of(job, v);
   const int h = job.h, w = job.w, lanes = block.lanes;
   const float radius = points.radius;
-#pragma GCC ivdep
-  for (int k = 0; k < lanes; ++k) {
+  for_each_lane(lanes, [&](int k) {
     const Projection p = project(m, pinhole, block.x[k], block.y[k], block.z[k]);
     const CellRange cells = cells_around(p, radius, h, w);
     c.u[k] = p.u;
@@ -88,7 +85,7 @@ void draw_discs(const SplatBlock& block, const SplatPoints& points, const SplatJ
     c.cell[k] = cell_of(p, h, w);
     c.mark[k] = c.cell[k] >= 0 ? 0 : cells.i1 - cells.i0;
     c.depth[k] = float_bits(p.z);
-  }
+  });
   const int n = pack_marked(c.mark, lanes, c.hits);
   for (int hit = 0; hit < n; ++hit) {
     const int k = c.hits[hit];
