@@ -38,7 +38,7 @@ def with_memory(scene: Scene, cameras: Cameras) -> Tensor:
 
 
 def without_memory(scene: Scene, cameras: Cameras) -> Tensor:
-    """Every chunk starts anew from the last frame of the one before, with the depth that was known of it."""
+    """Generate each chunk with an empty memory, from the last frame of the previous chunk and its valid depth."""
     image, depth, chunks = scene.image, scene.depth, []
     for at in range(0, FRAMES - 1, CHUNK):
         session = begin(image, depth, cameras[at : at + 1])

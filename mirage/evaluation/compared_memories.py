@@ -18,6 +18,7 @@ from torch.nn import functional as nnf
 
 from mirage_kernels import Cameras, group_voxels, overlap, splat, unproject, visible
 
+from ..geometry.grids import valid_depth
 from ..memory import LatentSpatialMemory, MemoryView
 from ..rollout import Codec
 from .baselines import python_sets
@@ -227,7 +228,7 @@ def _check_rgb_points(part: Recording, codec: Codec) -> None:
         one = part.pick([t])
         alone = RgbPoints(codec, one.depth.numel())
         alone.write(one, range(t, t + 1))
-        valid = one.depth.isfinite() & (one.depth > 0)
+        valid = valid_depth(one.depth)
         image = torch.where(valid[:, None], one.frames / 255, 0.0)
         own = alone.read(one.cameras)
         assert torch.equal(own.images, image)

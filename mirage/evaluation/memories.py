@@ -33,6 +33,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from mirage_kernels import Cameras
 
+from ..geometry.grids import valid_depth
 from ..models.embedded import DctCodec
 from ..rollout import CHUNK, Codec
 from . import _studies
@@ -111,7 +112,7 @@ class Course:
     def __init__(self, recording: Recording, codec: Codec, chunks: int) -> None:
         self.recording, self.codec, self.chunks = recording, codec, chunks
         self._path = back_and_forth(len(recording.depth), LATENTS * chunks)
-        pixels = (recording.depth.isfinite() & (recording.depth > 0)).flatten(1).sum(1)
+        pixels = valid_depth(recording.depth).flatten(1).sum(1)
         self.pixels = int(pixels[self._path].sum())
 
     @property

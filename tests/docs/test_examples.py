@@ -133,7 +133,7 @@ def test_the_commands_of_a_page_are_understood(page: Path) -> None:
 
 
 def test_options_that_pages_name_exist() -> None:
-    """Of `mirage generate`, but for those of pip."""
+    """Every option in backquotes must be an option of `mirage generate`."""
     options = {option for action in page_setup.generate_parser()._actions for option in action.option_strings}
     for page in PAGES:
         for name in re.findall(r"`(--[a-z-]+)", page.read_text()):

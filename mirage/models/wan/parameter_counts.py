@@ -22,7 +22,7 @@ from .transformer import MirageTransformer3DModel
 __all__ = ["TEXT_ENCODER_SETTINGS", "VAE_SETTINGS", "Size", "full_model", "parameter_sizes", "parameter_table"]
 
 # Settings of Wan2.2-TI2V-5B that differ from the classes' defaults. The means and standard deviations of latents are
-# placeholders: the real ones come with the weights, and do not affect sizes.
+# of no effect here: their values are stored with the weights, and parameter counts do not depend on them.
 VAE_SETTINGS = {
     "base_dim": 160, "decoder_base_dim": 256, "z_dim": 48, "is_residual": True, "in_channels": 12, "out_channels": 12,
     "patch_size": 2, "scale_factor_spatial": 16, "scale_factor_temporal": 4,

@@ -3,8 +3,8 @@
 """The hash table and the bounding boxes of a voxel cache in pure PyTorch.
 
 **The table** maps keys to rows: open addressing, linear probing, T slots, T a power of two. The voxels of a 4x4x4 block
-have adjacent slots. The table depends on the rows only, not on the order in which they were entered: it is the one that
-results from entering rows 0, 1, 2, ... in turn, so the lower row wins a slot.
+have adjacent slots. The table depends only on the rows, not on the order of insertion: it equals the table obtained by
+inserting rows 0, 1, 2, ... in this order, so that the lower row takes a contested slot.
 
 **The boxes** bound runs of 64, 4096 and 262144 rows: minimum and maximum of x, y, z and the largest footprint, (P, 7).
 A box contains every observation that its rows have had since the last rebuild, so an insert only ever enlarges it.
