@@ -13,15 +13,15 @@ struct Box {  // points with NaN or infinite coordinates are never visible and m
   float min[3], max[3];
 };
 
-constexpr int64_t kPage = 64;  // points in a box of the first level, and boxes of a level in one of the next
+constexpr int64_t kFanout = 64;  // points in a box of the first level, and boxes of a level in one of the next
 
-struct PageBox {  // as stored, 7 floats
+struct PyramidBox {  // as stored, 7 floats
   Box box;
   float extent;  // the largest of the points' own
 };
 
 struct BoxPyramid {  // boxes of 64, of 64^2 and of 64^3 consecutive points; nulls where there are none
-  const PageBox *level0, *level1, *level2;
+  const PyramidBox *level0, *level1, *level2;
   int64_t size0, size1, size2;  // how many boxes a level has
 };
 

@@ -9,7 +9,7 @@
 namespace mirage {
 namespace {
 
-constexpr int kPerLane = kPage / kWarp;  // where a warp holds a page of points
+constexpr int kPerLane = kFanout / kWarp;  // where a warp holds a leaf of points
 
 // Maps floats to integers of the same order, for the warp's integer minimum and maximum.
 __device__ __forceinline__ int ordered(float x) {

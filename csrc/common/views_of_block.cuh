@@ -44,14 +44,15 @@ struct ViewsOfBlock {
   }
 
   // By a whole warp: which of views first .. first + 31, up to last - 1, may see a box.
-  __device__ __forceinline__ unsigned ask_32(const BoxSpan& span, int first, int last) const {
+  __device__ __forceinline__ unsigned visible_views_32(const BoxSpan& span, int first, int last) const {
     const int v = first + static_cast<int>(threadIdx.x % kWarp);
     return __ballot_sync(kAllLanes, v < last && !is_culled(frusta[v < last ? v : first], span));
   }
   // The same of up to 64 views, by their numbers.
-  __device__ __forceinline__ Word64 ask(const BoxSpan& span, int first, int last) const {
+  __device__ __forceinline__ Word64 visible_views(const BoxSpan& span, int first, int last) const {
     Word64 some = 0;
-    for (int next = first; next < last; next += kWarp) some |= static_cast<Word64>(ask_32(span, next, last)) << next;
+    for (int next = first; next < last; next += kWarp)
+      some |= static_cast<Word64>(visible_views_32(span, next, last)) << next;
     return some;
   }
 };

@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(kMarkThreads) overlap_mark_visible_kernel(Poin
     const int count = count_from(first);
     views.wait();
     for (int next = 0; next < count && 64 * word < p.n; next += kWarp) {
-      const unsigned maybe = views.ask_32(span, next, count);
+      const unsigned maybe = views.visible_views_32(span, next, count);
       Word64* row = p.bits + (first + next) * p.words + word;
       if (!kGrouped && next + lane < count && !(maybe >> lane & 1)) row[lane * p.words] = 0;
       for (unsigned left = maybe; left; left &= left - 1) {

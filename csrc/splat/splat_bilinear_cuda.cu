@@ -50,7 +50,7 @@ struct BilinearOnCuda : CudaDevice {
     const OnDevice on(in.xyz);
     Word64* keys = mutable_data<Word64>(in.index);  // in place
     const ViewsOnDevice views(in.cameras, kCornerMargin, init_zbuffer(in.cameras, keys), on.stream);
-    draw_corners(in.points, in.cameras, views, keys, on.stream);
+    rasterize_corners(in.points, in.cameras, views, keys, on.stream);
     const int64_t batch = view_batch(in.points.n, v, in.cameras.h, in.cameras.w);
     for (int64_t first = 0; first < v; first += batch) {
       const int count = static_cast<int>(std::min(batch, v - first));

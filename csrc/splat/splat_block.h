@@ -18,22 +18,22 @@ constexpr int kBlock = kPointBlock;
 
 struct SplatBlock : PointBlock {
   alignas(64) float extent[kBlock];
-  int lanes;           // the first so many may hold points; a multiple of kPage
+  int lanes;           // the first so many may hold points; a multiple of kFanout
   float largest_extent;
-  uint32_t first[kPagesPerBlock];  // index of each page's first point
+  uint32_t first[kLeavesPerBlock];  // index of each leaf's first point
 };
 
-// Calls visit(lane) for the first `lanes`. A page at a time, because a loop of a known length vectorizes better.
+// Calls visit(lane) for the first `lanes`. A leaf at a time, because a loop of a known length vectorizes better.
 template <class Visit>
 MIRAGE_HD void for_each_lane(int lanes, const Visit& visit) {
-  for (int first = 0; first < lanes; first += static_cast<int>(kPage)) {
+  for (int first = 0; first < lanes; first += static_cast<int>(kFanout)) {
 #pragma GCC ivdep
-    for (int k = first; k < first + static_cast<int>(kPage); ++k) visit(k);
+    for (int k = first; k < first + static_cast<int>(kFanout); ++k) visit(k);
   }
 }
 
 MIRAGE_HD uint32_t index_of(const SplatBlock& block, int lane) {
-  return block.first[lane / kPage] + static_cast<uint32_t>(lane % kPage);
+  return block.first[lane / kFanout] + static_cast<uint32_t>(lane % kFanout);
 }
 
 // Points first, first + 1, ... into `size` lanes from lane `at`.
@@ -57,13 +57,13 @@ inline void prepare(const SplatPoints& points, SplatBlock& block) {
 // The number of lanes is a constant where the block is full, as nearly all are: the loops over it are then unrolled.
 inline void load(const SplatPoints& points, int64_t number, SplatBlock& block) {
   const int64_t first = number * kBlock, left = points.n - first;
-  for (int64_t q = 0; q < kPagesPerBlock; ++q) block.first[q] = static_cast<uint32_t>(first + q * kPage);
+  for (int64_t q = 0; q < kLeavesPerBlock; ++q) block.first[q] = static_cast<uint32_t>(first + q * kFanout);
   if (left >= kBlock) {
     block.lanes = kBlock;
     load_run(points, first, kBlock, block, 0);
     bound_points(block);
   } else {
-    block.lanes = static_cast<int>(ceil_div(left, kPage) * kPage);
+    block.lanes = static_cast<int>(ceil_div(left, kFanout) * kFanout);
     load_run(points, first, block.lanes, block, 0);
     bound_points(block, block.lanes);
   }
@@ -71,9 +71,9 @@ inline void load(const SplatPoints& points, int64_t number, SplatBlock& block) {
   if (points.extents) bound_values(block.extent, block.lanes, &unused, &block.largest_extent);
 }
 
-// The page whose first point this is into part q of the block.
-inline void load_page(const SplatPoints& points, int64_t first, int q, SplatBlock& block) {
-  load_run(points, first, kPage, block, q * static_cast<int>(kPage));
+// The leaf whose first point this is into part q of the block.
+inline void load_leaf(const SplatPoints& points, int64_t first, int q, SplatBlock& block) {
+  load_run(points, first, kFanout, block, q * static_cast<int>(kFanout));
   block.first[q] = static_cast<uint32_t>(first);
 }
 

@@ -29,45 +29,47 @@ void for_each_group(const CameraTensors& cameras, const ViewsOnDevice& views, Wo
 constexpr int64_t kManyPoints = limit_of(1 << 19, 1500);  // that keep a device busy with four in a lane
 
 template <Shape kShape>
-void draw_cloud(const Cloud& cloud, const CameraTensors& cameras, const ViewsOnDevice& views, Word64* keys,
-                cudaStream_t stream) {
+void rasterize_cloud(const Cloud& cloud, const CameraTensors& cameras, const ViewsOnDevice& views, Word64* keys,
+                     cudaStream_t stream) {
   // More points share what a warp does once for a view; squares and discs do more for each point.
   constexpr int kMany = kShape == Shape::kPoint ? 4 : kPerLane;
   const int each = cloud.n < kManyPoints ? kPerLane : kMany;
-  const int64_t blocks = std::min(ceil_div(cloud.n, each * kDrawThreads), kMaxBlocks);
+  const int64_t blocks = std::min(ceil_div(cloud.n, each * kRasterThreads), kMaxBlocks);
   const int64_t columns = std::max<int64_t>(kBlocksWanted / (blocks + 1), 1);
   for_each_group(cameras, views, keys, columns, [&](const SomeViews& some, int64_t) {
     const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(ceil_div(some.count, some.of_column)));
-    launch(each == kMany ? splat_draw_kernel<kShape, false, kMany> : splat_draw_kernel<kShape, false, kPerLane>, grid,
-           kDrawThreads, 0, stream, cloud, some, PageList{});
+    launch(
+        each == kMany ? splat_rasterize_kernel<kShape, false, kMany> : splat_rasterize_kernel<kShape, false, kPerLane>,
+        grid, kRasterThreads, 0, stream, cloud, some, LeafList{});
   });
 }
 
-// Draws the points of those pages of 64 that a view may see. How many there are stays on the device.
+// Rasterizes the points of those leaves of 64 that a view may see. How many there are stays on the device.
 template <Shape kShape>
-void draw_pages(const Cloud& cloud, const BoxPyramid& boxes, const CameraTensors& cameras, const ViewsOnDevice& views,
-                Word64* keys, cudaStream_t stream) {
-  // masks of 64 bits, and behind them the pages of 32
-  const Tensor pages = new_empty(views.words, {boxes.size0 + ceil_div(boxes.size0, 2)}, ScalarType::Long);
-  Word64* masks = mutable_data<Word64>(pages);
+void rasterize_leaves(const Cloud& cloud, const BoxPyramid& boxes, const CameraTensors& cameras,
+                      const ViewsOnDevice& views, Word64* keys, cudaStream_t stream) {
+  // masks of 64 bits, and behind them the leaves of 32
+  const Tensor leaves = new_empty(views.words, {boxes.size0 + ceil_div(boxes.size0, 2)}, ScalarType::Long);
+  Word64* masks = mutable_data<Word64>(leaves);
   const ExtentRule rule{cloud.extents ? cloud.extent : 0.0f, cloud.min_extent};
   const auto blocks = [](int64_t warps) {
-    return static_cast<unsigned>(std::min(ceil_div(warps, kDrawWarps), kMaxBlocks));
+    return static_cast<unsigned>(std::min(ceil_div(warps, kRasterWarps), kMaxBlocks));
   };
   for_each_group(cameras, views, keys, 1, [&](const SomeViews& some, int64_t first) {
-    const PageList list{reinterpret_cast<uint32_t*>(masks + boxes.size0), masks, views.counts + first / kViewBatch};
-    launch(splat_list_pages_kernel, blocks(boxes.size1), kDrawThreads, 0, stream, boxes, rule, some, list);
-    launch(splat_draw_kernel<kShape, true, kPerLane>, blocks(boxes.size0), kDrawThreads, 0, stream, cloud, some, list);
+    const LeafList list{reinterpret_cast<uint32_t*>(masks + boxes.size0), masks, views.counts + first / kViewBatch};
+    launch(splat_list_leaves_kernel, blocks(boxes.size1), kRasterThreads, 0, stream, boxes, rule, some, list);
+    launch(splat_rasterize_kernel<kShape, true, kPerLane>, blocks(boxes.size0), kRasterThreads, 0, stream, cloud, some,
+           list);
   });
 }
 
 template <Shape kShape>
-void draw_points(const Cloud& cloud, const BoxPyramid& boxes, const CameraTensors& cameras, const ViewsOnDevice& views,
-                 Word64* keys, cudaStream_t stream) {
+void rasterize_points(const Cloud& cloud, const BoxPyramid& boxes, const CameraTensors& cameras,
+                      const ViewsOnDevice& views, Word64* keys, cudaStream_t stream) {
   if (boxes.level0)
-    draw_pages<kShape>(cloud, boxes, cameras, views, keys, stream);
+    rasterize_leaves<kShape>(cloud, boxes, cameras, views, keys, stream);
   else
-    draw_cloud<kShape>(cloud, cameras, views, keys, stream);
+    rasterize_cloud<kShape>(cloud, cameras, views, keys, stream);
 }
 
 struct SplatOnCuda : CudaDevice {
@@ -77,10 +79,10 @@ struct SplatOnCuda : CudaDevice {
     const SplatPoints& points = in.points;
     Word64* keys = mutable_data<Word64>(in.index);  // in place
     const ViewsOnDevice views(in.cameras, points.radius, init_zbuffer(in.cameras, keys), on.stream);
-    const auto draw = points.shape == Shape::kSquare ? draw_points<Shape::kSquare>
-                      : points.shape == Shape::kDisc ? draw_points<Shape::kDisc>
-                                                     : draw_points<Shape::kPoint>;
-    draw(points, points.boxes, in.cameras, views, keys, on.stream);
+    const auto rasterize = points.shape == Shape::kSquare ? rasterize_points<Shape::kSquare>
+                           : points.shape == Shape::kDisc ? rasterize_points<Shape::kDisc>
+                                                          : rasterize_points<Shape::kPoint>;
+    rasterize(points, points.boxes, in.cameras, views, keys, on.stream);
     with_word(in.features.scalar_type(), [&](auto word) {
       using Word = decltype(word);
       const int64_t c = in.channels(), cells = in.cameras.cells();
@@ -94,9 +96,9 @@ struct SplatOnCuda : CudaDevice {
 
 }  // namespace
 
-void draw_corners(const Cloud& cloud, const CameraTensors& cameras, const ViewsOnDevice& views, Word64* keys,
-                  cudaStream_t stream) {
-  draw_cloud<Shape::kCorners>(cloud, cameras, views, keys, stream);
+void rasterize_corners(const Cloud& cloud, const CameraTensors& cameras, const ViewsOnDevice& views, Word64* keys,
+                       cudaStream_t stream) {
+  rasterize_cloud<Shape::kCorners>(cloud, cameras, views, keys, stream);
 }
 
 }  // namespace mirage

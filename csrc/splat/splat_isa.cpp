@@ -9,12 +9,12 @@ namespace MIRAGE_ISA {
 namespace {
 
 struct alignas(64) Candidates {
-  int32_t cell[kBlock];    // negative: nothing to draw; of a disc: where it lands
+  int32_t cell[kBlock];    // negative: nothing to rasterize; of a disc: where it lands
   uint32_t depth[kBlock];  // bits of Z
   int32_t i0[kBlock], i1[kBlock], j0[kBlock], j1[kBlock];
   float u[kBlock], v[kBlock];
-  int32_t mark[kBlock];           // of a disc: negative where there is nothing to draw
-  int32_t hits[kBlock + kLanes];  // the lanes with something to draw
+  int32_t mark[kBlock];           // of a disc: negative where there is nothing to rasterize
+  int32_t hits[kBlock + kLanes];  // the lanes with something to rasterize
 };
 
 MIRAGE_HD uint64_t key_of(const SplatBlock& block, const Candidates& c, int lane) {
@@ -24,9 +24,9 @@ MIRAGE_HD uint64_t key_of(const SplatBlock& block, const Candidates& c, int lane
 uint64_t* keys_of(const SplatJob& job, int v) { return job.keys + v * (static_cast<int64_t>(job.h) * job.w); }
 
 // Lowers the keys of one view by the points of a block.
-using Draw = void (*)(const SplatBlock&, const SplatPoints&, const SplatJob&, int v, Candidates&);
+using Rasterize = void (*)(const SplatBlock&, const SplatPoints&, const SplatJob&, int v, Candidates&);
 
-void draw_points(const SplatBlock& block, const SplatPoints&, const SplatJob& job, int v, Candidates& c) {
+void rasterize_points(const SplatBlock& block, const SplatPoints&, const SplatJob& job, int v, Candidates& c) {
   const Rigid m = job.views[v].world2cam;
   const Pinhole pinhole = job.views[v].pinhole;
   uint64_t* keys = keys_of(job, v);
@@ -43,7 +43,7 @@ void draw_points(const SplatBlock& block, const SplatPoints&, const SplatJob& jo
   }
 }
 
-void draw_squares(const SplatBlock& block, const SplatPoints&, const SplatJob& job, int v, Candidates& c) {
+void rasterize_squares(const SplatBlock& block, const SplatPoints&, const SplatJob& job, int v, Candidates& c) {
   const Rigid m = job.views[v].world2cam;
   const Pinhole pinhole = job.views[v].pinhole;
   uint64_t* keys = keys_of(job, v);
@@ -67,7 +67,7 @@ void draw_squares(const SplatBlock& block, const SplatPoints&, const SplatJob& j
   }
 }
 
-void draw_discs(const SplatBlock& block, const SplatPoints& points, const SplatJob& job, int v, Candidates& c) {
+void rasterize_discs(const SplatBlock& block, const SplatPoints& points, const SplatJob& job, int v, Candidates& c) {
   const Rigid m = job.views[v].world2cam;
   const Pinhole pinhole = job.views[v].pinhole;
   uint64_t* keys = keys_of(job, v);
@@ -97,40 +97,41 @@ void draw_discs(const SplatBlock& block, const SplatPoints& points, const SplatJ
   }
 }
 
-Draw choose_draw(Shape shape) {
+Rasterize choose_rasterizer(Shape shape) {
   switch (shape) {
-    case Shape::kSquare: return draw_squares;
-    case Shape::kDisc: return draw_discs;
-    default: return draw_points;
+    case Shape::kSquare: return rasterize_squares;
+    case Shape::kDisc: return rasterize_discs;
+    default: return rasterize_points;
   }
 }
 
-void draw_all(const SplatPoints& points, const SplatJob& job, SplatBlock& block, Candidates& c) {
-  const Draw draw = choose_draw(points.shape);
+void rasterize_all(const SplatPoints& points, const SplatJob& job, SplatBlock& block, Candidates& c) {
+  const Rasterize rasterize = choose_rasterizer(points.shape);
   for (int64_t number = job.part; number < num_blocks(points); number += job.parts) {
     load(points, number, block);
     for (int v = 0; v < job.num_views; ++v)
-      if (!is_culled(job.views[v].frustum, block.box, block.largest_extent)) draw(block, points, job, v, c);
+      if (!is_culled(job.views[v].frustum, block.box, block.largest_extent)) rasterize(block, points, job, v, c);
   }
 }
 
-// The pages that views first .. first + count - 1 may see.
-void draw_pages(const SplatPoints& points, const SplatJob& job, int first, int count, SplatBlock& block,
-                Candidates& c) {
-  const Draw draw = choose_draw(points.shape);
+// The leaves that views first .. first + count - 1 may see.
+void rasterize_leaves(const SplatPoints& points, const SplatJob& job, int first, int count, SplatBlock& block,
+                      Candidates& c) {
+  const Rasterize rasterize = choose_rasterizer(points.shape);
   const ExtentRule rule{points.extents ? points.extent : 0.0f, points.min_extent};
   int held = 0;
-  uint32_t views = 0;  // that may see one of the pages held
+  uint32_t views = 0;  // that may see one of the leaves held
   const auto flush = [&] {
-    block.lanes = held * static_cast<int>(kPage);
-    for (; views != 0; views &= views - 1) draw(block, points, job, first + __builtin_ctz(views), c);
+    block.lanes = held * static_cast<int>(kFanout);
+    for (; views != 0; views &= views - 1) rasterize(block, points, job, first + __builtin_ctz(views), c);
     held = 0;
   };
-  walk_pages(points.boxes, rule, job.views + first, count, job.part, job.parts, [&](int64_t page, uint32_t some) {
-    load_page(points, page * kPage, held++, block);
-    views |= some;
-    if (held == kPagesPerBlock) flush();
-  });
+  for_each_visible_leaf(points.boxes, rule, job.views + first, count, job.part, job.parts,
+                        [&](int64_t leaf, uint32_t some) {
+                          load_leaf(points, leaf * kFanout, held++, block);
+                          views |= some;
+                          if (held == kLeavesPerBlock) flush();
+                        });
   flush();
 }
 
@@ -140,10 +141,10 @@ void scatter(const SplatPoints& points, const SplatJob& job) {
   Candidates c;
   prepare(points, block);
   for (int64_t i = 0; i < job.num_views * cells; ++i) job.keys[i] = kEmptyKey;
-  if (!points.boxes.level0) return draw_all(points, job, block, c);
+  if (!points.boxes.level0) return rasterize_all(points, job, block, c);
   for (int first = 0; first < job.num_views; first += kViewBatch) {
     const int left = job.num_views - first;
-    draw_pages(points, job, first, left < kViewBatch ? left : kViewBatch, block, c);
+    rasterize_leaves(points, job, first, left < kViewBatch ? left : kViewBatch, block, c);
   }
 }
 

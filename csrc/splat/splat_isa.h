@@ -3,17 +3,17 @@
 #pragma once
 
 #include "cpu/isa.h"
-#include "cpu/page_walk.h"
+#include "cpu/leaf_traversal.h"
 #include "cpu/point_block.h"
 #include "splat/splat_cloud.h"
 
 namespace mirage {
 
-constexpr int64_t kPagesPerBlock = kPointBlock / kPage;
+constexpr int64_t kLeavesPerBlock = kPointBlock / kFanout;
 
 MIRAGE_HD int64_t num_blocks(const SplatPoints& points) { return ceil_div(points.n, kPointBlock); }
 
-// Keys (h w) per view, (views, h, w) in all, of the points of blocks (with boxes: of runs of 64 pages) part,
+// Keys (h w) per view, (views, h, w) in all, of the points of blocks (with boxes: of runs of 64 leaves) part,
 // part + parts, ...
 struct SplatJob {
   const View* views;

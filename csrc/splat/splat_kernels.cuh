@@ -13,10 +13,10 @@
 namespace mirage {
 namespace {
 
-constexpr int kDrawWarps = 4;
-constexpr int kDrawThreads = kDrawWarps * kWarp;
+constexpr int kRasterWarps = 4;
+constexpr int kRasterThreads = kRasterWarps * kWarp;
 
-using ViewsToDraw = ViewsOfBlock<kViewBatch, kDrawThreads>;
+using RasterViews = ViewsOfBlock<kViewBatch, kRasterThreads>;
 
 struct SomeViews {  // at most kViewBatch
   PreparedViews views;
@@ -24,9 +24,9 @@ struct SomeViews {  // at most kViewBatch
   int count, of_column, h, w;  // of all, and of those that share blockIdx.y
 };
 
-// Pages of points that some of the views may see, in any order.
-struct PageList {
-  uint32_t* pages;
+// Leaves of points that some of the views may see, in any order.
+struct LeafList {
+  uint32_t* leaves;
   Word64* views;  // bit v: of view v
   unsigned* count;
 };
@@ -84,8 +84,8 @@ struct alignas(16) SharedRange {  // of a lane whose point covers many cells
   Word64 key;
 };
 
-// Every lane has a point with the cells of `range`, if any, and draws it into those where covers(u, v, i, j). All lanes
-// of a warp call it, with its `shared_ranges` (32,) in shared memory.
+// Every lane has a point with the cells of `range`, if any, and rasterizes it into those where covers(u, v, i, j). All
+// lanes of a warp call it, with its `shared_ranges` (32,) in shared memory.
 template <class Covers>
 __device__ __forceinline__ void atomic_min_ranges(const CellRange& range, const Projection& p, int w, Word64 key,
                                                   Word64* keys, SharedRange* shared_ranges, const Covers& covers) {
@@ -107,8 +107,8 @@ __device__ __forceinline__ void atomic_min_ranges(const CellRange& range, const 
 
 // Points that cover one cell: all loads are issued before the first is needed.
 template <int kEach>
-__device__ __forceinline__ void draw_in_cells(const PointsOfWarp<kEach>& points, const CameraOfView& shared, int h,
-                                              int w, Word64* keys) {
+__device__ __forceinline__ void rasterize_in_cells(const PointsOfWarp<kEach>& points, const CameraOfView& shared, int h,
+                                                   int w, Word64* keys) {
   const CameraOfView camera = shared;  // in registers, for all points
   Word64* cell[kEach];
   Word64 key[kEach], nearest[kEach];
@@ -126,8 +126,9 @@ __device__ __forceinline__ void draw_in_cells(const PointsOfWarp<kEach>& points,
 }
 
 template <Shape kShape, int kEach>  // but kPoint
-__device__ __forceinline__ void draw_in_ranges(const PointsOfWarp<kEach>& points, const CameraOfView& camera,
-                                               float radius, int h, int w, Word64* keys, SharedRange* shared_ranges) {
+__device__ __forceinline__ void rasterize_in_ranges(const PointsOfWarp<kEach>& points, const CameraOfView& camera,
+                                                    float radius, int h, int w, Word64* keys,
+                                                    SharedRange* shared_ranges) {
 #pragma unroll
   for (int k = 0; k < kEach; ++k) {
     const Projection p = project(camera.world2cam, camera.pinhole, points.at[0][k], points.at[1][k], points.at[2][k]);
@@ -151,13 +152,13 @@ __device__ __forceinline__ void draw_in_ranges(const PointsOfWarp<kEach>& points
   }
 }
 
-// A warp draws its points into the views that may see them: those in the list; or, without a list, those that the warp
-// finds among its column's.
+// A warp rasterizes its points into the views that may see them: those in the list; or, without a list, those that the
+// warp finds among its column's.
 template <Shape kShape, bool kListed, int kEach>
-__global__ void __launch_bounds__(kDrawThreads, 32 / (kEach + 2))
-    splat_draw_kernel(Cloud cloud, SomeViews some, PageList list) {
-  __shared__ ViewsToDraw views;
-  __shared__ SharedRange shared_ranges[kDrawWarps][kWarp];
+__global__ void __launch_bounds__(kRasterThreads, 32 / (kEach + 2))
+    splat_rasterize_kernel(Cloud cloud, SomeViews some, LeafList list) {
+  __shared__ RasterViews views;
+  __shared__ SharedRange shared_ranges[kRasterWarps][kWarp];
   const int first = static_cast<int>(blockIdx.y) * some.of_column, last = min(first + some.of_column, some.count);
   const unsigned cells = some.h * some.w;
   views.start_load(some.views, first, last, !kListed);
@@ -165,10 +166,10 @@ __global__ void __launch_bounds__(kDrawThreads, 32 / (kEach + 2))
   const int64_t runs = kListed ? *list.count : (cloud.n + kHeld - 1) / kHeld;
   bool loaded = kListed;  // the views: while they come, so does the length of the list, or do the first points
   if (kListed) views.wait();
-  for (int64_t run = static_cast<int64_t>(blockIdx.x) * kDrawWarps + threadIdx.x / kWarp;;
-       run += static_cast<int64_t>(gridDim.x) * kDrawWarps) {
+  for (int64_t run = static_cast<int64_t>(blockIdx.x) * kRasterWarps + threadIdx.x / kWarp;;
+       run += static_cast<int64_t>(gridDim.x) * kRasterWarps) {
     if (kListed && run >= runs) break;
-    const auto points = load_points<kShape, kEach>(cloud, kHeld * (kListed ? int64_t{__ldg(list.pages + run)} : run));
+    const auto points = load_points<kShape, kEach>(cloud, kHeld * (kListed ? int64_t{__ldg(list.leaves + run)} : run));
     if (!loaded) views.wait();
     loaded = true;
     if (run >= runs) break;
@@ -178,7 +179,7 @@ __global__ void __launch_bounds__(kDrawThreads, 32 / (kEach + 2))
     } else {
       float reach = 0.0f;
       if (kShape == Shape::kSquare) reach = unordered(__reduce_max_sync(kAllLanes, ordered(points.largest_extent)));
-      seen = views.ask(span_of(box_of_warp(points.at), reach), first, last);
+      seen = views.visible_views(span_of(box_of_warp(points.at), reach), first, last);
     }
 #pragma unroll 1
     for (int v0 = 0; v0 < kViewBatch; v0 += 32) {
@@ -187,34 +188,35 @@ __global__ void __launch_bounds__(kDrawThreads, 32 / (kEach + 2))
         const unsigned v = v0 + __ffs(static_cast<int>(left)) - 1;
         Word64* keys = some.keys + uint64_t{v} * cells;
         if constexpr (kShape == Shape::kPoint)
-          draw_in_cells(points, views.cameras[v], some.h, some.w, keys);
+          rasterize_in_cells(points, views.cameras[v], some.h, some.w, keys);
         else
-          draw_in_ranges<kShape>(points, views.cameras[v], cloud.radius, some.h, some.w, keys,
-                                 shared_ranges[threadIdx.x / kWarp]);
+          rasterize_in_ranges<kShape>(points, views.cameras[v], cloud.radius, some.h, some.w, keys,
+                                      shared_ranges[threadIdx.x / kWarp]);
       }
     }
   }
 }
 
-// Lists the pages that a view may see. A warp tests 64 pages, after their common box.
-__global__ void __launch_bounds__(kDrawThreads)
-    splat_list_pages_kernel(BoxPyramid boxes, ExtentRule rule, SomeViews some, PageList list) {
-  __shared__ ViewsToDraw views;
+// Lists the leaves that a view may see. A warp tests 64 leaves, after their common box.
+__global__ void __launch_bounds__(kRasterThreads)
+    splat_list_leaves_kernel(BoxPyramid boxes, ExtentRule rule, SomeViews some, LeafList list) {
+  __shared__ RasterViews views;
   views.start_load(some.views, 0, some.count);
   views.wait();
-  const auto span_at = [&](const PageBox* page) {
-    return span_of(page->box, scaled_extent(rule.scale, page->extent, rule.min));
+  const auto span_at = [&](const PyramidBox* leaf) {
+    return span_of(leaf->box, scaled_extent(rule.scale, leaf->extent, rule.min));
   };
   const int lane = threadIdx.x % kWarp;
-  for (int64_t box = static_cast<int64_t>(blockIdx.x) * kDrawWarps + threadIdx.x / kWarp; box < boxes.size1;
-       box += static_cast<int64_t>(gridDim.x) * kDrawWarps) {
-    const Word64 asked = views.ask(span_at(boxes.level1 + box), 0, some.count);
-    for (int64_t first = box * kPage; asked && first < (box + 1) * kPage && first < boxes.size0; first += kWarp) {
-      const int64_t page = first + lane;
-      const bool in_bounds = page < boxes.size0;
-      const BoxSpan span = span_at(boxes.level0 + (in_bounds ? page : first));
+  for (int64_t box = static_cast<int64_t>(blockIdx.x) * kRasterWarps + threadIdx.x / kWarp; box < boxes.size1;
+       box += static_cast<int64_t>(gridDim.x) * kRasterWarps) {
+    const Word64 candidates = views.visible_views(span_at(boxes.level1 + box), 0, some.count);
+    for (int64_t first = box * kFanout; candidates && first < (box + 1) * kFanout && first < boxes.size0;
+         first += kWarp) {
+      const int64_t leaf = first + lane;
+      const bool in_bounds = leaf < boxes.size0;
+      const BoxSpan span = span_at(boxes.level0 + (in_bounds ? leaf : first));
       Word64 seen = 0;
-      for (Word64 left = in_bounds ? asked : 0; left; left &= left - 1) {
+      for (Word64 left = in_bounds ? candidates : 0; left; left &= left - 1) {
         const int v = __ffsll(static_cast<long long>(left)) - 1;
         if (!is_culled(views.frusta[v], span)) seen |= Word64{1} << v;
       }
@@ -223,7 +225,7 @@ __global__ void __launch_bounds__(kDrawThreads)
       unsigned at = lane == 0 ? atomicAdd(list.count, static_cast<unsigned>(__popc(found))) : 0;
       at = __shfl_sync(kAllLanes, at, 0) + __popc(found & ((1u << lane) - 1));
       if (seen) {
-        list.pages[at] = static_cast<uint32_t>(page);
+        list.leaves[at] = static_cast<uint32_t>(leaf);
         list.views[at] = seen;
       }
     }

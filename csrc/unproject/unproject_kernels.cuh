@@ -67,26 +67,26 @@ struct CellOfWarp {
   }
 
   // Here kUnusable also stands for lanes without a pixel, so the bound must lie below it, as select_rank's do.
-  __device__ __forceinline__ int32_t at_most(uint32_t bound) const {
+  __device__ __forceinline__ int32_t count_up_to(uint32_t bound) const {
     unsigned count = 0;
     each([&](uint32_t value, int32_t) { count += value <= bound; });
     return static_cast<int32_t>(__reduce_add_sync(kAllLanes, count));
   }
-  __device__ __forceinline__ uint32_t greatest_up_to(uint32_t bound) const {
+  __device__ __forceinline__ uint32_t max_up_to(uint32_t bound) const {
     uint32_t best = 0;
     each([&](uint32_t value, int32_t) { best = value <= bound && value > best ? value : best; });
     return __reduce_max_sync(kAllLanes, best);
   }
-  __device__ __forceinline__ uint32_t least_above(uint32_t bound) const {
+  __device__ __forceinline__ uint32_t min_above(uint32_t bound) const {
     uint32_t best = kUnusable;
     each([&](uint32_t value, int32_t) { best = value > bound && value < best ? value : best; });
     return __reduce_min_sync(kAllLanes, best);
   }
   __device__ __forceinline__ Split split(uint32_t bound, int32_t rank) const {
-    const int32_t up_to = at_most(bound);
-    return {up_to, up_to > rank ? greatest_up_to(bound) : least_above(bound)};
+    const int32_t up_to = count_up_to(bound);
+    return {up_to, up_to > rank ? max_up_to(bound) : min_above(bound)};
   }
-  __device__ __forceinline__ int64_t first_that_is(uint32_t wanted) const {  // in the map
+  __device__ __forceinline__ int64_t first_pixel_equal(uint32_t wanted) const {  // in the map
     uint32_t first = kUnusable;
     each([&](uint32_t value, int32_t k) {
       if (value == wanted && static_cast<uint32_t>(k) < first) first = static_cast<uint32_t>(k);
@@ -112,7 +112,7 @@ __device__ __forceinline__ PooledCell pool_cell(const DepthMaps& in, int64_t b, 
   const auto bound_of = [&](int from) { return __shfl_sync(kAllLanes, bound, from); };
   const PixelRange rows{bound_of(0), bound_of(1)}, columns{bound_of(2), bound_of(3)};
   const CellOfWarp cell(map, rows, columns);
-  const int32_t valid = cell.at_most(kLargest);
+  const int32_t valid = cell.count_up_to(kLargest);
   PooledCell pooled{0.0f, -1};
   if (!enough(valid, cell.masked, cell.pixels, in.rule.min_valid, in.rule.max_masked)) return pooled;
   if (in.rule.pooling == Pooling::kBilinear) {
@@ -122,12 +122,12 @@ __device__ __forceinline__ PooledCell pool_cell(const DepthMaps& in, int64_t b, 
     const uint32_t value = pixel_at(map, at);
     if (value != kUnusable) pooled = {bits_float(value), at};
   } else {
-    const uint32_t lowest = cell.least_above(0);
+    const uint32_t lowest = cell.min_above(0);
     const uint32_t value = in.rule.pooling == Pooling::kMin
                                ? lowest
-                               : select_rank<0>(lowest, cell.greatest_up_to(kLargest), (valid - 1) / 2, valid, cell);
+                               : select_rank<0>(lowest, cell.max_up_to(kLargest), (valid - 1) / 2, valid, cell);
     pooled.depth = bits_float(value);
-    if (kPixel) pooled.pixel = cell.first_that_is(value);
+    if (kPixel) pooled.pixel = cell.first_pixel_equal(value);
   }
   return pooled;
 }

@@ -30,20 +30,20 @@ struct HeldRows {  // the rows in use
 };
 
 constexpr int kBoxLevels = 3;
-constexpr int kBoxFields = sizeof(PageBox) / sizeof(float);
+constexpr int kBoxFields = sizeof(PyramidBox) / sizeof(float);
 
 struct RowsOfCache {  // what finds rows
   int64_t* keys;
   float *xyz, *footprint;
   int32_t* table;
   uint64_t slots;
-  PageBox *level0, *level1, *level2;  // as in BoxPyramid
+  PyramidBox *level0, *level1, *level2;  // as in BoxPyramid
   int64_t limit;                      // R, the capacity
 
-  MIRAGE_HD PageBox* level(int level) const { return level == 0 ? level0 : level == 1 ? level1 : level2; }
+  MIRAGE_HD PyramidBox* level(int level) const { return level == 0 ? level0 : level == 1 ? level1 : level2; }
   MIRAGE_HD int64_t num_boxes(int level) const {
-    const int64_t boxes = ceil_div(limit, kPage);
-    return level == 0 ? boxes : level == 1 ? ceil_div(boxes, kPage) : ceil_div(boxes, kPage * kPage);
+    const int64_t boxes = ceil_div(limit, kFanout);
+    return level == 0 ? boxes : level == 1 ? ceil_div(boxes, kFanout) : ceil_div(boxes, kFanout * kFanout);
   }
 };
 
@@ -57,14 +57,14 @@ struct Observations {
   int64_t stamp, used;  // of the R rows so many are in use
 };
 
-// A page's box holds every observation that its rows have held since the last rebuild.
-MIRAGE_HD PageBox empty_box() {
+// A leaf's box holds every observation that its rows have held since the last rebuild.
+MIRAGE_HD PyramidBox empty_box() {
   const float inf = bits_float(0x7f800000u);
   return {{{inf, inf, inf}, {-inf, -inf, -inf}}, 0.0f};
 }
 
 // Adding 0 turns -0 into 0, so that the box is the same bits whichever of the two came first.
-MIRAGE_HD void grow(PageBox& b, const float* xyz, float footprint) {
+MIRAGE_HD void grow(PyramidBox& b, const float* xyz, float footprint) {
   for (int a = 0; a < 3; ++a) {
     const float x = xyz[a] + 0.0f;
     b.box.min[a] = x < b.box.min[a] ? x : b.box.min[a];
@@ -73,7 +73,7 @@ MIRAGE_HD void grow(PageBox& b, const float* xyz, float footprint) {
   b.extent = footprint > b.extent ? footprint : b.extent;
 }
 
-MIRAGE_HD void grow(PageBox& b, const PageBox& other) {
+MIRAGE_HD void grow(PyramidBox& b, const PyramidBox& other) {
   for (int a = 0; a < 3; ++a) {
     b.box.min[a] = other.box.min[a] < b.box.min[a] ? other.box.min[a] : b.box.min[a];
     b.box.max[a] = other.box.max[a] > b.box.max[a] ? other.box.max[a] : b.box.max[a];

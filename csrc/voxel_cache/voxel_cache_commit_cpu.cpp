@@ -25,26 +25,26 @@ struct Rows : RowsOfCache {
     return ok;
   }
 
-  // Grows the boxes of all levels by rows [first, last). A box holds all of those below it, so the pages will do.
+  // Grows the boxes of all levels by rows [first, last). A box holds all of those below it, so the leaves will do.
   void bound(int64_t first, int64_t last) const {
     if (first >= last) return;
-    parallel_for(first / kPage, ceil_div(last, kPage), 128, [&](int64_t begin, int64_t end) {
-      for (int64_t page = begin; page < end; ++page) {
-        const int64_t from = std::max(first, page * kPage), to = std::min(last, (page + 1) * kPage);
-        MIRAGE_KERNELS(voxel_cache_kernels).bound(xyz + 3 * from, footprint + from, to - from, level0 + page);
+    parallel_for(first / kFanout, ceil_div(last, kFanout), 128, [&](int64_t begin, int64_t end) {
+      for (int64_t leaf = begin; leaf < end; ++leaf) {
+        const int64_t from = std::max(first, leaf * kFanout), to = std::min(last, (leaf + 1) * kFanout);
+        MIRAGE_KERNELS(voxel_cache_kernels).bound(xyz + 3 * from, footprint + from, to - from, level0 + leaf);
       }
     });
     for (int above = 1; above < kBoxLevels; ++above) {
-      first /= kPage;
-      last = ceil_div(last, kPage);
-      for (int64_t b = first; b < last; ++b) grow(level(above)[b / kPage], level(above - 1)[b]);
+      first /= kFanout;
+      last = ceil_div(last, kFanout);
+      for (int64_t b = first; b < last; ++b) grow(level(above)[b / kFanout], level(above - 1)[b]);
     }
   }
 
   void bound(int64_t row) const {
-    grow(level0[row / kPage], xyz + 3 * row, footprint[row]);
-    grow(level1[row / (kPage * kPage)], xyz + 3 * row, footprint[row]);
-    grow(level2[row / (kPage * kPage * kPage)], xyz + 3 * row, footprint[row]);
+    grow(level0[row / kFanout], xyz + 3 * row, footprint[row]);
+    grow(level1[row / (kFanout * kFanout)], xyz + 3 * row, footprint[row]);
+    grow(level2[row / (kFanout * kFanout * kFanout)], xyz + 3 * row, footprint[row]);
   }
 };
 

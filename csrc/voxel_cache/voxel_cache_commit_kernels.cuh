@@ -46,7 +46,7 @@ struct Growth {
 
 // The same as grow() of a box with one observation. One that is not `valid` changes nothing.
 __device__ __forceinline__ Growth growth_by(bool valid, const float (&xyz)[3], float footprint) {
-  PageBox box = empty_box();
+  PyramidBox box = empty_box();
   if (valid) grow(box, xyz, footprint);
   const Box& b = box.box;
   return {{b.min[0], b.min[1], b.min[2], b.max[0], b.max[1], b.max[2], box.extent}};
@@ -82,26 +82,26 @@ __device__ __forceinline__ void grow_scattered(const RowsOfCache& rows, int64_t 
     for (int f = 0; f < kBoxFields; ++f) grow_field(field_of(rows, level, row, f), f < 3, growth.of[f]);
 }
 
-// The same for those lanes of a warp whose rows follow one another, page by page. All lanes call it.
+// The same for those lanes of a warp whose rows follow one another, leaf by leaf. All lanes call it.
 __device__ __forceinline__ void grow_consecutive(const RowsOfCache& rows, bool valid, int64_t row,
                                                  const Growth& growth) {
   static_assert(kBoxLevels * kBoxFields <= kWarp);
   const int lane = threadIdx.x % kWarp;
-  const int page = valid ? static_cast<int>(row / kPage) : -1;
+  const int leaf = valid ? static_cast<int>(row / kFanout) : -1;
   for (unsigned left = __ballot_sync(kAllLanes, valid); left;) {
     const int leader = __ffs(static_cast<int>(left)) - 1;
     const int64_t first = __shfl_sync(kAllLanes, row, leader);
-    const bool same_page = valid && page == static_cast<int>(first / kPage);
+    const bool same_leaf = valid && leaf == static_cast<int>(first / kFanout);
     float joint = 0.0f;  // of the field that falls to this lane
 #pragma unroll
     for (int f = 0; f < kBoxFields; ++f) {
-      const int bits = ordered(same_page ? growth.of[f] : f < 3 ? bits_float(0x7f800000u) : -bits_float(0x7f800000u));
+      const int bits = ordered(same_leaf ? growth.of[f] : f < 3 ? bits_float(0x7f800000u) : -bits_float(0x7f800000u));
       const int all = f < 3 ? __reduce_min_sync(kAllLanes, bits) : __reduce_max_sync(kAllLanes, bits);
       joint = lane % kBoxFields == f ? unordered(all) : joint;
     }
     if (lane < kBoxLevels * kBoxFields)
       grow_field(field_of(rows, lane / kBoxFields, first, lane % kBoxFields), lane % kBoxFields < 3, joint);
-    left &= ~__ballot_sync(kAllLanes, same_page);
+    left &= ~__ballot_sync(kAllLanes, same_leaf);
   }
 }
 

@@ -215,7 +215,7 @@ void expand(Element from, const void* row, int64_t channels, const RowScale& sca
 }
 
 // A row's coordinates are finite, so the corners of their box stand for the rows.
-void bound(const float* xyz, const float* footprint, int64_t n, PageBox* box) {
+void bound(const float* xyz, const float* footprint, int64_t n, PyramidBox* box) {
   PointBlock block;
   float unused, widest;
   for (int64_t first = 0; first < n; first += kBlock) {
@@ -228,10 +228,10 @@ void bound(const float* xyz, const float* footprint, int64_t n, PageBox* box) {
   }
 }
 
-void carve_page(const float* xyz, int n, const View& view, const float* depth, const CarvedRows& job, uint8_t* keep) {
+void carve_leaf(const float* xyz, int n, const View& view, const float* depth, const CarvedRows& job, uint8_t* keep) {
   PointBlock block;
-  int32_t cell[kPage];
-  float z[kPage];
+  int32_t cell[kFanout];
+  float z[kFanout];
   deinterleave(xyz, n, block);
   const Rigid m = view.world2cam;
   const Pinhole pinhole = view.pinhole;
@@ -250,14 +250,15 @@ void carve(const CarvedRows& job, const View* all_views, int64_t part, int64_t p
   for (int64_t first = 0; first < job.views; first += kViewBatch) {
     const int64_t left = job.views - first;
     const int count = static_cast<int>(left < kViewBatch ? left : kViewBatch);
-    walk_pages(job.boxes, {0.0f, 0.0f}, all_views + first, count, part, parts, [&](int64_t page, uint32_t views) {
-      const int64_t row = page * kPage, rows = job.rows - row;
-      for (; views != 0; views &= views - 1) {
-        const int64_t v = first + __builtin_ctz(views);
-        carve_page(job.xyz + 3 * row, static_cast<int>(rows < kPage ? rows : kPage), all_views[v],
-                   job.depth + v * cells, job, job.keep + row);
-      }
-    });
+    for_each_visible_leaf(job.boxes, {0.0f, 0.0f}, all_views + first, count, part, parts,
+                          [&](int64_t leaf, uint32_t views) {
+                            const int64_t row = leaf * kFanout, rows = job.rows - row;
+                            for (; views != 0; views &= views - 1) {
+                              const int64_t v = first + __builtin_ctz(views);
+                              carve_leaf(job.xyz + 3 * row, static_cast<int>(rows < kFanout ? rows : kFanout),
+                                         all_views[v], job.depth + v * cells, job, job.keep + row);
+                            }
+                          });
   }
 }
 

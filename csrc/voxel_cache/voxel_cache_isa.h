@@ -3,7 +3,7 @@
 #pragma once
 
 #include "cpu/isa.h"
-#include "cpu/page_walk.h"
+#include "cpu/leaf_traversal.h"
 #include "voxel_cache/voxel_cache.h"
 #include "voxel_cache/voxel_cache_code.h"
 
@@ -32,8 +32,8 @@ struct VoxelCacheKernels {
   // decode_value of channels of a row, rounded once to the output's dtype.
   void (*expand)(Element from, const void* row, int64_t channels, const RowScale&, Element to, void* out);
   // Grows a box by rows (n,).
-  void (*bound)(const float* xyz, const float* footprint, int64_t n, PageBox* box);
-  // Clears `keep` of the rows in runs part, part + parts, ... of 64 pages that a depth map sees through.
+  void (*bound)(const float* xyz, const float* footprint, int64_t n, PyramidBox* box);
+  // Clears `keep` of the rows in runs part, part + parts, ... of 64 leaves that a depth map sees through.
   void (*carve)(const CarvedRows&, const View* views, int64_t part, int64_t parts);
 };
 

@@ -106,11 +106,11 @@ RowsOfCache load_rows(const Tensor& keys, const Tensor& xyz, const Tensor& footp
   rows.footprint = mutable_data<float>(footprint);
   rows.table = mutable_data<int32_t>(table);
   const Tensor* boxes[] = {&boxes0, &boxes1, &boxes2};
-  PageBox** levels[] = {&rows.level0, &rows.level1, &rows.level2};
+  PyramidBox** levels[] = {&rows.level0, &rows.level1, &rows.level2};
   for (int level = 0; level < kBoxLevels; ++level) {
     expect_state(*boxes[level], ScalarType::Float, {rows.num_boxes(level), kBoxFields},
                  "voxel_cache: boxes must be (ceil(R / 64^l), 7)");
-    *levels[level] = reinterpret_cast<PageBox*>(mutable_data<float>(*boxes[level]));
+    *levels[level] = reinterpret_cast<PyramidBox*>(mutable_data<float>(*boxes[level]));
   }
   return rows;
 }

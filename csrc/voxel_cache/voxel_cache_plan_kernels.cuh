@@ -97,7 +97,7 @@ __device__ __forceinline__ bool is_one_voxel(const SortedPoints& p, int64_t firs
 }
 
 // Finds where voxels begin and which rows hold them, and counts both; `counts` lies in memory of the host. `footprint`
-// is null where ranks are not asked for.
+// is null where ranks are not needed.
 __global__ void __launch_bounds__(kTileWarps* kWarp)
     voxel_cache_mark_kernel(SortedPoints p, HeldRows held, const float* footprint, int32_t* found, Tiles tiles,
                             CountsOfTiles of_tiles, PlanCounts* counts) {
@@ -155,7 +155,7 @@ __device__ __forceinline__ Word64 rank_rest(const SortedPoints& p, int64_t kept,
   return min_of_warp(lowest);
 }
 
-// The winner among a segment's points, in the lane where it begins. All lanes of the warp ask.
+// The winner among a segment's points, in the lane where it begins. All lanes of the warp call it.
 __device__ __forceinline__ int32_t pick_winner(const SortedPoints& p, int64_t kept, int64_t i, bool begins,
                                                const float* footprint, const Word64* lowest_of_tile) {
   const Word64 code = begins ? p.codes[i] : kDropped;

@@ -10,15 +10,15 @@
 namespace mirage {
 namespace {
 
-// ---- carve: a warp takes a page of 64 rows, tests which views its box may be in, and projects into those alone
+// ---- carve: a warp takes a leaf of 64 rows, tests which views its box may be in, and projects into those alone
 
 constexpr int kCarveWarps = 8;
 constexpr int kCarveThreads = kCarveWarps * kWarp;
 
-// Clears `keep` of the page's rows that one of the views, whose bits are set, sees through.
-__device__ __forceinline__ void carve_page(const CarvedRows& job, int64_t page, unsigned views, int64_t first_view,
+// Clears `keep` of the leaf's rows that one of the views, whose bits are set, sees through.
+__device__ __forceinline__ void carve_leaf(const CarvedRows& job, int64_t leaf, unsigned views, int64_t first_view,
                                            const CameraOfView* cameras) {
-  const int64_t first = kPage * page + threadIdx.x % kWarp;
+  const int64_t first = kFanout * leaf + threadIdx.x % kWarp;
   bool in_bounds[kPerLane], carved[kPerLane];
   Vec3 at[kPerLane];
   for (int k = 0; k < kPerLane; ++k) {
@@ -46,16 +46,16 @@ __device__ __forceinline__ void carve_page(const CarvedRows& job, int64_t page, 
 __global__ void __launch_bounds__(kCarveThreads)
     voxel_cache_carve_kernel(CarvedRows job, PreparedViews prepared) {  // `keep` is all 1
   __shared__ ViewsOfBlock<kWarp, kCarveThreads> views;
-  const int64_t pages = (job.rows + kPage - 1) / kPage, warps = static_cast<int64_t>(gridDim.x) * kCarveWarps;
+  const int64_t leaves = (job.rows + kFanout - 1) / kFanout, warps = static_cast<int64_t>(gridDim.x) * kCarveWarps;
   for (int64_t first = 0; first < job.views; first += kWarp) {
     const int count = static_cast<int>(min(job.views - first, int64_t{kWarp}));
     __syncthreads();
     views.start_load(prepared.from(first), 0, count);
     views.wait();
-    for (int64_t page = static_cast<int64_t>(blockIdx.x) * kCarveWarps + threadIdx.x / kWarp; page < pages;
-         page += warps) {
-      const unsigned some = views.ask_32(span_of(job.boxes.level0[page].box, 0.0f), 0, count);
-      if (some != 0) carve_page(job, page, some, first, views.cameras);
+    for (int64_t leaf = static_cast<int64_t>(blockIdx.x) * kCarveWarps + threadIdx.x / kWarp; leaf < leaves;
+         leaf += warps) {
+      const unsigned some = views.visible_views_32(span_of(job.boxes.level0[leaf].box, 0.0f), 0, count);
+      if (some != 0) carve_leaf(job, leaf, some, first, views.cameras);
     }
   }
 }

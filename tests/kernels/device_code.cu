@@ -107,7 +107,7 @@ __global__ void decode_cell(const uint64_t* keys, float* depth, int64_t* index, 
 }
 
 __global__ void cache_point(const float* xyz, const float* footprint, float inverse_size, int32_t* table,
-                            uint64_t slots, const int64_t* keys, int64_t rows, int32_t* row, PageBox* boxes) {
+                            uint64_t slots, const int64_t* keys, int64_t rows, int32_t* row, PyramidBox* boxes) {
   const int n = blockIdx.x * blockDim.x + threadIdx.x;
   const float* p = xyz + 3 * n;
   const VoxelAxes point{voxel_axis(p[0], inverse_size), voxel_axis(p[1], inverse_size), voxel_axis(p[2], inverse_size)};
@@ -116,16 +116,16 @@ __global__ void cache_point(const float* xyz, const float* footprint, float inve
   row[n] = find_row(table, slots, keys, rows, voxel_key(a), home_slot(a, slots));
   if (row[n] < 0 && !enter_row(table, slots, n, home_slot(a, slots))) return;
   row[n] = winner_over_row(row[n], footprint[n], 1.0f);
-  PageBox box = empty_box();
+  PyramidBox box = empty_box();
   grow(box, p, footprint[n]);
-  grow(boxes[n / kPage], box);
+  grow(boxes[n / kFanout], box);
 }
 
-__global__ void read_row(const float* pose, const float* lens, const PageBox* boxes, const float* shown, int h, int w,
-                         const StoredRows rows, int8_t* steps, uint8_t* keep) {
+__global__ void read_row(const float* pose, const float* lens, const PyramidBox* boxes, const float* shown, int h,
+                         int w, const StoredRows rows, int8_t* steps, uint8_t* keep) {
   const int n = blockIdx.x * blockDim.x + threadIdx.x;
   const View view = load_view(pose, lens, h, w);
-  const PageBox box = boxes[n / kPage];
+  const PyramidBox box = boxes[n / kFanout];
   const bool out = is_culled(view.frustum, box.box, scaled_extent(0.6f, box.extent, 0.01f));
   keep[n] = !out && !seen_through(shown[n], box.box.min[2], 1.05f);
   steps[n] = static_cast<int8_t>(int8_steps(decode_value(shown[n], load_scale(rows, n)), int8_scale(shown[0])));

@@ -27,7 +27,7 @@ def test_centers_within(c: ModuleType, at: float, reach: float, size: int) -> No
 def test_centers_within_at_the_very_border(
     c: ModuleType, cell: int, reach: float, steps: int, left: bool, size: int
 ) -> None:
-    """A square that ends on a cell's centre, give or take a few units in the last place."""
+    """A square that ends on a cell's center, give or take a few units in the last place."""
     at = np.float32(cell + 0.5) + np.float32(reach) * (1 if left else -1)
     for _ in range(abs(steps)):
         at = np.nextafter(at, np.float32(math.copysign(math.inf, steps)))
@@ -116,13 +116,13 @@ def test_every_pixel_has_one_cell(c: ModuleType, cells: int, pixels: int) -> Non
         first, last = c.pixels_of(i, cells, pixels)
         owner |= dict.fromkeys(range(first, last), i)
     assert owner == {r: ((2 * r + 1) * cells) // (2 * pixels) for r in range(pixels)}
-    if pixels >= cells:  # then the pixel under a cell's centre is its own
+    if pixels >= cells:  # then the pixel under a cell's center is its own
         assert all(owner[c.pixel_under(i, cells, pixels)] == i for i in range(cells))
 
 
 @given(st.integers(1, 40), st.integers(1, 90))
 @fixture_is_pure
-def test_taps_surround_the_centre(c: ModuleType, cells: int, pixels: int) -> None:
+def test_taps_surround_the_center(c: ModuleType, cells: int, pixels: int) -> None:
     for i in range(cells):
         first, second, weight = c.taps_of(i, cells, pixels)
         at = min(max((i + 0.5) * pixels / cells - 0.5, 0), pixels - 1)

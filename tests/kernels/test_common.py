@@ -86,8 +86,8 @@ def test_keys_pack_and_morton_interleaves(c: ModuleType, a: tuple[int, ...], b: 
 @fixture_is_pure
 def test_short_codes(c: ModuleType, a: tuple[int, int, int], steps: list[tuple[int, int, int]], home: bool) -> None:
     """Voxels near each other, anywhere or on both sides of the origin."""
-    centre = (2**20,) * 3 if home else a
-    axes = [tuple(min(max(x + d, 0), 2**21 - 1) for x, d in zip(centre, step, strict=True)) for step in steps]
+    center = (2**20,) * 3 if home else a
+    axes = [tuple(min(max(x + d, 0), 2**21 - 1) for x, d in zip(center, step, strict=True)) for step in steps]
     codes = [c.morton(c.voxel_key(*voxel)) for voxel in axes]
     bits, brief, back = c.short_codes([c.voxel_key(*voxel) for voxel in axes])
     assert back == codes
@@ -113,7 +113,7 @@ def test_sixteen_bit_floats_are_torchs(c: ModuleType, dtype: torch.dtype) -> Non
     words = torch.arange(-(1 << 15), 1 << 15, dtype=torch.int32).to(torch.int16)
     floats = getattr(c, f"{name}_to_float")(words.numpy().view(np.uint16))
     np.testing.assert_array_equal(floats, words.view(dtype).float().numpy())
-    # back: every value itself, the midpoints to both neighbours, a little beside them, and numbers of every size
+    # back: every value itself, the midpoints to both neighbors, a little beside them, and numbers of every size
     exact = words.view(dtype).float()
     g = torch.Generator().manual_seed(0)
     wild = torch.randint(-(1 << 31), (1 << 31) - 1, (200_000,), generator=g).to(torch.int32).view(torch.float32)

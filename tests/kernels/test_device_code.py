@@ -34,8 +34,8 @@ NEEDED = {
     r"unproject_lift_kernel": [WIDE_LOAD, WIDE_STORE, r"REDUX"],
     r"unproject_backward_features_kernel": [WIDE_LOAD, WIDE_STORE],
     # the z-buffer: look first, past the first-level cache, and an atomic that returns nothing
-    r"splat_draw_kernelI": [r"LDG\.E\.64\.STRONG\.GPU", r"REDG?\.E\.MIN\.64"],
-    r"splat_list_pages_kernel": [r"VOTE", r"ATOMG\.E\.ADD"],
+    r"splat_rasterize_kernelI": [r"LDG\.E\.64\.STRONG\.GPU", r"REDG?\.E\.MIN\.64"],
+    r"splat_list_leaves_kernel": [r"VOTE", r"ATOMG\.E\.ADD"],
     r"splat_resolve_kernelI": [WIDE_LOAD, WIDE_STORE],
     r"splat_transpose_kernelI": [WIDE_LOAD, WIDE_STORE],
     r"voxel_cache_copy_kernelI5uint4": [WIDE_LOAD, WIDE_STORE],
@@ -51,9 +51,9 @@ FLOAT64 = r"\bD(ADD|MUL|FMA|SETP)\b"
 FORBIDDEN = {
     # frusta are prepared once
     r"overlap_mark_visible_kernel": [FLOAT64],
-    r"splat_list_pages_kernel": [FLOAT64],
+    r"splat_list_leaves_kernel": [FLOAT64],
     r"voxel_cache_carve_kernel": [FLOAT64],
-    r"splat_draw_kernelI": [r"CAS", r"ATOMG", r"ATOMS", FLOAT64],
+    r"splat_rasterize_kernelI": [r"CAS", r"ATOMG", r"ATOMS", FLOAT64],
     r"splat_bilinear_blend_kernelI": [r"ATOM", r"RED\b|REDG"],  # sums in order
     r"splat_sum_features_kernelI": [r"ATOM", r"RED\b|REDG"],
     r"splat_bilinear_backward_features_kernelI": [r"ATOM", r"RED\b|REDG"],
@@ -195,9 +195,9 @@ def test_kernels_use_the_instructions_they_were_written_for(code: Code, arch: st
     ("kernel", "copies"),
     # of sixteen bytes a thread: cameras and frusta of 64 views, cameras alone, both of 32 views
     [
-        (r"splat_draw_kernelI\S*Lb0E", 8),
-        (r"splat_draw_kernelI\S*Lb1E", 2),
-        ("splat_list_pages_kernel", 8),
+        (r"splat_rasterize_kernelI\S*Lb0E", 8),
+        (r"splat_rasterize_kernelI\S*Lb1E", 2),
+        ("splat_list_leaves_kernel", 8),
         ("overlap_mark_visible_kernel", 8),
         ("voxel_cache_carve_kernel", 3),
     ],

@@ -69,13 +69,13 @@ class Cache:
 
 
 CALLS: dict[str, tuple[Callable[[], Call], Operations]] = {
-    # prepare, draw, resolve
+    # prepare, rasterize, resolve
     "splat": (lambda: splat_points(9), Operations(launches=3, fills=0, sorts=0, waits=0)),
-    # draw once for every 64 views
+    # rasterize once for every 64 views
     "splat, 130 views": (lambda: splat_points(130), Operations(launches=5, fills=0, sorts=0, waits=0)),
-    # prepare, draw; find_bases, find_lists, blend
+    # prepare, rasterize; find_bases, find_lists, blend
     "splat bilinear": (lambda: splat_points(2, mode="bilinear"), Operations(launches=5, fills=0, sorts=1, waits=0)),
-    # prepare, list_pages, draw, resolve
+    # prepare, list_leaves, rasterize, resolve
     "culled read": (lambda: Cache(300).read(9), Operations(launches=4, fills=0, sorts=0, waits=0)),
     # and decode
     "culled read, int8": (

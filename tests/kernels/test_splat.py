@@ -95,7 +95,7 @@ def test_operation_equals_reference(
     case: SplatCase, scale: float, minimum: float, more: int, views: int, every_backend: EveryBackend
 ) -> None:
     """The arguments that only the cache uses: bounding boxes, and a minimum of the extents."""
-    if more:  # several runs of 64 pages, in a scene that is larger than a view, and more views than a batch
+    if more:  # several runs of 64 leaves, in a scene that is larger than a view, and more views than a batch
         g = torch.Generator().manual_seed(more)
         xyz = 30 * torch.rand(more, 3, generator=g)
         xyz = xyz[(xyz // 3 @ torch.tensor([100.0, 10.0, 1.0])).argsort()]

@@ -90,7 +90,7 @@ struct Operations {  // asked of the device since the library was loaded
 
 inline Operations operations;
 
-inline uint64_t draw() {  // xorshift
+inline uint64_t rasterize() {  // xorshift
   uint64_t& x = machine.random;
   x ^= x << 13;
   x ^= x >> 7;
@@ -99,7 +99,7 @@ inline uint64_t draw() {  // xorshift
 
 inline void shuffle(std::vector<size_t>& order) {
   std::iota(order.begin(), order.end(), size_t{0});
-  for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[draw() % i]);
+  for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[rasterize() % i]);
 }
 
 // makecontext and setcontext start a fiber; later switches are plain jumps, which save no signal mask and cost no call
@@ -143,7 +143,7 @@ inline void require(bool ok, const char* what) {  // on a fiber
 
 // Other threads may run here: in front of an atomic, every now and then.
 inline void maybe_yield() {
-  if (draw() % 8 == 0) leave();
+  if (rasterize() % 8 == 0) leave();
 }
 
 inline void sync_threads(int flag) {
@@ -189,7 +189,7 @@ inline void* dynamic_shared() { return machine.shared.data(); }
 
 inline void run_block(const Index& index) {
   const size_t threads = machine.block.count();
-  const int poison = static_cast<int>(draw() & 0xff);
+  const int poison = static_cast<int>(rasterize() & 0xff);
   if (__start_mirage_shared) std::memset(__start_mirage_shared, poison, __stop_mirage_shared - __start_mirage_shared);
   std::memset(machine.shared.data(), poison, machine.shared.size() * sizeof(std::max_align_t));
   machine.block_index = index;
