@@ -15,7 +15,6 @@ from mirage_kernels import (
     Cameras,
     InsertCounts,
     Points,
-    Splat,
     Storage,
     VoxelCache,
     load_tensors,
@@ -123,17 +122,20 @@ class LatentSpatialMemory:
         """Allocated bytes, including the history and the room that tensors have to grow."""
         return self.cache.nbytes + self._superseded.nbytes + self.history.nbytes
 
-    def read(self, cameras: Cameras) -> MemoryView:
+    def read(self, cameras: Cameras, *, latents: bool = True) -> MemoryView:
         """Render the memory.
 
-        Reading does not change the memory.
+        Rows are rendered as points first, then as squares where the points leave holes or lie behind a square.
+        Superseded rows are rendered where the other rows leave holes or lie behind them. Reading does not change the
+        memory.
 
         Args:
             cameras: T cameras over the grid (h, w) of the result; cameras over pixels are converted by
                 ``cameras.rescale((h, w))``.
+            latents: whether to gather the latents; without them ``view.latents`` has no channels.
 
         Returns:
-            The view: latents (C, T, h, w), mask, depth, footprint and stamp (T, h, w).
+            The view: latents (C, T, h, w), mask, depth, footprint, stamp and row (T, h, w).
 
         Example:
             >>> camera = Cameras(torch.tensor([[4.0, 0, 4], [0, 4, 3], [0, 0, 1]]), torch.eye(4), (6, 8))
@@ -141,33 +143,23 @@ class LatentSpatialMemory:
             >>> view.latents.shape, bool(view.mask.any()), view.depth[0, 0, 0].item()
             (torch.Size([4, 1, 6, 8]), False, inf)
         """
-        rendered = self._render(cameras)
-        return self._to_view(Splat(self.cache.feature_maps(rendered.index), rendered.depth, rendered.index))
-
-    def _render(self, cameras: Cameras) -> Splat:
-        """Render depth and row numbers, without features.
-
-        Rows are rendered as points first, then as squares where the points leave holes or lie behind a square.
-        Superseded rows are rendered where the other rows leave holes or lie behind them.
-        """
         current = self._superseded.clear(len(self)) if self._superseded.any else None
         points = self.cache.splat(cameras, valid=current, extent_scale=0, features=False)
         rendered = composite_depth(points, self.cache.splat(cameras, valid=current, features=False))
-        if not self._superseded.any:
-            return rendered
-        superseded = self._superseded.set(len(self))
-        return composite_depth(rendered, self.cache.splat(cameras, valid=superseded, features=False))
-
-    def _to_view(self, rendered: Splat) -> MemoryView:
-        winner = rendered.index.clamp(min=0)
+        if self._superseded.any:
+            superseded = self._superseded.set(len(self))
+            rendered = composite_depth(rendered, self.cache.splat(cameras, valid=superseded, features=False))
+        mask, winner = rendered.mask, rendered.index.clamp(min=0)
+        features = self.cache.feature_maps(rendered.index) if latents else rendered.features
         footprint = self.cache.footprint[winner] if len(self) else rendered.depth
         stamp = self.cache.stamp[winner] if len(self) else rendered.index
         return MemoryView(
-            rendered.features.movedim(0, 1),
-            rendered.mask,
+            features.movedim(0, 1),
+            mask,
             rendered.depth,
-            torch.where(rendered.mask, footprint, torch.inf),
-            torch.where(rendered.mask, stamp, -1),
+            torch.where(mask, footprint, torch.inf),
+            torch.where(mask, stamp, -1),
+            rendered.index,
         )
 
     def retrieve(
@@ -256,18 +248,17 @@ class LatentSpatialMemory:
         stamp: int,
         history_latent: Tensor,
     ) -> int:
-        rendered = self._render(camera)
-        view = self._to_view(rendered)
+        view = self.read(camera, latents=False)
         source = fill_from_far_side(view.depth)[0] if depth is None else depth
         points, valid, cell_depth = unproject_frame(latent.to(self.cache.dtype), camera, source, mask)
         if depth is None:
             is_written = self._fill_holes(points, valid & ~view.mask[0])
-            superseded = rendered.index.new_zeros(0)
+            superseded = view.row.new_zeros(0)
             surface = torch.where(is_written, cell_depth, view.depth[0])
         else:
             comparison = self._compare(points, valid, cell_depth, view)
             is_written = valid & comparison.is_written
-            superseded = rendered.index[0, valid & comparison.is_closer]
+            superseded = view.row[0, valid & comparison.is_closer]
             surface = cell_depth
         counts = self._insert(points, is_written.flatten(), superseded, stamp)
         self.history.add(history_latent, camera, surface, stamp, self.cache.xyz)

@@ -212,7 +212,10 @@ class RolloutSession:
         last, cameras = self.camera, cameras.to(self.camera.device)
         new = cameras[stride - 1 :: stride]  # cameras of the new latents
         clock = _Clock(self._history.device)
-        view, latents = self._generate(Cameras.cat([last, new]), clock)
+        latent_cameras = Cameras.cat([last, new]).rescale((self._history.shape[-2], self._history.shape[-1]))
+        view = self.memory.read(latent_cameras)
+        clock.lap("read")
+        latents = self._generate(view, latent_cameras, clock)
         frames = self.codec.decode(latents[None])[0] if self.decode else latents.new_zeros(3, 0, *cameras.size)
         clock.lap("decode")
         stamps = [self.stamp + self.frame + stride * (k + 1) for k in range(len(new))]
@@ -231,15 +234,11 @@ class RolloutSession:
         self.camera = all_cameras[-1:]
         return Chunk(start, frames[:, shared:], latents[:, shared:], view, all_cameras, written, clock.seconds)
 
-    def _generate(self, cameras: Cameras, clock: _Clock) -> tuple[MemoryView, Tensor]:
-        """Render the memory to the cameras of the chunk's latents, and generate the latents (C, T, h, w)."""
-        stride, grid = self.codec.temporal_stride, (self._history.shape[-2], self._history.shape[-1])
-        views = cameras.rescale(grid)
-        view = self.memory.read(views)
-        clock.lap("read")
+    def _generate(self, view: MemoryView, cameras: Cameras, clock: _Clock) -> Tensor:
+        """Generate the chunk's latents (C, T, h, w) from what the memory rendered for their cameras over (h, w)."""
         # The chunk's first latent and the preceding ones are inputs of the model already.
-        recent = self.stamp + self.frame - stride * PRECEDING
-        references = self.memory.retrieve(views, k=REFERENCES, before=recent)
+        recent = self.stamp + self.frame - self.codec.temporal_stride * PRECEDING
+        references = self.memory.retrieve(cameras, k=REFERENCES, before=recent)
         clock.lap("retrieve")
         latents = self.model(
             view.latents,
@@ -253,7 +252,7 @@ class RolloutSession:
             generator=self.generator,
         ).to(self._history)
         clock.lap("generate")
-        return view, latents
+        return latents
 
     def _keep_last(self, latents: Tensor, view: MemoryView, frames: Tensor) -> None:
         """Keep the last latents and what the memory rendered for them, as inputs of the next chunk."""

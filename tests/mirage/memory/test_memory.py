@@ -95,7 +95,9 @@ def test_the_view_rule() -> None:
     ]
     rendered, rendered_footprint, depth, footprint, expected = (torch.tensor([x]) for x in zip(*cases, strict=True))
     stamp = torch.zeros(1, 1, len(cases), dtype=torch.int64)
-    view = MemoryView(stamp[None].float(), rendered.isfinite()[None], rendered[None], rendered_footprint[None], stamp)
+    view = MemoryView(
+        stamp[None].float(), rendered.isfinite()[None], rendered[None], rendered_footprint[None], stamp, stamp
+    )
     comparison = compare(view, depth, footprint)
     assert comparison.is_written.tolist() == expected.tolist()
     assert comparison.is_closer.flatten().nonzero().flatten().tolist() == [5]
@@ -113,7 +115,7 @@ def test_observed_surfaces_are_not_written_twice() -> None:
     ]
     rendered, footprint, was_observed, expected = (torch.tensor([x]) for x in zip(*cases, strict=True))
     stamp = torch.zeros(1, 1, len(cases), dtype=torch.int64)
-    view = MemoryView(stamp[None].float(), rendered.isfinite()[None], rendered[None], footprint[None], stamp)
+    view = MemoryView(stamp[None].float(), rendered.isfinite()[None], rendered[None], footprint[None], stamp, stamp)
     depth = torch.full((1, len(cases)), 3.0)
     comparison = compare(view, depth, torch.full_like(depth, 0.1))
     assert exclude_observed(comparison, view, depth, was_observed).is_written.tolist() == expected.tolist()
