@@ -25,7 +25,7 @@ of ``mirage_kernels.ops`` are private.
 """
 
 from . import check
-from ._files import load_tensors, save_tensors
+from ._files import atomic_write, load_tensors, save_tensors
 from ._modes import AutomaticEviction, BackendName, Eviction, Fusion, Pooling, SplatMode, Storage
 from ._results import Splat
 from .backend import (
@@ -59,6 +59,7 @@ __all__ = [
     "Storage",
     "VoxelCache",
     "__version__",
+    "atomic_write",
     "backends",
     "build_info",
     "check",

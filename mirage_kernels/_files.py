@@ -28,9 +28,27 @@ _HEADER = "mirage"
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Yield the path of a temporary file next to ``path``, which replaces ``path`` at the end of the block.
+    """Write a file so that it is replaced atomically.
 
-    The file is synced to disk, then renamed. If the block raises or the process is killed, ``path`` is unchanged.
+    Args:
+        path: the file to write.
+
+    Yields:
+        A temporary path in the same folder. When the block ends, the file written there is synced to disk and replaces
+        ``path``. If the block raises, the temporary file is removed; then, and if the process is killed, ``path`` is
+        unchanged.
+
+    Raises:
+        OSError: the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from mirage_kernels import atomic_write
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with atomic_write(Path(folder) / "note.txt") as partial:
+        ...         _ = partial.write_text("done")
+        ...     (Path(folder) / "note.txt").read_text()
+        'done'
     """
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")

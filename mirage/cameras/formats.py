@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mirage_kernels import Cameras
+from mirage_kernels import Cameras, atomic_write
 
 from ..errors import DataError
-from ..io.files import read_text, replacing
+from ..io.files import read_text
 
 
 def _pose(line: str, where: str) -> list[float]:
@@ -155,5 +155,5 @@ def write_cameras(path: str | Path, cameras: Cameras) -> None:
         "intrinsics": cameras.intrinsics.tolist(),
         "cam2world": cameras.cam2world.tolist(),
     }
-    with replacing(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(json.dumps(content) + "\n")

@@ -13,10 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mirage_kernels import Cameras
+from mirage_kernels import Cameras, atomic_write
 
 from ..errors import DataError
-from ..io.files import replacing
 
 _MAX_BYTES = 16 << 30
 _REQUIRED = ("depths", "intrinsics", "poses_c2w")
@@ -181,5 +180,5 @@ def write_geometry(path: str | Path, geometry: Geometry, *, integer_centers: boo
     if geometry.masks is not None:
         arrays["masks"] = geometry.masks.cpu().numpy()
     _check(path, arrays)
-    with replacing(path) as partial, partial.open("wb") as file:
+    with atomic_write(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)

@@ -4,9 +4,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,34 +17,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MAX_TEXT_BYTES = 64 << 20
-
-
-@contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """Write a file so that it is replaced atomically.
-
-    Args:
-        path: the file to write.
-
-    Yields:
-        A temporary path in the same folder. When the block ends, the file written there replaces ``path``. If the block
-        raises, the temporary file is removed and ``path`` is unchanged.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     with replacing(Path(folder) / "note.txt") as partial:
-        ...         _ = partial.write_text("done")
-        ...     (Path(folder) / "note.txt").read_text()
-        'done'
-    """
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _open_image(path: Path, what: str) -> Image.Image:

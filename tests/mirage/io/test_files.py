@@ -18,8 +18,8 @@ from PIL import Image
 from mirage.cameras import read_intrinsics, read_poses, write_cameras
 from mirage.data.scenes import Scene, motorcycle
 from mirage.errors import DataError
-from mirage.io.files import read_depth, read_image, read_matrix, replacing
-from mirage_kernels import testing
+from mirage.io.files import read_depth, read_image, read_matrix
+from mirage_kernels import atomic_write, testing
 
 SIZE = (40, 60)
 
@@ -188,14 +188,14 @@ def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     path.write_text("old")
 
     def fail() -> None:
-        with replacing(path) as partial:
+        with atomic_write(path) as partial:
             partial.write_text("ne")
             raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
         fail()
     assert path.read_text() == "old"
-    with replacing(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new"
