@@ -140,12 +140,12 @@ class OutputFolder:
         """Compare the memory's view with a real image where a latent's camera equals the real camera."""
         stride, count = self.codec.temporal_stride, chunk.view.mask.shape[0]
         last = chunk.start + chunk.frames.shape[1] - 1
-        for name, (key, picture) in self.scene.real.items():
+        for name, (key, real) in self.scene.real.items():
             target = self.scene.keys[key]
             for k in range(count):
                 camera = self.cameras[last - stride * (count - 1 - k)]
                 if f"{name}_view_psnr" not in self.metrics and same_camera(camera, target):
-                    self._write_comparison(name, chunk, k, picture)
+                    self._write_comparison(name, chunk, k, real)
 
     def _write_comparison(self, name: str, chunk: Chunk, k: int, real: Tensor) -> None:
         size = self.codec.spatial_stride

@@ -114,7 +114,7 @@ class Ours:
 class Appended:
     """:class:`AppendOnly`.
 
-    With several threads its scatter may leave a farther point in a cell. It is timed with several threads, but judged
+    With several threads its scatter may leave a farther point in a cell. It is timed with several threads, but compared
     by the result of one.
     """
 

@@ -71,7 +71,7 @@ class Result(NamedTuple):
     default: bool = False
 
 
-def judge(recording: Recording, read: Callable[[Cameras], Tensor], frames: range) -> Shares:
+def measure_completeness(recording: Recording, read: Callable[[Cameras], Tensor], frames: range) -> Shares:
     """Compare the depth that ``read`` returns for the cameras of these frames with the true depth."""
     truth = recording.truth[frames.start : frames.stop]
     depth = read(recording.cameras[frames.start : frames.stop].rescale((truth.shape[1], truth.shape[2])))
@@ -82,9 +82,11 @@ def judge(recording: Recording, read: Callable[[Cameras], Tensor], frames: range
     return Shares(*((count.sum() / total).item() for count in counts))
 
 
-def judge_both(recording: Recording, read: Callable[[Cameras], Tensor]) -> tuple[Shares, Shares]:
+def measure_both(recording: Recording, read: Callable[[Cameras], Tensor]) -> tuple[Shares, Shares]:
     """The shares in the written views and in the later ones."""
-    return judge(recording, read, range(WRITTEN)), judge(recording, read, range(WRITTEN, WRITTEN + READ))
+    return measure_completeness(recording, read, range(WRITTEN)), measure_completeness(
+        recording, read, range(WRITTEN, WRITTEN + READ)
+    )
 
 
 def append_only(recording: Recording) -> Iterator[Result]:
@@ -97,7 +99,7 @@ def append_only(recording: Recording) -> Iterator[Result]:
             return splat(p.xyz, p.features, cameras, valid=p.valid, extent=scale * p.footprint).depth
 
         nbytes = rows * APPEND_ONLY
-        yield Result("append-only", scale, "float32", rows, nbytes, nbytes, *judge_both(recording, read))
+        yield Result("append-only", scale, "float32", rows, nbytes, nbytes, *measure_both(recording, read))
 
 
 def read_cache(cache: VoxelCache, scale: float, cameras: Cameras) -> Tensor:
@@ -112,7 +114,7 @@ def fixed_voxels(recording: Recording) -> Iterator[Result]:
             p = unproject(recording.depth[t : t + 1], recording.latents[t : t + 1], recording.cameras[t])
             cache.insert(p.xyz, p.features, p.footprint, valid=p.valid, stamp=t)
         for scale in (0.0, 0.5):
-            result = judge_both(recording, partial(read_cache, cache, scale))
+            result = measure_both(recording, partial(read_cache, cache, scale))
             yield Result(f"voxels of {100 * size:g} cm", scale, "bfloat16", len(cache), *nbytes_of(cache), *result)
 
 
@@ -139,7 +141,7 @@ def view_rule(recording: Recording) -> Iterator[Result]:
         cameras, depth = recording.cameras[:WRITTEN], recording.depth[:WRITTEN]
         memory.write(latents, cameras, depth, stamps=range(WRITTEN))
         rows = len(memory)
-        result = judge_both(recording, partial(read_depth, memory))
+        result = measure_both(recording, partial(read_depth, memory))
         nbytes = nbytes_of(memory.cache)
         again = sum(memory.write(latents, cameras, depth, stamps=range(WRITTEN)))
         unchanged = scale == default and storage is None

@@ -104,7 +104,7 @@ def sky_image() -> Tensor:
     return read_image(data_folder() / "spatia_trajectories" / "case_2" / "img.jpg")
 
 
-def judge_sky() -> tuple[float, float, FilterResult]:
+def measure_sky() -> tuple[float, float, FilterResult]:
     """The share of cells with sky that is excluded, the share of other cells that is lost, and the decision."""
     grid = (44, 78)
     result = Filters([SkyFilter()])(observe(sky_image(), grid))
@@ -125,7 +125,7 @@ def lost(outcome: Outcome, reference: Outcome) -> float:
     return 1 - int((outcome.static & reference.static).sum()) / int(reference.static.sum())
 
 
-def judge_moving_object(name: str, scene: Composite) -> tuple[list[dict[str, Any]], Outcome]:
+def measure_moving_object(name: str, scene: Composite) -> tuple[list[dict[str, Any]], Outcome]:
     """The rows of the table, and the outcome of consistency and motion."""
     nothing = write_all(scene, Filters(), carve=False)
     perfect = write_all(scene, Filters(), exclude=scene.object, carve=False)
@@ -175,7 +175,7 @@ class Stale(NamedTuple):
     anyway: int
 
 
-def judge_stale(scene: Composite, frames: tuple[int, ...] = (8, 14, 23, 32)) -> Stale:
+def measure_stale(scene: Composite, frames: tuple[int, ...] = (8, 14, 23, 32)) -> Stale:
     """Write a frame with the object, then visit it and its neighbors without the object; summed over several frames."""
     total = torch.zeros(5, dtype=torch.int64)
     for t in frames:
@@ -222,10 +222,10 @@ def draw_moving_object(out: Path, scene: Composite, outcome: Outcome) -> None:
     picks = [8, 14, 23, 34, 38]
     frames = [scene.frames[:, t] for t in picks]
     results_of_frames = [result for t in picks if (result := outcome.written[t].filter_result) is not None]
-    judged = [overlay(frame, result) for frame, result in zip(frames, results_of_frames, strict=True)]
+    overlays = [overlay(frame, result) for frame, result in zip(frames, results_of_frames, strict=True)]
     names = [f"frame {t}" for t in picks]
     kept = [f"{result.fractions['kept']:.0%} kept" for result in results_of_frames]
-    save(out / "filters_moving_objects.jpg", contact_sheet([frames, judged], [names, kept], width=400))
+    save(out / "filters_moving_objects.jpg", contact_sheet([frames, overlays], [names, kept], width=400))
 
 
 def draw_depth(out: Path, static: Composite) -> None:
@@ -247,17 +247,17 @@ def main() -> None:
     for name, (_, mask, grid) in {"cow (case_3)": cow_mask(), "street people (01)": people_mask()}.items():
         touched, strict, nearest = count_masked(mask, grid)
         masks.append({"name": name, "cells": touched, "strict": strict, "nearest": nearest})
-    out_share, lost_share, result = judge_sky()
+    out_share, lost_share, result = measure_sky()
     out.mkdir(parents=True, exist_ok=True)
     save(out / "filters_sky.jpg", overlay(sky_image(), result)[:, :300])
     objects: list[dict[str, Any]] = []
     for name, cut_out, height in (("cow", cow(), 0.35), ("man", man(), 0.8)):
         scene = composite(cut_out, height)
-        rows, filtered = judge_moving_object(name, scene)
+        rows, filtered = measure_moving_object(name, scene)
         objects += rows
         if name == "cow":
             draw_moving_object(out, scene, filtered)
-            stale = judge_stale(scene)
+            stale = measure_stale(scene)
     draw_masks(out)
     draw_depth(out, composite(cow(), 0))
     results: dict[str, Any] = {"masks": masks, "sky": {"out": out_share, "lost": lost_share}}

@@ -38,12 +38,12 @@ from ..models.embedded import DctCodec
 from ..rollout import CHUNK, Codec
 from . import _studies
 from .compared_memories import MIN_COVERAGE, Appended, ComparedMemory, Ours, RgbPoints, check, each
-from .completeness import judge, read_depth
+from .completeness import measure_completeness, read_depth
 from .recording import Recording, record
 
 LATENTS = 9  # per chunk
 CHECKED = (1, 2, 3, 5, 10, 20, 30, 40, 50)  # chunks of a long run that are read
-SHORT = 5  # chunks; up to here all chunks are read and the written views are judged
+SHORT = 5  # chunks; up to here all chunks are read and the written views are measured
 RUNS = 5  # of writing, for a short run
 ROUNDS, PATIENCE, BRIEF = 31, 1.0, 0.1  # see _studies.medians
 
@@ -235,15 +235,16 @@ def measure(course: Course, bar: Any) -> dict[str, Any]:
         row["write"] = median([row["write"], *again])
     written = LATENTS * course.chunks
     views = {"own": range(written), "later": range(written, len(course.recording.depth))}
-    judged = {
+    measured = {
         name: compare(memories, course.recording, course.codec, frames) for name, frames in views.items() if frames
     }
-    run["psnr"] = {name: result["memories"] for name, result in judged.items()}
-    run["codec_psnr"] = {name: result["codec"] for name, result in judged.items()}
-    run["compared"] = {name: result["compared"] for name, result in judged.items()}
+    run["psnr"] = {name: result["memories"] for name, result in measured.items()}
+    run["codec_psnr"] = {name: result["codec"] for name, result in measured.items()}
+    run["compared"] = {name: result["compared"] for name, result in measured.items()}
     ours = next(one.memory for one in memories if isinstance(one, Ours))
     run["completeness"] = {
-        name: judge(course.recording, partial(read_depth, ours), views[name])._asdict() for name in judged
+        name: measure_completeness(course.recording, partial(read_depth, ours), views[name])._asdict()
+        for name in measured
     }
     return run
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NAMER, SEGMENTER = "Qwen/Qwen3-VL-4B-Instruct", "facebook/sam3"
 QUESTION = (
-    "Which things in this picture move or could move on their own, such as people, animals and vehicles? "
+    "Which things in this image move or could move on their own, such as people, animals and vehicles? "
     "Answer with their names only, as short singular nouns separated by commas, or with: none."
 )
 MAX_NAMES = 16  # a limit for answers that repeat themselves

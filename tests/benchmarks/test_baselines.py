@@ -71,7 +71,7 @@ def rows_by_key(of: VoxelCache) -> tuple[Tensor, Tensor]:
 
 def two_walls() -> tuple[Tensor, Tensor, Cameras]:
     """A point in every cell at depths 1 and 2, the nearer one first in one half of the cells and last in the other; one
-    behind the camera and one beside its picture. One camera over 2x4 cells."""
+    behind the camera and one beside its image. One camera over 2x4 cells."""
     camera = Cameras(torch.tensor([[2.0, 0, 2], [0, 2, 1], [0, 0, 1]]), torch.eye(4), (2, 4))
     v, u = (x.flatten() for x in torch.meshgrid(torch.arange(2) - 0.5, torch.arange(4) - 1.5, indexing="ij"))
     rays = torch.stack([u / 2, v / 2, torch.ones(8)], 1)

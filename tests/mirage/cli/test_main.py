@@ -24,7 +24,7 @@ OUTPUTS = {"video.mp4", "contact_sheet.png", "cameras.json", "memory.safetensors
 
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, Path]:
-    """A picture of 50x70 pixels with its depth, intrinsics and a path of 13 poses."""
+    """An image of 50x70 pixels with its depth, intrinsics and a path of 13 poses."""
     rng = np.random.default_rng(0)
     paths = {name: tmp_path / name for name in ("image.png", "depth.png", "depth.npy", "k.txt", "poses.txt")}
     Image.fromarray(rng.integers(0, 256, (50, 70, 3), dtype=np.uint8)).resize((70, 50)).save(paths["image.png"])
@@ -165,8 +165,8 @@ def write_sample(path: Path, *, frames: bool = True) -> Cameras:
     cameras = Cameras(torch.tensor([[50.0, 0, 28], [0, 50, 20], [0, 0, 1]]), poses, (40, 56))
     masks = torch.ones(9, 40, 56, dtype=torch.bool)
     masks[0, :24, :24] = False
-    pictures = torch.randint(0, 256, (1, 3, 40, 56), generator=torch.Generator().manual_seed(0)).byte()
-    write_geometry(path, Geometry(torch.full((9, 40, 56), 2.0), cameras, pictures if frames else None, masks))
+    images = torch.randint(0, 256, (1, 3, 40, 56), generator=torch.Generator().manual_seed(0)).byte()
+    write_geometry(path, Geometry(torch.full((9, 40, 56), 2.0), cameras, images if frames else None, masks))
     return cameras
 
 
@@ -321,12 +321,12 @@ def test_a_failure_leaves_the_old_output_unchanged(
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     write, count = VideoWriter.write, 0
 
-    def fail(self: VideoWriter, picture: torch.Tensor) -> None:
+    def fail(self: VideoWriter, frame: torch.Tensor) -> None:
         nonlocal count
         count += 1
         if count == 7:
             raise failure
-        write(self, picture)
+        write(self, frame)
 
     monkeypatch.setattr(VideoWriter, "write", fail)
     capsys.readouterr()

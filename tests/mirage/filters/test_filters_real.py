@@ -41,7 +41,7 @@ def test_no_cell_with_a_masked_pixel_is_written(name: str, touched: int, missed:
 
 
 def test_sky_of_a_photograph_without_depth() -> None:
-    out, lost, result = study.judge_sky()
+    out, lost, result = study.measure_sky()
     print(f"sky: {out:.4f} of its cells out, {lost:.4f} of the others lost")
     assert out >= 0.95
     assert lost <= 0.03
@@ -78,7 +78,7 @@ def test_a_moving_object_is_not_stored(composited: Composite) -> None:
 
 def test_a_removed_object_is_removed_from_the_memory(composited: Composite) -> None:
     """Other points are lost only as far as they are lost without any object."""
-    stale = study.judge_stale(composited)
+    stale = study.measure_stale(composited)
     print(stale)
     assert stale.object > 500
     assert stale.left == 0

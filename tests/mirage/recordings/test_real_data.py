@@ -39,12 +39,12 @@ def test_the_recording_is_read_as_described(hololens: RgbdFrames) -> None:
     assert hololens.images.shape == (73, 3, 360, 540)
     assert 0.6 < (hololens.depth > 0).float().mean() < 0.65
     assert 0.43 < hololens.depth[hololens.depth > 0].min() < hololens.depth.max() < 7.44
-    # K.txt says 269.50 with pixel centres on integers
+    # K.txt says 269.50 with pixel centers on integers
     assert hololens.cameras.intrinsics[0, 0, 2].item() == pytest.approx(270.0029, abs=1e-3)
 
 
 def test_neighbouring_depth_maps_agree(hololens: RgbdFrames, number: list[int]) -> None:
-    """Median disagreement of 4.6 mm between neighbours: geometry, pose and pixel centres are right."""
+    """Median disagreement of 4.6 mm between neighbors: geometry, pose and pixel centers are right."""
     errors = []
     for a in [i for i, n in enumerate(number) if 40 <= n < 56]:
         points = unproject(hololens.depth[a : a + 1], no_latents(1, (360, 540)), hololens.cameras[a])
@@ -105,7 +105,7 @@ def place(xyz: torch.Tensor, k: torch.Tensor, pose: torch.Tensor) -> tuple[torch
 
 def test_revisits_place_points_where_they_are(hololens: RgbdFrames) -> None:
     """The stored points, seen again at least 20 frames later by a view that holds half of them: where they land in
-    cells, against full-resolution intrinsics in float64. Beside it the convention of whole-number cell centres."""
+    cells, against full-resolution intrinsics in float64. Beside it the convention of whole-number cell centers."""
     full, (h, w), (height, width) = hololens.cameras, GRID, hololens.cameras.size
     scale = torch.tensor([w / width, h / height], dtype=torch.float64)
     i, j = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
@@ -117,7 +117,7 @@ def test_revisits_place_points_where_they_are(hololens: RgbdFrames) -> None:
         k, pose = full.intrinsics[a].double(), full.cam2world[a].double()
         z = p.footprint.double() * grid.intrinsics[a, 0, 0].double()
         exact = lift((corner + 0.5) / scale, z, k, pose)
-        # whole numbers: the cell's corner stands for its centre, and intrinsics whose centres are whole are scaled
+        # whole numbers: the cell's corner stands for its center, and intrinsics whose centers are whole are scaled
         whole = k.clone()
         whole[:2, 2] -= 0.5
         whole[:2] *= scale[:, None]
@@ -148,7 +148,7 @@ def test_camera_paths_of_spatia(data: Path, case: str) -> None:
     poses = read_poses(folder / "w2c.txt", world2cam=True)
     cameras = Cameras(intrinsics, poses, (704, 1248))
     assert len(cameras) > 40
-    assert cameras.centers[0].norm() < 0.01, "the path starts at the picture"
+    assert cameras.centers[0].norm() < 0.01, "the path starts at the image"
 
 
 def test_noisy_poses_do_no_harm(data: Path) -> None:

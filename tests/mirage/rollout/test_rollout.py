@@ -67,7 +67,7 @@ def test_chunks_join_without_gap_or_overlap() -> None:
     torch.testing.assert_close(frames[:, ::4], DctCodec(8).decode(latents[None])[0, :, ::4], rtol=0, atol=1e-6)
 
 
-def test_the_first_frame_is_the_picture_and_the_last_shows_it_again() -> None:
+def test_the_first_frame_is_the_image_and_the_last_shows_it_again() -> None:
     chunks = run()
     coded = DctCodec(8).encode(IMAGE[None, :, None])[0]
     assert torch.equal(chunks[0].latents[:, 0], coded[:, 0])
