@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,6 +14,7 @@ from ..errors import DataError, first_line
 from ..models.embedded import DctCodec, FillModel
 from ..models.wan.presets import WAN
 from ..rollout import ChunkModel, Codec
+from .messages import warn
 
 if TYPE_CHECKING:
     from ..models.wan.pipeline import MiragePipeline
@@ -173,10 +173,7 @@ def _load_pipeline(args: argparse.Namespace) -> MiragePipeline:
     if args.adapter:
         pipe.load_adapter_weights(args.adapter)
     elif pipe.adapter_is_untrained:
-        print(
-            f"mirage: warning: {args.model}: the memory adapter is untrained and has no effect; pass --adapter FILE",
-            file=sys.stderr,
-        )
+        warn(f"{args.model}: the memory adapter is untrained and has no effect; pass --adapter FILE")
     names = [f"lora{number}" for number in range(len(args.lora or []))]
     for name, path in zip(names, args.lora or [], strict=True):
         pipe.load_lora_weights(path, adapter_name=name)

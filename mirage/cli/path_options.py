@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from torch import Tensor
@@ -31,6 +30,7 @@ from ..cameras import (
 from ..cameras.actions import STEP, TURN
 from ..data.scenes import Scene
 from ..errors import DataError
+from .messages import note
 
 FRAMES = 97
 AMOUNTS = {"orbit": 15.0, "dolly": 0.5, "pan": 20.0, "truck": 0.5, "spiral": 0.2}
@@ -196,10 +196,7 @@ def _trim(args: argparse.Namespace, name: object, cameras: Cameras) -> Cameras:
         raise DataError(f"{name}: expected at least {minimum} poses for {minimum} frames, got {len(cameras)}")
     frames = args.frames or (len(cameras) - 1) // 4 * 4 + 1
     if args.frames is None and frames < len(cameras):
-        print(
-            f"mirage: note: {name}: using the first {frames} of {len(cameras)} cameras (frames must be 4 N + 1)",
-            file=sys.stderr,
-        )
+        note(f"{name}: using the first {frames} of {len(cameras)} cameras (frames must be 4 N + 1)")
     return cameras[:frames]
 
 

@@ -1,0 +1,23 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Notes and warnings of the command line, on standard error."""
+
+from __future__ import annotations
+
+import sys
+
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+
+def note(text: str) -> None:
+    """Print a note in one line, above a progress bar if one is shown."""
+    _print("note", text)
+
+
+def warn(text: str) -> None:
+    """Print a warning in one line, above a progress bar if one is shown."""
+    _print("warning", text)
+
+
+def _print(kind: str, text: str) -> None:
+    tqdm.write(f"mirage: {kind}: {' '.join(text.split())}", file=sys.stderr)
