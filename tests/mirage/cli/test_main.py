@@ -57,7 +57,7 @@ def read_metrics(out: Path) -> dict[str, Any]:
 
 
 def test_generate_from_an_image(files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "results" / "walk"
+    out = tmp_path / "results" / "video"
     assert main(arguments(files, out)) == 0
     assert {path.name for path in out.iterdir()} == OUTPUTS
     assert list(out.parent.iterdir()) == [out]
@@ -105,7 +105,7 @@ def test_poses_from_a_file(files: dict[str, Path], tmp_path: Path) -> None:
     assert cameras["cam2world"][12][0][3] == pytest.approx(0.3), "world-to-camera in the file"
 
 
-def walk(out: Path) -> Cameras:
+def path_of(out: Path) -> Cameras:
     return read_cameras_json(out / "cameras.json")
 
 
@@ -117,11 +117,11 @@ def test_actions_are_followed_and_trimmed(
     assert (
         "mirage: note: --actions: using the first 9 of 11 cameras (frames must be 4 N + 1)\n" in capsys.readouterr().err
     )
-    cameras = walk(out)
+    cameras = path_of(out)
     assert torch.equal(cameras.cam2world[1:], CameraController(cameras[0], step=0.1, turn=2).go("w*6 l*2").cam2world)
     assert main(arguments(files, out, "--actions", "w*10", frames="5")) == 0
     assert "note" not in capsys.readouterr().err
-    assert walk(out).centers[:, 2].tolist() == pytest.approx([0, 0.05, 0.1, 0.15, 0.2])
+    assert path_of(out).centers[:, 2].tolist() == pytest.approx([0, 0.05, 0.1, 0.15, 0.2])
 
 
 REALESTATE10K = "https://www.youtube.com/watch?v=x\n" + "".join(
@@ -133,7 +133,7 @@ def test_intrinsics_of_a_camera_file(files: dict[str, Path], tmp_path: Path) -> 
     out, path = tmp_path / "out", tmp_path / "re10k.txt"
     path.write_text(REALESTATE10K)
     assert main(arguments(files, out, "--cameras", str(path), frames="", intrinsics="")) == 0
-    cameras = walk(out)
+    cameras = path_of(out)
     assert len(cameras) == 5
     # the file has fractions of the image of 50x70, which is cropped to 48x64
     assert cameras.size == (48, 64)
@@ -141,8 +141,8 @@ def test_intrinsics_of_a_camera_file(files: dict[str, Path], tmp_path: Path) -> 
     torch.testing.assert_close(cameras.centers[:, 0], torch.linspace(0, -0.08, 5))
     assert torch.equal(cameras.cam2world[0], torch.eye(4))
     assert main(arguments(files, out, "--cameras", str(path), frames="")) == 0
-    torch.testing.assert_close(walk(out).cam2world, cameras.cam2world)
-    assert walk(out).intrinsics[4].tolist() == [[60, 0, 35], [0, 60, 25], [0, 0, 1]], "--intrinsics takes precedence"
+    torch.testing.assert_close(path_of(out).cam2world, cameras.cam2world)
+    assert path_of(out).intrinsics[4].tolist() == [[60, 0, 35], [0, 60, 25], [0, 0, 1]], "--intrinsics takes precedence"
 
 
 def test_the_path_of_an_earlier_video(files: dict[str, Path], tmp_path: Path) -> None:
@@ -153,9 +153,9 @@ def test_the_path_of_an_earlier_video(files: dict[str, Path], tmp_path: Path) ->
     np.save(files["depth.npy"], np.load(files["depth.npy"])[:48, :64])
     more = ("--cameras", str(first / "cameras.json"))
     assert main(arguments(files, second, *more, depth=str(files["depth.npy"]), frames="", intrinsics="")) == 0
-    assert torch.equal(walk(second).intrinsics, walk(first).intrinsics)
-    torch.testing.assert_close(walk(second).cam2world, walk(first).cam2world, rtol=0, atol=1e-6)
-    assert torch.equal(walk(second).cam2world[8], walk(second).cam2world[0])
+    assert torch.equal(path_of(second).intrinsics, path_of(first).intrinsics)
+    torch.testing.assert_close(path_of(second).cam2world, path_of(first).cam2world, rtol=0, atol=1e-6)
+    assert torch.equal(path_of(second).cam2world[8], path_of(second).cam2world[0])
 
 
 def write_sample(path: Path, *, frames: bool = True) -> Cameras:
@@ -177,12 +177,12 @@ def test_a_geometry_file_needs_no_other_input(
     cameras = write_sample(path)
     nothing = {"image": "", "depth": "", "intrinsics": "", "frames": ""}
     assert main(arguments(files, out, "--geometry", str(path), **nothing)) == 0
-    assert torch.equal(walk(out).cam2world, cameras.cam2world)
+    assert torch.equal(path_of(out).cam2world, cameras.cam2world)
     assert read_metrics(out)["points_written"][0] == 5 * 7 - 9, "masked pixels are not written"
     assert main(arguments(files, out, "--geometry", str(path), "--trajectory", "pan", **nothing | {"frames": "5"})) == 0
-    assert torch.equal(walk(out).centers, cameras.centers[:1].expand(5, 3))
+    assert torch.equal(path_of(out).centers, cameras.centers[:1].expand(5, 3))
     assert main(arguments(files, out, "--geometry", str(path), "--integer-centers", **nothing)) == 0
-    assert walk(out).intrinsics[0, :2, 2].tolist() == [28.5, 20.5]
+    assert path_of(out).intrinsics[0, :2, 2].tolist() == [28.5, 20.5]
     write_sample(path, frames=False)
     Image.fromarray(np.zeros((40, 56, 3), np.uint8)).save(tmp_path / "black.png")
     nothing["image"] = str(tmp_path / "black.png")
@@ -198,7 +198,7 @@ def test_a_saved_memory_continues_along_a_file(files: dict[str, Path], tmp_path:
         (tmp_path / "re10k.txt").write_text(REALESTATE10K)
         resume = ["generate", "--memory", str(first / "memory.safetensors"), "--block", "8", "--chunk", "5"]
         assert main([*resume, option, str(tmp_path / name), "--frames", "5", "--out", str(second)]) == 0
-        assert torch.equal(walk(second).cam2world[0], walk(first).cam2world[-1])
+        assert torch.equal(path_of(second).cam2world[0], path_of(first).cam2world[-1])
 
 
 def test_the_same_seed_gives_the_same_bytes(files: dict[str, Path], tmp_path: Path) -> None:
@@ -299,7 +299,7 @@ def test_errors_are_one_line_and_leave_no_files(
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
-@pytest.mark.parametrize("argv", [["generate", "--block", "x"], ["generate", "--scene", "moon"], ["walk"], []])
+@pytest.mark.parametrize("argv", [["generate", "--block", "x"], ["generate", "--scene", "moon"], ["play"], []])
 def test_wrong_options_exit_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(argv)
