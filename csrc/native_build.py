@@ -161,7 +161,7 @@ def find_torch() -> Torch | None:
     """The torch to compile against, None where none that is new enough is installed."""
     named = os.environ.get("MIRAGE_TORCH")
     if named:
-        torch = Torch.read(Path(named))
+        torch = Torch.read(Path(named).resolve())
         if torch is None or not torch.supported:
             got = f"the headers of torch {torch.version}" if torch else "none there"
             sys.exit(f"MIRAGE_TORCH: expected a folder with the headers of torch 2.10 or newer, got {named!r} ({got})")
