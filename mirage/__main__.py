@@ -34,9 +34,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def _note_missing_kernels(arguments: list[str]) -> None:
     """Print a note if there are no native kernels, and why: a walk takes several times as long without them."""
+    if not arguments or {"-h", "--help", "--version"} & set(arguments):
+        return
     import mirage_kernels
 
-    if arguments and not {"-h", "--help", "--version"} & set(arguments) and not mirage_kernels.build_info():
+    if not mirage_kernels.build_info():
         print(f"mirage: note: {mirage_kernels.backends()['cpp']}; PyTorch is used, which is slower", file=sys.stderr)
 
 
