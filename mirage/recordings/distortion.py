@@ -5,14 +5,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as nnf
-
-if TYPE_CHECKING:
-    from .frames import SourceFrame
 
 
 class Distortion(NamedTuple):
@@ -44,36 +41,39 @@ class Distortion(NamedTuple):
             y * factor + p1 * (r2 + 2 * y * y) + 2 * p2 * xy,
         )
 
-    def undistort(self, source: SourceFrame) -> SourceFrame:
+    def undistort(
+        self, intrinsics: Tensor, image: Tensor, depth: Tensor | None, exclude: Tensor | None
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
         """Resample a frame as a pinhole camera with the same intrinsics would show it.
 
         Images are sampled bilinearly, depth and masks at the nearest pixel. Pixels that lie outside of the distorted
         image have no depth and are excluded.
 
         Args:
-            source: the frame; depth and mask have the size of the image.
+            intrinsics: (3, 3) in pixels of the image.
+            image: (3, H, W).
+            depth: (H, W); None if there is none.
+            exclude: (H, W) bool; None for nowhere.
 
         Returns:
-            The frame without distortion.
+            Image, depth and mask without distortion.
         """
-        height, width = source.image.shape[1:]
-        k = source.intrinsics
+        height, width = image.shape[1:]
+        fx, fy, cx, cy = (float(intrinsics[i, j]) for i, j in ((0, 0), (1, 1), (0, 2), (1, 2)))
         v, u = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
-        x, y = self.apply((u - float(k[0, 2])) / float(k[0, 0]), (v - float(k[1, 2])) / float(k[1, 1]))
-        u, v = x * float(k[0, 0]) + float(k[0, 2]), y * float(k[1, 1]) + float(k[1, 2])
+        x, y = self.apply((u - cx) / fx, (v - cy) / fy)
+        u, v = x * fx + cx, y * fy + cy
         outside = (u < 0) | (u >= width) | (v < 0) | (v >= height)
         grid = torch.stack([2 * u / width - 1, 2 * v / height - 1], -1)[None]
 
-        def sample(values: Tensor, mode: str, padding: str) -> Tensor:
-            return nnf.grid_sample(values[None], grid, mode=mode, padding_mode=padding, align_corners=False)[0]
+        def sample(values: Tensor, mode: str) -> Tensor:
+            return nnf.grid_sample(values[None], grid, mode=mode, padding_mode="border", align_corners=False)[0]
 
-        depth, exclude = source.depth, outside
         if depth is not None:
-            depth = torch.where(outside, 0, sample(depth[None], "nearest", "border")[0])
-        if source.exclude is not None:
-            exclude = outside | (sample(source.exclude[None].float(), "nearest", "border")[0] > 0)
-        image = sample(source.image, "bilinear", "border")
-        return source._replace(image=image, depth=depth, exclude=exclude, distortion=None)
+            depth = torch.where(outside, 0, sample(depth[None], "nearest")[0])
+        if exclude is not None:
+            outside = outside | (sample(exclude[None].float(), "nearest")[0] > 0)
+        return sample(image, "bilinear"), depth, outside
 
 
 def _polynomial(coefficients: Iterable[float], r2: Tensor) -> Tensor:

@@ -156,7 +156,10 @@ class Recording(ABC):
             message = str(error)
             raise DataError(message if name in message else f"{name}: {message}") from None
         if source.distortion is not None:
-            source = source.distortion.undistort(source)
+            image, depth_map, exclude = source.distortion.undistort(
+                source.intrinsics, source.image, source.depth, source.exclude
+            )
+            source = source._replace(image=image, depth=depth_map, exclude=exclude)
         depth = self._depth_of(source, camera)
         if not depth.any():
             raise DataError(f"{name}: expected valid depth, got none")
