@@ -78,6 +78,17 @@ def check_codec_options(args: argparse.Namespace) -> None:
         raise DataError(f"--block: expected at least 4, got {args.block}")
 
 
+def memory_block(codec: str) -> int | None:
+    """The block of the embedded codec with this name; None for another codec.
+
+    Example:
+        >>> memory_block("dct-8"), memory_block("wan-48-16")
+        (8, None)
+    """
+    match = re.fullmatch(r"dct-([0-9]+)", codec)
+    return int(match[1]) if match else None
+
+
 def load_codec(args: argparse.Namespace, memory_codec: str | None = None) -> LoadedCodec:
     """Load the codec that the options select.
 
@@ -90,8 +101,7 @@ def load_codec(args: argparse.Namespace, memory_codec: str | None = None) -> Loa
             codec.
     """
     if args.model == EMBEDDED:
-        match = re.fullmatch(r"dct-([0-9]+)", memory_codec or "")
-        block = int(match[1]) if match and args.block is None else args.block or DEFAULT_BLOCK
+        block = args.block or memory_block(memory_codec or "") or DEFAULT_BLOCK
         loaded = LoadedCodec(DctCodec(block), torch.device("cpu"), {"codec": f"dct-{block}", "block": block})
     else:
         loaded = _load_wan(args)

@@ -103,10 +103,10 @@ def add_remember(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     memory = remember.add_argument_group("what is written to the memory")
     memory.add_argument(
         "--filters",
-        default=DEFAULT,
+        default=NO_FILTERS,
         metavar="FILE",
         help="keep unreliable cells out of the memory: 'default' for depth edges, moving objects and contradictions to "
-        "the memory, a JSON file of filters, or 'none' (default: default)",
+        "the memory, which takes several times as long; a JSON file of filters; or 'none' (default: none)",
     )
     memory.add_argument(
         "--max-bytes", metavar="BYTES", help="limit of the points, such as 500M; the oldest are dropped (default: none)"
