@@ -15,9 +15,10 @@ from ..errors import DataError
 from ..memory import LatentSpatialMemory
 from ..rollout import plan_chunks, rollout
 from .memory_options import add_memory_options, load_memory_options, read_exclusion, read_filters
-from .model_options import LoadedModel, add_model_options, check_model_options, load_model
+from .model_options import EMBEDDED, LoadedModel, add_model_options, check_model_options, load_model
 from .output_folder import OutputFolder
 from .path_options import FRAMES, add_path_options, find_path_source, plan_path
+from .recording_options import memory_block
 from .start_options import add_start_options, read_scene, scale_scene, scene_from_memory
 
 _DESCRIPTION = """\
@@ -78,11 +79,15 @@ def add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     generate.set_defaults(run=run)
 
 
-def _open_memory(args: argparse.Namespace, model: LoadedModel) -> LatentSpatialMemory:
+def _open_memory(
+    args: argparse.Namespace, model: LoadedModel, memory: LatentSpatialMemory | None
+) -> LatentSpatialMemory:
+    """The memory of ``--memory``, which may be loaded on another device already, or an empty one."""
     codec = model.codec
-    if args.memory is None:
+    if memory is None:
         return LatentSpatialMemory(codec.channels, device=model.device, codec=codec.name)
-    memory = LatentSpatialMemory.load(args.memory, model.device)
+    if memory.device.type != model.device.type:
+        memory = LatentSpatialMemory.load(args.memory, model.device)
     if memory.codec != codec.name:
         raise DataError(
             f"--memory: expected latents of codec {codec.name!r}, got {args.memory} with latents of {memory.codec!r}"
@@ -121,8 +126,11 @@ def generate(args: argparse.Namespace) -> dict[str, Any]:
         DataError: an option is wrong, or a file is missing or damaged.
     """
     _check_numbers(args)
+    given = None if args.memory is None else LatentSpatialMemory.load(args.memory)
+    if given is not None and args.model == EMBEDDED and args.block is None:
+        args.block = memory_block(given.codec)
     model = load_model(args)
-    memory = _open_memory(args, model)
+    memory = _open_memory(args, model, given)
     resume = args.memory is not None and not (args.scene or args.image or args.geometry)
     scene = scene_from_memory(memory, model.codec) if resume else read_scene(args)
     scene = scene._replace(exclude=read_exclusion(args, (scene.image.shape[1], scene.image.shape[2])))

@@ -8,6 +8,8 @@ import argparse
 import sys
 
 from .generate import add_generate
+from .remember import add_remember
+from .render import add_render
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -15,6 +17,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mirage", description="Video world models with a latent spatial memory.")
     commands = parser.add_subparsers(dest="command", required=True)
     add_generate(commands)
+    add_remember(commands)
+    add_render(commands)
     return parser
 
 

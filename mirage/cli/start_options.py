@@ -18,7 +18,6 @@ from ..errors import DataError
 from ..io.files import read_depth, read_image
 from ..io.images import enlarge
 from ..memory import LatentSpatialMemory
-from ..models.embedded import push_pull
 from ..rollout import Codec
 from .path_options import needs_file_intrinsics, read_start_cameras
 
@@ -116,14 +115,14 @@ def _read_geometry(args: argparse.Namespace) -> Scene:
 
 
 def scene_from_memory(memory: LatentSpatialMemory, codec: Codec) -> Scene:
-    """Render a memory from the last camera of the video that wrote it.
+    """The last frame that was written to a memory, with the depth that the memory renders from its camera.
 
     Args:
         memory: with at least one frame in its history.
         codec: the codec of its latents.
 
     Returns:
-        The scene at the codec's full resolution. Holes are filled in the image, and have a depth of 0.
+        The scene at the codec's full resolution; its depth is 0 where the memory renders nothing.
 
     Raises:
         DataError: no frame was ever written to the memory.
@@ -131,8 +130,9 @@ def scene_from_memory(memory: LatentSpatialMemory, codec: Codec) -> Scene:
     if memory.history.cameras is None:
         raise DataError("--memory: the file has no frames")
     camera = memory.history.cameras[-1]
-    view, step = memory.read(camera), codec.spatial_stride
-    image = codec.decode(push_pull(view.latents.movedim(1, 0), view.mask).movedim(0, 1)[None])[0, :, 0].cpu()
+    view, step = memory.read(camera, latents=False), codec.spatial_stride
+    # The history has the frame as a whole; what the memory renders has holes, and rows of other frames.
+    image = codec.decode(memory.history.latent(-1)[None, :, None].float())[0, :, 0].cpu()
     depth = enlarge(torch.where(view.mask, view.depth, 0)[0], step).cpu()
     return Scene(image, depth, camera.to("cpu").rescale((image.shape[1], image.shape[2])), {})
 

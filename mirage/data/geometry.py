@@ -61,14 +61,25 @@ def _load(path: Path) -> dict[str, np.ndarray[Any, Any]]:
         raise
     except (OSError, ValueError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: expected a geometry file, got a damaged file ({error})") from None
-    for name in _REQUIRED:
-        if name not in arrays:
-            raise DataError(f"{path}: expected arrays {', '.join(_REQUIRED)}, got none named {name}")
     return arrays
 
 
-def _check(path: Path, arrays: dict[str, np.ndarray[Any, Any]]) -> tuple[int, int, int]:
-    """Check shapes and dtypes of all arrays and return F, H and W."""
+def check_arrays(path: Path, arrays: dict[str, np.ndarray[Any, Any]]) -> tuple[int, int, int]:
+    """Check shapes and dtypes of the arrays of a geometry file.
+
+    Args:
+        path: the file, for errors.
+        arrays: by name. Of all but ``processed_size``, only shape and dtype are looked at.
+
+    Returns:
+        The number F of frames, and their height H and width W.
+
+    Raises:
+        DataError: an array is missing or of another kind.
+    """
+    for name in _REQUIRED:
+        if name not in arrays:
+            raise DataError(f"{path}: expected arrays {', '.join(_REQUIRED)}, got none named {name}")
     depths = arrays["depths"]
     if depths.ndim != 3 or depths.dtype.kind != "f" or 0 in depths.shape:
         raise DataError(f"{path}: depths: expected floats (F, H, W), got {depths.dtype} {depths.shape}")
@@ -117,7 +128,7 @@ def read_geometry(path: str | Path, *, integer_centers: bool = False) -> Geometr
     """
     path = Path(path)
     arrays = _load(path)
-    f, h, w = _check(path, arrays)
+    f, h, w = check_arrays(path, arrays)
     intrinsics = torch.from_numpy(arrays["intrinsics"].astype(np.float64)).expand(f, 3, 3).clone()
     if integer_centers:
         intrinsics[:, :2, 2] += 0.5
@@ -179,6 +190,6 @@ def write_geometry(path: str | Path, geometry: Geometry, *, integer_centers: boo
         arrays["frames"] = geometry.frames.movedim(1, -1).contiguous().cpu().numpy()
     if geometry.masks is not None:
         arrays["masks"] = geometry.masks.cpu().numpy()
-    _check(path, arrays)
+    check_arrays(path, arrays)
     with atomic_write(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)

@@ -81,6 +81,10 @@ class History:
         """(C, F, h, w), a copy of the latents of all frames."""
         return self._latents_of(range(len(self)))
 
+    def latent(self, frame: int) -> Tensor:
+        """Return the latent (C, h, w) of one frame; negative numbers count from the last."""
+        return self._latents[self._slots[frame]]
+
     def _latents_of(self, frames: Iterable[int]) -> Tensor:
         return self._latents[[self._slots[frame] for frame in frames]].movedim(0, 1)
 

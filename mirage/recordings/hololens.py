@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Folders of posed RGB-D frames in the layout of the DeepVideoMVS samples, recorded with a HoloLens."""
+"""Folders of posed RGB-D frames, such as the samples of DeepVideoMVS, read as a whole."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from mirage_kernels import Cameras
 
-from ..errors import DataError
-from ..io.files import read_depth, read_image, read_matrix
+from .frames import ReadOptions
+from .posed_folder import PosedFolder
 
 
 class RgbdFrames(NamedTuple):
@@ -31,7 +31,7 @@ class RgbdFrames(NamedTuple):
 
 
 def read_rgbd(folder: str | Path) -> RgbdFrames:
-    """Read a folder of posed RGB-D frames.
+    """Read all frames of a folder at once. :func:`mirage.recordings.read_recording` reads them one at a time.
 
     Pixel centers have integer coordinates in such calibrations, so half a pixel is added to the principal point.
 
@@ -45,16 +45,6 @@ def read_rgbd(folder: str | Path) -> RgbdFrames:
     Raises:
         DataError: a file is missing or damaged, or the numbers of images, depth maps and poses differ.
     """
-    folder = Path(folder)
-    image_paths, depth_paths = sorted(folder.glob("images/*.png")), sorted(folder.glob("depth/*.png"))
-    poses = read_matrix(folder / "poses.txt", 16).reshape(-1, 4, 4)
-    if not len(image_paths) == len(depth_paths) == len(poses):
-        counts = f"{len(image_paths)} images, {len(depth_paths)} depth maps and {len(poses)} poses"
-        raise DataError(f"{folder}: expected equal numbers of images, depth maps and poses, got {counts}")
-    images = torch.stack([read_image(path) for path in image_paths])
-    depth = torch.stack([read_depth(path) for path in depth_paths])
-    intrinsics = read_matrix(folder / "K.txt", 3)
-    intrinsics[:2, 2] += 0.5
-    return RgbdFrames(
-        images, depth, Cameras(intrinsics.expand(len(poses), 3, 3), poses, (depth.shape[1], depth.shape[2]))
-    )
+    frames = list(PosedFolder(Path(folder), ReadOptions()))
+    images, depth = torch.stack([frame.image for frame in frames]), torch.stack([frame.depth for frame in frames])
+    return RgbdFrames(images, depth, Cameras.cat([frame.camera for frame in frames]))

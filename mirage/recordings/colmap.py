@@ -1,0 +1,116 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Recordings that COLMAP has reconstructed: a sparse model with images, and depth maps or sparse points."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import DataError
+from ..io.files import read_depth, read_image
+from .colmap_files import ColmapCamera, ColmapImage, find_model, parameters, read_depth_map, read_model, read_points
+from .distortion import Distortion
+from .frames import ReadOptions, Recording, SourceFrame, check_aspect, image_size
+from .poses import DEPTH_SUFFIXES, natural_key, rotation_matrix
+
+DEPTH_FOLDERS = ("depth", "depths")
+
+
+class ColmapRecording(Recording):
+    """A folder with ``images/`` and a sparse model (``sparse/0/``, ``sparse/``, or in the folder itself).
+
+    Depth maps are taken from ``depth/``, with the image's name and another suffix (PNG in millimeters, ``.npy`` in the
+    unit of the model), or from COLMAP's ``stereo/depth_maps/``. Without any, the sparse points that an image shows give
+    depth at their pixels; cells without such a point are not used. Lens distortion of SIMPLE_RADIAL, RADIAL, OPENCV and
+    FULL_OPENCV cameras is removed from the images.
+    """
+
+    kind = "COLMAP"
+
+    def __init__(self, folder: Path, options: ReadOptions) -> None:
+        model_folder = find_model(folder)
+        if model_folder is None:
+            raise DataError(f"{folder}: expected a COLMAP model in sparse/0, got none")
+        model = read_model(model_folder)
+        self._cameras = model.cameras
+        self._images = sorted(model.images, key=lambda image: natural_key(image.name))
+        super().__init__(folder, [image.name for image in self._images], options)
+        parents = [folder, *model_folder.resolve().parents[:3]]
+        roots = [(parent / "images", parent) for parent in parents] + [(folder, folder)]
+        root = next(((path, home) for path, home in roots if (path / self.names[0]).is_file()), roots[0])
+        self._image_folder, self._root = root
+        self._depths = [self._find_depth(name) for name in self.names]
+        self._points: tuple[np.ndarray, np.ndarray] | None = None
+        if not any(self._depths):
+            self._points = read_points(model_folder)
+            count = round(float(np.median([len(image.points) for image in self._images])))
+            self.notes.append(f"{folder}: no depth maps in depth/ or stereo/depth_maps/; only the cells with a sparse "
+                              f"point are used (about {count} points per image)")  # fmt: skip
+        if options.intrinsics is None and any(_is_distorted(camera) for camera in self._cameras.values()):
+            self.notes.append(f"{folder}: lens distortion is removed from the images")
+
+    def _find_depth(self, name: str) -> Path | None:
+        for folder in DEPTH_FOLDERS:
+            path = self._root / folder / name
+            for candidate in (path, *(path.with_suffix(suffix) for suffix in DEPTH_SUFFIXES)):
+                if candidate.is_file():
+                    return candidate
+        dense = self._root / "stereo" / "depth_maps"
+        found = (dense / f"{name}.{kind}.bin" for kind in ("geometric", "photometric"))
+        return next((path for path in found if path.is_file()), None)
+
+    def _read(self, number: int) -> SourceFrame:
+        entry, path = self._images[number], self._depths[number]
+        if path is None and self._points is None:
+            raise DataError("expected a depth map in depth/ or stereo/depth_maps/, got none")
+        image = read_image(self._image_folder / entry.name)
+        if entry.camera not in self._cameras:
+            raise DataError(f"camera: expected one of the model's {len(self._cameras)} cameras, got {entry.camera}")
+        camera, size = self._cameras[entry.camera], image_size(image)
+        given = self._given_intrinsics(size)
+        if given is None:
+            k, values = parameters(camera)
+            check_aspect("camera", camera.size, size)
+            k[0], k[1] = k[0] * (size[1] / camera.size[1]), k[1] * (size[0] / camera.size[0])
+            if self.has_integer_centers:
+                k[:2, 2] += 0.5
+            lens = _distortion(values)
+        else:
+            k, lens = given, None
+        depth = None if path is None else read_depth_map(path) if path.suffix == ".bin" else read_depth(path)
+        xyz = self._points_of(entry) if path is None else None
+        return SourceFrame(image, k, _read_pose(entry), depth, xyz, distortion=lens)
+
+    def _points_of(self, entry: ColmapImage) -> Tensor:
+        assert self._points is not None
+        numbers, xyz = self._points
+        if not len(numbers):
+            return torch.zeros(0, 3)
+        at = np.searchsorted(numbers, entry.points).clip(max=len(numbers) - 1)
+        return torch.from_numpy(xyz[at[numbers[at] == entry.points]])
+
+
+def _distortion(values: tuple[float, ...]) -> Distortion | None:
+    k1, k2, p1, p2, k3, k4, k5, k6 = values
+    lens = Distortion((k1, k2, k3), (p1, p2), (k4, k5, k6))
+    return None if lens.is_zero else lens
+
+
+def _is_distorted(camera: ColmapCamera) -> bool:
+    try:
+        return _distortion(parameters(camera)[1]) is not None
+    except DataError:  # of another model: an error when a frame of it is read
+        return False
+
+
+def _read_pose(entry: ColmapImage) -> Tensor:
+    """The camera-to-world pose of an image."""
+    w, x, y, z = entry.pose[:4]
+    pose = torch.eye(4, dtype=torch.float64)
+    pose[:3, :3] = rotation_matrix([x, y, z, w]).T
+    pose[:3, 3] = -pose[:3, :3] @ torch.tensor(entry.pose[4:], dtype=torch.float64)
+    return pose

@@ -1,0 +1,240 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Files of COLMAP's sparse models, text and binary, and its dense depth maps."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import DataError
+from ..io.files import read_text
+
+# Model: number in binary files, and number of parameters. Only these have an image plane.
+_MODELS = {
+    "SIMPLE_PINHOLE": (0, 3),
+    "PINHOLE": (1, 4),
+    "SIMPLE_RADIAL": (2, 4),
+    "RADIAL": (3, 5),
+    "OPENCV": (4, 8),
+    "FULL_OPENCV": (6, 12),
+}
+# Parameters of the other models, to skip them in binary files.
+_OTHER_MODELS = {5: 8, 7: 5, 8: 4, 9: 5, 10: 12, 11: 16, 12: 4, 13: 5}
+MAX_NAME = 4096
+
+
+class ColmapCamera(NamedTuple):
+    """A camera: its model, the size (H, W) of its images, and its parameters in COLMAP's order."""
+
+    model: str
+    size: tuple[int, int]
+    values: tuple[float, ...]
+
+
+class ColmapImage(NamedTuple):
+    """An image: its file name, world-to-camera pose (qw qx qy qz tx ty tz), camera, and the points that it shows."""
+
+    name: str
+    pose: tuple[float, ...]
+    camera: int
+    points: np.ndarray
+
+
+class ColmapModel(NamedTuple):
+    """A sparse model.
+
+    Attributes:
+        cameras: by number.
+        images: in no particular order.
+    """
+
+    cameras: dict[int, ColmapCamera]
+    images: list[ColmapImage]
+
+
+def find_model(folder: Path) -> Path | None:
+    """The folder of the sparse model in the folder of a reconstruction; None if there is none."""
+    for name in ("sparse/0", "sparse", ".", "colmap/sparse/0"):
+        for suffix in (".bin", ".txt"):
+            if all((folder / name / f"{part}{suffix}").is_file() for part in ("cameras", "images")):
+                return folder / name
+    return None
+
+
+def read_model(folder: Path) -> ColmapModel:
+    """Read cameras and images of a sparse model.
+
+    Args:
+        folder: with ``cameras`` and ``images``, as ``.bin`` or ``.txt``; binary files take precedence.
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
+    binary = (folder / "images.bin").is_file()
+    suffix = "bin" if binary else "txt"
+    paths = [folder / f"{name}.{suffix}" for name in ("cameras", "images")]
+    path = paths[0]
+    try:
+        cameras = _binary_cameras(paths[0]) if binary else _text_cameras(paths[0])
+        path = paths[1]
+        return ColmapModel(cameras, _binary_images(path) if binary else _text_images(path))
+    except DataError:
+        raise
+    except (ValueError, IndexError, OSError, struct.error, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: expected a COLMAP model, got a damaged file ({error})") from None
+
+
+def read_points(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read the points of a sparse model.
+
+    Returns:
+        (N,) int64 numbers in ascending order, and (N, 3) float64 positions.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    path = folder / "points3D.bin"
+    try:
+        if path.is_file():
+            rows = _binary_points(path)
+        else:
+            path = folder / "points3D.txt"
+            lines = [line.split() for line in read_text(path, "points").splitlines() if line.strip()[:1] not in "#"]
+            rows = [(int(words[0]), float(words[1]), float(words[2]), float(words[3])) for words in lines]
+    except DataError:
+        raise
+    except (ValueError, IndexError, OSError, struct.error) as error:
+        raise DataError(f"{path}: expected points of a COLMAP model, got a damaged file ({error})") from None
+    rows.sort()
+    table = np.array(rows, dtype=np.float64).reshape(-1, 4)
+    return np.array([row[0] for row in rows], dtype=np.int64), table[:, 1:]
+
+
+def read_depth_map(path: Path) -> Tensor:
+    """Read a dense depth map of COLMAP (``stereo/depth_maps/NAME.geometric.bin``).
+
+    Returns:
+        (H, W) float32, in the unit of the model.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    try:
+        data = path.read_bytes()
+        header = data[:64].split(b"&")
+        width, height, channels = (int(part) for part in header[:3])
+        start = sum(len(part) + 1 for part in header[:3])
+        values = np.frombuffer(data, np.float32, width * height * channels, start)
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path}: expected a depth map of COLMAP, got a damaged file ({error})") from None
+    return torch.from_numpy(values.reshape(channels, height, width)[0].copy())
+
+
+class _Reader:
+    """Reads numbers from the bytes of a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.data, self.at = path.read_bytes(), 0
+
+    def take(self, layout: str) -> tuple[float, ...]:
+        values = struct.unpack_from(f"<{layout}", self.data, self.at)
+        self.at += struct.calcsize(f"<{layout}")
+        return values
+
+    def count(self) -> int:
+        return int(self.take("Q")[0])
+
+    def skip(self, size: int) -> None:
+        self.at += size
+        if self.at > len(self.data):
+            raise ValueError("the file ends early")
+
+
+def _binary_cameras(path: Path) -> dict[int, ColmapCamera]:
+    reader, cameras = _Reader(path), {}
+    names = {number: (name, count) for name, (number, count) in _MODELS.items()}
+    for _ in range(reader.count()):
+        key, model, width, height = reader.take("iiQQ")
+        name, count = names.get(int(model), (f"number {int(model)}", _OTHER_MODELS.get(int(model), -1)))
+        if count < 0:
+            raise ValueError(f"camera model {int(model)} is unknown")
+        cameras[int(key)] = ColmapCamera(name, (int(height), int(width)), reader.take(f"{count}d"))
+    return cameras
+
+
+def _binary_images(path: Path) -> list[ColmapImage]:
+    reader, images = _Reader(path), []
+    for _ in range(reader.count()):
+        values = reader.take("i7di")
+        end = reader.data.index(b"\0", reader.at, reader.at + MAX_NAME)
+        name = reader.data[reader.at : end].decode()
+        reader.at = end + 1
+        count = reader.count()
+        start = reader.at
+        reader.skip(24 * count)
+        points = np.frombuffer(reader.data, [("uv", "<f8", 2), ("point", "<i8")], count, start)["point"]
+        images.append(ColmapImage(name, values[1:8], int(values[8]), points[points >= 0].copy()))
+    return images
+
+
+def _binary_points(path: Path) -> list[tuple[int, float, float, float]]:
+    reader, rows = _Reader(path), []
+    for _ in range(reader.count()):
+        key, x, y, z = reader.take("Q3d")
+        reader.skip(3 + 8)
+        reader.skip(8 * reader.count())
+        rows.append((int(key), x, y, z))
+    return rows
+
+
+def _text_cameras(path: Path) -> dict[int, ColmapCamera]:
+    cameras = {}
+    for line in read_text(path, "cameras").splitlines():
+        words = line.split()
+        if words and not line.startswith("#"):
+            size = (int(words[3]), int(words[2]))
+            cameras[int(words[0])] = ColmapCamera(words[1], size, tuple(float(word) for word in words[4:]))
+    return cameras
+
+
+def _text_images(path: Path) -> list[ColmapImage]:
+    """Two lines per image; the second one, of the points, may be blank."""
+    lines = [line for line in read_text(path, "images").splitlines() if not line.startswith("#")]
+    images, at = [], 0
+    while at < len(lines):
+        words = lines[at].split(maxsplit=9)
+        if not words:
+            at += 1
+            continue
+        numbers = lines[at + 1].split()[2::3] if at + 1 < len(lines) else []
+        points = np.array([int(number) for number in numbers], dtype=np.int64)
+        pose = tuple(float(word) for word in words[1:8])
+        images.append(ColmapImage(words[9], pose, int(words[8]), points[points >= 0]))
+        at += 2
+    return images
+
+
+def parameters(camera: ColmapCamera) -> tuple[Tensor, tuple[float, ...]]:
+    """Intrinsics (3, 3) float64 of a camera, and its distortion k1, k2, p1, p2, k3, k4, k5, k6.
+
+    Raises:
+        DataError: the model is not supported, or has another number of parameters.
+    """
+    if camera.model not in _MODELS:
+        raise DataError(f"camera: expected a model among {', '.join(_MODELS)}, got {camera.model}; undistort the "
+                        "images with colmap image_undistorter")  # fmt: skip
+    count = _MODELS[camera.model][1]
+    if len(camera.values) != count:
+        raise DataError(f"camera: expected {count} parameters of {camera.model}, got {len(camera.values)}")
+    values = camera.values
+    if camera.model in ("SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL"):
+        values = (values[0], *values)
+    fx, fy, cx, cy, *distortion = values
+    k = torch.tensor([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], dtype=torch.float64)
+    return k, (*distortion, *(8 - len(distortion)) * (0.0,))
