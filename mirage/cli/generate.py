@@ -14,28 +14,36 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from ..errors import DataError
 from ..memory import LatentSpatialMemory
 from ..rollout import plan_chunks, rollout
-from .memory_options import add_memory_options, load_memory_options, read_exclusion, read_filters
+from .frame_size import add_size_options
+from .memory_options import add_memory_options, load_memory_options, read_filters
 from .model_options import EMBEDDED, LoadedModel, add_model_options, check_model_options, load_model
 from .output_folder import OutputFolder
 from .path_options import FRAMES, add_path_options, find_path_source, plan_path
 from .recording_options import memory_block
-from .start_options import add_start_options, read_scene, scale_scene, scene_from_memory
+from .start_options import add_start_options, check_start_options, read_start
 
 _DESCRIPTION = """\
 Generate a video from an image along a camera path. A latent spatial memory keeps what earlier frames showed, so that
-the scene looks the same when the camera returns. An image needs a depth map and the camera's intrinsics; a depth
-network can estimate the depth (--depth-model).
+the scene looks the same when the camera returns. An image is enough: its focal length is read from EXIF or assumed, and
+its depth is guessed. A depth map (--depth) or a depth network (--depth-model) gives a better video.
 """
 _EXAMPLES = """\
 examples:
   The example scene (pip install 'mirage-kernels[scenes]'); no files are needed:
     mirage generate --scene motorcycle
 
-  One photo with a depth network, turning right by 24 degrees and back:
-    mirage generate --image room.jpg --depth-model DEPTH_MODEL --intrinsics K.txt --actions "l*24 j*24"
+  One photo; the camera orbits by 15 degrees and returns:
+    mirage generate --image photo.jpg
 
-  If the intrinsics are unknown, write "1 1.5 0.5 0.5" to K.txt: a horizontal field of view of 53 degrees, for a photo
-  with an aspect ratio of 3:2 (in general: "1 W/H 0.5 0.5").
+  One photo with a depth network, turning right by 24 degrees and back:
+    mirage generate --image photo.jpg --depth-model FOLDER --actions "l*24 j*24"
+
+  A photo with a depth map in units of 0.2 mm and known intrinsics, at a width of 640 pixels:
+    mirage generate --image room.png --depth room_depth.png --depth-scale 0.0002 --intrinsics 495,495,269,169 \\
+        --width 640
+
+  Further in the same scene:
+    mirage generate --memory out/generate/memory.safetensors --trajectory pan --amount 20 --out out/further
 
   Wan2.2 instead of the built-in model:
     mirage generate --image room.jpg --depth room.npy --intrinsics K.txt --model WAN --adapter FILE --prompt "a room"
@@ -63,8 +71,7 @@ def add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="N",
         help="number of frames, a multiple of 4 plus 1 (default: 97, or all that --cameras, --poses or --actions give)",
     )
-    output.add_argument("--height", type=int, metavar="PIXELS", help="height of the frames (default: the image's)")
-    output.add_argument("--width", type=int, metavar="PIXELS", help="width of the frames (default: the image's)")
+    add_size_options(output)
     output.add_argument("--fps", type=int, default=16, metavar="N", help="frames per second (default: 16)")
     output.add_argument(
         "--chunk",
@@ -100,7 +107,8 @@ def _check_numbers(args: argparse.Namespace) -> None:
     plan_chunks(FRAMES if args.frames is None else args.frames, args.chunk)
     check_model_options(args)
     read_filters(args)
-    for name, minimum in (("fps", 1), ("seed", 0), ("height", 1), ("width", 1)):
+    check_start_options(args)
+    for name, minimum in (("fps", 1), ("seed", 0)):
         value = getattr(args, name)
         if value is not None and value < minimum:
             raise DataError(f"--{name}: expected at least {minimum}, got {value}")
@@ -131,16 +139,19 @@ def generate(args: argparse.Namespace) -> dict[str, Any]:
         args.block = memory_block(given.codec)
     model = load_model(args)
     memory = _open_memory(args, model, given)
-    resume = args.memory is not None and not (args.scene or args.image or args.geometry)
-    scene = scene_from_memory(memory, model.codec) if resume else read_scene(args)
-    scene = scene._replace(exclude=read_exclusion(args, (scene.image.shape[1], scene.image.shape[2])))
-    scene = scale_scene(scene, args, model.codec.spatial_stride * model.chunk_model.patch)
-    cameras = plan_path(args, scene)
     memory_options = load_memory_options(args, model.device)
-    settings = {"frames": len(cameras), "size": list(cameras.size), "chunk": args.chunk, "seed": args.seed}
+    step = model.codec.spatial_stride * model.chunk_model.patch
+    start = read_start(args, step=step, codec=model.codec, memory=memory, estimator=memory_options.estimator)
+    scene, cameras = start.scene, plan_path(args, start.scene)
+    settings = start.settings | {
+        "frames": len(cameras),
+        "size": list(cameras.size),
+        "chunk": args.chunk,
+        "seed": args.seed,
+    }
     chunks = rollout(
         scene.image,
-        None if resume or not scene.depth.any() else scene.depth,
+        None if scene.depth_from_memory or not scene.depth.any() else scene.depth,
         cameras,
         memory=memory,
         codec=model.codec,

@@ -57,6 +57,11 @@ class MonocularDepth:
         processor: the model's image processor, that of transformers or one of ``mirage.depth.image_processors``.
         batch: number of frames per forward pass.
 
+    Attributes:
+        predicts_focal: whether the network predicts a focal length (Depth Pro with a field-of-view head).
+        focal: (T,) float64, the focal lengths in pixels that the network predicted in the last call, of the frames'
+            size; None if it was called with cameras or does not predict any.
+
     Raises:
         ValueError: the model is of another kind or for relative depth, or ``batch`` is less than 1.
     """
@@ -68,6 +73,8 @@ class MonocularDepth:
         self.kind: str = model.config.model_type
         self.model, self.processor, self.batch = model.eval(), processor, batch
         self.name = self.kind
+        self.predicts_focal = self.kind == "depth_pro" and bool(getattr(model.config, "use_fov_model", False))
+        self.focal: Tensor | None = None
 
     @classmethod
     def load(
@@ -123,7 +130,7 @@ class MonocularDepth:
         network that has no field-of-view head gives depth that is not metric."""
         count, size = check_frames(frames, cameras)
         images = to_images(frames)
-        parts, metric = [], True
+        parts, metric, angles = [], True, []
         for start in range(0, count, self.batch):
             batch = images[start : start + self.batch]
             inputs = self.processor(images=batch, return_tensors="pt", input_data_format="channels_last")
@@ -133,7 +140,10 @@ class MonocularDepth:
             if self.kind == "depth_pro":
                 self._set_field_of_view(outputs, None if cameras is None else cameras[start : start + self.batch])
                 metric = metric and outputs.field_of_view is not None
+                angles += [] if outputs.field_of_view is None else [outputs.field_of_view.double().reshape(-1).cpu()]
             parts.append(resize_depth(self._post_process(outputs, batch), size))
+        half = None if cameras is not None or not angles else torch.cat(angles) * (math.pi / 360)
+        self.focal = None if half is None else size[1] / (2 * torch.tan(half))
         if not parts:
             return make_estimate(frames.new_zeros(0, *size), metric=metric)
         return make_estimate(torch.cat(parts).to(frames.device), metric=metric)

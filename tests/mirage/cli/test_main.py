@@ -219,16 +219,16 @@ def test_output_replaces_that_of_an_earlier_run(files: dict[str, Path], tmp_path
 
 BAD: list[tuple[dict[str, str], tuple[str, ...], str]] = [
     ({"image": "missing.png"}, (), "missing.png: no such file"),
-    ({"image": ""}, (), "--image: expected a file (or use --scene or --memory), got none"),
-    ({"depth": ""}, (), "--depth: expected a file (or use --scene or --memory), got none"),
+    ({"image": ""}, (), "--depth: expected --image as well, got none"),
+    ({"image": "", "depth": "", "intrinsics": ""}, (),
+     "--image: expected a file (or use --scene, --geometry or --memory), got none"),
     ({"depth": "cut.png"}, (), "cut.png: expected a depth map, got a damaged file"),
-    ({"depth": "image.png"}, (), "image.png: expected a 16-bit depth map in millimeters, got an image of mode RGB"),
-    ({"depth": "small.npy"}, (), "small.npy: expected depth of the image's size (50, 70), got (5, 7)"),
+    ({"depth": "image.png"}, (), "floats in meters, got an image of mode RGB"),
     ({"intrinsics": "poses.txt"}, (), "poses.txt: expected a 3x3 matrix or fx fy cx cy, got 208 numbers"),
     ({"frames": "10"}, (), "frames: expected 4 N + 1, got 10"),
     ({"chunk": "8"}, (), "chunk: expected 4 N + 1, got 8"),
     ({"block": "2"}, (), "--block: expected at least 4, got 2"),
-    ({"block": "64"}, (), "image: expected at least 64x64 pixels, got (50, 70)"),
+    ({"block": "64"}, (), "image.png: expected at least 64x64 pixels, got 70 x 50; enlarge it with --height"),
     ({"fps": "0"}, (), "--fps: expected at least 1, got 0"),
     ({}, ("--trajectory", "scene"), "--trajectory scene: expected --scene, got none"),
     ({}, ("--scene", "motorcycle"), "--scene: expected no other input, got --image as well"),
@@ -243,13 +243,13 @@ BAD: list[tuple[dict[str, str], tuple[str, ...], str]] = [
     ({"cameras": "image.png", "intrinsics": ""}, (), "image.png: expected cameras, got a file that is not text"),
     ({"cameras": "short.txt", "frames": ""}, (), "short.txt: expected at least 5 poses for 5 frames, got 1"),
     ({"cameras": "bent.txt"}, (), "bent.txt:2: expected a camera without distortion (k1 = k2 = 0), got 0.1 and 0"),
-    ({"geometry": "geometry.npz"}, (), "--geometry: expected no --depth or --intrinsics, got --depth as well"),
+    ({"geometry": "geometry.npz"}, (), "--geometry: expected no --depth, --intrinsics or --fov, got --depth as well"),
     ({"geometry": "geometry.npz", "depth": "", "intrinsics": ""}, (),
      "geometry.npz: expected either frames in the file or --image, got both"),
     ({"geometry": "bare.npz", "depth": "", "intrinsics": "", "image": ""}, (),
      "bare.npz: expected either frames in the file or --image, got none"),
-    ({"geometry": "bare.npz", "depth": "", "intrinsics": ""}, (),
-     "image.png: expected an image of size (40, 56), got (50, 70)"),
+    ({"geometry": "bare.npz", "depth": "", "intrinsics": "", "image": "long.png"}, (),
+     "long.png: expected the aspect of the depth, 56 x 40 pixels, got 90 x 20"),
     ({"geometry": "cut.png", "depth": "", "intrinsics": "", "image": ""}, (),
      "cut.png: expected a geometry file, got a damaged file"),
     ({}, ("--actions", "w*16 x*2"), "actions: expected keys among w s a d r f j l i k, got 'x' in 'x*2'"),
@@ -265,7 +265,7 @@ BAD: list[tuple[dict[str, str], tuple[str, ...], str]] = [
     ({}, ("--worldscore", "push_in", "fly"), "names: expected moves among fixed, move_left"),
     ({}, ("--worldscore", "push_in", "fixed", "push_in"),
      "--frames: expected a multiple of 3 (the number of moves) plus 1, got 9"),
-    ({"depth": "empty.npy"}, (), "--radius: expected a number, because the image has no depth"),
+    ({"depth": "empty.npy"}, (), "empty.npy: expected a valid depth (finite and above 0) somewhere, got none"),
     ({"out": "image.png"}, (), "image.png: expected a folder, got a file"),
     ({"out": "image.png/out"}, (), "image.png"),
 ]  # fmt: skip
@@ -282,7 +282,7 @@ def test_errors_are_one_line_and_leave_no_files(
 ) -> None:
     (tmp_path / "cut.png").write_bytes(files["depth.png"].read_bytes()[:400])
     (tmp_path / "cut.txt").write_text(files["poses.txt"].read_text()[:150])
-    np.save(tmp_path / "small.npy", np.ones((5, 7), np.float32))
+    Image.new("RGB", (90, 20)).save(tmp_path / "long.png")
     np.save(tmp_path / "empty.npy", np.zeros((50, 70), np.float32))
     (tmp_path / "short.txt").write_text("\n".join(REALESTATE10K.splitlines()[:2]))
     (tmp_path / "bent.txt").write_text(REALESTATE10K.replace("0.5 0 0", "0.5 0.1 0"))
