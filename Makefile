@@ -30,7 +30,7 @@ env: $(READY) $(OLDEST_HEADERS)
 # torch comes first: the native build needs its headers, and an isolated build would fetch another torch for them.
 # torchvision is for tests alone and stands apart: where it was built for another torch, transformers cannot be imported
 # beside it (tests/conftest.py).
-$(READY): pyproject.toml setup.py .ci/constraints.txt $(SOURCES)
+$(READY): pyproject.toml setup.py csrc/native_build.py .ci/constraints.txt $(SOURCES)
 	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "Python 3.10 or newer is needed; name one with make PYTHON=..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -145,4 +145,4 @@ def _padding(side: int) -> int:
 
 
 # model_type of the configuration -> the processor
-PROCESSORS = {"depth_pro": DepthProProcessor, "zoedepth": ZoeDepthProcessor}
+PROCESSORS: dict[str, type[ImageProcessor]] = {"depth_pro": DepthProProcessor, "zoedepth": ZoeDepthProcessor}

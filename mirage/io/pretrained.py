@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import torch
@@ -51,7 +52,8 @@ def torchvision_install(torch_version: str = torch.__version__) -> str:
     """
     release, _, build = torch_version.partition("+")
     minor = int(release.split(".")[1])
-    index = f" --index-url https://download.pytorch.org/whl/{build}" if build else ""
+    has_index = re.fullmatch(r"cpu|cu\d+|rocm[\d.]+|xpu", build)
+    index = f" --index-url https://download.pytorch.org/whl/{build}" if has_index else ""
     return f"pip install --no-deps 'torchvision==0.{minor + 15}.*'{index}"
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,11 +18,13 @@ CCACHE = Path(__file__).with_name("ccache")
 PROGRAMS = ("g++", "gcc", "as", "ld", "make", "git", "sh", "env", "rm", "mkdir", "find", "sed", "ls", "touch", "test")
 
 LIST_FILES = """
-import importlib.metadata, json, re, sys
+import importlib.metadata, json, sys
+from pip._vendor.packaging.requirements import Requirement
 seen, todo, found = set(), sys.argv[1:], set()
 while todo:
-    name = re.split(r"[ ;<>=!~\\[(]", todo.pop())[0].lower().replace("_", "-")
-    if name in seen:
+    need = Requirement(todo.pop())
+    name = need.name.lower().replace("_", "-")
+    if name in seen or not (need.marker is None or need.marker.evaluate({"extra": ""})):
         continue
     seen.add(name)
     try:
@@ -30,7 +33,7 @@ while todo:
         continue  # for another system
     tops = {file.parts[0] for file in package.files or []} - {"..", "__pycache__"}
     found |= {str(package.locate_file(top)) for top in tops}
-    todo += [need for need in package.requires or [] if "extra ==" not in need]
+    todo += package.requires or []
 print(json.dumps(sorted(found)))
 """
 
@@ -70,11 +73,12 @@ class Environment:
                 (self.tools / name).symlink_to(found)
 
     def share(self, *packages: str) -> None:
-        """Link packages, and what they need, from the interpreter."""
+        """Link packages, and what they need, from the interpreter. Those that the environment has stay as they are."""
         listed = subprocess.run([self.interpreter, "-c", LIST_FILES, *packages], capture_output=True, check=True)
         (site,) = self.folder.glob("lib/python*/site-packages")
         for path in map(Path, json.loads(listed.stdout)):
-            if path.exists() and not (site / path.name).exists():
+            has = (site / re.split(r"-\d", path.name)[0]).exists()
+            if path.exists() and not has:
                 (site / path.name).symlink_to(path)
 
     def run(self, *command: str | Path, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
