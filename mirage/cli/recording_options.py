@@ -18,7 +18,7 @@ from ..rollout import Codec
 from .model_options import DTYPES, EMBEDDED
 
 DEFAULT_BLOCK = 16
-_SLICE = re.compile(r"(-?[0-9]+)?:(-?[0-9]+)?(?::([0-9]+))?")
+_SLICE = re.compile(r"(-?[0-9]+)?:(-?[0-9]+)?(?::([0-9]+)?)?")
 _BYTES = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMG]?)(?:i?B)?", re.IGNORECASE)
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 

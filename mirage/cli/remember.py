@@ -18,13 +18,13 @@ from mirage_kernels import Cameras, atomic_write
 from ..cameras import read_intrinsics, write_cameras
 from ..errors import DataError
 from ..evaluation import psnr
-from ..filters import Filters
+from ..filters import ConsistencyFilter, EdgeFilter, Filters
 from ..io.files import read_text
 from ..io.images import contact_sheet, write_image
 from ..memory import LatentSpatialMemory
 from ..recordings import RecordedFrame, Recording, read_recording
 from ..rollout import MemoryWriter
-from .memory_options import DEFAULT, default_filters
+from .memory_options import DEFAULT
 from .memory_views import decode_view
 from .messages import note, warn
 from .recording_options import (
@@ -103,10 +103,11 @@ def add_remember(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     memory = remember.add_argument_group("what is written to the memory")
     memory.add_argument(
         "--filters",
-        default=NO_FILTERS,
+        default=DEFAULT,
         metavar="FILE",
-        help="keep unreliable cells out of the memory: 'default' for depth edges, moving objects and contradictions to "
-        "the memory, which takes several times as long; a JSON file of filters; or 'none' (default: none)",
+        help="keep unreliable cells out of the memory, and remove points that later frames see through: 'default' for "
+        "depth edges and contradictions to earlier frames; a JSON file of filters, such as the slower MotionFilter; or "
+        "'none', which writes everything and removes nothing (default: default)",
     )
     memory.add_argument(
         "--max-bytes", metavar="BYTES", help="limit of the points, such as 500M; the oldest are dropped (default: none)"
@@ -163,7 +164,9 @@ def _check(args: argparse.Namespace) -> _Outputs:
 def _read_filters(text: str) -> Filters | None:
     if text == NO_FILTERS:
         return None
-    return default_filters() if text == DEFAULT else Filters.from_json(read_text(Path(text), "filters"))
+    if text == DEFAULT:  # without the motion filter, which takes most of the time and needs frames close to each other
+        return Filters([EdgeFilter(), ConsistencyFilter()])
+    return Filters.from_json(read_text(Path(text), "filters"))
 
 
 def run(args: argparse.Namespace) -> str:

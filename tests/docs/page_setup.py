@@ -30,10 +30,11 @@ def cli_parser() -> Callable[[], argparse.ArgumentParser]:
     return build_parser
 
 
-def generate_parser() -> argparse.ArgumentParser:
+def command_options() -> set[str]:
+    """The options of all commands."""
     (commands,) = (action for action in cli_parser()()._actions if isinstance(action, argparse._SubParsersAction))
-    parser: argparse.ArgumentParser = commands.choices["generate"]
-    return parser
+    parsers: list[argparse.ArgumentParser] = list(commands.choices.values())
+    return {option for parser in parsers for action in parser._actions for option in action.option_strings}
 
 
 def tiny_wan(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:

@@ -45,10 +45,29 @@ def make_frames(count: int = 4, size: tuple[int, int] = (48, 64)) -> Frames:
 
 
 def quaternion(rotation: np.ndarray) -> list[float]:
-    """x, y, z, w of a rotation of less than 180 degrees."""
-    w = np.sqrt(max(1 + np.trace(rotation), 1e-12)) / 2
-    x, y, z = (rotation[i, j] - rotation[j, i] for i, j in ((2, 1), (0, 2), (1, 0)))
-    return [float(x / (4 * w)), float(y / (4 * w)), float(z / (4 * w)), float(w)]
+    """x, y, z, w of a rotation: the eigenvector of a symmetric matrix (Bar-Itzhack 2000), good for every angle."""
+    (a, b, c), (d, e, f), (g, h, i) = rotation
+    symmetric = np.array(
+        [
+            [a - e - i, b + d, c + g, h - f],
+            [b + d, e - a - i, f + h, c - g],
+            [c + g, f + h, i - a - e, d - b],
+            [h - f, c - g, d - b, a + e + i],
+        ]
+    )
+    vector: list[float] = np.linalg.eigh(symmetric / 3)[1][:, -1].tolist()
+    return vector
+
+
+def read_hololens(folder: Path, count: int) -> Frames:
+    """The first frames of the recording ``hololens_dev``."""
+    images, depth = [], []
+    for path in sorted((folder / "images").glob("*.png"))[:count]:
+        with Image.open(path) as image, Image.open(folder / "depth" / path.name) as values:
+            images.append(np.asarray(image.convert("RGB")))
+            depth.append(np.asarray(values).astype(np.uint16))
+    poses = np.loadtxt(folder / "poses.txt")[:count].reshape(-1, 4, 4)
+    return Frames(np.stack(images), np.stack(depth), np.loadtxt(folder / "K.txt"), poses)
 
 
 def text(values: object) -> str:

@@ -86,6 +86,23 @@ def test_every_layout_gives_the_same_memory(name: str, folder: Path, tmp_path: P
     assert torch.equal(first.cache.stamp, second.cache.stamp)
 
 
+@pytest.mark.long
+def test_a_real_recording_gives_the_same_memory_in_every_layout(data: Path, tmp_path: Path) -> None:
+    frames = layouts.read_hololens(data / "hololens_dev", 6)
+    memories = {}
+    for name in LAYOUTS:
+        path, intrinsics = write_layout(name, tmp_path / name, frames)
+        options = [] if intrinsics is None else ["--intrinsics", str(intrinsics)]
+        assert remember(path, tmp_path / f"{name}-memory", "--height", "176", *options) == 0
+        memories[name] = LatentSpatialMemory.load(tmp_path / f"{name}-memory" / "m.safetensors")
+    first = memories.pop("folder")
+    for memory in memories.values():  # poses of the file are rotations to 1e-6 only
+        assert abs(len(memory) - len(first)) <= 0.005 * len(first)
+        rows = min(len(memory), len(first), 300)  # of the first frame, which are the same in every layout
+        torch.testing.assert_close(memory.cache.xyz[:rows], first.cache.xyz[:rows], atol=1e-3, rtol=0)
+        assert torch.equal(memory.cache.features()[:rows], first.cache.features()[:rows])
+
+
 def test_unreadable_frames_are_refused_with_a_reason(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -199,7 +199,7 @@ def test_an_archive_of_arrays_in_fortran_order_and_one_that_is_cut_off(tmp_path:
     with pytest.raises(DataError, match="frames: expected an image for each of the 4 depth maps, got 1"):
         read_recording(tmp_path / "one.npz")
     np.savez(tmp_path / "none.npz", **{name: array for name, array in arrays.items() if name != "frames"})
-    with pytest.raises(DataError, match="got no frames; .* mirage generate --geometry"):
+    with pytest.raises(DataError, match=r"got no frames; .* mirage generate --geometry"):
         read_recording(tmp_path / "none.npz")
     (tmp_path / "cut.npz").write_bytes(path.read_bytes()[:900])
     with pytest.raises(DataError, match="expected a geometry file, got a damaged file"):
