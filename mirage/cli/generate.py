@@ -215,7 +215,7 @@ def _walk(
             references=args.references,
             estimator=memory_options.estimator,
             filters=memory_options.filters,
-            on_part=lambda part: bar.set_postfix_str(f"{part}, {len(video.memory)} points"),
+            on_part=lambda part: _show(bar, f"{part}, {len(video.memory)} points"),
             **start,
         )
         output.spend("load", time.perf_counter() - since)
@@ -224,6 +224,11 @@ def _walk(
             output.add(session.step(cameras[1 + stride * part.start : 1 + stride * (part.stop - 1)]), session)
         bar.set_postfix_str(f"writing, {len(video.memory)} points, {output.known_share[-1]:.1%} known")
         return output.finish()
+
+
+def _show(bar: tqdm[Any], text: str) -> None:
+    """Show what runs now; at once only if nothing else was shown for a while."""
+    bar.set_postfix_str(text, refresh=time.time() - bar.last_print_t > 0.5)
 
 
 def _summary(metrics: dict[str, Any], folder: Path) -> str:

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as nnf
 
 from ..evaluation import psnr
 from ..filters import FilterResult, overlay
 from ..io.images import contact_sheet, enlarge, show_holes, to_bytes
-from ..io.video import make_frame
 from ..rollout import Chunk
 from .run import Run, same_camera
 
@@ -25,41 +25,40 @@ GAP = 8  # pixels between the sides
 
 
 class Preview(NamedTuple):
-    """A chunk as it is shown, in bytes.
+    """A chunk as it is shown.
 
     Attributes:
         start: number of the first frame.
-        frames: (F, 3, H, W) uint8.
-        views: (T, h', w', 3) uint8, the memory's view at the size of the comparison, from the cameras of the latents.
-        masks: (T, h', w') bool, False in holes of the views.
+        frames: (3, F, H, W), values 0 to 1.
+        views: (T, 3, H, W), values 0 to 1, the memory's view from the cameras of the latents.
+        masks: (T, h, w) bool, False in holes of the views.
         stride: frames from one latent to the next.
-        factor: by which the comparison is smaller than the video.
     """
 
     start: int
-    frames: np.ndarray
-    views: np.ndarray
-    masks: np.ndarray
+    frames: Tensor
+    views: Tensor
+    masks: Tensor
     stride: int
-    factor: int
 
-    def results(self) -> Iterator[Any]:
-        """Frames of the video."""
-        for frame in self.frames:
-            yield make_frame(frame)
+    def images(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """For each frame: the frame (3, H, W), and the comparison (3, h', w') at reduced size, in bytes.
 
-    def comparisons(self) -> Iterator[Any]:
-        """Frames with the memory's view on the left and the result on the right, at reduced size."""
+        The comparison shows the memory's view on the left and the frame on the right. Between latents, the view is
+        interpolated.
+        """
+        factor = reduction((self.frames.shape[2], self.frames.shape[3]))
+        views = [shrink(to_planes(view), factor) for view in self.views]
+        masks = nnf.interpolate(self.masks[:, None].float(), views[0].shape[:2], mode="nearest-exact")[:, 0] > 0
+        board, gap = _board(masks.shape[1:]), np.full((views[0].shape[0], GAP, 3), 255, np.uint8)
         old = 1 if self.start else 0  # the first view belongs to the last frame of the chunk before
-        for number, frame in enumerate(self.frames):
-            position = number + old
-            before, after = position // self.stride, -(-position // self.stride)
-            left = _between(self.views[before], self.views[after], position % self.stride / self.stride)
-            mask = self.masks[before] & self.masks[after]  # between latents: holes of either
-            left = np.where(mask[..., None], left, _board(mask.shape))
-            right = shrink(frame, self.factor)
-            gap = np.full((left.shape[0], GAP, 3), 255, np.uint8)
-            yield make_frame(np.concatenate([left, gap, right], 1).transpose(2, 0, 1))
+        for number in range(self.frames.shape[1]):
+            before, after = (number + old) // self.stride, -(-(number + old) // self.stride)
+            left = _between(views[before], views[after], (number + old) % self.stride / self.stride)
+            mask = (masks[before] & masks[after]).numpy()  # between latents: holes of either
+            frame = to_planes(self.frames[:, number])
+            sides = [np.where(mask[..., None], left, board), gap, shrink(frame, factor)]
+            yield frame, np.concatenate(sides, 1).transpose(2, 0, 1)
 
 
 def comparison_size(preview_of: tuple[int, int]) -> tuple[int, int]:
@@ -100,13 +99,14 @@ def shrink(planes: np.ndarray, factor: int) -> np.ndarray:
     return np.asarray(Image.fromarray(image).reduce(factor)) if factor > 1 else image
 
 
-def to_planes(frames: Tensor) -> np.ndarray:
-    """Convert frames (3, F, H, W), values 0 to 1, to (F, 3, H, W) uint8, one after the other."""
-    planes = torch.empty(frames.shape[1], 3, *frames.shape[2:], dtype=torch.uint8)
-    for number in range(frames.shape[1]):
-        planes[number] = frames[:, number].mul(255).round_().clamp_(0, 255).to(torch.uint8)
-    array: np.ndarray = planes.numpy()
-    return array
+def to_planes(image: Tensor) -> np.ndarray:
+    """Convert an image (3, H, W), values 0 to 1, to bytes.
+
+    In NumPy, because the threads of torch would compete with those that generate the next chunk.
+    """
+    values: np.ndarray = np.multiply(image.numpy(), np.float32(255))
+    np.clip(np.rint(values, out=values), 0, 255, out=values)
+    return values.astype(np.uint8)
 
 
 class Sheet:

@@ -33,52 +33,52 @@ def _import_av() -> ModuleType:
     return av
 
 
-def make_frame(planes: np.ndarray) -> Any:
-    """Make a frame of PyAV.
-
-    Args:
-        planes: (3, H, W) uint8, RGB. A last odd row or column is cut off, because video needs even sizes.
-
-    Returns:
-        An ``av.VideoFrame``.
-
-    Raises:
-        ImportError: PyAV is not installed.
-    """
-    height, width = (side // 2 * 2 for side in planes.shape[1:])
-    frame = _import_av().VideoFrame(width, height, "gbrp")
-    for plane, color in zip(frame.planes, (1, 2, 0), strict=True):
-        rows = np.zeros((height, plane.line_size), np.uint8)
-        rows[:, :width] = planes[color, :height, :width]
-        plane.update(rows)
-    return frame
-
-
-def encode_frames(frames: Iterable[Any], fps: int, first: int) -> list[Packet]:
-    """Encode frames as H.264, independently of all others.
+class FrameEncoder:
+    """Encodes frames as H.264, independently of all others.
 
     The same frames always give the same packets.
 
     Args:
-        frames: of PyAV, all of the same size, which must be even.
         fps: frames per second.
         first: number of the first frame.
-
-    Returns:
-        The packets, for :class:`mirage.io.packet_log.PacketLog` and :func:`write_packets`.
 
     Raises:
         ImportError: PyAV is not installed.
     """
-    codec, packets = None, []
-    for number, frame in enumerate(frames):
-        if codec is None:
-            codec = _make_codec(frame.width, frame.height, fps)
+
+    def __init__(self, fps: int, first: int) -> None:
+        self._av, self._fps, self._first, self._count = _import_av(), fps, first, 0
+        self._codec: Any = None
+        self._packets: list[Packet] = []
+
+    def add(self, planes: np.ndarray) -> None:
+        """Encode the next frame.
+
+        Args:
+            planes: (3, H, W) uint8, RGB, the same size for all frames. A last odd row or column is cut off, because
+                video needs even sizes.
+        """
+        height, width = (side // 2 * 2 for side in planes.shape[1:])
+        if self._codec is None:
+            self._codec = _make_codec(width, height, self._fps)
+        frame = self._av.VideoFrame(width, height, "gbrp")
+        for plane, color in zip(frame.planes, (1, 2, 0), strict=True):
+            rows = np.zeros((height, plane.line_size), np.uint8)
+            rows[:, :width] = planes[color, :height, :width]
+            plane.update(rows)
         picture = frame.reformat(format="yuv420p")
-        picture.pts, picture.time_base = number, codec.time_base
-        packets += codec.encode(picture)
-    packets += [] if codec is None else codec.encode(None)
-    return [Packet(first + packet.pts, packet.is_keyframe, bytes(packet)) for packet in packets]
+        picture.pts, picture.time_base = self._count, self._codec.time_base
+        self._count += 1
+        self._keep(self._codec.encode(picture))
+
+    def finish(self) -> list[Packet]:
+        """Return the packets of all frames, for :class:`mirage.io.packet_log.PacketLog` and :func:`write_packets`."""
+        if self._codec is not None:
+            self._keep(self._codec.encode(None))
+        return self._packets
+
+    def _keep(self, packets: list[Any]) -> None:
+        self._packets += [Packet(self._first + p.pts, p.is_keyframe, bytes(p)) for p in packets]
 
 
 def _make_codec(width: int, height: int, fps: int) -> Any:
@@ -93,7 +93,7 @@ def write_packets(path: str | Path, packets: Iterable[Packet], fps: int, size: t
 
     Args:
         path: the file.
-        packets: of :func:`encode_frames`, in decoding order; of several calls, one after the other.
+        packets: of one or several :class:`FrameEncoder`, in decoding order.
         fps: frames per second.
         size: (H, W) of the frames, even.
 
@@ -103,8 +103,12 @@ def write_packets(path: str | Path, packets: Iterable[Packet], fps: int, size: t
 
     Example:
         >>> import tempfile
-        >>> frames = [make_frame(np.full((3, 64, 96), 20 * n, np.uint8)) for n in range(8)]
-        >>> packets = encode_frames(frames[:5], 16, 0) + encode_frames(frames[5:], 16, 5)
+        >>> packets = []
+        >>> for first, count in ((0, 5), (5, 3)):
+        ...     encoder = FrameEncoder(16, first)
+        ...     for number in range(first, first + count):
+        ...         encoder.add(np.full((3, 64, 96), 20 * number, np.uint8))
+        ...     packets += encoder.finish()
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write_packets(Path(folder) / "video.mp4", packets, 16, (64, 96))
         ...     with _import_av().open(str(Path(folder) / "video.mp4")) as video:
