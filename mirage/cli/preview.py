@@ -104,7 +104,7 @@ def to_planes(image: Tensor) -> np.ndarray:
 
     In NumPy, because the threads of torch would compete with those that generate the next chunk.
     """
-    values: np.ndarray = np.multiply(image.numpy(), np.float32(255))
+    values: np.ndarray = np.multiply(image.detach().float().numpy(), np.float32(255))
     np.clip(np.rint(values, out=values), 0, 255, out=values)
     return values.astype(np.uint8)
 

@@ -83,7 +83,7 @@ def test_adapter_and_lora(folder: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert metrics["frames"] == 9
     assert metrics["size"] == [64, 96]
     assert (metrics["codec"], metrics["generator"], metrics["steps"]) == ("wan-48-16", "wan", 2)
-    assert set(metrics["seconds"]) == {"read", "retrieve", "generate", "decode", "write"}
+    assert set(metrics["seconds"]) >= {"read", "retrieve", "generate", "decode", "write"}
 
 
 def test_a_saved_memory_continues(folder: Path, tmp_path: Path) -> None:
