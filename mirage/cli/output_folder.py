@@ -81,7 +81,8 @@ class OutputFolder:
             raise
 
     def _check(self, overwrite: bool, resume: bool) -> StoredRun | None:
-        stored = None if overwrite else self.store.load()
+        is_finished = (read_status(self.folder) or {"finished": False}).get("finished", True)
+        stored = None if overwrite or is_finished else self.store.load()
         if resume:
             if stored is None:
                 raise DataError(f"--resume: expected a folder with an unfinished run, got {self.folder} without one")
@@ -216,7 +217,6 @@ class OutputFolder:
         report |= {"seconds": metrics.seconds}
         write_metrics(self.folder, {"finished": True, "frames_done": metrics.frames_done} | report)
         self._is_finished = True
-        self.store.remove()
         return read_status(self.folder) or {}
 
     def _save_unfinished(self, error: BaseException) -> None:
@@ -257,6 +257,8 @@ class OutputFolder:
             self._close()
 
     def _close(self) -> None:
+        if self._is_finished:
+            self.store.remove()
         self._worker.shutdown()
         self._lock.release()
         self._remove_made()
