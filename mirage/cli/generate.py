@@ -139,7 +139,7 @@ def generate(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         DataError: an option is wrong, or a file is missing or damaged.
     """
-    since = time.perf_counter()
+    since = getattr(args, "since", time.perf_counter())
     _check_numbers(args)
     with OutputFolder(args.out, overwrite=args.overwrite) as output:
         model = load_model(args)
@@ -169,7 +169,7 @@ def resume(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         DataError: the folder has no unfinished run, or a file that the run needs is missing or has changed.
     """
-    since = time.perf_counter()
+    since = getattr(args, "since", time.perf_counter())
     if not args.resume.is_dir():
         raise DataError(f"--resume: expected a folder with an unfinished run, got {args.resume}, which is no folder")
     metrics = read_status(args.resume)
@@ -188,7 +188,7 @@ def resume(args: argparse.Namespace) -> dict[str, Any]:
         info = stored.info
         video = Run(scene, cameras, memory, model.codec, info["settings"], info["fps"], info["options"])
         state = unpack_session(stored)
-        return _walk(args, output, video, model, memory_options, since, depth=None, state=state)
+        return _walk(args, output, video, model, memory_options, since, depth=scene.depth, state=state)
 
 
 def _walk(

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import time
 
 from .signals import Terminated, raise_on_signals
 
@@ -31,9 +32,11 @@ def main(argv: list[str] | None = None) -> int:
         The exit status: 0 on success, 2 after an error, 130 after an interrupt, 143 after SIGTERM (128 plus the number
         of the signal).
     """
+    since = time.perf_counter()
     try:
         with raise_on_signals():
             args = build_parser().parse_args(argv)
+            args.since = since  # for the time that commands report
             summary = args.run(args)
     except (ValueError, OSError) as error:  # DataError is a ValueError; a full disk or a read-only folder is an OSError
         print(f"mirage: error: {' '.join(str(error).split())}", file=sys.stderr)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,16 @@ def remove_run(folder: Path) -> None:
     scenes = [name.removesuffix("_view_psnr") for name in content if name.endswith("_view_psnr")]
     for name in (*FILES, *(f"{scene}_{view}.png" for scene in scenes for view in _VIEWS)):
         (folder / name).unlink(missing_ok=True)
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove files that a process has begun and not finished, because it was killed."""
+    names = "|".join([*map(re.escape, FILES), r"\w+\.png"])
+    for path in folder.glob(".*.partial"):
+        if re.fullmatch(rf"(\.({names}))?\.\d+\.partial", path.name):
+            path.unlink(missing_ok=True)
+    for path in (folder / RESUME).glob(".*.partial"):
+        path.unlink(missing_ok=True)
 
 
 def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:

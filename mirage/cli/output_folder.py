@@ -27,7 +27,7 @@ from ..rollout import Chunk, RolloutSession
 from . import run_state
 from .folder_lock import FolderLock
 from .messages import note
-from .output_files import RESUME, read_status, remove_run, status, write_metrics, write_run
+from .output_files import RESUME, read_status, remove_partial, remove_run, status, write_metrics, write_run
 from .preview import Preview, compare_with_real
 from .run import Run
 from .run_store import VIDEOS, RunStore, StoredRun, total_bytes
@@ -81,6 +81,7 @@ class OutputFolder:
             raise
 
     def _check(self, overwrite: bool, resume: bool) -> StoredRun | None:
+        remove_partial(self.folder)
         is_finished = (read_status(self.folder) or {"finished": False}).get("finished", True)
         stored = None if overwrite or is_finished else self.store.load()
         if resume:
@@ -169,7 +170,12 @@ class OutputFolder:
         self.store.remove()
         self.store.folder.mkdir()
         self._is_begun = True
-        write_metrics(self.folder, {"finished": False, "reason": "still running, or killed", "frames_done": 0})
+        self._write_running(0)
+
+    def _write_running(self, frames: int) -> None:
+        """What ``metrics.json`` says during the run, and after SIGKILL or a power cut."""
+        summary = {"finished": False, "reason": "still running, or killed", "frames_done": frames}
+        write_metrics(self.folder, summary)
 
     def _encode(self, chunks: int, preview: Preview) -> None:
         """Encode the videos of a chunk. It is finished when both are on the disk."""
@@ -182,6 +188,7 @@ class OutputFolder:
         for name, encoder in zip(VIDEOS, encoders, strict=True):
             self.store.logs[name].append(chunks, encoder.finish())
         self._progress.metrics.spend("video", time.perf_counter() - since, background=True)
+        self._write_running(preview.start + preview.frames.shape[1])
 
     def _wait(self) -> None:
         """Wait until the videos of the last chunk are encoded, and raise what went wrong."""

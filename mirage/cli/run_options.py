@@ -13,7 +13,7 @@ from ..errors import DataError
 from .model_options import EMBEDDED
 
 _SAMPLE = 1 << 20  # bytes from the beginning and the end of a file that tell whether it changed
-_UNUSED = ("run", "command", "resume", "out", "overwrite")
+_UNUSED = ("run", "command", "since", "resume", "out", "overwrite")
 
 
 def pack_options(args: argparse.Namespace) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def check_alone(args: argparse.Namespace, parser: argparse.ArgumentParser) -> No
         DataError: there is another one.
     """
     for name, value in vars(args).items():
-        if name not in ("resume", "command", "run") and value != parser.get_default(name) and hasattr(args, name):
+        if name not in ("run", "command", "since", "resume") and value != parser.get_default(name):
             option = name.replace("_", "-")
             raise DataError(f"--resume: expected no other option, because a run goes on with its own, got --{option}")
 
