@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import DataError
 
-NAME = ".lock"
+LOCK = ".lock"
 
 
 class FolderLock:
@@ -25,7 +25,7 @@ class FolderLock:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / NAME
+        self.path = folder / LOCK
         while True:
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
             try:

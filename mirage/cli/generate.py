@@ -20,13 +20,12 @@ from ..rollout import RolloutSession, plan_chunks
 from .memory_options import MemoryOptions, add_memory_options, load_memory_options, read_exclusion, read_filters
 from .messages import note
 from .model_options import LoadedModel, add_model_options, check_model_options, load_model
-from .output_files import RESUME, read_status
-from .output_folder import OutputFolder
+from .output_files import read_status
+from .output_folder import OutputFolder, remove_leftovers
 from .path_options import FRAMES, add_path_options, find_path_source, plan_path
 from .run import Run
 from .run_options import check_alone, pack_options, unpack_options
 from .run_state import unpack_session, unpack_snapshot, unpack_start
-from .run_store import RunStore
 from .start_options import add_start_options, read_scene, scale_scene, scene_from_memory
 
 _DESCRIPTION = """\
@@ -174,7 +173,7 @@ def resume(args: argparse.Namespace) -> dict[str, Any]:
         raise DataError(f"--resume: expected a folder with an unfinished run, got {args.resume}, which is no folder")
     metrics = read_status(args.resume)
     if metrics is not None and metrics.get("finished", True):
-        RunStore(args.resume / RESUME).remove()  # the process may have been killed just before it did so
+        remove_leftovers(args.resume)
         note(f"{args.resume}: the run is finished, there is nothing to resume")
         return metrics
     with OutputFolder(args.resume, resume=True) as output:

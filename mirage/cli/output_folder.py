@@ -25,7 +25,7 @@ from ..memory import MemoryView
 from ..memory.snapshot import restore_snapshot, take_snapshot
 from ..rollout import Chunk, RolloutSession
 from . import run_state
-from .folder_lock import FolderLock
+from .folder_lock import LOCK, FolderLock
 from .messages import note
 from .output_files import RESUME, read_status, remove_partial, remove_run, status, write_metrics, write_run
 from .preview import Preview, compare_with_real
@@ -275,6 +275,19 @@ class OutputFolder:
         for path in self._made:
             with suppress(OSError):
                 path.rmdir()
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a process leaves that was killed after its run was finished.
+
+    Raises:
+        DataError: the process still runs.
+        OSError: the folder is not writable.
+    """
+    if any((folder / name).exists() for name in (RESUME, LOCK)):
+        lock = FolderLock(folder)
+        RunStore(folder / RESUME).remove()
+        lock.release()
 
 
 def _try_to_write(folder: Path) -> None:
