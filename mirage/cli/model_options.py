@@ -121,6 +121,16 @@ def check_model_options(args: argparse.Namespace) -> None:
     for path in [*files, *([args.adapter] if args.adapter else [])]:
         if not path.is_file():
             raise DataError(f"{path}: no such file; expected weights (.safetensors)")
+    if args.device is not None:
+        _try_device(args.device)
+
+
+def _try_device(device: str) -> None:
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # an unknown name, no driver, or a torch without CUDA
+        expected = "a device that works here, such as cpu"
+        raise DataError(f"--device: expected {expected}, got {device} ({first_line(error)})") from None
 
 
 def load_model(args: argparse.Namespace) -> LoadedModel:

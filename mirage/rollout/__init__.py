@@ -4,6 +4,7 @@
 
 from .loop import CHUNK, Chunk, RolloutSession, Source, plan_chunks, rollout
 from .protocols import ChunkModel, Codec
+from .session_state import SessionState
 from .write_back import MemoryWriter, WriteResult
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Codec",
     "MemoryWriter",
     "RolloutSession",
+    "SessionState",
     "Source",
     "WriteResult",
     "plan_chunks",

@@ -53,6 +53,9 @@ class MemoryWriter:
         filters: decide what is written; None writes everything.
         carve: whether to remove points that a frame's depth proves to be gone; by default, only with filters.
         shift: whether the alignment fits a shift in addition to the scale.
+
+    Attributes:
+        past: the last frames written, with depth; only with filters.
     """
 
     def __init__(
@@ -66,7 +69,7 @@ class MemoryWriter:
     ) -> None:
         self.memory, self.depth, self.filters, self.shift = memory, depth, filters, shift
         self.carve = filters is not None if carve is None else carve
-        self._past: deque[FrameObservation] = deque(maxlen=NEIGHBORS)
+        self.past: deque[FrameObservation] = deque(maxlen=NEIGHBORS)
 
     def write(
         self,
@@ -149,11 +152,11 @@ class MemoryWriter:
         mask = None if result is None else result.mask[None]
         added = self.memory.write(latent, new.camera, None if depth is None else depth[None], mask=mask, **options)[0]
         if depth is not None and self.filters is not None:
-            self._past.append(FrameObservation(new.frames[:, new.number], depth, new.camera))
+            self.past.append(FrameObservation(new.frames[:, new.number], depth, new.camera))
         return WriteResult(added, carved, result, new.alignment)
 
     def _observe(self, new: _NewFrame, depth: Tensor | None, masks: list[Tensor | None]) -> Observation:
-        history, others = self.memory.history, list(self._past)
+        history, others = self.memory.history, list(self.past)
         if new.depth is not None:
             later = range(new.number + 1, min(new.number + 1 + NEIGHBORS, len(new.cameras)))
             others += [FrameObservation(new.frames[:, k], new.depth[k], new.cameras[k]) for k in later]

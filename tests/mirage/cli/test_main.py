@@ -15,11 +15,10 @@ from PIL import Image
 from mirage.cameras import CameraController, read_cameras_json
 from mirage.cli.main import main
 from mirage.data.geometry import Geometry, write_geometry
-from mirage.io.video import VideoWriter
 from mirage.memory import LatentSpatialMemory
 from mirage_kernels import Cameras
 
-OUTPUTS = {"video.mp4", "contact_sheet.png", "cameras.json", "memory.safetensors", "metrics.json"}
+OUTPUTS = {"result.mp4", "video.mp4", "contact_sheet.png", "cameras.json", "memory.safetensors", "metrics.json"}
 
 
 @pytest.fixture
@@ -48,7 +47,12 @@ def arguments(files: dict[str, Path], target: Path, *more: str, **changed: str) 
         "chunk": "5",
         "out": str(target),
     } | changed
-    return ["generate", *(x for name, value in options.items() if value for x in (f"--{name}", value)), *more]
+    return [
+        "generate",
+        "--overwrite",
+        *(x for name, value in options.items() if value for x in (f"--{name}", value)),
+        *more,
+    ]
 
 
 def read_metrics(out: Path) -> dict[str, Any]:
@@ -197,7 +201,7 @@ def test_a_saved_memory_continues_along_a_file(files: dict[str, Path], tmp_path:
     for option, name in (("--cameras", "re10k.txt"), ("--poses", "poses.txt")):
         (tmp_path / "re10k.txt").write_text(REALESTATE10K)
         resume = ["generate", "--memory", str(first / "memory.safetensors"), "--block", "8", "--chunk", "5"]
-        assert main([*resume, option, str(tmp_path / name), "--frames", "5", "--out", str(second)]) == 0
+        assert main([*resume, option, str(tmp_path / name), "--frames", "5", "--out", str(second), "--overwrite"]) == 0
         assert torch.equal(path_of(second).cam2world[0], path_of(first).cam2world[-1])
 
 
@@ -307,36 +311,6 @@ def test_wrong_options_exit_with_2(argv: list[str], capsys: pytest.CaptureFixtur
     assert "usage:" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("failure", "code"), [(OSError(28, "No space left on device"), 2), (KeyboardInterrupt(), 130)])
-def test_a_failure_leaves_the_old_output_unchanged(
-    files: dict[str, Path],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    failure: BaseException,
-    code: int,
-) -> None:
-    out = tmp_path / "out"
-    assert main(arguments(files, out)) == 0
-    before = {path.name: path.read_bytes() for path in out.iterdir()}
-    write, count = VideoWriter.write, 0
-
-    def fail(self: VideoWriter, frame: torch.Tensor) -> None:
-        nonlocal count
-        count += 1
-        if count == 7:
-            raise failure
-        write(self, frame)
-
-    monkeypatch.setattr(VideoWriter, "write", fail)
-    capsys.readouterr()
-    assert main(arguments(files, out, frames="13")) == code
-    message = capsys.readouterr().err.splitlines()[-1]
-    assert message.startswith("mirage: ")
-    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
-    assert not list(tmp_path.glob(".*partial*"))
-
-
 def test_a_saved_memory_continues(files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The second video starts at the last camera of the first one, and the memory knows its views."""
     first, second = tmp_path / "first", tmp_path / "second"
@@ -344,6 +318,7 @@ def test_a_saved_memory_continues(files: dict[str, Path], tmp_path: Path, capsys
     kept = (first / "memory.safetensors").read_bytes()
     resume = [
         "generate",
+        "--overwrite",
         "--memory",
         str(first / "memory.safetensors"),
         "--block",
