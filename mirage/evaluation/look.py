@@ -1,0 +1,130 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""How the videos of the embedded model look: contact sheets of ten pictures, and PSNR against recorded views.
+
+The pictures are four of ``hololens_dev`` with recorded depth, three of scikit-image and two photographs of Spatia with
+a plane that rises away from the camera as depth, and the motorcycle. Each is walked along an orbit, a dolly and a pan.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from mirage_kernels import Cameras
+
+from ..cameras import dolly, orbit, out_and_back, pan, straight
+from ..data.scenes import Scene, motorcycle
+from ..io.files import read_image
+from ..io.images import contact_sheet, enlarge, write_image
+from ..memory import LatentSpatialMemory
+from ..models import embedded
+from ..rollout import rollout
+from . import _studies
+from .metrics import psnr
+from .recording import data_folder, every_fourth, read_hololens
+
+FRAMES, CHUNK, SHOWN = 33, 17, (0, 6, 14, 22, 32)
+STARTS = (0, 13, 26, 39)  # of the evenly spaced frames of hololens_dev
+DATA = "hololens_dev, spatia_trajectories, scikit-image"
+METHOD = "walk each picture with the embedded model; compare recorded views and the return to the start with the images"
+
+
+def on_a_plane(image: Tensor) -> Scene:
+    """A scene with a field of view of about 50 degrees, and a plane from 5 m at the top to 2 m at the bottom."""
+    h, w = image.shape[1:]
+    depth = 1 / torch.linspace(1 / 5, 1 / 2, h)[:, None].expand(h, w)
+    k = torch.tensor([[1.07 * w, 0, w / 2], [0, 1.07 * w, h / 2], [0, 0, 1]])
+    return Scene(image, depth.contiguous(), Cameras(k, torch.eye(4), (h, w)), {})
+
+
+def scenes() -> Iterator[tuple[str, Scene]]:
+    """The ten pictures."""
+    from skimage import data
+
+    recorded = read_hololens()
+    for start in STARTS:
+        k = every_fourth(len(recorded.depth))[start]
+        yield f"hololens_{k}", Scene(recorded.images[k], recorded.depth[k], recorded.cameras[k : k + 1], {})
+    for name in ("astronaut", "coffee", "chelsea"):
+        yield name, on_a_plane(torch.from_numpy(getattr(data, name)().copy()).movedim(2, 0).float() / 255)
+    for name in ("case_1", "case_2"):
+        yield f"spatia_{name}", on_a_plane(read_image(data_folder() / "spatia_trajectories" / name / "img.jpg"))
+    yield "motorcycle", motorcycle()
+
+
+def walk(scene: Scene, cameras: Cameras, block: int | None) -> tuple[Tensor, Tensor]:
+    """Generate a video.
+
+    Returns:
+        (F, 3, H, W), the frames, and (F, H, W) bool, the pixels of cells that the memory rendered (those of the latent
+        before, for frames between latents).
+    """
+    codec = embedded.DctCodec.for_size(scene.depth.shape) if block is None else embedded.DctCodec(block)
+    memory = LatentSpatialMemory(codec.channels, codec=codec.name)
+    parts = {"memory": memory, "codec": codec, "model": embedded.FillModel(), "chunk": CHUNK}
+    chunks = list(rollout(scene.image, scene.depth, cameras, **parts))
+    masks = torch.cat([chunk.view.mask[-chunk.latents.shape[1] :] for chunk in chunks])
+    shown = torch.arange(len(cameras)) // codec.temporal_stride
+    return torch.cat([c.frames for c in chunks], 1).movedim(1, 0), enlarge(masks[shown], codec.spatial_stride)
+
+
+def step(scene: Scene, block: int | None) -> int:
+    return embedded.DctCodec.for_size(scene.depth.shape).spatial_stride if block is None else block
+
+
+def sheet(scene: Scene, block: int | None) -> Tensor:
+    """Frames of an orbit, a dolly and a pan, one row for each."""
+    start, radius = scene.keys[:1], scene.depth[scene.depth > 0].median().item()
+    paths = {
+        "orbit": orbit(start, straight(FRAMES), 15, radius),
+        "dolly": dolly(start, straight(FRAMES), 0.3 * radius),
+        "pan": pan(start, straight(FRAMES), 20),
+    }
+    walks = {name: walk(scene, cameras, block) for name, cameras in paths.items()}
+    labels = [[f"{name}, frame {n}, {known[n].float().mean():.0%} known" for n in SHOWN]
+              for name, (_, known) in walks.items()]  # fmt: skip
+    return contact_sheet([[frames[n] for n in SHOWN] for frames, _ in walks.values()], labels)
+
+
+def against_recorded(start: int, block: int | None) -> dict[str, float]:
+    """PSNR of a video along recorded cameras, and of the return to its start."""
+    recorded = read_hololens()
+    index = every_fourth(len(recorded.depth))[start : start + CHUNK]
+    scene = Scene(recorded.images[index[0]], recorded.depth[index[0]], recorded.cameras[index[:1]], {})
+    scene = scene.trim(step(scene, block))
+    (h, w), cameras = scene.depth.shape, recorded.cameras[index]
+    frames, known = walk(scene, cameras.crop(0, 0, (h, w)), block)
+    pairs = [(psnr(a, b[:, :h, :w]), psnr(a, b[:, :h, :w], m))
+             for a, b, m in zip(frames, recorded.images[index], known, strict=True)][1:]  # fmt: skip
+    loop = pan(scene.keys, out_and_back(FRAMES), 20)
+    back, seen = walk(scene, loop, block)
+    # cells that have depth, whatever the memory writes
+    recorded_cells = enlarge((scene.depth > 0).float().unfold(0, 16, 16).unfold(1, 16, 16).amax((2, 3)) > 0, 16)
+    mask = torch.zeros(h, w, dtype=torch.bool)
+    mask[: recorded_cells.shape[0], : recorded_cells.shape[1]] = recorded_cells
+    means = torch.tensor(pairs).nanmean(0).tolist()
+    return {"start": index[0], "recorded_whole": means[0], "recorded_known": means[1],
+            "loop_whole": psnr(back[-1], scene.image), "loop_with_depth": psnr(back[-1], scene.image, mask),
+            "loop_known_share": seen[-1].float().mean().item()}  # fmt: skip
+
+
+def main() -> None:
+    options = _studies.parser("look", __doc__)
+    options.add_argument("--block", type=int, help="side of a latent cell (default: chosen by size)")
+    args = options.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    rows = [against_recorded(start, args.block) for start in STARTS]
+    for row in rows:
+        print({name: round(value, 2) if math.isfinite(value) else None for name, value in row.items()})
+    for name, scene in tqdm(scenes(), total=10, unit="picture"):
+        write_image(args.out / f"{name}.png", sheet(scene.trim(step(scene, args.block)), args.block))
+    _studies.write(args.out, "look", DATA, METHOD, rows=rows)
+
+
+if __name__ == "__main__":
+    main()
