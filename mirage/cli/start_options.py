@@ -18,8 +18,8 @@ from ..errors import DataError
 from ..io.files import read_depth, read_image
 from ..io.images import enlarge
 from ..memory import LatentSpatialMemory
-from ..models.embedded import push_pull
-from ..rollout import Codec
+from ..models.embedded import fill_holes
+from ..rollout import Codec, read_memory
 from .path_options import needs_file_intrinsics, read_start_cameras
 
 

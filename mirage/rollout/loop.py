@@ -17,7 +17,8 @@ from ..depth import DepthEstimator
 from ..filters import Filters
 from ..memory import LatentSpatialMemory, MemoryView
 from .protocols import ChunkModel, Codec
-from .write_back import MemoryWriter, WriteResult
+from .reading import read_memory
+from .write_back import MemoryWriter, WriteResult, choose_written
 
 CHUNK = 33  # frames: 9 latents of Wan2.2. A later chunk shares its first latent with the chunk before it.
 PRECEDING = 2  # latents before the chunk that the model is conditioned on
@@ -92,7 +93,8 @@ class RolloutSession:
     Args:
         image: (3, H, W), values 0 to 1. H and W must be multiples of ``codec.spatial_stride * model.patch``.
         depth: (H, W) float32 z-depth of the image in world units; not finite or not positive where invalid. None if the
-            memory has content already: the image is then written only where the memory renders nothing.
+            memory has content already: the image is then written only where the memory renders nothing. Pixels without
+            depth are written at the depth of the background around them.
         camera: camera of the image over (H, W).
         memory: the memory to read and write.
         codec: converts between frames and latents.
@@ -185,6 +187,7 @@ class RolloutSession:
             depth=None if depth is None else depth[None].to(memory.device),
             exclude=None if exclude is None else exclude[None].to(memory.device),
             stamps=[stamp],
+            fill_depth=True,
         )
 
     def step(self, cameras: Cameras, prompt: str | None = None) -> Chunk:
@@ -213,7 +216,7 @@ class RolloutSession:
         new = cameras[stride - 1 :: stride]  # cameras of the new latents
         clock = _Clock(self._history.device)
         latent_cameras = Cameras.cat([last, new]).rescale((self._history.shape[-2], self._history.shape[-1]))
-        view = self.memory.read(latent_cameras)
+        view = read_memory(self.memory, latent_cameras, self.codec)
         clock.lap("read")
         latents = self._generate(view, latent_cameras, clock)
         frames = self.codec.decode(latents[None])[0] if self.decode else latents.new_zeros(3, 0, *cameras.size)
@@ -222,7 +225,12 @@ class RolloutSession:
         latent_frames = frames[:, stride::stride]
         history = self._encode_frames(latent_frames) if self.references == "frame" else None
         written = self._writer.write(
-            latents[:, 1:], latent_frames.to(latents.device), new, stamps=stamps, history_latents=history
+            latents[:, 1:],
+            latent_frames.to(latents.device),
+            new,
+            stamps=stamps,
+            history_latents=history,
+            is_written=choose_written(view.mask[1:], self.frame, stride, self.model),
         )
         self._keep_last(latents, view, frames)
         clock.lap("write")

@@ -4,9 +4,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as nnf
+
+from .dct import COEFFICIENTS, dct_matrix, lowest_frequencies
+
+BLOCK = 16  # samples
 
 
 def push_pull(values: Tensor, mask: Tensor) -> Tensor:
@@ -31,11 +37,79 @@ def push_pull(values: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask[:, None], values, smooth[..., : values.shape[-2], : values.shape[-1]])
 
 
+def fill_holes(view: Tensor, mask: Tensor) -> Tensor:
+    """Fill the holes of latents of :class:`mirage.models.embedded.DctCodec` with a smooth surface through the mean
+    colors of the valid cells.
+
+    Only the means are averaged over cells. The other coefficients belong to one block: averaged, or copied to another
+    cell, they show as a grid. They are set to those of the bilinear interpolation between the means.
+
+    Args:
+        view: (48, T, h, w) float.
+        mask: (T, h, w) bool, True for valid cells.
+
+    Returns:
+        (48, T, h, w): valid cells unchanged, holes filled. A frame without any valid cell has the blurred colors of the
+        frame before it; if no earlier frame has one, it becomes zero.
+
+    Raises:
+        ValueError: there are not 48 channels.
+    """
+    if len(view) != 3 * COEFFICIENTS:
+        raise ValueError(f"view: expected {3 * COEFFICIENTS} channels of DctCodec, got {len(view)}")
+    if mask.all():
+        return view
+    means = smooth_holes(push_pull(view[::COEFFICIENTS].movedim(1, 0).float(), mask), mask)
+    for t in range(1, len(means)):
+        if not mask[t].any():
+            means[t] = _blur(means[t - 1])
+    filled = _interpolate(means).movedim(1, 0).to(view.dtype)
+    return torch.where(mask, view, filled)
+
+
+def smooth_holes(values: Tensor, mask: Tensor, rounds: int = 8) -> Tensor:
+    """Average the filled cells of a map with their neighbors a few times, which removes the steps of the pyramid.
+
+    Args:
+        values: (T, C, h, w) float.
+        mask: (T, h, w) bool, True for cells to keep.
+        rounds: number of averages over 3x3 cells.
+    """
+    for _ in range(rounds):
+        around = nnf.avg_pool2d(nnf.pad(values, (1, 1, 1, 1), mode="replicate"), 3, 1)
+        values = torch.where(mask[:, None], values, around)
+    return values
+
+
+def _blur(means: Tensor) -> Tensor:
+    """Average (C, h, w) over an eighth of the image, and interpolate."""
+    coarse = nnf.adaptive_avg_pool2d(means[None], (max(means.shape[1] // 8, 1), max(means.shape[2] // 8, 1)))
+    return nnf.interpolate(coarse, means.shape[-2:], mode="bilinear", align_corners=False)[0]
+
+
+def _interpolate(means: Tensor) -> Tensor:
+    """Compute the coefficients (T, 48, h, w) of the bilinear interpolation between mean coefficients (T, 3, h, w).
+
+    They hardly depend on the size of a block, so that one of 16 samples stands for all.
+    """
+    matrix = dct_matrix(BLOCK).to(means) / math.sqrt(BLOCK)
+    offset = (torch.arange(BLOCK, device=means.device) + 0.5) / BLOCK - 0.5  # from the center of a cell
+    weights = torch.stack([(-offset).clamp(min=0), 1 - offset.abs(), offset.clamp(min=0)], 1).to(means)
+    along = matrix @ weights  # (frequencies, 3): from a cell and its two neighbors to coefficients
+    pairs = lowest_frequencies(BLOCK, COEFFICIENTS)
+    kernel = torch.stack([torch.outer(along[i], along[j]) for i, j in pairs])[:, None]
+    t, colors, h, w = means.shape
+    padded = nnf.pad(means, (1, 1, 1, 1), mode="replicate").reshape(t * colors, 1, h + 2, w + 2)
+    return nnf.conv2d(padded, kernel).reshape(t, colors * COEFFICIENTS, h, w)
+
+
 class FillModel:
-    """A :class:`mirage.rollout.ChunkModel` that fills the holes of the memory's view by :func:`push_pull`. It is
-    deterministic; preceding latents, references, prompt and random generator have no effect."""
+    """A :class:`mirage.rollout.ChunkModel` for the latents of :class:`mirage.models.embedded.DctCodec`. It shows the
+    memory's view and fills the holes by :func:`fill_holes`; it invents no content. It is deterministic; preceding
+    latents, references, prompt and random generator have no effect."""
 
     patch = 1
+    needs_view = True
 
     def __call__(
         self,
@@ -51,5 +125,5 @@ class FillModel:
         generator: torch.Generator,
     ) -> Tensor:
         """Generate the latents of a chunk; see :meth:`mirage.rollout.ChunkModel.__call__`."""
-        filled = push_pull(view.movedim(1, 0), mask).movedim(0, 1)
-        return torch.cat([first[:, None], filled[:, 1:]], 1)
+        given = torch.ones_like(mask[:1])
+        return fill_holes(torch.cat([first[:, None], view[:, 1:].to(first)], 1), torch.cat([given, mask[1:]]))
