@@ -15,7 +15,7 @@ from ..errors import DataError
 from ..memory import LatentSpatialMemory
 from ..rollout import plan_chunks, rollout
 from .memory_options import add_memory_options, load_memory_options, read_exclusion, read_filters
-from .model_options import LoadedModel, add_model_options, check_model_options, load_model
+from .model_options import EMBEDDED, LoadedModel, add_model_options, check_model_options, load_model
 from .output_folder import OutputFolder
 from .path_options import FRAMES, add_path_options, find_path_source, plan_path
 from .start_options import add_start_options, read_scene, scale_scene, scene_from_memory
@@ -78,11 +78,13 @@ def add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     generate.set_defaults(run=run)
 
 
-def _open_memory(args: argparse.Namespace, model: LoadedModel) -> LatentSpatialMemory:
+def _open_memory(
+    args: argparse.Namespace, model: LoadedModel, stored: LatentSpatialMemory | None
+) -> LatentSpatialMemory:
     codec = model.codec
     if args.memory is None:
         return LatentSpatialMemory(codec.channels, device=model.device, codec=codec.name)
-    memory = LatentSpatialMemory.load(args.memory, model.device)
+    memory = LatentSpatialMemory.load(args.memory, model.device) if stored is None else stored
     if memory.codec != codec.name:
         raise DataError(
             f"--memory: expected latents of codec {codec.name!r}, got {args.memory} with latents of {memory.codec!r}"
@@ -121,11 +123,17 @@ def generate(args: argparse.Namespace) -> dict[str, Any]:
         DataError: an option is wrong, or a file is missing or damaged.
     """
     _check_numbers(args)
-    model = load_model(args)
-    memory = _open_memory(args, model)
     resume = args.memory is not None and not (args.scene or args.image or args.geometry)
-    scene = scene_from_memory(memory, model.codec) if resume else read_scene(args)
-    scene = scene._replace(exclude=read_exclusion(args, (scene.image.shape[1], scene.image.shape[2])))
+    start = None if resume else read_scene(args)
+    # The block of the embedded model is that of the memory, or depends on the size of the frames.
+    stored = LatentSpatialMemory.load(args.memory) if args.memory is not None and args.model == EMBEDDED else None
+    size = None if start is None else (args.height or start.depth.shape[0], args.width or start.depth.shape[1])
+    model = load_model(args, size, "" if stored is None else stored.codec)
+    memory = _open_memory(args, model, stored)
+    scene = scene_from_memory(memory, model.codec) if start is None else start
+    exclude = read_exclusion(args, (scene.image.shape[1], scene.image.shape[2]))
+    if exclude is not None:
+        scene = scene._replace(exclude=exclude if scene.exclude is None else exclude | scene.exclude)
     scene = scale_scene(scene, args, model.codec.spatial_stride * model.chunk_model.patch)
     cameras = plan_path(args, scene)
     memory_options = load_memory_options(args, model.device)
@@ -160,6 +168,10 @@ def _summary(metrics: dict[str, Any], folder: Path) -> str:
     lines = [
         f"{folder}: {metrics['frames']} frames, {metrics['points']} points, {metrics['memory_bytes'] / 2**20:.2f} MiB"
     ]
+    if metrics.get("generator") == "fill":
+        lines.append(
+            "  Holes were filled smoothly by the built-in stand-in; a video model (--model) would invent content."
+        )
     for name, value in metrics.items():
         if name.endswith("_psnr"):
             lines.append(f"  {name:<18} " + ("     -" if value is None else f"{value:6.2f} dB"))

@@ -18,7 +18,7 @@ from ..errors import DataError
 from ..io.files import read_depth, read_image
 from ..io.images import enlarge
 from ..memory import LatentSpatialMemory
-from ..models.embedded import fill_holes
+from ..models.embedded import DctCodec, fill_holes, push_pull
 from ..rollout import Codec, read_memory
 from .path_options import needs_file_intrinsics, read_start_cameras
 
@@ -98,21 +98,19 @@ def read_scene(args: argparse.Namespace) -> Scene:
 
 
 def _read_geometry(args: argparse.Namespace) -> Scene:
-    """Read the first frame of a geometry file. Masked pixels get no depth, so they are not written to the memory."""
+    """Read the first frame of a geometry file. Masked pixels are not written to the memory."""
     if args.depth or args.intrinsics:
         other = "--depth" if args.depth else "--intrinsics"
         raise DataError(f"--geometry: expected no --depth or --intrinsics, got {other} as well")
     geometry = read_geometry(args.geometry, integer_centers=args.integer_centers)
-    depth = geometry.depths[0]
-    if geometry.masks is not None:
-        depth = torch.where(geometry.masks[0], depth, 0)
+    depth, exclude = geometry.depths[0], None if geometry.masks is None else ~geometry.masks[0]
     if (geometry.frames is None) == (args.image is None):
         got = "none" if args.image is None else "both"
         raise DataError(f"{args.geometry}: expected either frames in the file or --image, got {got}")
     image = read_image(args.image) if geometry.frames is None else geometry.frames[0].float() / 255
     if image.shape[1:] != depth.shape:
         raise DataError(f"{args.image}: expected an image of size {tuple(depth.shape)}, got {tuple(image.shape[1:])}")
-    return Scene(image, depth, geometry.cameras, {})
+    return Scene(image, depth, geometry.cameras, {}, exclude)
 
 
 def scene_from_memory(memory: LatentSpatialMemory, codec: Codec) -> Scene:
@@ -131,8 +129,12 @@ def scene_from_memory(memory: LatentSpatialMemory, codec: Codec) -> Scene:
     if memory.history.cameras is None:
         raise DataError("--memory: the file has no frames")
     camera = memory.history.cameras[-1]
-    view, step = memory.read(camera), codec.spatial_stride
-    image = codec.decode(push_pull(view.latents.movedim(1, 0), view.mask).movedim(0, 1)[None])[0, :, 0].cpu()
+    view, step = read_memory(memory, camera, codec), codec.spatial_stride
+    if isinstance(codec, DctCodec):
+        latents = fill_holes(view.latents, view.mask)
+    else:
+        latents = push_pull(view.latents.movedim(1, 0), view.mask).movedim(0, 1)
+    image = codec.decode(latents[None])[0, :, 0].cpu()
     depth = enlarge(torch.where(view.mask, view.depth, 0)[0], step).cpu()
     return Scene(image, depth, camera.to("cpu").rescale((image.shape[1], image.shape[2])), {})
 

@@ -13,15 +13,18 @@ from torch.nn import functional as nnf
 from .dct import COEFFICIENTS, dct_matrix, lowest_frequencies
 
 BLOCK = 16  # samples
+ROUNDS = 6  # of averaging filled means
 
 
-def push_pull(values: Tensor, mask: Tensor) -> Tensor:
+def push_pull(values: Tensor, mask: Tensor, rounds: int = 0) -> Tensor:
     """Fill holes with the push-pull algorithm (Gortler, Grzeszczuk, Szeliski and Cohen 1996, section 3.3): average the
     valid cells down an image pyramid, and fill each hole from the finest level that is valid there.
 
     Args:
         values: (T, C, h, w) float.
         mask: (T, h, w) bool, True for valid cells.
+        rounds: how often, at every level, filled cells are averaged with their neighbors. This removes the steps of the
+            pyramid, so that the result depends little on where the valid cells lie on the grid.
 
     Returns:
         (T, C, h, w): valid cells unchanged, holes filled. A map without any valid cell becomes zero.
@@ -32,9 +35,13 @@ def push_pull(values: Tensor, mask: Tensor) -> Tensor:
     odd = (0, values.shape[-1] % 2, 0, values.shape[-2] % 2)
     total = nnf.avg_pool2d(nnf.pad(values * weight, odd), 2)
     fraction = nnf.avg_pool2d(nnf.pad(weight, odd), 2)
-    coarse = push_pull(total / fraction.clamp(min=0.25), fraction[:, 0] > 0)
+    coarse = push_pull(total / fraction.clamp(min=0.25), fraction[:, 0] > 0, rounds)
     smooth = nnf.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)
-    return torch.where(mask[:, None], values, smooth[..., : values.shape[-2], : values.shape[-1]])
+    filled = torch.where(mask[:, None], values, smooth[..., : values.shape[-2], : values.shape[-1]])
+    for _ in range(rounds):
+        around = nnf.avg_pool2d(nnf.pad(filled, (1, 1, 1, 1), mode="replicate"), 3, 1)
+        filled = torch.where(mask[:, None], filled, around)
+    return filled
 
 
 def fill_holes(view: Tensor, mask: Tensor) -> Tensor:
@@ -59,26 +66,12 @@ def fill_holes(view: Tensor, mask: Tensor) -> Tensor:
         raise ValueError(f"view: expected {3 * COEFFICIENTS} channels of DctCodec, got {len(view)}")
     if mask.all():
         return view
-    means = smooth_holes(push_pull(view[::COEFFICIENTS].movedim(1, 0).float(), mask), mask)
+    means = push_pull(view[::COEFFICIENTS].movedim(1, 0).float(), mask, ROUNDS)
     for t in range(1, len(means)):
         if not mask[t].any():
             means[t] = _blur(means[t - 1])
     filled = _interpolate(means).movedim(1, 0).to(view.dtype)
     return torch.where(mask, view, filled)
-
-
-def smooth_holes(values: Tensor, mask: Tensor, rounds: int = 8) -> Tensor:
-    """Average the filled cells of a map with their neighbors a few times, which removes the steps of the pyramid.
-
-    Args:
-        values: (T, C, h, w) float.
-        mask: (T, h, w) bool, True for cells to keep.
-        rounds: number of averages over 3x3 cells.
-    """
-    for _ in range(rounds):
-        around = nnf.avg_pool2d(nnf.pad(values, (1, 1, 1, 1), mode="replicate"), 3, 1)
-        values = torch.where(mask[:, None], values, around)
-    return values
 
 
 def _blur(means: Tensor) -> Tensor:
