@@ -8,11 +8,11 @@ a plane that rises away from the camera as depth, and the motorcycle. Each is wa
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.nn import functional as nnf
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from mirage_kernels import Cameras
@@ -28,7 +28,7 @@ from . import _studies
 from .metrics import psnr
 from .recording import data_folder, every_fourth, read_hololens
 
-FRAMES, CHUNK, SHOWN = 33, 17, (0, 6, 14, 22, 32)
+FRAMES, RECORDED, CHUNK, SHOWN = 33, 9, 17, (0, 6, 14, 22, 32)
 STARTS = (0, 13, 26, 39)  # of the evenly spaced frames of hololens_dev
 DATA = "hololens_dev, spatia_trajectories, scikit-image"
 METHOD = "walk each picture with the embedded model; compare recorded views and the return to the start with the images"
@@ -57,24 +57,24 @@ def scenes() -> Iterator[tuple[str, Scene]]:
     yield "motorcycle", motorcycle()
 
 
+def make_codec(scene: Scene, block: int | None) -> embedded.DctCodec:
+    return embedded.DctCodec.for_size(scene.depth.shape) if block is None else embedded.DctCodec(block)
+
+
 def walk(scene: Scene, cameras: Cameras, block: int | None) -> tuple[Tensor, Tensor]:
     """Generate a video.
 
     Returns:
-        (F, 3, H, W), the frames, and (F, H, W) bool, the pixels of cells that the memory rendered (those of the latent
-        before, for frames between latents).
+        (F, 3, H, W), the frames, and (F, H, W) bool, the pixels of cells that the memory rendered from the image (those
+        of the latent before, for frames between latents).
     """
-    codec = embedded.DctCodec.for_size(scene.depth.shape) if block is None else embedded.DctCodec(block)
+    codec = make_codec(scene, block)
     memory = LatentSpatialMemory(codec.channels, codec=codec.name)
     parts = {"memory": memory, "codec": codec, "model": embedded.FillModel(), "chunk": CHUNK}
     chunks = list(rollout(scene.image, scene.depth, cameras, **parts))
-    masks = torch.cat([chunk.view.mask[-chunk.latents.shape[1] :] for chunk in chunks])
-    shown = torch.arange(len(cameras)) // codec.temporal_stride
-    return torch.cat([c.frames for c in chunks], 1).movedim(1, 0), enlarge(masks[shown], codec.spatial_stride)
-
-
-def step(scene: Scene, block: int | None) -> int:
-    return embedded.DctCodec.for_size(scene.depth.shape).spatial_stride if block is None else block
+    seen = torch.cat([chunk.view.stamp[-chunk.latents.shape[1] :] == 0 for chunk in chunks])
+    latent = torch.arange(len(cameras)) // codec.temporal_stride
+    return torch.cat([c.frames for c in chunks], 1).movedim(1, 0), enlarge(seen[latent], codec.spatial_stride)
 
 
 def sheet(scene: Scene, block: int | None) -> Tensor:
@@ -86,31 +86,26 @@ def sheet(scene: Scene, block: int | None) -> Tensor:
         "pan": pan(start, straight(FRAMES), 20),
     }
     walks = {name: walk(scene, cameras, block) for name, cameras in paths.items()}
-    labels = [[f"{name}, frame {n}, {known[n].float().mean():.0%} known" for n in SHOWN]
+    labels = [[f"{name}, frame {n}, {known[n].float().mean():.0%} from the image" for n in SHOWN]
               for name, (_, known) in walks.items()]  # fmt: skip
     return contact_sheet([[frames[n] for n in SHOWN] for frames, _ in walks.values()], labels)
 
 
-def against_recorded(start: int, block: int | None) -> dict[str, float]:
-    """PSNR of a video along recorded cameras, and of the return to its start."""
+def compare(start: int, block: int | None) -> dict[str, float]:
+    """PSNR of a video along recorded cameras, and of a pan out and back to its start."""
     recorded = read_hololens()
-    index = every_fourth(len(recorded.depth))[start : start + CHUNK]
+    index = every_fourth(len(recorded.depth))[start : start + RECORDED]
     scene = Scene(recorded.images[index[0]], recorded.depth[index[0]], recorded.cameras[index[:1]], {})
-    scene = scene.trim(step(scene, block))
-    (h, w), cameras = scene.depth.shape, recorded.cameras[index]
-    frames, known = walk(scene, cameras.crop(0, 0, (h, w)), block)
+    scene = scene.trim(make_codec(scene, block).spatial_stride)
+    (h, w), images = scene.depth.shape, recorded.images[index]
+    frames, seen = walk(scene, recorded.cameras[index].crop(0, 0, (h, w)), block)
     pairs = [(psnr(a, b[:, :h, :w]), psnr(a, b[:, :h, :w], m))
-             for a, b, m in zip(frames, recorded.images[index], known, strict=True)][1:]  # fmt: skip
-    loop = pan(scene.keys, out_and_back(FRAMES), 20)
-    back, seen = walk(scene, loop, block)
-    # cells that have depth, whatever the memory writes
-    recorded_cells = enlarge((scene.depth > 0).float().unfold(0, 16, 16).unfold(1, 16, 16).amax((2, 3)) > 0, 16)
-    mask = torch.zeros(h, w, dtype=torch.bool)
-    mask[: recorded_cells.shape[0], : recorded_cells.shape[1]] = recorded_cells
-    means = torch.tensor(pairs).nanmean(0).tolist()
-    return {"start": index[0], "recorded_whole": means[0], "recorded_known": means[1],
-            "loop_whole": psnr(back[-1], scene.image), "loop_with_depth": psnr(back[-1], scene.image, mask),
-            "loop_known_share": seen[-1].float().mean().item()}  # fmt: skip
+             for a, b, m in zip(frames[1:], images[1:], seen[1:], strict=True)]  # fmt: skip
+    whole, known = torch.tensor(pairs).nanmean(0).tolist()
+    back, _ = walk(scene, pan(scene.keys, out_and_back(FRAMES), 20), block)
+    with_depth = nnf.max_pool2d((scene.depth[None] > 0).float(), 16, 16, ceil_mode=True)[0] > 0
+    loop = psnr(back[-1], scene.image), psnr(back[-1], scene.image, enlarge(with_depth, 16)[:h, :w])
+    return {"start": index[0], "whole": whole, "known": known, "loop_whole": loop[0], "loop_with_depth": loop[1]}
 
 
 def main() -> None:
@@ -118,11 +113,13 @@ def main() -> None:
     options.add_argument("--block", type=int, help="side of a latent cell (default: chosen by size)")
     args = options.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    rows = [against_recorded(start, args.block) for start in STARTS]
+    rows = [compare(start, args.block) for start in STARTS]
     for row in rows:
-        print({name: round(value, 2) if math.isfinite(value) else None for name, value in row.items()})
+        print("  ".join(f"{name} {value:.2f}" for name, value in row.items()))
     for name, scene in tqdm(scenes(), total=10, unit="picture"):
-        write_image(args.out / f"{name}.png", sheet(scene.trim(step(scene, args.block)), args.block))
+        write_image(
+            args.out / f"{name}.png", sheet(scene.trim(make_codec(scene, args.block).spatial_stride), args.block)
+        )
     _studies.write(args.out, "look", DATA, METHOD, rows=rows)
 
 

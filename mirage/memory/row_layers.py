@@ -12,6 +12,10 @@ from mirage_kernels import Cameras, InsertCounts, Splat, VoxelCache
 from .row_mask import RowMask
 from .view_rule import composite_depth
 
+# Of two points in a voxel the one with the smaller footprint stays, or else the first. This factor on the footprints of
+# filled rows lets a point with depth at the same place replace them.
+YIELDING = 1 + 2.0**-12
+
 
 class RowLayers:
     """Which rows are rendered first, and which only where others leave holes.
@@ -96,7 +100,8 @@ class RowLayers:
         self, cache: VoxelCache, points: tuple[Tensor, Tensor, Tensor], is_written: Tensor, stamp: int
     ) -> InsertCounts:
         """Insert points at a guessed depth; see :meth:`insert`."""
-        counts = cache.insert(*points, valid=is_written, stamp=stamp)
+        xyz, features, footprint = points
+        counts = cache.insert(xyz, features, footprint * YIELDING, valid=is_written, stamp=stamp)
         if counts.remap is not None:
             self.remap(counts.remap)
         rows = len(cache)  # new rows come last

@@ -14,7 +14,7 @@ from mirage_kernels import Cameras, VoxelCache
 from ...io.images import enlarge
 from ...memory import LatentSpatialMemory
 
-PATCH = 4  # pixels: side of a patch, at least
+PATCH = 4  # pixels: side of a patch, at least, or else half a cell
 UNMOVED = 1e-3  # of a cell: how much a block may move, or change its size, without being rendered again
 
 
@@ -75,7 +75,7 @@ def render_patches(
     Returns:
         (colors, h * block, w * block); zero in holes.
     """
-    parts = max(n for n in range(1, max(block // PATCH, 1) + 1) if block % n == 0)
+    parts = max(n for n in range(1, max(block // PATCH, 2) + 1) if block % n == 0)
     fine = camera.rescale((row.shape[0] * parts, row.shape[1] * parts))
     cell_row = enlarge(row, parts)
     found = memory.read(fine, latents=False, finer=True).row[0]
