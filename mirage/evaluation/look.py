@@ -28,7 +28,7 @@ from . import _studies
 from .metrics import psnr
 from .recording import data_folder, every_fourth, read_hololens
 
-FRAMES, RECORDED, CHUNK, SHOWN = 33, 9, 17, (0, 6, 14, 22, 32)
+FRAMES, RECORDED, CHUNK, SHOWN = 33, 5, 17, (0, 6, 14, 22, 32)
 STARTS = (0, 13, 26, 39)  # of the evenly spaced frames of hololens_dev
 DATA = "hololens_dev, spatia_trajectories, scikit-image"
 METHOD = "walk each picture with the embedded model; compare recorded views and the return to the start with the images"

@@ -15,6 +15,7 @@ from ...io.images import enlarge
 from ...memory import LatentSpatialMemory
 
 PATCH = 4  # pixels: side of a patch, at least, or else half a cell
+STRIP = 8  # rows of patches that are evaluated at once
 UNMOVED = 1e-3  # of a cell: how much a block may move, or change its size, without being rendered again
 
 
@@ -91,7 +92,9 @@ def render_patches(
     stored = memory.cache.feature_maps(patch_row[None])[0].float()
     scale = torch.tensor([math.sqrt((2 if i else 1) * (2 if j else 1)) / block for i, j in frequencies])
     coefficients = stored.unflatten(0, (-1, len(frequencies))).mul_(scale.to(row.device)[:, None, None])
-    return evaluate(coefficients, (angles[0], angles[1]), frequencies)
+    # A few rows of patches at a time stay in the processor's cache.
+    strips = zip(coefficients.split(STRIP, 2), angles[0].split(STRIP, 1), angles[1].split(STRIP, 1), strict=True)
+    return torch.cat([evaluate(part, (down, across), frequencies) for part, down, across in strips], 1)
 
 
 def evaluate(coefficients: Tensor, angles: tuple[Tensor, Tensor], frequencies: list[tuple[int, int]]) -> Tensor:
