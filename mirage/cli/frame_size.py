@@ -49,6 +49,21 @@ def check_size_options(args: argparse.Namespace) -> None:
             raise DataError(f"--{name}: expected 1 to {MAX_SIDE} pixels, got {value}")
 
 
+def expected_size(args: argparse.Namespace, size: Size) -> Size:
+    """About the size that :func:`choose_size` will choose, for a choice of the step that depends on it.
+
+    Args:
+        args: the parsed options.
+        size: (H, W) of the image.
+    """
+    height, width = args.height, args.width
+    if height is None and width is None:
+        scale = min(1.0, MAX_DEFAULT_SIDE / max(size))
+    else:
+        scale = height / size[0] if width is None else width / size[1]
+    return height or max(round(size[0] * scale), 1), width or max(round(size[1] * scale), 1)
+
+
 def choose_size(args: argparse.Namespace, size: Size, step: int, name: object) -> Size:
     """Choose the size of the frames.
 

@@ -24,11 +24,10 @@ from .model_options import EMBEDDED, LoadedModel, add_model_options, check_model
 from .output_files import read_status
 from .output_folder import OutputFolder, remove_leftovers
 from .path_options import FRAMES, add_path_options, find_path_source, plan_path
-from .recording_options import memory_block
 from .run import Run
 from .run_options import check_alone, pack_options, unpack_options
 from .run_state import unpack_session, unpack_snapshot, unpack_start
-from .start_options import add_start_options, check_start_options, read_start
+from .start_options import add_start_options, check_start_options, find_source, read_start
 
 _DESCRIPTION = """\
 Generate a video from an image along a camera path. A latent spatial memory keeps what earlier frames showed, so that
@@ -154,14 +153,14 @@ def generate(args: argparse.Namespace) -> dict[str, Any]:
     since = getattr(args, "since", time.perf_counter())
     _check_numbers(args)
     with OutputFolder(args.out, overwrite=args.overwrite) as output:
-        given = None if args.memory is None else LatentSpatialMemory.load(args.memory)
-        if given is not None and args.model == EMBEDDED and args.block is None:
-            args.block = memory_block(given.codec)
-        model = load_model(args)
+        given, source = None if args.memory is None else LatentSpatialMemory.load(args.memory), find_source(args)
+        model = load_model(args, source.expected_size(args), "" if given is None else given.codec)
+        if args.model == EMBEDDED:
+            args.block = model.codec.spatial_stride  # for --resume
         memory = _open_memory(args, model, given)
         memory_options = load_memory_options(args, model.device)
         step = model.codec.spatial_stride * model.chunk_model.patch
-        start = read_start(args, step=step, codec=model.codec, memory=memory, estimator=memory_options.estimator)
+        start = read_start(args, source, step, codec=model.codec, memory=memory, estimator=memory_options.estimator)
         scene, cameras = start.scene, plan_path(args, start.scene)
         settings = start.settings | {"frames": len(cameras), "size": list(cameras.size), "chunk": args.chunk}
         settings |= {"seed": args.seed} | model.settings | memory_options.settings
@@ -252,6 +251,10 @@ def _summary(metrics: dict[str, Any], folder: Path) -> str:
         f"{folder}: {metrics['frames']} frames, {metrics['points']} points; the memory takes {size}: points {points}, "
         f"past latents {metrics.get('history_bytes', 0) / 2**20:.2f} MiB"
     ]
+    if metrics.get("generator") == "fill":
+        lines.append(
+            "  Holes were filled smoothly by the built-in stand-in; a video model (--model) would invent content."
+        )
     for name, value in metrics.items():
         if name.endswith("_psnr"):
             lines.append(f"  {name:<18} " + ("     -" if value is None else f"{value:6.2f} dB"))

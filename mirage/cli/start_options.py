@@ -19,10 +19,10 @@ from ..errors import DataError
 from ..geometry.grids import resize_depth, valid_depth
 from ..io.files import read_image
 from ..io.images import enlarge
-from ..io.photos import read_photo_info
+from ..io.photos import PhotoInfo, read_photo_info
 from ..memory import LatentSpatialMemory
 from ..rollout import Codec
-from .frame_size import check_size_options, choose_size, fit_scene, size_before_fit
+from .frame_size import check_size_options, choose_size, expected_size, fit_scene, size_before_fit
 from .input_warnings import warn_about_depth, warn_about_exclusion, warn_about_principal_point
 from .memory_options import read_exclusion
 from .messages import note
@@ -110,10 +110,46 @@ def _check_combinations(args: argparse.Namespace) -> None:
             raise DataError("--image: expected a file (or use --scene, --geometry or --memory), got none")
 
 
+class Source(NamedTuple):
+    """What a video starts from, before it is brought to the size of the frames.
+
+    Attributes:
+        name: for messages.
+        photo: of ``--image``, which is not decoded yet; None for another source.
+        scene: of ``--scene`` or ``--geometry``.
+    """
+
+    name: str
+    photo: PhotoInfo | None = None
+    scene: Scene | None = None
+
+    def expected_size(self, args: argparse.Namespace) -> tuple[int, int] | None:
+        """(H, W) of the frames before rounding; None for ``--memory``."""
+        if self.photo is not None:
+            return expected_size(args, self.photo.size)
+        return None if self.scene is None else expected_size(args, self.scene.keys.size)
+
+
+def find_source(args: argparse.Namespace) -> Source:
+    """Find what the video starts from, and read what is not a photo.
+
+    Raises:
+        DataError: a file is missing, damaged or of another size.
+    """
+    if args.image and not args.geometry:
+        return Source(str(args.image), photo=read_photo_info(args.image))
+    if args.scene:
+        return Source(f"--scene {args.scene}", scene=SCENES[args.scene]())
+    if args.geometry:
+        return Source(str(args.geometry), scene=_read_geometry(args))
+    return Source("--memory")
+
+
 def read_start(
     args: argparse.Namespace,
-    *,
+    source: Source,
     step: int,
+    *,
     codec: Codec,
     memory: LatentSpatialMemory,
     estimator: DepthEstimator | None = None,
@@ -122,6 +158,7 @@ def read_start(
 
     Args:
         args: the parsed options; :func:`check_start_options` has checked them.
+        source: of :func:`find_source`.
         step: the height and width of frames are multiples of it.
         codec: the codec of the memory's latents.
         memory: the memory that is continued, or an empty one.
@@ -134,9 +171,8 @@ def read_start(
         DataError: a file is missing, damaged or of another size, or there is no depth at all.
     """
     settings: dict[str, Any] = {}
-    is_photo = bool(args.image and not args.geometry)
-    if is_photo:
-        info, name = read_photo_info(args.image), str(args.image)
+    name, info = source.name, source.photo
+    if info is not None:
         target = choose_size(args, info.size, step, name)
         scene, settings = read_photo(
             args,
@@ -146,12 +182,14 @@ def read_start(
             use_memory=len(memory) > 0,
         )
     else:
-        scene, name = _read_other(args, codec, memory)
+        scene = scene_from_memory(memory, codec) if source.scene is None else source.scene
         target = choose_size(args, (scene.depth.shape[0], scene.depth.shape[1]), step, name)
     size = (scene.image.shape[1], scene.image.shape[2])
-    scene = scene._replace(exclude=read_exclusion(args, size, info.size if is_photo else None))
+    exclude = read_exclusion(args, size, None if info is None else info.size)
+    if exclude is not None:
+        scene = scene._replace(exclude=exclude if scene.exclude is None else exclude | scene.exclude)
     scene = fit_scene(scene, args, target, name)
-    if scene.depth_from_memory and is_photo:
+    if scene.depth_from_memory and info is not None:
         scene = add_depth_of_memory(scene, memory, codec, name)
     if not valid_depth(scene.depth).any() and estimator is None and len(memory) == 0:
         raise DataError(f"{name}: expected a valid depth (finite and above 0) somewhere, got none")
@@ -162,21 +200,11 @@ def read_start(
     return Start(scene, settings)
 
 
-def _read_other(args: argparse.Namespace, codec: Codec, memory: LatentSpatialMemory) -> tuple[Scene, str]:
-    """The scene of ``--scene``, ``--geometry`` or ``--memory``, and its name for messages."""
-    if args.scene:
-        return SCENES[args.scene](), f"--scene {args.scene}"
-    if args.geometry:
-        return _read_geometry(args), str(args.geometry)
-    return scene_from_memory(memory, codec), "--memory"
-
-
 def _read_geometry(args: argparse.Namespace) -> Scene:
-    """Read the first frame of a geometry file. Masked pixels get no depth, so they are not written to the memory."""
+    """Read the first frame of a geometry file. Masked pixels are not written to the memory."""
     geometry = read_geometry(args.geometry, integer_centers=args.integer_centers)
     depth = geometry.depths[0] if args.depth_scale is None else geometry.depths[0] * args.depth_scale
-    if geometry.masks is not None:
-        depth = torch.where(geometry.masks[0], depth, 0)
+    exclude = None if geometry.masks is None else ~geometry.masks[0]
     if (geometry.frames is None) == (args.image is None):
         got = "none" if args.image is None else "both"
         raise DataError(f"{args.geometry}: expected either frames in the file or --image, got {got}")
@@ -184,7 +212,7 @@ def _read_geometry(args: argparse.Namespace) -> Scene:
     if valid_depth(depth).any():
         warn_about_depth(depth, str(args.geometry))
     if geometry.frames is not None:
-        return Scene(geometry.frames[0].float() / 255, depth, geometry.cameras, {})
+        return Scene(geometry.frames[0].float() / 255, depth, geometry.cameras, {}, exclude)
     image = read_image(args.image, at_least=size)
     scene = Scene(image, resize_depth(depth[None], (image.shape[1], image.shape[2]))[0], geometry.cameras, {})
     if image.shape[1:] != size:
@@ -193,7 +221,8 @@ def _read_geometry(args: argparse.Namespace) -> Scene:
             got = f"{image.shape[2]} x {image.shape[1]}"
             raise DataError(f"{args.image}: expected the aspect of the depth, {size[1]} x {size[0]} pixels, got {got}")
         note(f"{args.image}: resized to the size of the depth in {args.geometry}, {size[1]} x {size[0]} pixels")
-    return scene._replace(keys=geometry.cameras.rescale((image.shape[1], image.shape[2]))).rescale(size)
+    scene = scene._replace(keys=geometry.cameras.rescale((image.shape[1], image.shape[2]))).rescale(size)
+    return scene._replace(exclude=exclude)
 
 
 def scene_from_memory(memory: LatentSpatialMemory, codec: Codec) -> Scene:

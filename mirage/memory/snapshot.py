@@ -57,7 +57,7 @@ def take_snapshot(memory: LatentSpatialMemory) -> MemorySnapshot:
     # A slot is used again after its frame was evicted, and then with another stamp.
     names = [f"history.{slot}.{stamp}" for slot, stamp in zip(history._slots, history.stamps.tolist(), strict=True)]
     changing = {f"cache.{name}": tensor for name, tensor in memory.cache.state_dict().items()}
-    changing["superseded"] = memory._superseded.set(len(memory))
+    changing |= {f"layers.{name}": tensor for name, tensor in memory._layers.tensors(len(memory)).items()}
     if history.cameras is not None:
         changing |= {
             "history.intrinsics": history.cameras.intrinsics,
@@ -101,7 +101,9 @@ def restore_snapshot(snapshot: MemorySnapshot, device: torch.device | str = "cpu
         codec=settings["codec"],
     )
     memory.cache = cache
-    memory._superseded.mark(tensors["superseded"].nonzero().squeeze(1), len(cache))
+    part = "layers."
+    layers = {name.removeprefix(part): tensor for name, tensor in tensors.items() if name.startswith(part)}
+    memory._layers.load(layers, len(cache))
     slots: list[int] = settings["slots"]
     if slots:
         stamps = tensors["history.stamps"].tolist()

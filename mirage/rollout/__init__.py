@@ -4,6 +4,7 @@
 
 from .loop import CHUNK, Chunk, RolloutSession, Source, plan_chunks, rollout
 from .protocols import ChunkModel, Codec
+from .reading import read_memory
 from .session_state import SessionState
 from .write_back import MemoryWriter, WriteResult
 
@@ -18,5 +19,6 @@ __all__ = [
     "Source",
     "WriteResult",
     "plan_chunks",
+    "read_memory",
     "rollout",
 ]

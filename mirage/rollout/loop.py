@@ -19,7 +19,7 @@ from .checks import check_start
 from .clock import Clock
 from .protocols import ChunkModel, Codec
 from .session_state import SessionState, pack_observations, unpack_observations
-from .write_back import MemoryWriter, WriteResult
+from .write_back import MemoryWriter, WriteResult, choose_written
 
 CHUNK = 33  # frames: 9 latents of Wan2.2. A later chunk shares its first latent with the chunk before it.
 PRECEDING = 2  # latents before the chunk that the model is conditioned on
@@ -94,7 +94,8 @@ class RolloutSession:
     Args:
         image: (3, H, W), values 0 to 1. H and W must be multiples of ``codec.spatial_stride * model.patch``.
         depth: (H, W) float32 z-depth of the image in world units; not finite or not positive where invalid. None if the
-            memory has content already: the image is then written only where the memory renders nothing.
+            memory has content already: the image is then written only where the memory renders nothing. Pixels without
+            depth are written at the depth of the background around them.
         camera: camera of the image over (H, W).
         memory: the memory to read and write.
         codec: converts between frames and latents.
@@ -197,6 +198,7 @@ class RolloutSession:
             depth=None if depth is None else depth[None].to(memory.device),
             exclude=None if exclude is None else exclude[None].to(memory.device),
             stamps=[stamp],
+            fill_depth=True,
         )
 
     def state(self) -> SessionState:
@@ -259,7 +261,8 @@ class RolloutSession:
         clock = Clock(self._history.device, self._on_part)
         clock.start("read")
         latent_cameras = Cameras.cat([last, new]).rescale((self._history.shape[-2], self._history.shape[-1]))
-        view = self.memory.read(latent_cameras)
+        render = getattr(self.codec, "render", None)  # a codec may render its latents better than the memory
+        view = self.memory.read(latent_cameras) if render is None else render(self.memory, latent_cameras)
         latents = self._generate(view, latent_cameras, clock)
         clock.start("decode")
         frames = self.codec.decode(latents[None])[0] if self.decode else latents.new_zeros(3, 0, *cameras.size)
@@ -268,7 +271,12 @@ class RolloutSession:
         latent_frames = frames[:, stride::stride]
         history = self._encode_frames(latent_frames) if self.references == "frame" else None
         written = self._writer.write(
-            latents[:, 1:], latent_frames.to(latents.device), new, stamps=stamps, history_latents=history
+            latents[:, 1:],
+            latent_frames.to(latents.device),
+            new,
+            stamps=stamps,
+            history_latents=history,
+            is_written=choose_written(view.mask[1:], self.frame, stride, self.model),
         )
         self._keep_last(latents, view, frames)
         clock.stop()
