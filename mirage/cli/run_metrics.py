@@ -120,7 +120,7 @@ class RunMetrics:
             "known_share": self.known_share,
             "points_written": self._points_written,
             **self._write_back(),
-            "points": len(snapshot.changing["superseded"]),
+            "points": len(snapshot.changing["cache.footprint"]),
             "memory_bytes": points + past,
             "point_bytes": points,
             "history_bytes": past,
