@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fresh environments, as a new user makes them, in which torch need not be fetched again: it is linked from another."""
+"""Fresh environments, as a new user makes them, without fetching torch again: it is copied from another."""
 
 from __future__ import annotations
 
@@ -44,6 +44,14 @@ def interpreters() -> list[str]:
     return named.split(os.pathsep) if named else [sys.executable]
 
 
+def link(source: str, target: str) -> None:
+    """Make a hard link, or a copy on another disk."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 def copy_sources(folder: Path) -> Path:
     """A copy of this checkout, without what was built in it."""
     left_out = ("build", "dist", "out", ".venv", ".git", "*.so", "__pycache__", "*.egg-info", ".*_cache", ".hypothesis")
@@ -57,7 +65,7 @@ class Environment:
     Args:
         folder: where it is made.
         interpreter: a Python that has the packages.
-        packages: linked into it from that Python, with what they need.
+        packages: copied into it from that Python, with what they need.
     """
 
     def __init__(self, folder: Path, interpreter: str, *packages: str) -> None:
@@ -73,13 +81,21 @@ class Environment:
                 (self.tools / name).symlink_to(found)
 
     def share(self, *packages: str) -> None:
-        """Link packages, and what they need, from the interpreter. Those that the environment has stay as they are."""
+        """Copy packages, and what they need, from the interpreter, as hard links where that can be done.
+
+        pip replaces files and never writes into them, so the interpreter's stay as they are. With symbolic links to
+        folders pip would install into the interpreter's own.
+        """
         listed = subprocess.run([self.interpreter, "-c", LIST_FILES, *packages], capture_output=True, check=True)
         (site,) = self.folder.glob("lib/python*/site-packages")
+        before = {path.name for path in site.iterdir()}
         for path in map(Path, json.loads(listed.stdout)):
-            has = (site / re.split(r"-\d", path.name)[0]).exists()
-            if path.exists() and not has:
-                (site / path.name).symlink_to(path)
+            if re.split(r"-\d", path.name)[0] in before or not path.exists():
+                continue  # the environment has its own
+            if path.is_dir():
+                shutil.copytree(path, site / path.name, copy_function=link, dirs_exist_ok=True)
+            else:
+                link(str(path), str(site / path.name))
 
     def run(self, *command: str | Path, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a command with the environment's programs, and those that every machine has, on PATH."""
