@@ -148,7 +148,9 @@ def fit_scene(scene: Scene, args: argparse.Namespace, target: Size, name: object
     if args.fit == "squash":
         change = scales[1] / scales[0]
         if abs(math.log(change)) > _MIN_NOTED_CUT[1]:
-            note(f"{name}: squashed from {_wide(size)} to {_wide(target)} pixels, {change:.3g} times as wide")
+            note(
+                f"{name}: squashed to frames of {_wide(target)} pixels, {change:.3g} times as wide; see --fit"
+            )
         return scene.rescale(target)
     if args.fit == "pad":
         scale = 1.0 if trimmed else min(scales)

@@ -131,8 +131,12 @@ def find_path_source(args: argparse.Namespace) -> str:
         if getattr(args, name) is not None and source not in sources:
             option = name.replace("_", "-")
             raise DataError(f"--{option}: expected one of the paths {', '.join(sources)}, got {source}")
-    if args.path_scale is not None and not (args.path_scale > 0 and math.isfinite(args.path_scale)):
-        raise DataError(f"--path-scale: expected a number above 0, got {args.path_scale:g}")
+    for name in ("amount", "radius", "step", "turn", "path_scale"):
+        value = getattr(args, name)
+        option, positive = name.replace("_", "-"), name != "amount"
+        if value is not None and not (math.isfinite(value) and (value > 0 or not positive)):
+            expected = "a number above 0" if positive else "a finite number"
+            raise DataError(f"--{option}: expected {expected}, got {value:g}")
     return source
 
 

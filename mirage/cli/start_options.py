@@ -24,7 +24,7 @@ from ..memory import LatentSpatialMemory
 from ..models.embedded import push_pull
 from ..rollout import Codec
 from .frame_size import check_size_options, choose_size, fit_scene, size_before_fit
-from .input_warnings import warn_about_depth, warn_about_exclusion, warn_about_principal_point
+from .input_warnings import MAX_FOV, MIN_FOV, warn_about_depth, warn_about_exclusion, warn_about_intrinsics
 from .memory_options import read_exclusion
 from .messages import note
 from .photo_options import PHOTO_OPTIONS, add_depth_of_memory, add_photo_options, read_photo
@@ -80,8 +80,8 @@ def check_start_options(args: argparse.Namespace) -> None:
         DataError: options are missing, out of range or contradict each other, or a file does not exist.
     """
     check_size_options(args)
-    if args.fov is not None and not 0 < args.fov < 180:
-        raise DataError(f"--fov: expected degrees above 0 and below 180, got {args.fov:g}")
+    if args.fov is not None and not MIN_FOV <= args.fov <= MAX_FOV:
+        raise DataError(f"--fov: expected {MIN_FOV:g} to {MAX_FOV:g} degrees, got {args.fov:g}")
     if args.depth_scale is not None and not (args.depth_scale > 0 and math.isfinite(args.depth_scale)):
         raise DataError(f"--depth-scale: expected a number above 0, got {args.depth_scale:g}")
     if args.intrinsics and args.fov is not None:
@@ -93,6 +93,8 @@ def check_start_options(args: argparse.Namespace) -> None:
         path = getattr(args, name)
         if path is not None and not path.exists():
             raise DataError(f"--{name}: expected a file, got {path}: no such file")
+        if path is not None and path.is_dir():
+            raise DataError(f"--{name}: expected a file, got {path}: a folder")
 
 
 def _check_combinations(args: argparse.Namespace) -> None:
@@ -156,8 +158,6 @@ def read_start(
         scene = add_depth_of_memory(scene, memory, codec, name)
     if not valid_depth(scene.depth).any() and estimator is None and len(memory) == 0:
         raise DataError(f"{name}: expected a valid depth (finite and above 0) somewhere, got none")
-    if not scene.depth_from_memory:
-        warn_about_principal_point(scene.keys, name)
     if args.mask:
         warn_about_exclusion(scene.depth, scene.exclude, f"--mask {args.mask}")
     return Start(scene, settings)
@@ -184,6 +184,7 @@ def _read_geometry(args: argparse.Namespace) -> Scene:
     size = (depth.shape[0], depth.shape[1])
     if valid_depth(depth).any():
         warn_about_depth(depth, str(args.geometry))
+    warn_about_intrinsics(geometry.cameras, str(args.geometry))
     if geometry.frames is not None:
         return Scene(geometry.frames[0].float() / 255, depth, geometry.cameras, {})
     image = read_image(args.image, at_least=size)
