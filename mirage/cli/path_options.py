@@ -71,12 +71,15 @@ def add_path_options(parser: argparse.ArgumentParser) -> None:
         metavar="METERS",
         help="distance to the point that an orbit or spiral looks at (default: the median depth)",
     )
-    path.add_argument("--one-way", action="store_true", default=None, help="do not return to the start")
+    path.add_argument(
+        "--one-way", action="store_true", default=None, help="do not return to the start (default: return)"
+    )
     path.add_argument(
         "--actions",
         metavar="KEYS",
         help="keyboard actions: w a s d move, r f move up and down, j l turn left and right, i k look up and down. "
-        "'w*16 l*24' moves forward for 16 frames, then turns right for 24; 'w+l*8' does both for 8 frames",
+        "'w*16 l*24' moves forward for 16 frames, then turns right for 24; 'w+l*8' does both for 8 frames "
+        "(default: none)",
     )
     path.add_argument("--step", type=float, metavar="METERS", help=f"of a move, per frame (default: {STEP:g})")
     path.add_argument("--turn", type=float, metavar="DEGREES", help=f"of a turn, per frame (default: {TURN:g})")
@@ -85,9 +88,11 @@ def add_path_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="camera file: RealEstate10K, geometry.npz, WorldScore JSON, cameras.json of an earlier video, or poses as "
-        "text. Its intrinsics are also the image's if --intrinsics is not set",
+        "text. Its intrinsics are also the image's if neither --intrinsics nor --fov is set (default: none)",
     )
-    path.add_argument("--poses", type=Path, metavar="FILE", help="text file with one camera pose per line")
+    path.add_argument(
+        "--poses", type=Path, metavar="FILE", help="text file with one camera pose per line (default: none)"
+    )
     path.add_argument(
         "--pose-convention",
         choices=("w2c", "c2w"),
@@ -104,7 +109,7 @@ def add_path_options(parser: argparse.ArgumentParser) -> None:
         "--worldscore",
         nargs="+",
         metavar="MOVE",
-        help=f"moves of the WorldScore benchmark: {', '.join(WORLDSCORE_MOVES)}",
+        help=f"moves of the WorldScore benchmark: {', '.join(WORLDSCORE_MOVES)} (default: none)",
     )
 
 

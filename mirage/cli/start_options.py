@@ -23,7 +23,7 @@ from ..io.photos import read_photo_info
 from ..memory import LatentSpatialMemory
 from ..models.embedded import push_pull
 from ..rollout import Codec
-from .frame_size import check_size_options, choose_size, fit_scene, size_before_fit
+from .frame_size import FrameSize, check_size_options, choose_size, fit_scene, size_before_fit
 from .input_warnings import MAX_FOV, MIN_FOV, warn_about_depth, warn_about_exclusion, warn_about_intrinsics
 from .memory_options import read_exclusion
 from .messages import note
@@ -51,16 +51,20 @@ def add_start_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="geometry.npz with depth and cameras, instead of --depth and --intrinsics. The video starts from its "
-        "first frame (or from --image, if the file has no frames), and follows its cameras unless a path is given",
+        "first frame (or from --image, if the file has no frames), and follows its cameras unless a path is given "
+        "(default: none)",
     )
     source.add_argument(
-        "--scene", choices=sorted(SCENES), help="an example scene, instead of --image (needs scikit-image)"
+        "--scene",
+        choices=sorted(SCENES),
+        help="an example scene, instead of --image; needs scikit-image (default: none)",
     )
     source.add_argument(
         "--memory",
         type=Path,
         metavar="FILE",
-        help="memory.safetensors of an earlier video: continue in the same scene, from its last camera or from --image",
+        help="memory.safetensors of an earlier video: continue in the same scene, from its last camera or from --image "
+        "(default: none)",
     )
     source.add_argument(
         "--integer-centers",
@@ -140,7 +144,7 @@ def read_start(
     is_photo = bool(args.image and not args.geometry)
     if is_photo:
         info, name = read_photo_info(args.image), str(args.image)
-        target = choose_size(args, info.size, step, name)
+        target = _size_of_memory(args, memory, codec) or choose_size(args, info.size, step, name)
         scene, settings = read_photo(
             args,
             info,
@@ -150,7 +154,8 @@ def read_start(
         )
     else:
         scene, name = _read_other(args, codec, memory)
-        target = choose_size(args, (scene.depth.shape[0], scene.depth.shape[1]), step, name)
+        size = (scene.depth.shape[0], scene.depth.shape[1])
+        target = _size_of_memory(args, memory, codec) or choose_size(args, size, step, name)
     size = (scene.image.shape[1], scene.image.shape[2])
     scene = scene._replace(exclude=read_exclusion(args, size, info.size if is_photo else None))
     scene = fit_scene(scene, args, target, name)
@@ -161,6 +166,18 @@ def read_start(
     if args.mask:
         warn_about_exclusion(scene.depth, scene.exclude, f"--mask {args.mask}")
     return Start(scene, settings)
+
+
+def _size_of_memory(args: argparse.Namespace, memory: LatentSpatialMemory, codec: Codec) -> FrameSize | None:
+    """The size of a memory's earlier frames, which further ones must have; None for an empty memory."""
+    if memory.history.cameras is None:
+        return None
+    height, width = (side * codec.spatial_stride for side in memory.history.cameras.size)
+    for name, side in (("height", height), ("width", width)):
+        given = getattr(args, name)
+        if given is not None and given != side:
+            raise DataError(f"--{name}: expected {side}, as the frames of {args.memory} have, got {given}")
+    return FrameSize((height, width), True)
 
 
 def _read_other(args: argparse.Namespace, codec: Codec, memory: LatentSpatialMemory) -> tuple[Scene, str]:
