@@ -83,6 +83,11 @@ def add_path_options(parser: argparse.ArgumentParser) -> None:
     )
     path.add_argument("--step", type=float, metavar="METERS", help=f"of a move, per frame (default: {STEP:g})")
     path.add_argument("--turn", type=float, metavar="DEGREES", help=f"of a turn, per frame (default: {TURN:g})")
+    _add_file_options(path)
+
+
+def _add_file_options(path: argparse._ArgumentGroup) -> None:
+    """Add the options for paths of files and of WorldScore."""
     path.add_argument(
         "--cameras",
         type=Path,
