@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from typing import NamedTuple
 
 from ..data.scenes import Scene
 from ..errors import DataError
@@ -17,6 +18,18 @@ FITS = ("crop", "pad", "squash")
 _MIN_NOTED_CUT = (8, 0.02)  # pixels of the frames, and share of a side, above which a cut is noted
 
 Size = tuple[int, int]
+
+
+class FrameSize(NamedTuple):
+    """The size of the frames.
+
+    Attributes:
+        size: (H, W).
+        is_scaled: whether the image is scaled to it; otherwise pixels are cut or added to get multiples of a step.
+    """
+
+    size: Size
+    is_scaled: bool
 
 
 def add_size_options(group: argparse._ArgumentGroup) -> None:
@@ -64,7 +77,7 @@ def expected_size(args: argparse.Namespace, size: Size) -> Size:
     return height or max(round(size[0] * scale), 1), width or max(round(size[1] * scale), 1)
 
 
-def choose_size(args: argparse.Namespace, size: Size, step: int, name: object) -> Size:
+def choose_size(args: argparse.Namespace, size: Size, step: int, name: object) -> FrameSize:
     """Choose the size of the frames.
 
     Args:
@@ -73,9 +86,6 @@ def choose_size(args: argparse.Namespace, size: Size, step: int, name: object) -
         step: the height and width of frames are multiples of it.
         name: of the image, for messages.
 
-    Returns:
-        (H, W) of the frames.
-
     Raises:
         DataError: both sides are given and one is not a multiple of ``step``, or the image is too small or too long.
     """
@@ -83,11 +93,11 @@ def choose_size(args: argparse.Namespace, size: Size, step: int, name: object) -
     if None not in given:
         if any(side % step for side in given):
             raise DataError(f"--height, --width: expected multiples of {step}, got {given[0]} and {given[1]}")
-        return given
+        return FrameSize(given, True)
     if given == (None, None):
         scale = min(1.0, MAX_DEFAULT_SIDE / max(size))
         if scale == 1:
-            return _multiples_near(size, step, args.fit, name)
+            return FrameSize(_multiples_near(size, step, args.fit, name), args.fit == "squash")
         target = tuple(max(round(side * scale / step), 1) * step for side in size)
         if args.fit != "squash" and max(target) > MAX_DEFAULT_SIDE:
             target = tuple(min(side, MAX_DEFAULT_SIDE // step * step) for side in target)
@@ -95,7 +105,7 @@ def choose_size(args: argparse.Namespace, size: Size, step: int, name: object) -
             f"{name}: {_wide(size)} pixels (width x height), frames of {_wide(target)}; --width or --height sets "
             "another size"
         )
-        return target[0], target[1]
+        return FrameSize((target[0], target[1]), True)
     axis = 0 if args.width is None else 1
     wanted = given[axis]
     side = max(round(wanted / step), 1) * step
@@ -105,7 +115,7 @@ def choose_size(args: argparse.Namespace, size: Size, step: int, name: object) -
     if other > MAX_SIDE:
         option = ("width", "height")[axis]
         raise DataError(f"--{option}: expected a number as well, because {name} is {_wide(size)} pixels; got none")
-    return (side, other) if axis == 0 else (other, side)
+    return FrameSize((side, other) if axis == 0 else (other, side), True)
 
 
 def _multiples_near(size: Size, step: int, fit: str, name: object) -> Size:
@@ -126,15 +136,10 @@ def _wide(size: tuple[int, ...]) -> str:
     return f"{size[1]} x {size[0]}"
 
 
-def _is_only_trimmed(size: Size, target: Size, args: argparse.Namespace) -> bool:
-    """Whether the image keeps its resolution, and only loses the pixels beyond multiples of the model's step."""
-    unscaled = args.height is None and args.width is None and max(size) <= MAX_DEFAULT_SIDE
-    return bool(unscaled and args.fit != "squash" and (args.fit == "pad" or max(target) <= max(size)))
-
-
-def size_before_fit(args: argparse.Namespace, size: Size, target: Size) -> Size:
-    """The size (H, W) that the whole image is scaled to before it is cut or padded to ``target``."""
-    if _is_only_trimmed(size, target, args):
+def size_before_fit(args: argparse.Namespace, size: Size, frames: FrameSize) -> Size:
+    """The size (H, W) that the whole image is scaled to before it is cut or padded to that of the frames."""
+    target = frames.size
+    if not frames.is_scaled:
         return size
     if args.fit == "squash":
         return target
@@ -143,43 +148,42 @@ def size_before_fit(args: argparse.Namespace, size: Size, target: Size) -> Size:
     return max(math.ceil(size[0] * scale), 1), max(math.ceil(size[1] * scale), 1)
 
 
-def fit_scene(scene: Scene, args: argparse.Namespace, target: Size, name: object) -> Scene:
+def fit_scene(scene: Scene, args: argparse.Namespace, frames: FrameSize, name: object) -> Scene:
     """Bring a scene to the size of the frames, as ``--fit`` says.
 
     Args:
         scene: of any size.
         args: the parsed options.
-        target: (H, W) of the frames.
+        frames: the size of the frames.
         name: of the image, for messages.
 
     Returns:
         The scene of that size. A note tells what more than a few pixels were cut, added or squashed.
     """
-    size = (scene.depth.shape[0], scene.depth.shape[1])
+    size, target = (scene.depth.shape[0], scene.depth.shape[1]), frames.size
     if size == target:
         return scene
-    trimmed = _is_only_trimmed(size, target, args)
     scales = [wanted / side for wanted, side in zip(target, size, strict=True)]
     if args.fit == "squash":
         change = scales[1] / scales[0]
         if abs(math.log(change)) > _MIN_NOTED_CUT[1]:
-            note(f"{name}: squashed from {_wide(size)} to {_wide(target)} pixels, {change:.3g} times as wide")
+            note(f"{name}: squashed to frames of {_wide(target)} pixels, {change:.3g} times as wide; see --fit")
         return scene.rescale(target)
     if args.fit == "pad":
-        scale = 1.0 if trimmed else min(scales)
+        scale = min(scales) if frames.is_scaled else 1.0
         inner = tuple(min(max(round(side * scale), 1), limit) for side, limit in zip(size, target, strict=True))
         added = [limit - side for side, limit in zip(inner, target, strict=True)]
         if any(_is_noted(pixels, side) for pixels, side in zip(added, target, strict=True)):
             note(f"{name}: padded with {added[1]} columns and {added[0]} rows to frames of {_wide(target)} pixels")
         return scene.rescale((inner[0], inner[1])).pad(target)
     # The window is a whole number of pixels, so it can be of another aspect by a part of a pixel: the cameras follow.
-    scale = 1.0 if trimmed else max(scales)
+    scale = max(scales) if frames.is_scaled else 1.0
     window = tuple(min(max(round(side / scale), 1), limit) for side, limit in zip(target, size, strict=True))
     cut = [side - kept for side, kept in zip(size, window, strict=True)]
     if any(_is_noted(pixels * scale, side * scale) for pixels, side in zip(cut, size, strict=True)):
         share = 1 - window[0] * window[1] / (size[0] * size[1])
         note(f"{name}: {share:.0%} of the image is cut to frames of {_wide(target)} pixels; see --fit")
-    corner = (0, 0) if trimmed else (cut[0] // 2, cut[1] // 2)
+    corner = (cut[0] // 2, cut[1] // 2) if frames.is_scaled else (0, 0)
     return scene.crop(*corner, (window[0], window[1])).rescale(target)
 
 

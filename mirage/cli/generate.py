@@ -62,6 +62,7 @@ def add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     generate = commands.add_parser(
         "generate",
         help="generate a video from an image along a camera path",
+        usage="%(prog)s (--image FILE | --scene NAME | --geometry FILE | --memory FILE) [options]",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

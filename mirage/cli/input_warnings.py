@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -15,6 +17,7 @@ from .messages import warn
 MAX_MEDIAN = 200.0  # m; a larger median is probably one of millimeters
 MIN_VALID = 0.02  # share of the pixels with depth
 MAX_EXCLUDED = 0.9  # share of the pixels that a mask excludes
+MIN_FOV, MAX_FOV = 1.0, 175.0  # degrees
 MAX_SAMPLES = 20_000
 # Depth usually decreases towards the bottom of an image, disparity increases. Rank correlation of depth with the row,
 # for 73 recorded indoor maps: at most 0.65, for their inverse up to 0.85.
@@ -66,14 +69,23 @@ def _correlation_with_row(depth: Tensor, valid: Tensor) -> float:
     return float(torch.corrcoef(torch.stack([rank, row.double()]))[0, 1].nan_to_num())
 
 
-def warn_about_principal_point(cameras: Cameras, name: str) -> None:
-    """Warn if the principal point of the first camera lies outside its image."""
-    (cx, cy), (h, w) = cameras.intrinsics[0, :2, 2].tolist(), cameras.size
+def warn_about_intrinsics(cameras: Cameras, name: str) -> None:
+    """Warn about a principal point outside the image, and about a field of view that no usual camera has.
+
+    Args:
+        cameras: over the image; only the first is looked at.
+        name: of the option or file.
+    """
+    (fx, _, cx), (_, fy, cy), _ = cameras.intrinsics[0].tolist()
+    h, w = cameras.size
     if not (0 <= cx <= w and 0 <= cy <= h):
         warn(
             f"{name}: the principal point ({cx:.4g}, {cy:.4g}) lies outside the image of {w} x {h} pixels; are the "
             "intrinsics those of another size?"
         )
+    angle = math.degrees(2 * math.atan(max(w / fx, h / fy) / 2))
+    if not MIN_FOV <= angle <= MAX_FOV:
+        warn(f"{name}: the field of view is {angle:.3g} degrees; are the intrinsics in pixels of the image?")
 
 
 def warn_about_exclusion(depth: Tensor, exclude: Tensor | None, name: str) -> None:

@@ -121,7 +121,12 @@ def load_memory_options(args: argparse.Namespace, device: torch.device) -> Memor
         DataError: a file or folder is missing or damaged, or a package is not installed.
     """
     filters = read_filters(args)
-    estimator = None if args.depth_model is None else MonocularDepth.load(args.depth_model, device=device)
+    estimator = None
+    if args.depth_model is not None:
+        try:
+            estimator = MonocularDepth.load(args.depth_model, device=device)
+        except DataError as error:
+            raise DataError(f"--depth-model: {error}") from None
     settings = {
         "depth": "memory" if estimator is None else estimator.name,
         "filters": [] if filters is None else filters.to_list(),

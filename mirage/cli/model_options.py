@@ -84,22 +84,26 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 def _add_wan_options(parser: argparse.ArgumentParser) -> None:
     wan = parser.add_argument_group("Wan2.2", "These options need --model FOLDER.")
     wan.add_argument("--prompt", metavar="TEXT", help="description of the video (default: empty)")
-    wan.add_argument("--negative-prompt", metavar="TEXT", help="what to avoid; needs --guidance above 1")
+    wan.add_argument(
+        "--negative-prompt", metavar="TEXT", help="what to avoid; needs --guidance above 1 (default: empty)"
+    )
     wan.add_argument("--steps", type=int, metavar="N", help="denoising steps (default: 20; 40 for the preset paper)")
     wan.add_argument("--guidance", type=float, metavar="SCALE", help="classifier-free guidance (default: 1, off)")
     wan.add_argument("--adapter", type=Path, metavar="FILE", help="weights of the memory adapter (.safetensors, .pt); "
-                     "without them the memory has no effect on Wan2.2")  # fmt: skip
+                     "without them the memory has no effect on Wan2.2 (default: those of the folder)")  # fmt: skip
     wan.add_argument("--preset", choices=("release", "paper"), help="architecture of the memory adapter if the folder "
                      "has none (default: release)")  # fmt: skip
-    wan.add_argument("--lora", type=Path, action="append", metavar="FILE", help="LoRA weights; may be repeated")
+    wan.add_argument(
+        "--lora", type=Path, action="append", metavar="FILE", help="LoRA weights; may be repeated (default: none)"
+    )
     wan.add_argument("--lora-scale", type=float, action="append", metavar="SCALE", help="scale of the LoRA, one for "
                      "each --lora (default: 1)")  # fmt: skip
     wan.add_argument("--dtype", choices=DTYPES, help="of the weights (default: bfloat16 on a GPU, float32 on a CPU)")
     wan.add_argument("--device", help="such as cuda, cuda:1 or cpu (default: cuda if available)")
     wan.add_argument("--offload", choices=("model", "sequential"), help="keep idle weights on the CPU: whole models, "
-                     "or single layers (slower, less GPU memory)")  # fmt: skip
+                     "or single layers (slower, less GPU memory; default: keep all on the device)")  # fmt: skip
     wan.add_argument("--tiling", action="store_true", default=None, help="encode and decode frames in tiles, which "
-                     "needs less GPU memory")  # fmt: skip
+                     "needs less GPU memory (default: whole frames)")  # fmt: skip
 
 
 def check_model_options(args: argparse.Namespace) -> None:

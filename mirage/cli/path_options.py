@@ -71,23 +71,33 @@ def add_path_options(parser: argparse.ArgumentParser) -> None:
         metavar="METERS",
         help="distance to the point that an orbit or spiral looks at (default: the median depth)",
     )
-    path.add_argument("--one-way", action="store_true", default=None, help="do not return to the start")
+    path.add_argument(
+        "--one-way", action="store_true", default=None, help="do not return to the start (default: return)"
+    )
     path.add_argument(
         "--actions",
         metavar="KEYS",
         help="keyboard actions: w a s d move, r f move up and down, j l turn left and right, i k look up and down. "
-        "'w*16 l*24' moves forward for 16 frames, then turns right for 24; 'w+l*8' does both for 8 frames",
+        "'w*16 l*24' moves forward for 16 frames, then turns right for 24; 'w+l*8' does both for 8 frames "
+        "(default: none)",
     )
     path.add_argument("--step", type=float, metavar="METERS", help=f"of a move, per frame (default: {STEP:g})")
     path.add_argument("--turn", type=float, metavar="DEGREES", help=f"of a turn, per frame (default: {TURN:g})")
+    _add_file_options(path)
+
+
+def _add_file_options(path: argparse._ArgumentGroup) -> None:
+    """Add the options for paths of files and of WorldScore."""
     path.add_argument(
         "--cameras",
         type=Path,
         metavar="FILE",
         help="camera file: RealEstate10K, geometry.npz, WorldScore JSON, cameras.json of an earlier video, or poses as "
-        "text. Its intrinsics are also the image's if --intrinsics is not set",
+        "text. Its intrinsics are also the image's if neither --intrinsics nor --fov is set (default: none)",
     )
-    path.add_argument("--poses", type=Path, metavar="FILE", help="text file with one camera pose per line")
+    path.add_argument(
+        "--poses", type=Path, metavar="FILE", help="text file with one camera pose per line (default: none)"
+    )
     path.add_argument(
         "--pose-convention",
         choices=("w2c", "c2w"),
@@ -104,7 +114,7 @@ def add_path_options(parser: argparse.ArgumentParser) -> None:
         "--worldscore",
         nargs="+",
         metavar="MOVE",
-        help=f"moves of the WorldScore benchmark: {', '.join(WORLDSCORE_MOVES)}",
+        help=f"moves of the WorldScore benchmark: {', '.join(WORLDSCORE_MOVES)} (default: none)",
     )
 
 
@@ -131,8 +141,12 @@ def find_path_source(args: argparse.Namespace) -> str:
         if getattr(args, name) is not None and source not in sources:
             option = name.replace("_", "-")
             raise DataError(f"--{option}: expected one of the paths {', '.join(sources)}, got {source}")
-    if args.path_scale is not None and not (args.path_scale > 0 and math.isfinite(args.path_scale)):
-        raise DataError(f"--path-scale: expected a number above 0, got {args.path_scale:g}")
+    for name in ("amount", "radius", "step", "turn", "path_scale"):
+        value = getattr(args, name)
+        option, positive = name.replace("_", "-"), name != "amount"
+        if value is not None and not (math.isfinite(value) and (value > 0 or not positive)):
+            expected = "a number above 0" if positive else "a finite number"
+            raise DataError(f"--{option}: expected {expected}, got {value:g}")
     return source
 
 

@@ -24,13 +24,13 @@ from ..io.files import read_depth, read_image
 from ..io.photos import PhotoInfo
 from ..memory import LatentSpatialMemory
 from ..rollout import Codec
-from .input_warnings import warn_about_depth
+from .input_warnings import MAX_FOV, MIN_FOV, warn_about_depth, warn_about_intrinsics
 from .messages import note, warn
 from .path_options import needs_file_intrinsics, read_start_cameras
 
 DEFAULT_FOV = 60.0  # degrees along the longer side of the image, if nothing is known about the camera
 PHOTO_OPTIONS = ("depth", "intrinsics", "fov")
-_GUESS = "guessed: level ground, and a wall at 8 m"
+_GUESS = "guessed: level ground, and a wall at 5 m"
 
 Size = tuple[int, int]
 
@@ -42,7 +42,8 @@ def add_photo_options(source: argparse._ArgumentGroup) -> None:
         type=Path,
         metavar="FILE",
         help="the image that the video starts from, in any format that Pillow reads (HEIC needs pillow-heif), of at "
-        "most 200 megapixels. It is turned upright as EXIF says; transparent pixels are composed on white",
+        "most 200 megapixels. It is turned upright as EXIF says; transparent pixels are composed on white "
+        "(default: none)",
     )
     source.add_argument(
         "--depth",
@@ -50,7 +51,7 @@ def add_photo_options(source: argparse._ArgumentGroup) -> None:
         metavar="FILE",
         help="depth map of the image: integers of 16 bits in millimeters (PNG, PGM, TIFF, .npy, .npz), or floats in "
         "meters (.npy, .npz, .exr, TIFF, PFM). One of another size is resized (default: estimated by --depth-model, "
-        "else guessed: level ground and a wall at 8 m)",
+        "else guessed: level ground and a wall at 5 m)",
     )
     source.add_argument(
         "--depth-scale",
@@ -102,7 +103,11 @@ def read_photo(
     size: Size = (image.shape[1], image.shape[2])
     keys, focal_source = _find_cameras(args, info)
     if keys is None and isinstance(estimator, MonocularDepth) and estimator.predicts_focal and not args.depth:
-        return _estimate_both(args, info, image, estimator)
+        both = _estimate_both(args, info, image, estimator)
+        if both is not None:
+            return both
+    if keys is not None:
+        warn_about_intrinsics(keys, _name_intrinsics(args))
     assumed = focal_source.startswith(("EXIF", "assumed"))
     if keys is None:
         keys = _cameras(centered_intrinsics(max(info.size) / (2 * math.tan(math.radians(DEFAULT_FOV / 2))), info.size),
@@ -120,6 +125,10 @@ def read_photo(
         _note_assumptions(args.image, keys, focal_source if assumed else "", source == "guessed")
     scene = Scene(image, depth, scaled, {}, depth_from_memory=from_memory)
     return scene, {"image_depth": source, "focal_length": focal_source}
+
+
+def _name_intrinsics(args: argparse.Namespace) -> str:
+    return f"--intrinsics {args.intrinsics}" if args.intrinsics else str(args.cameras or args.image)
 
 
 def _cameras(k: Tensor, size: Size) -> Cameras:
@@ -148,12 +157,16 @@ def _find_cameras(args: argparse.Namespace, info: PhotoInfo) -> tuple[Cameras | 
 
 def _estimate_both(
     args: argparse.Namespace, info: PhotoInfo, image: Tensor, estimator: MonocularDepth
-) -> tuple[Scene, dict[str, Any]]:
-    """Take depth and focal length from a network that predicts both."""
+) -> tuple[Scene, dict[str, Any]] | None:
+    """Take depth and focal length from a network that predicts both; None if its focal length is out of range."""
     size: Size = (image.shape[1], image.shape[2])
     depth = estimator(image[:, None]).depth[0].cpu()
     assert estimator.focal is not None
     focal = estimator.focal[0].item() * info.size[1] / size[1]
+    angle = math.degrees(2 * math.atan(info.size[1] / (2 * focal)))
+    if not MIN_FOV <= angle <= MAX_FOV:
+        warn(f"{args.image}: {estimator.name} predicts a field of view of {angle:.3g} degrees, which is not used")
+        return None
     keys = _cameras(centered_intrinsics(focal, info.size), info.size)
     _note_assumptions(args.image, keys, f"predicted by {estimator.name}", False)
     return Scene(image, depth, keys.rescale(size), {}), {
@@ -191,7 +204,7 @@ def _note_assumptions(name: object, keys: Cameras, focal_source: str, is_guessed
         focal, width = keys.intrinsics[0, 0, 0].item(), keys.size[1]
         angle = math.degrees(2 * math.atan(width / (2 * focal)))
         parts.append(
-            f"focal length {focal:.0f} pixels, a horizontal field of view of {angle:.0f} degrees ({focal_source}; "
+            f"focal length {focal:.0f} pixels, a horizontal field of view of {angle:.3g} degrees ({focal_source}; "
             "--intrinsics or --fov sets it)"
         )
     if is_guessed:

@@ -22,8 +22,8 @@ from ..io.images import enlarge
 from ..io.photos import PhotoInfo, read_photo_info
 from ..memory import LatentSpatialMemory
 from ..rollout import Codec
-from .frame_size import check_size_options, choose_size, expected_size, fit_scene, size_before_fit
-from .input_warnings import warn_about_depth, warn_about_exclusion, warn_about_principal_point
+from .frame_size import FrameSize, check_size_options, choose_size, expected_size, fit_scene, size_before_fit
+from .input_warnings import MAX_FOV, MIN_FOV, warn_about_depth, warn_about_exclusion, warn_about_intrinsics
 from .memory_options import read_exclusion
 from .messages import note
 from .photo_options import PHOTO_OPTIONS, add_depth_of_memory, add_photo_options, read_photo
@@ -50,16 +50,20 @@ def add_start_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="geometry.npz with depth and cameras, instead of --depth and --intrinsics. The video starts from its "
-        "first frame (or from --image, if the file has no frames), and follows its cameras unless a path is given",
+        "first frame (or from --image, if the file has no frames), and follows its cameras unless a path is given "
+        "(default: none)",
     )
     source.add_argument(
-        "--scene", choices=sorted(SCENES), help="an example scene, instead of --image (needs scikit-image)"
+        "--scene",
+        choices=sorted(SCENES),
+        help="an example scene, instead of --image; needs scikit-image (default: none)",
     )
     source.add_argument(
         "--memory",
         type=Path,
         metavar="FILE",
-        help="memory.safetensors of an earlier video: continue in the same scene, from its last camera or from --image",
+        help="memory.safetensors of an earlier video: continue in the same scene, from its last camera or from --image "
+        "(default: none)",
     )
     source.add_argument(
         "--integer-centers",
@@ -79,8 +83,8 @@ def check_start_options(args: argparse.Namespace) -> None:
         DataError: options are missing, out of range or contradict each other, or a file does not exist.
     """
     check_size_options(args)
-    if args.fov is not None and not 0 < args.fov < 180:
-        raise DataError(f"--fov: expected degrees above 0 and below 180, got {args.fov:g}")
+    if args.fov is not None and not MIN_FOV <= args.fov <= MAX_FOV:
+        raise DataError(f"--fov: expected {MIN_FOV:g} to {MAX_FOV:g} degrees, got {args.fov:g}")
     if args.depth_scale is not None and not (args.depth_scale > 0 and math.isfinite(args.depth_scale)):
         raise DataError(f"--depth-scale: expected a number above 0, got {args.depth_scale:g}")
     if args.intrinsics and args.fov is not None:
@@ -92,6 +96,8 @@ def check_start_options(args: argparse.Namespace) -> None:
         path = getattr(args, name)
         if path is not None and not path.exists():
             raise DataError(f"--{name}: expected a file, got {path}: no such file")
+        if path is not None and path.is_dir():
+            raise DataError(f"--{name}: expected a file, got {path}: a folder")
 
 
 def _check_combinations(args: argparse.Namespace) -> None:
@@ -173,7 +179,7 @@ def read_start(
     settings: dict[str, Any] = {}
     name, info = source.name, source.photo
     if info is not None:
-        target = choose_size(args, info.size, step, name)
+        target = _size_of_memory(args, memory, codec) or choose_size(args, info.size, step, name)
         scene, settings = read_photo(
             args,
             info,
@@ -183,7 +189,7 @@ def read_start(
         )
     else:
         scene = scene_from_memory(memory, codec) if source.scene is None else source.scene
-        target = choose_size(args, (scene.depth.shape[0], scene.depth.shape[1]), step, name)
+        target = _size_of_memory(args, memory, codec) or choose_size(args, scene.keys.size, step, name)
     size = (scene.image.shape[1], scene.image.shape[2])
     exclude = read_exclusion(args, size, None if info is None else info.size)
     if exclude is not None:
@@ -193,11 +199,21 @@ def read_start(
         scene = add_depth_of_memory(scene, memory, codec, name)
     if not valid_depth(scene.depth).any() and estimator is None and len(memory) == 0:
         raise DataError(f"{name}: expected a valid depth (finite and above 0) somewhere, got none")
-    if not scene.depth_from_memory:
-        warn_about_principal_point(scene.keys, name)
     if args.mask:
         warn_about_exclusion(scene.depth, scene.exclude, f"--mask {args.mask}")
     return Start(scene, settings)
+
+
+def _size_of_memory(args: argparse.Namespace, memory: LatentSpatialMemory, codec: Codec) -> FrameSize | None:
+    """The size of a memory's earlier frames, which further ones must have; None for an empty memory."""
+    if memory.history.cameras is None:
+        return None
+    height, width = (side * codec.spatial_stride for side in memory.history.cameras.size)
+    for name, side in (("height", height), ("width", width)):
+        given = getattr(args, name)
+        if given is not None and given != side:
+            raise DataError(f"--{name}: expected {side}, as the frames of {args.memory} have, got {given}")
+    return FrameSize((height, width), True)
 
 
 def _read_geometry(args: argparse.Namespace) -> Scene:
@@ -211,6 +227,7 @@ def _read_geometry(args: argparse.Namespace) -> Scene:
     size = (depth.shape[0], depth.shape[1])
     if valid_depth(depth).any():
         warn_about_depth(depth, str(args.geometry))
+    warn_about_intrinsics(geometry.cameras, str(args.geometry))
     if geometry.frames is not None:
         return Scene(geometry.frames[0].float() / 255, depth, geometry.cameras, {}, exclude)
     image = read_image(args.image, at_least=size)

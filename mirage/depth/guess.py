@@ -12,8 +12,8 @@ from mirage_kernels import Cameras
 from .estimator import DepthEstimate, check_frames, make_estimate
 
 CAMERA_HEIGHT = 1.5  # m above the ground
-WALL_DISTANCE = 8.0  # m
-SHARPNESS = 6.0  # of the bend between ground and wall; larger is sharper
+WALL_DISTANCE = 5.0  # m; with 8 m, the shear of portraits and near objects, which have no ground, is plain to see
+SHARPNESS = 4.0  # of the bend between ground and wall; larger is sharper
 
 
 def guess_depth(frames: Tensor, cameras: Cameras) -> DepthEstimate:
@@ -27,7 +27,7 @@ def guess_depth(frames: Tensor, cameras: Cameras) -> DepthEstimate:
         cameras: T cameras.
 
     Returns:
-        Depth in meters, for a camera 1.5 m above the ground and a wall at 8 m. It is valid everywhere, between that of
+        Depth in meters, for a camera 1.5 m above the ground and a wall at 5 m. It is valid everywhere, between that of
         the ground at the lower edge and that of the wall, and smooth where they meet.
 
     Raises:
@@ -37,7 +37,7 @@ def guess_depth(frames: Tensor, cameras: Cameras) -> DepthEstimate:
         >>> camera = Cameras(torch.tensor([[100.0, 0, 64], [0, 100, 48], [0, 0, 1]]), torch.eye(4), (96, 128))
         >>> depth = guess_depth(torch.zeros(3, 1, 96, 128), camera).depth[0]
         >>> [round(depth[row, 0].item(), 1) for row in (0, 48, 64, 80, 95)]
-        [8.0, 8.0, 7.5, 4.6, 3.2]
+        [5.0, 5.0, 4.9, 4.0, 3.0]
     """
     _, (h, w) = check_frames(frames, cameras)
     k = cameras.rescale((h, w)).intrinsics.to(frames.device)
