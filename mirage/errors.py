@@ -2,6 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Errors raised for unusable input files, options and installations."""
 
+import importlib.util
+
+# packages whose name on the index differs from that of the import
+_INDEX_NAMES = {"PIL": "Pillow"}
+
 
 class DataError(ValueError):
     """A file or option that cannot be used: missing, damaged, or of the wrong kind. The message is a single line."""
@@ -41,3 +46,25 @@ def missing_package(user: str, package: str, extra: str) -> ImportError:
         "read_image needs Pillow: pip install 'mirage-kernels[pipeline]'"
     """
     return ImportError(f"{user} needs {package}: pip install 'mirage-kernels[{extra}]'")
+
+
+def require(user: str, extra: str, *packages: str) -> None:
+    """Check that optional packages are installed. Nothing is imported.
+
+    Args:
+        user: what needs the packages, such as ``"mirage.io"``.
+        extra: extra of ``mirage-kernels`` that installs them.
+        packages: names that they are imported by.
+
+    Raises:
+        ImportError: one or more are missing; the message names them and says what to install.
+
+    Example:
+        >>> require("this example", "pipeline", "json")
+        >>> require("this example", "pipeline", "json", "numpi")
+        Traceback (most recent call last):
+        ImportError: this example needs numpi: pip install 'mirage-kernels[pipeline]'
+    """
+    missing = [_INDEX_NAMES.get(name, name) for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise missing_package(user, ", ".join(missing), extra)

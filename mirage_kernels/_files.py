@@ -116,7 +116,10 @@ def save_tensors(
     # One entry only: safetensors writes several in arbitrary order, and equal content should give equal bytes.
     header = {_HEADER: json.dumps(content | {"sha256": _digest(content, tensors)}, sort_keys=True)}
     with atomic_write(path) as partial:
-        save_file(tensors, partial, header)
+        try:
+            save_file(tensors, partial, header)
+        except SafetensorError as error:  # a full disk, for example
+            raise OSError(f"{path}: cannot be written ({error})") from None
         partial.chmod(0o666 & ~_umask())  # safetensors creates files that only their owner can read
 
 

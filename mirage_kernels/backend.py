@@ -19,6 +19,8 @@ import importlib
 import importlib.util
 import json
 import os
+import sys
+from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
@@ -51,12 +53,28 @@ def _load_native() -> None:
     try:
         _native = importlib.import_module("mirage_kernels._C")
     except ModuleNotFoundError:
-        _missing["cpp"] = _missing["cuda"] = (
-            "mirage_kernels was installed without its native kernels; with a C++ compiler at hand, reinstall it with "
-            "pip install --no-build-isolation"
-        )
+        _missing["cpp"] = _missing["cuda"] = _why_no_native_module(Path(__file__).resolve().parent)
     except ImportError as error:
         _missing["cpp"] = _missing["cuda"] = f"the native kernels could not be loaded: {error}"
+
+
+def _why_no_native_module(package: Path) -> str:
+    """Return why this package has no native module, and what to do.
+
+    Args:
+        package: the folder of this package.
+    """
+    root = package.parent
+    if not (root / "setup.py").is_file():
+        return (
+            "mirage_kernels was installed without its native kernels; with a C++ compiler at hand, reinstall it from "
+            "its sources with pip install --no-cache-dir ."
+        )
+    imported = f"you are importing the source tree in {root}, which has no built kernels"
+    for entry in map(Path, sys.path):
+        if (entry / package.name / "backend.py").is_file() and not (entry / package.name).samefile(package):
+            return f"{imported} and hides the installed package in {entry}; leave this folder, or pip install -e ."
+    return f"{imported}; build them with pip install -e . in that folder"
 
 
 def _find_gpu_backends() -> None:
@@ -66,8 +84,8 @@ def _find_gpu_backends() -> None:
     if not build_info().get("cuda_arches"):
         _missing.setdefault(
             "cuda",
-            "mirage_kernels was built without CUDA kernels; with nvcc on PATH or in CUDA_HOME, reinstall it with "
-            "pip install --no-build-isolation",
+            "mirage_kernels was built without CUDA kernels; with nvcc on PATH or in CUDA_HOME, reinstall it from its "
+            "sources with pip install .",
         )
     if importlib.util.find_spec("triton") is None:
         _missing["triton"] = "triton is not installed; pip install triton (Linux)"

@@ -220,10 +220,10 @@ def argsort_row(clock: Clock, sizes: Sizes) -> Row:
     numbers = torch.arange(points, dtype=torch.float32)[:, None].repeat(1, scenes.CHANNELS)
     truth = on_cpu(splat, xyz, numbers, cameras)
     there = xyz.to(clock.device), numbers.to(clock.device), cameras.to(clock.device)
-    drawn, mask = (result.cpu() for result in argsort.read(*there))
+    rendered, mask = (result.cpu() for result in argsort.read(*there))
     seen = mask & truth.mask
-    mixed = (drawn != drawn[:, :1]).any(1) & seen
-    wrong = (drawn[:, 0].long() != truth.index) & seen
+    mixed = (rendered != rendered[:, :1]).any(1) & seen
+    wrong = (rendered[:, 0].long() != truth.index) & seen
     counts = {"cells": int(seen.sum()), "not the nearest": int(wrong.sum()), "mixed": int(mixed.sum())}
     timing = clock.eager([lambda: argsort.read(*there)])
     return Row(f"append-only argsort N={points:,} V=9", timing, also={"argsort": counts})

@@ -28,7 +28,7 @@ KINDS = {"reference": ("o", NAVY), "method": ("s", RED), "library": ("^", GREEN)
 FILLS: tuple[Any, ...] = ("full", "none", "left")  # by scene, the one with most measurements first
 PLAIN = FuncFormatter(lambda value, _: f"{value:,.10g}")
 Points = Sequence[tuple[float, float]]
-MAX_BARS = 10  # chunks; more are drawn as lines
+MAX_BARS = 10  # chunks; more are shown as lines
 
 
 def draw_all(results: dict[str, Content], folder: Path) -> None:
@@ -58,9 +58,9 @@ def panels(count: int, height: float = 4.0) -> tuple[Figure, list[Axes]]:
 def save(figure: Figure, content: Content, path: Path) -> None:
     facts = content.get("machine_info") or content["machine"]
     figure.supxlabel(machine(facts), x=0.01, ha="left", fontsize=7.5, color="0.3")
-    drawn = io.BytesIO()
-    figure.savefig(drawn, dpi=110)
-    Image.open(drawn).convert("RGB").quantize(128).save(path, optimize=True)  # half the bytes, and no metadata
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=110)
+    Image.open(buffer).convert("RGB").quantize(128).save(path, optimize=True)  # half the bytes, and no metadata
 
 
 def draw_lines(axis: Axes, lines: Sequence[tuple[str, Points, dict[str, Any]]], room: float) -> None:

@@ -216,7 +216,7 @@ def memory_run(run: dict[str, Any]) -> list[str]:
 
     def lowest(row: dict[str, Any]) -> str:
         pairs = zip(of[row["memory"]], ours, strict=True)
-        return factor(min(step_seconds(theirs) / step_seconds(mine) for theirs, mine in pairs))
+        return factor(min(step_seconds(theirs) / step_seconds(own) for theirs, own in pairs))
 
     def growth(row: dict[str, Any]) -> str:
         later = [step_seconds(one) for one in of[row["memory"]] if one["chunk"] > 1]

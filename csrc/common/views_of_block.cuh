@@ -11,21 +11,21 @@
 namespace mirage {
 namespace {
 
-// By a whole block: begins to copy up to kMost bytes to shared memory, sixteen at a time.
-template <int kMost, int kThreads>
+// By a whole block: begins to copy up to kMaxBytes to shared memory, sixteen at a time.
+template <int kMaxBytes, int kThreads>
 __device__ __forceinline__ void start_copy(void* to, const void* from, int bytes) {
   char* own = static_cast<char*>(to) + 16 * threadIdx.x;
   const char* own_from = static_cast<const char*>(from) + 16 * threadIdx.x;
   const int left = bytes - 16 * static_cast<int>(threadIdx.x);
 #pragma unroll
-  for (int at = 0; at < kMost; at += 16 * kThreads)
+  for (int at = 0; at < kMaxBytes; at += 16 * kThreads)
     if (at < left) __pipeline_memcpy_async(own + at, own_from + at, 16);
 }
 
-template <int kMost, int kThreads>  // views, and threads of the block
+template <int kMaxViews, int kThreads>  // views, and threads of the block
 struct ViewsOfBlock {
-  CameraOfView cameras[kMost];
-  Frustum frusta[kMost];  // 45 words, an odd number: lanes that read one each have no bank conflict
+  CameraOfView cameras[kMaxViews];
+  Frustum frusta[kMaxViews];  // 45 words, an odd number: lanes that read one each have no bank conflict
 
   // Begins to load views first .. last - 1, each to its own place. All copies are under way at once, beside
   // whatever else the block loads before it waits.

@@ -4,7 +4,8 @@
 
 from .actions import Action, CameraController, parse_actions
 from .files import read_cameras
-from .formats import read_cameras_json, read_intrinsics, read_poses, write_cameras
+from .formats import read_cameras_json, read_poses, write_cameras
+from .intrinsics import centered_intrinsics, intrinsics_from_fov, read_intrinsics
 from .realestate10k import read_realestate10k
 from .trajectories import dolly, orbit, out_and_back, pan, rebase, spiral, straight, through, truck
 from .worldscore import WORLDSCORE_MOVES, read_worldscore, worldscore_path
@@ -13,7 +14,9 @@ __all__ = [
     "WORLDSCORE_MOVES",
     "Action",
     "CameraController",
+    "centered_intrinsics",
     "dolly",
+    "intrinsics_from_fov",
     "orbit",
     "out_and_back",
     "pan",

@@ -58,7 +58,9 @@ def read_cameras(
     cameras = _read(Path(path), size, world2cam, integer_centers)
     if isinstance(cameras, Tensor):
         if intrinsics is None:
-            raise DataError(f"{path}: expected intrinsics in addition, because the file contains poses only")
+            raise DataError(
+                f"{path}: expected intrinsics in addition, because the file contains poses only (--intrinsics or --fov)"
+            )
         return Cameras(intrinsics, cameras, size)
     return cameras if intrinsics is None else Cameras(intrinsics, cameras.cam2world.cpu(), size)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files of poses, intrinsics and cameras."""
+"""Files of poses and cameras."""
 
 from __future__ import annotations
 
@@ -53,48 +53,6 @@ def read_poses(path: str | Path, *, world2cam: bool) -> Tensor:
         return build(unit, matrices, (1, 1)).cam2world.double()
     except ValueError as error:
         raise DataError(f"{path}: {error}") from None
-
-
-def read_intrinsics(path: str | Path, size: tuple[int, int], *, integer_centers: bool = False) -> Tensor:
-    """Read camera intrinsics from a text file.
-
-    Args:
-        path: a file with a 3x3 matrix in pixels, or fx, fy, cx, cy. If none of these four exceeds 10, they are
-            fractions of the image size (fx / W, fy / H, cx / W, cy / H), otherwise pixels. JSON brackets are ignored.
-        size: size (H, W) of the image.
-        integer_centers: whether pixel centers have integer coordinates in the calibration, as in OpenCV. Half a pixel
-            is then added to cx and cy, unless the file contains fractions.
-
-    Returns:
-        (3, 3) float64, in pixels of ``size``.
-
-    Raises:
-        DataError: the file is missing or does not contain valid intrinsics.
-    """
-    text = read_text(Path(path), "intrinsics")
-    for character in "[],;":
-        text = text.replace(character, " ")
-    try:
-        numbers = [float(x) for x in text.split()]
-    except ValueError:
-        raise DataError(f"{path}: expected intrinsics, got {text.strip()[:60]!r}") from None
-    if len(numbers) == 9:
-        k = torch.tensor(numbers, dtype=torch.float64).reshape(3, 3)
-    elif len(numbers) == 4:
-        fx, fy, cx, cy = numbers
-        is_fraction = max(numbers) <= 10
-        width, height = (size[1], size[0]) if is_fraction else (1, 1)
-        k = torch.tensor([[fx * width, 0, cx * width], [0, fy * height, cy * height], [0, 0, 1]], dtype=torch.float64)
-        integer_centers = integer_centers and not is_fraction
-    else:
-        raise DataError(f"{path}: expected a 3x3 matrix or fx fy cx cy, got {len(numbers)} numbers")
-    if integer_centers:
-        k[:2, 2] += 0.5
-    try:
-        Cameras(k, torch.eye(4), size)
-    except ValueError as error:
-        raise DataError(f"{path}: {error}") from None
-    return k
 
 
 def read_cameras_json(path: str | Path, size: tuple[int, int] | None = None) -> Cameras:

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import argparse
+import functools
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +15,42 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from ..errors import DataError
 from ..memory import LatentSpatialMemory
-from ..rollout import plan_chunks, rollout
-from .memory_options import add_memory_options, load_memory_options, read_exclusion, read_filters
+from ..memory.snapshot import restore_snapshot
+from ..rollout import RolloutSession, plan_chunks
+from .frame_size import add_size_options
+from .memory_options import MemoryOptions, add_memory_options, load_memory_options, read_filters
+from .messages import note
 from .model_options import EMBEDDED, LoadedModel, add_model_options, check_model_options, load_model
-from .output_folder import OutputFolder
+from .output_files import read_status
+from .output_folder import OutputFolder, remove_leftovers
 from .path_options import FRAMES, add_path_options, find_path_source, plan_path
-from .recording_options import memory_block
-from .start_options import add_start_options, read_scene, scale_scene, scene_from_memory
+from .run import Run
+from .run_options import check_alone, pack_options, unpack_options
+from .run_state import unpack_session, unpack_snapshot, unpack_start
+from .start_options import add_start_options, check_start_options, find_source, read_start
 
 _DESCRIPTION = """\
 Generate a video from an image along a camera path. A latent spatial memory keeps what earlier frames showed, so that
-the scene looks the same when the camera returns. An image needs a depth map and the camera's intrinsics; a depth
-network can estimate the depth (--depth-model).
+the scene looks the same when the camera returns. An image is enough: its focal length is read from EXIF or assumed, and
+its depth is guessed. A depth map (--depth) or a depth network (--depth-model) gives a better video.
 """
 _EXAMPLES = """\
 examples:
   The example scene (pip install 'mirage-kernels[scenes]'); no files are needed:
     mirage generate --scene motorcycle
 
-  One photo with a depth network, turning right by 24 degrees and back:
-    mirage generate --image room.jpg --depth-model DEPTH_MODEL --intrinsics K.txt --actions "l*24 j*24"
+  One photo; the camera orbits by 15 degrees and returns:
+    mirage generate --image photo.jpg
 
-  If the intrinsics are unknown, write "1 1.5 0.5 0.5" to K.txt: a horizontal field of view of 53 degrees, for a photo
-  with an aspect ratio of 3:2 (in general: "1 W/H 0.5 0.5").
+  One photo with a depth network, turning right by 24 degrees and back:
+    mirage generate --image photo.jpg --depth-model FOLDER --actions "l*24 j*24"
+
+  A photo with a depth map in units of 0.2 mm and known intrinsics, at a width of 640 pixels:
+    mirage generate --image room.png --depth room_depth.png --depth-scale 0.0002 --intrinsics 495,495,269,169 \\
+        --width 640
+
+  Further in the same scene:
+    mirage generate --memory out/generate/memory.safetensors --trajectory pan --amount 20 --out out/further
 
   Wan2.2 instead of the built-in model:
     mirage generate --image room.jpg --depth room.npy --intrinsics K.txt --model WAN --adapter FILE --prompt "a room"
@@ -57,14 +72,20 @@ def add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     output.add_argument(
         "--out", type=Path, default=Path("out/generate"), metavar="FOLDER", help="output folder (default: out/generate)"
     )
+    output.add_argument("--overwrite", action="store_true", help="replace the run that the output folder holds")
+    output.add_argument(
+        "--resume",
+        type=Path,
+        metavar="FOLDER",
+        help="go on with the unfinished run in this output folder, with the options that it began with",
+    )
     output.add_argument(
         "--frames",
         type=int,
         metavar="N",
         help="number of frames, a multiple of 4 plus 1 (default: 97, or all that --cameras, --poses or --actions give)",
     )
-    output.add_argument("--height", type=int, metavar="PIXELS", help="height of the frames (default: the image's)")
-    output.add_argument("--width", type=int, metavar="PIXELS", help="width of the frames (default: the image's)")
+    add_size_options(output)
     output.add_argument("--fps", type=int, default=16, metavar="N", help="frames per second (default: 16)")
     output.add_argument(
         "--chunk",
@@ -76,7 +97,7 @@ def add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     output.add_argument("--seed", type=int, default=0, metavar="N", help="random seed, for Wan2.2 (default: 0)")
     add_memory_options(generate)
     add_model_options(generate)
-    generate.set_defaults(run=run)
+    generate.set_defaults(run=functools.partial(run, parser=generate))
 
 
 def _open_memory(
@@ -100,7 +121,8 @@ def _check_numbers(args: argparse.Namespace) -> None:
     plan_chunks(FRAMES if args.frames is None else args.frames, args.chunk)
     check_model_options(args)
     read_filters(args)
-    for name, minimum in (("fps", 1), ("seed", 0), ("height", 1), ("width", 1)):
+    check_start_options(args)
+    for name, minimum in (("fps", 1), ("seed", 0)):
         value = getattr(args, name)
         if value is not None and value < minimum:
             raise DataError(f"--{name}: expected at least {minimum}, got {value}")
@@ -108,9 +130,12 @@ def _check_numbers(args: argparse.Namespace) -> None:
         raise DataError(f"{args.out}: expected a folder, got a file")
 
 
-def run(args: argparse.Namespace) -> str:
+def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> str:
     """Generate the video, and return a summary of several lines."""
-    return _summary(generate(args), args.out)
+    if args.resume is None:
+        return _summary(generate(args), args.out)
+    check_alone(args, parser)
+    return _summary(resume(args), args.resume)
 
 
 def generate(args: argparse.Namespace) -> dict[str, Any]:
@@ -125,50 +150,116 @@ def generate(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         DataError: an option is wrong, or a file is missing or damaged.
     """
+    since = getattr(args, "since", time.perf_counter())
     _check_numbers(args)
-    given = None if args.memory is None else LatentSpatialMemory.load(args.memory)
-    if given is not None and args.model == EMBEDDED and args.block is None:
-        args.block = memory_block(given.codec)
-    model = load_model(args)
-    memory = _open_memory(args, model, given)
-    resume = args.memory is not None and not (args.scene or args.image or args.geometry)
-    scene = scene_from_memory(memory, model.codec) if resume else read_scene(args)
-    scene = scene._replace(exclude=read_exclusion(args, (scene.image.shape[1], scene.image.shape[2])))
-    scene = scale_scene(scene, args, model.codec.spatial_stride * model.chunk_model.patch)
-    cameras = plan_path(args, scene)
-    memory_options = load_memory_options(args, model.device)
-    settings = {"frames": len(cameras), "size": list(cameras.size), "chunk": args.chunk, "seed": args.seed}
-    chunks = rollout(
-        scene.image,
-        None if resume or not scene.depth.any() else scene.depth,
-        cameras,
-        memory=memory,
-        codec=model.codec,
-        model=model.chunk_model,
-        chunk=args.chunk,
-        prompt=args.prompt or "",
-        generator=torch.Generator().manual_seed(args.seed),
-        boundary=args.boundary,
-        references=args.references,
-        estimator=memory_options.estimator,
-        filters=memory_options.filters,
-        exclude=scene.exclude,
-    )
-    codec, settings = model.codec, settings | model.settings | memory_options.settings
-    with OutputFolder(args.out, scene, cameras, memory, codec, settings, args.fps) as output:
-        with tqdm(total=len(cameras), unit="frame", desc="generating") as bar:
-            for chunk in chunks:
-                output.add(chunk)
-                bar.update(chunk.frames.shape[1])
-                bar.set_postfix(points=len(memory), known=f"{output.known_share[-1]:.1%}")
+    with OutputFolder(args.out, overwrite=args.overwrite) as output:
+        given, source = None if args.memory is None else LatentSpatialMemory.load(args.memory), find_source(args)
+        model = load_model(args, source.expected_size(args), "" if given is None else given.codec)
+        if args.model == EMBEDDED:
+            args.block = model.codec.spatial_stride  # for --resume
+        memory = _open_memory(args, model, given)
+        memory_options = load_memory_options(args, model.device)
+        step = model.codec.spatial_stride * model.chunk_model.patch
+        start = read_start(args, source, step, codec=model.codec, memory=memory, estimator=memory_options.estimator)
+        scene, cameras = start.scene, plan_path(args, start.scene)
+        settings = start.settings | {"frames": len(cameras), "size": list(cameras.size), "chunk": args.chunk}
+        settings |= {"seed": args.seed} | model.settings | memory_options.settings
+        video = Run(scene, cameras, memory, model.codec, settings, args.fps, pack_options(args))
+        depth = None if scene.depth_from_memory or not scene.depth.any() else scene.depth
+        return _roll_out(args, output, video, model, memory_options, since, depth=depth, exclude=scene.exclude)
+
+
+def resume(args: argparse.Namespace) -> dict[str, Any]:
+    """Go on with the unfinished run in the folder ``args.resume``.
+
+    Args:
+        args: the parsed options.
+
+    Returns:
+        The metrics that are written to ``metrics.json``.
+
+    Raises:
+        DataError: the folder has no unfinished run, or a file that the run needs is missing or has changed.
+    """
+    since = getattr(args, "since", time.perf_counter())
+    if not args.resume.is_dir():
+        raise DataError(f"--resume: expected a folder with an unfinished run, got {args.resume}, which is no folder")
+    metrics = read_status(args.resume)
+    if metrics is not None and metrics.get("finished", True):
+        remove_leftovers(args.resume)
+        note(f"{args.resume}: the run is finished, there is nothing to resume")
+        return metrics
+    with OutputFolder(args.resume, resume=True) as output:
+        stored = output.stored
+        assert stored is not None
+        args = unpack_options(args, stored.info["options"])
+        model = load_model(args)
+        memory_options = load_memory_options(args, model.device)
+        memory = restore_snapshot(unpack_snapshot(stored), model.device)
+        scene, cameras = unpack_start(stored)
+        info = stored.info
+        video = Run(scene, cameras, memory, model.codec, info["settings"], info["fps"], info["options"])
+        state = unpack_session(stored)
+        return _roll_out(args, output, video, model, memory_options, since, depth=scene.depth, state=state)
+
+
+def _roll_out(
+    args: argparse.Namespace,
+    output: OutputFolder,
+    video: Run,
+    model: LoadedModel,
+    memory_options: MemoryOptions,
+    since: float,
+    **start: Any,
+) -> dict[str, Any]:
+    """Generate and write all chunks that are not finished yet."""
+    stride, cameras = video.codec.temporal_stride, video.cameras
+    plan = plan_chunks(len(cameras), args.chunk, stride)
+    with tqdm(total=len(cameras), unit="frame", desc="generating") as bar:
+        output.start(video, lambda: bar.update())
+        session = RolloutSession(
+            video.scene.image,
+            camera=cameras[:1],
+            memory=video.memory,
+            codec=video.codec,
+            model=model.chunk_model,
+            prompt=args.prompt or "",
+            generator=torch.Generator().manual_seed(args.seed),
+            boundary=args.boundary,
+            references=args.references,
+            estimator=memory_options.estimator,
+            filters=memory_options.filters,
+            on_part=lambda part: _show(bar, f"{part}, {len(video.memory)} points"),
+            **start,
+        )
+        output.spend("load", time.perf_counter() - since)
+        bar.update(session.frame + 1 if session.chunks else 0)
+        for part in plan[session.chunks :]:
+            output.add(session.step(cameras[1 + stride * part.start : 1 + stride * (part.stop - 1)]), session)
+        bar.set_postfix_str(f"writing, {len(video.memory)} points, {output.known_share[-1]:.1%} known")
         return output.finish()
 
 
+def _show(bar: tqdm[Any], text: str) -> None:
+    """Show what runs now; at once only if nothing else was shown for a while."""
+    bar.set_postfix_str(text, refresh=time.time() - bar.last_print_t > 0.5)
+
+
 def _summary(metrics: dict[str, Any], folder: Path) -> str:
+    size, points = (f"{metrics.get(name, 0) / 2**20:.2f} MiB" for name in ("memory_bytes", "point_bytes"))
     lines = [
-        f"{folder}: {metrics['frames']} frames, {metrics['points']} points, {metrics['memory_bytes'] / 2**20:.2f} MiB"
+        f"{folder}: {metrics['frames']} frames, {metrics['points']} points; the memory takes {size}: points {points}, "
+        f"past latents {metrics.get('history_bytes', 0) / 2**20:.2f} MiB"
     ]
+    if metrics.get("generator") == "fill":
+        lines.append(
+            "  Holes were filled smoothly by the built-in stand-in; a video model (--model) would invent content."
+        )
     for name, value in metrics.items():
         if name.endswith("_psnr"):
             lines.append(f"  {name:<18} " + ("     -" if value is None else f"{value:6.2f} dB"))
+        if name == "loop_psnr":
+            lines[-1] += (
+                f", over the {metrics.get('loop_psnr_cells', 0):.1%} of cells that the memory knew at the start"
+            )
     return "\n".join(lines)

@@ -5,16 +5,45 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
+import time
 
-from .generate import add_generate
-from .remember import add_remember
-from .render import add_render
+from mirage_kernels import __version__
+
+from .signals import Terminated, raise_on_signals
+
+_DESCRIPTION = "Video world models with a latent spatial memory."
+_EPILOG = """\
+examples:
+  A video from one photo, out and back; depth is guessed:
+    mirage generate --image photo.jpg
+
+  The options of a command, with their defaults:
+    mirage generate --help
+
+exit codes:
+  0    success
+  2    an option or a file cannot be used, or a package is missing; one line says what was expected
+  130  interrupted with Ctrl-C
+  143  terminated (SIGTERM)
+"""
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command line. Every command sets ``run``, which takes the options and returns a summary."""
-    parser = argparse.ArgumentParser(prog="mirage", description="Video world models with a latent spatial memory.")
+    # They import torch, which takes seconds: in reach of what catches Ctrl-C.
+    from .generate import add_generate
+    from .remember import add_remember
+    from .render import add_render
+
+    parser = argparse.ArgumentParser(
+        prog="mirage",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"mirage {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     add_generate(commands)
     add_remember(commands)
@@ -29,19 +58,42 @@ def main(argv: list[str] | None = None) -> int:
         argv: the arguments; by default those of the process.
 
     Returns:
-        The exit status: 0 on success, 2 after an error, 130 after an interrupt.
+        The exit status: 0 on success, 2 after an error, 130 after an interrupt, 143 after SIGTERM (128 plus the number
+        of the signal).
     """
-    args = build_parser().parse_args(argv)
+    since = time.perf_counter()
     try:
-        summary = args.run(args)
+        with raise_on_signals():
+            args = build_parser().parse_args(argv)
+            args.since = since  # for the time that commands report
+            summary = args.run(args)
     except (ValueError, OSError) as error:  # DataError is a ValueError; a full disk or a read-only folder is an OSError
         print(f"mirage: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except (MemoryError, RuntimeError) as error:
+        if not (reason := _out_of_memory(error)):
+            raise
+        print(f"mirage: error: out of memory{reason}; use a smaller --height, --width or --chunk", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
-        print("mirage: interrupted; no output was written", file=sys.stderr)
+        print("mirage: interrupted", file=sys.stderr)
         return 130
+    except Terminated as error:
+        print(f"mirage: ended by {error}", file=sys.stderr)
+        return 128 + error.number
     print(summary)
     return 0
+
+
+def _out_of_memory(error: MemoryError | RuntimeError) -> str:
+    """The size that could not be allocated, in words; empty if this is not why the error was raised."""
+    text = " ".join(str(error).split())
+    if not isinstance(error, MemoryError) and not re.search(r"out of memory|can't allocate memory|alloc_cpu", text):
+        return ""
+    size = re.search(r"tried to allocate (\d+) bytes|[Tt]ried to allocate ([\d.]+ [KMG]iB)", text)
+    if size is None:
+        return " (an allocation failed)"
+    return f" (tried to allocate {size[2] or f'{int(size[1]) / 2**20:.0f} MiB'})"
 
 
 if __name__ == "__main__":

@@ -5,15 +5,21 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
+from ..cameras.intrinsics import MAX_ASPECT_ERROR
+from ..data.scenes import resize_mask
 from ..depth import DepthEstimator, MonocularDepth
 from ..errors import DataError
 from ..filters import ConsistencyFilter, EdgeFilter, Filters, MotionFilter
+from ..io.arrays import is_array_file
 from ..io.files import read_mask, read_text
+from ..io.photos import read_photo_info
+from .messages import note
 
 DEFAULT = "default"
 
@@ -55,7 +61,11 @@ def add_memory_options(parser: argparse.ArgumentParser) -> None:
         "the memory, or a JSON file of filters (default: no filters)",
     )
     group.add_argument(
-        "--mask", type=Path, metavar="FILE", help="mask image; white pixels of the image are kept out of the memory"
+        "--mask",
+        type=Path,
+        metavar="FILE",
+        help="mask (image or .npy); white pixels are kept out of the memory. One of another size is resized "
+        "(default: no mask)",
     )
 
 
@@ -72,25 +82,32 @@ def read_filters(args: argparse.Namespace) -> Filters | None:
     return Filters.from_json(read_text(Path(args.filters), "filters"))
 
 
-def read_exclusion(args: argparse.Namespace, size: tuple[int, int]) -> torch.Tensor | None:
+def read_exclusion(
+    args: argparse.Namespace, size: tuple[int, int], full: tuple[int, int] | None = None
+) -> torch.Tensor | None:
     """Read the mask of ``--mask``.
 
     Args:
         args: the parsed options.
-        size: (H, W) of the image.
+        size: (H, W) of the image as it was decoded. A mask of another size is resized.
+        full: (H, W) of the image in its file; a mask of that size is resized without a note. By default ``size``.
 
     Returns:
         (H, W) bool, True where the image must not be written to the memory; None if the option is not set.
 
     Raises:
-        DataError: the file is missing or damaged, or the mask has another size.
+        DataError: the file is missing or damaged, or the mask has another aspect.
     """
     if args.mask is None:
         return None
-    mask = read_mask(args.mask)
-    if tuple(mask.shape) != size:
-        raise DataError(f"{args.mask}: expected a mask of the image's size {size}, got {tuple(mask.shape)}")
-    return mask
+    mask = read_mask(args.mask, at_least=size)
+    h, w = tuple(mask.shape) if is_array_file(args.mask) else read_photo_info(args.mask).size
+    height, width = full or size
+    if abs(math.log(w / h * height / width)) > MAX_ASPECT_ERROR:
+        raise DataError(f"{args.mask}: expected the aspect of the image, {width} x {height}, got {w} x {h} pixels")
+    if (h, w) != (height, width):
+        note(f"{args.mask}: resized from {w} x {h} to the image's {width} x {height} pixels")
+    return mask if tuple(mask.shape) == size else resize_mask(mask, size)
 
 
 def load_memory_options(args: argparse.Namespace, device: torch.device) -> MemoryOptions:

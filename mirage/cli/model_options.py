@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -57,7 +58,11 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "(default: embedded)",
     )
     model.add_argument(
-        "--block", type=int, metavar="PIXELS", help="side of a latent cell of the embedded model (default: 16)"
+        "--block",
+        type=int,
+        metavar="PIXELS",
+        help="side of a latent cell of the embedded model (default: that of --memory; else the largest of 32, 16, 8 "
+        "and 4 with which the frames have 2,000 cells)",
     )
     model.add_argument(
         "--boundary",
@@ -121,21 +126,42 @@ def check_model_options(args: argparse.Namespace) -> None:
     for path in [*files, *([args.adapter] if args.adapter else [])]:
         if not path.is_file():
             raise DataError(f"{path}: no such file; expected weights (.safetensors)")
+    if args.device is not None:
+        _try_device(args.device)
 
 
-def load_model(args: argparse.Namespace) -> LoadedModel:
+def _try_device(device: str) -> None:
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # an unknown name, no driver, or a torch without CUDA
+        expected = "a device that works here, such as cpu"
+        raise DataError(f"--device: expected {expected}, got {device} ({first_line(error)})") from None
+
+
+def _load_codec(args: argparse.Namespace, size: tuple[int, int] | None, codec: str) -> DctCodec:
+    """The embedded model's codec, by ``--block``, by the name of the memory's codec, or by the size of the frames."""
+    stored = re.fullmatch(r"dct-(\d+)", codec)
+    if args.block is None and stored is None and size is not None:
+        return DctCodec.for_size(size)
+    default = 16 if stored is None else int(stored[1])
+    return DctCodec(default if args.block is None else args.block, temporal_stride=1)
+
+
+def load_model(args: argparse.Namespace, size: tuple[int, int] | None = None, codec: str = "") -> LoadedModel:
     """Load the codec and the chunk model that the options select.
 
     Args:
         args: the parsed options.
+        size: (H, W) of the frames, if known; for the block of the embedded model.
+        codec: name of the codec of the memory that the video continues in; empty for a new one.
 
     Raises:
         DataError: weights are missing, damaged or of another model, or a package is not installed.
     """
     if args.model == EMBEDDED:
-        codec = DctCodec(16 if args.block is None else args.block)
-        settings: dict[str, Any] = {"codec": "dct", "generator": "fill", "block": codec.spatial_stride}
-        return LoadedModel(codec, FillModel(), torch.device("cpu"), settings)
+        embedded = _load_codec(args, size, codec)
+        settings: dict[str, Any] = {"codec": "dct", "generator": "fill", "block": embedded.spatial_stride}
+        return LoadedModel(embedded, FillModel(), torch.device("cpu"), settings)
     pipe = _load_pipeline(args)
     chunk_model = pipe.make_chunk_model(
         args.prompt or "",

@@ -4,251 +4,299 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
-import shutil
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from mirage_kernels import Cameras
+from ..errors import DataError, first_line
+from ..io.images import to_pil
+from ..io.video import FrameEncoder
+from ..memory import MemoryView
+from ..memory.snapshot import restore_snapshot, take_snapshot
+from ..rollout import Chunk, RolloutSession
+from . import run_state
+from .folder_lock import LOCK, FolderLock
+from .messages import note
+from .output_files import RESUME, read_status, remove_partial, remove_run, status, write_metrics, write_run
+from .preview import Preview, compare_with_real
+from .run import Run
+from .run_store import VIDEOS, RunStore, StoredRun, total_bytes
+from .signals import describe
 
-from ..cameras import write_cameras
-from ..data.scenes import Scene
-from ..evaluation import psnr
-from ..filters import FilterResult, overlay
-from ..io.images import contact_sheet, enlarge, show_holes, side_by_side, write_image
-from ..io.video import VideoWriter
-from ..memory import LatentSpatialMemory, MemoryView
-from ..rollout import Chunk, Codec
-
-SHEET_COLUMNS = 5
+ROOM = 1 << 16  # bytes that are kept free on the disk besides the files that are known
 
 
 class OutputFolder:
-    """Writes a video and its metrics to a folder, chunk by chunk.
+    """Writes a video and its metrics to a folder, chunk by chunk, as a context manager.
 
-    Files are first written to a hidden folder next to ``folder``, and moved into place by :meth:`finish`. If the
-    ``with`` block ends before that, the hidden folder is deleted and ``folder`` is unchanged.
+    Until the run is finished, its state is in the folder ``resume`` within ``folder``, from which :meth:`finish` makes
+    the files. If the ``with`` block ends before that, they are made from the chunks that were finished, and the state
+    is kept, so that the run can go on. Nothing is changed before the first chunk is finished.
+
+    Videos are encoded in a thread, while the next chunk is generated.
 
     Args:
-        folder: the output folder; files of earlier runs are replaced.
-        scene: the start of the video, at the size of the frames.
-        cameras: one camera per frame.
-        memory: the memory that the video is generated with.
-        codec: decodes the memory's latents.
-        settings: entries for ``metrics.json``.
-        fps: frames per second of the video.
+        folder: the output folder; it need not exist.
+        overwrite: replace a run that the folder holds.
+        resume: go on with an unfinished run that the folder holds.
 
     Attributes:
-        known_share: fraction of latent cells that the memory rendered, for each latent so far.
+        stored: the state of the unfinished run; None for a new one.
+
+    Raises:
+        DataError: the folder holds a run and ``overwrite`` is False, holds none and ``resume`` is True, or another
+            process writes to it.
+        OSError: the folder is not writable.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        scene: Scene,
-        cameras: Cameras,
-        memory: LatentSpatialMemory,
-        codec: Codec,
-        settings: dict[str, Any],
-        fps: int,
-    ) -> None:
-        self.folder, self.scene, self.cameras, self.memory, self.codec = folder, scene, cameras, memory, codec
-        self.partial = folder.parent / f".{folder.name}.{os.getpid()}.partial"
-        self.metrics: dict[str, Any] = dict(settings)
-        self.known_share: list[float] = []
-        self.points_written: list[int] = []
-        self.carved: list[int] = []
-        self.cell_fractions: list[dict[str, float]] = []
-        self.alignments: list[dict[str, Any]] = []
-        self._filter_results: dict[int, FilterResult] = {}
-        self.seconds: dict[str, float] = {}
-        self._fps = fps
-        self._sheet: list[tuple[int, float, Tensor, Tensor]] = []
-        self._stack = ExitStack()
-        self._known_at_start: Tensor | None = None
-        self._last_frame: Tensor | None = None
+    def __init__(self, folder: Path, *, overwrite: bool = False, resume: bool = False) -> None:
+        self.folder, self.store, self.stored = folder, RunStore(folder / RESUME), None
+        self._made = [path for path in (folder, *folder.parents) if not path.exists() and not path.is_symlink()]
+        self._run: Run | None = None
+        self._is_finished, self._is_begun = False, False
+        self._on_frame: Callable[[], None] = lambda: None
+        self._future: Future[None] | None = None
+        self._worker = ThreadPoolExecutor(1, "video")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = FolderLock(folder)
+        except BaseException:
+            self._remove_made()
+            raise
+        try:
+            _try_to_write(folder)
+            self.stored = self._check(overwrite, resume)
+        except BaseException:
+            self._close()
+            raise
+
+    def _check(self, overwrite: bool, resume: bool) -> StoredRun | None:
+        remove_partial(self.folder)
+        is_finished = (read_status(self.folder) or {"finished": False}).get("finished", True)
+        stored = None if overwrite or is_finished else self.store.load()
+        if resume:
+            if stored is None:
+                raise DataError(f"--resume: expected a folder with an unfinished run, got {self.folder} without one")
+            return stored
+        if stored is not None:
+            done, frames = stored.info["metrics"]["frames_done"], stored.info["frames"]
+            raise DataError(
+                f"--out: expected a folder without a run, got {self.folder} with an unfinished one ({done} of {frames} "
+                "frames); go on with --resume FOLDER, or replace it with --overwrite"
+            )
+        if not overwrite and (found := status(self.folder)):
+            raise DataError(
+                f"--out: expected a folder without a run, got {self.folder} with {found}; replace it with --overwrite"
+            )
+        return None
+
+    def start(self, run: Run, on_frame: Callable[[], None] = lambda: None) -> None:
+        """Begin to write, or go on.
+
+        Args:
+            run: the run.
+            on_frame: called from another thread whenever a frame was encoded.
+        """
+        self._on_frame = on_frame
+        self._progress = run_state.begin(run) if self.stored is None else run_state.unpack_progress(run, self.stored)
+        self._run, self._is_begun = run, self.stored is not None
+        self.stored = None  # the run has what it needs of it
+
+    def spend(self, name: str, seconds: float) -> None:
+        """Count the duration of a part of the run that is not one of a chunk."""
+        self._progress.metrics.spend(name, seconds)
+
+    @property
+    def known_share(self) -> list[float]:
+        """Fraction of latent cells that the memory rendered, for each latent so far."""
+        return self._progress.metrics.known_share
+
+    def add(self, chunk: Chunk, session: RolloutSession) -> None:
+        """Write the next chunk.
+
+        Args:
+            chunk: the chunks must come in order.
+            session: after the step that generated the chunk.
+
+        Raises:
+            OSError: the disk is full, for example.
+        """
+        assert self._run is not None
+        with self._timed("preview"):
+            chunk = chunk._replace(frames=chunk.frames.cpu(), view=MemoryView(*(part.cpu() for part in chunk.view)))
+            # Each latent is decoded as an image of its own, which takes a quarter of the time of decoding the video.
+            latents = chunk.view.latents.to(self._run.memory.device).movedim(1, 0)[:, :, None]
+            views = self._run.codec.decode(latents)[:, :, 0].cpu()
+            preview = Preview(chunk.start, chunk.frames, views, chunk.view.mask, self._run.codec.temporal_stride)
+            self._collect(chunk, views)
+        with self._timed("wait"):
+            self._wait()
+        with self._timed("save"):
+            if not self._is_begun:
+                self._begin()
+            self.store.prune(session.chunks - 1)
+            state = run_state.pack(self._run, self._progress, session)
+            videos = sum(log.path.stat().st_size for log in self.store.logs.values() if log.path.exists())
+            self.store.reserve(2 * videos + total_bytes([*state.changing.values(), *state.fixed.values()]) + ROOM)
+            self.store.save(session.chunks, state.changing, state.fixed, state.info)
+        self._future = self._worker.submit(self._encode, session.chunks, preview)
+
+    def _collect(self, chunk: Chunk, views: Tensor) -> None:
+        assert self._run is not None
+        if self._progress.known_at_start is None:
+            self._progress = self._progress._replace(known_at_start=chunk.view.mask[0])
+        assert self._progress.known_at_start is not None
+        metrics = self._progress.metrics
+        metrics.add(chunk, self._progress.known_at_start)
+        self._progress.sheet.add(chunk, views)
+        for name, image in compare_with_real(self._run, chunk, views, metrics.comparisons).items():
+            buffer = BytesIO()
+            to_pil(image).save(buffer, format="PNG")
+            self._progress.pictures[name] = torch.from_numpy(np.frombuffer(buffer.getvalue(), np.uint8).copy())
+
+    def _begin(self) -> None:
+        assert self._run is not None
+        remove_run(self.folder)
+        self.store.remove()
+        self.store.folder.mkdir()
+        self._is_begun = True
+        self._write_running(0)
+
+    def _write_running(self, frames: int) -> None:
+        """What ``metrics.json`` says during the run, and after SIGKILL or a power cut."""
+        summary = {"finished": False, "reason": "still running, or killed", "frames_done": frames}
+        write_metrics(self.folder, summary)
+
+    def _encode(self, chunks: int, preview: Preview) -> None:
+        """Encode the videos of a chunk. It is finished when both are on the disk."""
+        assert self._run is not None
+        since, encoders = time.perf_counter(), [FrameEncoder(self._run.fps, preview.start) for _ in VIDEOS]
+        for images in preview.images():
+            for encoder, image in zip(encoders, images, strict=True):
+                encoder.add(image)
+            self._on_frame()
+        for name, encoder in zip(VIDEOS, encoders, strict=True):
+            self.store.logs[name].append(chunks, encoder.finish())
+        self._progress.metrics.spend("video", time.perf_counter() - since, background=True)
+        self._write_running(preview.start + preview.frames.shape[1])
+
+    def _wait(self) -> None:
+        """Wait until the videos of the last chunk are encoded, and raise what went wrong."""
+        if self._future is not None:
+            self._future.result()
+            self._future = None
+
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
+        since = time.perf_counter()
+        yield
+        self._progress.metrics.spend(name, time.perf_counter() - since)
+
+    def finish(self) -> dict[str, Any]:
+        """Write the files of the finished run.
+
+        Returns:
+            The contents of ``metrics.json``.
+
+        Raises:
+            OSError: the disk is full, for example.
+        """
+        assert self._run is not None
+        with self._timed("wait"):
+            self._wait()
+        since, metrics = time.perf_counter(), self._progress.metrics
+        self.store.release()
+        write_run(self.folder, self._run, self._run.memory, self._progress, self.store)
+        report = metrics.report(take_snapshot(self._run.memory))
+        if "loop_psnr" in report:
+            report["second_trip_known_share"] = metrics.second_trip(self._run.memory)
+        metrics.spend("finish", time.perf_counter() - since)
+        report |= {"seconds": metrics.seconds}
+        write_metrics(self.folder, {"finished": True, "frames_done": metrics.frames_done} | report)
+        self._is_finished = True
+        return read_status(self.folder) or {}
+
+    def _save_unfinished(self, error: BaseException) -> None:
+        """Make the files from the chunks that were finished."""
+        assert self._run is not None
+        with suppress(Exception):  # it is what ends the run, or comes after what does
+            self._wait()
+        stored = self.store.load() if self._is_begun else None
+        if stored is None:
+            if self._is_begun:
+                self.store.remove()
+                remove_run(self.folder)
+            return
+        self.store.release()
+        progress, snapshot = run_state.unpack_progress(self._run, stored), run_state.unpack_snapshot(stored)
+        done, frames = progress.metrics.frames_done, len(self._run.cameras)
+        summary = {"finished": False, "reason": describe(error), "frames_done": done}
+        try:
+            write_metrics(self.folder, summary | progress.metrics.report(snapshot))
+            write_run(self.folder, self._run, restore_snapshot(snapshot), progress, self.store)
+        except Exception as second:
+            note(f"{self.store.folder}: has the {done} frames of {frames} that are finished, but no files could be made"
+                 f" from them ({first_line(second)}); go on with: mirage generate --resume {self.folder}")  # fmt: skip
+            return
+        note(f"{self.folder}: has the {done} frames of {frames} that are finished; go on with: "
+             f"mirage generate --resume {self.folder}")  # fmt: skip
 
     def __enter__(self) -> OutputFolder:
-        try:
-            self.partial.mkdir(parents=True)
-            self._video = self._stack.enter_context(VideoWriter(self.partial / "video.mp4", self._fps))
-        except BaseException:
-            self._discard()
-            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._stack.close()
+            if error is not None and self._run is not None and not self._is_finished:
+                self._save_unfinished(error)
         finally:
-            self._discard()
+            self._close()
 
-    def _discard(self) -> None:
-        shutil.rmtree(self.partial, ignore_errors=True)
+    def _close(self) -> None:
+        if self._is_finished:
+            self.store.remove()
+        self._worker.shutdown()
+        self._lock.release()
+        self._remove_made()
 
-    def add(self, chunk: Chunk) -> None:
-        """Write the frames of the next chunk.
-
-        Args:
-            chunk: the chunks must come in order.
-        """
-        rendered = self.codec.decode(chunk.view.latents[None])[0].cpu()
-        chunk = chunk._replace(frames=chunk.frames.cpu(), view=MemoryView(*(part.cpu() for part in chunk.view)))
-        old = rendered.shape[1] - chunk.frames.shape[1]  # frames shared with the previous chunk: 1, or 0 at the start
-        stride = self.codec.temporal_stride
-        for n in range(chunk.frames.shape[1]):
-            before, after = (n + old) // stride, -(-(n + old) // stride)  # between latents: holes of either
-            mask = enlarge(chunk.view.mask[before] & chunk.view.mask[after], self.codec.spatial_stride)
-            memory_view = show_holes(rendered[:, n + old], mask)
-            self._video.write(side_by_side(memory_view, chunk.frames[:, n]))
-            if before == after:
-                share = chunk.view.mask[before].float().mean().item()
-                self.known_share.append(share)
-                self._sheet.append((chunk.start + n, share, memory_view, chunk.frames[:, n]))
-        self.points_written += chunk.written
-        self._note_write_back(chunk)
-        for name, value in chunk.seconds.items():
-            self.seconds[name] = self.seconds.get(name, 0.0) + value
-        if self._known_at_start is None:
-            self._known_at_start = chunk.view.mask[0]
-        self._last_frame = chunk.frames[:, -1]
-        self._compare_with_real(chunk)
-
-    def _note_write_back(self, chunk: Chunk) -> None:
-        """Collect what was carved, filtered and aligned for each latent of a chunk."""
-        stride = self.codec.temporal_stride
-        first = (-chunk.start) % stride  # the chunk's first frame that has a latent
-        for k, written in enumerate(chunk.write_back):
-            self.carved.append(written.carved)
-            if written.alignment is not None:
-                self.alignments.append(written.alignment._asdict())
-            if written.filter_result is not None:
-                self.cell_fractions.append(written.filter_result.fractions)
-                on_cpu = FilterResult(*(part.cpu() for part in written.filter_result))
-                self._filter_results[chunk.start + first + k * stride] = on_cpu
-
-    def _compare_with_real(self, chunk: Chunk) -> None:
-        """Compare the memory's view with a real image where a latent's camera equals the real camera."""
-        stride, count = self.codec.temporal_stride, chunk.view.mask.shape[0]
-        last = chunk.start + chunk.frames.shape[1] - 1
-        for name, (key, real) in self.scene.real.items():
-            target = self.scene.keys[key]
-            for k in range(count):
-                camera = self.cameras[last - stride * (count - 1 - k)]
-                if f"{name}_view_psnr" not in self.metrics and same_camera(camera, target):
-                    self._write_comparison(name, chunk, k, real)
-
-    def _write_comparison(self, name: str, chunk: Chunk, k: int, real: Tensor) -> None:
-        size = self.codec.spatial_stride
-        # Only cells written by the first image are compared; cells generated later have no ground truth.
-        mask, from_image = chunk.view.mask[k], chunk.view.stamp[k] == 0
-        view = self.codec.decode(chunk.view.latents[None, :, k : k + 1])[0, :, 0].cpu()
-        write_image(self.partial / f"{name}_view.png", show_holes(view, enlarge(mask, size)))
-        write_image(self.partial / f"{name}_known.png", enlarge(from_image.float(), size))
-        write_image(self.partial / f"{name}_real.png", real)
-        self.metrics[f"{name}_view_psnr"] = psnr(view, real, enlarge(from_image, size))
-        self.metrics[f"{name}_view_psnr_with_filled"] = psnr(view, real, enlarge(mask, size))
-        self.metrics[f"{name}_known_share"] = from_image.float().mean().item()
-        self.metrics["unmoved_psnr"] = psnr(self.scene.image, real)
-
-    def finish(self) -> dict[str, Any]:
-        """Write the remaining files and move everything into place.
-
-        Returns:
-            The contents of ``metrics.json``.
-        """
-        self._stack.close()
-        metrics = self._measure()
-        (self.partial / "metrics.json").write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n")
-        write_cameras(self.partial / "cameras.json", self.cameras)
-        self.memory.save(self.partial / "memory.safetensors")
-        write_image(self.partial / "contact_sheet.png", self._contact_sheet())
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for path in sorted(self.partial.iterdir()):
-            path.replace(self.folder / path.name)
-        return metrics
-
-    def _measure(self) -> dict[str, Any]:
-        image = self.scene.image
-        coded = self.codec.decode(self.codec.encode(image[None, :, None]))[0, :, 0].cpu()
-        metrics = self.metrics | {
-            "codec_psnr": psnr(coded, image),
-            "known_share": self.known_share,
-            "points_written": self.points_written,
-            **self._write_back_metrics(),
-            "points": len(self.memory),
-            "memory_bytes": self.memory.nbytes - self.memory.history.nbytes,
-            "history_bytes": self.memory.history.nbytes,
-            "seconds": self.seconds,
-        }
-        if same_camera(self.cameras[-1], self.cameras[0]) and self._last_frame is not None:
-            assert self._known_at_start is not None
-            known = enlarge(self._known_at_start, self.codec.spatial_stride)
-            metrics["loop_psnr"] = psnr(self._last_frame, image, known)
-            # Read from the same cameras again: the fraction of cells that the memory renders after the last chunk.
-            grid = (self._known_at_start.shape[0], self._known_at_start.shape[1])
-            cameras = self.cameras[:: self.codec.temporal_stride].rescale(grid)
-            again = self.memory.read(cameras.to(self.memory.cache.xyz.device))
-            metrics["second_trip_known_share"] = again.mask.float().mean((1, 2)).tolist()
-        return {name: _plain(value) for name, value in metrics.items()}
-
-    def _write_back_metrics(self) -> dict[str, Any]:
-        """Mean fraction of cells per reason; carved points and depth alignment per latent."""
-        metrics: dict[str, Any] = {}
-        if self.cell_fractions:
-            count = len(self.cell_fractions)
-            metrics["cells"] = {
-                name: sum(fractions[name] for fractions in self.cell_fractions) / count
-                for name in self.cell_fractions[0]
-            }
-        if any(self.carved):
-            metrics["points_carved"] = self.carved
-        if self.alignments:
-            metrics["alignment"] = self.alignments
-        return metrics
-
-    def _contact_sheet(self) -> Tensor:
-        count = min(SHEET_COLUMNS, len(self._sheet))
-        picks = [self._sheet[round(k * (len(self._sheet) - 1) / max(count - 1, 1))] for k in range(count)]
-        rows = [[memory_view for _, _, memory_view, _ in picks], [frame for _, _, _, frame in picks]]
-        labels = [
-            [f"frame {n}: memory, {share:.1%} known" for n, share, _, _ in picks],
-            [f"frame {n}: result" for n, _, _, _ in picks],
-        ]
-        if self._filter_results:
-            results = self._filter_results
-            filtered = [(n, frame, results[n]) for n, _, _, frame in picks if n in results]
-            rows.append([overlay(frame, result) for _, frame, result in filtered])
-            labels.append([f"frame {n}: {_reasons(result)}" for n, _, result in filtered])
-        return contact_sheet(rows, labels)
+    def _remove_made(self) -> None:
+        """Remove folders that were made for the run and are empty."""
+        for path in self._made:
+            with suppress(OSError):
+                path.rmdir()
 
 
-def _reasons(result: FilterResult) -> str:
-    """One line with the fraction of excluded cells per reason."""
-    fractions = {name: fraction for name, fraction in result.fractions.items() if name != "kept" and fraction > 0}
-    return ", ".join(f"{fraction:.1%} {name}" for name, fraction in fractions.items()) or "all cells kept"
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a process leaves that was killed after its run was finished.
+
+    Raises:
+        DataError: the process still runs.
+        OSError: the folder is not writable.
+    """
+    if any((folder / name).exists() for name in (RESUME, LOCK)):
+        lock = FolderLock(folder)
+        RunStore(folder / RESUME).remove()
+        lock.release()
 
 
-def same_camera(a: Cameras, b: Cameras) -> bool:
-    """Whether poses and intrinsics are equal bit for bit."""
-    return torch.equal(a.cam2world, b.cam2world) and torch.equal(a.intrinsics, b.intrinsics)
-
-
-def _plain(value: Any) -> Any:
-    """Values as JSON can hold them: floats rounded to six digits, None for NaN and infinity."""
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    return value
+def _try_to_write(folder: Path) -> None:
+    """Raise an OSError now rather than after the first chunk, if the folder is read-only or the disk is full."""
+    path = folder / f".{os.getpid()}.partial"
+    try:
+        with path.open("wb") as file:
+            file.write(bytes(ROOM))
+            file.flush()
+            os.fsync(file.fileno())
+    finally:
+        path.unlink(missing_ok=True)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 from torch import Tensor
@@ -44,6 +45,7 @@ _USED_BY = {
     "step": ("actions",),
     "turn": ("actions",),
     "pose_convention": _FILES,
+    "path_scale": (*_FILES, "geometry"),
 }
 
 
@@ -92,6 +94,13 @@ def add_path_options(parser: argparse.ArgumentParser) -> None:
         help="poses of a text file are world-to-camera or camera-to-world (default: w2c)",
     )
     path.add_argument(
+        "--path-scale",
+        type=float,
+        metavar="FACTOR",
+        help="multiply the distances of a path from --cameras, --poses or --geometry, whose unit may not be meters "
+        "(default: 1)",
+    )
+    path.add_argument(
         "--worldscore",
         nargs="+",
         metavar="MOVE",
@@ -122,12 +131,14 @@ def find_path_source(args: argparse.Namespace) -> str:
         if getattr(args, name) is not None and source not in sources:
             option = name.replace("_", "-")
             raise DataError(f"--{option}: expected one of the paths {', '.join(sources)}, got {source}")
+    if args.path_scale is not None and not (args.path_scale > 0 and math.isfinite(args.path_scale)):
+        raise DataError(f"--path-scale: expected a number above 0, got {args.path_scale:g}")
     return source
 
 
 def needs_file_intrinsics(args: argparse.Namespace) -> bool:
     """Whether the image takes its intrinsics from the file of ``--cameras``, because no other option sets them."""
-    return bool(args.cameras and args.image and not args.intrinsics and not args.geometry)
+    return bool(args.cameras and args.image and not args.intrinsics and args.fov is None and not args.geometry)
 
 
 def read_start_cameras(args: argparse.Namespace, size: tuple[int, int]) -> Cameras:
@@ -158,9 +169,9 @@ def plan_path(args: argparse.Namespace, scene: Scene) -> Cameras:
     """
     source, start = find_path_source(args), scene.keys[0]
     if source == "geometry":
-        return _trim(args, args.geometry, scene.keys)
+        return _trim(args, args.geometry, _scale(args, scene.keys))
     if source in _FILES:
-        return _trim(args, getattr(args, source), _read_cameras(args, source, scene))
+        return _trim(args, getattr(args, source), _scale(args, _read_cameras(args, source, scene)))
     if source == "actions":
         controller = CameraController(
             start, step=STEP if args.step is None else args.step, turn=TURN if args.turn is None else args.turn
@@ -189,6 +200,15 @@ def _read_cameras(args: argparse.Namespace, source: str, scene: Scene) -> Camera
     return rebase(cameras, start)
 
 
+def _scale(args: argparse.Namespace, cameras: Cameras) -> Cameras:
+    """Multiply the distances from the first camera by ``--path-scale``."""
+    if args.path_scale is None:
+        return cameras
+    poses = cameras.cam2world.double()
+    poses[:, :3, 3] = poses[0, :3, 3] + args.path_scale * (poses[:, :3, 3] - poses[0, :3, 3])
+    return Cameras(cameras.intrinsics, poses, cameras.size)
+
+
 def _trim(args: argparse.Namespace, name: object, cameras: Cameras) -> Cameras:
     """The first ``--frames`` cameras; without that option, the largest 4 N + 1 of them."""
     minimum = 5 if args.frames is None else args.frames
@@ -209,7 +229,7 @@ def _move(args: argparse.Namespace, move: str, scene: Scene, along: Tensor) -> C
     if move in ("orbit", "spiral"):
         valid = scene.depth[(scene.depth > 0) & scene.depth.isfinite()]
         if args.radius is None and valid.numel() == 0:
-            raise DataError("--radius: expected a number, because the image has no depth; got none")
+            raise DataError(f"--radius: expected a number, because an {move} needs one and the image has no depth")
         radius = valid.median().item() if args.radius is None else args.radius
         return (orbit if move == "orbit" else spiral)(start, along, amount, radius)
     return {"dolly": dolly, "pan": pan, "truck": truck}[move](start, along, amount)

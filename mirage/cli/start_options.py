@@ -5,40 +5,46 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 
-from mirage_kernels import Cameras
-
-from ..cameras import read_intrinsics
+from ..cameras.intrinsics import MAX_ASPECT_ERROR
 from ..data.geometry import read_geometry
 from ..data.scenes import SCENES, Scene
+from ..depth import DepthEstimator
 from ..errors import DataError
-from ..io.files import read_depth, read_image
+from ..geometry.grids import resize_depth, valid_depth
+from ..io.files import read_image
 from ..io.images import enlarge
+from ..io.photos import PhotoInfo, read_photo_info
 from ..memory import LatentSpatialMemory
 from ..rollout import Codec
-from .path_options import needs_file_intrinsics, read_start_cameras
+from .frame_size import check_size_options, choose_size, expected_size, fit_scene, size_before_fit
+from .input_warnings import warn_about_depth, warn_about_exclusion, warn_about_principal_point
+from .memory_options import read_exclusion
+from .messages import note
+from .photo_options import PHOTO_OPTIONS, add_depth_of_memory, add_photo_options, read_photo
+
+
+class Start(NamedTuple):
+    """The start of a video.
+
+    Attributes:
+        scene: at the size of the frames.
+        settings: entries for ``metrics.json``: where the depth and the focal length come from.
+    """
+
+    scene: Scene
+    settings: dict[str, Any]
 
 
 def add_start_options(parser: argparse.ArgumentParser) -> None:
     """Add the options for the start of a video to a parser."""
-    source = parser.add_argument_group("input")
-    source.add_argument("--image", type=Path, metavar="FILE", help="the image that the video starts from")
-    source.add_argument(
-        "--depth",
-        type=Path,
-        metavar="FILE",
-        help="depth map of the image: 16-bit PNG in millimeters, or float .npy or .exr in meters",
-    )
-    source.add_argument(
-        "--intrinsics",
-        type=Path,
-        metavar="FILE",
-        help="text file with the intrinsics of the image's camera: a 3x3 matrix or fx fy cx cy, in pixels; or "
-        "fx/W fy/H cx/W cy/H",
-    )
+    source = parser.add_argument_group("input", "One of --image, --scene, --geometry and --memory is needed.")
+    add_photo_options(source)
     source.add_argument(
         "--geometry",
         type=Path,
@@ -58,60 +64,165 @@ def add_start_options(parser: argparse.ArgumentParser) -> None:
     source.add_argument(
         "--integer-centers",
         action="store_true",
-        help="pixel centers have integer coordinates in the calibration, as in OpenCV: add half a pixel to cx and cy",
+        help="pixel centers have integer coordinates in the calibration, as in OpenCV: add half a pixel to cx and cy "
+        "(default: they are at half pixels)",
     )
 
 
-def read_scene(args: argparse.Namespace) -> Scene:
-    """Read the start of a video from the files that the options name.
+def check_start_options(args: argparse.Namespace) -> None:
+    """Check the options for the start of a video without decoding any file.
 
     Args:
         args: the parsed options.
 
-    Returns:
-        The scene; its depth is 0 where no depth is known.
+    Raises:
+        DataError: options are missing, out of range or contradict each other, or a file does not exist.
+    """
+    check_size_options(args)
+    if args.fov is not None and not 0 < args.fov < 180:
+        raise DataError(f"--fov: expected degrees above 0 and below 180, got {args.fov:g}")
+    if args.depth_scale is not None and not (args.depth_scale > 0 and math.isfinite(args.depth_scale)):
+        raise DataError(f"--depth-scale: expected a number above 0, got {args.depth_scale:g}")
+    if args.intrinsics and args.fov is not None:
+        raise DataError("--fov: expected no --intrinsics, got both")
+    if args.depth_scale is not None and not (args.depth or args.geometry):
+        raise DataError("--depth-scale: expected --depth or --geometry, got neither")
+    _check_combinations(args)
+    for name in ("image", "depth", "mask", "geometry", "memory", "cameras", "poses"):
+        path = getattr(args, name)
+        if path is not None and not path.exists():
+            raise DataError(f"--{name}: expected a file, got {path}: no such file")
+
+
+def _check_combinations(args: argparse.Namespace) -> None:
+    given = [name for name in PHOTO_OPTIONS if getattr(args, name) is not None]
+    if args.scene:
+        others = [*(["image"] if args.image else []), *given, *(["geometry"] if args.geometry else [])]
+        if others:
+            raise DataError(f"--scene: expected no other input, got --{others[0]} as well")
+    elif args.geometry:
+        if given:
+            raise DataError(f"--geometry: expected no --depth, --intrinsics or --fov, got --{given[0]} as well")
+    elif not args.image:
+        if given:
+            raise DataError(f"--{given[0]}: expected --image as well, got none")
+        if not args.memory:
+            raise DataError("--image: expected a file (or use --scene, --geometry or --memory), got none")
+
+
+class Source(NamedTuple):
+    """What a video starts from, before it is brought to the size of the frames.
+
+    Attributes:
+        name: for messages.
+        photo: of ``--image``, which is not decoded yet; None for another source.
+        scene: of ``--scene`` or ``--geometry``.
+    """
+
+    name: str
+    photo: PhotoInfo | None = None
+    scene: Scene | None = None
+
+    def expected_size(self, args: argparse.Namespace) -> tuple[int, int] | None:
+        """(H, W) of the frames before rounding; None for ``--memory``."""
+        if self.photo is not None:
+            return expected_size(args, self.photo.size)
+        return None if self.scene is None else expected_size(args, self.scene.keys.size)
+
+
+def find_source(args: argparse.Namespace) -> Source:
+    """Find what the video starts from, and read what is not a photo.
 
     Raises:
-        DataError: options are missing or contradict each other, or a file is missing, damaged or of another size.
+        DataError: a file is missing, damaged or of another size.
     """
+    if args.image and not args.geometry:
+        return Source(str(args.image), photo=read_photo_info(args.image))
     if args.scene:
-        if args.image or args.depth or args.intrinsics or args.geometry:
-            names = [name for name in ("image", "depth", "intrinsics", "geometry") if getattr(args, name)]
-            raise DataError(f"--scene: expected no other input, got --{names[0]} as well")
-        return SCENES[args.scene]()
+        return Source(f"--scene {args.scene}", scene=SCENES[args.scene]())
     if args.geometry:
-        return _read_geometry(args)
-    alternatives = {"intrinsics": args.cameras, "depth": args.depth_model}
-    for name in ("image", "depth", "intrinsics"):
-        if getattr(args, name) is None and not alternatives.get(name):
-            raise DataError(f"--{name}: expected a file (or use --scene or --memory), got none")
-    image = read_image(args.image)
-    size: tuple[int, int] = (image.shape[1], image.shape[2])
-    depth = torch.zeros(size) if args.depth is None else read_depth(args.depth)
-    if tuple(depth.shape) != size:
-        raise DataError(f"{args.depth}: expected depth of the image's size {size}, got {tuple(depth.shape)}")
-    if needs_file_intrinsics(args):
-        return Scene(image, depth, read_start_cameras(args, size), {})
-    k = read_intrinsics(args.intrinsics, size, integer_centers=args.integer_centers)
-    return Scene(image, depth, Cameras(k, torch.eye(4), size), {})
+        return Source(str(args.geometry), scene=_read_geometry(args))
+    return Source("--memory")
+
+
+def read_start(
+    args: argparse.Namespace,
+    source: Source,
+    step: int,
+    *,
+    codec: Codec,
+    memory: LatentSpatialMemory,
+    estimator: DepthEstimator | None = None,
+) -> Start:
+    """Read the start of a video from the files that the options name, and bring it to the size of the frames.
+
+    Args:
+        args: the parsed options; :func:`check_start_options` has checked them.
+        source: of :func:`find_source`.
+        step: the height and width of frames are multiples of it.
+        codec: the codec of the memory's latents.
+        memory: the memory that is continued, or an empty one.
+        estimator: the depth network of ``--depth-model``.
+
+    Returns:
+        The scene, whose depth is 0 where no depth is known, and settings. Notes tell what was assumed.
+
+    Raises:
+        DataError: a file is missing, damaged or of another size, or there is no depth at all.
+    """
+    settings: dict[str, Any] = {}
+    name, info = source.name, source.photo
+    if info is not None:
+        target = choose_size(args, info.size, step, name)
+        scene, settings = read_photo(
+            args,
+            info,
+            at_least=size_before_fit(args, info.size, target),
+            estimator=estimator,
+            use_memory=len(memory) > 0,
+        )
+    else:
+        scene = scene_from_memory(memory, codec) if source.scene is None else source.scene
+        target = choose_size(args, (scene.depth.shape[0], scene.depth.shape[1]), step, name)
+    size = (scene.image.shape[1], scene.image.shape[2])
+    exclude = read_exclusion(args, size, None if info is None else info.size)
+    if exclude is not None:
+        scene = scene._replace(exclude=exclude if scene.exclude is None else exclude | scene.exclude)
+    scene = fit_scene(scene, args, target, name)
+    if scene.depth_from_memory and info is not None:
+        scene = add_depth_of_memory(scene, memory, codec, name)
+    if not valid_depth(scene.depth).any() and estimator is None and len(memory) == 0:
+        raise DataError(f"{name}: expected a valid depth (finite and above 0) somewhere, got none")
+    if not scene.depth_from_memory:
+        warn_about_principal_point(scene.keys, name)
+    if args.mask:
+        warn_about_exclusion(scene.depth, scene.exclude, f"--mask {args.mask}")
+    return Start(scene, settings)
 
 
 def _read_geometry(args: argparse.Namespace) -> Scene:
-    """Read the first frame of a geometry file. Masked pixels get no depth, so they are not written to the memory."""
-    if args.depth or args.intrinsics:
-        other = "--depth" if args.depth else "--intrinsics"
-        raise DataError(f"--geometry: expected no --depth or --intrinsics, got {other} as well")
+    """Read the first frame of a geometry file. Masked pixels are not written to the memory."""
     geometry = read_geometry(args.geometry, integer_centers=args.integer_centers)
-    depth = geometry.depths[0]
-    if geometry.masks is not None:
-        depth = torch.where(geometry.masks[0], depth, 0)
+    depth = geometry.depths[0] if args.depth_scale is None else geometry.depths[0] * args.depth_scale
+    exclude = None if geometry.masks is None else ~geometry.masks[0]
     if (geometry.frames is None) == (args.image is None):
         got = "none" if args.image is None else "both"
         raise DataError(f"{args.geometry}: expected either frames in the file or --image, got {got}")
-    image = read_image(args.image) if geometry.frames is None else geometry.frames[0].float() / 255
-    if image.shape[1:] != depth.shape:
-        raise DataError(f"{args.image}: expected an image of size {tuple(depth.shape)}, got {tuple(image.shape[1:])}")
-    return Scene(image, depth, geometry.cameras, {})
+    size = (depth.shape[0], depth.shape[1])
+    if valid_depth(depth).any():
+        warn_about_depth(depth, str(args.geometry))
+    if geometry.frames is not None:
+        return Scene(geometry.frames[0].float() / 255, depth, geometry.cameras, {}, exclude)
+    image = read_image(args.image, at_least=size)
+    scene = Scene(image, resize_depth(depth[None], (image.shape[1], image.shape[2]))[0], geometry.cameras, {})
+    if image.shape[1:] != size:
+        change_of_aspect = image.shape[2] / image.shape[1] * size[0] / size[1]
+        if abs(math.log(change_of_aspect)) > MAX_ASPECT_ERROR:
+            got = f"{image.shape[2]} x {image.shape[1]}"
+            raise DataError(f"{args.image}: expected the aspect of the depth, {size[1]} x {size[0]} pixels, got {got}")
+        note(f"{args.image}: resized to the size of the depth in {args.geometry}, {size[1]} x {size[0]} pixels")
+    scene = scene._replace(keys=geometry.cameras.rescale((image.shape[1], image.shape[2]))).rescale(size)
+    return scene._replace(exclude=exclude)
 
 
 def scene_from_memory(memory: LatentSpatialMemory, codec: Codec) -> Scene:
@@ -134,26 +245,5 @@ def scene_from_memory(memory: LatentSpatialMemory, codec: Codec) -> Scene:
     # The history has the frame as a whole; what the memory renders has holes, and rows of other frames.
     image = codec.decode(memory.history.latent(-1)[None, :, None].float())[0, :, 0].cpu()
     depth = enlarge(torch.where(view.mask, view.depth, 0)[0], step).cpu()
-    return Scene(image, depth, camera.to("cpu").rescale((image.shape[1], image.shape[2])), {})
-
-
-def scale_scene(scene: Scene, args: argparse.Namespace, step: int) -> Scene:
-    """Scale a scene to ``--height`` and ``--width``.
-
-    Args:
-        scene: to scale.
-        args: the parsed options.
-        step: the height and width must be multiples of it.
-
-    Returns:
-        The scaled scene; without the two options, the scene cropped to multiples of ``step``.
-
-    Raises:
-        DataError: the height or width is not a multiple of ``step``.
-    """
-    if args.height is None and args.width is None:
-        return scene.trim(step)
-    size = (args.height or scene.depth.shape[0], args.width or scene.depth.shape[1])
-    if any(side % step for side in size):
-        raise DataError(f"--height, --width: expected multiples of {step}, got {size[0]} and {size[1]}")
-    return scene.rescale(size)
+    keys = camera.to("cpu").rescale((image.shape[1], image.shape[2]))
+    return Scene(image, depth, keys, {}, depth_from_memory=True)

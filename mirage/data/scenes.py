@@ -25,6 +25,7 @@ class Scene(NamedTuple):
         keys: cameras of the key frames over (H, W); the first is the image's.
         real: real images by name, each with the number of its key frame: (number, (3, H, W)).
         exclude: (H, W) bool, True where the image must not be written to the memory; None for nowhere.
+        depth_from_memory: whether the depth was rendered from the memory, rather than given, estimated or guessed.
     """
 
     image: Tensor
@@ -32,6 +33,7 @@ class Scene(NamedTuple):
     keys: Cameras
     real: dict[str, tuple[int, Tensor]]
     exclude: Tensor | None = None
+    depth_from_memory: bool = False
 
     def trim(self, step: int) -> Scene:
         """Crop the right and lower edges so that H and W are multiples of ``step`` pixels.
@@ -42,12 +44,46 @@ class Scene(NamedTuple):
         h, w = (side // step * step for side in self.depth.shape)
         if not h or not w:
             raise DataError(f"image: expected at least {step}x{step} pixels, got {tuple(self.depth.shape)}")
-        return Scene(
-            self.image[:, :h, :w],
-            self.depth[:h, :w],
-            self.keys.crop(0, 0, (h, w)),
-            {name: (key, image[:, :h, :w]) for name, (key, image) in self.real.items()},
-            None if self.exclude is None else self.exclude[:h, :w],
+        return self.crop(0, 0, (h, w))
+
+    def crop(self, top: int, left: int, size: tuple[int, int]) -> Scene:
+        """Cut out a window.
+
+        Args:
+            top, left: row and column of its first pixel.
+            size: (H, W) of the window, inside the image.
+        """
+        rows, columns = slice(top, top + size[0]), slice(left, left + size[1])
+        return self._replace(
+            image=self.image[:, rows, columns],
+            depth=self.depth[rows, columns],
+            keys=self.keys.crop(top, left, size),
+            real={name: (key, image[:, rows, columns]) for name, (key, image) in self.real.items()},
+            exclude=None if self.exclude is None else self.exclude[rows, columns],
+        )
+
+    def pad(self, size: tuple[int, int]) -> Scene:
+        """Extend the scene on all sides by repeating the pixels at its edges, without depth.
+
+        The added pixels are excluded from the memory.
+
+        Args:
+            size: (H, W) of the result, at least that of the scene, which is put into the middle.
+        """
+        height, width = self.depth.shape
+        top, left = (size[0] - height) // 2, (size[1] - width) // 2
+        sides = (left, size[1] - width - left, top, size[0] - height - top)
+
+        def extend(image: Tensor) -> Tensor:
+            return nnf.pad(image[None], sides, mode="replicate")[0]
+
+        exclude = torch.zeros(height, width, dtype=torch.bool) if self.exclude is None else self.exclude
+        return self._replace(
+            image=extend(self.image),
+            depth=nnf.pad(self.depth, sides),
+            keys=self.keys.crop(-top, -left, size),
+            real={name: (key, extend(image)) for name, (key, image) in self.real.items()},
+            exclude=nnf.pad(exclude, sides, value=True),
         )
 
     def rescale(self, size: tuple[int, int]) -> Scene:
@@ -66,13 +102,20 @@ class Scene(NamedTuple):
         def scale(image: Tensor) -> Tensor:
             return nnf.interpolate(image[None], size, mode="bilinear", antialias=True)[0].clamp(0, 1)
 
-        return Scene(
-            scale(self.image),
-            nnf.interpolate(self.depth[None, None], size, mode="nearest-exact")[0, 0],
-            self.keys.rescale(size),
-            {name: (key, scale(image)) for name, (key, image) in self.real.items()},
-            None if self.exclude is None else nnf.adaptive_max_pool2d(self.exclude[None].float(), size)[0] > 0,
+        if tuple(self.depth.shape) == size:
+            return self
+        return self._replace(
+            image=scale(self.image),
+            depth=nnf.interpolate(self.depth[None, None], size, mode="nearest-exact")[0, 0],
+            keys=self.keys.rescale(size),
+            real={name: (key, scale(image)) for name, (key, image) in self.real.items()},
+            exclude=None if self.exclude is None else resize_mask(self.exclude, size),
         )
+
+
+def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize a mask (H, W); a pixel of the result is True if it covers any True pixel."""
+    return nnf.adaptive_max_pool2d(mask[None].float(), size)[0] > 0
 
 
 def motorcycle() -> Scene:

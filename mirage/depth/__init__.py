@@ -4,6 +4,7 @@
 
 from .alignment import Alignment, align
 from .estimator import DepthEstimate, DepthEstimator
+from .guess import guess_depth
 from .monocular import MonocularDepth
 from .multiview import DepthAnything3Depth, MapAnythingDepth
 from .recorded import MemoryDepth, RecordedDepth
@@ -18,4 +19,5 @@ __all__ = [
     "MonocularDepth",
     "RecordedDepth",
     "align",
+    "guess_depth",
 ]

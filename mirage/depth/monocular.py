@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,8 +15,12 @@ from mirage_kernels import Cameras
 
 from ..errors import DataError, first_line
 from ..geometry.grids import resize_depth
-from ..io.pretrained import check_folder
+from ..io.pretrained import IMPORT_ERRORS, check_folder, missing_transformers
 from .estimator import DepthEstimate, check_frames, make_estimate
+from .image_processors import PROCESSORS
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # model_type of the configuration -> weights on the Hub
 WEIGHTS = {
@@ -30,7 +33,7 @@ WEIGHTS = {
 def to_images(frames: Tensor) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
     """Convert frames (3, T, H, W), 0 to 1, to T images (H, W, 3) of uint8."""
     values = (frames.detach().float().clamp(0, 1) * 255).round().to("cpu", torch.uint8)
-    return [np.ascontiguousarray(image.numpy()) for image in values.movedim(0, -1)]
+    return [image.numpy() for image in values.movedim(0, -1).contiguous()]
 
 
 class MonocularDepth:
@@ -51,12 +54,16 @@ class MonocularDepth:
     Args:
         model: a ``DepthProForDepthEstimation``, ``DepthAnythingForDepthEstimation`` or ``ZoeDepthForDepthEstimation``,
             on the device to run on.
-        processor: the model's image processor.
+        processor: the model's image processor, that of transformers or one of ``mirage.depth.image_processors``.
         batch: number of frames per forward pass.
+
+    Attributes:
+        predicts_focal: whether the network predicts a focal length (Depth Pro with a field-of-view head).
+        focal: (T,) float64, the focal lengths in pixels that the network predicted in the last call, of the frames'
+            size; None if it was called with cameras or does not predict any.
 
     Raises:
         ValueError: the model is of another kind or for relative depth, or ``batch`` is less than 1.
-        DataError: torchvision is missing.
     """
 
     def __init__(self, model: Any, processor: Any, *, batch: int = 1) -> None:
@@ -66,6 +73,8 @@ class MonocularDepth:
         self.kind: str = model.config.model_type
         self.model, self.processor, self.batch = model.eval(), processor, batch
         self.name = self.kind
+        self.predicts_focal = self.kind == "depth_pro" and bool(getattr(model.config, "use_fov_model", False))
+        self.focal: Tensor | None = None
 
     @classmethod
     def load(
@@ -90,11 +99,8 @@ class MonocularDepth:
         folder = check_folder(folder, WEIGHTS["depth_pro"])
         try:
             from transformers import AutoConfig, AutoImageProcessor, AutoModelForDepthEstimation
-        except ImportError as error:
-            raise DataError(
-                f"{folder}: needs transformers; install it with pip install 'mirage-kernels[depth]' "
-                f"({first_line(error)})"
-            ) from None
+        except IMPORT_ERRORS as error:
+            raise missing_transformers(str(folder), "depth", error) from None
         try:
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
             _check_config(config)
@@ -103,11 +109,14 @@ class MonocularDepth:
         except (OSError, ValueError) as error:
             raise DataError(f"{folder}: {first_line(error)}") from None
         try:
-            processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+            own = PROCESSORS.get(config.model_type)
+            processor = own.load(folder) if own else AutoImageProcessor.from_pretrained(folder, local_files_only=True)
             model = AutoModelForDepthEstimation.from_pretrained(
                 folder, dtype=dtype, local_files_only=True, use_safetensors=True
             )
             return cls(model.to(device), processor, batch=batch)
+        except ImportError as error:
+            raise missing_transformers(str(folder), "depth", error) from None
         except (OSError, ValueError) as error:
             weights = WEIGHTS[config.model_type]
             raise DataError(
@@ -121,7 +130,7 @@ class MonocularDepth:
         network that has no field-of-view head gives depth that is not metric."""
         count, size = check_frames(frames, cameras)
         images = to_images(frames)
-        parts, metric = [], True
+        parts, metric, angles = [], True, []
         for start in range(0, count, self.batch):
             batch = images[start : start + self.batch]
             inputs = self.processor(images=batch, return_tensors="pt", input_data_format="channels_last")
@@ -131,7 +140,10 @@ class MonocularDepth:
             if self.kind == "depth_pro":
                 self._set_field_of_view(outputs, None if cameras is None else cameras[start : start + self.batch])
                 metric = metric and outputs.field_of_view is not None
+                angles += [] if outputs.field_of_view is None else [outputs.field_of_view.double().reshape(-1).cpu()]
             parts.append(resize_depth(self._post_process(outputs, batch), size))
+        half = None if cameras is not None or not angles else torch.cat(angles) * (math.pi / 360)
+        self.focal = None if half is None else size[1] / (2 * torch.tan(half))
         if not parts:
             return make_estimate(frames.new_zeros(0, *size), metric=metric)
         return make_estimate(torch.cat(parts).to(frames.device), metric=metric)
@@ -162,19 +174,9 @@ class MonocularDepth:
 
 
 def _check_config(config: Any) -> None:
-    """Raise an error if a network is not supported or torchvision is missing."""
+    """Raise an error if a network is not supported."""
     kind = config.model_type
     if kind not in WEIGHTS:
         raise ValueError(f"model: expected one of {', '.join(WEIGHTS)}, got {kind}")
     if getattr(config, "depth_estimation_type", "metric") != "metric":
         raise ValueError(f"model: expected metric depth, such as {WEIGHTS[kind]}, got a network for relative depth")
-    if kind == "depth_anything":
-        return
-    # Depth Pro's image processor and ZoeDepth's post-processing exist only with torchvision.
-    try:
-        import torchvision  # noqa: F401
-    except (ImportError, OSError, RuntimeError) as error:  # a torchvision built for another torch raises the latter two
-        raise DataError(
-            f"{kind}: needs torchvision, built for the installed torch; install it with "
-            f"pip install 'mirage-kernels[depth]' ({first_line(error)})"
-        ) from None

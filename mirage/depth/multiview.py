@@ -7,7 +7,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -70,6 +69,8 @@ class DepthAnything3Depth:
     def __call__(self, frames: Tensor, cameras: Cameras | None = None) -> DepthEstimate:
         """Estimate the depth of all frames jointly; see :meth:`mirage.depth.DepthEstimator.__call__`. Sky pixels are
         invalid."""
+        import numpy as np
+
         count, size = check_frames(frames, cameras)
         kind: str = self.model.model_name
         single = kind.startswith(("da3metric", "da3mono"))

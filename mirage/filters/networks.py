@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..errors import DataError, first_line
-from ..io.pretrained import check_folder
+from ..io.pretrained import IMPORT_ERRORS, check_folder, missing_transformers
 
 
 class Network:
@@ -45,18 +45,13 @@ def load(setting: str, folder: str, weights: str, auto_class: str, device: torch
         from transformers import AutoProcessor
 
         model_class = getattr(transformers, auto_class)
-    except (ImportError, AttributeError) as error:
-        raise DataError(
-            f"{setting}: needs transformers 5; install it with pip install 'mirage-kernels[filters]' "
-            f"({first_line(error)})"
-        ) from None
+    except IMPORT_ERRORS as error:
+        raise missing_transformers(setting, "filters", error) from None
     try:
         processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
         model = model_class.from_pretrained(folder, local_files_only=True, use_safetensors=True)
     except ImportError as error:
-        raise DataError(
-            f"{setting}: needs torchvision; install it with pip install 'mirage-kernels[filters]' ({first_line(error)})"
-        ) from None
+        raise missing_transformers(setting, "filters", error) from None
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise DataError(
             f"{setting}: expected weights and a processor in {folder}, got an incomplete folder ({first_line(error)}); "

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..errors import DataError, first_line
 from ..geometry.grids import grow
 from ..io.images import to_pil
-from ..io.pretrained import check_folder
+from ..io.pretrained import IMPORT_ERRORS, check_folder, missing_transformers
 from . import networks
 from .observation import Observation, Reason
 
@@ -84,10 +84,8 @@ class SemanticFilter:
 def _kind(folder: str) -> str:
     try:
         from transformers import AutoConfig
-    except ImportError as error:
-        raise DataError(
-            f"model: needs transformers; install it with pip install 'mirage-kernels[filters]' ({first_line(error)})"
-        ) from None
+    except IMPORT_ERRORS as error:
+        raise missing_transformers("model", "filters", error) from None
     try:
         return str(AutoConfig.from_pretrained(folder, local_files_only=True).model_type)
     except (OSError, ValueError) as error:

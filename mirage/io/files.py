@@ -1,53 +1,38 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reading images, depth maps and text files. Unusable files raise a :class:`mirage.errors.DataError` of one line."""
+"""Reading images, masks and text files. Unusable files raise a :class:`mirage.errors.DataError` of one line."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import DataError, missing_package
-
-if TYPE_CHECKING:
-    from PIL import Image
+from ..errors import DataError
+from .arrays import is_array_file, read_array, read_exr
+from .photos import decode_image, open_image
 
 MAX_TEXT_BYTES = 64 << 20
 
 
-def _open_image(path: Path, what: str) -> Image.Image:
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ImportError as error:
-        raise missing_package("reading images", "Pillow", "pipeline") from error
-    try:
-        with path.open("rb") as file:
-            image = Image.open(file)
-            image.load()
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except UnidentifiedImageError:
-        raise DataError(f"{path}: expected {what}, got a file that is not an image") from None
-    except (OSError, SyntaxError, ValueError) as error:  # raised by Pillow on damaged files
-        raise DataError(f"{path}: expected {what}, got a damaged file ({error})") from None
-    return image
-
-
-def read_image(path: str | Path) -> Tensor:
+def read_image(path: str | Path, *, at_least: tuple[int, int] | None = None, upright: bool = True) -> Tensor:
     """Read an image.
 
     Args:
-        path: a file in any format that Pillow reads. Transparency is ignored.
+        path: a file in any format that Pillow reads, of at most 201 megapixels; with pillow-heif also HEIC. Transparent
+            pixels are composed on white.
+        at_least: (H, W) of which the result may be up to twice as large. A larger image is reduced while it is decoded,
+            which takes little memory. None reads all pixels.
+        upright: whether to undo the rotation that EXIF states. Pass False for images whose calibration is that of the
+            stored pixels.
 
     Returns:
         (3, H, W) float32, RGB values 0 to 1.
 
     Raises:
-        DataError: the file is missing, damaged or not an image.
+        DataError: the file is missing, damaged, too large or not an image.
         ImportError: Pillow is not installed.
 
     Example:
@@ -59,33 +44,42 @@ def read_image(path: str | Path) -> Tensor:
         >>> image.shape, image[:, 0, 0].tolist()
         (torch.Size([3, 4, 6]), [1.0, 0.0, 0.0])
     """
-    image = _open_image(Path(path), "an image").convert("RGB")
-    return torch.from_numpy(np.asarray(image).copy()).movedim(2, 0).float() / 255
+    with open_image(Path(path), "an image") as image:
+        return decode_image(image, at_least, upright=upright)
 
 
-def read_mask(path: str | Path) -> Tensor:
+def read_mask(path: str | Path, *, at_least: tuple[int, int] | None = None) -> Tensor:
     """Read a mask.
 
     Args:
-        path: an image file.
+        path: an image file, as :func:`read_image` takes it, or a ``.npy`` or ``.npz`` file of one array (H, W).
+        at_least: see :func:`read_image`.
 
     Returns:
-        (H, W) bool, True where the image is lighter than mid-gray (127 of 255).
+        (H, W) bool, True where the image is lighter than mid-gray (127 of 255), or where the array is not zero.
 
     Raises:
         DataError: the file is missing, damaged or not an image.
         ImportError: Pillow is not installed.
     """
-    image = _open_image(Path(path), "a mask").convert("L")
-    return torch.from_numpy(np.asarray(image) > 127)
+    path = Path(path)
+    if is_array_file(path):
+        return torch.from_numpy(read_array(path, "a mask", ("mask", "masks")) != 0)
+    with open_image(path, "a mask") as image:
+        red, green, blue = decode_image(image, at_least)
+    gray: Tensor = 0.299 * red + 0.587 * green + 0.114 * blue
+    return gray > 127.5 / 255
 
 
-def read_depth(path: str | Path) -> Tensor:
+def read_depth(path: str | Path, *, scale: float | None = None) -> Tensor:
     """Read a depth map.
 
     Args:
-        path: a 16-bit PNG or PGM in millimeters, or an ``.npy`` or ``.exr`` file of floats in meters. An EXR file needs
-            one channel named Z (of any layer), else Y, else R, or a single channel.
+        path: an image of 16 bits (PNG, PGM, TIFF) or of floats (TIFF, PFM); a ``.npy`` or ``.npz`` file of one array
+            (H, W), or of several with one named ``depth``, ``depths`` or ``depth_map``; or an ``.exr`` file with one
+            channel named Z (of any layer), else Y, else R, or a single channel.
+        scale: meters per unit of the file. By default, integers are millimeters and floats are meters. Integers of 8
+            bits need a scale.
 
     Returns:
         (H, W) float32 in meters. Invalid depths (0, negative, NaN, infinite) are returned as they are.
@@ -95,61 +89,33 @@ def read_depth(path: str | Path) -> Tensor:
         ImportError: Pillow is needed and not installed.
 
     Example:
-        >>> import tempfile
+        >>> import numpy as np, tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     np.save(Path(folder) / "depth.npy", np.array([[0.0, 1.5]]))
+        ...     np.save(Path(folder) / "depth.npy", np.array([[0, 1500]], np.uint16))
         ...     read_depth(Path(folder) / "depth.npy")
+        ...     read_depth(Path(folder) / "depth.npy", scale=0.0002)
         tensor([[0.0000, 1.5000]])
+        tensor([[0.0000, 0.3000]])
     """
     path = Path(path)
-    if path.suffix == ".npy":
-        return _read_npy(path)
-    if path.suffix.lower() == ".exr":
-        return _read_exr(path)
-    image = _open_image(path, "a depth map")
-    if image.mode not in ("I;16", "I;16B", "I"):
-        raise DataError(f"{path}: expected a 16-bit depth map in millimeters, got an image of mode {image.mode}")
-    return torch.from_numpy(np.asarray(image).astype(np.float32)) / 1000
-
-
-def _read_npy(path: Path) -> Tensor:
-    try:
-        values = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: expected a depth map, got a damaged file ({error})") from None
-    if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype.kind != "f":
-        got = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__
-        raise DataError(f"{path}: expected a depth map of floats (H, W), got {got}")
-    return torch.from_numpy(values.astype(np.float32))
-
-
-def _read_exr(path: Path) -> Tensor:
-    try:
-        import OpenEXR  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        raise DataError(f"{path}: reading EXR needs OpenEXR: pip install 'mirage-kernels[exr]'") from None
-    if not path.is_file():  # OpenEXR does not distinguish missing from damaged files
-        raise DataError(f"{path}: no such file")
-    try:
-        with OpenEXR.File(str(path), separate_channels=True) as file:
-            parts = len(file.parts)
-            channels = {name: channel.pixels for name, channel in file.channels().items()} if parts else {}
-    except (RuntimeError, ValueError, TypeError) as error:
-        raise DataError(f"{path}: expected a depth map, got a damaged file ({error})") from None
-    if parts == 0:  # OpenEXR omits parts that it cannot read
-        raise DataError(f"{path}: expected a depth map, got a damaged file")
-    if parts > 1:
-        raise DataError(f"{path}: expected an EXR file with one part, got {parts}")
-    candidates = [[name for name in channels if name.split(".")[-1] == letter] for letter in "ZYR"]
-    names = next((found for found in candidates if found), list(channels))
-    if len(names) != 1:
-        raise DataError(f"{path}: expected one channel named Z, Y or R, or a single channel, got {', '.join(channels)}")
-    values = channels[names[0]]
-    if values.ndim != 2 or values.dtype.kind != "f":
-        raise DataError(f"{path}: expected a depth map of floats (H, W), got {values.dtype} {values.shape}")
-    return torch.from_numpy(values.astype(np.float32))
+    if is_array_file(path):
+        values = read_array(path, "a depth map", ("depth", "depths", "depth_map"))
+    elif path.suffix.lower() == ".exr":
+        values = read_exr(path)
+    else:
+        with open_image(path, "a depth map") as image:
+            if image.mode not in ("F", "I", "L") and not image.mode.startswith("I;16"):
+                expected = "a depth map of 16 bits in millimeters, or of floats in meters"
+                raise DataError(f"{path}: expected {expected}, got an image of mode {image.mode}")
+            values = np.asarray(image)
+    if values.dtype == bool or (scale is None and values.dtype.itemsize == 1):
+        raise DataError(
+            f"{path}: expected a depth map of 16 bits in millimeters, or of floats in meters, got {values.dtype}; "
+            "--depth-scale states the meters per unit of other files"
+        )
+    if scale is None:
+        return torch.from_numpy(values.astype(np.float32)) / (1 if values.dtype.kind == "f" else 1000)
+    return torch.from_numpy((values * np.float64(scale)).astype(np.float32))
 
 
 def read_text(path: Path, what: str) -> str:

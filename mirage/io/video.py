@@ -4,12 +4,129 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from ..errors import missing_package
 from .images import to_bytes
+from .packet_log import Packet
+
+# x264's macroblock tree reads uninitialized memory, which makes the bytes depend on what the process did before. The
+# output has not been tested to be reproducible with more than one thread.
+_OPTIONS = {"crf": "18", "threads": "1", "mbtree": "0"}
+# Three times as fast as x264's default, for files that are half as large again.
+_FAST = _OPTIONS | {"preset": "superfast"}
+_MAX_DELAY = 2  # frames by which x264's order of decoding can differ from that of the frames
+
+
+def _import_av() -> ModuleType:
+    try:
+        import av
+    except ImportError as error:
+        raise missing_package("writing videos", "av", "pipeline") from error
+    return av
+
+
+class FrameEncoder:
+    """Encodes frames as H.264, independently of all others.
+
+    The same frames always give the same packets.
+
+    Args:
+        fps: frames per second.
+        first: number of the first frame.
+
+    Raises:
+        ImportError: PyAV is not installed.
+    """
+
+    def __init__(self, fps: int, first: int) -> None:
+        self._av, self._fps, self._first, self._count = _import_av(), fps, first, 0
+        self._codec: Any = None
+        self._packets: list[Packet] = []
+
+    def add(self, planes: np.ndarray) -> None:
+        """Encode the next frame.
+
+        Args:
+            planes: (3, H, W) uint8, RGB, the same size for all frames. A last odd row or column is cut off, because
+                video needs even sizes.
+        """
+        height, width = (side // 2 * 2 for side in planes.shape[1:])
+        if self._codec is None:
+            self._codec = _make_codec(width, height, self._fps)
+        frame = self._av.VideoFrame(width, height, "gbrp")
+        for plane, color in zip(frame.planes, (1, 2, 0), strict=True):
+            rows = np.zeros((height, plane.line_size), np.uint8)
+            rows[:, :width] = planes[color, :height, :width]
+            plane.update(rows)
+        picture = frame.reformat(format="yuv420p")
+        picture.pts, picture.time_base = self._count, self._codec.time_base
+        self._count += 1
+        self._keep(self._codec.encode(picture))
+
+    def finish(self) -> list[Packet]:
+        """Return the packets of all frames, for :class:`mirage.io.packet_log.PacketLog` and :func:`write_packets`."""
+        if self._codec is not None:
+            self._keep(self._codec.encode(None))
+        return self._packets
+
+    def _keep(self, packets: list[Any]) -> None:
+        self._packets += [Packet(self._first + p.pts, p.is_keyframe, bytes(p)) for p in packets]
+
+
+def _make_codec(width: int, height: int, fps: int) -> Any:
+    codec = _import_av().CodecContext.create("libx264", "w")
+    codec.width, codec.height, codec.pix_fmt = width, height, "yuv420p"
+    codec.framerate, codec.time_base, codec.options = Fraction(fps), Fraction(1, fps), _FAST
+    return codec
+
+
+def write_packets(path: str | Path, packets: Iterable[Packet], fps: int, size: tuple[int, int]) -> None:
+    """Write packets to an MP4 file, without encoding them again.
+
+    Args:
+        path: the file.
+        packets: of one or several :class:`FrameEncoder`, in decoding order.
+        fps: frames per second.
+        size: (H, W) of the frames, even.
+
+    Raises:
+        ImportError: PyAV is not installed.
+        OSError: the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> packets = []
+        >>> for first, count in ((0, 5), (5, 3)):
+        ...     encoder = FrameEncoder(16, first)
+        ...     for number in range(first, first + count):
+        ...         encoder.add(np.full((3, 64, 96), 20 * number, np.uint8))
+        ...     packets += encoder.finish()
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_packets(Path(folder) / "video.mp4", packets, 16, (64, 96))
+        ...     with _import_av().open(str(Path(folder) / "video.mp4")) as video:
+        ...         len(list(video.decode(video=0)))
+        8
+    """
+    av = _import_av()
+    # A file of Python: a full disk raises, and is not found out only by who plays the video.
+    with Path(path).open("wb") as file, av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=fps, options=_FAST)
+        stream.height, stream.width = size
+        stream.pix_fmt = "yuv420p"
+        container.start_encoding()
+        for number, packet in enumerate(packets):
+            part = av.Packet(packet.data)
+            part.stream, part.time_base, part.is_keyframe = stream, Fraction(1, fps), packet.is_key
+            part.pts, part.dts, part.duration = packet.frame, number - _MAX_DELAY, 1
+            container.mux(part)
 
 
 class VideoWriter:
@@ -35,16 +152,10 @@ class VideoWriter:
     """
 
     def __init__(self, path: str | Path, fps: int) -> None:
-        try:
-            import av
-        except ImportError as error:
-            raise missing_package("writing videos", "av", "pipeline") from error
+        av = _import_av()
         self._new_frame = av.VideoFrame.from_ndarray
         self._container = av.open(str(path), "w", format="mp4")
-        # x264's macroblock tree reads uninitialized memory, which makes the bytes depend on what the process did
-        # before. The output has not been tested to be reproducible with more than one thread.
-        options = {"crf": "18", "threads": "1", "mbtree": "0"}
-        self._stream = self._container.add_stream("libx264", rate=fps, options=options)
+        self._stream = self._container.add_stream("libx264", rate=fps, options=_OPTIONS)
         self._stream.pix_fmt = "yuv420p"
         self._size: tuple[int, int] | None = None
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,28 +12,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mirage_kernels import (
-    Cameras,
-    InsertCounts,
-    Points,
-    Storage,
-    VoxelCache,
-    load_tensors,
-    pool_depth,
-    save_tensors,
-)
+from mirage_kernels import Cameras, Points, Storage, VoxelCache, load_tensors, pool_depth, save_tensors
 
 from ..errors import DataError
-from ..geometry.grids import nearest_around, unproject_depth, valid_depth
+from ..geometry.grids import masked_cells, nearest_around, unproject_depth, valid_depth
 from ..geometry.hole_filling import fill_from_far_side
 from .frames import check_frames, unproject_frame
 from .history import History, References
-from .row_mask import RowMask
+from .row_layers import RowLayers
 from .view import MemoryView
-from .view_rule import SAME_SURFACE, Comparison, compare, composite_depth, exclude_observed
+from .view_rule import SAME_SURFACE, Comparison, compare, composite_depth, exclude_observed, fill_below
 
 # Voxel size in median footprints. With larger voxels, closer cells replace the rows of coarser ones and leave gaps.
 VOXEL_SCALE = 1 / 16
+TOUCHING = 0.5  # half-size, in footprints, of squares that just touch their neighbors
 KIND, VERSION = "memory", 2  # of the files
 
 
@@ -100,8 +93,7 @@ class LatentSpatialMemory:
             auto_scale=VOXEL_SCALE,
         )
         self.history = History(channels, dtype=dtype, device=device, max_frames=max_frames)
-        # Rows of surfaces that were written again from closer: rendered only where no other row is.
-        self._superseded = RowMask(device)
+        self._layers = RowLayers(device)
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -120,19 +112,22 @@ class LatentSpatialMemory:
     @property
     def nbytes(self) -> int:
         """Allocated bytes, including the history and the room that tensors have to grow."""
-        return self.cache.nbytes + self._superseded.nbytes + self.history.nbytes
+        return self.cache.nbytes + self._layers.nbytes + self.history.nbytes
 
-    def read(self, cameras: Cameras, *, latents: bool = True) -> MemoryView:
+    def read(self, cameras: Cameras, *, latents: bool = True, filled: bool = True, finer: bool = False) -> MemoryView:
         """Render the memory.
 
         Rows are rendered as points first, then as squares where the points leave holes or lie behind a square.
-        Superseded rows are rendered where the other rows leave holes or lie behind them. Reading does not change the
-        memory.
+        Superseded rows are rendered where the other rows leave holes or lie behind them. Rows whose depth was filled in
+        from the background are rendered where all other rows leave holes. Reading does not change the memory.
 
         Args:
             cameras: T cameras over the grid (h, w) of the result; cameras over pixels are converted by
                 ``cameras.rescale((h, w))``.
             latents: whether to gather the latents; without them ``view.latents`` has no channels.
+            filled: whether to render rows whose depth was filled in.
+            finer: whether the grid is finer than that of the latents. Squares that touch their neighbors are then
+                rendered before the larger ones, instead of points, so that a place shows the row that covers it.
 
         Returns:
             The view: latents (C, T, h, w), mask, depth, footprint, stamp and row (T, h, w).
@@ -143,12 +138,16 @@ class LatentSpatialMemory:
             >>> view.latents.shape, bool(view.mask.any()), view.depth[0, 0, 0].item()
             (torch.Size([4, 1, 6, 8]), False, inf)
         """
-        current = self._superseded.clear(len(self)) if self._superseded.any else None
-        points = self.cache.splat(cameras, valid=current, extent_scale=0, features=False)
-        rendered = composite_depth(points, self.cache.splat(cameras, valid=current, features=False))
-        if self._superseded.any:
-            superseded = self._superseded.set(len(self))
-            rendered = composite_depth(rendered, self.cache.splat(cameras, valid=superseded, features=False))
+        extent: float | None = min(TOUCHING, self.cache.extent_scale) if finer else 0
+        current, superseded, guessed = self._layers.split(len(self))
+        passes = [(current, extent), (current, None)]
+        passes += [] if superseded is None else [(superseded, None)]
+        splats = [self.cache.splat(cameras, valid=v, extent_scale=e, features=False) for v, e in passes]
+        rendered = functools.reduce(composite_depth, splats)
+        if filled and guessed is not None:
+            passes = [(guessed, extent), (guessed, None)]
+            splats = [self.cache.splat(cameras, valid=v, extent_scale=e, features=False) for v, e in passes]
+            rendered = fill_below(rendered, composite_depth(*splats))
         mask, winner = rendered.mask, rendered.index.clamp(min=0)
         features = self.cache.feature_maps(rendered.index) if latents else rendered.features
         footprint = self.cache.footprint[winner] if len(self) else rendered.depth
@@ -187,6 +186,7 @@ class LatentSpatialMemory:
         mask: Tensor | None = None,
         stamps: Sequence[int] | None = None,
         history_latents: Tensor | None = None,
+        fill_depth: bool = False,
     ) -> list[int]:
         """Write T latent frames, one after the other.
 
@@ -197,7 +197,8 @@ class LatentSpatialMemory:
 
         Without ``depth``, the frame is written at the depth that the memory renders, with holes filled by the
         background around them (:func:`mirage.geometry.hole_filling.fill_from_far_side`). Only cells in holes are
-        written, and none that would occlude a surface in the view of an earlier frame that has observed it.
+        written, and none that would occlude a surface in the view of an earlier frame that has observed it. Such cells
+        are never rendered where a cell that was written with depth is, and they do not keep one from being written.
 
         Args:
             latents: (C, T, h, w), of any floating-point dtype, on the memory's device.
@@ -208,6 +209,8 @@ class LatentSpatialMemory:
             stamps: T numbers, such as frame numbers, stored with the points of each frame; 0 by default.
             history_latents: (C, T, h, w), latents to store in the history, and to return from :meth:`retrieve`, instead
                 of ``latents``.
+            fill_depth: with ``depth``, whether to write the cells that have none as well, in the way of a frame without
+                depth. Masked cells are not written.
 
         Returns:
             The number of points that each frame added.
@@ -235,6 +238,7 @@ class LatentSpatialMemory:
                 None if mask is None else mask[t],
                 0 if stamps is None else stamps[t],
                 (latents if history_latents is None else history_latents)[:, t],
+                fill_depth,
             )
             for t in range(count)
         ]
@@ -247,22 +251,43 @@ class LatentSpatialMemory:
         mask: Tensor | None,
         stamp: int,
         history_latent: Tensor,
+        fill_depth: bool,
     ) -> int:
-        view = self.read(camera, latents=False)
-        source = fill_from_far_side(view.depth)[0] if depth is None else depth
-        points, valid, cell_depth = unproject_frame(latent.to(self.cache.dtype), camera, source, mask)
+        latent = latent.to(self.cache.dtype)
         if depth is None:
-            is_written = self._fill_holes(points, valid & ~view.mask[0])
-            superseded = view.row.new_zeros(0)
-            surface = torch.where(is_written, cell_depth, view.depth[0])
+            added, surface = self._write_holes(latent, camera, mask, stamp)
         else:
-            comparison = self._compare(points, valid, cell_depth, view)
-            is_written = valid & comparison.is_written
-            superseded = view.row[0, valid & comparison.is_closer]
-            surface = cell_depth
-        counts = self._insert(points, is_written.flatten(), superseded, stamp)
+            added, surface = self._write_surface(latent, camera, depth, mask, stamp)
+        if depth is not None and fill_depth:
+            cells = surface.isfinite()
+            if mask is not None:
+                cells = cells | (mask if mask.shape == cells.shape else masked_cells(mask, camera.size))
+            added += self._write_holes(latent, camera, cells, stamp)[0]
         self.history.add(history_latent, camera, surface, stamp, self.cache.xyz)
-        return counts.added
+        return added
+
+    def _write_surface(
+        self, latent: Tensor, camera: Cameras, depth: Tensor, mask: Tensor | None, stamp: int
+    ) -> tuple[int, Tensor]:
+        """Write a frame with depth by the view rule; return the number of points added, and the surface observed."""
+        view = self.read(camera, latents=False, filled=False)
+        points, valid, cell_depth = unproject_frame(latent, camera, depth, mask)
+        comparison = self._compare(points, valid, cell_depth, view)
+        is_written, superseded = (valid & comparison.is_written).flatten(), view.row[0, valid & comparison.is_closer]
+        operands = (points.xyz, points.features, points.footprint)
+        counts = self._layers.insert(self.cache, operands, is_written, stamp, superseded)
+        return counts.added, cell_depth
+
+    def _write_holes(self, latent: Tensor, camera: Cameras, mask: Tensor | None, stamp: int) -> tuple[int, Tensor]:
+        """Write a frame without depth where the memory renders holes; return as :meth:`_write_surface`."""
+        view = self.read(camera, latents=False)
+        points, valid, cell_depth = unproject_frame(latent, camera, fill_from_far_side(view.depth)[0], mask)
+        # None of them may occlude what a frame has observed.
+        holes, extent = valid & ~view.mask[0], self.cache.extent_scale * points.footprint
+        is_written = holes.flatten() & ~self.history.find_occluders(points.xyz, extent, holes.flatten())
+        operands = (points.xyz, points.features, points.footprint)
+        counts = self._layers.insert_filled(self.cache, operands, is_written, stamp)
+        return counts.added, torch.where(is_written.reshape(holes.shape), cell_depth, view.depth[0])
 
     def _compare(self, points: Points, valid: Tensor, depth: Tensor, view: MemoryView) -> Comparison:
         """Apply the view rule to the cells of a frame with depth (h, w)."""
@@ -272,23 +297,6 @@ class LatentSpatialMemory:
         was_observed = torch.zeros_like(points.valid)
         was_observed[at] = self.history.was_observed(points.xyz[at], points.footprint[at], SAME_SURFACE)
         return exclude_observed(comparison, view, depth, was_observed.reshape(depth.shape))
-
-    def _fill_holes(self, points: Points, holes: Tensor) -> Tensor:
-        """Select the holes (h, w) that a frame without depth fills, without occluding what a frame has observed."""
-        extent = self.cache.extent_scale * points.footprint
-        return holes & ~self.history.find_occluders(points.xyz, extent, holes.flatten()).reshape(holes.shape)
-
-    def _insert(self, points: Points, is_written: Tensor, superseded: Tensor, stamp: int) -> InsertCounts:
-        """Insert points and mark the rows that they supersede."""
-        before = self.cache.footprint[superseded]
-        counts = self.cache.insert(points.xyz, points.features, points.footprint, valid=is_written, stamp=stamp)
-        if counts.remap is not None:
-            self._superseded.remap(counts.remap)
-            superseded = counts.remap[superseded]
-            superseded, before = superseded[superseded >= 0], before[superseded >= 0]
-        # A closer point in the voxel of the superseded one has replaced its row, and with it the footprint.
-        self._superseded.mark(superseded[self.cache.footprint[superseded] == before], len(self))
-        return counts
 
     def carve(self, depth: Tensor, camera: Cameras, grid: tuple[int, int], tolerance: float = 2 * SAME_SURFACE) -> int:
         """Remove points that a depth map proves to be gone.
@@ -312,13 +320,13 @@ class LatentSpatialMemory:
         z = torch.where(points.valid, camera.project(points.xyz)[1][0], torch.inf).reshape(1, *grid)
         nearest = torch.where(covered, nearest_around(z), torch.inf)
         remap = self.cache.carve(nearest, camera.rescale(grid), tolerance)
-        self._superseded.remap(remap)
+        self._layers.remap(remap)
         return len(remap) - len(self)
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"cache.{name}": tensor for name, tensor in self.cache.state_dict().items()}
         tensors |= {f"history.{name}": tensor for name, tensor in self.history.tensors().items()}
-        return tensors | {"coarse": self._superseded.set(len(self))}
+        return tensors | self._layers.tensors(len(self))
 
     def save(self, path: str | Path) -> None:
         """Save the memory to a safetensors file.
@@ -380,8 +388,5 @@ class LatentSpatialMemory:
         memory = cls(cache.channels, dtype=cache.dtype, device=device, **notes)
         memory.cache = cache
         memory.history.load(parts["history"])
-        coarse = tensors["coarse"]
-        if coarse.dtype != torch.bool or coarse.shape != (len(cache),):
-            raise ValueError(f"coarse: expected bool ({len(cache)},), got {coarse.dtype} {tuple(coarse.shape)}")
-        memory._superseded.mark(coarse.nonzero().squeeze(1), len(cache))
+        memory._layers.load(tensors, len(cache))
         return memory

@@ -57,6 +57,11 @@ class RowMask:
         self._set[index], self._clear[index] = True, False
         self.any = self.any or index.numel() > 0
 
+    def unmark(self, index: Tensor) -> None:
+        """Clear the flags of the rows ``index``, int64."""
+        if index.numel():
+            self._set[index], self._clear[index] = False, True
+
     def remap(self, rows: Tensor) -> None:
         """Follow rows that have moved.
 

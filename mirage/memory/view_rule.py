@@ -53,6 +53,14 @@ def composite_depth(first: Splat, second: Splat) -> Splat:
     return Splat(first.features, depth, index)
 
 
+def fill_below(first: Splat, second: Splat) -> Splat:
+    """Fill the holes of a rendering without features from another one of the same view, whatever its depth."""
+    hit = first.mask
+    return Splat(
+        first.features, torch.where(hit, first.depth, second.depth), torch.where(hit, first.index, second.index)
+    )
+
+
 def compare(view: MemoryView, depth: Tensor, footprint: Tensor) -> Comparison:
     """Compare the cells of a new frame with the memory's view from the same camera.
 

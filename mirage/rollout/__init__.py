@@ -4,6 +4,8 @@
 
 from .loop import CHUNK, Chunk, RolloutSession, Source, plan_chunks, rollout
 from .protocols import ChunkModel, Codec
+from .reading import read_memory
+from .session_state import SessionState
 from .write_back import MemoryWriter, WriteResult
 
 __all__ = [
@@ -13,8 +15,10 @@ __all__ = [
     "Codec",
     "MemoryWriter",
     "RolloutSession",
+    "SessionState",
     "Source",
     "WriteResult",
     "plan_chunks",
+    "read_memory",
     "rollout",
 ]

@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -16,8 +15,11 @@ from mirage_kernels import Cameras
 from ..depth import DepthEstimator
 from ..filters import Filters
 from ..memory import LatentSpatialMemory, MemoryView
+from .checks import check_start
+from .clock import Clock
 from .protocols import ChunkModel, Codec
-from .write_back import MemoryWriter, WriteResult
+from .session_state import SessionState, pack_observations, unpack_observations
+from .write_back import MemoryWriter, WriteResult, choose_written
 
 CHUNK = 33  # frames: 9 latents of Wan2.2. A later chunk shares its first latent with the chunk before it.
 PRECEDING = 2  # latents before the chunk that the model is conditioned on
@@ -92,7 +94,8 @@ class RolloutSession:
     Args:
         image: (3, H, W), values 0 to 1. H and W must be multiples of ``codec.spatial_stride * model.patch``.
         depth: (H, W) float32 z-depth of the image in world units; not finite or not positive where invalid. None if the
-            memory has content already: the image is then written only where the memory renders nothing.
+            memory has content already: the image is then written only where the memory renders nothing. Pixels without
+            depth are written at the depth of the background around them.
         camera: camera of the image over (H, W).
         memory: the memory to read and write.
         codec: converts between frames and latents.
@@ -109,6 +112,9 @@ class RolloutSession:
         estimator: estimates the depth of generated frames. By default, the depth that the memory renders is used.
         filters: decide what is written; see :class:`mirage.filters.Filters`.
         exclude: (H, W) bool, True where the image must not be written.
+        state: go on with the session that returned it (:meth:`state`), with the memory as it was then. The image is not
+            written again.
+        on_part: called with the name of each part of a step (see :attr:`Chunk.seconds`) when it begins.
 
     Attributes:
         camera: camera of the last frame.
@@ -156,8 +162,10 @@ class RolloutSession:
         estimator: DepthEstimator | None = None,
         filters: Filters | None = None,
         exclude: Tensor | None = None,
+        state: SessionState | None = None,
+        on_part: Callable[[str], None] | None = None,
     ) -> None:
-        _check_start(image, depth, exclude, camera, memory, codec, model, estimator)
+        check_start(image, depth, exclude, camera, memory, codec, model, estimator)
         if generator is not None and not isinstance(generator, torch.Generator):
             raise TypeError(f"generator: expected a torch.Generator, got {type(generator).__name__}")
         for name, source in (("boundary", boundary), ("references", references)):
@@ -172,12 +180,17 @@ class RolloutSession:
         if stamp is None:
             stamp = int(memory.history.stamps.max()) + codec.temporal_stride if len(memory.history) else 0
         self.boundary, self.references, self.decode, self.stamp = boundary, references, decode, stamp
+        self._writer = MemoryWriter(memory, depth=estimator, filters=filters)
+        self._on_part = on_part
+        self.camera, self.frame, self.chunks = camera.to(memory.device), 0, 0
+        self._written: list[WriteResult] = []
+        if state is not None:
+            self._restore(state)
+            return
         # the last latents, and what the memory rendered when they were generated
         self._history = codec.encode(image[None, :, None])[0].to(memory.device)  # (C, T, h, w)
         self._view = self._history[:, :0]
         self._mask = self._history[0, :0].bool()
-        self._writer = MemoryWriter(memory, depth=estimator, filters=filters)
-        self.camera, self.frame, self.chunks = camera.to(memory.device), 0, 0
         self._written = self._writer.write(
             self._history,
             image[:, None].to(memory.device),
@@ -185,7 +198,41 @@ class RolloutSession:
             depth=None if depth is None else depth[None].to(memory.device),
             exclude=None if exclude is None else exclude[None].to(memory.device),
             stamps=[stamp],
+            fill_depth=True,
         )
+
+    def state(self) -> SessionState:
+        """Return what the next step needs besides the memory, the codec and the model.
+
+        Returns:
+            The state; its tensors are not changed by later steps. Pass it as ``state`` to go on, with the memory as it
+            is now.
+
+        Raises:
+            ValueError: no step was done yet.
+        """
+        if not self.chunks:
+            raise ValueError("state: expected at least one step before, got none")
+        tensors = {
+            "history": self._history,
+            "view": self._view,
+            "mask": self._mask,
+            "generator": self.generator.get_state(),
+            "intrinsics": self.camera.intrinsics,
+            "cam2world": self.camera.cam2world,
+        }
+        values = {"frame": self.frame, "chunks": self.chunks, "stamp": self.stamp, "prompt": self.prompt}
+        return SessionState(tensors | pack_observations(self._writer.past), values)
+
+    def _restore(self, state: SessionState) -> None:
+        tensors, device = state.tensors, self.memory.device
+        self._history, self._view, self._mask = (tensors[name].to(device) for name in ("history", "view", "mask"))
+        self.generator.set_state(tensors["generator"].cpu())
+        self.camera = Cameras(tensors["intrinsics"], tensors["cam2world"], self.camera.size).to(device)
+        self.frame, self.chunks, self.stamp, self.prompt = (
+            state.values[name] for name in ("frame", "chunks", "stamp", "prompt")
+        )
+        self._writer.past.extend(unpack_observations({name: t.to(device) for name, t in tensors.items()}))
 
     def step(self, cameras: Cameras, prompt: str | None = None) -> Chunk:
         """Generate the next frames.
@@ -211,21 +258,28 @@ class RolloutSession:
         self.prompt = self.prompt if prompt is None else prompt
         last, cameras = self.camera, cameras.to(self.camera.device)
         new = cameras[stride - 1 :: stride]  # cameras of the new latents
-        clock = _Clock(self._history.device)
+        clock = Clock(self._history.device, self._on_part)
+        clock.start("read")
         latent_cameras = Cameras.cat([last, new]).rescale((self._history.shape[-2], self._history.shape[-1]))
-        view = self.memory.read(latent_cameras)
-        clock.lap("read")
+        render = getattr(self.codec, "render", None)  # a codec may render its latents better than the memory
+        view = self.memory.read(latent_cameras) if render is None else render(self.memory, latent_cameras)
         latents = self._generate(view, latent_cameras, clock)
+        clock.start("decode")
         frames = self.codec.decode(latents[None])[0] if self.decode else latents.new_zeros(3, 0, *cameras.size)
-        clock.lap("decode")
+        clock.start("write")
         stamps = [self.stamp + self.frame + stride * (k + 1) for k in range(len(new))]
         latent_frames = frames[:, stride::stride]
         history = self._encode_frames(latent_frames) if self.references == "frame" else None
         written = self._writer.write(
-            latents[:, 1:], latent_frames.to(latents.device), new, stamps=stamps, history_latents=history
+            latents[:, 1:],
+            latent_frames.to(latents.device),
+            new,
+            stamps=stamps,
+            history_latents=history,
+            is_written=choose_written(view.mask[1:], self.frame, stride, self.model),
         )
         self._keep_last(latents, view, frames)
-        clock.lap("write")
+        clock.stop()
 
         shared = 1 if self.chunks else 0  # the first latent and its frame belong to the chunk before
         start, all_cameras = self.frame + shared, cameras if shared else Cameras.cat([last, cameras])
@@ -234,13 +288,14 @@ class RolloutSession:
         self.camera = all_cameras[-1:]
         return Chunk(start, frames[:, shared:], latents[:, shared:], view, all_cameras, written, clock.seconds)
 
-    def _generate(self, view: MemoryView, cameras: Cameras, clock: _Clock) -> Tensor:
+    def _generate(self, view: MemoryView, cameras: Cameras, clock: Clock) -> Tensor:
         """Generate the chunk's latents (C, T, h, w) from what the memory rendered for their cameras over (h, w)."""
         # The chunk's first latent and the preceding ones are inputs of the model already.
+        clock.start("retrieve")
         recent = self.stamp + self.frame - self.codec.temporal_stride * PRECEDING
         references = self.memory.retrieve(cameras, k=REFERENCES, before=recent)
-        clock.lap("retrieve")
-        latents = self.model(
+        clock.start("generate")
+        return self.model(
             view.latents,
             view.mask,
             first=self._history[:, -1],
@@ -251,14 +306,13 @@ class RolloutSession:
             prompt=self.prompt,
             generator=self.generator,
         ).to(self._history)
-        clock.lap("generate")
-        return latents
 
     def _keep_last(self, latents: Tensor, view: MemoryView, frames: Tensor) -> None:
         """Keep the last latents and what the memory rendered for them, as inputs of the next chunk."""
         keep, shared = 1 + PRECEDING, 1 if self.chunks else 0
-        self._history = torch.cat([self._history, latents[:, 1:]], 1)[:, -keep:]
-        self._view = torch.cat([self._view, view.latents[:, shared:].to(self._view)], 1)[:, -keep:]
+        # Contiguous, as they are after a restart: a model's results may depend on the layout of its inputs.
+        self._history = torch.cat([self._history, latents[:, 1:]], 1)[:, -keep:].contiguous()
+        self._view = torch.cat([self._view, view.latents[:, shared:].to(self._view)], 1)[:, -keep:].contiguous()
         self._mask = torch.cat([self._mask, view.mask[shared:]])[-keep:]
         if self.boundary == "frame":
             self._history[:, -1:] = self._encode_frames(frames[:, -1:])
@@ -268,38 +322,6 @@ class RolloutSession:
         if not frames.shape[1]:
             return self._history[:, :0]
         return self.codec.encode(frames.movedim(1, 0)[:, :, None])[:, :, 0].movedim(0, 1).to(self._history)
-
-
-def _check_start(
-    image: Tensor,
-    depth: Tensor | None,
-    exclude: Tensor | None,
-    camera: Cameras,
-    memory: LatentSpatialMemory,
-    codec: Codec,
-    model: ChunkModel,
-    estimator: DepthEstimator | None,
-) -> None:
-    """Check the arguments of a session, with errors for those that do not match."""
-    step = codec.spatial_stride * model.patch
-    if image.dim() != 3 or image.shape[0] != 3 or any(side % step or not side for side in image.shape[1:]):
-        raise ValueError(f"image: expected (3, H, W) with H and W multiples of {step}, got {tuple(image.shape)}")
-    size = (image.shape[1], image.shape[2])
-    if depth is None and len(memory) == 0 and estimator is None:
-        raise ValueError(f"depth: expected (H={size[0]}, W={size[1]}) or an estimator with an empty memory, got None")
-    if depth is not None and depth.shape != size:
-        raise ValueError(f"depth: expected (H={size[0]}, W={size[1]}), got {tuple(depth.shape)}")
-    if exclude is not None and (exclude.shape != size or exclude.dtype != torch.bool):
-        expected = f"bool (H={size[0]}, W={size[1]})"
-        raise ValueError(f"exclude: expected {expected}, got {exclude.dtype} {tuple(exclude.shape)}")
-    if camera.size != size:
-        raise ValueError(f"cameras: expected size (H={size[0]}, W={size[1]}), got {camera.size}")
-    if len(camera) != 1:
-        raise ValueError(f"camera: expected one camera, got {len(camera)}")
-    if memory.channels != codec.channels:
-        raise ValueError(f"memory: expected {codec.channels} channels of {codec.name!r}, got {memory.channels}")
-    if memory.codec not in ("", codec.name):
-        raise ValueError(f"memory: expected latents of {codec.name!r}, got latents of {memory.codec!r}")
 
 
 def rollout(
@@ -353,18 +375,3 @@ def rollout(
     session = RolloutSession(image, depth, cameras[:1], memory=memory, codec=codec, model=model, **options)
     for part in plan:
         yield session.step(cameras[1 + stride * part.start : 1 + stride * (part.stop - 1)])
-
-
-class _Clock:
-    """Measures the seconds between laps, with the device synchronized at each lap."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.seconds: dict[str, float] = {}
-        self._device = device
-        self._last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        now = time.perf_counter()
-        self.seconds[name], self._last = now - self._last, now

@@ -20,6 +20,11 @@ class Codec(Protocol):
         channels: channels C of the latents.
         spatial_stride: width and height of a latent cell in pixels.
         temporal_stride: frames from one latent to the next.
+
+    A codec may also have a method ``render(memory, cameras)``, which replaces
+    :meth:`mirage.memory.LatentSpatialMemory.read` where the memory is rendered for the chunk model: it returns the same
+    view, with latents that are sharper than a copy of the stored ones. A cell that is seen as it was written must keep
+    its bits.
     """
 
     name: str
@@ -55,6 +60,9 @@ class ChunkModel(Protocol):
 
     Attributes:
         patch: height and width of the latent grid must be multiples of this number of cells.
+
+    A model may also have an attribute ``needs_view = True``: what it returns for a frame means nothing if the memory's
+    view of the frame is empty. Such frames are not written to the memory.
     """
 
     patch: int

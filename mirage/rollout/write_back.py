@@ -16,7 +16,9 @@ from mirage_kernels import Cameras
 from ..depth import Alignment, DepthEstimator, align
 from ..filters import DepthHistory, FilterResult, Filters, FrameObservation, Observation
 from ..memory import LatentSpatialMemory, MemoryView
+from .protocols import ChunkModel
 
+WRITE_STRIDE = 4  # frames; of latents that are closer, one in so many frames is written
 NEIGHBORS = 8  # earlier and later latent frames that filters compare a frame with: the new latents of a chunk
 
 
@@ -53,6 +55,9 @@ class MemoryWriter:
         filters: decide what is written; None writes everything.
         carve: whether to remove points that a frame's depth proves to be gone; by default, only with filters.
         shift: whether the alignment fits a shift in addition to the scale.
+
+    Attributes:
+        past: the last frames written, with depth; only with filters.
     """
 
     def __init__(
@@ -66,7 +71,7 @@ class MemoryWriter:
     ) -> None:
         self.memory, self.depth, self.filters, self.shift = memory, depth, filters, shift
         self.carve = filters is not None if carve is None else carve
-        self._past: deque[FrameObservation] = deque(maxlen=NEIGHBORS)
+        self.past: deque[FrameObservation] = deque(maxlen=NEIGHBORS)
 
     def write(
         self,
@@ -79,6 +84,8 @@ class MemoryWriter:
         keep: Tensor | None = None,
         stamps: Sequence[int] | None = None,
         history_latents: Tensor | None = None,
+        fill_depth: bool = False,
+        is_written: Sequence[bool] | None = None,
     ) -> list[WriteResult]:
         """Write T latent frames, one after the other.
 
@@ -92,6 +99,10 @@ class MemoryWriter:
             keep: (T, H, W) bool, True where filters are ignored.
             stamps: T frame numbers, see :meth:`mirage.memory.LatentSpatialMemory.write`.
             history_latents: (C, T, h, w), see :meth:`mirage.memory.LatentSpatialMemory.write`.
+            fill_depth: whether to write cells without depth as well, at the depth of the background around them; see
+                :meth:`mirage.memory.LatentSpatialMemory.write`. Excluded and filtered cells are not written.
+            is_written: T values, False for frames to leave out: their depth is not estimated, and they are in neither
+                the memory nor its history. By default all frames are written.
 
         Returns:
             The result for each frame.
@@ -108,20 +119,29 @@ class MemoryWriter:
         shape = (count, *cameras.size)
         if depth is not None and self.filters is not None and tuple(depth.shape) != shape:
             raise ValueError(f"depth: expected {shape}, got {tuple(depth.shape)}")
+        chosen = [t for t in range(count) if is_written is None or is_written[t]]
+        results = [WriteResult(0)] * count
+        if len(chosen) < count:
+            latents, frames, cameras = (
+                latents[:, chosen],
+                frames[:, chosen] if frames.shape[1] else frames,
+                cameras[chosen],
+            )
+            depth = None if depth is None else depth[chosen]
         is_metric = False
-        if is_estimated and count:
+        if is_estimated and chosen:
             assert self.depth is not None
             depth, _, is_metric = self.depth(frames, cameras)
-        results = []
-        for t in range(count):
-            new = _NewFrame(latents, frames, cameras, depth, t)
+        for k, t in enumerate(chosen):
+            new = _NewFrame(latents, frames, cameras, depth, k)
             new = self._align(new, is_metric) if is_estimated else new
             options = {
                 "stamps": None if stamps is None else stamps[t : t + 1],
                 "history_latents": None if history_latents is None else history_latents[:, t : t + 1],
+                "fill_depth": fill_depth,
             }
             masks = [None if mask is None else mask[t] for mask in (exclude, keep)]
-            results.append(self._write_one(new, masks, options))
+            results[t] = self._write_one(new, masks, options)
         return results
 
     def _align(self, new: _NewFrame, is_metric: bool) -> _NewFrame:
@@ -149,11 +169,11 @@ class MemoryWriter:
         mask = None if result is None else result.mask[None]
         added = self.memory.write(latent, new.camera, None if depth is None else depth[None], mask=mask, **options)[0]
         if depth is not None and self.filters is not None:
-            self._past.append(FrameObservation(new.frames[:, new.number], depth, new.camera))
+            self.past.append(FrameObservation(new.frames[:, new.number], depth, new.camera))
         return WriteResult(added, carved, result, new.alignment)
 
     def _observe(self, new: _NewFrame, depth: Tensor | None, masks: list[Tensor | None]) -> Observation:
-        history, others = self.memory.history, list(self._past)
+        history, others = self.memory.history, list(self.past)
         if new.depth is not None:
             later = range(new.number + 1, min(new.number + 1 + NEIGHBORS, len(new.cameras)))
             others += [FrameObservation(new.frames[:, k], new.depth[k], new.cameras[k]) for k in later]
@@ -168,6 +188,25 @@ class MemoryWriter:
             exclude=masks[0],
             keep=masks[1],
         )
+
+
+def choose_written(mask: Tensor, frame: int, stride: int, model: ChunkModel) -> list[bool]:
+    """Choose which new latents are written to the memory.
+
+    Args:
+        mask: (T, h, w) bool, where the memory rendered anything when the latents were generated.
+        frame: number of the frame before them.
+        stride: frames from one latent to the next.
+        model: that generated them. If it has ``needs_view``, latents without any valid cell are not written.
+
+    Returns:
+        T values, True for one latent in every :data:`WRITE_STRIDE` frames, and for all if they are farther apart.
+    """
+    numbers = range(frame + stride, frame + stride * len(mask) + 1, stride)
+    is_due = [number // WRITE_STRIDE > (number - stride) // WRITE_STRIDE for number in numbers]
+    if not getattr(model, "needs_view", False):
+        return is_due
+    return [due and hit for due, hit in zip(is_due, mask.flatten(1).any(1).tolist(), strict=True)]
 
 
 class _NewFrame(NamedTuple):

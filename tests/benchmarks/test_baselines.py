@@ -87,19 +87,19 @@ NEAREST = torch.tensor([[10.0, 11, 12, 13], [4, 5, 6, 7]])
 def check_read(read: Any) -> None:
     """``read(xyz, features, cameras)`` -> features (V, C, h, w) and mask: by hand, then against splat."""
     xyz, features, camera = two_walls()
-    drawn, mask = read(xyz, features, camera)
+    rendered, mask = read(xyz, features, camera)
     assert mask.all()
-    assert torch.equal(drawn, NEAREST.expand(1, 4, 2, 4))
-    drawn, mask = read(xyz[:2], features[:2], camera)
+    assert torch.equal(rendered, NEAREST.expand(1, 4, 2, 4))
+    rendered, mask = read(xyz[:2], features[:2], camera)
     assert mask.flatten().tolist() == [True, True] + 6 * [False]
-    assert not drawn[~mask[:, None].expand_as(drawn)].any()
+    assert not rendered[~mask[:, None].expand_as(rendered)].any()
 
     xyz, features, _ = cloud()
     expected = splat(xyz, features, seen_by())
     assert 0.2 < expected.mask.float().mean() < 1
-    drawn, mask = read(xyz, features, seen_by())
+    rendered, mask = read(xyz, features, seen_by())
     assert torch.equal(mask, expected.mask)
-    assert same_bits(drawn, expected.features)
+    assert same_bits(rendered, expected.features)
 
 
 def test_argsort_reads_the_nearest() -> None:
@@ -123,8 +123,8 @@ def test_open3d_draws_three_channels_and_depth(open3d: Any) -> None:
     expected = splat(xyz, colors, seen_by())
     views = open3d_project.views(open3d, seen_by())
     points = open3d_project.cloud(open3d, xyz, colors)
-    drawn, depth = open3d_project.read_colors(points, views)
-    assert torch.equal(drawn.movedim(3, 1), expected.features)
+    rendered, depth = open3d_project.read_colors(points, views)
+    assert torch.equal(rendered.movedim(3, 1), expected.features)
     known = torch.where(expected.mask, expected.depth, 0)
     torch.testing.assert_close(depth, known, rtol=1e-6, atol=1e-6)
     assert torch.equal(open3d_project.read_depth(points, views), depth)

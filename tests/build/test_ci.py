@@ -28,7 +28,7 @@ def test_the_oldest_torch_is_the_one_that_the_package_asks_for() -> None:
     oldest = versions()[0]
     assert oldest.endswith(".0")
     assert f"torch>={oldest[:-2]}" in (ROOT / "pyproject.toml").read_text()
-    target = re.search(r'TORCH_TARGET = "0x(..)(..)0{12}"', (ROOT / "setup.py").read_text())
+    target = re.search(r'TORCH_TARGET = "0x(..)(..)0{12}"', (ROOT / "csrc" / "native_build.py").read_text())
     assert target is not None
     assert f"{int(target[1], 16)}.{int(target[2], 16)}.0" == oldest
     torches = script("test_torches").listed()

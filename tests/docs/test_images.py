@@ -30,9 +30,9 @@ def test_the_diagrams_are_those_that_the_script_draws(tmp_path: Path, monkeypatc
     diagrams = script("diagrams")
     monkeypatch.setattr(diagrams, "__file__", str(tmp_path / "diagrams.py"))
     diagrams.main()
-    drawn = {path.name: path.read_text() for path in tmp_path.glob("*.svg")}
-    assert drawn == {path.name: path.read_text() for path in IMAGES.glob("*.svg")}
-    assert len(drawn) == 3
+    generated = {path.name: path.read_text() for path in tmp_path.glob("*.svg")}
+    assert generated == {path.name: path.read_text() for path in IMAGES.glob("*.svg")}
+    assert len(generated) == 3
 
 
 def test_with_the_memory_the_last_frame_is_the_first(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,13 +33,13 @@ struct Sorted {  // what select_rank asks of the owner of the values
   Split split(uint32_t bound, int32_t rank) const {
     ++*asked;
     int32_t up_to = 0;
-    uint32_t greatest = 0, least = UINT32_MAX;
+    uint32_t max_value = 0, min_value = UINT32_MAX;
     for (uint32_t v : values) {
       up_to += v <= bound;
-      greatest = v <= bound ? std::max(greatest, v) : greatest;
-      least = v > bound ? std::min(least, v) : least;
+      max_value = v <= bound ? std::max(max_value, v) : max_value;
+      min_value = v > bound ? std::min(min_value, v) : min_value;
     }
-    return {up_to, up_to > rank ? greatest : least};
+    return {up_to, up_to > rank ? max_value : min_value};
   }
 };
 

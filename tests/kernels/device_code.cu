@@ -18,13 +18,13 @@ struct Values {
   int n;
   MIRAGE_HD Split split(uint32_t bound, int32_t rank) const {
     int32_t up_to = 0;
-    uint32_t greatest = 0, least = kUnusable;
+    uint32_t max_value = 0, min_value = kUnusable;
     for (int k = 0; k < n; ++k) {
       up_to += at[k] <= bound;
-      greatest = at[k] <= bound && at[k] > greatest ? at[k] : greatest;
-      least = at[k] > bound && at[k] < least ? at[k] : least;
+      max_value = at[k] <= bound && at[k] > max_value ? at[k] : max_value;
+      min_value = at[k] > bound && at[k] < min_value ? at[k] : min_value;
     }
-    return {up_to, up_to > rank ? greatest : least};
+    return {up_to, up_to > rank ? max_value : min_value};
   }
 };
 

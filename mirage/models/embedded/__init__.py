@@ -3,6 +3,6 @@
 """A codec and a chunk model without weights: a block cosine transform, and smooth hole filling."""
 
 from .dct import DctCodec
-from .fill import FillModel, push_pull
+from .fill import FillModel, fill_holes, push_pull
 
-__all__ = ["DctCodec", "FillModel", "push_pull"]
+__all__ = ["DctCodec", "FillModel", "fill_holes", "push_pull"]

@@ -5,11 +5,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from mirage_kernels import Cameras
+
+from ...memory import LatentSpatialMemory, MemoryView
+from .resample import is_unmoved, render_patches
+
 COEFFICIENTS = 16
+MIN_CELLS = 2000  # that a frame should have; Wan2.2 has 3,520 at 704x1280
 
 
 def dct_matrix(size: int) -> Tensor:
@@ -36,34 +43,55 @@ def lowest_frequencies(size: int, count: int) -> list[tuple[int, int]]:
 class DctCodec:
     """A :class:`mirage.rollout.Codec` that keeps the 16 lowest frequencies of each block and color channel.
 
-    The 48 latent channels are 16 each for R, G and B. Latent k encodes frame 4k; decoding interpolates linearly between
-    these frames.
+    The 48 latent channels are 16 each for R, G and B. With a temporal stride of 4, which is Wan2.2's, latent k encodes
+    frame 4k and decoding interpolates linearly between these frames, which shows moving edges twice. With a temporal
+    stride of 1, each frame has a latent of its own.
 
     Args:
         block: side of a block in pixels, at least 4.
+        temporal_stride: frames from one latent to the next, at least 1.
 
     Raises:
-        ValueError: ``block`` is less than 4.
+        ValueError: an argument is too small.
     """
 
-    temporal_stride = 4
     channels = 3 * COEFFICIENTS
 
-    def __init__(self, block: int = 16) -> None:
+    def __init__(self, block: int = 16, temporal_stride: int = 4) -> None:
         if block < 4:
             raise ValueError(f"block: expected at least 4, got {block}")
-        self.spatial_stride = block
+        if temporal_stride < 1:
+            raise ValueError(f"temporal_stride: expected at least 1, got {temporal_stride}")
+        self.spatial_stride, self.temporal_stride = block, temporal_stride
         self.name = f"dct-{block}"
         # (16, block, block): the basis function of each kept frequency. They are orthonormal: encoding is a projection.
         matrix = dct_matrix(block)
-        frequencies = lowest_frequencies(block, COEFFICIENTS)
-        self.basis = torch.stack([torch.outer(matrix[i], matrix[j]) for i, j in frequencies])
+        self.frequencies = lowest_frequencies(block, COEFFICIENTS)
+        self.basis = torch.stack([torch.outer(matrix[i], matrix[j]) for i, j in self.frequencies])
+
+    @classmethod
+    def for_size(cls, size: Sequence[int]) -> DctCodec:
+        """The codec for frames of a size, with a latent for each frame.
+
+        Args:
+            size: (H, W) of the frames.
+
+        Returns:
+            A codec with the largest block of 32, 16, 8 and 4 pixels of which the frames hold at least
+            :data:`MIN_CELLS`.
+
+        Example:
+            >>> [DctCodec.for_size(size).spatial_stride for size in ((240, 320), (480, 832), (704, 1280))]
+            [4, 8, 16]
+        """
+        blocks = [block for block in (32, 16, 8) if (size[0] // block) * (size[1] // block) >= MIN_CELLS]
+        return cls(blocks[0] if blocks else 4, temporal_stride=1)
 
     def encode(self, frames: Tensor) -> Tensor:
         """Encode frames.
 
         Args:
-            frames: (B, 3, F, H, W), 0 to 1, with F = 4 (T - 1) + 1, and H and W multiples of the block.
+            frames: (B, 3, F, H, W), 0 to 1, with F = stride (T - 1) + 1, and H and W multiples of the block.
 
         Returns:
             Latents (B, 48, T, h, w).
@@ -75,7 +103,8 @@ class DctCodec:
         b, colors, count, height, width = frames.shape
         if colors != 3 or (count - 1) % self.temporal_stride or height % block or width % block:
             raise ValueError(
-                f"frames: expected (B, 3, 4 (T - 1) + 1, h * {block}, w * {block}), got {tuple(frames.shape)}"
+                f"frames: expected (B, 3, {self.temporal_stride} (T - 1) + 1, h * {block}, w * {block}), "
+                f"got {tuple(frames.shape)}"
             )
         h, w = height // block, width // block
         blocks = frames[:, :, :: self.temporal_stride].reshape(b, 3, -1, h, block, w, block)
@@ -89,7 +118,7 @@ class DctCodec:
             latents: (B, 48, T, h, w), with T at least 1.
 
         Returns:
-            Frames (B, 3, 4 (T - 1) + 1, H, W), clamped to 0 to 1.
+            Frames (B, 3, stride (T - 1) + 1, H, W), clamped to 0 to 1.
 
         Raises:
             ValueError: ``latents`` has another shape.
@@ -101,9 +130,35 @@ class DctCodec:
         coefficients = latents.reshape(b, 3, COEFFICIENTS, count, h, w)
         images = torch.einsum("bckthw,kij->bcthiwj", coefficients, self.basis.to(latents))
         images = images.reshape(b, 3, count, h * block, w * block)
+        if self.temporal_stride == 1:
+            return images.clamp(0, 1)
         frame = torch.arange((count - 1) * self.temporal_stride + 1, device=latents.device)
         before = (frame // self.temporal_stride).clamp(max=max(count - 2, 0))
         after = (before + 1).clamp(max=count - 1)
         weight = (frame - before * self.temporal_stride).to(images) / self.temporal_stride
         frames = torch.lerp(images[:, :, before], images[:, :, after], weight[:, None, None])
         return frames.clamp(0, 1)
+
+    def render(self, memory: LatentSpatialMemory, cameras: Cameras) -> MemoryView:
+        """Render a memory of this codec's latents, with each block where it belongs and at its size.
+
+        Reading copies the block of the nearest row into each cell, wherever in the cell it lies and however large it
+        appears. Here each patch of a cell shows the part of the block that covers it, and the cells are encoded again.
+        Cells whose block has moved by less than a thousandth of a cell keep its bits.
+
+        Args:
+            memory: rows of this codec's latents.
+            cameras: T cameras over the grid (h, w) of the result.
+
+        Returns:
+            The view; all but the latents is that of :meth:`mirage.memory.LatentSpatialMemory.read`.
+        """
+        view = memory.read(cameras)
+        latents = view.latents.clone()
+        for t in range(len(cameras)):
+            moved = view.mask[t] & ~is_unmoved(memory.cache, view.row[t], cameras[t])
+            if moved.any():
+                image = render_patches(memory, view.row[t], cameras[t], self.spatial_stride, self.frequencies)
+                rendered = self.encode(image[None, :, None])[0, :, 0]
+                latents[:, t] = torch.where(moved, rendered.to(latents.dtype), latents[:, t])
+        return view._replace(latents=latents)

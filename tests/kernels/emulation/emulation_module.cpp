@@ -30,8 +30,8 @@ __global__ void lanes(int* out) {  // (6, 32)
   out[64 + lane] = __shfl_down_sync(kAllLanes, lane, 3, 8);
   out[96 + lane] = __shfl_sync(kAllLanes, lane, 2, 8);
   out[128 + lane] = static_cast<int>(__ballot_sync(kAllLanes, lane % 3 == 0));
-  const unsigned odd = 0xaaaaaaaau, mine = lane % 2 ? odd : ~odd;
-  out[160 + lane] = __reduce_add_sync(mine, lane);  // both halves of the warp at once
+  const unsigned odd = 0xaaaaaaaau, mask = lane % 2 ? odd : ~odd;
+  out[160 + lane] = __reduce_add_sync(mask, lane);  // both halves of the warp at once
 }
 
 __global__ void match(const int* in, int* out) {

@@ -15,11 +15,10 @@ from PIL import Image
 from mirage.cameras import CameraController, read_cameras_json
 from mirage.cli.main import main
 from mirage.data.geometry import Geometry, write_geometry
-from mirage.io.video import VideoWriter
 from mirage.memory import LatentSpatialMemory
 from mirage_kernels import Cameras
 
-OUTPUTS = {"video.mp4", "contact_sheet.png", "cameras.json", "memory.safetensors", "metrics.json"}
+OUTPUTS = {"result.mp4", "video.mp4", "contact_sheet.png", "cameras.json", "memory.safetensors", "metrics.json"}
 
 
 @pytest.fixture
@@ -48,7 +47,12 @@ def arguments(files: dict[str, Path], target: Path, *more: str, **changed: str) 
         "chunk": "5",
         "out": str(target),
     } | changed
-    return ["generate", *(x for name, value in options.items() if value for x in (f"--{name}", value)), *more]
+    return [
+        "generate",
+        "--overwrite",
+        *(x for name, value in options.items() if value for x in (f"--{name}", value)),
+        *more,
+    ]
 
 
 def read_metrics(out: Path) -> dict[str, Any]:
@@ -57,14 +61,14 @@ def read_metrics(out: Path) -> dict[str, Any]:
 
 
 def test_generate_from_an_image(files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "results" / "walk"
+    out = tmp_path / "results" / "video"
     assert main(arguments(files, out)) == 0
     assert {path.name for path in out.iterdir()} == OUTPUTS
     assert list(out.parent.iterdir()) == [out]
     metrics = read_metrics(out)
     assert metrics["size"] == [48, 64]
     assert metrics["frames"] == 9
-    assert len(metrics["known_share"]) == len(metrics["points_written"]) == 3
+    assert len(metrics["known_share"]) == len(metrics["points_written"]) == 9, "one latent for each frame"
     assert metrics["points_written"][0] == 48
     assert (
         sum(metrics["points_written"]) == metrics["points"] == len(LatentSpatialMemory.load(out / "memory.safetensors"))
@@ -105,7 +109,7 @@ def test_poses_from_a_file(files: dict[str, Path], tmp_path: Path) -> None:
     assert cameras["cam2world"][12][0][3] == pytest.approx(0.3), "world-to-camera in the file"
 
 
-def walk(out: Path) -> Cameras:
+def path_of(out: Path) -> Cameras:
     return read_cameras_json(out / "cameras.json")
 
 
@@ -117,11 +121,11 @@ def test_actions_are_followed_and_trimmed(
     assert (
         "mirage: note: --actions: using the first 9 of 11 cameras (frames must be 4 N + 1)\n" in capsys.readouterr().err
     )
-    cameras = walk(out)
+    cameras = path_of(out)
     assert torch.equal(cameras.cam2world[1:], CameraController(cameras[0], step=0.1, turn=2).go("w*6 l*2").cam2world)
     assert main(arguments(files, out, "--actions", "w*10", frames="5")) == 0
     assert "note" not in capsys.readouterr().err
-    assert walk(out).centers[:, 2].tolist() == pytest.approx([0, 0.05, 0.1, 0.15, 0.2])
+    assert path_of(out).centers[:, 2].tolist() == pytest.approx([0, 0.05, 0.1, 0.15, 0.2])
 
 
 REALESTATE10K = "https://www.youtube.com/watch?v=x\n" + "".join(
@@ -133,7 +137,7 @@ def test_intrinsics_of_a_camera_file(files: dict[str, Path], tmp_path: Path) -> 
     out, path = tmp_path / "out", tmp_path / "re10k.txt"
     path.write_text(REALESTATE10K)
     assert main(arguments(files, out, "--cameras", str(path), frames="", intrinsics="")) == 0
-    cameras = walk(out)
+    cameras = path_of(out)
     assert len(cameras) == 5
     # the file has fractions of the image of 50x70, which is cropped to 48x64
     assert cameras.size == (48, 64)
@@ -141,8 +145,8 @@ def test_intrinsics_of_a_camera_file(files: dict[str, Path], tmp_path: Path) -> 
     torch.testing.assert_close(cameras.centers[:, 0], torch.linspace(0, -0.08, 5))
     assert torch.equal(cameras.cam2world[0], torch.eye(4))
     assert main(arguments(files, out, "--cameras", str(path), frames="")) == 0
-    torch.testing.assert_close(walk(out).cam2world, cameras.cam2world)
-    assert walk(out).intrinsics[4].tolist() == [[60, 0, 35], [0, 60, 25], [0, 0, 1]], "--intrinsics takes precedence"
+    torch.testing.assert_close(path_of(out).cam2world, cameras.cam2world)
+    assert path_of(out).intrinsics[4].tolist() == [[60, 0, 35], [0, 60, 25], [0, 0, 1]], "--intrinsics takes precedence"
 
 
 def test_the_path_of_an_earlier_video(files: dict[str, Path], tmp_path: Path) -> None:
@@ -153,9 +157,9 @@ def test_the_path_of_an_earlier_video(files: dict[str, Path], tmp_path: Path) ->
     np.save(files["depth.npy"], np.load(files["depth.npy"])[:48, :64])
     more = ("--cameras", str(first / "cameras.json"))
     assert main(arguments(files, second, *more, depth=str(files["depth.npy"]), frames="", intrinsics="")) == 0
-    assert torch.equal(walk(second).intrinsics, walk(first).intrinsics)
-    torch.testing.assert_close(walk(second).cam2world, walk(first).cam2world, rtol=0, atol=1e-6)
-    assert torch.equal(walk(second).cam2world[8], walk(second).cam2world[0])
+    assert torch.equal(path_of(second).intrinsics, path_of(first).intrinsics)
+    torch.testing.assert_close(path_of(second).cam2world, path_of(first).cam2world, rtol=0, atol=1e-6)
+    assert torch.equal(path_of(second).cam2world[8], path_of(second).cam2world[0])
 
 
 def write_sample(path: Path, *, frames: bool = True) -> Cameras:
@@ -177,12 +181,12 @@ def test_a_geometry_file_needs_no_other_input(
     cameras = write_sample(path)
     nothing = {"image": "", "depth": "", "intrinsics": "", "frames": ""}
     assert main(arguments(files, out, "--geometry", str(path), **nothing)) == 0
-    assert torch.equal(walk(out).cam2world, cameras.cam2world)
+    assert torch.equal(path_of(out).cam2world, cameras.cam2world)
     assert read_metrics(out)["points_written"][0] == 5 * 7 - 9, "masked pixels are not written"
     assert main(arguments(files, out, "--geometry", str(path), "--trajectory", "pan", **nothing | {"frames": "5"})) == 0
-    assert torch.equal(walk(out).centers, cameras.centers[:1].expand(5, 3))
+    assert torch.equal(path_of(out).centers, cameras.centers[:1].expand(5, 3))
     assert main(arguments(files, out, "--geometry", str(path), "--integer-centers", **nothing)) == 0
-    assert walk(out).intrinsics[0, :2, 2].tolist() == [28.5, 20.5]
+    assert path_of(out).intrinsics[0, :2, 2].tolist() == [28.5, 20.5]
     write_sample(path, frames=False)
     Image.fromarray(np.zeros((40, 56, 3), np.uint8)).save(tmp_path / "black.png")
     nothing["image"] = str(tmp_path / "black.png")
@@ -197,8 +201,8 @@ def test_a_saved_memory_continues_along_a_file(files: dict[str, Path], tmp_path:
     for option, name in (("--cameras", "re10k.txt"), ("--poses", "poses.txt")):
         (tmp_path / "re10k.txt").write_text(REALESTATE10K)
         resume = ["generate", "--memory", str(first / "memory.safetensors"), "--block", "8", "--chunk", "5"]
-        assert main([*resume, option, str(tmp_path / name), "--frames", "5", "--out", str(second)]) == 0
-        assert torch.equal(walk(second).cam2world[0], walk(first).cam2world[-1])
+        assert main([*resume, option, str(tmp_path / name), "--frames", "5", "--out", str(second), "--overwrite"]) == 0
+        assert torch.equal(path_of(second).cam2world[0], path_of(first).cam2world[-1])
 
 
 def test_the_same_seed_gives_the_same_bytes(files: dict[str, Path], tmp_path: Path) -> None:
@@ -219,16 +223,16 @@ def test_output_replaces_that_of_an_earlier_run(files: dict[str, Path], tmp_path
 
 BAD: list[tuple[dict[str, str], tuple[str, ...], str]] = [
     ({"image": "missing.png"}, (), "missing.png: no such file"),
-    ({"image": ""}, (), "--image: expected a file (or use --scene or --memory), got none"),
-    ({"depth": ""}, (), "--depth: expected a file (or use --scene or --memory), got none"),
+    ({"image": ""}, (), "--depth: expected --image as well, got none"),
+    ({"image": "", "depth": "", "intrinsics": ""}, (),
+     "--image: expected a file (or use --scene, --geometry or --memory), got none"),
     ({"depth": "cut.png"}, (), "cut.png: expected a depth map, got a damaged file"),
-    ({"depth": "image.png"}, (), "image.png: expected a 16-bit depth map in millimeters, got an image of mode RGB"),
-    ({"depth": "small.npy"}, (), "small.npy: expected depth of the image's size (50, 70), got (5, 7)"),
+    ({"depth": "image.png"}, (), "floats in meters, got an image of mode RGB"),
     ({"intrinsics": "poses.txt"}, (), "poses.txt: expected a 3x3 matrix or fx fy cx cy, got 208 numbers"),
     ({"frames": "10"}, (), "frames: expected 4 N + 1, got 10"),
     ({"chunk": "8"}, (), "chunk: expected 4 N + 1, got 8"),
     ({"block": "2"}, (), "--block: expected at least 4, got 2"),
-    ({"block": "64"}, (), "image: expected at least 64x64 pixels, got (50, 70)"),
+    ({"block": "64"}, (), "image.png: expected at least 64x64 pixels, got 70 x 50; enlarge it with --height"),
     ({"fps": "0"}, (), "--fps: expected at least 1, got 0"),
     ({}, ("--trajectory", "scene"), "--trajectory scene: expected --scene, got none"),
     ({}, ("--scene", "motorcycle"), "--scene: expected no other input, got --image as well"),
@@ -243,13 +247,13 @@ BAD: list[tuple[dict[str, str], tuple[str, ...], str]] = [
     ({"cameras": "image.png", "intrinsics": ""}, (), "image.png: expected cameras, got a file that is not text"),
     ({"cameras": "short.txt", "frames": ""}, (), "short.txt: expected at least 5 poses for 5 frames, got 1"),
     ({"cameras": "bent.txt"}, (), "bent.txt:2: expected a camera without distortion (k1 = k2 = 0), got 0.1 and 0"),
-    ({"geometry": "geometry.npz"}, (), "--geometry: expected no --depth or --intrinsics, got --depth as well"),
+    ({"geometry": "geometry.npz"}, (), "--geometry: expected no --depth, --intrinsics or --fov, got --depth as well"),
     ({"geometry": "geometry.npz", "depth": "", "intrinsics": ""}, (),
      "geometry.npz: expected either frames in the file or --image, got both"),
     ({"geometry": "bare.npz", "depth": "", "intrinsics": "", "image": ""}, (),
      "bare.npz: expected either frames in the file or --image, got none"),
-    ({"geometry": "bare.npz", "depth": "", "intrinsics": ""}, (),
-     "image.png: expected an image of size (40, 56), got (50, 70)"),
+    ({"geometry": "bare.npz", "depth": "", "intrinsics": "", "image": "long.png"}, (),
+     "long.png: expected the aspect of the depth, 56 x 40 pixels, got 90 x 20"),
     ({"geometry": "cut.png", "depth": "", "intrinsics": "", "image": ""}, (),
      "cut.png: expected a geometry file, got a damaged file"),
     ({}, ("--actions", "w*16 x*2"), "actions: expected keys among w s a d r f j l i k, got 'x' in 'x*2'"),
@@ -265,7 +269,7 @@ BAD: list[tuple[dict[str, str], tuple[str, ...], str]] = [
     ({}, ("--worldscore", "push_in", "fly"), "names: expected moves among fixed, move_left"),
     ({}, ("--worldscore", "push_in", "fixed", "push_in"),
      "--frames: expected a multiple of 3 (the number of moves) plus 1, got 9"),
-    ({"depth": "empty.npy"}, (), "--radius: expected a number, because the image has no depth"),
+    ({"depth": "empty.npy"}, (), "empty.npy: expected a valid depth (finite and above 0) somewhere, got none"),
     ({"out": "image.png"}, (), "image.png: expected a folder, got a file"),
     ({"out": "image.png/out"}, (), "image.png"),
 ]  # fmt: skip
@@ -282,7 +286,7 @@ def test_errors_are_one_line_and_leave_no_files(
 ) -> None:
     (tmp_path / "cut.png").write_bytes(files["depth.png"].read_bytes()[:400])
     (tmp_path / "cut.txt").write_text(files["poses.txt"].read_text()[:150])
-    np.save(tmp_path / "small.npy", np.ones((5, 7), np.float32))
+    Image.new("RGB", (90, 20)).save(tmp_path / "long.png")
     np.save(tmp_path / "empty.npy", np.zeros((50, 70), np.float32))
     (tmp_path / "short.txt").write_text("\n".join(REALESTATE10K.splitlines()[:2]))
     (tmp_path / "bent.txt").write_text(REALESTATE10K.replace("0.5 0 0", "0.5 0.1 0"))
@@ -299,42 +303,12 @@ def test_errors_are_one_line_and_leave_no_files(
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
-@pytest.mark.parametrize("argv", [["generate", "--block", "x"], ["generate", "--scene", "moon"], ["walk"], []])
+@pytest.mark.parametrize("argv", [["generate", "--block", "x"], ["generate", "--scene", "moon"], ["play"], []])
 def test_wrong_options_exit_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(argv)
     assert stop.value.code == 2
     assert "usage:" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(("failure", "code"), [(OSError(28, "No space left on device"), 2), (KeyboardInterrupt(), 130)])
-def test_a_failure_leaves_the_old_output_unchanged(
-    files: dict[str, Path],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    failure: BaseException,
-    code: int,
-) -> None:
-    out = tmp_path / "out"
-    assert main(arguments(files, out)) == 0
-    before = {path.name: path.read_bytes() for path in out.iterdir()}
-    write, count = VideoWriter.write, 0
-
-    def fail(self: VideoWriter, frame: torch.Tensor) -> None:
-        nonlocal count
-        count += 1
-        if count == 7:
-            raise failure
-        write(self, frame)
-
-    monkeypatch.setattr(VideoWriter, "write", fail)
-    capsys.readouterr()
-    assert main(arguments(files, out, frames="13")) == code
-    message = capsys.readouterr().err.splitlines()[-1]
-    assert message.startswith("mirage: ")
-    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
-    assert not list(tmp_path.glob(".*partial*"))
 
 
 def test_a_saved_memory_continues(files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -344,6 +318,7 @@ def test_a_saved_memory_continues(files: dict[str, Path], tmp_path: Path, capsys
     kept = (first / "memory.safetensors").read_bytes()
     resume = [
         "generate",
+        "--overwrite",
         "--memory",
         str(first / "memory.safetensors"),
         "--block",

@@ -38,7 +38,7 @@ def arguments(folder: Path, *more: str) -> list[str]:
     options = (
         f"generate --image {folder}/room.png --depth {folder}/depth.npy --intrinsics {folder}/K.txt --actions l*8 "
     )
-    return [*f"{options} --block 8 --chunk 5 --out {folder}/out".split(), *more]
+    return [*f"{options} --block 8 --chunk 5 --out {folder}/out --overwrite".split(), *more]
 
 
 def read_metrics(folder: Path) -> dict[str, object]:

@@ -83,7 +83,7 @@ def test_adapter_and_lora(folder: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert metrics["frames"] == 9
     assert metrics["size"] == [64, 96]
     assert (metrics["codec"], metrics["generator"], metrics["steps"]) == ("wan-48-16", "wan", 2)
-    assert set(metrics["seconds"]) == {"read", "retrieve", "generate", "decode", "write"}
+    assert set(metrics["seconds"]) >= {"read", "retrieve", "generate", "decode", "write"}
 
 
 def test_a_saved_memory_continues(folder: Path, tmp_path: Path) -> None:
@@ -96,6 +96,8 @@ def test_a_saved_memory_continues(folder: Path, tmp_path: Path) -> None:
 BAD = [
     (("--block", "8"), "--block: expected --model embedded, got --model"),
     (("--steps", "0"), "--steps: expected at least 1, got 0"),
+    (("--device", "cuda:99"), "--device: expected a device that works here, such as cpu, got cuda:99 ("),
+    (("--device", "gpu"), "--device: expected a device that works here, such as cpu, got gpu ("),
     (("--lora-scale", "1"), "--lora-scale: expected at most 0 (one per --lora), got 1"),
     (("--lora", "none.safetensors"), "none.safetensors: no such file; expected weights"),
     (("--adapter", "none.pt"), "none.pt: no such file; expected weights"),

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mirage.cameras import out_and_back, pan
+from mirage.cameras import dolly, out_and_back, pan, straight
 from mirage.memory import LatentSpatialMemory
 from mirage.models.embedded import DctCodec, FillModel
 from mirage.rollout import Chunk, RolloutSession, plan_chunks, rollout
@@ -180,6 +180,47 @@ def test_a_rollout_can_continue_in_the_same_memory() -> None:
     points = len(memory)
     assert sum(n for c in run(memory=memory) for n in c.written) == 0
     assert len(memory) == points
+
+
+def test_a_view_that_showed_nothing_is_not_remembered() -> None:
+    """Panning out of all that is known: the frames have the colors before them, and are not written."""
+    memory, path = LatentSpatialMemory(48), pan(START, straight(33), 150)
+    given: dict[str, Any] = {"memory": memory, "codec": DctCodec(8), "model": FillModel()}
+    (chunk,) = rollout(IMAGE, DEPTH, path, **given)
+    shown = chunk.view.mask.flatten(1).any(1)
+    assert 2 < int(shown.sum()) < 8
+    assert all(added == 0 for added, hit in zip(chunk.written, shown.tolist(), strict=True) if not hit)
+    assert sum(chunk.written[1:]) > 0
+    assert len(memory.history) == int(shown.sum())
+    assert bool((memory.cache.features().abs().amax(1) > 0).all()), "no black rows"
+    last = chunk.frames[:, -1]
+    assert last.amin() > 0.3, "no black frames"
+    assert last.std() < 0.1
+
+
+def test_another_models_frames_are_remembered_wherever_it_looks() -> None:
+    class Inventor(FillModel):
+        needs_view = False
+
+    path = pan(START, straight(33), 150)
+    (chunk,) = rollout(IMAGE, DEPTH, path, memory=LatentSpatialMemory(48), codec=DctCodec(8), model=Inventor())
+    assert all(chunk.written[k] for k in range(9))
+
+
+@pytest.mark.parametrize("excluded", [False, True])
+def test_pixels_without_depth_come_back(excluded: bool) -> None:
+    depth, exclude = DEPTH.clone(), torch.zeros(SIZE, dtype=torch.bool)
+    depth[:, 40:] = 0
+    exclude[:, 48:] = excluded
+    memory = LatentSpatialMemory(48)
+    parts: dict[str, Any] = {"memory": memory, "codec": DctCodec(8), "model": FillModel(), "exclude": exclude}
+    chunks = list(rollout(IMAGE, depth, dolly(START, out_and_back(17), 0.5), **parts))
+    coded = DctCodec(8).encode(IMAGE[None, :, None])[0, :, 0]
+    columns = 6 if excluded else 8
+    assert torch.equal(chunks[-1].latents[:, -1, :, :columns], coded[:, :, :columns])
+    assert torch.equal(memory.read(START.rescale((6, 8))).stamp[0, :, :columns], torch.zeros(6, columns).long())
+    if excluded:
+        assert not torch.isclose(chunks[-1].latents[:, -1, :, 6:], coded[:, :, 6:]).all(0).any()
 
 
 @pytest.mark.parametrize(("change", "message"), [

@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mirage.geometry.hole_filling import fill_from_far_side
-from mirage.models.embedded import FillModel, push_pull
+from mirage.models.embedded import DctCodec, FillModel, fill_holes, push_pull
 
 INF = torch.inf
 
@@ -86,3 +87,48 @@ def test_valid_depth_is_kept() -> None:
     filled = fill_from_far_side(torch.where(holes, INF, depth))
     assert torch.equal(filled[~holes], depth[~holes])
     assert filled.isfinite().all()
+
+
+def textured(h: int, w: int) -> torch.Tensor:
+    """Latents of an image of one color with strong texture in every block."""
+    view = 3 * torch.randn(48, 1, h, w, generator=torch.Generator().manual_seed(0))
+    view[::16] = torch.tensor([0.8, 0.5, 0.2])[:, None, None, None] * 16
+    return view
+
+
+def test_holes_take_the_colors_around_them_without_a_grid() -> None:
+    mask = torch.zeros(1, 12, 20, dtype=torch.bool)
+    mask[:, :, :7] = True
+    filled = fill_holes(textured(12, 20), mask)
+    image = DctCodec(16).decode(filled[None])[0, :, 0, :, 7 * 16 :]
+    torch.testing.assert_close(image, torch.tensor([0.8, 0.5, 0.2])[:, None, None].expand_as(image), rtol=0, atol=1e-5)
+    assert torch.equal(filled[:, mask], textured(12, 20)[:, mask])
+
+
+def test_filled_blocks_join_without_steps() -> None:
+    view, mask = torch.zeros(48, 1, 6, 12), torch.zeros(1, 6, 12, dtype=torch.bool)
+    mask[:, :, 0] = mask[:, :, -1] = True
+    view[::16, :, :, -1] = 16.0  # from black on the left to white on the right
+    image = DctCodec(16).decode(fill_holes(view, mask)[None])[0, 0, 0, 40, 16:-16]
+    assert image.diff().min() > -1e-3
+    assert image.diff().max() < 0.02, "a step from one block to the next would be 0.09"
+
+
+def test_where_nothing_is_known_the_frame_before_goes_on() -> None:
+    view = torch.cat([textured(12, 20), torch.zeros(48, 2, 12, 20)], 1)
+    mask = torch.tensor([True, False, False])[:, None, None].expand(3, 12, 20)
+    image = DctCodec(16).decode(fill_holes(view, mask)[None])[0, :, ::4]
+    for n in (1, 2):
+        assert (image[:, n] - torch.tensor([0.8, 0.5, 0.2])[:, None, None]).abs().max() < 0.01
+    with pytest.raises(ValueError, match="view: expected 48 channels of DctCodec, got 3"):
+        fill_holes(view[:3], mask)
+
+
+def test_push_pull_in_rounds_hardly_depends_on_the_place_on_the_grid() -> None:
+    values = torch.linspace(0, 1, 24)[:, None].expand(1, 1, 24, 40)
+    far = []
+    for border in (9, 10, 11, 12):
+        mask = torch.zeros(1, 24, 40, dtype=torch.bool)
+        mask[:, :, :border] = True
+        far.append(push_pull(values, mask, 6)[0, 0, 12:, border + 4])
+    assert max((a - far[0]).abs().max() for a in far) < 0.06

@@ -70,16 +70,16 @@ def test_two_processes_give_the_frames_of_one(scene: list[str], tmp_path: Path) 
     for folder in (alone, together):
         names = {f"stream-{n}{end}" for n in (0, 1) for end in (".mp4", ".safetensors", "-memory.safetensors")}
         assert {path.name for path in folder.iterdir()} == names
-    walks = []
+    videos = []
     for number in (0, 1):
-        walk, expected = (load_file(folder / f"stream-{number}.safetensors") for folder in (together, alone))
-        assert torch.equal(walk["frames"], expected["frames"])
-        assert torch.equal(walk["latents"], expected["latents"])
+        video, expected = (load_file(folder / f"stream-{number}.safetensors") for folder in (together, alone))
+        assert torch.equal(video["frames"], expected["frames"])
+        assert torch.equal(video["latents"], expected["latents"])
         memory, other = (folder / f"stream-{number}-memory.safetensors" for folder in (together, alone))
         assert memory.read_bytes() == other.read_bytes()
         assert len(LatentSpatialMemory.load(memory)) > 0
-        walks.append(walk)
-    first, second = (walk["frames"] for walk in walks)
+        videos.append(video)
+    first, second = (video["frames"] for video in videos)
     assert first.shape == (1, 17, 3, 64, 96)
     assert not torch.equal(first, second[:, :17])
 
@@ -99,19 +99,19 @@ pipe = MiragePipeline.from_pretrained(f"{folder}/model")
 pipe.set_progress_bar_config(disable=True)
 camera = Cameras(torch.tensor([[90.0, 0, 48], [0, 90, 32], [0, 0, 1]]), torch.eye(4), (64, 96))
 
-def walk():
+def run_rollout():
     return pipe(
         read_image(f"{folder}/room.png"), "a room", camera, "w*8 l*24", depth=read_depth(f"{folder}/depth.npy"),
         chunk=17, num_inference_steps=2, generator=torch.Generator().manual_seed(0), output_type="latent",
     ).latents
 
-alone = walk()
+alone = run_rollout()
 mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (1, 2), mesh_dim_names=("ring", "ulysses"))
 pipe.transformer.set_attention_backend("native")
 lengths = []
 pipe.transformer.blocks[1].attn1.to_q.register_forward_hook(lambda _, given, out: lengths.append(out.shape[1]))
 pipe.transformer.enable_parallelism(config=ContextParallelConfig(ulysses_degree=2, mesh=mesh))
-torch.testing.assert_close(walk(), alone, rtol=1e-4, atol=1e-4)
+torch.testing.assert_close(run_rollout(), alone, rtol=1e-4, atol=1e-4)
 assert lengths[0] == 5 * 6 // 2, lengths  # half of the tokens of five latents
 print(f"process {torch.distributed.get_rank()} agrees", flush=True)
 torch.distributed.destroy_process_group()

@@ -1,0 +1,187 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Command-line options for the size of the frames, and how an image of another size is brought to it."""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+from ..data.scenes import Scene
+from ..errors import DataError
+from .messages import note
+
+MAX_DEFAULT_SIDE = 1280  # pixels; larger images are scaled down unless --height or --width is given
+MAX_SIDE = 8192  # pixels, of frames
+FITS = ("crop", "pad", "squash")
+_MIN_NOTED_CUT = (8, 0.02)  # pixels of the frames, and share of a side, above which a cut is noted
+
+Size = tuple[int, int]
+
+
+def add_size_options(group: argparse._ArgumentGroup) -> None:
+    """Add ``--height``, ``--width`` and ``--fit`` to a group of options."""
+    default = f"(default: the image's, scaled down to {MAX_DEFAULT_SIDE} on its longer side)"
+    group.add_argument(
+        "--height", type=int, metavar="PIXELS", help=f"height of the frames; alone it keeps the aspect {default}"
+    )
+    group.add_argument(
+        "--width", type=int, metavar="PIXELS", help=f"width of the frames; alone it keeps the aspect {default}"
+    )
+    group.add_argument(
+        "--fit",
+        choices=FITS,
+        default="crop",
+        help="what to do if the frames have another aspect than the image: cut the image, pad it by repeating its edge "
+        "(the added pixels are kept out of the memory), or squash it (default: crop)",
+    )
+
+
+def check_size_options(args: argparse.Namespace) -> None:
+    """Check ``--height`` and ``--width`` without reading any file.
+
+    Raises:
+        DataError: one is below 1 or above 8192.
+    """
+    for name in ("height", "width"):
+        value = getattr(args, name)
+        if value is not None and not 1 <= value <= MAX_SIDE:
+            raise DataError(f"--{name}: expected 1 to {MAX_SIDE} pixels, got {value}")
+
+
+def expected_size(args: argparse.Namespace, size: Size) -> Size:
+    """About the size that :func:`choose_size` will choose, for a choice of the step that depends on it.
+
+    Args:
+        args: the parsed options.
+        size: (H, W) of the image.
+    """
+    height, width = args.height, args.width
+    if height is None and width is None:
+        scale = min(1.0, MAX_DEFAULT_SIDE / max(size))
+    else:
+        scale = height / size[0] if width is None else width / size[1]
+    return height or max(round(size[0] * scale), 1), width or max(round(size[1] * scale), 1)
+
+
+def choose_size(args: argparse.Namespace, size: Size, step: int, name: object) -> Size:
+    """Choose the size of the frames.
+
+    Args:
+        args: the parsed options.
+        size: (H, W) of the image.
+        step: the height and width of frames are multiples of it.
+        name: of the image, for messages.
+
+    Returns:
+        (H, W) of the frames.
+
+    Raises:
+        DataError: both sides are given and one is not a multiple of ``step``, or the image is too small or too long.
+    """
+    given = (args.height, args.width)
+    if None not in given:
+        if any(side % step for side in given):
+            raise DataError(f"--height, --width: expected multiples of {step}, got {given[0]} and {given[1]}")
+        return given
+    if given == (None, None):
+        scale = min(1.0, MAX_DEFAULT_SIDE / max(size))
+        if scale == 1:
+            return _multiples_near(size, step, args.fit, name)
+        target = tuple(max(round(side * scale / step), 1) * step for side in size)
+        if args.fit != "squash" and max(target) > MAX_DEFAULT_SIDE:
+            target = tuple(min(side, MAX_DEFAULT_SIDE // step * step) for side in target)
+        note(
+            f"{name}: {_wide(size)} pixels (width x height), frames of {_wide(target)}; --width or --height sets "
+            "another size"
+        )
+        return target[0], target[1]
+    axis = 0 if args.width is None else 1
+    wanted = given[axis]
+    side = max(round(wanted / step), 1) * step
+    if side != wanted:
+        note(f"--{('height', 'width')[axis]}: {wanted} is rounded to {side}, a multiple of {step}")
+    other = max(round(size[1 - axis] / size[axis] * side / step), 1) * step
+    if other > MAX_SIDE:
+        option = ("width", "height")[axis]
+        raise DataError(f"--{option}: expected a number as well, because {name} is {_wide(size)} pixels; got none")
+    return (side, other) if axis == 0 else (other, side)
+
+
+def _multiples_near(size: Size, step: int, fit: str, name: object) -> Size:
+    """The size itself in multiples of ``step``: below if the image is cut, above if it is padded, else the nearest."""
+    if fit == "crop":
+        sides = [side // step for side in size]
+        if not all(sides):
+            raise DataError(
+                f"{name}: expected at least {step}x{step} pixels, got {_wide(size)}; enlarge it with --height or "
+                "--width, or use --fit pad"
+            )
+    else:
+        sides = [-(-side // step) if fit == "pad" else max(round(side / step), 1) for side in size]
+    return sides[0] * step, sides[1] * step
+
+
+def _wide(size: tuple[int, ...]) -> str:
+    return f"{size[1]} x {size[0]}"
+
+
+def _is_only_trimmed(size: Size, target: Size, args: argparse.Namespace) -> bool:
+    """Whether the image keeps its resolution, and only loses the pixels beyond multiples of the model's step."""
+    unscaled = args.height is None and args.width is None and max(size) <= MAX_DEFAULT_SIDE
+    return bool(unscaled and args.fit != "squash" and (args.fit == "pad" or max(target) <= max(size)))
+
+
+def size_before_fit(args: argparse.Namespace, size: Size, target: Size) -> Size:
+    """The size (H, W) that the whole image is scaled to before it is cut or padded to ``target``."""
+    if _is_only_trimmed(size, target, args):
+        return size
+    if args.fit == "squash":
+        return target
+    scales = [wanted / side for wanted, side in zip(target, size, strict=True)]
+    scale = max(scales) if args.fit == "crop" else min(scales)
+    return max(math.ceil(size[0] * scale), 1), max(math.ceil(size[1] * scale), 1)
+
+
+def fit_scene(scene: Scene, args: argparse.Namespace, target: Size, name: object) -> Scene:
+    """Bring a scene to the size of the frames, as ``--fit`` says.
+
+    Args:
+        scene: of any size.
+        args: the parsed options.
+        target: (H, W) of the frames.
+        name: of the image, for messages.
+
+    Returns:
+        The scene of that size. A note tells what more than a few pixels were cut, added or squashed.
+    """
+    size = (scene.depth.shape[0], scene.depth.shape[1])
+    if size == target:
+        return scene
+    trimmed = _is_only_trimmed(size, target, args)
+    scales = [wanted / side for wanted, side in zip(target, size, strict=True)]
+    if args.fit == "squash":
+        change = scales[1] / scales[0]
+        if abs(math.log(change)) > _MIN_NOTED_CUT[1]:
+            note(f"{name}: squashed from {_wide(size)} to {_wide(target)} pixels, {change:.3g} times as wide")
+        return scene.rescale(target)
+    if args.fit == "pad":
+        scale = 1.0 if trimmed else min(scales)
+        inner = tuple(min(max(round(side * scale), 1), limit) for side, limit in zip(size, target, strict=True))
+        added = [limit - side for side, limit in zip(inner, target, strict=True)]
+        if any(_is_noted(pixels, side) for pixels, side in zip(added, target, strict=True)):
+            note(f"{name}: padded with {added[1]} columns and {added[0]} rows to frames of {_wide(target)} pixels")
+        return scene.rescale((inner[0], inner[1])).pad(target)
+    # The window is a whole number of pixels, so it can be of another aspect by a part of a pixel: the cameras follow.
+    scale = 1.0 if trimmed else max(scales)
+    window = tuple(min(max(round(side / scale), 1), limit) for side, limit in zip(target, size, strict=True))
+    cut = [side - kept for side, kept in zip(size, window, strict=True)]
+    if any(_is_noted(pixels * scale, side * scale) for pixels, side in zip(cut, size, strict=True)):
+        share = 1 - window[0] * window[1] / (size[0] * size[1])
+        note(f"{name}: {share:.0%} of the image is cut to frames of {_wide(target)} pixels; see --fit")
+    corner = (0, 0) if trimmed else (cut[0] // 2, cut[1] // 2)
+    return scene.crop(*corner, (window[0], window[1])).rescale(target)
+
+
+def _is_noted(pixels: float, side: float) -> bool:
+    return pixels > _MIN_NOTED_CUT[0] and pixels > _MIN_NOTED_CUT[1] * side

@@ -1,0 +1,95 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The options of a run, stored so that it can be resumed."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError
+from .model_options import EMBEDDED
+
+_SAMPLE = 1 << 20  # bytes from the beginning and the end of a file that tell whether it changed
+_UNUSED = ("run", "command", "since", "resume", "out", "overwrite")
+
+
+def pack_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Convert options to JSON values. Paths become absolute, so that a run can be resumed from another folder.
+
+    Args:
+        args: the parsed options of ``mirage generate``.
+    """
+    options = {name: value for name, value in vars(args).items() if name not in _UNUSED and not callable(value)}
+    if options["model"] != EMBEDDED:
+        options["model"] = str(Path(options["model"]).absolute())
+    return {name: _pack(value) for name, value in options.items()} | {"digests": _digests(args)}
+
+
+def _pack(value: Any) -> Any:
+    if isinstance(value, Path):
+        return {"path": str(value.absolute())}
+    return [_pack(item) for item in value] if isinstance(value, list) else value
+
+
+def _unpack(value: Any) -> Any:
+    if isinstance(value, dict):
+        return Path(value["path"])
+    return [_unpack(item) for item in value] if isinstance(value, list) else value
+
+
+def unpack_options(args: argparse.Namespace, options: dict[str, Any]) -> argparse.Namespace:
+    """The options of a stored run.
+
+    Args:
+        args: the options that resume it.
+        options: as :func:`pack_options` returned them.
+
+    Raises:
+        DataError: a file that the run needs is missing, or has changed.
+    """
+    stored = {name: _unpack(value) for name, value in options.items() if name != "digests"}
+    result = argparse.Namespace(**{**vars(args), **stored, "out": args.resume})
+    found = _digests(result)
+    for path, digest in options["digests"].items():
+        if found.get(path) != digest:
+            raise DataError(f"--resume: expected {path} as it was when the run began, got another one")
+    return result
+
+
+def check_alone(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Check that ``--resume`` is the only option.
+
+    Raises:
+        DataError: there is another one.
+    """
+    for name, value in vars(args).items():
+        if name not in ("run", "command", "since", "resume") and value != parser.get_default(name):
+            option = name.replace("_", "-")
+            raise DataError(f"--resume: expected no other option, because a run goes on with its own, got --{option}")
+
+
+def _digests(args: argparse.Namespace) -> dict[str, str]:
+    """A digest of each file and folder that is read again when the run is resumed."""
+    paths = [args.adapter, args.depth_model, *(args.lora or [])]
+    paths += [] if args.model == EMBEDDED else [Path(args.model)]
+    paths += [] if args.filters in (None, "default") else [Path(args.filters)]
+    return {str(path.absolute()): _digest(path) for path in paths if path is not None}
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 over the names and sizes of all files, and over the beginning and the end of each.
+
+    Not over everything, because weights are large.
+    """
+    digest = hashlib.sha256()
+    for file in [path] if path.is_file() else sorted(part for part in path.rglob("*") if part.is_file()):
+        size = file.stat().st_size
+        digest.update(f"{file.relative_to(path)} {size}".encode())
+        with file.open("rb") as content:
+            digest.update(content.read(_SAMPLE))
+            content.seek(max(size - _SAMPLE, 0))
+            digest.update(content.read(_SAMPLE))
+    return digest.hexdigest()

@@ -1,0 +1,166 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""What ``mirage generate --resume`` needs, in the folder ``resume`` of the output folder of an unfinished run."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from mirage_kernels import load_tensors, save_tensors
+
+from ..io.packet_log import PacketLog
+
+VIDEOS = ("result", "video")
+KIND, FIXED, VERSION = "unfinished run", "part of an unfinished run", 1  # of the files
+
+
+class StoredRun(NamedTuple):
+    """The state of a run after some chunks.
+
+    Attributes:
+        chunks: number of chunks that are finished.
+        changing: tensors that each chunk changes.
+        fixed: tensors that never change.
+        info: everything else, as JSON can hold it.
+    """
+
+    chunks: int
+    changing: dict[str, Tensor]
+    fixed: dict[str, Tensor]
+    info: dict[str, Any]
+
+
+class RunStore:
+    """The states of a run on disk.
+
+    After each chunk, :meth:`save` writes the tensors that change, and those of the others that are new. The chunk is
+    finished when its packets are in both video logs as well. The state before it is kept until then.
+
+    Args:
+        folder: the folder ``resume``; it need not exist.
+
+    Attributes:
+        logs: the packets of each video.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.logs = {name: PacketLog(folder / f"{name}.packets") for name in VIDEOS}
+        self._parts: dict[str, list[str]] = {}  # file of fixed tensors -> their names
+        self._bytes: dict[str, int] = {}  # size of each fixed tensor
+
+    def save(self, chunks: int, changing: dict[str, Tensor], fixed: dict[str, Tensor], info: dict[str, Any]) -> None:
+        """Write the state after a chunk.
+
+        Args:
+            chunks: number of chunks that are done.
+            changing: tensors that each chunk changes.
+            fixed: all tensors that never change and are still needed. A name always stands for the same values.
+            info: everything else, as JSON can hold it.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
+        written = {name for names in self._parts.values() for name in names}
+        self._bytes |= {name: tensor.nbytes for name, tensor in fixed.items()}
+        unused = sum(self._bytes[name] for name in written - fixed.keys())
+        if unused > sum(tensor.nbytes for tensor in fixed.values()):
+            written, self._parts = set(), {}  # write all that is needed again, so that the old files can go
+        new = {name: tensor for name, tensor in fixed.items() if name not in written}
+        if new:
+            part = f"fixed-{chunks:06}.safetensors"
+            save_tensors(self.folder / part, new, kind=FIXED, version=VERSION, settings={})
+            self._parts[part] = list(new)
+        self._parts = {part: names for part, names in self._parts.items() if fixed.keys() & set(names)}
+        # As one text, because the order of names is kept only there.
+        settings = {"info": json.dumps(info), "parts": self._parts, "fixed": sorted(fixed)}
+        save_tensors(self._state(chunks), changing, kind=KIND, version=VERSION, settings=settings)
+
+    def _state(self, chunks: int) -> Path:
+        return self.folder / f"state-{chunks:06}.safetensors"
+
+    def prune(self, chunks: int) -> None:
+        """Remove what only the states before ``chunks`` need."""
+        for path in self.folder.glob("state-*.safetensors"):
+            if path < self._state(chunks):
+                path.unlink()
+        for path in self.folder.glob("fixed-*.safetensors"):
+            if path.name not in self._parts:
+                path.unlink()
+
+    def load(self) -> StoredRun | None:
+        """Read the state after the last finished chunk, and remove what was written after it.
+
+        Returns:
+            The state; None if no chunk was finished.
+
+        Raises:
+            OSError: a file cannot be read.
+        """
+        complete = min(log.count() for log in self.logs.values())
+        for path in sorted(self.folder.glob("state-*.safetensors"), reverse=True):
+            chunks = int(path.stem.removeprefix("state-"))
+            if chunks <= complete and (stored := self._read(path, chunks)) is not None:
+                for log in self.logs.values():
+                    log.truncate(chunks)
+                for later in self.folder.glob("state-*.safetensors"):
+                    if later > path:
+                        later.unlink()
+                return stored
+        return None
+
+    def _read(self, path: Path, chunks: int) -> StoredRun | None:
+        """One state; None if a file of it is damaged."""
+        try:
+            changing, settings = load_tensors(path, kind=KIND, version=VERSION)
+            parts: dict[str, list[str]] = settings["parts"]
+            fixed: dict[str, Tensor] = {}
+            for part in parts:
+                fixed |= load_tensors(self.folder / part, kind=FIXED, version=VERSION)[0]
+        except (ValueError, FileNotFoundError):
+            return None
+        self._parts, self._bytes = parts, {name: tensor.nbytes for name, tensor in fixed.items()}
+        fixed = {name: fixed[name] for name in settings["fixed"]}
+        return StoredRun(chunks, changing, fixed, json.loads(settings["info"]))
+
+    def reserve(self, size: int) -> None:
+        """Keep room on the disk, for what is written if the disk is full.
+
+        Args:
+            size: bytes.
+
+        Raises:
+            OSError: there is not as much room.
+        """
+        path = self.folder / "reserve"
+        if not hasattr(os, "posix_fallocate") or (path.exists() and path.stat().st_size >= size):
+            return
+        with path.open("ab") as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, size * 5 // 4)
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):  # not possible on this disk
+                    raise
+
+    def release(self) -> None:
+        """Give the reserved room back."""
+        with suppress(OSError):
+            (self.folder / "reserve").unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Delete the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def total_bytes(tensors: Iterable[Tensor]) -> int:
+    """Sum of the bytes of tensors."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

@@ -1,0 +1,129 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The layers in which the rows of a memory are rendered: current rows, superseded rows, and rows at a guessed depth."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mirage_kernels import InsertCounts, VoxelCache
+
+from .row_mask import RowMask
+
+# Of two points in a voxel the one with the smaller footprint stays, or else the first. This factor on the footprints of
+# filled rows lets a point with depth at the same place replace them.
+YIELDING = 1 + 2.0**-12
+
+
+class RowLayers:
+    """Which rows are rendered first, and which only where others leave holes.
+
+    Args:
+        device: device of the memory.
+
+    Attributes:
+        superseded: rows of surfaces that were written again from closer. They are rendered where the current rows leave
+            holes or lie behind them.
+        filled: rows whose depth was filled in from the background around them. They are rendered only where all other
+            rows leave holes, so that a surface with depth always wins.
+    """
+
+    def __init__(self, device: torch.device | str) -> None:
+        self.superseded = RowMask(device)
+        self.filled = RowMask(device)
+
+    @property
+    def nbytes(self) -> int:
+        """Allocated bytes."""
+        return self.superseded.nbytes + self.filled.nbytes
+
+    def split(self, rows: int) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Divide the rows.
+
+        Args:
+            rows: number of rows.
+
+        Returns:
+            (rows,) bool masks of the current rows, the superseded and the filled ones; None instead of the current ones
+            if all rows are, and instead of the others if there are none.
+        """
+        current = self.superseded.clear(rows) if self.superseded.any else None
+        if self.filled.any:
+            current = self.filled.clear(rows) if current is None else current & self.filled.clear(rows)
+        superseded = self.superseded.set(rows) if self.superseded.any else None
+        return current, superseded, self.filled.set(rows) if self.filled.any else None
+
+    def insert(
+        self,
+        cache: VoxelCache,
+        points: tuple[Tensor, Tensor, Tensor],
+        is_written: Tensor,
+        stamp: int,
+        superseded: Tensor,
+    ) -> InsertCounts:
+        """Insert points with depth, and mark the rows that they supersede.
+
+        Args:
+            cache: the rows.
+            points: xyz, features and footprint of N points.
+            is_written: (N,) bool, the points to insert.
+            stamp: number of the frame.
+            superseded: int64 rows.
+        """
+        before = cache.footprint[superseded]
+        guessed = self.filled.set(len(cache)).nonzero().squeeze(1) if self.filled.any else superseded[:0]
+        guessed_before = cache.footprint[guessed]
+        counts = cache.insert(*points, valid=is_written, stamp=stamp)
+        if counts.remap is not None:
+            self.remap(counts.remap)
+            superseded, before = _follow(superseded, before, counts.remap)
+            guessed, guessed_before = _follow(guessed, guessed_before, counts.remap)
+        # A closer point in the voxel of the superseded one has replaced its row, and with it the footprint.
+        self.superseded.mark(superseded[cache.footprint[superseded] == before], len(cache))
+        self.filled.unmark(guessed[cache.footprint[guessed] != guessed_before])
+        return counts
+
+    def insert_filled(
+        self, cache: VoxelCache, points: tuple[Tensor, Tensor, Tensor], is_written: Tensor, stamp: int
+    ) -> InsertCounts:
+        """Insert points at a guessed depth; see :meth:`insert`."""
+        xyz, features, footprint = points
+        counts = cache.insert(xyz, features, footprint * YIELDING, valid=is_written, stamp=stamp)
+        if counts.remap is not None:
+            self.remap(counts.remap)
+        rows = len(cache)  # new rows come last
+        self.filled.mark(torch.arange(rows - counts.added, rows, device=cache.xyz.device), rows)
+        return counts
+
+    def remap(self, rows: Tensor) -> None:
+        """Follow rows that have moved; see :meth:`mirage.memory.row_mask.RowMask.remap`."""
+        self.superseded.remap(rows)
+        self.filled.remap(rows)
+
+    def tensors(self, rows: int) -> dict[str, Tensor]:
+        """Return the state as named tensors."""
+        return {"coarse": self.superseded.set(rows), "filled": self.filled.set(rows)}
+
+    def load(self, tensors: dict[str, Tensor], rows: int) -> None:
+        """Set the state.
+
+        Args:
+            tensors: as returned by :meth:`tensors`; files of earlier versions have no ``"filled"``.
+            rows: number of rows of the memory.
+
+        Raises:
+            KeyError: there is no ``"coarse"``.
+            ValueError: shapes or dtypes do not match.
+        """
+        for name, mask in (("coarse", self.superseded), ("filled", self.filled)):
+            flags = tensors["coarse"].new_zeros(rows) if name == "filled" and name not in tensors else tensors[name]
+            if flags.dtype != torch.bool or flags.shape != (rows,):
+                raise ValueError(f"{name}: expected bool ({rows},), got {flags.dtype} {tuple(flags.shape)}")
+            mask.mark(flags.nonzero().squeeze(1), rows)
+
+
+def _follow(rows: Tensor, values: Tensor, remap: Tensor) -> tuple[Tensor, Tensor]:
+    """The new numbers of those rows that are left, with their values."""
+    moved = remap[rows]
+    return moved[moved >= 0], values[moved >= 0]

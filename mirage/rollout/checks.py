@@ -1,0 +1,50 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Checks of the arguments of a rollout."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mirage_kernels import Cameras
+
+from ..depth import DepthEstimator
+from ..memory import LatentSpatialMemory
+from .protocols import ChunkModel, Codec
+
+
+def check_start(
+    image: Tensor,
+    depth: Tensor | None,
+    exclude: Tensor | None,
+    camera: Cameras,
+    memory: LatentSpatialMemory,
+    codec: Codec,
+    model: ChunkModel,
+    estimator: DepthEstimator | None,
+) -> None:
+    """Check the arguments of a session.
+
+    Raises:
+        ValueError: arguments do not match.
+    """
+    step = codec.spatial_stride * model.patch
+    if image.dim() != 3 or image.shape[0] != 3 or any(side % step or not side for side in image.shape[1:]):
+        raise ValueError(f"image: expected (3, H, W) with H and W multiples of {step}, got {tuple(image.shape)}")
+    size = (image.shape[1], image.shape[2])
+    if depth is None and len(memory) == 0 and estimator is None:
+        raise ValueError(f"depth: expected (H={size[0]}, W={size[1]}) or an estimator with an empty memory, got None")
+    if depth is not None and depth.shape != size:
+        raise ValueError(f"depth: expected (H={size[0]}, W={size[1]}), got {tuple(depth.shape)}")
+    if exclude is not None and (exclude.shape != size or exclude.dtype != torch.bool):
+        expected = f"bool (H={size[0]}, W={size[1]})"
+        raise ValueError(f"exclude: expected {expected}, got {exclude.dtype} {tuple(exclude.shape)}")
+    if camera.size != size:
+        raise ValueError(f"cameras: expected size (H={size[0]}, W={size[1]}), got {camera.size}")
+    if len(camera) != 1:
+        raise ValueError(f"camera: expected one camera, got {len(camera)}")
+    if memory.channels != codec.channels:
+        raise ValueError(f"memory: expected {codec.channels} channels of {codec.name!r}, got {memory.channels}")
+    if memory.codec not in ("", codec.name):
+        raise ValueError(f"memory: expected latents of {codec.name!r}, got latents of {memory.codec!r}")
