@@ -182,7 +182,7 @@ class Recording(ABC):
 
 def read_pixels(path: Path) -> Tensor:
     """Read an image as its pixels are stored, (3, H, W): calibrations do not know of a rotation that EXIF states."""
-    return read_image(path)
+    return read_image(path, upright=False)
 
 
 def image_size(image: Tensor) -> tuple[int, int]:
