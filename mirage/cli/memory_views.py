@@ -14,7 +14,7 @@ from mirage_kernels import Cameras
 from ..io.images import enlarge, show_holes
 from ..memory import LatentSpatialMemory
 from ..models.embedded import push_pull
-from ..rollout import Codec
+from ..rollout import Codec, read_memory
 
 
 class DecodedView(NamedTuple):
@@ -53,7 +53,8 @@ def decode_view(memory: LatentSpatialMemory, codec: Codec, camera: Cameras) -> D
         The view, on the CPU.
     """
     step = codec.spatial_stride
-    view = memory.read(camera.to(memory.device).rescale((camera.size[0] // step, camera.size[1] // step)))
+    cells = camera.to(memory.device).rescale((camera.size[0] // step, camera.size[1] // step))
+    view = read_memory(memory, cells, codec)
     # Decoders with large receptive fields would spread the zeros in holes to the cells around them.
     filled = push_pull(view.latents.movedim(1, 0).float(), view.mask).movedim(0, 1)
     image = codec.decode(filled[None])[0, :, 0].float().cpu()

@@ -51,7 +51,7 @@ def add_codec_options(parser: argparse.ArgumentParser) -> None:
         "--block",
         type=int,
         metavar="PIXELS",
-        help=f"side of a latent cell of the embedded codec (default: {DEFAULT_BLOCK}, or that of --memory)",
+        help="side of a latent cell of the embedded codec (default: by the size of the frames, or that of --memory)",
     )
     group.add_argument(
         "--dtype", choices=DTYPES, help="of Wan2.2's weights (default: bfloat16 on a GPU, float32 on a CPU)"
@@ -89,19 +89,23 @@ def memory_block(codec: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def load_codec(args: argparse.Namespace, memory_codec: str | None = None) -> LoadedCodec:
+def load_codec(
+    args: argparse.Namespace, memory_codec: str | None = None, size: tuple[int, int] | None = None
+) -> LoadedCodec:
     """Load the codec that the options select.
 
     Args:
         args: the parsed options.
         memory_codec: name of the codec of a memory. The embedded codec takes its block from it.
+        size: (H, W) of the frames, if known, from which the embedded codec takes its block otherwise.
 
     Raises:
         DataError: weights are missing or damaged, a package is not installed, or the memory has latents of another
             codec.
     """
     if args.model == EMBEDDED:
-        block = args.block or memory_block(memory_codec or "") or DEFAULT_BLOCK
+        by_size = DEFAULT_BLOCK if size is None else DctCodec.for_size(size).spatial_stride
+        block = args.block or memory_block(memory_codec or "") or by_size
         loaded = LoadedCodec(DctCodec(block), torch.device("cpu"), {"codec": f"dct-{block}", "block": block})
     else:
         loaded = _load_wan(args)

@@ -202,7 +202,7 @@ def remember(args: argparse.Namespace) -> dict[str, Any]:
         depth_scale=args.depth_scale,
     )
     numbers = pick_frames(args.frames, len(recording))
-    loaded = load_codec(args)
+    loaded = load_codec(args, size=_first_size(args, recording, numbers))
     check_size_options(args, loaded.codec.spatial_stride)
     for text in recording.notes:
         note(text)
@@ -233,6 +233,16 @@ def remember(args: argparse.Namespace) -> dict[str, Any]:
         write_image(sheet_file, sheet)
         report_file.write_text(json.dumps(report, indent=1) + "\n")
     return report
+
+
+def _first_size(args: argparse.Namespace, recording: Recording, numbers: list[int]) -> tuple[int, int] | None:
+    """The size (H, W) of the first frame that can be read, scaled by the options; None if there is none."""
+    for number in numbers:
+        try:
+            return find_size(args, recording[number].camera.size, 1)
+        except DataError:  # reported when the frames are written
+            continue
+    return None
 
 
 class _Filling:

@@ -103,7 +103,7 @@ def add_render(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     add_codec_options(render)
     # plan_path looks at these options of `mirage generate` too.
-    render.set_defaults(run=run, scene=None, geometry=None, image=None, intrinsics=None, depth=None)
+    render.set_defaults(run=run, scene=None, geometry=None, image=None, intrinsics=None, depth=None, fov=None)
 
 
 def _check(args: argparse.Namespace) -> str:
@@ -234,7 +234,13 @@ def _read_file(args: argparse.Namespace, source: str, start: Cameras) -> Cameras
     if abs(fx / fy - 1) > MAX_PIXEL_ASPECT:
         warn(f"{args.cameras}: fx is {fx:.0f} and fy {fy:.0f} at {start.size[1]}x{start.size[0]}: the views are "
              "stretched; pass --height and --width with the aspect of these cameras")  # fmt: skip
-    return rebase(cameras, start) if args.from_last else cameras
+    cameras = rebase(cameras, start) if args.from_last else cameras
+    scale = getattr(args, "path_scale", None)  # of paths in another unit than the memory's
+    if scale is None:
+        return cameras
+    poses = cameras.cam2world.double()
+    poses[:, :3, 3] = poses[0, :3, 3] + scale * (poses[:, :3, 3] - poses[0, :3, 3])
+    return Cameras(cameras.intrinsics, poses, cameras.size)
 
 
 def _render_all(

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
-from ..io.files import read_depth, read_image
+from ..io.files import read_depth
 from .colmap_files import ColmapCamera, ColmapImage, find_model, parameters, read_depth_map, read_model, read_points
 from .distortion import Distortion
-from .frames import ReadOptions, Recording, SourceFrame, check_aspect, image_size
+from .frames import ReadOptions, Recording, SourceFrame, check_aspect, image_size, read_pixels
 from .poses import DEPTH_SUFFIXES, natural_key, rotation_matrix
 
 DEPTH_FOLDERS = ("depth", "depths")
@@ -67,7 +67,7 @@ class ColmapRecording(Recording):
         entry, path = self._images[number], self._depths[number]
         if path is None and self._points is None:
             raise DataError("expected a depth map in depth/ or stereo/depth_maps/, got none")
-        image = read_image(self._image_folder / entry.name)
+        image = read_pixels(self._image_folder / entry.name)
         if entry.camera not in self._cameras:
             raise DataError(f"camera: expected one of the model's {len(self._cameras)} cameras, got {entry.camera}")
         camera, size = self._cameras[entry.camera], image_size(image)

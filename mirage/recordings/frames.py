@@ -18,6 +18,7 @@ from mirage_kernels import Cameras
 from ..cameras import read_intrinsics
 from ..errors import DataError
 from ..geometry.grids import resize_depth, valid_depth
+from ..io.files import read_image
 from .distortion import Distortion
 
 MAX_ASPECT_DIFFERENCE = 0.02  # relative, of an image and its depth map or its calibration
@@ -177,6 +178,11 @@ class Recording(ABC):
             return None
         # A file has OpenCV's pixel centers only if the caller says so, or if the format usually has them.
         return read_intrinsics(self.options.intrinsics, size, integer_centers=self.has_integer_centers)
+
+
+def read_pixels(path: Path) -> Tensor:
+    """Read an image as its pixels are stored, (3, H, W): calibrations do not know of a rotation that EXIF states."""
+    return read_image(path, upright=False)
 
 
 def image_size(image: Tensor) -> tuple[int, int]:

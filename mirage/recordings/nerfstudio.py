@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
-from ..io.files import read_depth, read_image, read_mask, read_text
+from ..io.files import read_depth, read_mask, read_text
 from .distortion import Distortion
-from .frames import ReadOptions, Recording, SourceFrame, check_aspect, image_size
+from .frames import ReadOptions, Recording, SourceFrame, check_aspect, image_size, read_pixels
 from .poses import natural_key
 
 MILLIMETERS = 0.001
@@ -79,7 +79,7 @@ class NerfstudioRecording(Recording):
         depth_name = _depth_path(frame)
         if depth_name is None:
             raise DataError("expected depth_file_path, got none")
-        image = read_image(self._find(str(frame["file_path"])))
+        image = read_pixels(self._find(str(frame["file_path"])))
         mask = frame.get("mask_path")
         given = self._given_intrinsics(image_size(image))
         return SourceFrame(

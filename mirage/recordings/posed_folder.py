@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..cameras import read_intrinsics
 from ..errors import DataError
-from ..io.files import read_depth, read_image
-from .frames import ReadOptions, Recording, SourceFrame, image_size
+from ..io.files import read_depth
+from .frames import ReadOptions, Recording, SourceFrame, image_size, read_pixels
 from .poses import DEPTH_SUFFIXES, IMAGE_SUFFIXES, list_files, natural_key, pose_matrix, read_numbers, read_rows
 
 IMAGE_FOLDERS = ("images", "color", "rgb")
@@ -66,7 +66,7 @@ class PosedFolder(Recording):
         name, image_path, depth_path = self._pairs[number]
         if image_path is None or depth_path is None:
             raise DataError(f"{name}: expected an image and a depth map, got only one of them")
-        image = read_image(image_path)
+        image = read_pixels(image_path)
         line, words = self._poses[number]
         pose = pose_matrix(read_numbers(self._poses_file, line, words))
         return SourceFrame(image, self._find_intrinsics(image_size(image)), pose, read_depth(depth_path))

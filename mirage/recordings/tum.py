@@ -10,8 +10,8 @@ from pathlib import Path
 from torch import Tensor
 
 from ..errors import DataError
-from ..io.files import read_depth, read_image
-from .frames import ReadOptions, Recording, SourceFrame, image_size
+from ..io.files import read_depth
+from .frames import ReadOptions, Recording, SourceFrame, image_size, read_pixels
 from .posed_folder import fixed_intrinsics
 from .poses import pose_matrix, read_numbers, read_rows
 
@@ -49,7 +49,7 @@ class TumRecording(Recording):
         time, name = self._images[number]
         _, depth_name = self._depths[_nearest(self._depth_times, time, "depth map")]
         _, pose = self._poses[_nearest(self._pose_times, time, "pose")]
-        image = read_image(self.path / name)
+        image = read_pixels(self.path / name)
         depth = read_depth(self.path / depth_name) * (1000 / DEPTH_UNIT)
         return SourceFrame(image, self._find_intrinsics(image_size(image)), pose_matrix(pose), depth)
 

@@ -22,13 +22,13 @@ def test_recording_to_memory_to_video(
     """Every command as the one before suggests it, without any other option than paths and a length."""
     monkeypatch.chdir(tmp_path)
     layouts.write_folder(tmp_path / "my recording", layouts.make_frames(5, (64, 96)))
-    assert main(["remember", "my recording", "--out", "room.safetensors", "--block", "8"]) == 0
+    assert main(["remember", "my recording", "--out", "room.safetensors"]) == 0
     hint = capsys.readouterr().out.splitlines()[-1]
     assert hint == "go on from the last frame: mirage generate --memory room.safetensors"
     command = hint.split("mirage ")[1].split()
     assert main([*command, "--frames", "9", "--out", "video"]) == 0
     before, after = (LatentSpatialMemory.load(path) for path in ("room.safetensors", "video/memory.safetensors"))
-    assert before.codec == after.codec == "dct-8"
+    assert before.codec == after.codec
     assert len(after) >= len(before)
     metrics = json.loads(Path("video/metrics.json").read_text())
     assert metrics["size"] == [64, 96]

@@ -21,6 +21,7 @@ from mirage.data.geometry import Geometry, write_geometry
 from mirage.io.files import read_depth, read_image
 from mirage.memory import LatentSpatialMemory
 from mirage.models.embedded import DctCodec
+from mirage.rollout import read_memory
 from mirage_kernels import Cameras
 
 OUTPUTS = {"images", "depth", "video.mp4", "contact_sheet.png", "cameras.json", "report.json"}
@@ -59,7 +60,7 @@ def test_the_recorded_cameras_show_what_was_recorded(
     assert report["settings"]["size"] == [48, 64]
     assert torch.equal(read_cameras_json(out / "cameras.json").cam2world, cameras.cam2world)
     n = min(range(3), key=lambda k: report["known_share"][k])  # one with holes
-    view = LatentSpatialMemory.load(memory).read(cameras[n].rescale((6, 8)))
+    view = read_memory(LatentSpatialMemory.load(memory), cameras[n].rescale((6, 8)), DctCodec(8))
     assert report["known_share"][n] == pytest.approx(view.mask.float().mean().item(), abs=1e-6)
     decoded = DctCodec(8).decode(view.latents[None])[0, :, 0]
     image, depth = read_image(out / "images" / f"0000{n}.png"), read_depth(out / "depth" / f"0000{n}.png")
