@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from cache_steps import snapshot
+from safetensors import SafetensorError
 from torch import Tensor
 
 from mirage_kernels import VoxelCache, load_tensors, save_tensors
@@ -167,3 +168,19 @@ def test_ply_format(tmp_path: Path) -> None:
     assert values[1, 24:].tolist() == [3, 4, 5]
     with pytest.raises(ValueError, match="colors: expected"):
         cache.export_ply(tmp_path / "cache.ply", torch.zeros(3, 3, dtype=torch.uint8))
+
+
+def test_a_full_disk_is_an_error_of_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """safetensors has an error of its own, which is no OSError."""
+
+    def fail(*_: Any) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    cache = some_cache(1)
+    cache.save(tmp_path / "cache.safetensors")
+    before = (tmp_path / "cache.safetensors").read_bytes()
+    monkeypatch.setattr("mirage_kernels._files.save_file", fail)
+    with pytest.raises(OSError, match=r"cache.safetensors: cannot be written \(.*No space left on device"):
+        some_cache(2).save(tmp_path / "cache.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["cache.safetensors"]
+    assert (tmp_path / "cache.safetensors").read_bytes() == before

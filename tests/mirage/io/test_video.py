@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 import torch
 
-from mirage.io.video import VideoWriter
+from mirage.io.packet_log import Packet
+from mirage.io.video import FrameEncoder, VideoWriter, write_packets
 
 PERTURB = -6  # glibc's M_PERTURB: fill memory with this byte when it is allocated and when it is freed
 
@@ -36,3 +40,34 @@ def test_a_video_does_not_depend_on_what_memory_held_before(tmp_path: Path, libc
                         video.write(frame)
                 written.add((tmp_path / "video.mp4").read_bytes())
             assert len(written) == 1, f"seed {seed}, {size}"
+
+
+def encode(frames: np.ndarray, first: int = 0) -> list[Packet]:
+    encoder = FrameEncoder(8, first)
+    for frame in frames:
+        encoder.add(frame)
+    return encoder.finish()
+
+
+def test_packets_do_not_depend_on_what_memory_held_before(libc: ctypes.CDLL) -> None:
+    rng = np.random.default_rng(0)
+    for size in ((36, 50), (68, 500), (96, 128)):
+        frames, encoded = rng.integers(0, 256, (9, 3, *size), np.uint8), []
+        for fill in (1, 85, 170, 255):
+            libc.mallopt(PERTURB, fill)
+            encoded.append(encode(frames))
+        assert all(packets == encoded[0] for packets in encoded), size
+
+
+def test_chunks_are_joined_in_the_order_of_frames(tmp_path: Path) -> None:
+    """Of any length, with an odd size; every frame once, at its time, with its colors."""
+    levels = np.linspace(20, 230, 40).astype(np.uint8)
+    frames = np.stack([np.broadcast_to(np.uint8([n, 255 - n, 90])[:, None, None], (3, 65, 97)) for n in levels])
+    ends = [0, 33, 34, 37, 40]
+    packets = [packet for a, b in itertools.pairwise(ends) for packet in encode(frames[a:b], a)]
+    write_packets(tmp_path / "video.mp4", packets, 8, (64, 96))
+    with av.open(str(tmp_path / "video.mp4")) as video:
+        found = list(video.decode(video=0))
+    assert [round(frame.time * 8) for frame in found] == list(range(40))
+    for frame, expected in zip(found, frames, strict=True):
+        assert np.abs(frame.to_ndarray(format="rgb24")[30, 40].astype(int) - expected[:, 30, 40]).max() < 8
