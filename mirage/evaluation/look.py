@@ -70,8 +70,8 @@ def walk(scene: Scene, cameras: Cameras, block: int | None) -> tuple[Tensor, Ten
     """
     codec = make_codec(scene, block)
     memory = LatentSpatialMemory(codec.channels, codec=codec.name)
-    parts = {"memory": memory, "codec": codec, "model": embedded.FillModel(), "chunk": CHUNK}
-    chunks = list(rollout(scene.image, scene.depth, cameras, **parts))
+    model = embedded.FillModel()
+    chunks = list(rollout(scene.image, scene.depth, cameras, memory=memory, codec=codec, model=model, chunk=CHUNK))
     seen = torch.cat([chunk.view.stamp[-chunk.latents.shape[1] :] == 0 for chunk in chunks])
     latent = torch.arange(len(cameras)) // codec.temporal_stride
     return torch.cat([c.frames for c in chunks], 1).movedim(1, 0), enlarge(seen[latent], codec.spatial_stride)
