@@ -53,12 +53,15 @@ class RowLayers:
         current = self.superseded.clear(rows) if self.superseded.any else None
         if self.filled.any:
             current = self.filled.clear(rows) if current is None else current & self.filled.clear(rows)
-        rendered = _render(cache, cameras, current, first_extent)
+        first = cache.splat(cameras, valid=current, extent_scale=first_extent, features=False)
+        rendered = composite_depth(first, cache.splat(cameras, valid=current, features=False))
         if self.superseded.any:
             superseded = self.superseded.set(rows)
             rendered = composite_depth(rendered, cache.splat(cameras, valid=superseded, features=False))
         if self.filled.any and filled:
-            below, hit = _render(cache, cameras, self.filled.set(rows), first_extent), rendered.mask
+            rows_below, hit = self.filled.set(rows), rendered.mask
+            first = cache.splat(cameras, valid=rows_below, extent_scale=first_extent, features=False)
+            below = composite_depth(first, cache.splat(cameras, valid=rows_below, features=False))
             rendered = Splat(
                 rendered.features,
                 torch.where(hit, rendered.depth, below.depth),
@@ -133,11 +136,6 @@ class RowLayers:
             if flags.dtype != torch.bool or flags.shape != (rows,):
                 raise ValueError(f"{name}: expected bool ({rows},), got {flags.dtype} {tuple(flags.shape)}")
             mask.mark(flags.nonzero().squeeze(1), rows)
-
-
-def _render(cache: VoxelCache, cameras: Cameras, valid: Tensor | None, first_extent: float) -> Splat:
-    first = cache.splat(cameras, valid=valid, extent_scale=first_extent, features=False)
-    return composite_depth(first, cache.splat(cameras, valid=valid, features=False))
 
 
 def _follow(rows: Tensor, values: Tensor, remap: Tensor) -> tuple[Tensor, Tensor]:
