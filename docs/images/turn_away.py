@@ -26,7 +26,7 @@ WIDTH, GAP, BAR = 400, 8, 26
 
 
 def begin(image: Tensor, depth: Tensor, camera: Cameras) -> RolloutSession:
-    codec = DctCodec(BLOCK)
+    codec = DctCodec(BLOCK, temporal_stride=1)
     memory = LatentSpatialMemory(codec.channels, codec=codec.name)
     return RolloutSession(image, depth, camera, memory=memory, codec=codec, model=FillModel())
 

@@ -30,12 +30,11 @@ from .recording import data_folder, every_fourth, read_hololens
 
 FRAMES, RECORDED, CHUNK, SHOWN = 33, 5, 17, (0, 6, 14, 22, 32)
 STARTS = (0, 13, 26, 39)  # of the evenly spaced frames of hololens_dev
-DATA = "hololens_dev, spatia_trajectories, scikit-image"
 METHOD = "walk each picture with the embedded model; compare recorded views and the return to the start with the images"
 
 
 def on_a_plane(image: Tensor) -> Scene:
-    """A scene with a field of view of about 50 degrees, and a plane from 5 m at the top to 2 m at the bottom."""
+    """A field of view of 50 degrees, and a plane from 5 m at the top to 2 m at the bottom."""
     h, w = image.shape[1:]
     depth = 1 / torch.linspace(1 / 5, 1 / 2, h)[:, None].expand(h, w)
     k = torch.tensor([[1.07 * w, 0, w / 2], [0, 1.07 * w, h / 2], [0, 0, 1]])
@@ -62,16 +61,12 @@ def make_codec(scene: Scene, block: int | None) -> embedded.DctCodec:
 
 
 def walk(scene: Scene, cameras: Cameras, block: int | None) -> tuple[Tensor, Tensor]:
-    """Generate a video.
-
-    Returns:
-        (F, 3, H, W), the frames, and (F, H, W) bool, the pixels of cells that the memory rendered from the image (those
-        of the latent before, for frames between latents).
-    """
+    """Generate a video: frames (F, 3, H, W), and the pixels (F, H, W) that the memory rendered from the image (between
+    two latents, those of the first)."""
     codec = make_codec(scene, block)
     memory = LatentSpatialMemory(codec.channels, codec=codec.name)
-    parts = {"memory": memory, "codec": codec, "model": embedded.FillModel(), "chunk": CHUNK}
-    chunks = list(rollout(scene.image, scene.depth, cameras, **parts))
+    model = embedded.FillModel()
+    chunks = list(rollout(scene.image, scene.depth, cameras, memory=memory, codec=codec, model=model, chunk=CHUNK))
     seen = torch.cat([chunk.view.stamp[-chunk.latents.shape[1] :] == 0 for chunk in chunks])
     latent = torch.arange(len(cameras)) // codec.temporal_stride
     return torch.cat([c.frames for c in chunks], 1).movedim(1, 0), enlarge(seen[latent], codec.spatial_stride)
@@ -112,15 +107,14 @@ def main() -> None:
     options = _studies.parser("look", __doc__)
     options.add_argument("--block", type=int, help="side of a latent cell (default: chosen by size)")
     args = options.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
     rows = [compare(start, args.block) for start in STARTS]
     for row in rows:
         print("  ".join(f"{name} {value:.2f}" for name, value in row.items()))
+    _studies.write(args.out, "look", "hololens_dev", METHOD, rows=rows)
     for name, scene in tqdm(scenes(), total=10, unit="picture"):
         write_image(
             args.out / f"{name}.png", sheet(scene.trim(make_codec(scene, args.block).spatial_stride), args.block)
         )
-    _studies.write(args.out, "look", DATA, METHOD, rows=rows)
 
 
 if __name__ == "__main__":

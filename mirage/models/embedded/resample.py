@@ -91,10 +91,13 @@ def render_patches(
     ]
     stored = memory.cache.feature_maps(patch_row[None])[0].float()
     scale = torch.tensor([math.sqrt((2 if i else 1) * (2 if j else 1)) / block for i, j in frequencies])
-    coefficients = stored.unflatten(0, (-1, len(frequencies))).mul_(scale.to(row.device)[:, None, None])
+    coefficients = stored.reshape(-1, len(frequencies), *patch_row.shape) * scale.to(row.device)[:, None, None]
     # A few rows of patches at a time stay in the processor's cache.
-    strips = zip(coefficients.split(STRIP, 2), angles[0].split(STRIP, 1), angles[1].split(STRIP, 1), strict=True)
-    return torch.cat([evaluate(part, (down, across), frequencies) for part, down, across in strips], 1)
+    strips = [slice(start, start + STRIP) for start in range(0, len(lines), STRIP)]
+    parts_of_image = [
+        evaluate(coefficients[:, :, at], (angles[0][:, at], angles[1][:, at]), frequencies) for at in strips
+    ]
+    return torch.cat(parts_of_image, 1)
 
 
 def evaluate(coefficients: Tensor, angles: tuple[Tensor, Tensor], frequencies: list[tuple[int, int]]) -> Tensor:
