@@ -194,13 +194,21 @@ def test_a_geometry_file_needs_no_other_input(
     assert "codec_psnr              -\n" in capsys.readouterr().out, "black is decoded exactly, so its PSNR is infinite"
 
 
+def test_the_block_is_chosen_by_size_and_the_stand_in_is_named(
+    files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments(files, tmp_path / "out", block="", frames="5")) == 0
+    assert read_metrics(tmp_path / "out")["block"] == 4
+    assert "Holes were filled smoothly by the built-in stand-in" in capsys.readouterr().out
+
+
 def test_a_saved_memory_continues_along_a_file(files: dict[str, Path], tmp_path: Path) -> None:
     """The path of a file starts at the last camera of the earlier video."""
     first, second = tmp_path / "first", tmp_path / "second"
     assert main(arguments(files, first, "--trajectory", "pan", "--amount", "10", "--one-way")) == 0
     for option, name in (("--cameras", "re10k.txt"), ("--poses", "poses.txt")):
         (tmp_path / "re10k.txt").write_text(REALESTATE10K)
-        resume = ["generate", "--memory", str(first / "memory.safetensors"), "--block", "8", "--chunk", "5"]
+        resume = ["generate", "--memory", str(first / "memory.safetensors"), "--chunk", "5"]  # the memory's block
         assert main([*resume, option, str(tmp_path / name), "--frames", "5", "--out", str(second), "--overwrite"]) == 0
         assert torch.equal(path_of(second).cam2world[0], path_of(first).cam2world[-1])
 
