@@ -259,7 +259,9 @@ class NativeBuild:
             shared = f"{self.cxx} -bundle -undefined dynamic_lookup $in -o $out"
         nvcc = shlex.quote(self.nvcc) if self.nvcc else "nvcc"
         if self.cuda_sources:  # nvcc knows where its runtime lies, and links it statically
-            shared = f"{nvcc} -shared -Xlinker --no-as-needed,-s $in -Xlinker --as-needed -o $out"
+            # It passes its inputs before all options for the linker, so the libraries to keep are among those.
+            kept = ",".join(["--no-as-needed", *(edge.target for edge in self.stubs()), "--as-needed"])
+            shared = f"{nvcc} -shared $in -Xlinker -s,{kept} -o $out"
         depend = "$flags -MMD -MF $out.d -c $in -o $out"
         return {
             "cxx": f"{self.cxx} {' '.join(CXX_FLAGS)} {werror} {include} {depend}",

@@ -11,6 +11,8 @@ import pytest
 
 from mirage_kernels import backend
 
+PACKAGE = Path(backend.__file__).parent
+
 
 def package(folder: Path, *, sources: bool = False) -> Path:
     """A package in a folder, with the files of a source tree beside it."""
@@ -54,3 +56,12 @@ def test_a_source_tree_that_is_not_built(tmp_path: Path, monkeypatch: pytest.Mon
         f"you are importing the source tree in {tmp_path}, which has no built kernels; "
         "build them with pip install -e . in that folder"
     )
+
+
+@pytest.mark.skipif(not list(PACKAGE.glob("_C*.so")), reason="there are no native kernels")
+def test_native_kernels_that_are_there_can_be_loaded() -> None:
+    """Otherwise all their tests would be skipped. The binary names torch's libraries, whether torch is loaded or not."""
+    assert backend.backends()["cpp"] is None
+    binary = next(PACKAGE.glob("_C*.so")).read_bytes()
+    assert b"\0libtorch_cpu.so\0" in binary
+    assert b"\0libc10.so\0" in binary
