@@ -38,7 +38,9 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 
 def one_of(names: list[str]) -> str:
-    """Join names as ``a``, ``a or b`` or ``a, b or c``."""
+    """Join names as ``none``, ``a``, ``a or b`` or ``a, b or c``."""
+    if not names:
+        return "none"
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
 
 

@@ -73,12 +73,15 @@ def add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     output.add_argument(
         "--out", type=Path, default=Path("out/generate"), metavar="FOLDER", help="output folder (default: out/generate)"
     )
-    output.add_argument("--overwrite", action="store_true", help="replace the run that the output folder holds")
+    output.add_argument(
+        "--overwrite", action="store_true", help="replace the run that the output folder holds (default: refuse)"
+    )
     output.add_argument(
         "--resume",
         type=Path,
         metavar="FOLDER",
-        help="go on with the unfinished run in this output folder, with the options that it began with",
+        help="go on with the unfinished run in this output folder, with the options that it began with "
+        "(default: begin a new run)",
     )
     output.add_argument(
         "--frames",

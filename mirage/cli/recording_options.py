@@ -59,7 +59,7 @@ def add_codec_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--device", help="for Wan2.2, such as cuda, cuda:1 or cpu (default: cuda if available)")
     group.add_argument(
         "--tiling", action="store_true", default=None, help="encode and decode Wan2.2's frames in tiles, which needs "
-        "less GPU memory"
+        "less GPU memory (default: whole frames)"
     )  # fmt: skip
 
 
@@ -158,7 +158,7 @@ def add_size_options(group: Any, default: str) -> None:
         type=int,
         metavar="PIXELS",
         help="width of the frames; one of the two keeps the aspect, both crop around the center. They are rounded to "
-        "multiples of the codec's cells",
+        "multiples of the codec's cells (default: see --height)",
     )
 
 

@@ -71,7 +71,11 @@ def add_render(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     source = render.add_argument_group("input")
     source.add_argument(
-        "--memory", type=Path, required=True, metavar="FILE", help="memory of mirage remember or mirage generate"
+        "--memory",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="memory of mirage remember or mirage generate (no default: required)",
     )
     add_path_options(render)
     source.add_argument(
@@ -83,13 +87,16 @@ def add_render(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     source.add_argument(
         "--integer-centers",
         action="store_true",
-        help="pixel centers have integer coordinates in a geometry.npz of --cameras: add half a pixel to cx and cy",
+        help="pixel centers have integer coordinates in a geometry.npz of --cameras: add half a pixel to cx and cy "
+        "(default: they are at half pixels)",
     )
     output = render.add_argument_group("output")
     output.add_argument(
         "--out", type=Path, default=Path("out/render"), metavar="FOLDER", help="output folder (default: out/render)"
     )
-    output.add_argument("--overwrite", action="store_true", help=f"replace what an earlier {COMMAND} wrote")
+    output.add_argument(
+        "--overwrite", action="store_true", help=f"replace what an earlier {COMMAND} wrote (default: refuse)"
+    )
     output.add_argument(
         "--frames", type=int, metavar="N", help=f"number of views (default: {FRAMES}, or all that the path gives)"
     )

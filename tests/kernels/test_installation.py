@@ -60,7 +60,7 @@ def test_a_source_tree_that_is_not_built(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.skipif(not list(PACKAGE.glob("_C*.so")), reason="there are no native kernels")
 def test_native_kernels_that_are_there_can_be_loaded() -> None:
-    """Otherwise all their tests would be skipped. The binary names torch's libraries, whether torch is loaded or not."""
+    """Otherwise all their tests would be skipped. The binary names torch's libraries."""
     assert backend.backends()["cpp"] is None
     binary = next(PACKAGE.glob("_C*.so")).read_bytes()
     assert b"\0libtorch_cpu.so\0" in binary
