@@ -45,7 +45,7 @@ $(HEADERS)/%/.ready: | $(READY)
 	@touch $@
 
 demo: $(READY)
-	$(BIN)/mirage generate --scene motorcycle --frames 97 --block 16 --seed 0 --out out/demo --overwrite
+	$(BIN)/mirage generate --scene motorcycle --frames 97 --seed 0 --out out/demo --overwrite
 
 test: $(READY) $(OLDEST_HEADERS)
 	$(PYTEST)
