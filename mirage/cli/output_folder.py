@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -134,11 +135,9 @@ class OutputFolder:
         assert self._run is not None
         with self._timed("preview"):
             chunk = chunk._replace(frames=chunk.frames.cpu(), view=MemoryView(*(part.cpu() for part in chunk.view)))
-            # Each latent is decoded as an image of its own, which takes a quarter of the time of decoding the video.
-            latents = chunk.view.latents.to(self._run.memory.device).movedim(1, 0)[:, :, None]
-            views = self._run.codec.decode(latents)[:, :, 0].cpu()
-            preview = Preview(chunk.start, chunk.frames, views, chunk.view.mask, self._run.codec.temporal_stride)
-            self._collect(chunk, views)
+            view = functools.partial(self._decode_view, chunk.view.latents)
+            preview = Preview.of(chunk, view, self._run.codec.temporal_stride)
+            self._collect(chunk, view)
         with self._timed("wait"):
             self._wait()
         with self._timed("save"):
@@ -151,15 +150,21 @@ class OutputFolder:
             self.store.save(session.chunks, state.changing, state.fixed, state.info)
         self._future = self._worker.submit(self._encode, session.chunks, preview)
 
-    def _collect(self, chunk: Chunk, views: Tensor) -> None:
+    def _decode_view(self, latents: Tensor, number: int) -> Tensor:
+        """Decode one of the latents (C, T, h, w) as an image (3, H, W) of its own; all at once take much memory."""
+        assert self._run is not None
+        latent = latents[None, :, number : number + 1].to(self._run.memory.device)
+        return self._run.codec.decode(latent)[0, :, 0].cpu()
+
+    def _collect(self, chunk: Chunk, view: Callable[[int], Tensor]) -> None:
         assert self._run is not None
         if self._progress.known_at_start is None:
             self._progress = self._progress._replace(known_at_start=chunk.view.mask[0])
         assert self._progress.known_at_start is not None
         metrics = self._progress.metrics
         metrics.add(chunk, self._progress.known_at_start)
-        self._progress.sheet.add(chunk, views)
-        for name, image in compare_with_real(self._run, chunk, views, metrics.comparisons).items():
+        self._progress.sheet.add(chunk, view)
+        for name, image in compare_with_real(self._run, chunk, view, metrics.comparisons).items():
             buffer = BytesIO()
             to_pil(image).save(buffer, format="PNG")
             self._progress.pictures[name] = torch.from_numpy(np.frombuffer(buffer.getvalue(), np.uint8).copy())
@@ -188,7 +193,7 @@ class OutputFolder:
         for name, encoder in zip(VIDEOS, encoders, strict=True):
             self.store.logs[name].append(chunks, encoder.finish())
         self._progress.metrics.spend("video", time.perf_counter() - since, background=True)
-        self._write_running(preview.start + preview.frames.shape[1])
+        self._write_running(preview.start + len(preview.frames))
 
     def _wait(self) -> None:
         """Wait until the videos of the last chunk are encoded, and raise what went wrong."""

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,21 +25,35 @@ GAP = 8  # pixels between the sides
 
 
 class Preview(NamedTuple):
-    """A chunk as it is shown.
+    """A chunk as it is shown. It waits in memory while the next chunk is generated, and is kept as bytes.
 
     Attributes:
         start: number of the first frame.
-        frames: (3, F, H, W), values 0 to 1.
-        views: (T, 3, H, W), values 0 to 1, the memory's view from the cameras of the latents.
+        frames: F images (3, H, W) uint8.
+        views: T images (h', w', 3) uint8, the memory's view from the cameras of the latents, at reduced size.
         masks: (T, h, w) bool, False in holes of the views.
         stride: frames from one latent to the next.
     """
 
     start: int
-    frames: Tensor
-    views: Tensor
+    frames: list[np.ndarray]
+    views: list[np.ndarray]
     masks: Tensor
     stride: int
+
+    @classmethod
+    def of(cls, chunk: Chunk, view: Callable[[int], Tensor], stride: int) -> Preview:
+        """Convert a chunk on the CPU.
+
+        Args:
+            chunk: the chunk.
+            view: returns (3, H, W), the memory's view from the camera of a latent.
+            stride: frames from one latent to the next.
+        """
+        factor = reduction((chunk.frames.shape[2], chunk.frames.shape[3]))
+        frames = [to_planes(chunk.frames[:, number]) for number in range(chunk.frames.shape[1])]
+        views = [shrink(to_planes(view(number)), factor) for number in range(len(chunk.view.mask))]
+        return cls(chunk.start, frames, views, chunk.view.mask, stride)
 
     def images(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """For each frame: the frame (3, H, W), and the comparison (3, h', w') at reduced size, in bytes.
@@ -47,16 +61,14 @@ class Preview(NamedTuple):
         The comparison shows the memory's view on the left and the frame on the right. Between latents, the view is
         interpolated.
         """
-        factor = reduction((self.frames.shape[2], self.frames.shape[3]))
-        views = [shrink(to_planes(view), factor) for view in self.views]
+        views, factor = self.views, reduction((self.frames[0].shape[1], self.frames[0].shape[2]))
         masks = nnf.interpolate(self.masks[:, None].float(), views[0].shape[:2], mode="nearest-exact")[:, 0] > 0
         board, gap = _board(masks.shape[1:]), np.full((views[0].shape[0], GAP, 3), 255, np.uint8)
         old = 1 if self.start else 0  # the first view belongs to the last frame of the chunk before
-        for number in range(self.frames.shape[1]):
+        for number, frame in enumerate(self.frames):
             before, after = (number + old) // self.stride, -(-(number + old) // self.stride)
             left = _between(views[before], views[after], (number + old) % self.stride / self.stride)
             mask = (masks[before] & masks[after]).numpy()  # between latents: holes of either
-            frame = to_planes(self.frames[:, number])
             sides = [np.where(mask[..., None], left, board), gap, shrink(frame, factor)]
             yield frame, np.concatenate(sides, 1).transpose(2, 0, 1)
 
@@ -126,12 +138,12 @@ class Sheet:
         self._picks = {round(k * (run.latents - 1) / max(count - 1, 1)) for k in range(count)}
         self._run, self.labels, self.images = run, labels, images
 
-    def add(self, chunk: Chunk, views: Tensor) -> None:
+    def add(self, chunk: Chunk, view: Callable[[int], Tensor]) -> None:
         """Add those frames of a chunk that the sheet shows.
 
         Args:
             chunk: on the CPU.
-            views: (T, 3, H, W), the memory's view from the cameras of the latents.
+            view: returns (3, H, W), the memory's view from the camera of a latent.
         """
         stride = self._run.codec.temporal_stride
         shared = 1 if chunk.start else 0
@@ -140,10 +152,10 @@ class Sheet:
             if frame // stride not in self._picks:
                 continue
             mask, image = chunk.view.mask[number + shared], chunk.frames[:, frame - chunk.start]
-            view = show_holes(views[number + shared], enlarge(mask, self._run.codec.spatial_stride))
+            shown = show_holes(view(number + shared), enlarge(mask, self._run.codec.spatial_stride))
             name = f"sheet.{frame:08}"
             known = f"frame {frame}: memory, {mask.float().mean().item():.1%} known"
-            self._put(f"{name}.0", view, known)
+            self._put(f"{name}.0", shown, known)
             self._put(f"{name}.1", image, f"frame {frame}: result")
             if written.filter_result is not None:
                 result = FilterResult(*(part.cpu() for part in written.filter_result))
@@ -168,13 +180,15 @@ def _reasons(result: FilterResult) -> str:
     return ", ".join(f"{fraction:.1%} {name}" for name, fraction in fractions.items()) or "all cells kept"
 
 
-def compare_with_real(run: Run, chunk: Chunk, views: Tensor, metrics: dict[str, Any]) -> dict[str, Tensor]:
+def compare_with_real(
+    run: Run, chunk: Chunk, view: Callable[[int], Tensor], metrics: dict[str, Any]
+) -> dict[str, Tensor]:
     """Compare the memory's view with a real image where a latent's camera equals the real camera.
 
     Args:
         run: the run.
         chunk: on the CPU.
-        views: (T, 3, H, W), the memory's view from the cameras of the latents.
+        view: returns (3, H, W), the memory's view from the camera of a latent.
         metrics: gets the results; images that it has already are not compared again.
 
     Returns:
@@ -189,14 +203,14 @@ def compare_with_real(run: Run, chunk: Chunk, views: Tensor, metrics: dict[str, 
             if f"{name}_view_psnr" in metrics or not same_camera(camera, run.scene.keys[key]):
                 continue
             # Only cells written by the first image are compared; cells generated later have no ground truth.
-            mask, from_image, view = chunk.view.mask[k], chunk.view.stamp[k] == 0, views[k]
+            mask, from_image, shown = chunk.view.mask[k], chunk.view.stamp[k] == 0, view(k)
             images |= {
-                f"{name}_view.png": show_holes(view, enlarge(mask, size)),
+                f"{name}_view.png": show_holes(shown, enlarge(mask, size)),
                 f"{name}_known.png": enlarge(from_image.float(), size),
                 f"{name}_real.png": real,
             }
-            metrics[f"{name}_view_psnr"] = psnr(view, real, enlarge(from_image, size))
-            metrics[f"{name}_view_psnr_with_filled"] = psnr(view, real, enlarge(mask, size))
+            metrics[f"{name}_view_psnr"] = psnr(shown, real, enlarge(from_image, size))
+            metrics[f"{name}_view_psnr_with_filled"] = psnr(shown, real, enlarge(mask, size))
             metrics[f"{name}_known_share"] = from_image.float().mean().item()
             metrics["unmoved_psnr"] = psnr(run.scene.image, real)
     return images
