@@ -113,9 +113,10 @@ def read_depth(path: str | Path, *, scale: float | None = None) -> Tensor:
             f"{path}: expected a depth map of 16 bits in millimeters, or of floats in meters, got {values.dtype}; "
             "--depth-scale states the meters per unit of other files"
         )
-    if scale is None:
-        return torch.from_numpy(values.astype(np.float32)) / (1 if values.dtype.kind == "f" else 1000)
-    return torch.from_numpy((values * np.float64(scale)).astype(np.float32))
+    with np.errstate(over="ignore"):  # infinity is invalid depth
+        if scale is None:
+            return torch.from_numpy(values.astype(np.float32)) / (1 if values.dtype.kind == "f" else 1000)
+        return torch.from_numpy((values * np.float64(scale)).astype(np.float32))
 
 
 def read_text(path: Path, what: str) -> str:
