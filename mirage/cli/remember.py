@@ -81,6 +81,31 @@ def add_remember(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "NAME_cameras.json",
     )
     output.add_argument("--overwrite", action="store_true", help="replace existing files (default: refuse)")
+    _add_frame_options(remember)
+    memory = remember.add_argument_group("what is written to the memory")
+    memory.add_argument(
+        "--filters",
+        default=DEFAULT,
+        metavar="FILE",
+        help="keep unreliable cells out of the memory, and remove points that later frames see through: 'default' for "
+        "depth edges and contradictions to earlier frames; a JSON file of filters, such as the slower MotionFilter; or "
+        "'none', which writes everything and removes nothing (default: default)",
+    )
+    memory.add_argument(
+        "--max-bytes", metavar="BYTES", help="limit of the points, such as 500M; the oldest are dropped (default: none)"
+    )
+    memory.add_argument(
+        "--history",
+        type=int,
+        default=256,
+        metavar="N",
+        help="frames whose latents are kept whole, as references for the video model (default: 256)",
+    )
+    add_codec_options(remember)
+    remember.set_defaults(run=run)
+
+
+def _add_frame_options(remember: argparse.ArgumentParser) -> None:
     frames = remember.add_argument_group("frames")
     frames.add_argument(
         "--frames",
@@ -105,27 +130,6 @@ def add_remember(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="meters per unit of the values in the depth maps (default: 0.001 for integers, 1 for floats, 0.0002 for "
         "TUM, what transforms.json says)",
     )
-    memory = remember.add_argument_group("what is written to the memory")
-    memory.add_argument(
-        "--filters",
-        default=DEFAULT,
-        metavar="FILE",
-        help="keep unreliable cells out of the memory, and remove points that later frames see through: 'default' for "
-        "depth edges and contradictions to earlier frames; a JSON file of filters, such as the slower MotionFilter; or "
-        "'none', which writes everything and removes nothing (default: default)",
-    )
-    memory.add_argument(
-        "--max-bytes", metavar="BYTES", help="limit of the points, such as 500M; the oldest are dropped (default: none)"
-    )
-    memory.add_argument(
-        "--history",
-        type=int,
-        default=256,
-        metavar="N",
-        help="frames whose latents are kept whole, as references for the video model (default: 256)",
-    )
-    add_codec_options(remember)
-    remember.set_defaults(run=run)
 
 
 def _check(args: argparse.Namespace) -> None:

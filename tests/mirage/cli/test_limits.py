@@ -21,6 +21,7 @@ from mirage.io.images import write_image
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_image(Path("photo.png"), torch.rand(3, 64, 96))
+    np.save("nan.npy", np.full((64, 96), np.nan))
     layouts.write_folder(Path("recording"), make_frames(2))
 
 
@@ -46,6 +47,7 @@ WRONG = [
     (f"{PHOTO} --out ''", "--out: expected a value, got an empty one; is a variable of the shell not set?"),
     (f"{PHOTO} --intrinsics=", "--intrinsics: expected a value, got an empty one"),
     ("remember '' --out m.safetensors", "expected a value, got an empty one"),
+    (f"{PHOTO} --mask nan.npy", "nan.npy: expected a mask, got an array with NaN"),
     (f"{RECORDING} --max-bytes 1", "--max-bytes: expected at least"),
     (f"{RECORDING} --max-bytes 2K", "--max-bytes: expected room for the points of one frame, got 2K"),
     (f"{RECORDING} --out photo.png/m.safetensors", "--out: expected a folder that can be written, got photo.png"),
