@@ -14,6 +14,7 @@ from .messages import note
 
 MAX_DEFAULT_SIDE = 1280  # pixels; larger images are scaled down unless --height or --width is given
 MAX_SIDE = 8192  # pixels, of frames
+MAX_ASPECT = 32  # of frames; previews and contact sheets of longer ones show nothing
 FITS = ("crop", "pad", "squash")
 _MIN_NOTED_CUT = (8, 0.02)  # pixels of the frames, and share of a side, above which a cut is noted
 
@@ -77,6 +78,21 @@ def expected_size(args: argparse.Namespace, size: Size) -> Size:
     return height or max(round(size[0] * scale), 1), width or max(round(size[1] * scale), 1)
 
 
+def check_aspect(size: Size, name: object) -> None:
+    """Check that frames are not too long.
+
+    Args:
+        size: (H, W) of the frames.
+        name: of the image, for messages.
+
+    Raises:
+        DataError: one side is more than 32 times the other.
+    """
+    if max(size) > MAX_ASPECT * min(size):
+        expected = f"sides of frames that differ by a factor of at most {MAX_ASPECT}"
+        raise DataError(f"--height, --width: expected {expected}, got {_wide(size)} pixels for {name}")
+
+
 def choose_size(args: argparse.Namespace, size: Size, step: int, name: object) -> FrameSize:
     """Choose the size of the frames.
 
@@ -89,6 +105,12 @@ def choose_size(args: argparse.Namespace, size: Size, step: int, name: object) -
     Raises:
         DataError: both sides are given and one is not a multiple of ``step``, or the image is too small or too long.
     """
+    frames = _choose_size(args, size, step, name)
+    check_aspect(frames.size, name)
+    return frames
+
+
+def _choose_size(args: argparse.Namespace, size: Size, step: int, name: object) -> FrameSize:
     given = (args.height, args.width)
     if None not in given:
         if any(side % step for side in given):

@@ -23,7 +23,7 @@ from .messages import note
 from .model_options import EMBEDDED, LoadedModel, add_model_options, check_model_options, load_model
 from .output_files import read_status
 from .output_folder import OutputFolder, remove_leftovers
-from .path_options import FRAMES, add_path_options, find_path_source, plan_path
+from .path_options import FRAMES, add_path_options, check_fps, check_frames, find_path_source, plan_path
 from .run import Run
 from .run_options import check_alone, pack_options, unpack_options
 from .run_state import unpack_session, unpack_snapshot, unpack_start
@@ -122,14 +122,17 @@ def _open_memory(
 
 def _check_numbers(args: argparse.Namespace) -> None:
     find_path_source(args)
-    plan_chunks(FRAMES if args.frames is None else args.frames, args.chunk)
+    check_frames(args.frames)
+    try:
+        plan_chunks(FRAMES if args.frames is None else args.frames, args.chunk)
+    except ValueError as error:
+        raise DataError(f"--{error}") from None
     check_model_options(args)
     read_filters(args)
     check_start_options(args)
-    for name, minimum in (("fps", 1), ("seed", 0)):
-        value = getattr(args, name)
-        if value is not None and value < minimum:
-            raise DataError(f"--{name}: expected at least {minimum}, got {value}")
+    check_fps(args.fps)
+    if not 0 <= args.seed < 1 << 63:
+        raise DataError(f"--seed: expected at least 0 and less than 2^63, got {args.seed}")
     if args.out.exists() and not args.out.is_dir():
         raise DataError(f"{args.out}: expected a folder, got a file")
 

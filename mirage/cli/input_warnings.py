@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mirage_kernels import Cameras
 
+from ..errors import DataError
 from ..geometry.grids import valid_depth
 from .messages import warn
 
@@ -18,6 +19,7 @@ MAX_MEDIAN = 200.0  # m; a larger median is probably one of millimeters
 MIN_VALID = 0.02  # share of the pixels with depth
 MAX_EXCLUDED = 0.9  # share of the pixels that a mask excludes
 MIN_FOV, MAX_FOV = 1.0, 175.0  # degrees
+MIN_POSSIBLE_FOV = 1e-3
 MAX_SAMPLES = 20_000
 # Depth usually decreases towards the bottom of an image, disparity increases. Rank correlation of depth with the row,
 # for 73 recorded indoor maps: at most 0.65, for their inverse up to 0.85.
@@ -75,6 +77,9 @@ def warn_about_intrinsics(cameras: Cameras, name: str) -> None:
     Args:
         cameras: over the image; only the first is looked at.
         name: of the option or file.
+
+    Raises:
+        DataError: the field of view is so small that the intrinsics cannot be meant.
     """
     (fx, _, cx), (_, fy, cy), _ = cameras.intrinsics[0].tolist()
     h, w = cameras.size
@@ -84,6 +89,10 @@ def warn_about_intrinsics(cameras: Cameras, name: str) -> None:
             "intrinsics those of another size?"
         )
     angle = math.degrees(2 * math.atan(max(w / fx, h / fy) / 2))
+    if angle < MIN_POSSIBLE_FOV:
+        raise DataError(
+            f"{name}: expected intrinsics in pixels of the image, got a field of view of {angle:.3g} degrees"
+        )
     if not MIN_FOV <= angle <= MAX_FOV:
         warn(f"{name}: the field of view is {angle:.3g} degrees; are the intrinsics in pixels of the image?")
 

@@ -11,6 +11,7 @@ import time
 
 from mirage_kernels import __version__
 
+from ..errors import DataError
 from .signals import Terminated, raise_on_signals
 
 _DESCRIPTION = "Video world models with a latent spatial memory."
@@ -64,6 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     since = time.perf_counter()
     try:
         with raise_on_signals():
+            _check_not_empty(sys.argv[1:] if argv is None else argv)
             args = build_parser().parse_args(argv)
             args.since = since  # for the time that commands report
             summary = args.run(args)
@@ -83,6 +85,15 @@ def main(argv: list[str] | None = None) -> int:
         return 128 + error.number
     print(summary)
     return 0
+
+
+def _check_not_empty(argv: list[str]) -> None:
+    """Refuse empty values: a variable of the shell that is not set would select the current folder, or nothing."""
+    for before, value in zip(["", *argv], argv, strict=False):
+        name, _, given = value.partition("=") if value.startswith("--") else (before, "", value)
+        if not given.strip() and (value != name or "=" in value) and not name.endswith(("prompt", "actions")):
+            option = name if name.startswith("-") else "arguments"
+            raise DataError(f"{option}: expected a value, got an empty one; is a variable of the shell not set?")
 
 
 def _out_of_memory(error: MemoryError | RuntimeError) -> str:

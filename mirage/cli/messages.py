@@ -4,9 +4,22 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+from pathlib import Path
 
 from tqdm import tqdm  # type: ignore[import-untyped]
+
+
+def assign(option: str, path: Path) -> str:
+    """An option with a path, so that it can be pasted into a shell.
+
+    Example:
+        >>> assign("--out", Path("my files")), assign("--out", Path("-x"))
+        ("--out 'my files'", '--out=-x')
+    """
+    text = shlex.quote(str(path))
+    return f"{option}={text}" if text.startswith("-") else f"{option} {text}"
 
 
 def note(text: str) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..models.wan.pipeline import MiragePipeline
 
 EMBEDDED = "embedded"
+MAX_BLOCK = 256  # pixels; the transform of a block has as many numbers as the fourth power of it
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 # Options of only one kind of model. With the other kind they would have no effect, so they are an error.
 _EMBEDDED_ONLY = ("block",)
@@ -124,6 +125,8 @@ def check_model_options(args: argparse.Namespace) -> None:
         value = getattr(args, name)
         if value is not None and value < minimum:
             raise DataError(f"--{name}: expected at least {minimum}, got {value}")
+    if args.block is not None and args.block > MAX_BLOCK:
+        raise DataError(f"--block: expected at most {MAX_BLOCK}, got {args.block}")
     files, scales = args.lora or [], args.lora_scale or []
     if len(scales) > len(files):
         raise DataError(f"--lora-scale: expected at most {len(files)} (one per --lora), got {len(scales)}")

@@ -27,7 +27,7 @@ from ..memory.snapshot import restore_snapshot, take_snapshot
 from ..rollout import Chunk, RolloutSession
 from . import run_state
 from .folder_lock import LOCK, FolderLock
-from .messages import note
+from .messages import assign, note
 from .output_files import RESUME, read_status, remove_partial, remove_run, status, write_metrics, write_run
 from .preview import Preview, compare_with_real
 from .run import Run
@@ -245,16 +245,17 @@ class OutputFolder:
         self.store.release()
         progress, snapshot = run_state.unpack_progress(self._run, stored), run_state.unpack_snapshot(stored)
         done, frames = progress.metrics.frames_done, len(self._run.cameras)
+        command = f"mirage generate {assign('--resume', self.folder)}"
         summary = {"finished": False, "reason": describe(error), "frames_done": done}
         try:
             write_metrics(self.folder, summary | progress.metrics.report(snapshot))
             write_run(self.folder, self._run, restore_snapshot(snapshot), progress, self.store)
         except Exception as second:
             note(f"{self.store.folder}: has the {done} frames of {frames} that are finished, but no files could be made"
-                 f" from them ({first_line(second)}); go on with: mirage generate --resume {self.folder}")  # fmt: skip
+                 f" from them ({first_line(second)}); go on with: {command}")  # fmt: skip
             return
         note(f"{self.folder}: has the {done} frames of {frames} that are finished; go on with: "
-             f"mirage generate --resume {self.folder}")  # fmt: skip
+             f"{command}")  # fmt: skip
 
     def __enter__(self) -> OutputFolder:
         return self

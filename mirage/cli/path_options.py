@@ -34,6 +34,8 @@ from ..errors import DataError
 from .messages import note
 
 FRAMES = 97
+MAX_FRAMES = 1_000_000  # of a video; more are a slip of the hand
+MAX_FPS = 1000
 AMOUNTS = {"orbit": 15.0, "dolly": 0.5, "pan": 20.0, "truck": 0.5, "spiral": 0.2}
 MOVES = ("scene", *AMOUNTS)
 _FILES = ("poses", "cameras")
@@ -118,6 +120,28 @@ def _add_file_options(path: argparse._ArgumentGroup) -> None:
     )
 
 
+def check_frames(frames: int | None) -> None:
+    """Check ``--frames``.
+
+    Raises:
+        DataError: it is below 1 or above a million.
+    """
+    if frames is not None and not 1 <= frames <= MAX_FRAMES:
+        expected = "at least 1" if frames < 1 else f"at most {MAX_FRAMES}"
+        raise DataError(f"--frames: expected {expected}, got {frames}")
+
+
+def check_fps(fps: int) -> None:
+    """Check ``--fps``.
+
+    Raises:
+        DataError: it is below 1 or above 1000.
+    """
+    if not 1 <= fps <= MAX_FPS:
+        expected = "at least 1" if fps < 1 else f"at most {MAX_FPS}"
+        raise DataError(f"--fps: expected {expected}, got {fps}")
+
+
 def find_path_source(args: argparse.Namespace) -> str:
     """Find out where the camera path comes from.
 
@@ -179,8 +203,23 @@ def plan_path(args: argparse.Namespace, scene: Scene) -> Cameras:
         One camera per frame, the image's first. A path from a file or from actions is cut to 4 N + 1 frames.
 
     Raises:
-        DataError: a file is missing or damaged, or has too few cameras for ``--frames``.
+        DataError: a file is missing or damaged, or has too few cameras for ``--frames``; or the path is none, or leaves
+            the range of numbers.
     """
+    try:
+        return _plan_path(args, scene)
+    except DataError:
+        raise
+    except ValueError as error:
+        source = find_path_source(args)
+        option = f"--{'trajectory' if source in MOVES else source}"
+        if "expected finite" in str(error):
+            expected = "finite camera poses; use a smaller --amount, --radius, --step or --path-scale"
+            raise DataError(f"{option}: expected {expected}, got one that is not") from None
+        raise DataError(f"{option}: {str(error).split(': ', 1)[-1]}") from None
+
+
+def _plan_path(args: argparse.Namespace, scene: Scene) -> Cameras:
     source, start = find_path_source(args), scene.keys[0]
     if source == "geometry":
         return _trim(args, args.geometry, _scale(args, scene.keys))

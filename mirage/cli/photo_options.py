@@ -19,7 +19,7 @@ from ..cameras.intrinsics import MAX_ASPECT_ERROR
 from ..data.scenes import Scene
 from ..depth import DepthEstimator, MemoryDepth, MonocularDepth, guess_depth
 from ..errors import DataError
-from ..geometry.grids import resize_depth, valid_depth
+from ..geometry.grids import resize_depth, usable_depth, valid_depth
 from ..io.files import read_depth, read_image
 from ..io.photos import PhotoInfo
 from ..memory import LatentSpatialMemory
@@ -179,7 +179,7 @@ def _read_depth(args: argparse.Namespace, full: Size, size: Size, *, may_be_inva
     """The depth of --depth at a size, None without one. Depth of another size than the image's is resized."""
     if args.depth is None:
         return None
-    depth = read_depth(args.depth, scale=args.depth_scale)
+    depth = usable_depth(read_depth(args.depth, scale=args.depth_scale))
     h, w = depth.shape
     if not valid_depth(depth).any():
         text = f"{args.depth}: expected a valid depth (finite and above 0) somewhere, got none in {w} x {h} pixels"

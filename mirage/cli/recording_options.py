@@ -15,7 +15,8 @@ from ..errors import DataError, first_line
 from ..models.embedded import DctCodec
 from ..models.wan.presets import WAN
 from ..rollout import Codec
-from .model_options import DTYPES, EMBEDDED
+from .frame_size import MAX_SIDE, check_aspect
+from .model_options import DTYPES, EMBEDDED, MAX_BLOCK
 
 DEFAULT_BLOCK = 16
 _SLICE = re.compile(r"(-?[0-9]+)?:(-?[0-9]+)?(?::([0-9]+)?)?")
@@ -74,8 +75,9 @@ def check_codec_options(args: argparse.Namespace) -> None:
         if getattr(args, name) is not None:
             expected = "--model FOLDER" if embedded else "--model embedded"
             raise DataError(f"--{name}: expected {expected}, got --model {args.model}")
-    if args.block is not None and args.block < 4:
-        raise DataError(f"--block: expected at least 4, got {args.block}")
+    if args.block is not None and not 4 <= args.block <= MAX_BLOCK:
+        expected = "at least 4" if args.block < 4 else f"at most {MAX_BLOCK}"
+        raise DataError(f"--block: expected {expected}, got {args.block}")
 
 
 def memory_block(codec: str) -> int | None:
@@ -166,12 +168,14 @@ def check_size_options(args: argparse.Namespace, step: int) -> None:
     """Check ``--height`` and ``--width``.
 
     Raises:
-        DataError: one of them is below ``step``.
+        DataError: one of them is below ``step``, or above 8192.
     """
     for name in ("height", "width"):
         value = getattr(args, name)
         if value is not None and value < step:
             raise DataError(f"--{name}: expected at least {step}, got {value}")
+        if value is not None and value > MAX_SIDE:
+            raise DataError(f"--{name}: expected at most {MAX_SIDE} pixels, got {value}")
 
 
 def find_size(args: argparse.Namespace, size: tuple[int, int], step: int) -> tuple[int, int]:
@@ -187,7 +191,7 @@ def find_size(args: argparse.Namespace, size: tuple[int, int], step: int) -> tup
         multiples that keep the aspect; with both, the nearest multiples of the two.
 
     Raises:
-        DataError: the image is smaller than ``step``.
+        DataError: the image is smaller than ``step``, or the frames are too long.
     """
     height, width = args.height, args.width
     if height is None and width is None:
@@ -196,7 +200,9 @@ def find_size(args: argparse.Namespace, size: tuple[int, int], step: int) -> tup
         return size[0] // step * step, size[1] // step * step
     height = size[0] * width / size[1] if height is None else height
     width = size[1] * args.height / size[0] if width is None else width
-    return max(step, round(height / step) * step), max(step, round(width / step) * step)
+    result = max(step, round(height / step) * step), max(step, round(width / step) * step)
+    check_aspect(result, "the recording or memory")
+    return result
 
 
 def pick_frames(text: str | None, count: int) -> list[int]:

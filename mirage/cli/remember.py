@@ -8,7 +8,7 @@ import argparse
 import json
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor
 from tqdm import tqdm  # type: ignore[import-untyped]
@@ -26,7 +26,7 @@ from ..recordings import RecordedFrame, Recording, read_recording
 from ..rollout import MemoryWriter
 from .memory_options import DEFAULT
 from .memory_views import decode_view
-from .messages import note, warn
+from .messages import assign, note, warn
 from .recording_options import (
     LoadedCodec,
     add_codec_options,
@@ -38,6 +38,7 @@ from .recording_options import (
     parse_bytes,
     pick_frames,
 )
+from .remember_outputs import check_outputs
 
 SHEET_COLUMNS = 5
 MAX_METERS = 200.0  # a larger median depth is likely to be in millimeters
@@ -80,26 +81,7 @@ def add_remember(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "NAME_cameras.json",
     )
     output.add_argument("--overwrite", action="store_true", help="replace existing files (default: refuse)")
-    frames = remember.add_argument_group("frames")
-    frames.add_argument(
-        "--frames",
-        metavar="FRAMES",
-        help="a number of evenly spaced frames, or START:STOP:STEP as in Python (default: all)",
-    )
-    add_size_options(frames, "the recording's, cropped to whole cells")
-    frames.add_argument(
-        "--intrinsics", type=Path, metavar="FILE", help="intrinsics of all frames (default: the recording's)"
-    )
-    frames.add_argument(
-        "--integer-centers",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="whether pixel centers have integer coordinates in the calibration, as in OpenCV; then half a pixel is "
-        "added to cx and cy (default: yes for folders and TUM, no for the others)",
-    )
-    frames.add_argument(
-        "--depth-scale", type=float, default=1.0, metavar="FACTOR", help="multiply the depth by this (default: 1)"
-    )
+    _add_frame_options(remember)
     memory = remember.add_argument_group("what is written to the memory")
     memory.add_argument(
         "--filters",
@@ -123,42 +105,44 @@ def add_remember(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     remember.set_defaults(run=run)
 
 
-class _Outputs(NamedTuple):
-    """The files that the command writes."""
+def _add_frame_options(remember: argparse.ArgumentParser) -> None:
+    frames = remember.add_argument_group("frames")
+    frames.add_argument(
+        "--frames",
+        metavar="FRAMES",
+        help="a number of evenly spaced frames, or START:STOP:STEP as in Python (default: all)",
+    )
+    add_size_options(frames, "the recording's, cropped to whole cells")
+    frames.add_argument(
+        "--intrinsics", type=Path, metavar="FILE", help="intrinsics of all frames (default: the recording's)"
+    )
+    frames.add_argument(
+        "--integer-centers",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="whether pixel centers have integer coordinates in the calibration, as in OpenCV; then half a pixel is "
+        "added to cx and cy (default: yes for folders and TUM, no for the others)",
+    )
+    frames.add_argument(
+        "--depth-scale",
+        type=float,
+        metavar="METERS",
+        help="meters per unit of the values in the depth maps (default: 0.001 for integers, 1 for floats, 0.0002 for "
+        "TUM, what transforms.json says)",
+    )
 
-    memory: Path
-    sheet: Path
-    report: Path
-    cameras: Path
 
-    @classmethod
-    def beside(cls, path: Path) -> _Outputs:
-        names = ("contact_sheet.png", "report.json", "cameras.json")
-        return cls(path, *(path.with_name(f"{path.stem}_{name}") for name in names))
-
-
-def _check(args: argparse.Namespace) -> _Outputs:
-    """Check the options, and make the output folder.
+def _check(args: argparse.Namespace) -> None:
+    """Check the options.
 
     Raises:
-        DataError: an option is out of range, or a file would be replaced.
+        DataError: an option is out of range.
     """
     check_codec_options(args)
     if args.intrinsics is not None:
         read_intrinsics(args.intrinsics, (1, 1))  # an error now, not one per frame
     if args.history < 1:
         raise DataError(f"--history: expected at least 1, got {args.history}")
-    outputs = _Outputs.beside(args.out)
-    if args.out.is_dir():
-        raise DataError(f"--out: expected a file, such as {args.out / 'memory.safetensors'}, got the folder {args.out}")
-    existing = [path for path in outputs if path.exists()]
-    if existing and not args.overwrite:
-        raise DataError(f"--out: expected a new file, got {existing[0]}, which exists; --overwrite replaces it")
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(outputs.report.with_name(f".{outputs.report.name}.try")) as partial:  # fails now, not at the end
-        partial.write_text("")
-    outputs.report.with_name(f".{outputs.report.name}.try").unlink()
-    return outputs
 
 
 def _read_filters(text: str) -> Filters | None:
@@ -177,7 +161,7 @@ def run(args: argparse.Namespace) -> str:
     return (
         f"{args.out}: {used} frames{f' ({refused} refused)' if refused else ''}, {report['points']} points, "
         f"{mib['file']} (points {mib['points']}, history {mib['history']})\n"
-        f"go on from the last frame: mirage generate --memory {args.out}"
+        f"go on from the last frame: mirage generate {assign('--memory', args.out)}"
     )
 
 
@@ -193,7 +177,8 @@ def remember(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         DataError: an option is wrong, or a file is missing or damaged.
     """
-    outputs = _check(args)
+    _check(args)
+    outputs = check_outputs(args.out, args.recording, overwrite=args.overwrite)
     filters, max_bytes = _read_filters(args.filters), parse_bytes("--max-bytes", args.max_bytes)
     recording = read_recording(
         args.recording,
@@ -208,12 +193,25 @@ def remember(args: argparse.Namespace) -> dict[str, Any]:
         note(text)
     if args.frames is not None and args.frames.isdecimal() and int(args.frames) > len(recording):
         note(f"--frames {args.frames}: the recording has {len(recording)} frames; using all of them")
-    memory = LatentSpatialMemory(
-        loaded.codec.channels, device=loaded.device, codec=loaded.codec.name, max_bytes=max_bytes,
-        max_frames=args.history,
-    )  # fmt: skip
+    try:
+        memory = LatentSpatialMemory(
+            loaded.codec.channels, device=loaded.device, codec=loaded.codec.name, max_bytes=max_bytes,
+            max_frames=args.history,
+        )  # fmt: skip
+    except ValueError as error:
+        raise DataError(f"--max-bytes: {str(error).removeprefix('max_bytes: ')}") from None
     filling = _Filling(args, recording, loaded, memory, filters)
-    filling.run(numbers)
+    try:
+        filling.run(numbers)
+    except ValueError as error:
+        if max_bytes is None or "budget" not in str(error):
+            raise
+        raise DataError(
+            f"--max-bytes: expected room for the points of one frame, got {args.max_bytes} ({error})"
+        ) from None
+    if not len(memory):
+        warn(f"{args.recording}: no points were written, the memory is empty; the report lists what the filters "
+             "excluded, and --depth-scale and --filters change it")  # fmt: skip
     settings = loaded.settings | {
         "recording": str(args.recording), "layout": recording.kind, "frames": args.frames, "size": list(filling.size),
         "filters": [] if filters is None else filters.to_list(), "depth_scale": args.depth_scale,
@@ -288,8 +286,9 @@ class _Filling:
                 bar.set_postfix(points=len(self.memory))
         if self.refused and not self.frames:
             first = self.refused[0]
+            name = "" if first["frame"] in first["reason"] else f"{first['frame']}: "
             raise DataError(f"{self.recording.path}: expected readable frames, got none of {len(numbers)} "
-                            f"({first['frame']}: {first['reason']})")  # fmt: skip
+                            f"({name}{first['reason']})")  # fmt: skip
         if self.refused:
             first = self.refused[0]
             warn(f"{len(self.refused)} of {len(numbers)} frames were refused, the first one because of "
@@ -305,7 +304,7 @@ class _Filling:
         self._describe(full, crop)
         median = frame.depth[frame.depth > 0].median().item()
         if median > MAX_METERS:
-            warn(f"{frame.name}: the median depth is {median:.0f}; if it is in millimeters, pass --depth-scale 0.001")
+            warn(f"{frame.name}: the median depth is {median:.4g}; if it is in millimeters, pass --depth-scale 0.001")
         u, v = frame.camera.intrinsics[0, :2, 2].tolist()
         if not (0 < u < full[1] and 0 < v < full[0]):
             warn(

@@ -30,7 +30,7 @@ from ..memory import LatentSpatialMemory
 from ..rollout import Codec
 from .memory_views import DecodedView, decode_view
 from .messages import warn
-from .path_options import FRAMES, add_path_options, find_path_source, plan_path
+from .path_options import FRAMES, add_path_options, check_fps, check_frames, find_path_source, plan_path
 from .recording_options import (
     add_codec_options,
     add_size_options,
@@ -121,10 +121,8 @@ def _check(args: argparse.Namespace) -> str:
     if args.from_last and source not in ("cameras", "poses"):
         raise DataError(f"--from-last: expected --cameras or --poses, got the path {source}, which begins there anyway")
     check_codec_options(args)
-    for name in ("fps", "frames"):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            raise DataError(f"--{name}: expected at least 1, got {value}")
+    check_fps(args.fps)
+    check_frames(args.frames)
     if args.out.exists() and not args.out.is_dir():
         raise DataError(f"--out: expected a folder, got the file {args.out}")
     if args.out.is_dir() and any(args.out.iterdir()):

@@ -16,7 +16,7 @@ from ..data.geometry import read_geometry
 from ..data.scenes import SCENES, Scene
 from ..depth import DepthEstimator
 from ..errors import DataError
-from ..geometry.grids import resize_depth, valid_depth
+from ..geometry.grids import resize_depth, usable_depth, valid_depth
 from ..io.files import read_image
 from ..io.images import enlarge
 from ..io.photos import PhotoInfo, read_photo_info
@@ -219,7 +219,7 @@ def _size_of_memory(args: argparse.Namespace, memory: LatentSpatialMemory, codec
 def _read_geometry(args: argparse.Namespace) -> Scene:
     """Read the first frame of a geometry file. Masked pixels are not written to the memory."""
     geometry = read_geometry(args.geometry, integer_centers=args.integer_centers)
-    depth = geometry.depths[0] if args.depth_scale is None else geometry.depths[0] * args.depth_scale
+    depth = usable_depth(geometry.depths[0] * (1 if args.depth_scale is None else args.depth_scale))
     exclude = None if geometry.masks is None else ~geometry.masks[0]
     if (geometry.frames is None) == (args.image is None):
         got = "none" if args.image is None else "both"

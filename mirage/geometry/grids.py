@@ -15,6 +15,8 @@ from torch.nn import functional as nnf
 
 from mirage_kernels import Cameras, Points, Pooling, pool_depth, unproject
 
+MAX_DEPTH = 1e12  # the memory holds points within 1e18, in world units
+
 
 def unproject_depth(
     depth: Tensor,
@@ -118,6 +120,19 @@ def flat_index(uv: Tensor, inside: Tensor, width: int) -> Tensor:
 def valid_depth(depth: Tensor) -> Tensor:
     """Return a bool mask of the shape of ``depth``, True where depth is finite and positive."""
     return depth.isfinite() & (depth > 0)
+
+
+def usable_depth(depth: Tensor) -> Tensor:
+    """Return depth with 0 where it is invalid or out of any scene: many files have the largest number for the sky.
+
+    Args:
+        depth: of any shape; not finite or not positive where invalid.
+
+    Example:
+        >>> usable_depth(torch.tensor([2.0, torch.inf, 3.4e38, -1.0])).tolist()
+        [2.0, 0.0, 0.0, 0.0]
+    """
+    return torch.where((depth > 1 / MAX_DEPTH) & (depth < MAX_DEPTH), depth, 0)
 
 
 def nearest_around(depth: Tensor, radius: int = 1) -> Tensor:

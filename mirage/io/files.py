@@ -64,7 +64,10 @@ def read_mask(path: str | Path, *, at_least: tuple[int, int] | None = None) -> T
     """
     path = Path(path)
     if is_array_file(path):
-        return torch.from_numpy(read_array(path, "a mask", ("mask", "masks")) != 0)
+        values = read_array(path, "a mask", ("mask", "masks"))
+        if np.isnan(values).any():
+            raise DataError(f"{path}: expected a mask, got an array with NaN")
+        return torch.from_numpy(values != 0)
     with open_image(path, "a mask") as image:
         red, green, blue = decode_image(image, at_least)
     gray: Tensor = 0.299 * red + 0.587 * green + 0.114 * blue
@@ -113,9 +116,10 @@ def read_depth(path: str | Path, *, scale: float | None = None) -> Tensor:
             f"{path}: expected a depth map of 16 bits in millimeters, or of floats in meters, got {values.dtype}; "
             "--depth-scale states the meters per unit of other files"
         )
-    if scale is None:
-        return torch.from_numpy(values.astype(np.float32)) / (1 if values.dtype.kind == "f" else 1000)
-    return torch.from_numpy((values * np.float64(scale)).astype(np.float32))
+    with np.errstate(over="ignore"):  # infinity is invalid depth
+        if scale is None:
+            return torch.from_numpy(values.astype(np.float32)) / (1 if values.dtype.kind == "f" else 1000)
+        return torch.from_numpy((values * np.float64(scale)).astype(np.float32))
 
 
 def read_text(path: Path, what: str) -> str:

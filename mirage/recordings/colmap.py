@@ -46,6 +46,9 @@ class ColmapRecording(Recording):
         self._depths = [self._find_depth(name) for name in self.names]
         self._points: tuple[np.ndarray, np.ndarray] | None = None
         if not any(self._depths):
+            if options.depth_scale is not None:
+                got = "sparse points, whose unit is that of the poses"
+                raise DataError(f"--depth-scale: expected depth maps in {folder}, got {got}")
             self._points = read_points(model_folder)
             count = round(float(np.median([len(image.points) for image in self._images])))
             self.notes.append(f"{folder}: no depth maps in depth/ or stereo/depth_maps/; only the cells with a sparse "
@@ -81,9 +84,13 @@ class ColmapRecording(Recording):
             lens = _distortion(values)
         else:
             k, lens = given, None
-        depth = None if path is None else read_depth_map(path) if path.suffix == ".bin" else read_depth(path)
+        depth = None if path is None else self._read_depth(path)
         xyz = self._points_of(entry) if path is None else None
         return SourceFrame(image, k, _read_pose(entry), depth, xyz, distortion=lens)
+
+    def _read_depth(self, path: Path) -> Tensor:
+        scale = self.options.depth_scale
+        return read_depth_map(path) * (scale or 1.0) if path.suffix == ".bin" else read_depth(path, scale=scale)
 
     def _points_of(self, entry: ColmapImage) -> Tensor:
         assert self._points is not None

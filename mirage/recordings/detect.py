@@ -30,7 +30,7 @@ def read_recording(
     *,
     intrinsics: str | Path | None = None,
     integer_centers: bool | None = None,
-    depth_scale: float = 1.0,
+    depth_scale: float | None = None,
 ) -> Recording:
     """Open a recording: a sequence of posed RGB-D frames.
 
@@ -51,7 +51,8 @@ def read_recording(
             the recording's.
         integer_centers: whether pixel centers have integer coordinates in the calibration. By default, what is usual in
             the layout: they have in folders and TUM recordings, and not in the others.
-        depth_scale: factor that depth is multiplied by.
+        depth_scale: meters per unit of the values in the depth maps. By default, what the layout states: 0.001 for
+            integers, 1 for floats, 0.0002 for TUM, and what ``transforms.json`` says.
 
     Returns:
         The recording. ``recording[n]`` reads one frame, ``recording.read(n, size)`` scales it, ``recording.notes`` says
@@ -83,7 +84,7 @@ def read_recording(
         (2.0, 0.10000000149011612, 32.0)
     """
     path = Path(path)
-    if not 0 < depth_scale < math.inf:
+    if depth_scale is not None and not 0 < depth_scale < math.inf:
         raise DataError(f"--depth-scale: expected a number above 0, got {depth_scale:g}")
     options = ReadOptions(None if intrinsics is None else Path(intrinsics), integer_centers, depth_scale)
     if not path.exists():

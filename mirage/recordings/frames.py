@@ -17,7 +17,7 @@ from mirage_kernels import Cameras
 
 from ..cameras import read_intrinsics
 from ..errors import DataError
-from ..geometry.grids import resize_depth, valid_depth
+from ..geometry.grids import resize_depth, usable_depth
 from ..io.files import read_image
 from .distortion import Distortion
 
@@ -72,12 +72,12 @@ class ReadOptions(NamedTuple):
         intrinsics: file with the intrinsics of all frames, used instead of the recording's.
         integer_centers: whether pixel centers have integer coordinates in the calibration; None for what is usual in
             the format.
-        depth_scale: factor that depth maps are multiplied by.
+        depth_scale: meters per unit of the depth maps' values; None for what is usual in the format.
     """
 
     intrinsics: Path | None = None
     integer_centers: bool | None = None
-    depth_scale: float = 1.0
+    depth_scale: float | None = None
 
 
 class Recording(ABC):
@@ -168,7 +168,7 @@ class Recording(ABC):
 
     def _depth_of(self, source: SourceFrame, camera: Cameras) -> Tensor:
         if source.depth is not None:
-            return torch.where(valid_depth(source.depth), source.depth * self.options.depth_scale, 0)
+            return usable_depth(source.depth)
         assert source.xyz is not None
         return project_points(source.xyz, camera)
 

@@ -71,7 +71,7 @@ class GeometryRecording(Recording):
             image,
             intrinsics,
             torch.from_numpy(self._poses[number]),
-            torch.from_numpy(values["depths"].astype(np.float32)),
+            torch.from_numpy(values["depths"].astype(np.float32)) * (self.options.depth_scale or 1.0),
             exclude=torch.from_numpy(values["masks"] == 0) if "masks" in values else None,
         )
 

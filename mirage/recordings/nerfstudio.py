@@ -97,6 +97,8 @@ class NerfstudioRecording(Recording):
         return path if path.suffix or path.exists() else path.with_name(f"{path.name}.png")
 
     def _read_depth(self, frame: dict[str, Any], path: Path) -> Tensor:
+        if self.options.depth_scale is not None:
+            return read_depth(path, scale=self.options.depth_scale)
         depth = read_depth(path)
         scale = self._value(frame, "depth_unit_scale_factor")
         scale = self._value(frame, "integer_depth_scale") if scale is None else scale

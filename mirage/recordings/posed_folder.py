@@ -69,7 +69,8 @@ class PosedFolder(Recording):
         image = read_pixels(image_path)
         line, words = self._poses[number]
         pose = pose_matrix(read_numbers(self._poses_file, line, words))
-        return SourceFrame(image, self._find_intrinsics(image_size(image)), pose, read_depth(depth_path))
+        depth = read_depth(depth_path, scale=self.options.depth_scale)
+        return SourceFrame(image, self._find_intrinsics(image_size(image)), pose, depth)
 
     def _find_intrinsics(self, size: tuple[int, int]) -> Tensor:
         given = self._given_intrinsics(size)

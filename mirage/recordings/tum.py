@@ -50,7 +50,8 @@ class TumRecording(Recording):
         _, depth_name = self._depths[_nearest(self._depth_times, time, "depth map")]
         _, pose = self._poses[_nearest(self._pose_times, time, "pose")]
         image = read_pixels(self.path / name)
-        depth = read_depth(self.path / depth_name) * (1000 / DEPTH_UNIT)
+        scale = self.options.depth_scale
+        depth = read_depth(self.path / depth_name, scale=1 / DEPTH_UNIT if scale is None else scale)
         return SourceFrame(image, self._find_intrinsics(image_size(image)), pose_matrix(pose), depth)
 
     def _find_intrinsics(self, size: tuple[int, int]) -> Tensor:

@@ -124,7 +124,7 @@ def test_a_recording_without_a_readable_frame_is_an_error(
     for path in (folder / "images").iterdir():
         path.write_bytes(b"")
     assert remember(folder, tmp_path / "out") == 2
-    assert "expected readable frames, got none of 6 (000.png: " in error_of(capsys)
+    assert "000.png: expected an image, got an empty file)" in error_of(capsys)
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -205,7 +205,7 @@ def test_frames_size_and_filters(folder: Path, tmp_path: Path, capsys: pytest.Ca
 
 
 def test_depth_in_millimeters_is_noticed(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert remember(folder, tmp_path, "--depth-scale", "1000", "--frames", "20") == 0
+    assert remember(folder, tmp_path, "--depth-scale", "1", "--frames", "20") == 0
     err = capsys.readouterr().err
     assert "000.png: the median depth is 2023; if it is in millimeters, pass --depth-scale 0.001" in err
     assert "mirage: note: --frames 20: the recording has 6 frames; using all of them" in err

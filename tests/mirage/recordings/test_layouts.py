@@ -21,6 +21,7 @@ from mirage.recordings import Recording, read_recording
 from mirage.recordings.frames import center_window
 
 FRAMES = make_frames()
+UNITS = {"tum": 5000, "colmap-dense": 1, "npz": 1}  # values per meter; 1000 in other layouts
 
 
 def read(name: str, folder: Path, frames: Frames = FRAMES) -> Recording:
@@ -87,11 +88,27 @@ def test_depth_of_another_size_is_resized_and_of_another_aspect_refused(tmp_path
 def test_options_replace_what_the_files_say(tmp_path: Path) -> None:
     folder = layouts.write_folder(tmp_path / "r", FRAMES)
     (tmp_path / "k.txt").write_text("50 50 30 20")
-    frame = read_recording(folder, intrinsics=tmp_path / "k.txt", integer_centers=False, depth_scale=2)[0]
+    frame = read_recording(folder, intrinsics=tmp_path / "k.txt", integer_centers=False, depth_scale=0.002)[0]
     assert frame.camera.intrinsics[0, :2].tolist() == [[50, 0, 30], [0, 50, 20]]
     assert frame.depth.max().item() == pytest.approx(5.0)
     with pytest.raises(DataError, match=r"--depth-scale: expected a number above 0, got -1"):
         read_recording(folder, depth_scale=-1)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_the_depth_scale_is_the_unit_of_the_stored_values(name: str, tmp_path: Path) -> None:
+    path, intrinsics = layouts.write_layout(name, tmp_path / "r", FRAMES)
+    usual = read_recording(path, intrinsics=intrinsics)[0].depth.max().item()
+    one = read_recording(path, intrinsics=intrinsics, depth_scale=1)[0].depth.max().item()
+    given = read_recording(path, intrinsics=intrinsics, depth_scale=0.25)[0].depth.max().item()
+    assert given == pytest.approx(one / 4)
+    assert one / usual == pytest.approx(UNITS.get(name, 1000), rel=0.01)
+
+
+def test_sparse_points_take_no_depth_scale(tmp_path: Path) -> None:
+    folder = layouts.write_colmap(tmp_path / "r", FRAMES, depth="none")
+    with pytest.raises(DataError, match=r"--depth-scale: expected depth maps in .*, got sparse points"):
+        read_recording(folder, depth_scale=1)
 
 
 def break_image(folder: Path) -> None:

@@ -1,0 +1,71 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The files that ``mirage remember`` writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from mirage_kernels import atomic_write
+
+from ..errors import DataError
+from ..recordings.posed_folder import DEPTH_FOLDERS, IMAGE_FOLDERS
+
+
+class Outputs(NamedTuple):
+    """The files that the command writes."""
+
+    memory: Path
+    sheet: Path
+    report: Path
+    cameras: Path
+
+    @classmethod
+    def beside(cls, path: Path) -> Outputs:
+        """The files that belong to the memory ``path``."""
+        names = ("contact_sheet.png", "report.json", "cameras.json")
+        return cls(path, *(path.with_name(f"{path.stem}_{name}") for name in names))
+
+
+def check_outputs(path: Path, recording: Path, *, overwrite: bool) -> Outputs:
+    """Check that the files can be written without loss, and make their folder.
+
+    Args:
+        path: the memory.
+        recording: folder or file that is read.
+        overwrite: whether an earlier memory may be replaced.
+
+    Returns:
+        The files.
+
+    Raises:
+        DataError: a file would be replaced, lies among the images of the recording, or cannot be written.
+    """
+    if path.is_dir():
+        raise DataError(f"--out: expected a file, such as {path / 'memory.safetensors'}, got the folder {path}")
+    outputs = Outputs.beside(path)
+    if existing := [output for output in outputs if output.exists()]:
+        if not overwrite:
+            raise DataError(f"--out: expected a new file, got {existing[0]}, which exists; --overwrite replaces it")
+        if path.exists() and not _is_safetensors(path):
+            raise DataError(f"--out: expected a new file or an earlier memory, got {path}, which is another file")
+    folder, root = path.absolute().parent.resolve(), recording.absolute().resolve()
+    if root in folder.parents and folder.relative_to(root).parts[0] in (*IMAGE_FOLDERS, *DEPTH_FOLDERS):
+        # The contact sheet would be taken for an image of the recording.
+        raise DataError(f"--out: expected a folder without files of the recording, got {path.parent}")
+    trial = outputs.report.with_name(f".{outputs.report.name}.try")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(trial) as partial:  # fails now, not at the end
+            partial.write_text("")
+        trial.unlink()
+    except OSError as error:
+        raise DataError(f"--out: expected a folder that can be written, got {path.parent} ({error.strerror})") from None
+    return outputs
+
+
+def _is_safetensors(path: Path) -> bool:
+    with path.open("rb") as file:
+        header = file.read(9)
+    return not header or header[8:] == b"{"
