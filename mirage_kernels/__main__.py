@@ -43,7 +43,7 @@ def _print_machine() -> None:
 def _run_self_test() -> bool:
     """Run the self-test of every available backend, print the results, and return whether all passed."""
     ready = [name for name, reason in backends().items() if reason is None]
-    passed = True
+    passed, tested = True, False
     for name in (name for name in BACKENDS if name in ready):
         for device in devices(name):
             if (name, device) == ("reference", "cpu") or (device == "cuda" and not torch.cuda.is_available()):
@@ -51,8 +51,9 @@ def _run_self_test() -> bool:
             for operation in self_test.OPERATIONS:
                 difference = self_test.differs(name, device, operation)
                 print(f"self-test {name} on {device}, {operation}: {difference or 'ok'}")
-                passed = passed and difference is None
-    print("self-test:", "every available backend equals the reference" if passed else "FAILED, a backend differs")
+                passed, tested = passed and difference is None, True
+    summary = "every available backend equals the reference" if tested else "nothing to test, the reference is alone"
+    print("self-test:", summary if passed else "FAILED, a backend differs")
     return passed
 
 

@@ -24,6 +24,7 @@ from .model_options import EMBEDDED, LoadedModel, add_model_options, check_model
 from .output_files import read_status
 from .output_folder import OutputFolder, remove_leftovers
 from .path_options import FRAMES, add_path_options, check_fps, check_frames, find_path_source, plan_path
+from .photo_options import GUESSED
 from .run import Run
 from .run_options import check_alone, pack_options, unpack_options
 from .run_state import unpack_session, unpack_snapshot, unpack_start
@@ -168,7 +169,10 @@ def generate(args: argparse.Namespace) -> dict[str, Any]:
         memory_options = load_memory_options(args, model.device)
         step = model.codec.spatial_stride * model.chunk_model.patch
         start = read_start(args, source, step, codec=model.codec, memory=memory, estimator=memory_options.estimator)
-        scene, cameras = start.scene, plan_path(args, start.scene)
+        scene, cameras = (
+            start.scene,
+            plan_path(args, start.scene, is_guessed=start.settings.get("image_depth") == GUESSED),
+        )
         settings = start.settings | {"frames": len(cameras), "size": list(cameras.size), "chunk": args.chunk}
         settings |= {"seed": args.seed} | model.settings | memory_options.settings
         video = Run(scene, cameras, memory, model.codec, settings, args.fps, pack_options(args))

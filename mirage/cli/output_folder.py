@@ -241,6 +241,7 @@ class OutputFolder:
             if self._is_begun:
                 self.store.remove()
                 remove_run(self.folder)
+            note("no chunk was finished, so nothing is kept")
             return
         self.store.release()
         progress, snapshot = run_state.unpack_progress(self._run, stored), run_state.unpack_snapshot(stored)
@@ -251,10 +252,10 @@ class OutputFolder:
             write_metrics(self.folder, summary | progress.metrics.report(snapshot))
             write_run(self.folder, self._run, restore_snapshot(snapshot), progress, self.store)
         except Exception as second:
-            note(f"{self.store.folder}: has the {done} frames of {frames} that are finished, but no files could be made"
+            note(f"{self.store.folder}: {done} of {frames} frames are finished and kept, but no files could be made"
                  f" from them ({first_line(second)}); go on with: {command}")  # fmt: skip
             return
-        note(f"{self.folder}: has the {done} frames of {frames} that are finished; go on with: "
+        note(f"{self.folder}: {done} of {frames} frames are finished and kept; go on with: "
              f"{command}")  # fmt: skip
 
     def __enter__(self) -> OutputFolder:

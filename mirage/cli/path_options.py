@@ -36,6 +36,7 @@ from .messages import note
 FRAMES = 97
 MAX_FRAMES = 1_000_000  # of a video; more are a slip of the hand
 MAX_FPS = 1000
+GUESSED_AMOUNT = 0.4  # of the default moves where the depth is guessed, and larger ones show that it is wrong
 AMOUNTS = {"orbit": 15.0, "dolly": 0.5, "pan": 20.0, "truck": 0.5, "spiral": 0.2}
 MOVES = ("scene", *AMOUNTS)
 _FILES = ("poses", "cameras")
@@ -51,21 +52,31 @@ _USED_BY = {
 }
 
 
-def add_path_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options for the camera path to a parser."""
+def add_path_options(parser: argparse.ArgumentParser, *, scenes: bool = True) -> None:
+    """Add the options for the camera path to a parser.
+
+    Args:
+        parser: the parser of a command.
+        scenes: whether the command has ``--scene``.
+    """
     path = parser.add_argument_group("camera path", "Use at most one of --trajectory, --actions, --cameras, --poses "
                                      "and --worldscore.")  # fmt: skip
     path.add_argument(
         "--trajectory",
-        choices=MOVES,
-        help="a predefined move, out and back; 'scene' follows the cameras of --scene (default: orbit, or scene with "
-        "--scene)",
+        choices=MOVES if scenes else tuple(AMOUNTS),
+        help="a predefined move, out and back"
+        + (
+            "; 'scene' follows the cameras of --scene (default: orbit, or scene with --scene)"
+            if scenes
+            else " (default: orbit)"
+        ),
     )
     path.add_argument(
         "--amount",
         type=float,
         help="size of the move: degrees for orbit and pan (default: 15, 20), meters for dolly, truck and spiral "
-        "(default: 0.5, 0.5, 0.2), meters per unit of a WorldScore move (default: 1)",
+        "(default: 0.5, 0.5, 0.2), meters per unit of a WorldScore move (default: 1). Where the depth is guessed, the "
+        f"defaults of --trajectory are {GUESSED_AMOUNT:g} times these",
     )
     path.add_argument(
         "--radius",
@@ -192,12 +203,13 @@ def read_start_cameras(args: argparse.Namespace, size: tuple[int, int]) -> Camer
     return rebase(read_cameras(args.cameras, size, integer_centers=args.integer_centers))
 
 
-def plan_path(args: argparse.Namespace, scene: Scene) -> Cameras:
+def plan_path(args: argparse.Namespace, scene: Scene, *, is_guessed: bool = False) -> Cameras:
     """Make the cameras of a video.
 
     Args:
         args: the parsed options.
         scene: the start of the video.
+        is_guessed: whether the scene's depth is guessed; then the default moves are small.
 
     Returns:
         One camera per frame, the image's first. A path from a file or from actions is cut to 4 N + 1 frames.
@@ -207,7 +219,7 @@ def plan_path(args: argparse.Namespace, scene: Scene) -> Cameras:
             the range of numbers.
     """
     try:
-        return _plan_path(args, scene)
+        return _plan_path(args, scene, is_guessed)
     except DataError:
         raise
     except ValueError as error:
@@ -219,7 +231,7 @@ def plan_path(args: argparse.Namespace, scene: Scene) -> Cameras:
         raise DataError(f"{option}: {str(error).split(': ', 1)[-1]}") from None
 
 
-def _plan_path(args: argparse.Namespace, scene: Scene) -> Cameras:
+def _plan_path(args: argparse.Namespace, scene: Scene, is_guessed: bool) -> Cameras:
     source, start = find_path_source(args), scene.keys[0]
     if source == "geometry":
         return _trim(args, args.geometry, _scale(args, scene.keys))
@@ -237,7 +249,10 @@ def _plan_path(args: argparse.Namespace, scene: Scene) -> Cameras:
             raise DataError(f"--frames: expected a multiple of {moves} (the number of moves) plus 1, got {frames}")
         speed = 1.0 if args.amount is None else args.amount
         return worldscore_path(start, args.worldscore, (frames - 1) // moves + 1, speed=speed)
-    return _move(args, source, scene, straight(frames) if args.one_way else out_and_back(frames))
+    amount = args.amount
+    if amount is None and source in AMOUNTS:
+        amount = AMOUNTS[source] * (GUESSED_AMOUNT if is_guessed else 1)
+    return _move(args, source, scene, straight(frames) if args.one_way else out_and_back(frames), amount)
 
 
 def _read_cameras(args: argparse.Namespace, source: str, scene: Scene) -> Cameras:
@@ -273,12 +288,12 @@ def _trim(args: argparse.Namespace, name: object, cameras: Cameras) -> Cameras:
     return cameras[:frames]
 
 
-def _move(args: argparse.Namespace, move: str, scene: Scene, along: Tensor) -> Cameras:
+def _move(args: argparse.Namespace, move: str, scene: Scene, along: Tensor, amount: float) -> Cameras:
     if move == "scene":
         if not args.scene:
             raise DataError("--trajectory scene: expected --scene, got none")
         return through(scene.keys, along)
-    start, amount = scene.keys[0], AMOUNTS[move] if args.amount is None else args.amount
+    start = scene.keys[0]
     if move in ("orbit", "spiral"):
         valid = scene.depth[(scene.depth > 0) & scene.depth.isfinite()]
         if args.radius is None and valid.numel() == 0:

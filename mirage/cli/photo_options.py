@@ -30,6 +30,7 @@ from .path_options import needs_file_intrinsics, read_start_cameras
 
 DEFAULT_FOV = 60.0  # degrees along the longer side of the image, if nothing is known about the camera
 PHOTO_OPTIONS = ("depth", "intrinsics", "fov")
+GUESSED = "guessed"  # in metrics.json
 _GUESS = "guessed: level ground, and a wall at 5 m"
 
 Size = tuple[int, int]
@@ -120,9 +121,9 @@ def read_photo(
     elif depth is None and use_memory:
         depth, source, from_memory = torch.zeros(size), "memory", True
     elif depth is None:
-        depth, source = guess_depth(image[:, None], scaled[:1]).depth[0], "guessed"
-    if source == "guessed" or assumed:
-        _note_assumptions(args.image, keys, focal_source if assumed else "", source == "guessed")
+        depth, source = guess_depth(image[:, None], scaled[:1]).depth[0], GUESSED
+    if source == GUESSED or assumed:
+        _note_assumptions(args.image, keys, focal_source if assumed else "", source == GUESSED)
     scene = Scene(image, depth, scaled, {}, depth_from_memory=from_memory)
     return scene, {"image_depth": source, "focal_length": focal_source}
 

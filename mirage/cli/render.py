@@ -77,7 +77,7 @@ def add_render(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="FILE",
         help="memory of mirage remember or mirage generate (no default: required)",
     )
-    add_path_options(render)
+    add_path_options(render, scenes=False)
     source.add_argument(
         "--from-last",
         action="store_true",

@@ -80,8 +80,9 @@ def splat(
         >>> view.features[0, 0, 1, 2].item(), view.depth[0, 1, 2].item()
         (20.0, 1.0)
     """
-    plain = valid is None and extent is None and mode == "nearest"
-    if plain and check.are_points(xyz, features) and radius == 0 and isinstance(cameras, Cameras):
+    no_disc = isinstance(radius, (int, float)) and radius == 0
+    plain = no_disc and valid is None and extent is None and mode == "nearest"
+    if plain and check.are_points(xyz, features) and isinstance(cameras, Cameras):
         intrinsics, (h, w) = cameras.intrinsics, cameras.size
         differentiable = (xyz.requires_grad or features.requires_grad) and torch.is_grad_enabled()
         if (intrinsics.is_cpu if xyz.is_cpu else intrinsics.device == xyz.device) and not differentiable:
@@ -90,7 +91,7 @@ def splat(
             # tuple.__new__, because the constructor of a named tuple takes as long as a check.
             return tuple.__new__(Splat, operation(xyz, features, intrinsics, cameras.world2cam, h, w))
     dims = _check_operands(xyz, features, cameras, valid)
-    if radius != 0:
+    if not no_disc:
         radius = check.number("radius", radius, 0, 1 << 24)
     if mode != "nearest":
         check.choice("mode", mode, SPLAT_MODES)

@@ -248,3 +248,13 @@ def test_version_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert printed.startswith(f"mirage {__version__}\n")
     assert "exit codes:" in printed
+
+
+def test_the_default_move_is_small_where_the_depth_is_guessed(capsys: pytest.CaptureFixture[str]) -> None:
+    angles = []
+    for options in ("", "--depth meters.npy", "--amount 15"):
+        assert run(f"--image photo.png --fov 60 {options} --one-way", capsys)[0] == 0
+        pose = json.loads(Path("out/cameras.json").read_text())
+        last = torch.tensor(pose["cam2world"][-1], dtype=torch.float64)
+        angles.append(torch.rad2deg(torch.acos(((last[:3, :3].trace() - 1) / 2).clamp(-1, 1))).item())
+    assert angles == pytest.approx([6, 15, 15], abs=1e-3)
