@@ -183,7 +183,7 @@ def _read_depth(args: argparse.Namespace, full: Size, size: Size, *, may_be_inva
     depth = usable_depth(read_depth(args.depth, scale=args.depth_scale))
     h, w = depth.shape
     if not valid_depth(depth).any():
-        text = f"{args.depth}: expected a valid depth (finite and above 0) somewhere, got none in {w} x {h} pixels"
+        text = f"{args.depth}: expected a valid depth (above 0 and below 1e12) somewhere, got none in {w} x {h} pixels"
         if not may_be_invalid:
             raise DataError(f"{text}; without --depth, the depth is estimated by --depth-model or guessed")
         warn(text)

@@ -198,7 +198,7 @@ def read_start(
     if scene.depth_from_memory and info is not None:
         scene = add_depth_of_memory(scene, memory, codec, name)
     if not valid_depth(scene.depth).any() and estimator is None and len(memory) == 0:
-        raise DataError(f"{name}: expected a valid depth (finite and above 0) somewhere, got none")
+        raise DataError(f"{name}: expected a valid depth (above 0 and below 1e12) somewhere, got none")
     if args.mask:
         warn_about_exclusion(scene.depth, scene.exclude, f"--mask {args.mask}")
     return Start(scene, settings)

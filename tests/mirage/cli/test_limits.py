@@ -70,9 +70,9 @@ def test_a_recording_is_not_replaced(out: str, capsys: pytest.CaptureFixture[str
     assert {path: path.read_bytes() for path in Path().rglob("*.*") if path.is_file()} == before
 
 
-def test_the_largest_number_as_depth_of_the_sky_is_no_depth(capsys: pytest.CaptureFixture[str]) -> None:
+def test_depth_beyond_any_scene_is_no_depth(capsys: pytest.CaptureFixture[str]) -> None:
     depth = np.full((64, 96), 2.0, np.float32)
-    depth[:32] = np.finfo(np.float32).max
+    depth[:32], depth[32:40] = 1e25, np.finfo(np.float32).max
     np.save("depth.npy", depth)
     command = f"{PHOTO} --depth depth.npy --fov 60 --frames 5 --chunk 5 --out out"
     assert main(shlex.split(command)) == 0

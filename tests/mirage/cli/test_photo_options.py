@@ -196,7 +196,7 @@ def test_the_scale_of_a_path(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 BAD = [
-    ("--image photo.png --depth invalid.npy", "invalid.npy: expected a valid depth (finite and above 0) somewhere"),
+    ("--image photo.png --depth invalid.npy", "invalid.npy: expected a valid depth (above 0 and below 1e12) somewhere"),
     ("--image photo.png --depth negative.npy", "without --depth, the depth is estimated by --depth-model or guessed"),
     ("--image photo.png --fov 0", "--fov: expected 1 to 175 degrees, got 0"),
     ("--image photo.png --fov 180", "--fov: expected 1 to 175 degrees, got 180"),
