@@ -116,8 +116,6 @@ def add_render(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _check(args: argparse.Namespace) -> str:
     """Check the options, and return where the path comes from."""
     source = find_path_source(args)
-    if source == "scene":
-        raise DataError("--trajectory: expected another path than scene, because a memory has no key frames, got scene")
     if args.from_last and source not in ("cameras", "poses"):
         raise DataError(f"--from-last: expected --cameras or --poses, got the path {source}, which begins there anyway")
     check_codec_options(args)

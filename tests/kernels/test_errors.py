@@ -108,6 +108,7 @@ CASES = [
     (call_splat, {"radius": math.nan}, ValueError, "radius: expected at least 0, got nan"),
     (call_splat, {"radius": "large"}, TypeError, "radius: expected a number, got str"),
     (call_splat, {"radius": None}, TypeError, "radius: expected a number, got NoneType"),
+    (call_splat, {"radius": torch.arange(10.0)}, TypeError, "radius: expected a number, got Tensor"),
     (call_splat, {"radius": 0.5, "extent": 0.1}, ValueError, "radius: expected 0 if extent is given, got 0.5"),
     (call_splat, {"mode": "mean"}, ValueError, "mode: expected 'nearest' or 'bilinear', got 'mean'"),
     (call_splat, {"mode": "bilinear", "extent": torch.ones(7)}, ValueError,

@@ -153,7 +153,6 @@ def test_depth_beyond_a_png_is_noticed_and_kept_by_npy(tmp_path: Path, capsys: p
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--trajectory", "scene"], "--trajectory: expected another path than scene"),
         (["--from-last"], "--from-last: expected --cameras or --poses, got the path orbit"),
         (["--frames", "0"], "--frames: expected at least 1, got 0"),
         (["--fps", "0"], "--fps: expected at least 1, got 0"),
