@@ -9,9 +9,6 @@ filters         how much of moving objects filters keep out of a memory
 depth_drift     the error of a memory whose depth drifts
 """
 
-from ..errors import require
 from .metrics import psnr
 
 __all__ = ["psnr"]
-
-require("mirage.evaluation", "pipeline", "numpy", "PIL", "tqdm")

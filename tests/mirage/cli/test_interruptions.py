@@ -289,9 +289,7 @@ def test_a_failing_chunk(inputs: list[str], undisturbed: Undisturbed, tmp_path: 
         "memory": "out of memory (tried to allocate 8 MiB); use a smaller --height, --width or --chunk",
     }
     assert log.read_text().splitlines()[-1] == f"mirage: error: {error[place]}"
-    assert (
-        f"has the 9 frames of {FRAMES} that are finished; go on with: mirage generate --resume {out}" in log.read_text()
-    )
+    assert f"9 of {FRAMES} frames are finished and kept; go on with: mirage generate --resume {out}" in log.read_text()
     check_and_resume(out, ended, undisturbed, inputs)
 
 
