@@ -83,6 +83,9 @@ def run_child(argv: list[str], hook: Callable[[], Hook] | None = None, log: Path
 
 def _in_child(argv: list[str], hook: Callable[[], Hook] | None, finished: int, log: Path | None) -> int:
     torch.set_num_threads(1)  # the threads of this process are not in the child
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # tests that run in the background inherit that it is ignored
     printed = os.open(os.devnull if log is None else log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(printed, 1)
     os.dup2(printed, 2)
