@@ -327,7 +327,7 @@ class NativeBuild:
         if ninja:
             command = [ninja, "-C", str(self.build_dir), *(["-j", str(jobs)] if jobs else [])]
             return subprocess.run(command, check=False).returncode == 0
-        print("no ninja was found: every file is compiled anew", file=sys.stderr)
+        print("ninja was not found, so every file is compiled again", file=sys.stderr)
         for edge in self.edges:
             (self.build_dir / edge.target).parent.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:

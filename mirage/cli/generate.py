@@ -169,10 +169,8 @@ def generate(args: argparse.Namespace) -> dict[str, Any]:
         memory_options = load_memory_options(args, model.device)
         step = model.codec.spatial_stride * model.chunk_model.patch
         start = read_start(args, source, step, codec=model.codec, memory=memory, estimator=memory_options.estimator)
-        scene, cameras = (
-            start.scene,
-            plan_path(args, start.scene, is_guessed=start.settings.get("image_depth") == GUESSED),
-        )
+        scene, is_guessed = start.scene, start.settings.get("image_depth") == GUESSED
+        cameras = plan_path(args, scene, is_guessed=is_guessed)
         settings = start.settings | {"frames": len(cameras), "size": list(cameras.size), "chunk": args.chunk}
         settings |= {"seed": args.seed} | model.settings | memory_options.settings
         video = Run(scene, cameras, memory, model.codec, settings, args.fps, pack_options(args))

@@ -18,6 +18,7 @@ from ..memory import LatentSpatialMemory, MemoryView
 from .checks import check_start
 from .clock import Clock
 from .protocols import ChunkModel, Codec
+from .reading import find_reader
 from .session_state import SessionState, pack_observations, unpack_observations
 from .write_back import MemoryWriter, WriteResult, choose_written
 
@@ -261,8 +262,7 @@ class RolloutSession:
         clock = Clock(self._history.device, self._on_part)
         clock.start("read")
         latent_cameras = Cameras.cat([last, new]).rescale((self._history.shape[-2], self._history.shape[-1]))
-        render = getattr(self.codec, "render", None)  # a codec may render its latents better than the memory
-        view = self.memory.read(latent_cameras) if render is None else render(self.memory, latent_cameras)
+        view = find_reader(self.memory, self.codec)(latent_cameras)
         latents = self._generate(view, latent_cameras, clock)
         clock.start("decode")
         frames = self.codec.decode(latents[None])[0] if self.decode else latents.new_zeros(3, 0, *cameras.size)

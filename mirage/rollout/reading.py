@@ -4,10 +4,19 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 from mirage_kernels import Cameras
 
 from ..memory import LatentSpatialMemory, MemoryView
 from .protocols import Codec
+
+
+def find_reader(memory: LatentSpatialMemory, codec: Codec) -> Callable[[Cameras], MemoryView]:
+    """Return what renders a memory for a codec: the codec's ``render``, or else the memory's ``read``."""
+    render = getattr(codec, "render", None)
+    return memory.read if render is None else functools.partial(render, memory)
 
 
 def read_memory(memory: LatentSpatialMemory, cameras: Cameras, codec: Codec) -> MemoryView:
@@ -21,6 +30,4 @@ def read_memory(memory: LatentSpatialMemory, cameras: Cameras, codec: Codec) -> 
     Returns:
         The view.
     """
-    render = getattr(codec, "render", None)
-    view: MemoryView = memory.read(cameras) if render is None else render(memory, cameras)
-    return view
+    return find_reader(memory, codec)(cameras)

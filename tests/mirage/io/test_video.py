@@ -60,7 +60,7 @@ def test_packets_do_not_depend_on_what_memory_held_before(libc: ctypes.CDLL) -> 
 
 
 def test_chunks_are_joined_in_the_order_of_frames(tmp_path: Path) -> None:
-    """Of any length, with an odd size; every frame once, at its time, with its colors."""
+    """A joined video of any length and odd size has every frame once, at its time and with its colors."""
     levels = np.linspace(20, 230, 40).astype(np.uint8)
     frames = np.stack([np.broadcast_to(np.uint8([n, 255 - n, 90])[:, None, None], (3, 65, 97)) for n in levels])
     ends = [0, 33, 34, 37, 40]
