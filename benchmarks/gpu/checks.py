@@ -91,13 +91,14 @@ def summary(log: str) -> str:
 
 def unfinished(log: str) -> list[str]:
     """The tests that ``pytest -v`` started and did not finish."""
+    name = r"(\S+\.py::[\w:]+(?:\[.*?\])?)(?= |$)"  # what another process prints may follow on the same line
     started: dict[str, None] = {}
     for line in log.splitlines():
-        finished = re.match(r"\[gw\d+\] \[ *\d+%\] [A-Z]+ (.+?) *$", line) or re.match(r"(\S+::.+?) [A-Z]+ .*%\]", line)
+        finished = re.match(rf"\[gw\d+\] \[ *\d+%\] [A-Z]+ {name}", line) or re.match(rf"{name} [A-Z]+ .*%\]", line)
         if finished:
             started.pop(finished[1], None)
-        elif re.match(r"\S+\.py::", line):
-            started[line.strip()] = None
+        elif running := re.match(name, line):
+            started[running[1]] = None
     return list(started)
 
 
