@@ -114,7 +114,9 @@ def _choose_size(args: argparse.Namespace, size: Size, step: int, name: object) 
     given = (args.height, args.width)
     if None not in given:
         if any(side % step for side in given):
-            raise DataError(f"--height, --width: expected multiples of {step}, got {given[0]} and {given[1]}")
+            nearest = " and ".join(str(max(round(side / step), 1) * step) for side in given)
+            got = f"{given[0]} and {given[1]} (nearest: {nearest})"
+            raise DataError(f"--height, --width: expected multiples of {step}, got {got}")
         return FrameSize(given, True)
     if given == (None, None):
         scale = min(1.0, MAX_DEFAULT_SIDE / max(size))

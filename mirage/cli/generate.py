@@ -23,7 +23,7 @@ from .messages import note
 from .model_options import EMBEDDED, LoadedModel, add_model_options, check_model_options, load_model
 from .output_files import read_status
 from .output_folder import OutputFolder, remove_leftovers
-from .path_options import FRAMES, add_path_options, check_fps, check_frames, find_path_source, plan_path
+from .path_options import FRAMES, add_path_options, check_fps, check_frames, check_path_options, plan_path
 from .photo_options import GUESSED
 from .run import Run
 from .run_options import check_alone, pack_options, unpack_options
@@ -122,7 +122,7 @@ def _open_memory(
 
 
 def _check_numbers(args: argparse.Namespace) -> None:
-    find_path_source(args)
+    check_path_options(args)
     check_frames(args.frames)
     try:
         plan_chunks(FRAMES if args.frames is None else args.frames, args.chunk)
@@ -136,6 +136,9 @@ def _check_numbers(args: argparse.Namespace) -> None:
         raise DataError(f"--seed: expected at least 0 and less than 2^63, got {args.seed}")
     if args.out.exists() and not args.out.is_dir():
         raise DataError(f"{args.out}: expected a folder, got a file")
+    for path in (args.out, *args.out.parents):
+        if path.is_symlink() and not path.exists():
+            raise DataError(f"--out: expected a folder, got {args.out}: {path} is a link to what does not exist")
 
 
 def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> str:

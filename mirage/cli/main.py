@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with raise_on_signals():
             _check_not_empty(sys.argv[1:] if argv is None else argv)
-            args = build_parser().parse_args(argv)
+            args = _parse(build_parser(), argv)
             args.since = since  # for the time that commands report
             summary = args.run(args)
     except (ValueError, OSError) as error:  # DataError is a ValueError; a full disk or a read-only folder is an OSError
@@ -85,6 +85,17 @@ def main(argv: list[str] | None = None) -> int:
         return 128 + error.number
     print(summary)
     return 0
+
+
+def _parse(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.Namespace:
+    """Parse the arguments; where an option was left out before a file, name the option."""
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        option = {"generate": "--image", "render": "--memory"}.get(args.command)
+        is_file = option is not None and not unknown[0].startswith("-")
+        hint = f"; is {option} missing before {unknown[0]}?" if is_file else ""
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+    return args
 
 
 def _check_not_empty(argv: list[str]) -> None:

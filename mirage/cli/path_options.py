@@ -8,6 +8,7 @@ import argparse
 import math
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from mirage_kernels import Cameras
@@ -28,7 +29,7 @@ from ..cameras import (
     truck,
     worldscore_path,
 )
-from ..cameras.actions import STEP, TURN
+from ..cameras.actions import STEP, TURN, parse_actions
 from ..data.scenes import Scene
 from ..errors import DataError
 from .messages import note
@@ -151,6 +152,26 @@ def check_fps(fps: int) -> None:
     if not 1 <= fps <= MAX_FPS:
         expected = "at least 1" if fps < 1 else f"at most {MAX_FPS}"
         raise DataError(f"--fps: expected {expected}, got {fps}")
+
+
+def check_path_options(args: argparse.Namespace) -> None:
+    """Check the options for the camera path without reading the start of the video.
+
+    Raises:
+        DataError: two options select a path, an option has no effect on it, or moves or poses cannot be read.
+    """
+    source = find_path_source(args)
+    try:
+        if source == "actions":
+            parse_actions(args.actions)
+        elif source == "worldscore":
+            worldscore_path(Cameras(torch.eye(3), torch.eye(4), (1, 1)), args.worldscore, 2)
+        elif source == "poses" and args.poses.is_file():
+            read_poses(args.poses, world2cam=args.pose_convention != "c2w")
+    except DataError:
+        raise
+    except ValueError as error:
+        raise DataError(f"--{source}: {str(error).split(': ', 1)[-1]}") from None
 
 
 def find_path_source(args: argparse.Namespace) -> str:

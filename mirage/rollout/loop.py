@@ -79,7 +79,9 @@ def plan_chunks(frames: int, chunk: int = CHUNK, stride: int = 4) -> list[range]
     """
     for name, value in (("frames", frames), ("chunk", chunk)):
         if value < 1 or (value - 1) % stride:
-            raise ValueError(f"{name}: expected {stride} N + 1, got {value}")
+            below = max((value - 1) // stride, 0 if name == "frames" else 1) * stride + 1
+            near = f"{below} or {below + stride}" if value > below else str(below)
+            raise ValueError(f"{name}: expected {stride} N + 1, got {value} (nearest: {near})")
     if chunk < stride + 1:
         raise ValueError(f"chunk: expected at least {stride + 1} frames, got {chunk}")
     last, step = (frames - 1) // stride, (chunk - 1) // stride
