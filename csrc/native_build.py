@@ -45,6 +45,10 @@ X86_ISAS = {
     "avx2": ["-mavx2"],
     "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"],
 }
+SANITIZERS = {
+    "address": ["-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"],
+    "thread": ["-fsanitize=thread"],
+}
 NVCC_FLAGS = [
     "-std=c++20",
     "-O3",
@@ -60,6 +64,14 @@ def switch(name: str) -> bool | None:
     if value not in ("", "0", "1"):
         sys.exit(f"{name}: expected 0 or 1, got {value!r}")
     return None if value == "" else value == "1"
+
+
+def sanitizer() -> list[str]:
+    """The flags of the sanitizer that MIRAGE_SANITIZE names, for the compiler and the linker."""
+    name = os.environ.get("MIRAGE_SANITIZE", "")
+    if name and name not in SANITIZERS:
+        sys.exit(f"MIRAGE_SANITIZE: expected {' or '.join(SANITIZERS)}, got {name!r}")
+    return [*SANITIZERS[name], "-O1", "-g", "-fno-omit-frame-pointer"] if name else []
 
 
 def max_jobs() -> int | None:
@@ -254,7 +266,8 @@ class NativeBuild:
         """Commands, in which ninja, or string.Template, sets $in, $out and $flags."""
         include = f"-I{shlex.quote(os.path.relpath(ROOT / CSRC, self.build_dir))} -I."
         werror, nvcc_werror = ("-Werror", "-Werror=all-warnings") if switch("MIRAGE_WERROR") else ("", "")
-        shared = f"{self.cxx} -shared -Wl,--no-as-needed -s $in -Wl,--as-needed -o $out"
+        sanitized = " ".join(sanitizer())
+        shared = f"{self.cxx} -shared {sanitized or '-s'} -Wl,--no-as-needed $in -Wl,--as-needed -o $out"
         if sys.platform == "darwin":
             shared = f"{self.cxx} -bundle -undefined dynamic_lookup $in -o $out"
         nvcc = shlex.quote(self.nvcc) if self.nvcc else "nvcc"
@@ -264,7 +277,7 @@ class NativeBuild:
             shared = f"{nvcc} -shared $in -Xlinker -s,{kept} -o $out"
         depend = "$flags -MMD -MF $out.d -c $in -o $out"
         return {
-            "cxx": f"{self.cxx} {' '.join(CXX_FLAGS)} {werror} {include} {depend}",
+            "cxx": f"{self.cxx} {' '.join(CXX_FLAGS)} {sanitized} {werror} {include} {depend}",
             "nvcc": f"{nvcc} {' '.join(NVCC_FLAGS)} {nvcc_werror} {include} {depend}",
             "stub": f"{self.cxx} -shared -nostdlib $flags $in -o $out",
             "link": shared,

@@ -5,6 +5,7 @@ shrink."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,11 @@ SEEDS = st.integers(0, 2**32 - 1)
 SIDES = st.integers(1, 17)
 FLOATS = st.floats(width=32)
 fixture_is_pure = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def examples(count: int) -> int:
+    """How many examples a test takes: ``count``, or MIRAGE_EXAMPLES (make sanitize: few; make test-long: many)."""
+    return int(os.environ.get("MIRAGE_EXAMPLES", count))
 
 
 def f32(x: float) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from strategies import FLOATS, f32, fixture_is_pure
+from strategies import FLOATS, examples, f32, fixture_is_pure
 
 
 @given(
@@ -23,7 +23,7 @@ def test_centers_within(c: ModuleType, at: float, reach: float, size: int) -> No
 
 
 @given(st.integers(-2, 22), st.floats(0, 8, width=32), st.integers(-3, 3), st.booleans(), st.integers(1, 20))
-@settings(max_examples=1000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(1000), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_centers_within_at_the_very_border(
     c: ModuleType, cell: int, reach: float, steps: int, left: bool, size: int
 ) -> None:
@@ -65,7 +65,7 @@ def test_the_range_around_a_disc_leaves_nothing_out(
 
 
 @given(st.integers(0, 8), st.sampled_from([0.3, 0.5, 1.0, 2.0, 7.25]), st.integers(-3, 3), st.booleans())
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(300), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_range_around_a_disc_at_the_very_border(
     c: ModuleType, cell: int, radius: float, steps: int, left: bool
 ) -> None:
@@ -79,7 +79,7 @@ def test_the_range_around_a_disc_at_the_very_border(
 
 
 @given(st.one_of(FLOATS, st.floats(-2, 12, width=32)), st.one_of(FLOATS, st.floats(-2, 9, width=32)), st.booleans())
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(400), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_corners_surround_the_point(c: ModuleType, u: float, v: float, border: bool) -> None:
     if border and abs(u) < 20:
         u = f32(round(u) + 0.5)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from strategies import SEEDS
+from strategies import SEEDS, examples
 from torch import Tensor
 
 from mirage_kernels import Cameras, testing
@@ -28,7 +28,7 @@ def rotated(axis: tuple[float, float, float], degrees: float) -> Tensor:
 
 
 @given(SEEDS)
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_world2cam_is_the_inverse_rounded_once(seed: int) -> None:
     cameras = testing.random_cameras(torch.Generator().manual_seed(seed), 3, (4, 5), near_origin=100.0)
     m = cameras.cam2world.double()
@@ -146,7 +146,7 @@ def test_indexing_and_concatenation() -> None:
 
 
 @given(SEEDS, st.sampled_from(["", "skew", "focal", "infinite", "not rigid", "mirrored", "last row"]))
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(200), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_all_libraries_prepare_the_same_cameras(namespace: str, seed: int, fault: str) -> None:
     g = torch.Generator().manual_seed(seed)
     cameras = testing.random_cameras(g, 3, (4, 5), near_origin=100.0)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from strategies import FLOATS, SEEDS, f32, fixture_is_pure
+from strategies import FLOATS, SEEDS, examples, f32, fixture_is_pure
 
 from mirage_kernels import testing
 from mirage_kernels.cameras import project
@@ -159,7 +159,7 @@ def test_lift_is_written_in_this_order(c: ModuleType, i: int, j: int, z: float) 
 
 
 @given(SEEDS)
-@settings(max_examples=600, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(600), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_box_is_rejected_only_when_nothing_in_it_is_drawn(c: ModuleType, seed: int) -> None:
     g = torch.Generator().manual_seed(seed)
     scale = 10.0 ** (torch.randint(-6, 7, (), generator=g).item() if seed % 2 else 0)
@@ -184,7 +184,7 @@ def test_a_box_is_rejected_only_when_nothing_in_it_is_drawn(c: ModuleType, seed:
 
 
 @given(SEEDS)
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(400), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_box_is_rejected_only_when_no_disc_and_no_corner_of_it_is_drawn(c: ModuleType, seed: int) -> None:
     g = torch.Generator().manual_seed(seed)
     scale = 10.0 ** (torch.randint(-6, 7, (), generator=g).item() if seed % 2 else 0)

@@ -12,7 +12,7 @@ import torch
 from every_backend import READY, EveryBackend, run_reference
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from strategies import SEEDS, visible_cases
+from strategies import SEEDS, examples, visible_cases
 from torch import Tensor
 
 import mirage_kernels as mk
@@ -62,7 +62,7 @@ def oracle(case: VisibleCase) -> list[set[int]]:
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's overflow, which is part of the cases
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(SEEDS)
 def test_reference_follows_the_contract(seed: int) -> None:
     g = torch.Generator().manual_seed(seed)
@@ -76,7 +76,7 @@ def test_reference_follows_the_contract(seed: int) -> None:
 
 
 @pytest.mark.usefixtures("native")
-@settings(max_examples=800, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(800), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=visible_cases())
 def test_cpp_equals_reference(case: VisibleCase, every_backend: EveryBackend) -> None:
     expected = run_reference(lambda: case.run(visible))
@@ -97,7 +97,7 @@ def test_many_views_equal_reference(groups: int | None, every_backend: EveryBack
 
 
 @pytest.mark.usefixtures("native")
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(200), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SEEDS, st.integers(0, 4), st.integers(0, 5), st.one_of(st.integers(0, 40), st.sampled_from([2047, 2049])))
 def test_overlap_equals_python_sets(every_backend: EveryBackend, seed: int, num_a: int, num_b: int, words: int) -> None:
     a, b = random_sets(seed, num_a, words), random_sets(seed + 1, num_b, words)
@@ -156,7 +156,7 @@ def voxels_of(xyz: Tensor, size: float = 0.1) -> Voxels:
     return {tuple(v) for v in np.floor(xyz.numpy() / np.float32(size)).tolist()}
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(SEEDS)
 def test_groups_are_sorted_voxels(seed: int) -> None:
     """Close together and far apart, beyond what an integer holds, on the borders of voxels, and not finite."""

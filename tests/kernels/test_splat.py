@@ -12,7 +12,7 @@ import torch
 from every_backend import READY, EveryBackend, assert_same_on_every_backend, needs_grad, run_reference, splat_gradients
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from strategies import SEEDS, splat_cases
+from strategies import SEEDS, examples, splat_cases
 from torch import Tensor
 
 import mirage_kernels as mk
@@ -56,7 +56,7 @@ def oracle(case: SplatCase) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's overflow, which is part of the cases
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(SEEDS)
 def test_reference_follows_the_contract(seed: int) -> None:
     g = torch.Generator().manual_seed(seed)
@@ -72,7 +72,7 @@ def test_reference_follows_the_contract(seed: int) -> None:
 
 
 @pytest.mark.usefixtures("native")
-@settings(max_examples=1200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(1200), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=splat_cases())
 def test_cpp_equals_reference(case: SplatCase, every_backend: EveryBackend) -> None:
     assert_same_on_every_backend(every_backend, lambda: case.run(splat))
@@ -83,7 +83,7 @@ BOXED = st.sampled_from([("none", 0.0), ("each", 0.0), ("none", 0.71), ("none", 
 
 
 @pytest.mark.usefixtures("native")
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(200), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     case=splat_cases(BOXED, boxes=True),
     scale=st.sampled_from([0.6, 1.0, 0.0]),
@@ -108,7 +108,7 @@ def test_operation_equals_reference(
         assert all(map(same_bits, result, expected)), name
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(case=splat_cases(BOXED, boxes=True), scale=st.sampled_from([0.6, 1.0]))
 def test_extents_follow_the_formula(case: SplatCase, scale: float) -> None:
     extent, minimum = case.extent, np.float32(0.1)
@@ -136,7 +136,7 @@ def test_points_outside_their_boxes_are_skipped() -> None:
     assert not bool((lost // 64 == 2).any())
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(case=splat_cases())
 def test_a_cell_holds_one_point(case: SplatCase) -> None:
     result = case.run(splat)
@@ -228,7 +228,7 @@ def test_features_are_copied_bit_for_bit(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.usefixtures("native")
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(300), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=splat_cases(), seed=SEEDS)
 def test_cpp_gradients_equal_reference(case: SplatCase, seed: int, every_backend: EveryBackend) -> None:
     expected = run_reference(lambda: splat_gradients(case, seed))

@@ -11,7 +11,7 @@ import torch
 from every_backend import READY, EveryBackend, assert_same_on_every_backend, run_reference, splat_gradients
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from strategies import SEEDS, splat_cases
+from strategies import SEEDS, examples, splat_cases
 from torch import Tensor
 
 import mirage_kernels as mk
@@ -73,7 +73,7 @@ def oracle(case: SplatCase, view: int, band: float) -> tuple[Tensor, Tensor, Ten
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's overflow, which is part of the cases
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(SEEDS, BANDS)
 def test_reference_follows_the_contract(seed: int, band: float) -> None:
     g = torch.Generator().manual_seed(seed)
@@ -88,7 +88,7 @@ def test_reference_follows_the_contract(seed: int, band: float) -> None:
 
 
 @pytest.mark.usefixtures("native")
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(300), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=CASES, band=BANDS)
 def test_cpp_equals_reference(case: SplatCase, band: float, every_backend: EveryBackend) -> None:
     """All outputs have the same bits, because all sums run in the order of the points."""
@@ -154,7 +154,7 @@ def test_twenty_repeats_give_the_same_bits() -> None:
 
 
 @pytest.mark.usefixtures("native")
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(100), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=CASES, seed=SEEDS)
 def test_cpp_gradients_equal_reference(case: SplatCase, seed: int, every_backend: EveryBackend) -> None:
     expected = run_reference(lambda: splat_gradients(case, seed, mode="bilinear"))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from every_backend import EveryBackend, assert_same_on_every_backend, needs_grad, random_gradients, run_reference
 from hypothesis import HealthCheck, given, settings
-from strategies import SEEDS, unproject_cases
+from strategies import SEEDS, examples, unproject_cases
 from torch import Tensor
 
 import mirage_kernels as mk
@@ -49,7 +49,7 @@ def oracle_depth(case: UnprojectCase) -> list[float]:
     return depths
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(SEEDS)
 def test_reference_follows_the_contract(seed: int) -> None:
     g = torch.Generator().manual_seed(seed)
@@ -77,14 +77,14 @@ def test_reference_follows_the_contract(seed: int) -> None:
 
 
 @pytest.mark.usefixtures("native")
-@settings(max_examples=1200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(1200), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=unproject_cases())
 def test_cpp_equals_reference(case: UnprojectCase, every_backend: EveryBackend) -> None:
     assert_same_on_every_backend(every_backend, lambda: case.run(unproject))
 
 
 @pytest.mark.usefixtures("native")
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(20), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=SEEDS)
 def test_cpp_equals_reference_on_whole_frames(seed: int, every_backend: EveryBackend) -> None:
     """Large enough to be split among threads; cells of 8 and 16 pixels, and grids that do not divide the depth map."""
@@ -105,7 +105,7 @@ def test_features_at_any_alignment(dtype: torch.dtype, first: int, every_backend
     assert_same_on_every_backend(every_backend, lambda: case._replace(features=moved).run(unproject))
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(case=unproject_cases())
 def test_invalid_cells_are_zeros_and_valid_ones_finite(case: UnprojectCase) -> None:
     points = case.run(unproject)
@@ -188,7 +188,7 @@ def gradients(case: UnprojectCase, seed: int) -> list[Tensor]:
 
 
 @pytest.mark.usefixtures("native")
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(300), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=unproject_cases(), seed=SEEDS)
 def test_cpp_gradients_equal_reference(case: UnprojectCase, seed: int, every_backend: EveryBackend) -> None:
     expected = run_reference(lambda: gradients(case, seed))
@@ -222,7 +222,7 @@ def test_footprint_is_the_width_of_a_cell() -> None:
 
 
 @pytest.mark.usefixtures("native")
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(200), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=unproject_cases())
 def test_pool_depth_is_the_depth_of_unproject(case: UnprojectCase, every_backend: EveryBackend) -> None:
     """With a camera at the origin whose rays are short, the z of a valid point is the pooled depth, bit for bit."""

@@ -11,7 +11,7 @@ import torch
 from cache_steps import Oracle, Scenario, points, read, run_steps, scenarios, snapshot
 from every_backend import READY
 from hypothesis import HealthCheck, given, settings
-from strategies import SEEDS
+from strategies import SEEDS, examples
 from torch import Tensor
 
 import mirage_kernels as mk
@@ -53,7 +53,7 @@ def assert_same_logs(log: list[Any], expected: list[Any], backend: str) -> None:
 
 
 @pytest.mark.usefixtures("native")
-@settings(max_examples=2000, suppress_health_check=ALLOW)
+@settings(max_examples=examples(2000), suppress_health_check=ALLOW)
 @given(scenario=scenarios())
 def test_backends_equal_reference_after_every_step(scenario: Scenario, tmp_path: Path) -> None:
     """Compare keys, rows, winners, features, stamps, scales, counts, table and boxes. Each example runs with one
@@ -76,7 +76,7 @@ def test_backends_equal_reference_after_every_step(scenario: Scenario, tmp_path:
 
 
 @pytest.mark.usefixtures("native")
-@settings(max_examples=60, suppress_health_check=ALLOW)
+@settings(max_examples=examples(60), suppress_health_check=ALLOW)
 @given(scenario=scenarios())
 def test_steps_on_every_instruction_set(scenario: Scenario, tmp_path: Path, every_backend: Any) -> None:
     first = None
@@ -85,7 +85,7 @@ def test_steps_on_every_instruction_set(scenario: Scenario, tmp_path: Path, ever
         assert_same_logs(log, first, name)
 
 
-@settings(max_examples=200, suppress_health_check=ALLOW)
+@settings(max_examples=examples(200), suppress_health_check=ALLOW)
 @given(scenario=scenarios())
 def test_culling_changes_nothing(scenario: Scenario) -> None:
     for name in READY:
@@ -94,7 +94,7 @@ def test_culling_changes_nothing(scenario: Scenario) -> None:
                 assert_same(read(cache, step, cull=True), read(cache, step, cull=False))
 
 
-@settings(max_examples=150, suppress_health_check=ALLOW)
+@settings(max_examples=examples(150), suppress_health_check=ALLOW)
 @given(scenario=scenarios(max_rows=None, max_bytes=None))
 def test_cache_equals_a_python_dict(scenario: Scenario, backend: str) -> None:
     if scenario.settings["voxel_size"] == "auto":
@@ -341,7 +341,7 @@ def test_splat_constructs_its_result_in_one_call(options: dict[str, str], monkey
 
 
 @pytest.mark.usefixtures("native")
-@settings(max_examples=150, suppress_health_check=ALLOW)
+@settings(max_examples=examples(150), suppress_health_check=ALLOW)
 @given(scenario=scenarios(), seed=SEEDS)
 def test_culling_changes_nothing_when_most_rows_are_out_of_view(scenario: Scenario, seed: int) -> None:
     """Most rows are in no view."""

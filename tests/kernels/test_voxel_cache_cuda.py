@@ -12,6 +12,7 @@ import pytest
 import torch
 from cache_steps import Scenario, scenarios
 from hypothesis import given, settings
+from strategies import examples
 from test_voxel_cache import ALLOW, assert_same_logs, record
 from torch import Tensor
 
@@ -59,7 +60,7 @@ def empty_state(capacity: int, channels: int, dtype: torch.dtype, **options: boo
     return state
 
 
-@settings(max_examples=100, suppress_health_check=ALLOW)
+@settings(max_examples=examples(100), suppress_health_check=ALLOW)
 @given(scenario=scenarios())
 def test_cuda_code_equals_reference_after_every_step(
     scenario: Scenario, tmp_path: Path, code: emulated.Emulated
