@@ -20,9 +20,13 @@ NEWEST_HEADERS := $(HEADERS)/$(lastword $(TORCHES))/.ready
 STRICT := MIRAGE_WERROR=$${MIRAGE_WERROR:-1}
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt
 
+# Tests against an oracle, or the reference, which make test-long runs with 20,000 random examples each.
+ORACLE_TESTS := splat splat_bilinear unproject overlap voxel_cache
+ORACLES := follows_the_contract or cpp_equals_reference or python_dict or python_sets or after_every_step
+
 PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-.PHONY: env demo test test-kernels test-mirage test-long test-install test-torches test-cuda-torch lint format docs bench bench-check \
+.PHONY: env demo test test-kernels test-mirage test-long test-install sanitize soak test-torches test-cuda-torch lint format docs bench bench-check \
 	bench-baseline bench-libraries gpu wheel wheel-manylinux clean
 
 env: $(READY) $(OLDEST_HEADERS)
@@ -60,6 +64,15 @@ test-mirage: $(READY)
 # What takes minutes and does not change from day to day.
 test-long: $(READY) $(OLDEST_HEADERS) $(NEWEST_HEADERS)
 	$(PYTEST) -m long
+	MIRAGE_EXAMPLES=20000 MIRAGE_TEST_EMULATION=0 $(PYTEST) --quiet -k "$(ORACLES)" $(ORACLE_TESTS:%=tests/kernels/test_%.py)
+
+# The kernels' tests on code that is built with sanitizers, in build/sanitize. SANITIZE=address or thread asks for one.
+sanitize: $(READY)
+	$(BIN)/python .ci/sanitize $(SANITIZE)
+
+# 20,000 random steps of one cache against a Python dict, with flat memory.
+soak: $(READY)
+	$(BIN)/python -m pytest -m soak tests/kernels/test_soak.py
 
 # What a new user does first: installs into fresh environments, which needs the package index.
 test-install: $(READY)

@@ -210,5 +210,25 @@ class Oracle:
         features: Tensor = row["features"]
         return features
 
+    def follow(self, scenario: Scenario, step: Step, result: list[Any]) -> None:
+        """Make the same step as a cache, and compare what it returned."""
+        if step.kind == "insert":
+            assert self.insert(points(scenario, step), step.seed % 5) == tuple(result[:3])
+        elif step.kind in ("carve", "evict"):
+            self.keep((result[0] >= 0).tolist())
+
+    def compare(self, cache: VoxelCache) -> None:
+        """Compare every row of a cache."""
+        rows = list(self.rows.values())
+        assert len(cache) == len(rows)
+        keys = torch.tensor([[c + 2**20 for c in key] for key in self.rows], dtype=torch.int64).reshape(-1, 3)
+        assert torch.equal(cache.state.keys[: len(cache)], keys[:, 0] << 42 | keys[:, 1] << 21 | keys[:, 2])
+        if rows:
+            assert testing.same_bits(cache.xyz, torch.stack([row["xyz"] for row in rows]))
+            assert torch.equal(cache.footprint, torch.tensor([row["footprint"] for row in rows]))
+            assert cache.stamp.tolist() == [row["stamp"] for row in rows]
+            expected = torch.stack([self.features(row) for row in rows])
+            assert torch.equal(cache.features().nan_to_num(), expected.nan_to_num())
+
     def keep(self, keep: list[bool]) -> None:
         self.rows = {key: row for (key, row), kept in zip(self.rows.items(), keep, strict=True) if kept}

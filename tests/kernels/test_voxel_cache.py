@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from cache_steps import Oracle, Scenario, points, read, run_steps, scenarios, snapshot
+from cache_steps import Oracle, Scenario, read, run_steps, scenarios, snapshot
 from every_backend import READY
 from hypothesis import HealthCheck, given, settings
 from strategies import SEEDS, examples
@@ -104,20 +104,8 @@ def test_cache_equals_a_python_dict(scenario: Scenario, backend: str) -> None:
     oracle = Oracle(scenario)
     with mk.use_backend(backend):
         for step, cache, result in run_steps(scenario):
-            if step.kind == "insert":
-                assert oracle.insert(points(scenario, step), step.seed % 5) == tuple(result[:3])
-            elif step.kind in ("carve", "evict"):
-                oracle.keep((result[0] >= 0).tolist())
-            rows = list(oracle.rows.values())
-            assert len(cache) == len(rows)
-            keys = torch.tensor([[c + 2**20 for c in key] for key in oracle.rows], dtype=torch.int64).reshape(-1, 3)
-            assert torch.equal(cache.state.keys[: len(cache)], keys[:, 0] << 42 | keys[:, 1] << 21 | keys[:, 2])
-            if rows:
-                assert same_bits(cache.xyz, torch.stack([row["xyz"] for row in rows]))
-                assert torch.equal(cache.footprint, torch.tensor([row["footprint"] for row in rows]))
-                assert cache.stamp.tolist() == [row["stamp"] for row in rows]
-                expected = torch.stack([oracle.features(row) for row in rows])
-                assert torch.equal(cache.features().nan_to_num(), expected.nan_to_num())
+            oracle.follow(scenario, step, result)
+            oracle.compare(cache)
 
 
 @pytest.mark.parametrize("storage", [None, "int8"])
