@@ -22,7 +22,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 
 # Tests against an oracle, or the reference, which make test-long runs with 20,000 random examples each.
 ORACLE_TESTS := splat splat_bilinear unproject overlap voxel_cache
-ORACLES := follows_the_contract or cpp_equals_reference or python_dict or python_sets or after_every_step
+ORACLES := (follows_the_contract or cpp_equals_reference or python_dict or python_sets or after_every_step) and not whole
 
 PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
