@@ -139,7 +139,7 @@ class VoxelCache(CacheRemoval, CacheFiles):
         """
         if not self._are_points(xyz, features) or footprint is not None or valid is not None:
             self._check_points(xyz, features, footprint, valid)
-        check.integer("stamp", stamp, -(1 << 63), (1 << 63) - 1)
+        stamp = check.integer("stamp", stamp, -(1 << 63), (1 << 63) - 1)
         footprint = None if footprint is None else _detached(footprint)
         return self._insert(InsertInput(_detached(xyz), _detached(features), footprint, valid), stamp)
 

@@ -93,7 +93,7 @@ def carve(state: State, depth: Tensor, cameras: Cameras, *, factor: float) -> Te
         keep (rows,) bool.
     """
     run = backend.operation("voxel_cache_carve", state.keys)
-    views = (cameras.intrinsics, cameras.world2cam)
+    views = (cameras._intrinsics, cameras._world2cam)
     keep: Tensor = run(state.xyz, depth, *views, *state.boxes, state.rows, factor)
     return keep
 
