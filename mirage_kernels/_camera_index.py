@@ -79,7 +79,7 @@ def _of_list(index: list[Any], count: int, device: torch.device) -> Tensor:
     return torch.tensor(numbers, dtype=torch.int64, device=device)
 
 
-def _of_tensor(index: Tensor, count: int, device: torch.device) -> slice | Tensor:
+def _of_tensor(index: Tensor, count: int, device: torch.device) -> Tensor:
     is_mask = index.dtype == torch.bool
     if index.dim() > 1 or (is_mask and index.dim() == 0) or not (is_mask or index.dtype in _INTEGERS):
         got = f"{check.dtype_name(index.dtype)} {tuple(index.shape)}"

@@ -12,7 +12,6 @@ All take and return tensors on the CPU. Their arguments have been checked but fo
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -29,13 +28,6 @@ def is_recorded() -> bool:
         or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._functorch.peek_interpreter_stack() is not None
     )
-
-
-def outside_inference_mode() -> contextlib.AbstractContextManager[Any]:
-    """Return a context in which tensors are made that can be used in training, also in ``torch.inference_mode()``."""
-    # torch.compile does not record the question whether inference mode is on.
-    inside = not torch.compiler.is_compiling() and torch.is_inference_mode_enabled()
-    return torch.inference_mode(False) if inside else contextlib.nullcontext()
 
 
 def _define(schema: str, function: Callable[..., Any], fake: Callable[..., Any]) -> Callable[..., Any]:

@@ -28,8 +28,8 @@ import torch
 from torch import Tensor
 
 from . import _camera_index, _camera_operators, _camera_values, check
-from ._camera_operators import outside_inference_mode
 from ._camera_values import Limits
+from ._inference import outside_inference_mode
 from ._projection import NEAR, inside, project
 
 __all__ = ["NEAR", "Cameras", "check_cameras", "check_cameras_of_maps", "inside", "project"]
@@ -50,8 +50,7 @@ class Cameras:
     program checks the values each time it runs and uses the cameras, and raises the same errors. This waits for a GPU,
     as everywhere, so such a program cannot be captured in a CUDA graph.
 
-    ``cameras[i]`` selects one camera; a slice, a list, or a tensor (K,) of integers or bool selects several. Both give
-    ``Cameras``.
+    ``cameras[i]`` is ``Cameras`` as well, for an integer, a slice, a list, or a tensor (K,) of integers or bool.
 
     Args:
         intrinsics: (V, 3, 3), or (3, 3) for all cameras, float32 or float64, in cells of this grid:
@@ -207,21 +206,21 @@ class Cameras:
             if part.device != parts[0].device:
                 raise check.value_error(f"cameras[{i}]", f"cameras on {parts[0].device} like cameras[0]", part.device)
         with outside_inference_mode():
-            return cls._trusted(
-                torch.cat([c._intrinsics for c in parts]),
-                torch.cat([c._cam2world for c in parts]),
-                torch.cat([c._world2cam for c in parts]),
-                parts[0]._size,
-                _camera_values.union([c._limits for c in parts]),
-            )
+            k, m = torch.cat([c._intrinsics for c in parts]), torch.cat([c._cam2world for c in parts])
+            world2cam = torch.cat([c._world2cam for c in parts])
+        return cls._trusted(k, m, world2cam, parts[0]._size, _camera_values.union([c._limits for c in parts]))
 
     def __len__(self) -> int:
         return self._intrinsics.shape[0]
 
     def __getitem__(self, index: SupportsIndex | slice | Tensor | Sequence[int]) -> Cameras:
-        """Select cameras; an integer gives ``Cameras`` of length 1."""
-        at = _camera_index.normalize(index, len(self), self.device)
-        return self._map(lambda tensor: tensor[at])
+        """Select cameras; an integer gives ``Cameras`` of length 1.
+
+        Raises:
+            TypeError, IndexError: the index is of another kind, or out of range.
+        """
+        selected = _camera_index.normalize(index, len(self), self.device)
+        return self._map(lambda tensor: tensor[selected])
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Cameras:
         with outside_inference_mode():
@@ -233,7 +232,8 @@ class Cameras:
         return {name: getattr(self, name) for name in _TENSORS} | {"size": self._size, "limits": self._limits}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._intrinsics, self._cam2world, self._world2cam = (state[name] for name in _TENSORS)
+        with outside_inference_mode():
+            self._intrinsics, self._cam2world, self._world2cam = (state[name].clone() for name in _TENSORS)
         self._size, self._limits = state["size"], state.get("limits", _LIMITS)
 
     def __repr__(self) -> str:

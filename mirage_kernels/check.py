@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 _FLOAT32 = torch.float32
-_REAL = (int, float, numbers.Real, torch.SymInt, torch.SymFloat)  # numbers.Real includes NumPy's scalars
+_NUMBERS: tuple[Any, ...] = (int, float, numbers.Real, torch.SymInt, torch.SymFloat)  # Real: NumPy's scalars too
 _MAX_FLOAT32 = torch.finfo(torch.float32).max
 _MAX_INT64 = (1 << 63) - 1
 FEATURE_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -178,7 +178,7 @@ def number(name: str, value: Any, minimum: float | None = None, maximum: float |
             ...
         ValueError: extent: expected a finite number, got nan
     """
-    if isinstance(value, bool) or not isinstance(value, _REAL):
+    if isinstance(value, bool) or not isinstance(value, _NUMBERS):
         raise type_error(name, "a number", value)
     if minimum is not None and not value >= minimum:
         raise value_error(name, f"at least {minimum:g}", value)
@@ -221,7 +221,8 @@ def integer(name: str, value: Any, minimum: int, maximum: int = _MAX_INT64) -> i
     if value < minimum or value > maximum:
         expected = f"at least {minimum}" if maximum == _MAX_INT64 > value else f"{minimum} to {maximum}"
         raise value_error(name, expected, value)
-    return value
+    result: int = value
+    return result
 
 
 def size(name: str, value: Any) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from mirage_kernels import Cameras, group_voxels, overlap, splat, visible
 
 from ..geometry.grids import flat_index
+from .inference import outside_inference_mode
 from .view_rule import occludes
 
 EVICTION_DIVISOR = 16  # a full history evicts max_frames // EVICTION_DIVISOR frames at once, besides the excess
@@ -52,6 +53,7 @@ class History:
         stamps: (F,) int64.
     """
 
+    @outside_inference_mode
     def __init__(
         self,
         channels: int,
@@ -101,6 +103,7 @@ class History:
             kept += [self.cameras.intrinsics, self.cameras.cam2world]
         return sum(t.numel() * t.element_size() for t in kept)
 
+    @outside_inference_mode
     def add(self, latent: Tensor, camera: Cameras, surface: Tensor, stamp: int, xyz: Tensor) -> None:
         """Add a frame. If the history is full, evict frames.
 
@@ -247,6 +250,7 @@ class History:
             "stamps": self.stamps,
         }
 
+    @outside_inference_mode
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Replace the state.
 
