@@ -201,10 +201,9 @@ def positive(name: str, value: Any) -> float:
     Raises:
         TypeError, ValueError: as :func:`number`.
     """
-    result = number(name, value)
-    if not result > 0:
+    if isinstance(value, _NUMBERS) and not isinstance(value, bool) and not 0 < value < math.inf:
         raise value_error(name, "a number above 0", value)
-    return result
+    return number(name, value)
 
 
 def integer(name: str, value: Any, minimum: int, maximum: int = _MAX_INT64) -> int:
