@@ -117,7 +117,7 @@ def slerp(a: Tensor, b: Tensor, fraction: Tensor) -> Tensor:
     # A rotation by 180 degrees has w = 0; its axis is then the longest column of (rotation + 1).
     symmetric = rotation + _IDENTITY
     longest = symmetric.norm(dim=1).argmax(1)
-    fallback = symmetric[torch.arange(len(rotation), device="cpu"), :, longest]
+    fallback = symmetric[torch.arange(len(rotation), device="cpu", dtype=torch.int64), :, longest]
     axis = torch.where((sine > 1e-9)[:, None], w, torch.where((cosine < 0)[:, None], fallback, torch.zeros_like(w)))
     axis = axis / axis.norm(dim=1, keepdim=True).clamp(min=1e-300)
     x, y, z = axis.unbind(1)

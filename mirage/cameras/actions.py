@@ -125,9 +125,8 @@ class CameraController:
     def __init__(self, start: Cameras, *, step: float = STEP, turn: float = TURN) -> None:
         check_one(start)
         self._start, self._step, self._turn = start, check.positive("step", step), check.positive("turn", turn)
-        self._position = torch.zeros(
-            3, dtype=torch.float64, device="cpu"
-        )  # in units of step, in the start camera's frame
+        # In units of step, in the frame of the start camera.
+        self._position = torch.zeros(3, dtype=torch.float64, device="cpu")
         self._angles = torch.zeros(2, dtype=torch.float64, device="cpu")  # degrees of yaw to the right and pitch up
 
     def go(self, actions: str) -> Cameras:
@@ -148,9 +147,8 @@ class CameraController:
             for key in action.keys:
                 axis, sign = _KEYS[key]
                 row[axis] = sign
-        change = change.repeat_interleave(
-            torch.tensor([action.frames for action in plan], dtype=torch.int64, device="cpu"), 0
-        )
+        frames = torch.tensor([action.frames for action in plan], dtype=torch.int64, device="cpu")
+        change = change.repeat_interleave(frames, 0)
         angles = self._angles + (change[:, 3:] * self._turn).cumsum(0)
         too_steep = (angles[:, 1].abs() > 90 + 1e-9).nonzero()
         if len(too_steep):

@@ -76,9 +76,8 @@ class History:
         # other frames are evicted, because closing the gaps would move nearly all of them.
         self._latents = torch.zeros(0, channels, 0, 0, dtype=dtype, device=device)  # (capacity, C, h, w)
         self._slots: list[int] = []  # slot of each frame in _latents
-        self._surface = torch.zeros(
-            0, 0, 0, dtype=torch.float32, device=device
-        )  # (capacity, h, w), in the order of frames
+        # (capacity, h, w), in the order of frames
+        self._surface = torch.zeros(0, 0, 0, dtype=torch.float32, device=device)
 
     def __len__(self) -> int:
         """Return the number F of frames."""

@@ -97,7 +97,7 @@ class RowLayers:
         if counts.remap is not None:
             self.remap(counts.remap)
         rows = len(cache)  # new rows come last
-        self.filled.mark(torch.arange(rows - counts.added, rows, device=cache.xyz.device), rows)
+        self.filled.mark(torch.arange(rows - counts.added, rows, device=cache.xyz.device, dtype=torch.int64), rows)
         return counts
 
     @outside_inference_mode

@@ -278,7 +278,7 @@ def _detached(tensor: Tensor) -> Tensor:
 
 def _check_voxel_size(name: str, value: Any) -> float:
     """Check a voxel size and return it rounded to float32."""
-    size = float(torch.tensor(check.number(name, value), dtype=torch.float32).item())
+    size = float(torch.tensor(check.number(name, value), dtype=torch.float32, device="cpu").item())
     if not 1e-18 < size < 1e18:
         raise check.value_error(name, "between 1e-18 and 1e18", value)
     return size
