@@ -5,9 +5,16 @@
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
+from under_other_defaults import results
+
+from mirage_kernels.testing import same_bits
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted([*ROOT.glob("mirage_kernels/**/*.py"), *ROOT.glob("mirage/**/*.py")])
@@ -51,3 +58,17 @@ def test_the_search_finds_what_is_missing() -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_new_tensors_name_dtype_and_device(path: Path) -> None:
     assert factories(path.read_text()) == []
+
+
+def test_results_do_not_depend_on_the_defaults(tmp_path: Path) -> None:
+    """The program sets them before its first import, so this covers importing as well."""
+    program = Path(__file__).with_name("under_other_defaults.py")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, str(program), str(tmp_path / "found.pt")], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found, expected = torch.load(tmp_path / "found.pt"), results()
+    assert list(found) == list(expected)
+    wrong = [n for n, x in found.items() if x.dtype != expected[n].dtype or not same_bits(x, expected[n])]
+    assert wrong == []
