@@ -44,8 +44,8 @@ def normalize(index: Any, count: int, device: torch.device) -> slice | Tensor:
     try:
         number = operator.index(index)
     except TypeError:
-        if hasattr(index, "__array_interface__"):  # of NumPy, which this package does not import
-            return _of_tensor(torch.as_tensor(index, device="cpu"), count, device)
+        if hasattr(index, "__array_interface__") and index.ndim == 1:  # of NumPy, which this package does not import
+            return _of_list(index.tolist(), count, device)
         raise check.type_error("cameras", f"an index that is {_EXPECTED}", index) from None
     _check_number(number, count)
     return slice(number, number + 1 or None)
