@@ -5,7 +5,7 @@ for wrong values. The arithmetic is float64, on the CPU."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,37 +28,104 @@ def invert_rigid(m: Tensor) -> Tensor:
     return inverse
 
 
+# The bounds of every entry: a tensor that clamping does not change is finite and within bounds. Those of focal lengths,
+# principal points and translations keep clear of the bounds of float32 (normal numbers from 2^-126, below 2^128): a
+# rescaling of the grid, by at most 2^24, does not overflow, nor does the inverse of a pose. The native kernel has the
+# same (csrc/cameras/cameras_cpu.cpp).
+MIN_FOCAL, MAX_INTRINSIC = 2.0**-64, 2.0**64  # cells
+MAX_TRANSLATION = 2.0**126  # world units
+_MAX_FLOAT = torch.finfo(torch.float32).max
+_FOCAL, _CENTER, _ZERO, _ONE = (MIN_FOCAL, MAX_INTRINSIC), (-MAX_INTRINSIC, MAX_INTRINSIC), (0.0, 0.0), (1.0, 1.0)
+_ROTATION, _SHIFT = (-_MAX_FLOAT, _MAX_FLOAT), (-MAX_TRANSLATION, MAX_TRANSLATION)
+
+
+class Limits(NamedTuple):
+    """Bounds of the intrinsics of cameras, in cells: the smallest focal length, and the largest absolute value.
+
+    They are those of the constructor, changed with every rescaling and cropping. So it is known without reading the
+    values, which may be on a GPU, that float32 can represent them.
+    """
+
+    min_x: float = MIN_FOCAL
+    max_x: float = MAX_INTRINSIC
+    min_y: float = MIN_FOCAL
+    max_y: float = MAX_INTRINSIC
+
+
+_MIN_SCALED, _MAX_SCALED = 2.0**-125, 2.0**127
+_MAX_OFFSET = 2.0**100
+
+
+def rescale(limits: Limits, size: tuple[int, int], x: float, y: float) -> Limits:
+    """Return the limits after multiplying fx and cx by ``x``, fy and cy by ``y``.
+
+    Raises:
+        ValueError: intrinsics may leave the range of float32; the message names ``size``, the size of the new grid.
+    """
+    if torch.compiler.is_compiling():  # numbers that differ from call to call would compile the program anew
+        return Limits()
+    scaled = Limits(limits.min_x * x, limits.max_x * x, limits.min_y * y, limits.max_y * y)
+    if min(scaled.min_x, scaled.min_y) < _MIN_SCALED or max(scaled.max_x, scaled.max_y) > _MAX_SCALED:
+        raise check.value_error("size", "a size for which float32 can represent the intrinsics", size)
+    return scaled
+
+
+def shift(limits: Limits, x: float, y: float) -> Limits:
+    """Return the limits after subtracting ``x`` from cx and ``y`` from cy; see :func:`offset`."""
+    if torch.compiler.is_compiling():
+        return Limits()
+    return limits._replace(max_x=min(limits.max_x + abs(x), _MAX_SCALED), max_y=min(limits.max_y + abs(y), _MAX_SCALED))
+
+
+def union(limits: list[Limits]) -> Limits:
+    """Return the limits of several cameras together."""
+    min_x, max_x, min_y, max_y = zip(*limits, strict=True)
+    return Limits(min(min_x), max(max_x), min(min_y), max(max_y))
+
+
+def offset(name: str, value: Any) -> float:
+    """Check a number of rows or columns, which may be a tensor with one element; return a float.
+
+    Raises:
+        TypeError, ValueError: it is not a number, not finite, or beyond 2^100.
+    """
+    if isinstance(value, Tensor) and value.numel() == 1:
+        value = value.item()
+    result = check.number(name, float(value) if isinstance(value, bool) else value)
+    if abs(result) > _MAX_OFFSET:
+        raise check.value_error(name, "-2^100 to 2^100", value)
+    return result
+
+
+def _bounds(entries: list[tuple[float, float]], side: int) -> tuple[Tensor, Tensor]:
+    low, high = torch.tensor(entries, dtype=torch.float64, device="cpu").T.reshape(2, side, side)
+    return low, high
+
+
+_INTRINSICS_LOW, _INTRINSICS_HIGH = _bounds([_FOCAL, _ZERO, _CENTER, _ZERO, _FOCAL, _CENTER, _ZERO, _ZERO, _ONE], 3)
+_POSE_LOW, _POSE_HIGH = _bounds([*[_ROTATION] * 3, _SHIFT] * 3 + [_ZERO, _ZERO, _ZERO, _ONE], 4)
+_IDENTITY = torch.eye(3, dtype=torch.float64, device="cpu")
+
+
 def slerp(a: Tensor, b: Tensor, fraction: Tensor) -> Tensor:
-    """Return rotations (T, 3, 3) at ``fraction`` (T,) of the way from a to b, by axis and angle of ``a^T b``."""
+    """Return rotations (T, 3, 3) at ``fraction`` (T,) of the way from a to b, float64: axis and angle of ``a^T b``."""
     rotation = a.transpose(1, 2) @ b
     skew = rotation - rotation.mT
     w = torch.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], 1)
     sine, cosine = w.norm(dim=1) / 2, (rotation.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2
     angle = torch.atan2(sine, cosine)
     # A rotation by 180 degrees has w = 0; its axis is then the longest column of (rotation + 1).
-    symmetric = rotation + torch.eye(3, dtype=rotation.dtype)
+    symmetric = rotation + _IDENTITY
     longest = symmetric.norm(dim=1).argmax(1)
-    fallback = symmetric[torch.arange(len(rotation)), :, longest]
+    fallback = symmetric[torch.arange(len(rotation), device="cpu", dtype=torch.int64), :, longest]
     axis = torch.where((sine > 1e-9)[:, None], w, torch.where((cosine < 0)[:, None], fallback, torch.zeros_like(w)))
     axis = axis / axis.norm(dim=1, keepdim=True).clamp(min=1e-300)
     x, y, z = axis.unbind(1)
     zero = torch.zeros_like(x)
     k = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], 1).reshape(-1, 3, 3)
     theta = (fraction * angle)[:, None, None]
-    step = torch.eye(3, dtype=rotation.dtype) + theta.sin() * k + (1 - theta.cos()) * (k @ k)  # Rodrigues
+    step = _IDENTITY + theta.sin() * k + (1 - theta.cos()) * (k @ k)  # Rodrigues
     return a @ step
-
-
-# The bounds of every entry: a tensor that clamping does not change is finite and within bounds.
-_MAX_FLOAT = torch.finfo(torch.float32).max
-_MIN_NORMAL = torch.finfo(torch.float32).tiny
-_ANY = (-_MAX_FLOAT, _MAX_FLOAT)
-_FOCAL, _ZERO, _ONE = (_MIN_NORMAL, _MAX_FLOAT), (0.0, 0.0), (1.0, 1.0)
-_INTRINSICS = torch.tensor([_FOCAL, _ZERO, _ANY, _ZERO, _FOCAL, _ANY, _ZERO, _ZERO, _ONE], dtype=torch.float64)
-_INTRINSICS_LOW, _INTRINSICS_HIGH = _INTRINSICS.T.reshape(2, 3, 3)
-_POSE = torch.tensor([_ANY] * 12 + [_ZERO, _ZERO, _ZERO, _ONE], dtype=torch.float64)
-_POSE_LOW, _POSE_HIGH = _POSE.T.reshape(2, 4, 4)
-_IDENTITY = torch.eye(3, dtype=torch.float64)
 
 
 def _within(x: Tensor, low: Any, high: Any) -> bool:
@@ -95,8 +162,12 @@ def raise_for_intrinsics(k: Tensor) -> None:
         if matrix[1, 0] != 0 or matrix[2].tolist() != [0.0, 0.0, 1.0]:
             raise check.value_error(name, "[[fx, 0, cx], [0, fy, cy], [0, 0, 1]]", matrix.tolist())
         for axis, value in (("fx", matrix[0, 0].item()), ("fy", matrix[1, 1].item())):
-            if not value >= _MIN_NORMAL:
-                raise check.value_error(f"{name} {axis}", "a focal length above 0", f"{value:g}")
+            if not MIN_FOCAL <= value <= MAX_INTRINSIC:
+                expected = "a focal length above 0" if value <= 0 else "a focal length of 2^-64 to 2^64 cells"
+                raise check.value_error(f"{name} {axis}", expected, f"{value:g}")
+        for axis, value in (("cx", matrix[0, 2].item()), ("cy", matrix[1, 2].item())):
+            if not abs(value) <= MAX_INTRINSIC:
+                raise check.value_error(f"{name} {axis}", "at most 2^64 cells from the grid's corner", f"{value:g}")
 
 
 def raise_for_poses(name: str, m: Tensor) -> None:
@@ -107,6 +178,8 @@ def raise_for_poses(name: str, m: Tensor) -> None:
             raise check.value_error(pose, "finite float32 values", matrix.tolist())
         if matrix[3].tolist() != [0.0, 0.0, 0.0, 1.0]:
             raise check.value_error(pose, "a last row of [0, 0, 0, 1]", matrix[3].tolist())
+        if not _within(matrix[:3, 3], -MAX_TRANSLATION, MAX_TRANSLATION):
+            raise check.value_error(pose, "a position within 2^126 of the origin", matrix[:3, 3].tolist())
         r = matrix[:3, :3]
         error = (r @ r.mT - _IDENTITY).abs().max().item()
         if not error <= RIGID_TOLERANCE:
@@ -127,6 +200,25 @@ def prepare(intrinsics: Tensor, cam2world: Tensor) -> tuple[Tensor, bool]:
     """
     world2cam, valid = backend.host_operation("prepare_cameras")(intrinsics, cam2world)
     return world2cam, valid
+
+
+def check_cameras(intrinsics: Tensor, cam2world: Tensor) -> Tensor:
+    """Check all values and invert the poses.
+
+    Args:
+        intrinsics, cam2world: as for :func:`prepare`.
+
+    Returns:
+        world2cam (V, 3, 4) float32.
+
+    Raises:
+        ValueError: a value is not valid; the message names the camera.
+    """
+    world2cam, valid = prepare(intrinsics, cam2world)
+    if not valid:
+        raise_for_intrinsics(intrinsics.double())
+        raise_for_poses("cam2world", cam2world.double())
+    return world2cam
 
 
 def _prepare_reference(intrinsics: Tensor, cam2world: Tensor) -> tuple[Tensor, bool]:

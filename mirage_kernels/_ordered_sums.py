@@ -21,7 +21,7 @@ def add_in_rounds(sums: Tensor, index: Tensor, rows: Tensor) -> Tensor:
     index_put_, which sorts, splits runs of 32 and more rows of one index among the lanes of a warp.
     """
     sorted_index, order = index.sort(stable=True)
-    positions = torch.arange(len(sorted_index), device=sorted_index.device)
+    positions = torch.arange(len(sorted_index), device=sorted_index.device, dtype=torch.int64)
     repetition = positions - torch.searchsorted(sorted_index, sorted_index)
     by_round = order[repetition.argsort(stable=True)]
     for rows_of_round in torch.split_with_sizes(by_round, repetition.bincount().tolist()):

@@ -21,55 +21,40 @@ arithmetic is float32 with one rounding per operation, in the order of :func:`pr
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
 
-from . import _camera_values, check
+from . import _camera_index, _camera_operators, _camera_values, check
+from ._camera_values import Limits
+from ._inference import outside_inference_mode
+from ._projection import NEAR, inside, project
 
-NEAR = 1e-6
+__all__ = ["NEAR", "Cameras", "check_cameras", "check_cameras_of_maps", "inside", "project"]
+
 _GEOMETRY_DTYPES = (torch.float32, torch.float64)
-
-
-def project(xyz: Tensor, world2cam: Tensor, intrinsics: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Project points into views with the arithmetic of the module's docstring, in the dtype of ``xyz``.
-
-    Args:
-        xyz: (N, 3) float32 or float64, world units.
-        world2cam: (V, 3, 4) poses.
-        intrinsics: (V, 3, 3) intrinsics.
-
-    Returns:
-        ``u`` and ``v`` in cells, ``depth`` in world units, and ``1 / depth``, each (V, N).
-    """
-    x, y, z = xyz.unbind(1)
-    m = world2cam.to(xyz.dtype)[..., None]  # (V, 3, 4, 1)
-    k = intrinsics.to(xyz.dtype)[..., None]
-    depth = ((m[:, 2, 0] * x + m[:, 2, 1] * y) + m[:, 2, 2] * z) + m[:, 2, 3]
-    inverse = 1 / depth
-    u = (((m[:, 0, 0] * x + m[:, 0, 1] * y) + m[:, 0, 2] * z) + m[:, 0, 3]) * inverse
-    v = (((m[:, 1, 0] * x + m[:, 1, 1] * y) + m[:, 1, 2] * z) + m[:, 1, 3]) * inverse
-    return u * k[:, 0, 0] + k[:, 0, 2], v * k[:, 1, 1] + k[:, 1, 2], depth, inverse
-
-
-def inside(u: Tensor, v: Tensor, depth: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return where a projection is in front of its camera and on its grid ``size`` = (h, w). NaN gives False."""
-    h, w = size
-    return (depth > NEAR) & (depth < math.inf) & (u >= 0) & (u < w) & (v >= 0) & (v < h)
+_LIMITS = Limits()
+_TENSORS = ("intrinsics", "cam2world", "world2cam")
 
 
 class Cameras:
     """V pinhole cameras over a grid of one size.
 
-    The constructor checks all values, so operations that take cameras check only their shape and device. Construct
-    cameras outside of compiled functions, and do not modify their tensors.
+    Cameras do not change: the constructor copies the tensors it is given, and the attributes return copies. It also
+    checks all values, so operations that take cameras check only their shape and device. Poses and intrinsics get no
+    gradient.
+
+    Cameras can be constructed in functions that ``torch.compile``, ``torch.export`` or ``make_fx`` record. The recorded
+    program checks the values each time it runs and uses the cameras, and raises the same errors. This waits for a GPU,
+    as everywhere, so such a program cannot be captured in a CUDA graph.
+
+    ``cameras[i]`` is ``Cameras`` as well, for an integer, a slice, a list, or a tensor (K,) of integers or bool.
 
     Args:
         intrinsics: (V, 3, 3), or (3, 3) for all cameras, float32 or float64, in cells of this grid:
-            ``[[fx, 0, cx], [0, fy, cy], [0, 0, 1]]``.
+            ``[[fx, 0, cx], [0, fy, cy], [0, 0, 1]]``, focal lengths of 2^-64 to 2^64.
         cam2world: (V, 4, 4), or (4, 4) for one camera, float32 or float64, rigid: ``max |R R^T - 1| <= 1e-3`` and a
             positive determinant.
         size: (h, w) of the grid, in cells.
@@ -96,34 +81,38 @@ class Cameras:
         [30.0, 0.0, 20.0]
     """
 
-    intrinsics: Tensor
-    cam2world: Tensor
-    world2cam: Tensor
-    size: tuple[int, int]
+    # The operations read these. Nothing else gets hold of them, so they can be shared by several Cameras.
+    _intrinsics: Tensor
+    _cam2world: Tensor
+    _world2cam: Tensor
+    _size: tuple[int, int]
+    _limits: Limits
 
     def __init__(self, intrinsics: Tensor, cam2world: Tensor, size: tuple[int, int]) -> None:
         dims: check.Dims = {}
         if isinstance(cam2world, Tensor) and cam2world.dim() == 2:
             cam2world = cam2world[None]
-        if isinstance(intrinsics, Tensor) and intrinsics.dim() == 2 and isinstance(cam2world, Tensor):
-            intrinsics = intrinsics.expand(cam2world.shape[0], -1, -1)
         check.tensor("cam2world", cam2world, ("V", 4, 4), dims, _GEOMETRY_DTYPES)
+        if isinstance(intrinsics, Tensor) and intrinsics.dim() == 2:
+            intrinsics = intrinsics.expand(dims["V"], -1, -1)
         check.tensor("intrinsics", intrinsics, ("V", 3, 3), dims, _GEOMETRY_DTYPES, ("cam2world", cam2world))
-        self.size = check.size("size", size)
-        self.intrinsics = intrinsics.detach().to(torch.float32).contiguous()
-        self.cam2world = cam2world.detach().to(torch.float32).contiguous()
-        k, m = self.intrinsics.cpu(), self.cam2world.cpu()
-        world2cam, valid = _camera_values.prepare(k, m)
-        if not valid:
-            _camera_values.raise_for_intrinsics(k.double())
-            _camera_values.raise_for_poses("cam2world", m.double())
-        self.world2cam = world2cam.to(self.cam2world.device)
+        self._size = check.size("size", size)
+        if cam2world.is_meta:
+            raise check.value_error("cam2world", "a tensor with values", "a tensor on meta")
+        with outside_inference_mode():
+            k, m = (x.detach().to("cpu", torch.float32).contiguous() for x in (intrinsics, cam2world))
+            k, m, world2cam = _camera_operators.check_cameras(k, m)  # copies
+            self._intrinsics, self._cam2world, self._world2cam = (x.to(cam2world.device) for x in (k, m, world2cam))
+        self._limits = _LIMITS
 
     @classmethod
-    def _trusted(cls, intrinsics: Tensor, cam2world: Tensor, world2cam: Tensor, size: tuple[int, int]) -> Cameras:
-        """Construct cameras from tensors of checked cameras, without another check."""
+    def _trusted(
+        cls, intrinsics: Tensor, cam2world: Tensor, world2cam: Tensor, size: tuple[int, int], limits: Limits
+    ) -> Cameras:
+        """Construct cameras from tensors of checked cameras, without another check and without a copy."""
         self = cls.__new__(cls)
-        self.intrinsics, self.cam2world, self.world2cam, self.size = intrinsics, cam2world, world2cam, size
+        self._intrinsics, self._cam2world, self._world2cam = intrinsics, cam2world, world2cam
+        self._size, self._limits = size, limits
         return self
 
     @classmethod
@@ -145,10 +134,7 @@ class Cameras:
         if world2cam.dim() != 3 or world2cam.shape[1] not in (3, 4):
             raise check.value_error("world2cam", "(V, 4, 4) or (V, 3, 4)", tuple(world2cam.shape))
         check.tensor("world2cam", world2cam, ("V", world2cam.shape[1], 4), {}, _GEOMETRY_DTYPES)
-        pose = torch.eye(4, dtype=torch.float64, device="cpu").repeat(world2cam.shape[0], 1, 1)
-        pose[:, : world2cam.shape[1]] = world2cam.detach().to("cpu", torch.float64)
-        _camera_values.check_poses("world2cam", pose)
-        pose[:, :3] = _camera_values.invert_rigid(pose)
+        pose = _camera_operators.invert_poses(world2cam.detach().to("cpu", torch.float64))
         return cls(intrinsics, pose.to(world2cam.device), size)
 
     @classmethod
@@ -186,22 +172,17 @@ class Cameras:
         dims: check.Dims = {}
         check.tensor("eye", eye, ("V", 3), dims, _GEOMETRY_DTYPES)
         if isinstance(target, Tensor) and target.dim() == 1:
-            target = target.expand(eye.shape[0], -1)
+            target = target.expand(dims["V"], -1)
         check.tensor("target", target, ("V", 3), dims, _GEOMETRY_DTYPES, ("eye", eye))
-        device, eye, target = eye.device, eye.detach().cpu().double(), target.detach().cpu().double()
-        forward = target - eye
-        down = -torch.tensor(up, dtype=torch.float64, device="cpu").expand_as(forward)
-        right = torch.linalg.cross(down, forward)
-        lengths = torch.stack([forward.norm(dim=1), right.norm(dim=1)])
-        usable = (lengths > 1e-12).all(0)
-        if not bool(usable.all()):
-            v = int((~usable).nonzero()[0])
-            expected = f"a point in a direction from eye that is neither zero nor parallel to up={tuple(up)}"
-            raise check.value_error(f"target[{v}]", expected, f"{target[v].tolist()} with eye {eye[v].tolist()}")
-        forward, right = forward / lengths[0, :, None], right / lengths[1, :, None]
-        cam2world = torch.eye(4, dtype=torch.float64, device="cpu").repeat(eye.shape[0], 1, 1)
-        cam2world[:, :3] = torch.stack([right, torch.linalg.cross(forward, right), forward, eye], 2)
-        return cls(intrinsics, cam2world.to(device), size)
+        up = [check.number(f"up[{axis}]", value) for axis, value in enumerate(up)]
+        if len(up) != 3:
+            raise check.value_error("up", "3 numbers", len(up))
+        cam2world = _camera_operators.look_at(
+            eye.detach().to("cpu", torch.float64),
+            target.detach().to("cpu", torch.float64),
+            torch.tensor(up, dtype=torch.float64, device="cpu"),
+        )
+        return cls(intrinsics, cam2world.to(eye.device), size)
 
     @classmethod
     def cat(cls, cameras: Iterable[Cameras]) -> Cameras:
@@ -211,50 +192,91 @@ class Cameras:
             cameras: at least one ``Cameras``, all of the same size and on the same device.
 
         Raises:
-            ValueError: there are none, or their sizes differ.
+            TypeError: one of them is not ``Cameras``.
+            ValueError: there are none, or their sizes or devices differ.
         """
         parts = list(cameras)
         if not parts:
             raise check.value_error("cameras", "at least one Cameras", "none")
         for i, part in enumerate(parts):
+            if not isinstance(part, Cameras):
+                raise check.type_error(f"cameras[{i}]", "Cameras", part)
             if part.size != parts[0].size:
                 raise check.value_error(f"cameras[{i}]", f"size {parts[0].size} like cameras[0]", part.size)
-        return cls._trusted(
-            torch.cat([c.intrinsics for c in parts]),
-            torch.cat([c.cam2world for c in parts]),
-            torch.cat([c.world2cam for c in parts]),
-            parts[0].size,
-        )
+            if part.device != parts[0].device:
+                raise check.value_error(f"cameras[{i}]", f"cameras on {parts[0].device} like cameras[0]", part.device)
+        with outside_inference_mode():
+            k, m = torch.cat([c._intrinsics for c in parts]), torch.cat([c._cam2world for c in parts])
+            world2cam = torch.cat([c._world2cam for c in parts])
+        return cls._trusted(k, m, world2cam, parts[0]._size, _camera_values.union([c._limits for c in parts]))
 
     def __len__(self) -> int:
-        return self.intrinsics.shape[0]
+        return self._intrinsics.shape[0]
 
-    def __getitem__(self, index: int | slice | Tensor | Sequence[int]) -> Cameras:
-        """Select cameras; an integer gives ``Cameras`` of length 1."""
-        if isinstance(index, int):
-            if not -len(self) <= index < len(self):
-                raise IndexError(f"cameras: expected an index of {len(self)} cameras, got {index}")
-            index = slice(index, index + 1 or None)
-        return self._trusted(self.intrinsics[index], self.cam2world[index], self.world2cam[index], self.size)
+    def __getitem__(self, index: SupportsIndex | slice | Tensor | Sequence[int]) -> Cameras:
+        """Select cameras; an integer gives ``Cameras`` of length 1.
+
+        Raises:
+            TypeError, IndexError: the index is of another kind, or out of range.
+        """
+        selected = _camera_index.normalize(index, len(self), self.device)
+        return self._map(lambda tensor: tensor[selected])
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Cameras:
+        with outside_inference_mode():
+            tensors = function(self._intrinsics), function(self._cam2world), function(self._world2cam)
+        return self._trusted(*tensors, self._size, self._limits)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Copies: a tensor that is a part of another one is pickled with all of it.
+        return {name: getattr(self, name) for name in _TENSORS} | {"size": self._size, "limits": self._limits}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        with outside_inference_mode():
+            self._intrinsics, self._cam2world, self._world2cam = (state[name].clone() for name in _TENSORS)
+        self._size, self._limits = state["size"], state.get("limits", _LIMITS)
 
     def __repr__(self) -> str:
         return f"Cameras({len(self)} of {self.size[0]}x{self.size[1]}, {self.device})"
 
     @property
+    def size(self) -> tuple[int, int]:
+        """(h, w) of the grid."""
+        return self._size
+
+    @property
+    def intrinsics(self) -> Tensor:
+        """(V, 3, 3) float32, in cells; a copy."""
+        return self._intrinsics.clone()
+
+    @property
+    def cam2world(self) -> Tensor:
+        """(V, 4, 4) float32; a copy."""
+        return self._cam2world.clone()
+
+    @property
+    def world2cam(self) -> Tensor:
+        """(V, 3, 4) float32; a copy."""
+        return self._world2cam.clone()
+
+    @property
     def device(self) -> torch.device:
         """The device of the tensors."""
-        return self.intrinsics.device
+        return self._intrinsics.device
 
     @property
     def centers(self) -> Tensor:
-        """(V, 3) float32, the positions of the cameras, world units."""
-        return self.cam2world[:, :3, 3]
+        """(V, 3) float32, the positions of the cameras, world units; a copy."""
+        return self._cam2world[:, :3, 3].clone()
 
     def to(self, device: torch.device | str) -> Cameras:
-        """Return the cameras with their tensors on another device."""
-        return self._trusted(
-            self.intrinsics.to(device), self.cam2world.to(device), self.world2cam.to(device), self.size
-        )
+        """Return the cameras with their tensors on another device.
+
+        Raises:
+            TypeError, ValueError: ``device`` is not a device; see :func:`mirage_kernels.check.device`.
+        """
+        target = check.device("device", device)
+        return self._map(lambda tensor: tensor.to(target))
 
     def rescale(self, size: tuple[int, int]) -> Cameras:
         """Return the same cameras over a grid of another size.
@@ -263,34 +285,43 @@ class Cameras:
             size: (h, w). fx and cx are multiplied by the ratio of the widths, fy and cy by that of the heights.
 
         Raises:
-            TypeError, ValueError: ``size`` is not a grid size; see :func:`mirage_kernels.check.size`.
+            TypeError, ValueError: ``size`` is not a grid size; see :func:`mirage_kernels.check.size`. ValueError also
+                if it is so large or small that intrinsics would leave the range of float32.
         """
         h, w = size = check.size("size", size)
-        if size == self.size:
+        if size == self._size:
             return self
         # In float64, rounded once. The factors are Python numbers, because copying a tensor of them from the host would
         # wait for the device.
-        k = self.intrinsics.double()
-        first, second, _ = k.unbind(1)
-        first.mul_(w / self.size[1])
-        second.mul_(h / self.size[0])
-        return self._trusted(k.float(), self.cam2world, self.world2cam, size)
+        x, y = w / self._size[1], h / self._size[0]
+        limits = _camera_values.rescale(self._limits, size, x, y)
+        with outside_inference_mode():
+            k = self._intrinsics.double()
+            first, second, _ = k.unbind(1)
+            first.mul_(x)
+            second.mul_(y)
+            return self._trusted(k.float(), self._cam2world, self._world2cam, size, limits)
 
-    def crop(self, top: int, left: int, size: tuple[int, int]) -> Cameras:
+    def crop(self, top: float, left: float, size: tuple[int, int]) -> Cameras:
         """Return the same cameras over a window of their grid.
 
         Args:
-            top, left: row and column of the first cell of the window; the window may extend beyond the grid.
+            top, left: row and column of the first cell of the window, -2^100 to 2^100; the window may extend beyond the
+                grid.
             size: (h, w) of the window.
 
         Raises:
-            TypeError, ValueError: ``size`` is not a grid size; see :func:`mirage_kernels.check.size`.
+            TypeError, ValueError: ``top`` or ``left`` is not a number, not finite or out of range, or ``size`` is not a
+                grid size; see :func:`mirage_kernels.check.size`.
         """
         size = check.size("size", size)
-        k = self.intrinsics.double()
-        k[:, 0, 2].sub_(float(left))
-        k[:, 1, 2].sub_(float(top))
-        return self._trusted(k.float(), self.cam2world, self.world2cam, size)
+        y, x = (_camera_values.offset(name, value) for name, value in (("top", top), ("left", left)))
+        limits = _camera_values.shift(self._limits, x, y)
+        with outside_inference_mode():
+            k = self._intrinsics.double()
+            k[:, 0, 2].sub_(x)
+            k[:, 1, 2].sub_(y)
+            return self._trusted(k.float(), self._cam2world, self._world2cam, size, limits)
 
     def project(self, xyz: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Project points into all cameras.
@@ -313,9 +344,9 @@ class Cameras:
             >>> uv.tolist(), depth.tolist(), inside.tolist()
             ([[[55.0, 22.0]]], [[2.0]], [[True]])
         """
-        check.tensor("xyz", xyz, ("N", 3), {}, _GEOMETRY_DTYPES, ("cameras", self.intrinsics))
-        u, v, depth, _ = project(xyz, self.world2cam, self.intrinsics)
-        return torch.stack([u, v], -1), depth, inside(u, v, depth, self.size)
+        check.tensor("xyz", xyz, ("N", 3), {}, _GEOMETRY_DTYPES, ("cameras", self._intrinsics))
+        u, v, depth, _ = project(xyz, self._world2cam, self._intrinsics)
+        return torch.stack([u, v], -1), depth, inside(u, v, depth, self._size)
 
     def interpolate(self, times: Tensor) -> Cameras:
         """Interpolate between the cameras, taken as key frames at times 0, 1, ..., V - 1.
@@ -333,22 +364,10 @@ class Cameras:
             TypeError, ValueError: ``times`` has another dtype or shape, or a value out of range.
         """
         check.tensor("times", times, ("T",), {}, _GEOMETRY_DTYPES)
-        time = times.detach().to("cpu", torch.float64)
-        in_range = (time >= 0) & (time <= len(self) - 1)
-        if not bool(in_range.all()):
-            t = int((~in_range).nonzero()[0])
-            raise check.value_error(f"times[{t}]", f"0 to {len(self) - 1}", f"{time[t].item():g}")
-        first = time.floor().clamp(max=max(len(self) - 2, 0)).long()
-        second = (first + 1).clamp(max=len(self) - 1)
-        fraction = time - first
-        k, m = self.intrinsics.to("cpu", torch.float64), self.cam2world.to("cpu", torch.float64)
-        weight = fraction[:, None, None]
-        intrinsics = torch.lerp(k[first], k[second], weight)
-        cam2world = torch.lerp(m[first], m[second], weight)
-        cam2world[:, :3, :3] = _camera_values.slerp(m[first, :3, :3], m[second, :3, :3], fraction)
-        for key, exact in ((first, fraction == 0), (second, fraction == 1)):
-            intrinsics[exact], cam2world[exact] = k[key[exact]], m[key[exact]]
-        return Cameras(intrinsics.to(self.device), cam2world.to(self.device), self.size)
+        intrinsics, cam2world = _camera_operators.interpolate(
+            self._intrinsics.cpu(), self._cam2world.cpu(), times.detach().to("cpu", torch.float64)
+        )
+        return Cameras(intrinsics.to(self.device), cam2world.to(self.device), self._size)
 
 
 def check_cameras(cameras: Any, like_name: str, like: Tensor) -> None:
@@ -360,7 +379,7 @@ def check_cameras(cameras: Any, like_name: str, like: Tensor) -> None:
     """
     if not isinstance(cameras, Cameras):
         raise check.type_error("cameras", "Cameras", cameras)
-    if cameras.intrinsics.device != like.device:
+    if cameras._intrinsics.device != like.device:
         raise check.value_error("cameras", f"cameras on {like.device} like {like_name}", cameras.device)
 
 

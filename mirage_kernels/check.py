@@ -20,12 +20,17 @@ Example:
 
 from __future__ import annotations
 
+import math
+import numbers
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 _FLOAT32 = torch.float32
+_NUMBERS: tuple[Any, ...] = (int, float, numbers.Real, torch.SymInt, torch.SymFloat)  # Real: NumPy's scalars too
+_MAX_FLOAT32 = torch.finfo(torch.float32).max
+_MAX_INT64 = (1 << 63) - 1
 FEATURE_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 Dims = dict[str, int]
@@ -141,7 +146,7 @@ def device(name: str, value: Any) -> torch.device:
 
     Raises:
         TypeError: ``value`` is neither a string nor a ``torch.device``.
-        ValueError: torch has no device of this name.
+        ValueError: torch has no device of this name, or this machine or this build of torch has none.
     """
     if not isinstance(value, (str, torch.device)):
         raise type_error(name, "a torch.device or its name", value)
@@ -149,47 +154,81 @@ def device(name: str, value: Any) -> torch.device:
         found = torch.device(value)
     except RuntimeError:
         raise value_error(name, "a torch.device or its name", repr(value)) from None
-    return found if found.index is not None else torch.empty(0, device=found).device
+    if found.type in ("cpu", "meta"):
+        return torch.device(found.type)  # torch takes "cpu:1" as well, which equals the device of no tensor
+    try:  # an empty tensor takes no memory, and only a device that is there can have one
+        return torch.empty(0, dtype=torch.uint8, device=found).device
+    except (RuntimeError, AssertionError, ImportError, NotImplementedError) as error:  # each build of torch has its own
+        reason = str(error).strip().partition("\n")[0]
+        raise value_error(name, "a device of this machine", f"{str(value)!r} ({reason})") from None
 
 
 def number(name: str, value: Any, minimum: float | None = None, maximum: float | None = None) -> float:
     """Check that ``value`` is a finite real number between ``minimum`` and ``maximum`` (included); return a float.
 
     Raises:
-        TypeError: ``value`` is not an ``int`` or ``float``.
-        ValueError: ``value`` is not finite or is out of bounds.
+        TypeError: ``value`` is not a real number: an ``int``, a ``float``, or one of NumPy's scalars.
+        ValueError: ``value`` is not finite, also when rounded to float32, or is out of bounds.
+
+    Example:
+        >>> number("extent", 2)
+        2.0
+        >>> number("extent", float("nan"))
+        Traceback (most recent call last):
+            ...
+        ValueError: extent: expected a finite number, got nan
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, _NUMBERS):
         raise type_error(name, "a number", value)
     if minimum is not None and not value >= minimum:
         raise value_error(name, f"at least {minimum:g}", value)
     if maximum is not None and not value <= maximum:
         raise value_error(name, f"at most {maximum:g}", value)
-    if value != value or value in (float("inf"), float("-inf")):
+    try:
+        result = float(value)
+    except OverflowError:  # an integer beyond the largest float
+        result = math.inf
+    if result != result or result in (math.inf, -math.inf):
         raise value_error(name, "a finite number", value)
-    return float(value)
+    if abs(result) > _MAX_FLOAT32:
+        raise value_error(name, f"a number within {_MAX_FLOAT32:g}, the range of float32", value)
+    return result
 
 
-def integer(name: str, value: Any, minimum: int, maximum: int | None = None) -> int:
-    """Check that ``value`` is an integer between ``minimum`` and ``maximum`` (included) and return it.
+def positive(name: str, value: Any) -> float:
+    """Check that ``value`` is a finite real number above 0; return a float.
 
     Raises:
-        TypeError: ``value`` is not an ``int``.
+        TypeError, ValueError: as :func:`number`.
+    """
+    if isinstance(value, _NUMBERS) and not isinstance(value, bool) and not 0 < value < math.inf:
+        raise value_error(name, "a number above 0", value)
+    return number(name, value)
+
+
+def integer(name: str, value: Any, minimum: int, maximum: int = _MAX_INT64) -> int:
+    """Check that ``value`` is an integer between ``minimum`` and ``maximum`` (included); return an ``int``.
+
+    Raises:
+        TypeError: ``value`` is not an integer: an ``int`` or one of NumPy's integers.
         ValueError: ``value`` is out of bounds.
     """
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise type_error(name, "an integer", value)
-    if value < minimum or (maximum is not None and value > maximum):
-        expected = f"at least {minimum}" if maximum is None else f"{minimum} to {maximum}"
+    if type(value) is not int and not isinstance(value, torch.SymInt):
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+            raise type_error(name, "an integer", value)
+        value = int(value)
+    if value < minimum or value > maximum:
+        expected = f"at least {minimum}" if maximum == _MAX_INT64 > value else f"{minimum} to {maximum}"
         raise value_error(name, expected, value)
-    return value
+    result: int = value
+    return result
 
 
 def size(name: str, value: Any) -> tuple[int, int]:
     """Check a grid size ``(h, w)``: each 1 to 2^24, with fewer than 2^31 cells; return it as a tuple.
 
     Raises:
-        TypeError: ``h`` or ``w`` is not an ``int``.
+        TypeError: ``h`` or ``w`` is not an integer.
         ValueError: ``value`` is not a pair, or a size is out of bounds.
     """
     if not isinstance(value, (tuple, list)) or len(value) != 2:
@@ -212,6 +251,6 @@ def choice(name: str, value: Any, options: tuple[_Option, ...]) -> _Option:
             ...
         ValueError: mode: expected 'nearest' or 'bilinear', got 'linear'
     """
-    if value not in options:
+    if not isinstance(value, str) or value not in options:
         raise value_error(name, one_of([repr(o) for o in options]), repr(value))
     return options[options.index(value)]

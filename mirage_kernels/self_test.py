@@ -74,16 +74,19 @@ def _splat(device: str) -> Outputs:
 
 def _voxel_cache(device: str) -> Outputs:
     for seed, fusion in enumerate(FUSIONS):
-        g = torch.Generator().manual_seed(seed)
+        g = torch.Generator(device="cpu").manual_seed(seed)
         cameras = testing.random_cameras(g, 2, (6, 9)).to(device)
         cache = VoxelCache(0.1, 5, fusion=fusion, device=device)
         for stamp, kind in enumerate(("room", "ties", "wild")):
-            xyz, features = testing.random_points(g, kind, 300), torch.randn(300, 5, generator=g)
-            footprint = torch.rand(300, generator=g)
+            xyz, features = (
+                testing.random_points(g, kind, 300),
+                torch.randn(300, 5, generator=g, dtype=torch.float32, device="cpu"),
+            )
+            footprint = torch.rand(300, generator=g, dtype=torch.float32, device="cpu")
             cache.insert(xyz.to(device), features.to(device), footprint.to(device), stamp=stamp)
         sums = fusion == "mean"
         yield from (Sum(part) if sums else part for part in cache.splat(cameras))
-        yield cache.carve(torch.full((2, 6, 9), 1.5, device=device), cameras)
+        yield cache.carve(torch.full((2, 6, 9), 1.5, device=device, dtype=torch.float32), cameras)
         yield cache.evict(max_rows=200)
         yield from (cache.xyz, cache.footprint, cache.stamp, cache.state.keys[: len(cache)])
         yield Sum(cache.features()) if sums else cache.features()
@@ -96,14 +99,17 @@ def _visible(device: str) -> Outputs:
 
 
 def _overlap(device: str) -> Outputs:
-    g = torch.Generator().manual_seed(0)
+    g = torch.Generator(device="cpu").manual_seed(0)
     minimum, maximum = torch.iinfo(torch.int64).min, torch.iinfo(torch.int64).max
-    a, b = (torch.randint(minimum, maximum, (sets, 150), generator=g).to(device) for sets in (3, 9))
+    a, b = (
+        torch.randint(minimum, maximum, (sets, 150), generator=g, dtype=torch.int64, device="cpu").to(device)
+        for sets in (3, 9)
+    )
     yield overlap(a, b & b.roll(1, 0))
 
 
 def _cameras(device: str) -> Outputs:
-    cameras = testing.random_cameras(torch.Generator().manual_seed(0), 4, (6, 9))
+    cameras = testing.random_cameras(torch.Generator(device="cpu").manual_seed(0), 4, (6, 9))
     yield Cameras(cameras.intrinsics.to(device), cameras.cam2world.to(device), (6, 9)).world2cam
 
 

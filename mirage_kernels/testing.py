@@ -23,6 +23,8 @@ from torch import Tensor
 
 from .cameras import Cameras
 
+_FLOAT: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
+_INT: dict[str, Any] = {"dtype": torch.int64, "device": "cpu"}
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -76,18 +78,18 @@ def random_cameras(generator: torch.Generator, views: int, size: tuple[int, int]
     h, w = size
 
     def uniform(*shape: int) -> Tensor:
-        return torch.rand(*shape, generator=generator, dtype=torch.float64) * 2 - 1
+        return torch.rand(*shape, generator=generator, dtype=torch.float64, device="cpu") * 2 - 1
 
     axis = torch.nn.functional.normalize(uniform(views, 3), dim=1)
     angle = 0.4 * uniform(views)
     x, y, z = axis.unbind(1)
     zero = torch.zeros_like(x)
     cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], 1).reshape(views, 3, 3)
-    eye = torch.eye(3, dtype=torch.float64)
+    eye = torch.eye(3, dtype=torch.float64, device="cpu")
     rotation = eye + angle.sin()[:, None, None] * cross + (1 - angle.cos())[:, None, None] * (cross @ cross)
-    cam2world = torch.eye(4, dtype=torch.float64).repeat(views, 1, 1)
+    cam2world = torch.eye(4, dtype=torch.float64, device="cpu").repeat(views, 1, 1)
     cam2world[:, :3, :3], cam2world[:, :3, 3] = rotation, near_origin * uniform(views, 3)
-    intrinsics = torch.eye(3, dtype=torch.float64).repeat(views, 1, 1)
+    intrinsics = torch.eye(3, dtype=torch.float64, device="cpu").repeat(views, 1, 1)
     intrinsics[:, 0, 0], intrinsics[:, 1, 1] = w * (0.9 + 0.3 * uniform(views)), h * (1.1 + 0.5 * uniform(views))
     intrinsics[:, 0, 2], intrinsics[:, 1, 2] = w * (0.5 + 0.2 * uniform(views)), h * (0.5 + 0.2 * uniform(views))
     return Cameras(intrinsics, cam2world, size)
@@ -98,9 +100,9 @@ def plain_cameras(views: int, size: tuple[int, int]) -> Cameras:
 
     Points can be placed exactly on the borders between their cells.
     """
-    intrinsics = torch.tensor([[4.0, 0.0, size[1] / 2], [0.0, 4.0, size[0] / 2], [0.0, 0.0, 1.0]])
-    cam2world = torch.eye(4).repeat(views, 1, 1)
-    cam2world[:, 0, 3] = torch.arange(views)
+    intrinsics = torch.tensor([[4.0, 0.0, size[1] / 2], [0.0, 4.0, size[0] / 2], [0.0, 0.0, 1.0]], **_FLOAT)
+    cam2world = torch.eye(4, **_FLOAT).repeat(views, 1, 1)
+    cam2world[:, 0, 3] = torch.arange(views, **_INT)
     return Cameras(intrinsics.expand(views, 3, 3), cam2world, size)
 
 
@@ -118,25 +120,29 @@ def random_points(generator: torch.Generator, kind: str, n: int) -> Tensor:
         n: number of points.
     """
     if kind == "wild":
-        bits = torch.randint(-(1 << 31), (1 << 31) - 1, (n, 3), generator=generator)
+        bits = torch.randint(-(1 << 31), (1 << 31) - 1, (n, 3), generator=generator, **_INT)
         xyz = bits.to(torch.int32).view(torch.float32)
-        is_special = torch.rand(n, 3, generator=generator) < 0.6
-        special = torch.tensor([0.0, -0.0, 1.0, 1e-6, 1e-30, 1e30, math.inf, -math.inf, math.nan, 3.4e38, -3.4e38])
-        pick = special[torch.randint(len(special), (n, 3), generator=generator)]
+        is_special = torch.rand(n, 3, generator=generator, **_FLOAT) < 0.6
+        values = [0.0, -0.0, 1.0, 1e-6, 1e-30, 1e30, math.inf, -math.inf, math.nan, 3.4e38, -3.4e38]
+        special = torch.tensor(values, **_FLOAT)
+        pick = special[torch.randint(len(special), (n, 3), generator=generator, **_INT)]
         return torch.where(is_special, pick, xyz)
     if kind == "border":
-        depth = 2.0 ** torch.randint(-2, 4, (n,), generator=generator)
-        cell = torch.randint(-24, 24, (n, 2), generator=generator).float()
-        cell += torch.randint(-1, 2, (n, 2), generator=generator) * 2.0 ** -torch.randint(
-            3, 24, (n, 1), generator=generator
+        depth = 2.0 ** torch.randint(-2, 4, (n,), generator=generator, **_INT).float()
+        cell = torch.randint(-24, 24, (n, 2), generator=generator, **_INT).float()
+        cell += (
+            torch.randint(-1, 2, (n, 2), generator=generator, **_INT)
+            * 2.0 ** -torch.randint(3, 24, (n, 1), generator=generator, **_INT).float()
         )
         return torch.cat([cell / 4 * depth[:, None], depth[:, None]], 1)
     if kind == "ties":
-        positions = torch.randn(max(1, n // 8), 3, generator=generator) * 0.5 + torch.tensor([0.0, 0.0, 2.0])
-        return positions[torch.randint(len(positions), (n,), generator=generator)]
-    direction = torch.nn.functional.normalize(torch.randn(n, 3, generator=generator), dim=1)
+        positions = torch.randn(max(1, n // 8), 3, generator=generator, **_FLOAT) * 0.5 + torch.tensor(
+            [0.0, 0.0, 2.0], **_FLOAT
+        )
+        return positions[torch.randint(len(positions), (n,), generator=generator, **_INT)]
+    direction = torch.nn.functional.normalize(torch.randn(n, 3, generator=generator, **_FLOAT), dim=1)
     direction[:, 2] += 0.5
-    return direction * (1 + torch.rand(n, 1, generator=generator))
+    return direction * (1 + torch.rand(n, 1, generator=generator, **_FLOAT))
 
 
 def to_device(value: Any, device: torch.device | str) -> Any:
@@ -200,40 +206,40 @@ def splat_case(
         boxes: whether there are bounding boxes; the points are then sorted by x, so that neighbors are close together.
         strided: whether the tensors are not contiguous.
     """
-    g = torch.Generator().manual_seed(seed)
+    g = torch.Generator(device="cpu").manual_seed(seed)
     cameras = plain_cameras(views, size) if kind == "border" else random_cameras(g, views, size)
     xyz = random_points(g, kind, n)
     if boxes:
         xyz = xyz[xyz[:, 0].argsort()]
-    features = torch.randn(n, channels, generator=g).to(dtype)
+    features = torch.randn(n, channels, generator=g, **_FLOAT).to(dtype)
     if strided:  # the same values behind other strides
         xyz = xyz.T.contiguous().T
         features = torch.stack([features, features], 2).flatten(1)[:, ::2]
     size_of: float | Tensor | None = None
     if extent == "one":
-        size_of = 0.3 * torch.rand(1, generator=g).item()
+        size_of = 0.3 * torch.rand(1, generator=g, **_FLOAT).item()
     elif extent == "each":
-        size_of = 0.3 * torch.randn(n, generator=g)
-        size_of[torch.rand(n, generator=g) < 0.05] = math.nan
-        size_of[torch.rand(n, generator=g) < 0.02] = math.inf
-    mask = torch.rand(n, generator=g) < 0.7 if valid else None
+        size_of = 0.3 * torch.randn(n, generator=g, **_FLOAT)
+        size_of[torch.rand(n, generator=g, **_FLOAT) < 0.05] = math.nan
+        size_of[torch.rand(n, generator=g, **_FLOAT) < 0.02] = math.inf
+    mask = torch.rand(n, generator=g, **_FLOAT) < 0.7 if valid else None
     bounds = bounding_boxes(xyz, size_of) if boxes else None
     return SplatCase(xyz, features, cameras, mask, size_of, radius, bounds)
 
 
 def bounding_boxes(xyz: Tensor, extent: float | Tensor | None) -> tuple[Tensor, ...]:
     """Return the bounding boxes (B, 7) of runs of 64, 64^2 and 64^3 points, as the operation ``splat`` takes them."""
-    extents = extent if isinstance(extent, Tensor) else torch.zeros(len(xyz))
+    extents = extent if isinstance(extent, Tensor) else torch.zeros(len(xyz), **_FLOAT)
     finite = xyz.isfinite().all(1, keepdim=True)
     low, high = (torch.where(finite, xyz, sign * math.inf) for sign in (1, -1))
     extents = torch.where(extents > 0, extents, 0)[:, None]  # 0 for NaN
     levels = []
     for run in (64, 64**2, 64**3):
         count = -(-len(xyz) // run)
-        box = (torch.arange(len(xyz)) // run)[:, None].expand(-1, 3)
-        level = torch.zeros(count, 7)
-        level[:, :3] = torch.full((count, 3), math.inf).scatter_reduce(0, box, low, "amin")
-        level[:, 3:6] = torch.full((count, 3), -math.inf).scatter_reduce(0, box, high, "amax")
+        box = (torch.arange(len(xyz), **_INT) // run)[:, None].expand(-1, 3)
+        level = torch.zeros(count, 7, **_FLOAT)
+        level[:, :3] = torch.full((count, 3), math.inf, **_FLOAT).scatter_reduce(0, box, low, "amin")
+        level[:, 3:6] = torch.full((count, 3), -math.inf, **_FLOAT).scatter_reduce(0, box, high, "amax")
         level[:, 6:] = level[:, 6:].scatter_reduce(0, box[:, :1], extents, "amax")
         levels.append(level)
     return tuple(levels)
@@ -274,18 +280,18 @@ def visible_case(
         num_groups: None for no groups, else the number of groups; some points get a group out of range.
         strided: whether ``xyz`` is not contiguous.
     """
-    g = torch.Generator().manual_seed(seed)
+    g = torch.Generator(device="cpu").manual_seed(seed)
     cameras = plain_cameras(views, size) if kind == "border" else random_cameras(g, views, size)
     xyz = random_points(g, kind, n)
     if strided:
         xyz = xyz.T.contiguous().T
     groups: Tensor | None = None
     if num_groups is not None:
-        groups = torch.randint(-1, num_groups + 1, (n,), generator=g)
-        groups[torch.rand(n, generator=g) < 0.1] = -1
-        groups[torch.rand(n, generator=g) < 0.05] = torch.iinfo(torch.int64).min
-        groups[torch.rand(n, generator=g) < 0.05] = torch.iinfo(torch.int64).max
-    return VisibleCase(xyz, cameras, torch.rand(n, generator=g) < 0.7 if valid else None, groups, num_groups)
+        groups = torch.randint(-1, num_groups + 1, (n,), generator=g, **_INT)
+        groups[torch.rand(n, generator=g, **_FLOAT) < 0.1] = -1
+        groups[torch.rand(n, generator=g, **_FLOAT) < 0.05] = torch.iinfo(torch.int64).min
+        groups[torch.rand(n, generator=g, **_FLOAT) < 0.05] = torch.iinfo(torch.int64).max
+    return VisibleCase(xyz, cameras, torch.rand(n, generator=g, **_FLOAT) < 0.7 if valid else None, groups, num_groups)
 
 
 class UnprojectCase(NamedTuple):
@@ -325,18 +331,18 @@ def unproject_case(
         strided: whether the tensors are not contiguous.
         options: further arguments of ``unproject``.
     """
-    g = torch.Generator().manual_seed(seed)
+    g = torch.Generator(device="cpu").manual_seed(seed)
     shape = (batch, *size)
     if kind == "wild":
         depth = random_points(g, "wild", batch * size[0] * size[1])[:, 0].reshape(shape).contiguous()
     elif kind == "steps":
-        depth = torch.randint(0, 5, shape, generator=g) / 4
+        depth = torch.randint(0, 5, shape, generator=g, **_INT).float() / 4
     else:
-        depth = 1 + torch.rand(shape, generator=g) * torch.rand(batch, 1, 1, generator=g)
-        depth[torch.rand(shape, generator=g) < 0.3] = 0
-    features = torch.randn(batch, channels, *grid, generator=g).to(dtype)
+        depth = 1 + torch.rand(shape, generator=g, **_FLOAT) * torch.rand(batch, 1, 1, generator=g, **_FLOAT)
+        depth[torch.rand(shape, generator=g, **_FLOAT) < 0.3] = 0
+    features = torch.randn(batch, channels, *grid, generator=g, **_FLOAT).to(dtype)
     if strided:
         depth = depth.transpose(1, 2).contiguous().transpose(1, 2)
         features = features.movedim(1, 3).contiguous().movedim(3, 1)
-    masked = torch.rand(shape, generator=g) < 0.2 if mask else None
+    masked = torch.rand(shape, generator=g, **_FLOAT) < 0.2 if mask else None
     return UnprojectCase(depth, features, random_cameras(g, batch, size), masked, options)

@@ -22,9 +22,9 @@ from typing import NamedTuple
 
 import torch
 
-from mirage_kernels import Cameras
+from mirage_kernels import Cameras, check
 
-from .trajectories import pitch_poses, relative_to, yaw_poses
+from .trajectories import check_one, pitch_poses, relative_to, yaw_poses
 
 STEP = 0.05  # world units per frame
 TURN = 1.0  # degrees per frame
@@ -63,6 +63,7 @@ def parse_actions(text: str) -> list[Action]:
         The actions in order.
 
     Raises:
+        TypeError: ``text`` is not a string.
         ValueError: an action, which the error shows, cannot be parsed or has two keys of the same axis; the string is
             empty; or there are more than 100,000 frames in total.
 
@@ -70,6 +71,8 @@ def parse_actions(text: str) -> list[Action]:
         >>> parse_actions("w*16, W+L*8 k")
         [Action(keys=('w',), frames=16), Action(keys=('w', 'l'), frames=8), Action(keys=('k',), frames=1)]
     """
+    if not isinstance(text, str):
+        raise check.type_error("actions", "a string", text)
     actions = []
     for piece in text.replace(",", " ").split():
         match = _ACTION.fullmatch(piece.lower())
@@ -105,7 +108,7 @@ class CameraController:
         turn: angle of a rotation per frame, in degrees.
 
     Raises:
-        ValueError: ``start`` is not a single camera, or a number is not positive and finite.
+        TypeError, ValueError: ``start`` is not a single camera, or a number is not positive and finite.
 
     Example:
         >>> import torch
@@ -120,14 +123,11 @@ class CameraController:
     """
 
     def __init__(self, start: Cameras, *, step: float = STEP, turn: float = TURN) -> None:
-        if len(start) != 1:
-            raise ValueError(f"start: expected one camera, got {len(start)}")
-        for name, value in (("step", step), ("turn", turn)):
-            if not 0 < value < float("inf"):
-                raise ValueError(f"{name}: expected a number above 0, got {value:g}")
-        self._start, self._step, self._turn = start, step, turn
-        self._position = torch.zeros(3, dtype=torch.float64)  # in units of step, in the start camera's frame
-        self._angles = torch.zeros(2, dtype=torch.float64)  # degrees of yaw to the right and pitch up
+        check_one(start)
+        self._start, self._step, self._turn = start, check.positive("step", step), check.positive("turn", turn)
+        # In units of step, in the frame of the start camera.
+        self._position = torch.zeros(3, dtype=torch.float64, device="cpu")
+        self._angles = torch.zeros(2, dtype=torch.float64, device="cpu")  # degrees of yaw to the right and pitch up
 
     def go(self, actions: str) -> Cameras:
         """Move on from the pose where the last call ended.
@@ -142,12 +142,13 @@ class CameraController:
             ValueError: the string cannot be parsed, or the pitch would exceed 90 degrees. The pose is then unchanged.
         """
         plan = parse_actions(actions)
-        change = torch.zeros(len(plan), 5, dtype=torch.float64)
+        change = torch.zeros(len(plan), 5, dtype=torch.float64, device="cpu")
         for row, action in zip(change, plan, strict=True):
             for key in action.keys:
                 axis, sign = _KEYS[key]
                 row[axis] = sign
-        change = change.repeat_interleave(torch.tensor([action.frames for action in plan]), 0)
+        frames = torch.tensor([action.frames for action in plan], dtype=torch.int64, device="cpu")
+        change = change.repeat_interleave(frames, 0)
         angles = self._angles + (change[:, 3:] * self._turn).cumsum(0)
         too_steep = (angles[:, 1].abs() > 90 + 1e-9).nonzero()
         if len(too_steep):

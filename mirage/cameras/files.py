@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from mirage_kernels import Cameras
+from mirage_kernels import Cameras, check
 
 from ..data.geometry import is_npz, read_geometry
 from ..errors import DataError
@@ -55,6 +55,7 @@ def read_cameras(
     Example:
         See :func:`.write_cameras`.
     """
+    size = check.size("size", size)
     cameras = _read(Path(path), size, world2cam, integer_centers)
     if isinstance(cameras, Tensor):
         if intrinsics is None:

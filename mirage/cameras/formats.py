@@ -46,9 +46,9 @@ def read_poses(path: str | Path, *, world2cam: bool) -> Tensor:
     poses = [_pose(line, f"{path}:{n}") for n, line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not poses:
         raise DataError(f"{path}: expected camera poses, got an empty file")
-    matrices = torch.tensor(poses, dtype=torch.float64).reshape(-1, 4, 4)
+    matrices = torch.tensor(poses, dtype=torch.float64, device="cpu").reshape(-1, 4, 4)
     try:  # Cameras checks the values
-        unit = torch.eye(3)
+        unit = torch.eye(3, dtype=torch.float64, device="cpu")
         build = Cameras.from_world2cam if world2cam else Cameras
         return build(unit, matrices, (1, 1)).cam2world.double()
     except ValueError as error:
@@ -70,7 +70,7 @@ def read_cameras_json(path: str | Path, size: tuple[int, int] | None = None) -> 
     """
     try:
         data = json.loads(read_text(Path(path), "cameras"))
-        values = [torch.tensor(data[name], dtype=torch.float32) for name in ("intrinsics", "cam2world")]
+        values = [torch.tensor(data[name], dtype=torch.float32, device="cpu") for name in ("intrinsics", "cam2world")]
         height, width = data["size"]
     except DataError:
         raise

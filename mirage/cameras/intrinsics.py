@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mirage_kernels import Cameras
+from mirage_kernels import Cameras, check
 
 from ..errors import DataError
 from ..io.arrays import is_array_file, load_array
@@ -58,6 +58,7 @@ def read_intrinsics(source: str | Path, size: tuple[int, int], *, integer_center
         >>> read_intrinsics("0.9 1.2 0.5 0.5", (300, 400)).diagonal().tolist()
         [360.0, 360.0, 1.0]
     """
+    size = check.size("size", size)
     k, calibrated = _read(source, size)
     is_fraction = bool(k[:2].abs().max() <= MAX_FRACTION)
     if is_fraction:
@@ -67,7 +68,7 @@ def read_intrinsics(source: str | Path, size: tuple[int, int], *, integer_center
     k[0] *= size[1] / calibrated[1]
     k[1] *= size[0] / calibrated[0]
     try:
-        Cameras(k, torch.eye(4), size)
+        Cameras(k, torch.eye(4, dtype=torch.float64, device="cpu"), size)
     except ValueError as error:
         raise DataError(f"{source}: {error}") from None
     return k
@@ -84,12 +85,13 @@ def intrinsics_from_fov(degrees: float, size: tuple[int, int]) -> Tensor:
         (3, 3) float64, in pixels.
 
     Raises:
-        ValueError: the field of view is out of range.
+        TypeError, ValueError: the field of view is not a number or out of range, or ``size`` is not a size.
 
     Example:
         >>> intrinsics_from_fov(90, (300, 400))[:2].round(decimals=6).tolist()
         [[200.0, 0.0, 200.0], [0.0, 200.0, 150.0]]
     """
+    degrees, size = check.number("degrees", degrees), check.size("size", size)
     if not 0 < degrees < 180:
         raise ValueError(f"degrees: expected a field of view above 0 and below 180, got {degrees:g}")
     return centered_intrinsics(size[1] / (2 * math.tan(math.radians(degrees) / 2)), size)
@@ -97,7 +99,9 @@ def intrinsics_from_fov(degrees: float, size: tuple[int, int]) -> Tensor:
 
 def centered_intrinsics(focal: float, size: tuple[int, int]) -> Tensor:
     """Make intrinsics (3, 3) float64 with a focal length in pixels and the principal point in the center of (H, W)."""
-    return torch.tensor([[focal, 0, size[1] / 2], [0, focal, size[0] / 2], [0, 0, 1]], dtype=torch.float64)
+    focal, (height, width) = check.positive("focal", focal), check.size("size", size)
+    rows = [[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]]
+    return torch.tensor(rows, dtype=torch.float64, device="cpu")
 
 
 def _read(source: str | Path, size: tuple[int, int]) -> tuple[Tensor, tuple[float, float]]:
@@ -140,7 +144,7 @@ def _matrix(numbers: list[float], source: str | Path) -> Tensor:
     if len(numbers) not in (9, 16):
         raise DataError(f"{source}: expected {_EXPECTED}, got {len(numbers)} numbers")
     side = 3 if len(numbers) == 9 else 4
-    matrix = torch.tensor(numbers, dtype=torch.float64).reshape(side, side)[:3, :3].clone()
+    matrix = torch.tensor(numbers, dtype=torch.float64, device="cpu").reshape(side, side)[:3, :3].clone()
     # Open3D writes columns first: then the principal point is in the last row.
     return matrix.T.clone() if matrix[0, 2] == matrix[1, 2] == 0 and matrix[2, :2].any() else matrix
 
@@ -201,7 +205,7 @@ def _json_matrix(data: Mapping[str, Any], path: Path, size: tuple[float, float])
             return _matrix([float(x) for x in matrix["data"]], path)
         if isinstance(matrix, dict):
             return _json_matrix(matrix, path, size)
-        return _first_matrix(torch.tensor(matrix, dtype=torch.float64), path)
+        return _first_matrix(torch.tensor(matrix, dtype=torch.float64, device="cpu"), path)
     if fx is None:
         got = ", ".join(sorted(map(str, data))[:8])
         raise DataError(f"{path}: expected fields fx fy cx cy, fl_x, K or intrinsics, got {got or 'none'}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from mirage_kernels import Cameras
+from mirage_kernels import Cameras, check
 
 from ..errors import DataError
 from ..io.files import read_text
@@ -56,14 +56,14 @@ def read_realestate10k(path: str | Path, size: tuple[int, int], *, rebased: bool
     Raises:
         DataError: the file is missing, or a line, which the error names, is not as described or has distortion.
     """
-    path = Path(path)
+    path, size = Path(path), check.size("size", size)
     lines = read_text(path, "RealEstate10K cameras").splitlines()
     first = 1 if lines and lines[0].strip().startswith(_URL_PREFIXES) else 0
     rows = [_row(line, f"{path}:{n}") for n, line in enumerate(lines[first:], first + 1) if line.strip()]
     if not rows:
         raise DataError(f"{path}: expected lines of RealEstate10K cameras, got none")
-    table = torch.tensor(rows, dtype=torch.float64)
-    intrinsics = torch.eye(3, dtype=torch.float64).repeat(len(rows), 1, 1)
+    table = torch.tensor(rows, dtype=torch.float64, device="cpu")
+    intrinsics = torch.eye(3, dtype=torch.float64, device="cpu").repeat(len(rows), 1, 1)
     intrinsics[:, 0, 0], intrinsics[:, 0, 2] = table[:, 1] * size[1], table[:, 3] * size[1]
     intrinsics[:, 1, 1], intrinsics[:, 1, 2] = table[:, 2] * size[0], table[:, 4] * size[0]
     try:

@@ -13,17 +13,20 @@ import math
 import torch
 from torch import Tensor
 
-from mirage_kernels import Cameras
+from mirage_kernels import Cameras, check
 
 
 def straight(frames: int) -> Tensor:
     """Return the progress from 0 to 1 in equal steps, (F,) float64.
 
+    Raises:
+        TypeError, ValueError: ``frames`` is not an integer, or negative.
+
     Example:
         >>> straight(3).tolist()
         [0.0, 0.5, 1.0]
     """
-    return torch.linspace(0, 1, frames, dtype=torch.float64)
+    return torch.linspace(0, 1, check.integer("frames", frames, 0), dtype=torch.float64, device="cpu")
 
 
 def out_and_back(frames: int) -> Tensor:
@@ -31,12 +34,35 @@ def out_and_back(frames: int) -> Tensor:
 
     With an odd number of frames, the middle one is at 1.
 
+    Raises:
+        TypeError, ValueError: ``frames`` is not an integer, or negative.
+
     Example:
         >>> out_and_back(5).tolist()
         [0.0, 0.5, 1.0, 0.5, 0.0]
     """
+    frames = check.integer("frames", frames, 0)
     last = max(frames - 1, 1)
-    return 1 - (2 * torch.arange(frames, dtype=torch.float64) / last - 1).abs()
+    return 1 - (2 * torch.arange(frames, dtype=torch.float64, device="cpu") / last - 1).abs()
+
+
+def _check(along: Tensor, **numbers: float) -> tuple[Tensor, list[float]]:
+    """Check the arguments of a move; return the progress in float64 on the CPU, and the numbers as floats."""
+    check.tensor("along", along, ("F",), {}, (torch.float64, torch.float32))
+    checked = [check.number(name, value) for name, value in numbers.items()]
+    return along.detach().to("cpu", torch.float64), checked
+
+
+def check_one(start: Cameras) -> None:
+    """Check that the argument ``start`` is a single camera.
+
+    Raises:
+        TypeError, ValueError: it is not.
+    """
+    if not isinstance(start, Cameras):
+        raise check.type_error("start", "Cameras", start)
+    if len(start) != 1:
+        raise check.value_error("start", "one camera", len(start))
 
 
 def relative_to(start: Cameras, local: Tensor) -> Cameras:
@@ -50,10 +76,9 @@ def relative_to(start: Cameras, local: Tensor) -> Cameras:
         F cameras with the intrinsics of the start camera.
 
     Raises:
-        ValueError: ``start`` is not a single camera.
+        TypeError, ValueError: ``start`` is not a single camera, or a pose is not rigid and finite.
     """
-    if len(start) != 1:
-        raise ValueError(f"start: expected one camera, got {len(start)}")
+    check_one(start)
     poses = start.cam2world[0].double() @ local.to(start.device)
     return Cameras(start.intrinsics[0], poses, start.size)
 
@@ -67,16 +92,23 @@ def rebase(cameras: Cameras, start: Cameras | None = None) -> Cameras:
 
     Returns:
         F cameras with unchanged intrinsics.
+
+    Raises:
+        TypeError, ValueError: the path is empty, or ``start`` is not a single camera.
     """
+    if start is not None:
+        check_one(start)
+    if len(cameras) == 0:
+        raise check.value_error("cameras", "at least one camera", 0)
     poses = cameras.cam2world.to("cpu", torch.float64)
     rotation = poses[0, :3, :3]
-    local = torch.eye(4, dtype=torch.float64).repeat(len(poses), 1, 1)
+    local = torch.eye(4, dtype=torch.float64, device="cpu").repeat(len(poses), 1, 1)
     # Take the nearest rotations: rounding in files with few digits would add up otherwise.
     u, _, vh = torch.linalg.svd(rotation.T @ poses[:, :3, :3])
     local[:, :3, :3] = u @ vh
     local[:, :3, 3] = (poses[:, :3, 3] - poses[0, :3, 3]) @ rotation
     # R^T R is the identity up to rounding; where the path returns to its first pose, make it exact.
-    local[(poses == poses[0]).all(2).all(1)] = torch.eye(4, dtype=torch.float64)
+    local[(poses == poses[0]).all(2).all(1)] = torch.eye(4, dtype=torch.float64, device="cpu")
     if start is not None:
         local = start.cam2world[0].to("cpu", torch.float64) @ local
     return Cameras(cameras.intrinsics, local.to(cameras.device), cameras.size)
@@ -84,7 +116,7 @@ def rebase(cameras: Cameras, start: Cameras | None = None) -> Cameras:
 
 def yaw_poses(angle: Tensor) -> Tensor:
     """Return poses (F, 4, 4) float64, rotated about the y axis by ``angle`` (F,) radians; positive turns right."""
-    turn = torch.eye(4, dtype=torch.float64).repeat(len(angle), 1, 1)
+    turn = torch.eye(4, dtype=torch.float64, device="cpu").repeat(len(angle), 1, 1)
     turn[:, 0, 0], turn[:, 0, 2] = angle.cos(), angle.sin()
     turn[:, 2, 0], turn[:, 2, 2] = -angle.sin(), angle.cos()
     return turn
@@ -92,7 +124,7 @@ def yaw_poses(angle: Tensor) -> Tensor:
 
 def pitch_poses(angle: Tensor) -> Tensor:
     """Return poses (F, 4, 4) float64, rotated about the x axis by ``angle`` (F,) radians; positive looks up."""
-    tilt = torch.eye(4, dtype=torch.float64).repeat(len(angle), 1, 1)
+    tilt = torch.eye(4, dtype=torch.float64, device="cpu").repeat(len(angle), 1, 1)
     tilt[:, 1, 1], tilt[:, 1, 2] = angle.cos(), -angle.sin()
     tilt[:, 2, 1], tilt[:, 2, 2] = angle.sin(), angle.cos()
     return tilt
@@ -115,6 +147,7 @@ def pan(start: Cameras, along: Tensor, degrees: float) -> Cameras:
         >>> pan(start, straight(2), degrees=30).cam2world[1, :3, 2]  # viewing direction
         tensor([0.5000, 0.0000, 0.8660])
     """
+    along, (degrees,) = _check(along, degrees=degrees)
     return relative_to(start, yaw_poses(along * math.radians(degrees)))
 
 
@@ -135,7 +168,8 @@ def dolly(start: Cameras, along: Tensor, distance: float) -> Cameras:
         >>> dolly(start, straight(3), distance=2.0).cam2world[:, 2, 3].tolist()
         [0.0, 1.0, 2.0]
     """
-    shift = torch.eye(4, dtype=torch.float64).repeat(len(along), 1, 1)
+    along, (distance,) = _check(along, distance=distance)
+    shift = torch.eye(4, dtype=torch.float64, device="cpu").repeat(len(along), 1, 1)
     shift[:, 2, 3] = along * distance
     return relative_to(start, shift)
 
@@ -157,7 +191,8 @@ def truck(start: Cameras, along: Tensor, distance: float) -> Cameras:
         >>> truck(start, out_and_back(3), distance=-0.5).cam2world[:, 0, 3].tolist()
         [0.0, -0.5, 0.0]
     """
-    shift = torch.eye(4, dtype=torch.float64).repeat(len(along), 1, 1)
+    along, (distance,) = _check(along, distance=distance)
+    shift = torch.eye(4, dtype=torch.float64, device="cpu").repeat(len(along), 1, 1)
     shift[:, 0, 3] = along * distance
     return relative_to(start, shift)
 
@@ -180,6 +215,7 @@ def orbit(start: Cameras, along: Tensor, degrees: float, radius: float) -> Camer
         >>> orbit(start, straight(2), degrees=90, radius=2.0).cam2world[1, :3, 3].round(decimals=4)
         tensor([-2.,  0.,  2.])
     """
+    along, (degrees, radius) = _check(along, degrees=degrees, radius=radius)
     angle = along * math.radians(degrees)
     path = yaw_poses(angle)
     path[:, 0, 3], path[:, 2, 3] = -radius * angle.sin(), radius * (1 - angle.cos())
@@ -208,6 +244,7 @@ def spiral(start: Cameras, along: Tensor, distance: float, radius: float, *, win
         >>> path.cam2world[:, :3, 3].norm(dim=1)[[0, 4, 8]]
         tensor([0.0000, 0.2500, 0.5000])
     """
+    along, (distance, radius, windings) = _check(along, distance=distance, radius=radius, windings=windings)
     angle = along * windings * 2 * math.pi
     right, down = along * distance * angle.cos(), along * distance * angle.sin()
     path = yaw_poses(torch.atan2(-right, torch.full_like(right, radius)))
@@ -232,4 +269,5 @@ def through(keys: Cameras, along: Tensor) -> Cameras:
         >>> through(dolly(start, straight(2), 1.0), straight(5)).cam2world[:, 2, 3].tolist()
         [0.0, 0.25, 0.5, 0.75, 1.0]
     """
+    along, _ = _check(along)
     return keys.interpolate(along * (len(keys) - 1))

@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-from mirage_kernels import Cameras
+from mirage_kernels import Cameras, check
 
 from ..errors import DataError
 from ..io.files import read_text
@@ -65,7 +65,8 @@ def worldscore_path(start: Cameras, names: Sequence[str], frames: int, *, speed:
         ``len(names) * (frames - 1) + 1`` cameras; the first is the start camera, bit for bit.
 
     Raises:
-        ValueError: a move is unknown, there are no moves, or there are too few frames.
+        TypeError, ValueError: a move is unknown, there are no moves, there are too few frames, or the speed is not a
+            finite number.
 
     Example:
         >>> start = Cameras(torch.tensor([[64.0, 0, 64], [0, 64, 48], [0, 0, 1]]), torch.eye(4), (96, 128))
@@ -78,17 +79,18 @@ def worldscore_path(start: Cameras, names: Sequence[str], frames: int, *, speed:
             raise ValueError(f"names: expected moves among {', '.join(_MOVES)}, got {name!r} at index {index}")
     if not names:
         raise ValueError("names: expected at least one move, got none")
+    frames, speed = check.integer("frames", frames, 0), check.number("speed", speed)
     if frames < 2:
-        raise ValueError(f"frames: expected at least 2 per move, got {frames}")
-    keys = torch.eye(4, dtype=torch.float64).repeat(len(names) + 1, 1, 1)
+        raise check.value_error("frames", "at least 2 per move", frames)
+    keys = torch.eye(4, dtype=torch.float64, device="cpu").repeat(len(names) + 1, 1, 1)
     for n, name in enumerate(names):
         turn, right, ahead = _MOVES[name]
-        step = yaw_poses(torch.tensor([turn * ANGLE], dtype=torch.float64))[0]
-        step[:3, 3] = step[:3, :3] @ torch.tensor([right * speed, 0, ahead * speed], dtype=torch.float64)
+        step = yaw_poses(torch.tensor([turn * ANGLE], dtype=torch.float64, device="cpu"))[0]
+        step[:3, 3] = step[:3, :3] @ torch.tensor([right * speed, 0, ahead * speed], dtype=torch.float64, device="cpu")
         keys[n + 1] = keys[n] @ step
     # The benchmark interpolates world-to-camera poses, so they are passed as if they were camera-to-world poses.
-    unit = torch.eye(3)
-    world2cam = torch.eye(4).repeat(len(keys), 1, 1)
+    unit = torch.eye(3, dtype=torch.float64, device="cpu")
+    world2cam = torch.eye(4, dtype=torch.float32, device="cpu").repeat(len(keys), 1, 1)
     world2cam[:, :3] = Cameras(unit, keys, (1, 1)).world2cam
     between = Cameras(unit, world2cam, (1, 1)).interpolate(straight(len(names) * (frames - 1) + 1) * len(names))
     local = Cameras.from_world2cam(unit, between.cam2world, (1, 1)).cam2world
@@ -118,11 +120,11 @@ def read_worldscore(
     Raises:
         DataError: the file is missing or damaged, or its content is not as expected.
     """
-    path = Path(path)
+    path, size = Path(path), check.size("size", size)
     key = "cameras" if keyframes else "cameras_interp"
     try:
         data: Any = json.loads(read_text(path, "WorldScore cameras"))
-        poses = torch.tensor(data[key], dtype=torch.float64)
+        poses = torch.tensor(data[key], dtype=torch.float64, device="cpu")
         focal = float(data.get("focal_length", FOCAL_LENGTH))
     except DataError:
         raise
@@ -133,15 +135,15 @@ def read_worldscore(
         raise DataError(f"{path}: expected {key!r} (F, 4, 4), got {tuple(poses.shape)}")
     first = poses[0, :3, :3]
     for corner, axes in (((-1.0, 1.0, -1.0), (1.0, -1.0, -1.0, 1.0)), ((1.0, 1.0, 1.0), (1.0, 1.0, 1.0, 1.0))):
-        if (first - torch.tensor(corner, dtype=torch.float64).diag()).abs().max() <= 1e-3:
-            poses = poses * torch.tensor(axes, dtype=torch.float64)
+        if (first - torch.tensor(corner, dtype=torch.float64, device="cpu").diag()).abs().max() <= 1e-3:
+            poses = poses * torch.tensor(axes, dtype=torch.float64, device="cpu")
             break
     else:
         expected = "a first camera with rotation diag(-1, 1, -1) or identity"
         raise DataError(f"{path}: expected {expected}, got {first.tolist()}")
     intrinsics = [[focal, 0, size[1] / 2], [0, focal, size[0] / 2], [0, 0, 1]]
     try:
-        cameras = Cameras(torch.tensor(intrinsics, dtype=torch.float64), poses, size)
+        cameras = Cameras(torch.tensor(intrinsics, dtype=torch.float64, device="cpu"), poses, size)
     except ValueError as error:
         raise DataError(f"{path}: {error}") from None
     return rebase(cameras) if rebased else cameras

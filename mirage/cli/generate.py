@@ -236,7 +236,7 @@ def _roll_out(
             codec=video.codec,
             model=model.chunk_model,
             prompt=args.prompt or "",
-            generator=torch.Generator().manual_seed(args.seed),
+            generator=torch.Generator(device="cpu").manual_seed(args.seed),
             boundary=args.boundary,
             references=args.references,
             estimator=memory_options.estimator,

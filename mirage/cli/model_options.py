@@ -139,7 +139,7 @@ def check_model_options(args: argparse.Namespace) -> None:
 
 def _try_device(device: str) -> None:
     try:
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device, dtype=torch.float32)
     except (RuntimeError, AssertionError) as error:  # an unknown name, no driver, or a torch without CUDA
         expected = "a device that works here, such as cpu"
         raise DataError(f"--device: expected {expected}, got {device} ({first_line(error)})") from None

@@ -119,7 +119,7 @@ def read_photo(
     if depth is None and estimator is not None:
         depth, source = estimator(image[:, None], scaled[:1]).depth[0].cpu(), estimator.name
     elif depth is None and use_memory:
-        depth, source, from_memory = torch.zeros(size), "memory", True
+        depth, source, from_memory = torch.zeros(size, dtype=torch.float32, device="cpu"), "memory", True
     elif depth is None:
         depth, source = guess_depth(image[:, None], scaled[:1]).depth[0], GUESSED
     if source == GUESSED or assumed:
@@ -133,7 +133,7 @@ def _name_intrinsics(args: argparse.Namespace) -> str:
 
 
 def _cameras(k: Tensor, size: Size) -> Cameras:
-    return Cameras(k, torch.eye(4), size)
+    return Cameras(k, torch.eye(4, dtype=torch.float32, device="cpu"), size)
 
 
 def _find_cameras(args: argparse.Namespace, info: PhotoInfo) -> tuple[Cameras | None, str]:

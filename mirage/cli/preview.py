@@ -93,7 +93,11 @@ def _between(before: np.ndarray, after: np.ndarray, weight: float) -> np.ndarray
 
 
 def _board(size: tuple[int, ...]) -> np.ndarray:
-    return to_bytes(show_holes(torch.zeros(3, *size), torch.zeros(size, dtype=torch.bool)))
+    return to_bytes(
+        show_holes(
+            torch.zeros(3, *size, dtype=torch.float32, device="cpu"), torch.zeros(size, dtype=torch.bool, device="cpu")
+        )
+    )
 
 
 def shrink(planes: np.ndarray, factor: int) -> np.ndarray:

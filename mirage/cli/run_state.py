@@ -82,7 +82,7 @@ def unpack_start(stored: StoredRun) -> tuple[Scene, Cameras]:
     size = (scene["image"].shape[1], scene["image"].shape[2])
     keys = Cameras(scene["keys.intrinsics"], scene["keys.cam2world"], size)
     real = {name: (key, scene[f"real.{name}"]) for name, key in stored.info["real"].items()}
-    start = Scene(scene["image"], torch.zeros(size), keys, real)
+    start = Scene(scene["image"], torch.zeros(size, dtype=torch.float32, device="cpu"), keys, real)
     return start, Cameras(cameras["intrinsics"], cameras["cam2world"], size)
 
 

@@ -132,7 +132,7 @@ def read_geometry(path: str | Path, *, integer_centers: bool = False) -> Geometr
     intrinsics = torch.from_numpy(arrays["intrinsics"].astype(np.float64)).expand(f, 3, 3).clone()
     if integer_centers:
         intrinsics[:, :2, 2] += 0.5
-    poses = torch.eye(4, dtype=torch.float64).repeat(f, 1, 1)
+    poses = torch.eye(4, dtype=torch.float64, device="cpu").repeat(f, 1, 1)
     poses[:, : arrays["poses_c2w"].shape[1]] = torch.from_numpy(arrays["poses_c2w"].astype(np.float64))
     try:
         cameras = Cameras(intrinsics, poses, (h, w))

@@ -77,7 +77,7 @@ class Scene(NamedTuple):
         def extend(image: Tensor) -> Tensor:
             return nnf.pad(image[None], sides, mode="replicate")[0]
 
-        exclude = torch.zeros(height, width, dtype=torch.bool) if self.exclude is None else self.exclude
+        exclude = torch.zeros(height, width, dtype=torch.bool, device="cpu") if self.exclude is None else self.exclude
         return self._replace(
             image=extend(self.image),
             depth=nnf.pad(self.depth, sides),
@@ -139,10 +139,12 @@ def motorcycle() -> Scene:
     focal, baseline, offset = 994.978, 0.193001, 31.086
     valid = np.isfinite(disparity)
     depth = np.where(valid, focal * baseline / (np.where(valid, disparity, 0) + offset), 0).astype(np.float32)
-    intrinsics = torch.tensor([[focal, 0, 311.193 + 0.5], [0, focal, 254.877 + 0.5], [0, 0, 1]], dtype=torch.float64)
+    intrinsics = torch.tensor(
+        [[focal, 0, 311.193 + 0.5], [0, focal, 254.877 + 0.5], [0, 0, 1]], dtype=torch.float64, device="cpu"
+    )
     intrinsics = intrinsics.repeat(2, 1, 1)
     intrinsics[1, 0, 2] += offset
-    poses = torch.eye(4, dtype=torch.float64).repeat(2, 1, 1)
+    poses = torch.eye(4, dtype=torch.float64, device="cpu").repeat(2, 1, 1)
     poses[1, 0, 3] = baseline
     size = (depth.shape[0], depth.shape[1])
     image, right_image = (torch.from_numpy(pixels.copy()).movedim(2, 0).float() / 255 for pixels in (left, right))

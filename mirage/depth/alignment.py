@@ -192,8 +192,8 @@ def _residuals(x: Tensor, y: Tensor, scale: Tensor | float, shift: Tensor | floa
 
 def _guess(x: Tensor, y: Tensor, shift: bool, tolerance: float) -> tuple[float, float]:
     """The best scale and shift of many that fit one cell, or two, exactly (MSAC)."""
-    generator = torch.Generator().manual_seed(0)
-    a, b = torch.randint(len(x), (2, NUM_HYPOTHESES), generator=generator).to(x.device)
+    generator = torch.Generator(device="cpu").manual_seed(0)
+    a, b = torch.randint(len(x), (2, NUM_HYPOTHESES), generator=generator, dtype=torch.int64, device="cpu").to(x.device)
     scale, offset = y[a] / x[a], torch.zeros_like(x[a])
     if shift:
         differ = x[a] != x[b]

@@ -41,7 +41,7 @@ def guess_depth(frames: Tensor, cameras: Cameras) -> DepthEstimate:
     """
     _, (h, w) = check_frames(frames, cameras)
     k = cameras.rescale((h, w)).intrinsics.to(frames.device)
-    rows = torch.arange(h, device=frames.device) + 0.5
+    rows = torch.arange(h, device=frames.device, dtype=torch.float32) + 0.5
     below = (rows - k[:, 1, 2:3]).clamp(min=0) / k[:, 1, 1:2]  # (T, H), tangent of the angle below the horizon
     ground, wall = below / CAMERA_HEIGHT, 1 / WALL_DISTANCE  # inverse depths; the larger one is seen
     inverse = ((ground / wall).pow(SHARPNESS) + 1).pow(1 / SHARPNESS) * wall

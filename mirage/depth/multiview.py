@@ -147,7 +147,11 @@ class MapAnythingDepth:
         if cameras is not None:
             intrinsics, poses = cameras.rescale(size).intrinsics.cpu(), cameras.cam2world.cpu()
             for view, k, pose in zip(views, intrinsics, poses, strict=True):
-                view |= {"intrinsics": k, "camera_poses": pose, "is_metric_scale": torch.tensor([self.metric_poses])}
+                view |= {
+                    "intrinsics": k,
+                    "camera_poses": pose,
+                    "is_metric_scale": torch.tensor([self.metric_poses], dtype=torch.bool, device="cpu"),
+                }
         results = self.model.infer(self.preprocess(views), apply_mask=True, mask_edges=True)
         depth = torch.cat([result["depth_z"][..., 0] for result in results]).float()
         mask = torch.cat([result["mask"][..., 0] for result in results]).bool()

@@ -89,4 +89,4 @@ def medians(
 
 def touch_memory(gib: int) -> None:
     """Allocate and fill memory once: in a virtual machine the first use of a page waits for the host."""
-    torch.empty(gib << 28).fill_(1)
+    torch.empty(gib << 28, dtype=torch.float32, device="cpu").fill_(1)

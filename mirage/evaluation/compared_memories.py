@@ -213,12 +213,17 @@ def _check_appended(part: Recording, codec: Codec) -> None:
     assert (appended.show(part.cameras).latents == expected.features).float().mean() > 0.999
 
     groups, count = group_voxels(cloud.xyz, python_sets.VOXEL)
-    frame = torch.arange(len(part.depth)).repeat_interleave(len(points.valid) // len(part.depth))[points.valid]
+    frame = torch.arange(len(part.depth), dtype=torch.int64, device="cpu").repeat_interleave(
+        len(points.valid) // len(part.depth)
+    )[points.valid]
     past = [visible(cloud.xyz, v, valid=frame == t, groups=groups, num_groups=count) for t, v in enumerate(each(views))]
     for view in each(views):
         target = visible(cloud.xyz, view, groups=groups, num_groups=count)
         ious = python_sets.ious(python_sets.voxels(cloud.in_view(view)), cloud.voxels)
-        assert overlap(target, torch.cat(past))[0].tolist() == torch.tensor(ious).tolist()
+        assert (
+            overlap(target, torch.cat(past))[0].tolist()
+            == torch.tensor(ious, dtype=torch.float32, device="cpu").tolist()
+        )
 
 
 def _check_rgb_points(part: Recording, codec: Codec) -> None:

@@ -53,15 +53,15 @@ METHOD = (
 
 def ring() -> Tensor:
     """(N, 3) points on the four walls along one step; none of them near the border of a voxel in any chunk."""
-    across = torch.arange(-HALF + SPACING / 2, HALF, SPACING)
-    along = torch.arange(SPACING / 2, STEP, SPACING)
+    across = torch.arange(-HALF + SPACING / 2, HALF, SPACING, dtype=torch.float32, device="cpu")
+    along = torch.arange(SPACING / 2, STEP, SPACING, dtype=torch.float32, device="cpu")
     a, z = (x.flatten() for x in torch.meshgrid(across, along, indexing="ij"))
     wall = torch.full_like(a, HALF)
     return torch.cat([torch.stack(p, 1) for p in ((a, wall, z), (a, -wall, z), (wall, a, z), (-wall, a, z))])
 
 
 def shift(xyz: Tensor, chunk: int) -> Tensor:
-    return xyz + torch.tensor([0.0, 0.0, STEP * chunk])
+    return xyz + torch.tensor([0.0, 0.0, STEP * chunk], dtype=torch.float32, device="cpu")
 
 
 class Corridor:
@@ -77,10 +77,12 @@ class Corridor:
         self.added = len(one)
         steps = round(SIGHT / STEP)
         self.visible = torch.cat([shift(one, k) for k in range(steps)])
-        generator = torch.Generator().manual_seed(0)
-        self.features = torch.randn(len(self.visible), CHANNELS, generator=generator).bfloat16()
-        self.footprint = torch.full((len(self.visible),), SPACING)
-        self.intrinsics = torch.tensor([[40.0, 0, 40], [0, 40.0, 22], [0, 0, 1]])
+        generator = torch.Generator(device="cpu").manual_seed(0)
+        self.features = torch.randn(
+            len(self.visible), CHANNELS, generator=generator, dtype=torch.float32, device="cpu"
+        ).bfloat16()
+        self.footprint = torch.full((len(self.visible),), SPACING, dtype=torch.float32, device="cpu")
+        self.intrinsics = torch.tensor([[40.0, 0, 40], [0, 40.0, 22], [0, 0, 1]], dtype=torch.float32, device="cpu")
 
     def write(self, cache: VoxelCache, chunk: int) -> float:
         """Insert a chunk, and return the seconds."""
@@ -91,8 +93,8 @@ class Corridor:
 
     def cameras(self, chunk: int) -> Cameras:
         """Nine cameras along the chunk."""
-        pose = torch.eye(4).repeat(9, 1, 1)
-        pose[:, 2, 3] = STEP * (chunk + torch.arange(9) / 9)
+        pose = torch.eye(4, dtype=torch.float32, device="cpu").repeat(9, 1, 1)
+        pose[:, 2, 3] = STEP * (chunk + torch.arange(9, dtype=torch.float32, device="cpu") / 9)
         return Cameras(self.intrinsics, pose, GRID)
 
 

@@ -61,7 +61,11 @@ def observe(
 ) -> Observation:
     """An observation of a single image, with an arbitrary camera."""
     size = (frame.shape[1], frame.shape[2])
-    camera = Cameras(torch.tensor([[500.0, 0, size[1] / 2], [0, 500.0, size[0] / 2], [0, 0, 1]]), torch.eye(4), size)
+    camera = Cameras(
+        torch.tensor([[500.0, 0, size[1] / 2], [0, 500.0, size[0] / 2], [0, 0, 1]], dtype=torch.float32, device="cpu"),
+        torch.eye(4, dtype=torch.float32, device="cpu"),
+        size,
+    )
     return Observation(frame, camera, grid, depth=depth, exclude=exclude)
 
 
@@ -177,14 +181,16 @@ class Stale(NamedTuple):
 
 def measure_stale(scene: Composite, frames: tuple[int, ...] = (8, 14, 23, 32)) -> Stale:
     """Write a frame with the object, then visit it and its neighbors without the object; summed over several frames."""
-    total = torch.zeros(5, dtype=torch.int64)
+    total = torch.zeros(5, dtype=torch.int64, device="cpu")
     for t in frames:
         alone = torch.where(scene.object[t], scene.depth[t], 0)
         of_object, seen = (cells_of(depth, scene.cameras[t], GRID).depth for depth in (alone, scene.depth[t]))
         marks = (of_object.isfinite() & ((seen - of_object).abs() <= 0.05 * of_object)).float()
         marks[masked_cells(scene.scene[t] <= 0, GRID, 0.5) & (marks > 0)] = 2  # the second visit has no depth here
         _, _, points, kept = visit_twice(scene, t, scene.scene[t], 0 * marks)
-        total += torch.tensor([*visit_twice(scene, t, scene.depth[t], marks), points - kept])
+        total += torch.tensor(
+            [*visit_twice(scene, t, scene.depth[t], marks), points - kept], dtype=torch.int64, device="cpu"
+        )
     return Stale(*total.tolist())
 
 
@@ -196,7 +202,12 @@ def visit_twice(scene: Composite, t: int, first: Tensor, marks: Tensor) -> tuple
     mark, xyz = memory.cache.features()[:, 0].clone(), memory.cache.xyz.clone()
     for again in (t, t - 1, t + 1):
         memory.carve(scene.scene[again], scene.cameras[again], GRID)
-        memory.write(torch.zeros(1, 1, *GRID), scene.cameras[again], scene.scene[again][None], stamps=[1])
+        memory.write(
+            torch.zeros(1, 1, *GRID, dtype=torch.float32, device="cpu"),
+            scene.cameras[again],
+            scene.scene[again][None],
+            stamps=[1],
+        )
     still = (xyz[:, None] == memory.cache.xyz).all(2).any(1)
     counts = (mark == 1, (mark == 1) & still, mark == 0, (mark == 0) & still)
     return tuple(int(count.sum()) for count in counts)  # type: ignore[return-value]

@@ -36,9 +36,9 @@ METHOD = "walk each picture with the embedded model; compare recorded views and 
 def on_a_plane(image: Tensor) -> Scene:
     """A field of view of 50 degrees, and a plane from 5 m at the top to 2 m at the bottom."""
     h, w = image.shape[1:]
-    depth = 1 / torch.linspace(1 / 5, 1 / 2, h)[:, None].expand(h, w)
-    k = torch.tensor([[1.07 * w, 0, w / 2], [0, 1.07 * w, h / 2], [0, 0, 1]])
-    return Scene(image, depth.contiguous(), Cameras(k, torch.eye(4), (h, w)), {})
+    depth = 1 / torch.linspace(1 / 5, 1 / 2, h, dtype=torch.float32, device="cpu")[:, None].expand(h, w)
+    k = torch.tensor([[1.07 * w, 0, w / 2], [0, 1.07 * w, h / 2], [0, 0, 1]], dtype=torch.float32, device="cpu")
+    return Scene(image, depth.contiguous(), Cameras(k, torch.eye(4, dtype=torch.float32, device="cpu"), (h, w)), {})
 
 
 def scenes() -> Iterator[tuple[str, Scene]]:
@@ -68,7 +68,7 @@ def walk(scene: Scene, cameras: Cameras, block: int | None) -> tuple[Tensor, Ten
     model = embedded.FillModel()
     chunks = list(rollout(scene.image, scene.depth, cameras, memory=memory, codec=codec, model=model, chunk=CHUNK))
     seen = torch.cat([chunk.view.stamp[-chunk.latents.shape[1] :] == 0 for chunk in chunks])
-    latent = torch.arange(len(cameras)) // codec.temporal_stride
+    latent = torch.arange(len(cameras), dtype=torch.int64, device="cpu") // codec.temporal_stride
     return torch.cat([c.frames for c in chunks], 1).movedim(1, 0), enlarge(seen[latent], codec.spatial_stride)
 
 
@@ -96,7 +96,7 @@ def compare(start: int, block: int | None) -> dict[str, float]:
     frames, seen = walk(scene, recorded.cameras[index].crop(0, 0, (h, w)), block)
     pairs = [(psnr(a, b[:, :h, :w]), psnr(a, b[:, :h, :w], m))
              for a, b, m in zip(frames[1:], images[1:], seen[1:], strict=True)]  # fmt: skip
-    whole, known = torch.tensor(pairs).nanmean(0).tolist()
+    whole, known = torch.tensor(pairs, dtype=torch.float32, device="cpu").nanmean(0).tolist()
     back, _ = walk(scene, pan(scene.keys, out_and_back(FRAMES), 20), block)
     with_depth = nnf.max_pool2d((scene.depth[None] > 0).float(), 16, 16, ceil_mode=True)[0] > 0
     loop = psnr(back[-1], scene.image), psnr(back[-1], scene.image, enlarge(with_depth, 16)[:h, :w])

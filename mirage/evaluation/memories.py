@@ -181,7 +181,10 @@ def compare(memories: Sequence[ComparedMemory], recording: Recording, codec: Cod
             errors[name] += nnf.avg_pool2d(wrong, codec.spatial_stride)[common].double().sum().item()
         for name, condition in conditions.items():
             known[name] += int((condition.mask & valid).sum())
-    psnr = {name: -10 * torch.tensor(error / compared).log10().item() for name, error in errors.items()}
+    psnr = {
+        name: -10 * torch.tensor(error / compared, dtype=torch.float32, device="cpu").log10().item()
+        for name, error in errors.items()
+    }
     rows = {name: {"psnr": psnr[name], "known": known[name] / valid_cells} for name in known}
     return {"memories": rows, "codec": psnr["codec"], "compared": compared / valid_cells}
 
@@ -211,7 +214,9 @@ def time_vae(recording: Recording, codec: Codec, size: tuple[int, int]) -> dict[
     for chunk in range(SHORT):
         points.write(*course.part(chunk))
     last, _ = course.part(SHORT - 1)
-    cameras = last.cameras.rescale(size).interpolate(torch.linspace(0, LATENTS - 1, CHUNK))
+    cameras = last.cameras.rescale(size).interpolate(
+        torch.linspace(0, LATENTS - 1, CHUNK, dtype=torch.float32, device="cpu")
+    )
     begin = time.perf_counter()
     images = torch.cat([points.read(view).images for view in each(cameras)])
     rendered = time.perf_counter()

@@ -115,7 +115,7 @@ def composite(cut_out: CutOut, height: float) -> Composite:
     depth, pixels = scene.clone(), torch.zeros_like(scene, dtype=torch.bool)
     # where the recording has no depth, the depth around it decides about occlusion
     background = fill(scene)
-    noise = torch.Generator().manual_seed(0)
+    noise = torch.Generator(device="cpu").manual_seed(0)
     for t in range(FRAMES if height else 0):
         z = 1.2 + 0.3 * math.sin(0.5 * t)
         tall = round(height * cameras.intrinsics[t, 1, 1].item() / z)
@@ -127,7 +127,7 @@ def composite(cut_out: CutOut, height: float) -> Composite:
         rows, columns = slice(max(top, 0), min(top + tall, SIZE[0])), slice(left, left + width)
         inside, image = inside[rows.start - top : rows.stop - top], image[:, rows.start - top : rows.stop - top]
         inside = inside & (background[t, rows, columns] > z)
-        own = z * (1 + NOISE * torch.randn(inside.shape, generator=noise))
+        own = z * (1 + NOISE * torch.randn(inside.shape, generator=noise, dtype=torch.float32, device="cpu"))
         pixels[t, rows, columns] = inside
         depth[t, rows, columns] = torch.where(inside, own, scene[t, rows, columns])
         frames[:, t, rows, columns] = torch.where(inside, image, frames[:, t, rows, columns])
@@ -152,9 +152,9 @@ def write_all(scene: Composite, filters: Filters, *, exclude: Tensor | None = No
         carve: whether points in space that is seen to be empty are removed.
     """
     # the only channel marks cells of the object: cells whose depth is that of one of its pixels
-    marks = torch.zeros(1, FRAMES, *GRID)
-    mixed = torch.zeros(FRAMES, *GRID, dtype=torch.bool)
-    truth = torch.zeros(FRAMES, *GRID)
+    marks = torch.zeros(1, FRAMES, *GRID, dtype=torch.float32, device="cpu")
+    mixed = torch.zeros(FRAMES, *GRID, dtype=torch.bool, device="cpu")
+    truth = torch.zeros(FRAMES, *GRID, dtype=torch.float32, device="cpu")
     for t in range(FRAMES):
         alone = cells_of(torch.where(scene.object[t], scene.depth[t], 0), scene.cameras[t], GRID)
         seen = cells_of(scene.depth[t], scene.cameras[t], GRID)

@@ -145,11 +145,11 @@ def overlay(frame: Tensor, result: FilterResult) -> Tensor:
     Returns:
         (3, H, W), 0 to 1; see :data:`REASON_COLORS`.
     """
-    tint = torch.tensor(list(REASON_COLORS.values()), device=frame.device)
+    tint = torch.tensor(list(REASON_COLORS.values()), device=frame.device, dtype=torch.float32)
     h, w = result.reason.shape
     # For display only: if the grid does not divide the frame, a pixel on a border may get its neighbor's color.
-    rows = (torch.arange(frame.shape[1], device=frame.device) * h) // frame.shape[1]
-    columns = (torch.arange(frame.shape[2], device=frame.device) * w) // frame.shape[2]
+    rows = (torch.arange(frame.shape[1], device=frame.device, dtype=torch.int64) * h) // frame.shape[1]
+    columns = (torch.arange(frame.shape[2], device=frame.device, dtype=torch.int64) * w) // frame.shape[2]
     reason = result.reason.long()[rows[:, None], columns]
     return torch.where(reason == Reason.KEPT, frame, 0.45 * frame + 0.55 * tint[reason].movedim(-1, 0))
 

@@ -69,7 +69,7 @@ class SemanticFilter:
         inputs = network.processor(images=image, return_tensors="pt", **task).to(frame.device)
         outputs = network.model(**inputs)
         labels = network.processor.post_process_semantic_segmentation(outputs, target_sizes=[observation.size])[0]
-        return grow(torch.isin(labels, torch.tensor(indices, device=labels.device)), self.margin)
+        return grow(torch.isin(labels, torch.tensor(indices, device=labels.device, dtype=torch.int64)), self.margin)
 
     def _network(self, device: torch.device) -> networks.Network:
         any_weights = KINDS["mask2former"][1]

@@ -24,7 +24,7 @@ def complete_objects(marked: Tensor, depth: Tensor, fraction: float, tolerance: 
         (h, w) bool, the marked cells and all cells of such objects.
     """
     count = depth.numel()
-    label = torch.arange(count, device=depth.device).reshape(depth.shape)
+    label = torch.arange(count, device=depth.device, dtype=torch.int64).reshape(depth.shape)
     down = (depth[1:] - depth[:-1]).abs() <= tolerance * torch.minimum(depth[1:], depth[:-1])
     right = (depth[:, 1:] - depth[:, :-1]).abs() <= tolerance * torch.minimum(depth[:, 1:], depth[:, :-1])
     while True:  # take the lowest label of all connected neighbors, then the label of the cell of that number

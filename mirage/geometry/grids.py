@@ -79,7 +79,7 @@ def masked_cells(mask: Tensor, grid: tuple[int, int], max_masked: float = 0.0) -
     Returns:
         (h, w) bool. Cells that contain no pixel are not masked.
     """
-    depth = torch.ones(1, *mask.shape, device=mask.device)
+    depth = torch.ones(1, *mask.shape, device=mask.device, dtype=torch.float32)
     masked = ~pool_depth(depth, grid, mask=mask[None], max_masked=max_masked)[0].isfinite()
     if mask.shape[0] >= grid[0] and mask.shape[1] >= grid[1]:
         return masked

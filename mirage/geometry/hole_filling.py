@@ -13,7 +13,7 @@ def _forward_fill(depth: Tensor, dim: int) -> Tensor:
     size = depth.shape[dim]
     shape = [1] * depth.dim()
     shape[dim] = size
-    position = torch.arange(size, device=depth.device).reshape(shape)
+    position = torch.arange(size, device=depth.device, dtype=torch.int64).reshape(shape)
     last = torch.where(depth.isfinite(), position, -1).cummax(dim).values
     found = depth.gather(dim, last.clamp(min=0))
     return torch.where(last >= 0, found, torch.inf)

@@ -171,4 +171,4 @@ def read_matrix(path: str | Path, columns: int) -> Tensor:
         rows += [row] if row else []
     if not rows:
         raise DataError(f"{path}: expected rows of {columns} numbers, got an empty file")
-    return torch.tensor(rows, dtype=torch.float64)
+    return torch.tensor(rows, dtype=torch.float64, device="cpu")

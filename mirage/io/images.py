@@ -86,7 +86,7 @@ def show_holes(image: Tensor, mask: Tensor, square: int = 8) -> Tensor:
     Returns:
         (3, H, W).
     """
-    rows, columns = (torch.arange(side, device=image.device) // square for side in image.shape[-2:])
+    rows, columns = (torch.arange(side, device=image.device, dtype=torch.int64) // square for side in image.shape[-2:])
     board = 0.25 + 0.15 * ((rows[:, None] + columns) % 2).to(image)
     return torch.where(mask, image, board)
 

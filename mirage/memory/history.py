@@ -10,9 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mirage_kernels import Cameras, group_voxels, overlap, splat, visible
+from mirage_kernels import Cameras, check, group_voxels, overlap, splat, visible
 
 from ..geometry.grids import flat_index
+from .inference import outside_inference_mode
 from .view_rule import occludes
 
 EVICTION_DIVISOR = 16  # a full history evicts max_frames // EVICTION_DIVISOR frames at once, besides the excess
@@ -47,11 +48,15 @@ class History:
         max_frames: maximum number of frames, at least 1.
         voxel_size: size in world units of the voxels by which views are compared.
 
+    Raises:
+        TypeError, ValueError: an argument has the wrong type, or is not finite or out of range.
+
     Attributes:
         cameras: F cameras over the grid (h, w); None before the first frame.
         stamps: (F,) int64.
     """
 
+    @outside_inference_mode
     def __init__(
         self,
         channels: int,
@@ -61,16 +66,18 @@ class History:
         max_frames: int = 256,
         voxel_size: float = 0.1,
     ) -> None:
-        if max_frames < 1:
-            raise ValueError(f"max_frames: expected at least 1, got {max_frames}")
-        self.max_frames, self.voxel_size = max_frames, voxel_size
+        channels, dtype = check.integer("channels", channels, 0), check.dtype("dtype", dtype)
+        device = check.device("device", device)
+        self.max_frames = check.integer("max_frames", max_frames, 1)
+        self.voxel_size = check.positive("voxel_size", voxel_size)
         self.cameras: Cameras | None = None
         self.stamps = torch.zeros(0, dtype=torch.int64, device=device)
         # Both tensors have spare capacity, so that adding a frame takes constant time. Latents keep their slot when
         # other frames are evicted, because closing the gaps would move nearly all of them.
         self._latents = torch.zeros(0, channels, 0, 0, dtype=dtype, device=device)  # (capacity, C, h, w)
         self._slots: list[int] = []  # slot of each frame in _latents
-        self._surface = torch.zeros(0, 0, 0, device=device)  # (capacity, h, w), in the order of frames
+        # (capacity, h, w), in the order of frames
+        self._surface = torch.zeros(0, 0, 0, dtype=torch.float32, device=device)
 
     def __len__(self) -> int:
         """Return the number F of frames."""
@@ -82,15 +89,15 @@ class History:
         return self._latents_of(range(len(self)))
 
     def latent(self, frame: int) -> Tensor:
-        """Return the latent (C, h, w) of one frame; negative numbers count from the last."""
-        return self._latents[self._slots[frame]]
+        """Return a copy of the latent (C, h, w) of one frame; negative numbers count from the last."""
+        return self._latents[self._slots[frame]].clone()
 
     def _latents_of(self, frames: Iterable[int]) -> Tensor:
         return self._latents[[self._slots[frame] for frame in frames]].movedim(0, 1)
 
     @property
     def surface(self) -> Tensor:
-        """(F, h, w) float32, depth of the surface that each frame observed; +inf where it observed none."""
+        """(F, h, w) float32, depth of the surface that each frame observed; +inf where none. A view of the state."""
         return self._surface[: len(self)]
 
     @property
@@ -101,6 +108,7 @@ class History:
             kept += [self.cameras.intrinsics, self.cameras.cam2world]
         return sum(t.numel() * t.element_size() for t in kept)
 
+    @outside_inference_mode
     def add(self, latent: Tensor, camera: Cameras, surface: Tensor, stamp: int, xyz: Tensor) -> None:
         """Add a frame. If the history is full, evict frames.
 
@@ -112,8 +120,10 @@ class History:
             xyz: (N, 3) float32, points of the memory, which decide what frames are evicted.
 
         Raises:
-            ValueError: the grid differs from that of earlier frames.
+            TypeError, ValueError: the stamp is not an integer of 64 bits, or the grid differs from that of earlier
+                frames.
         """
+        stamp = check.integer("stamp", stamp, -(1 << 63))
         if self.cameras is None:
             self.cameras = camera[:0]
         elif camera.size != self.cameras.size:
@@ -172,16 +182,24 @@ class History:
         Args:
             cameras: target views, over a grid of any size.
             xyz: (N, 3) float32, points of the memory; their voxels are compared.
-            k: maximum number of frames.
+            k: maximum number of frames, at least 0.
             threshold: minimum score, 0 to 1.
             before: only frames with a smaller stamp are considered; None considers all.
 
         Returns:
             The frames in descending order of score; ties: the older frame first.
+
+        Raises:
+            TypeError, ValueError: an argument has the wrong type, or is not finite or out of range.
         """
+        if not isinstance(cameras, Cameras):
+            raise check.type_error("cameras", "Cameras", cameras)
+        k, threshold = check.integer("k", k, 0), check.number("threshold", threshold, 0, 1)
+        if before is not None:
+            before = check.integer("before", before, -(1 << 63))
         if self.cameras is None:
             latents = self._latents.new_zeros(self._latents.shape[1], 0, *cameras.size)
-            return References(latents, cameras[:0], self.stamps, self._surface.new_zeros(0))
+            return References(latents, cameras[:0], self.stamps.clone(), self._surface.new_zeros(0))
         groups, count = group_voxels(xyz, self.voxel_size)
         words = visible(xyz, Cameras.cat([self.cameras, cameras.rescale(self.cameras.size)]), groups=groups,
                         num_groups=count)  # fmt: skip
@@ -205,7 +223,11 @@ class History:
 
         Returns:
             (N,) bool.
+
+        Raises:
+            TypeError, ValueError: the tolerance is not a finite number of at least 0.
         """
+        tolerance = check.number("tolerance", tolerance, 0)
         if self.cameras is None or len(xyz) == 0:
             return torch.zeros_like(footprint, dtype=torch.bool)
         uv, z, inside = self.cameras.project(xyz)
@@ -247,6 +269,7 @@ class History:
             "stamps": self.stamps,
         }
 
+    @outside_inference_mode
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Replace the state.
 
@@ -269,6 +292,7 @@ class History:
             raise ValueError(f"intrinsics: expected F={count} cameras, got {len(cameras)}")
         if stamps.shape != (count,) or stamps.dtype != torch.int64:
             raise ValueError(f"stamps: expected int64 (F={count},), got {stamps.dtype} {tuple(stamps.shape)}")
-        self.cameras, self.stamps = cameras, stamps
-        self._latents, self._surface = latents.movedim(1, 0).contiguous(), surface.contiguous()
+        self.cameras, self.stamps = cameras, stamps.clone()
+        self._latents = latents.movedim(1, 0).clone(memory_format=torch.contiguous_format)
+        self._surface = surface.clone(memory_format=torch.contiguous_format)
         self._slots = list(range(count))

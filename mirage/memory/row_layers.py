@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mirage_kernels import InsertCounts, VoxelCache
 
+from .inference import outside_inference_mode
 from .row_mask import RowMask
 
 # Of two points in a voxel the one with the smaller footprint stays, or else the first. This factor on the footprints of
@@ -29,6 +30,7 @@ class RowLayers:
             rows leave holes, so that a surface with depth always wins.
     """
 
+    @outside_inference_mode
     def __init__(self, device: torch.device | str) -> None:
         self.superseded = RowMask(device)
         self.filled = RowMask(device)
@@ -54,6 +56,7 @@ class RowLayers:
         superseded = self.superseded.set(rows) if self.superseded.any else None
         return current, superseded, self.filled.set(rows) if self.filled.any else None
 
+    @outside_inference_mode
     def insert(
         self,
         cache: VoxelCache,
@@ -84,6 +87,7 @@ class RowLayers:
         self.filled.unmark(guessed[cache.footprint[guessed] != guessed_before])
         return counts
 
+    @outside_inference_mode
     def insert_filled(
         self, cache: VoxelCache, points: tuple[Tensor, Tensor, Tensor], is_written: Tensor, stamp: int
     ) -> InsertCounts:
@@ -93,9 +97,10 @@ class RowLayers:
         if counts.remap is not None:
             self.remap(counts.remap)
         rows = len(cache)  # new rows come last
-        self.filled.mark(torch.arange(rows - counts.added, rows, device=cache.xyz.device), rows)
+        self.filled.mark(torch.arange(rows - counts.added, rows, device=cache.xyz.device, dtype=torch.int64), rows)
         return counts
 
+    @outside_inference_mode
     def remap(self, rows: Tensor) -> None:
         """Follow rows that have moved; see :meth:`mirage.memory.row_mask.RowMask.remap`."""
         self.superseded.remap(rows)
@@ -105,6 +110,7 @@ class RowLayers:
         """Return the state as named tensors."""
         return {"coarse": self.superseded.set(rows), "filled": self.filled.set(rows)}
 
+    @outside_inference_mode
     def load(self, tensors: dict[str, Tensor], rows: int) -> None:
         """Set the state.
 

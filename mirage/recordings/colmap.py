@@ -96,7 +96,7 @@ class ColmapRecording(Recording):
         assert self._points is not None
         numbers, xyz = self._points
         if not len(numbers):
-            return torch.zeros(0, 3)
+            return torch.zeros(0, 3, dtype=torch.float32, device="cpu")
         at = np.searchsorted(numbers, entry.points).clip(max=len(numbers) - 1)
         return torch.from_numpy(xyz[at[numbers[at] == entry.points]])
 
@@ -117,7 +117,7 @@ def _is_distorted(camera: ColmapCamera) -> bool:
 def _read_pose(entry: ColmapImage) -> Tensor:
     """The camera-to-world pose of an image."""
     w, x, y, z = entry.pose[:4]
-    pose = torch.eye(4, dtype=torch.float64)
+    pose = torch.eye(4, dtype=torch.float64, device="cpu")
     pose[:3, :3] = rotation_matrix([x, y, z, w]).T
-    pose[:3, 3] = -pose[:3, :3] @ torch.tensor(entry.pose[4:], dtype=torch.float64)
+    pose[:3, 3] = -pose[:3, :3] @ torch.tensor(entry.pose[4:], dtype=torch.float64, device="cpu")
     return pose

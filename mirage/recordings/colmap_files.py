@@ -236,5 +236,5 @@ def parameters(camera: ColmapCamera) -> tuple[Tensor, tuple[float, ...]]:
     if camera.model in ("SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL"):
         values = (values[0], *values)
     fx, fy, cx, cy, *distortion = values
-    k = torch.tensor([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], dtype=torch.float64)
+    k = torch.tensor([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], dtype=torch.float64, device="cpu")
     return k, (*distortion, *(8 - len(distortion)) * (0.0,))

@@ -60,7 +60,11 @@ class Distortion(NamedTuple):
         """
         height, width = image.shape[1:]
         fx, fy, cx, cy = (float(intrinsics[i, j]) for i, j in ((0, 0), (1, 1), (0, 2), (1, 2)))
-        v, u = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+        v, u = torch.meshgrid(
+            torch.arange(height, dtype=torch.float32, device="cpu") + 0.5,
+            torch.arange(width, dtype=torch.float32, device="cpu") + 0.5,
+            indexing="ij",
+        )
         x, y = self.apply((u - cx) / fx, (v - cy) / fy)
         u, v = x * fx + cx, y * fy + cy
         outside = (u < 0) | (u >= width) | (v < 0) | (v >= height)

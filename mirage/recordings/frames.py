@@ -278,6 +278,6 @@ def project_points(xyz: Tensor, camera: Cameras) -> Tensor:
     h, w = camera.size
     uv, z, inside = camera.project(xyz.float())
     column, row = uv[0][inside[0]].long().unbind(-1)
-    depth = torch.full((h * w,), torch.inf)
+    depth = torch.full((h * w,), torch.inf, dtype=torch.float32, device="cpu")
     depth.scatter_reduce_(0, row * w + column, z[0][inside[0]], "amin")
     return torch.where(depth.isfinite(), depth, 0).reshape(h, w)

@@ -118,7 +118,7 @@ class NerfstudioRecording(Recording):
         half = 0.5 if self.has_integer_centers else 0.0
         cx = width / 2 if values["cx"] is None else values["cx"] + half
         cy = height / 2 if values["cy"] is None else values["cy"] + half
-        k = torch.tensor([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], dtype=torch.float64)
+        k = torch.tensor([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], dtype=torch.float64, device="cpu")
         k[0], k[1] = k[0] * (size[1] / width), k[1] * (size[0] / height)
         return k
 
@@ -135,7 +135,7 @@ def _read_pose(frame: dict[str, Any]) -> Tensor:
         values = np.zeros(0)
     if values.shape not in ((4, 4), (3, 4)):
         raise DataError(f"transform_matrix: expected 4x4 numbers, got {values.shape}")
-    pose = torch.eye(4, dtype=torch.float64)
+    pose = torch.eye(4, dtype=torch.float64, device="cpu")
     pose[: len(values)] = torch.from_numpy(values)
     pose[:3, 1:3] *= -1  # OpenGL has y up and z backward
     return pose

@@ -94,7 +94,7 @@ def fixed_intrinsics(
         raise DataError(f"--intrinsics: expected a file, because the known ones are for {known}, got none")
     fx, fy, cx, cy = numbers
     half = 0.5 if integer_centers else 0.0
-    return torch.tensor([[fx, 0, cx + half], [0, fy, cy + half], [0, 0, 1]], dtype=torch.float64)
+    return torch.tensor([[fx, 0, cx + half], [0, fy, cy + half], [0, 0, 1]], dtype=torch.float64, device="cpu")
 
 
 def _pair(folder: Path, images: list[Path], depths: list[Path]) -> list[tuple[str, Path | None, Path | None]]:

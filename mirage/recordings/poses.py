@@ -53,7 +53,7 @@ def rotation_matrix(quaternion: Sequence[float]) -> Tensor:
         >>> rotation_matrix([0, 0, 1, 1]).round().tolist()  # 90 degrees about z
         [[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
     """
-    values = torch.tensor(quaternion, dtype=torch.float64)
+    values = torch.tensor(quaternion, dtype=torch.float64, device="cpu")
     norm = values.norm()
     if not 1e-9 < norm < float("inf"):
         raise DataError(f"pose: expected a quaternion, got {list(quaternion)}")
@@ -65,6 +65,7 @@ def rotation_matrix(quaternion: Sequence[float]) -> Tensor:
             [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
         ],
         dtype=torch.float64,
+        device="cpu",
     )
 
 
@@ -80,11 +81,14 @@ def pose_matrix(numbers: Sequence[float]) -> Tensor:
     Raises:
         DataError: there is another number of numbers, or a quaternion has no direction.
     """
-    pose = torch.eye(4, dtype=torch.float64)
+    pose = torch.eye(4, dtype=torch.float64, device="cpu")
     if len(numbers) == 7:
-        pose[:3, :3], pose[:3, 3] = rotation_matrix(numbers[3:]), torch.tensor(numbers[:3], dtype=torch.float64)
+        pose[:3, :3], pose[:3, 3] = (
+            rotation_matrix(numbers[3:]),
+            torch.tensor(numbers[:3], dtype=torch.float64, device="cpu"),
+        )
     elif len(numbers) in (12, 16):
-        rows = torch.tensor(numbers, dtype=torch.float64).reshape(-1, 4)
+        rows = torch.tensor(numbers, dtype=torch.float64, device="cpu").reshape(-1, 4)
         pose[: len(rows)] = rows
     else:
         raise DataError(f"pose: expected 16, 12 or 7 numbers, got {len(numbers)}")

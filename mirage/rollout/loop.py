@@ -179,7 +179,7 @@ class RolloutSession:
         if not decode and (estimator is not None or filters is not None):
             raise ValueError("decode: expected True with an estimator or filters, got False")
         self.memory, self.codec, self.model, self.prompt = memory, codec, model, prompt
-        self.generator = torch.Generator().manual_seed(0) if generator is None else generator
+        self.generator = torch.Generator(device="cpu").manual_seed(0) if generator is None else generator
         if stamp is None:
             stamp = int(memory.history.stamps.max()) + codec.temporal_stride if len(memory.history) else 0
         self.boundary, self.references, self.decode, self.stamp = boundary, references, decode, stamp

@@ -28,8 +28,8 @@ class AppendOnly:
     """
 
     def __init__(self, channels: int) -> None:
-        self.xyz = torch.zeros(0, 3)
-        self.features = torch.zeros(0, channels)
+        self.xyz = torch.zeros(0, 3, dtype=torch.float32, device="cpu")
+        self.features = torch.zeros(0, channels, dtype=torch.float32, device="cpu")
         self.latents: list[Tensor] = []  # (C, h, w) of every past frame
         self.voxels: list[python_sets.Voxels] = []  # that each past frame saw
 

@@ -46,7 +46,7 @@ class RgbCloud:
 
     def __init__(self, capacity: int, device: torch.device | str = "cpu") -> None:
         self.capacity = capacity
-        self._xyz = torch.empty(capacity, 3, device=device)
+        self._xyz = torch.empty(capacity, 3, device=device, dtype=torch.float32)
         # Planar colors are fetched twice as fast as interleaved ones. The first entry is black: the index of a hole is
         # -1, one less than that of the first point.
         self._colors = torch.empty(3, 1 + capacity, dtype=torch.uint8, device=device)

@@ -28,8 +28,8 @@ def dct_matrix(size: int) -> Tensor:
     Returns:
         (size, size) float32, indexed by frequency and sample.
     """
-    frequency = torch.arange(size, dtype=torch.float64)[:, None]
-    sample = torch.arange(size, dtype=torch.float64)
+    frequency = torch.arange(size, dtype=torch.float64, device="cpu")[:, None]
+    sample = torch.arange(size, dtype=torch.float64, device="cpu")
     matrix = torch.cos(math.pi * frequency * (sample + 0.5) / size) * math.sqrt(2 / size)
     matrix[0] /= math.sqrt(2)
     return matrix.float()
@@ -132,7 +132,7 @@ class DctCodec:
         images = images.reshape(b, 3, count, h * block, w * block)
         if self.temporal_stride == 1:
             return images.clamp(0, 1)
-        frame = torch.arange((count - 1) * self.temporal_stride + 1, device=latents.device)
+        frame = torch.arange((count - 1) * self.temporal_stride + 1, device=latents.device, dtype=torch.int64)
         before = (frame // self.temporal_stride).clamp(max=max(count - 2, 0))
         after = (before + 1).clamp(max=count - 1)
         weight = (frame - before * self.temporal_stride).to(images) / self.temporal_stride

@@ -86,7 +86,9 @@ def _interpolate(means: Tensor) -> Tensor:
     They hardly depend on the size of a block, so that one of 16 samples stands for all.
     """
     matrix = dct_matrix(BLOCK).to(means) / math.sqrt(BLOCK)
-    offset = (torch.arange(BLOCK, device=means.device) + 0.5) / BLOCK - 0.5  # from the center of a cell
+    offset = (
+        torch.arange(BLOCK, device=means.device, dtype=torch.float32) + 0.5
+    ) / BLOCK - 0.5  # from the center of a cell
     weights = torch.stack([(-offset).clamp(min=0), 1 - offset.abs(), offset.clamp(min=0)], 1).to(means)
     along = matrix @ weights  # (frequencies, 3): from a cell and its two neighbors to coefficients
     pairs = lowest_frequencies(BLOCK, COEFFICIENTS)

@@ -58,7 +58,9 @@ def is_unmoved(cache: VoxelCache, row: Tensor, camera: Cameras) -> Tensor:
 def _centers(cells: Tensor) -> tuple[Tensor, Tensor]:
     """Columns (w,) and rows (h, 1) of the centers of cells (h, w)."""
     h, w = cells.shape
-    return torch.arange(w, device=cells.device) + 0.5, (torch.arange(h, device=cells.device) + 0.5)[:, None]
+    return torch.arange(w, device=cells.device, dtype=torch.float32) + 0.5, (
+        torch.arange(h, device=cells.device, dtype=torch.float32) + 0.5
+    )[:, None]
 
 
 def render_patches(
@@ -83,14 +85,20 @@ def render_patches(
     patch_row = torch.where((found >= 0) & (cell_row >= 0), found, cell_row)
     columns, lines = _centers(patch_row)
     column, line, side = place_blocks(memory.cache, patch_row, fine)
-    pixels = ((torch.arange(block // parts, device=row.device) + 0.5) * (parts / block) - 0.5)[:, None, None]
+    pixels = ((torch.arange(block // parts, device=row.device, dtype=torch.float32) + 0.5) * (parts / block) - 0.5)[
+        :, None, None
+    ]
     # Angles are 0 at the beginning of a block and pi at its end; beyond them, its border continues.
     angles = [
         (((start - center) / side + 0.5) * math.pi + pixels * (math.pi / side)).clamp(0, math.pi)
         for start, center in ((lines, line), (columns, column))
     ]
     stored = memory.cache.feature_maps(patch_row[None])[0].float()
-    scale = torch.tensor([math.sqrt((2 if i else 1) * (2 if j else 1)) / block for i, j in frequencies])
+    scale = torch.tensor(
+        [math.sqrt((2 if i else 1) * (2 if j else 1)) / block for i, j in frequencies],
+        dtype=torch.float32,
+        device="cpu",
+    )
     coefficients = stored.reshape(-1, len(frequencies), *patch_row.shape) * scale.to(row.device)[:, None, None]
     # A few rows of patches at a time stay in the processor's cache.
     strips = [slice(start, start + STRIP) for start in range(0, len(lines), STRIP)]

@@ -29,8 +29,8 @@ class WanCodec:
         self.temporal_stride: int = vae.config.scale_factor_temporal
         self.name = f"wan-{self.channels}-{self.spatial_stride}"
         shape = (1, self.channels, 1, 1, 1)
-        self._mean = torch.tensor(vae.config.latents_mean).reshape(shape)
-        self._deviation = torch.tensor(vae.config.latents_std).reshape(shape)
+        self._mean = torch.tensor(vae.config.latents_mean, dtype=torch.float32, device="cpu").reshape(shape)
+        self._deviation = torch.tensor(vae.config.latents_std, dtype=torch.float32, device="cpu").reshape(shape)
         self._white: dict[tuple[int, int, int], Tensor] = {}
 
     @torch.no_grad()
@@ -82,6 +82,8 @@ class WanCodec:
         if shape not in self._white:
             frames = 1 + self.temporal_stride * (count - 1)
             self._white[shape] = self.encode(
-                torch.ones(1, 3, frames, h * self.spatial_stride, w * self.spatial_stride)
+                torch.ones(
+                    1, 3, frames, h * self.spatial_stride, w * self.spatial_stride, dtype=torch.float32, device="cpu"
+                )
             )[0].cpu()
         return self._white[shape]

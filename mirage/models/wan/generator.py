@@ -143,7 +143,7 @@ class WanChunkModel:
         first = first[None].to(device, torch.float32)
         latents: Tensor = randn_tensor((1, *view.shape), generator=generator, device=device, dtype=torch.float32)
         latents[:, :, 0] = first
-        timestep = torch.zeros(1, start + count + preceding.shape[1], device=device)
+        timestep = torch.zeros(1, start + count + preceding.shape[1], device=device, dtype=torch.float32)
         conditions = {
             "control_hidden_states": control.to(device, dtype),
             "num_references": start,

@@ -99,7 +99,7 @@ def _to_tensor(image: Any) -> Tensor:
         image = np.asarray(image.convert("RGB"))
     if not isinstance(image, (np.ndarray, Tensor)):
         raise TypeError(f"image: expected a PIL image, an array or a tensor, got {type(image).__name__}")
-    pixels = torch.as_tensor(np.array(image) if isinstance(image, np.ndarray) else image)
+    pixels = torch.from_numpy(np.array(image)) if isinstance(image, np.ndarray) else image
     pixels = pixels[0] if pixels.dim() == 4 and len(pixels) == 1 else pixels
     pixels = pixels.movedim(-1, 0) if isinstance(image, np.ndarray) and pixels.dim() == 3 else pixels
     if pixels.dim() != 3 or len(pixels) != 3 or not pixels.numel():

@@ -49,9 +49,9 @@ class MirageRotaryPosEmbed(WanRotaryPosEmbed):  # type: ignore[misc]
             cosines, sines = super().forward(hidden_states)
             return cosines, sines
         frames, h, w = (n // p for n, p in zip(hidden_states.shape[2:], self.patch_size, strict=True))
-        time = torch.arange(-num_references, frames - num_references, device=hidden_states.device)
-        row = torch.arange(h, device=hidden_states.device) + h * (time < 0)[:, None]
-        column = torch.arange(w, device=hidden_states.device)
+        time = torch.arange(-num_references, frames - num_references, device=hidden_states.device, dtype=torch.int64)
+        row = torch.arange(h, device=hidden_states.device, dtype=torch.int64) + h * (time < 0)[:, None]
+        column = torch.arange(w, device=hidden_states.device, dtype=torch.int64)
         sizes = [self.t_dim, self.h_dim, self.w_dim]
         tables = []
         for table, sign in ((self.freqs_cos, torch.ones_like(time)), (self.freqs_sin, time.sign())):

@@ -153,7 +153,9 @@ def group_voxels(xyz: Tensor, voxel_size: float, valid: Tensor | None = None) ->
         return Groups(torch.empty(0, dtype=torch.int64, device=xyz.device), 0)
     # The divisor is a tensor, because a GPU divides by a number by multiplying with its reciprocal. Adding 0 turns -0
     # into 0.
-    voxels = (xyz.detach().T.contiguous() / torch.full((), side, device=xyz.device)).floor_().add_(0.0)  # (3, N)
+    voxels = (
+        (xyz.detach().T.contiguous() / torch.full((), side, device=xyz.device, dtype=torch.float32)).floor_().add_(0.0)
+    )  # (3, N)
     grouped = voxels.isfinite().all(0)
     if valid is not None:
         grouped = grouped & valid

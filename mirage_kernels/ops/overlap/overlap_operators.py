@@ -21,7 +21,7 @@ def visible_groups(
     """
     h, w = cameras.size
     run = backend.operation("visible", xyz)
-    bits: Tensor = run(xyz, cameras.intrinsics, cameras.world2cam, h, w, valid, groups, num_groups)
+    bits: Tensor = run(xyz, cameras._intrinsics, cameras._world2cam, h, w, valid, groups, num_groups)
     return bits
 
 

@@ -46,7 +46,7 @@ def visible(
 
 def _pack(flags: Tensor) -> Tensor:
     """Pack flags (W, 64) into words (W,); the terms of the sum have no bit in common."""
-    return (flags.long() << torch.arange(64, device=flags.device)).sum(1)
+    return (flags.long() << torch.arange(64, device=flags.device, dtype=torch.int64)).sum(1)
 
 
 def overlap(a: Tensor, b: Tensor) -> Tensor:

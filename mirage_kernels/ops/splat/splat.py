@@ -83,13 +83,13 @@ def splat(
     no_disc = isinstance(radius, (int, float)) and radius == 0
     plain = no_disc and valid is None and extent is None and mode == "nearest"
     if plain and check.are_points(xyz, features) and isinstance(cameras, Cameras):
-        intrinsics, (h, w) = cameras.intrinsics, cameras.size
+        intrinsics, (h, w) = cameras._intrinsics, cameras._size
         differentiable = (xyz.requires_grad or features.requires_grad) and torch.is_grad_enabled()
         if (intrinsics.is_cpu if xyz.is_cpu else intrinsics.device == xyz.device) and not differentiable:
             # Written out here, without another function in between, because a call of 64 points takes microseconds.
             operation = backend.operation("splat_plain", xyz)
             # tuple.__new__, because the constructor of a named tuple takes as long as a check.
-            return tuple.__new__(Splat, operation(xyz, features, intrinsics, cameras.world2cam, h, w))
+            return tuple.__new__(Splat, operation(xyz, features, intrinsics, cameras._world2cam, h, w))
     dims = _check_operands(xyz, features, cameras, valid)
     if not no_disc:
         radius = check.number("radius", radius, 0, 1 << 24)

@@ -72,7 +72,7 @@ def splat_backward_xyz_kernel(grad, order, starts, world2cam, sums, points, cell
 def _by_point(index: Tensor, points: int) -> tuple[Tensor, Tensor]:
     """Return the entries (V h w,) sorted by point, and the start of every point's entries (points + 1,)."""
     point, order = index.flatten().sort(stable=True)
-    return order, torch.searchsorted(point, torch.arange(points + 1, device=index.device))
+    return order, torch.searchsorted(point, torch.arange(points + 1, device=index.device, dtype=torch.int64))
 
 
 def splat_backward_features(grad_features: Tensor, index: Tensor, num_points: int) -> Tensor:

@@ -33,7 +33,7 @@ def splat_bilinear(
     h, w = cameras.size
     run = backend.operation("splat_bilinear", xyz)
     result: tuple[Tensor, Tensor, Tensor, Tensor] = run(
-        xyz, features, cameras.intrinsics, cameras.world2cam, h, w, valid, band
+        xyz, features, cameras._intrinsics, cameras._world2cam, h, w, valid, band
     )
     return result
 

@@ -48,7 +48,7 @@ def splat_bilinear(
     weight = xyz.new_zeros(views, h, w)
     for v in range(views):
         pairs, z = _taps(xyz, intrinsics[v : v + 1], world2cam[v : v + 1], h, w, valid)
-        key = (z.float().view(torch.int32).long() << 32) | torch.arange(len(z), device=z.device)
+        key = (z.float().view(torch.int32).long() << 32) | torch.arange(len(z), device=z.device, dtype=torch.int64)
         keys = torch.full((h * w,), EMPTY, dtype=torch.int64, device=xyz.device)
         keys.scatter_reduce_(0, pairs.cell, key[pairs.point], "amin")
         winner = torch.where(keys != EMPTY, keys & 0xFFFFFFFF, len(z))

@@ -54,7 +54,7 @@ def splat_nearest(
     size = extent if extents is None else extent_scale
     run = backend.operation("splat", xyz, "default" if differentiable else "inference")
     result: tuple[Tensor, Tensor, Tensor] = run(
-        xyz, features, cameras.intrinsics, cameras.world2cam, h, w, valid, extents, size, min_extent, radius, *boxes
+        xyz, features, cameras._intrinsics, cameras._world2cam, h, w, valid, extents, size, min_extent, radius, *boxes
     )
     return result
 

@@ -43,7 +43,7 @@ def splat(
     n, views, channels = xyz.shape[0], world2cam.shape[0], features.shape[1]
     # The last slot takes the points that are not rendered.
     keys = torch.full((views, h * w + 1), EMPTY, dtype=torch.int64, device=xyz.device)
-    order = torch.arange(n, device=xyz.device)
+    order = torch.arange(n, device=xyz.device, dtype=torch.int64)
     for v in range(views):
         u, row, depth, inverse = (x[0] for x in project(xyz, world2cam[v : v + 1], intrinsics[v : v + 1]))
         key = (depth.float().view(torch.int32).long() << 32) | order
@@ -124,7 +124,7 @@ def _scatter_cells(
     end = area.cumsum(0)
     total = int(end[-1]) if end.numel() else 0  # waits for the device: the number of pairs depends on the data
     for start in range(0, total, _PAIRS_BATCH):
-        pair = torch.arange(start, min(start + _PAIRS_BATCH, total), device=key.device)
+        pair = torch.arange(start, min(start + _PAIRS_BATCH, total), device=key.device, dtype=torch.int64)
         point = torch.searchsorted(end, pair, right=True)
         k = pair - (end[point] - area[point])
         i, j = rows[0][point] + k // width[point], columns[0][point] + k % width[point]

@@ -89,15 +89,15 @@ def unproject(
     if mask is not None:
         check.tensor("mask", mask, ("B", "H", "W"), dims, (torch.bool,), like)
     check.choice("pooling", pooling, POOLINGS)
-    check.integer("min_valid", min_valid, 1)
+    min_valid = check.integer("min_valid", min_valid, 1)
     check.number("max_masked", max_masked, 0, 1)
     grid = check.size("features' grid", (dims["h"], dims["w"]))
     return Points(
         *unproject_cells(
             depth,
             features,
-            cameras.rescale(grid).intrinsics,
-            cameras.cam2world,
+            cameras.rescale(grid)._intrinsics,
+            cameras._cam2world,
             mask=mask,
             pooling=pooling,
             min_valid=min_valid,

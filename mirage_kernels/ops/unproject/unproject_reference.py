@@ -94,10 +94,12 @@ def _pixels_of_cells(height: int, width: int, h: int, w: int, device: torch.devi
 
     def padded(runs: list[range]) -> tuple[Tensor, Tensor]:
         longest = max(len(run) for run in runs)
-        table = torch.tensor([[*run, *[0] * (longest - len(run))] for run in runs], dtype=torch.int64).reshape(
-            len(runs), longest
-        )
-        used = torch.tensor([[k < len(run) for k in range(longest)] for run in runs]).reshape(len(runs), longest)
+        table = torch.tensor(
+            [[*run, *[0] * (longest - len(run))] for run in runs], dtype=torch.int64, device="cpu"
+        ).reshape(len(runs), longest)
+        used = torch.tensor(
+            [[k < len(run) for k in range(longest)] for run in runs], dtype=torch.bool, device="cpu"
+        ).reshape(len(runs), longest)
         return table, used
 
     rows, rows_used = padded(_run(h, height))
@@ -109,7 +111,7 @@ def _pixels_of_cells(height: int, width: int, h: int, w: int, device: torch.devi
 
 def _under(pixels: int, cells: int, device: torch.device) -> Tensor:
     """Return the pixel under the center of each cell."""
-    return (2 * torch.arange(cells, device=device) + 1) * pixels // (2 * cells)
+    return (2 * torch.arange(cells, device=device, dtype=torch.int64) + 1) * pixels // (2 * cells)
 
 
 def _taps(height: int, width: int, h: int, w: int, like: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
@@ -120,7 +122,7 @@ def _taps(height: int, width: int, h: int, w: int, like: Tensor) -> tuple[Tensor
     """
 
     def axis(pixels: int, cells: int) -> tuple[Tensor, Tensor, Tensor]:
-        position = (2 * torch.arange(cells, device=like.device) + 1) * pixels - cells
+        position = (2 * torch.arange(cells, device=like.device, dtype=torch.int64) + 1) * pixels - cells
         before = position // (2 * cells)
         remainder = position - before * 2 * cells
         first, after = before.clamp(min=0), (before + 1).clamp(max=pixels - 1)
@@ -162,7 +164,7 @@ def unproject_backward_depth(
     cx, cy, cz = ((m[:, 0, a] * gx + m[:, 1, a] * gy) + m[:, 2, a] * gz for a in range(3))
     across, down = _rays(k, h, w)
     dz = ((across * cx + down * cy) + cz) + grad_footprint.reshape(b, h, w) * (1 / k[:, 0, 0])
-    base = torch.arange(b, device=depth.device)[:, None] * height * width
+    base = torch.arange(b, device=depth.device, dtype=torch.int64)[:, None] * height * width
     if pooling == BILINEAR:
         taps, (right, bottom) = _taps(height, width, h, w, depth)
         left, top = 1 - right, 1 - bottom

@@ -139,7 +139,7 @@ class VoxelCache(CacheRemoval, CacheFiles):
         """
         if not self._are_points(xyz, features) or footprint is not None or valid is not None:
             self._check_points(xyz, features, footprint, valid)
-        check.integer("stamp", stamp, -(1 << 63), (1 << 63) - 1)
+        stamp = check.integer("stamp", stamp, -(1 << 63), (1 << 63) - 1)
         footprint = None if footprint is None else _detached(footprint)
         return self._insert(InsertInput(_detached(xyz), _detached(features), footprint, valid), stamp)
 
@@ -278,7 +278,7 @@ def _detached(tensor: Tensor) -> Tensor:
 
 def _check_voxel_size(name: str, value: Any) -> float:
     """Check a voxel size and return it rounded to float32."""
-    size = float(torch.tensor(check.number(name, value), dtype=torch.float32).item())
+    size = float(torch.tensor(check.number(name, value), dtype=torch.float32, device="cpu").item())
     if not 1e-18 < size < 1e18:
         raise check.value_error(name, "between 1e-18 and 1e18", value)
     return size

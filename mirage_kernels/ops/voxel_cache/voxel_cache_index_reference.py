@@ -62,7 +62,7 @@ def look_up(key: Tensor, keys: Tensor, table: Tensor) -> Tensor:
     """Return the row (S,) int64 of each key, -1 if it has none."""
     row = torch.full_like(key, -1)
     slot = home_slot(key, len(table))
-    pending = torch.arange(len(key), device=key.device)
+    pending = torch.arange(len(key), device=key.device, dtype=torch.int64)
     while pending.numel():
         entry = table[slot[pending]].long()
         found = entry >= 0

@@ -93,7 +93,7 @@ def carve(state: State, depth: Tensor, cameras: Cameras, *, factor: float) -> Te
         keep (rows,) bool.
     """
     run = backend.operation("voxel_cache_carve", state.keys)
-    views = (cameras.intrinsics, cameras.world2cam)
+    views = (cameras._intrinsics, cameras._world2cam)
     keep: Tensor = run(state.xyz, depth, *views, *state.boxes, state.rows, factor)
     return keep
 
@@ -118,7 +118,7 @@ def decode(state: State, index: Tensor, like: Tensor) -> Tensor:
 @lru_cache
 def _inverse_of(size: float) -> float:
     """Return float32(1 / float32(size)), by which coordinates are multiplied to find their voxel."""
-    return float((1 / torch.tensor(size, dtype=torch.float32)).item())
+    return float((1 / torch.tensor(size, dtype=torch.float32, device="cpu")).item())
 
 
 def _fake_insert(xyz: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:

@@ -102,7 +102,7 @@ def insert_with(plan: Callable[..., tuple[Plan, Tensor]], commit: Callable[..., 
             state = (keys, xyz_rows, footprint_rows, features_rows, stamp_rows, table, boxes0, boxes1, boxes2, rows)
             rule = (stamp, default_footprint, fusion, footprint, scale, count)
             commit(words, kept, segments, xyz, features, *state, *rule)
-        return words, torch.tensor([added, rejected, kept, segments], device="cpu")
+        return words, torch.tensor([added, rejected, kept, segments], device="cpu", dtype=torch.int64)
 
     return insert
 
@@ -239,7 +239,7 @@ def index(
 ) -> None:
     """Rebuild the table and the boxes from rows 0 .. rows - 1."""
     table.fill_(-1)
-    all_rows = torch.arange(rows, device=keys.device)
+    all_rows = torch.arange(rows, device=keys.device, dtype=torch.int64)
     enter_table(table, keys, all_rows)
     clear_boxes((boxes0, boxes1, boxes2))
     grow_boxes((boxes0, boxes1, boxes2), all_rows, xyz[:rows], footprint[:rows])

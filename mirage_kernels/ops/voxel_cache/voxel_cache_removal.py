@@ -92,7 +92,7 @@ class CacheRemoval(CacheRows):
             raise check.value_error("position", f"None with eviction {mode!r}", type(position).__name__)
         rows_before = len(self)
         if max_bytes is not None:
-            check.integer("max_bytes", max_bytes, self._store.layout.nbytes(0))
+            max_bytes = check.integer("max_bytes", max_bytes, self._store.layout.nbytes(0))
             remap = self._store.evict_to(self._store.rows_within(max_bytes), mode, position)
             if self.nbytes > max_bytes:
                 self._store.shrink_to_fit()
@@ -118,7 +118,7 @@ class CacheRemoval(CacheRows):
         if not isinstance(index, Tensor):
             raise check.type_error("index", "a tensor", index)
         check.tensor("index", index, tuple(index.shape), {}, (torch.int64,), ("the cache", s.keys))
-        check.integer("stamp", stamp, -(1 << 63), (1 << 63) - 1)
+        stamp = check.integer("stamp", stamp, -(1 << 63), (1 << 63) - 1)
         rows = index[index >= 0]
         if rows.numel() and int(rows.max()) >= s.rows:
             first = int((index.flatten() >= s.rows).nonzero()[0])

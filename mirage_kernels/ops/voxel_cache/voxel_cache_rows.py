@@ -80,7 +80,7 @@ class CacheRows:
             TypeError, ValueError: ``index`` has another dtype, shape or device.
         """
         if index is None:
-            index = torch.arange(len(self), device=self.device)
+            index = torch.arange(len(self), device=self.device, dtype=torch.int64)
         check.tensor("index", index, ("N",), {}, (torch.int64,), ("the cache", self.state.keys))
         decoded = operators.decode(self.state, index.reshape(1, 1, -1), self._like)
         return decoded[0, :, 0].T.contiguous()

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..._inference import outside_inference_mode
 from .voxel_cache_index_reference import RUNS, clear_boxes
 
 _MIN_TABLE_SIZE = 64
@@ -96,6 +97,12 @@ class State:
     boxes0: Tensor
     boxes1: Tensor
     boxes2: Tensor
+
+    def __post_init__(self) -> None:
+        with outside_inference_mode():
+            for name, tensor in list(self.tensors()):
+                if tensor.is_inference():
+                    setattr(self, name, tensor.clone())
 
     @classmethod
     def allocate(cls, layout: Layout, capacity: int, table: Tensor | None = None) -> State:

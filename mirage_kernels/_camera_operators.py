@@ -1,0 +1,107 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Computations of ``Cameras`` whose errors depend on values.
+
+A program that is recorded by ``torch.compile``, ``torch.export`` or ``make_fx`` has no values yet, so it cannot be
+checked while it is recorded. There, these computations are calls of operators, which check their arguments, and raise
+the same errors, whenever the program runs. Elsewhere they are called as plain functions, which is faster. The recorded
+program uses the outputs of the operators instead of their inputs, so that no compiler removes the check.
+
+All take and return tensors on the CPU. Their arguments have been checked but for the values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import _camera_values, _library, check
+
+
+def is_recorded() -> bool:
+    """Return whether calls are recorded, or made for several values at once as by ``torch.func.vmap``."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._functorch.peek_interpreter_stack() is not None
+    )
+
+
+def _define(schema: str, function: Callable[..., Any], fake: Callable[..., Any]) -> Callable[..., Any]:
+    _library.define(schema, reference=function, fake=fake)
+    operator = _library.overload(_library.REFERENCE, schema.partition("(")[0])
+
+    def call(*tensors: Tensor) -> Any:
+        return operator(*tensors) if is_recorded() else function(*tensors)
+
+    return call
+
+
+def _check(intrinsics: Tensor, cam2world: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    world2cam = _camera_values.check_cameras(intrinsics, cam2world)
+    return intrinsics.clone(), cam2world.clone(), world2cam
+
+
+def _invert(world2cam: Tensor) -> Tensor:
+    pose = torch.eye(4, dtype=torch.float64, device="cpu").repeat(world2cam.shape[0], 1, 1)
+    pose[:, : world2cam.shape[1]] = world2cam
+    _camera_values.check_poses("world2cam", pose)
+    pose[:, :3] = _camera_values.invert_rigid(pose)
+    return pose
+
+
+def _look_at(eye: Tensor, target: Tensor, up: Tensor) -> Tensor:
+    forward = target - eye
+    right = torch.linalg.cross(-up.expand_as(forward), forward)
+    lengths = torch.stack([forward.norm(dim=1), right.norm(dim=1)])
+    usable = ((lengths > 1e-12) & (lengths < torch.inf)).all(0)
+    if not bool(usable.all()):
+        v = int((~usable).nonzero()[0])
+        expected = f"a point in a direction from eye that is neither zero nor parallel to up={tuple(up.tolist())}"
+        raise check.value_error(f"target[{v}]", expected, f"{target[v].tolist()} with eye {eye[v].tolist()}")
+    forward, right = forward / lengths[0, :, None], right / lengths[1, :, None]
+    cam2world = torch.eye(4, dtype=torch.float64, device="cpu").repeat(eye.shape[0], 1, 1)
+    cam2world[:, :3] = torch.stack([right, torch.linalg.cross(forward, right), forward, eye], 2)
+    return cam2world
+
+
+def _interpolate(intrinsics: Tensor, cam2world: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
+    last = len(cam2world) - 1
+    in_range = (times >= 0) & (times <= last)
+    if not bool(in_range.all()):
+        t = int((~in_range).nonzero()[0])
+        raise check.value_error(f"times[{t}]", f"0 to {last}", f"{times[t].item():g}")
+    first = times.floor().clamp(max=max(last - 1, 0)).long()
+    second = (first + 1).clamp(max=last)
+    fraction = times - first
+    k, m, weight = intrinsics.double(), cam2world.double(), fraction[:, None, None]
+    between_k, between_m = torch.lerp(k[first], k[second], weight), torch.lerp(m[first], m[second], weight)
+    between_m[:, :3, :3] = _camera_values.slerp(m[first, :3, :3], m[second, :3, :3], fraction)
+    for key, exact in ((first, fraction == 0), (second, fraction == 1)):
+        between_k[exact], between_m[exact] = k[key[exact]], m[key[exact]]
+    return between_k, between_m
+
+
+def _fake_poses(like: Tensor, *_: Tensor) -> Tensor:
+    return like.new_empty(like.shape[0], 4, 4, dtype=torch.float64)
+
+
+# Takes float32 (V, 3, 3) and (V, 4, 4). Returns copies of them, and world2cam (V, 3, 4) float32.
+check_cameras = _define(
+    "check_cameras(Tensor intrinsics, Tensor cam2world) -> (Tensor, Tensor, Tensor)",
+    _check,
+    lambda k, m: (torch.empty_like(k), torch.empty_like(m), m.new_empty(m.shape[0], 3, 4)),
+)
+# Takes float64 (V, 3, 4) or (V, 4, 4). Returns cam2world (V, 4, 4) float64.
+invert_poses = _define("invert_poses(Tensor world2cam) -> Tensor", _invert, _fake_poses)
+# Takes float64 (V, 3), (V, 3) and (3,). Returns cam2world (V, 4, 4) float64.
+look_at = _define("look_at(Tensor eye, Tensor target, Tensor up) -> Tensor", _look_at, _fake_poses)
+# Takes float32 (V, 3, 3) and (V, 4, 4), and times (T,) float64. Returns (T, 3, 3) and (T, 4, 4) float64.
+interpolate = _define(
+    "interpolate_cameras(Tensor intrinsics, Tensor cam2world, Tensor times) -> (Tensor, Tensor)",
+    _interpolate,
+    lambda k, m, times: tuple(x.new_empty(times.shape[0], *x.shape[1:], dtype=torch.float64) for x in (k, m)),
+)
