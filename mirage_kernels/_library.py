@@ -22,6 +22,8 @@ from typing import Any
 
 import torch
 
+from . import _memory, _transforms
+
 NATIVE = "mirage_kernels"
 TRITON = "mirage_kernels_triton"
 REFERENCE = "mirage_kernels_reference"
@@ -76,11 +78,20 @@ def define(
     for kind in ("default", "inference") if inference else ("default",):
         name = base if kind == "default" else f"{base}.{kind}"
         for namespace, library in _libraries.items():
-            library.define(f"{name}({arguments}", tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
-            torch.library.register_fake(f"{namespace}::{name}", fake, lib=library)
+            define_in(library, namespace, f"{name}({arguments}", fake)
             _overloads[namespace, base, kind] = overload(namespace, base, kind)
         for namespace, run in implementations.items():
             _libraries[namespace].impl(name, run, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
+
+
+def define_in(library: torch.library.Library, namespace: str, schema: str, fake: Callable[..., Any]) -> None:
+    """Define one overload of an operation in one library: schema, fake kernel and rule for vmap."""
+    library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
+    name = schema.split("(", 1)[0]
+    base, _, kind = name.partition(".")
+    torch.library.register_fake(f"{namespace}::{name}", fake, lib=library)
+    rule = _transforms.vmap_rule(overload(namespace, base, kind or "default"))
+    torch.library.register_vmap(f"{namespace}::{name}", rule, lib=library)
 
 
 def differentiate(name: str, *, setup_context: Callable[..., None], backward: Callable[..., Any]) -> None:
@@ -90,18 +101,49 @@ def differentiate(name: str, *, setup_context: Callable[..., None], backward: Ca
         name: the operation.
         setup_context: ``setup_context(ctx, inputs, output)``, as :func:`torch.library.register_autograd` takes it.
         backward: ``backward(call, ctx, *grads)``. It runs other operations of the same library as
-            ``call(name, argument=value, ...)``. The gradient of an unused output is None.
+            ``call(name, argument=value, ...)``; register these with :func:`differentiate_once`. The gradient of an
+            unused output is None.
     """
     for namespace, library in _libraries.items():
 
         def call(other: str, *, _namespace: str = namespace, **arguments: Any) -> Any:
-            return overload(_namespace, other)(**arguments)
+            operation = overload(_namespace, other)
+            try:
+                return operation(**arguments)
+            except (RuntimeError, MemoryError) as error:
+                raise _memory.explained(error, f"gradient of {name}", **arguments) from None
 
-        def setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-            ctx.set_materialize_grads(False)
-            setup_context(ctx, inputs, output)
+        _register_gradient(library, namespace, name, name, setup_context, functools.partial(backward, call))
 
-        def run(ctx: Any, *grads: Any, call: Callable[..., Any] = call) -> Any:
-            return backward(call, ctx, *grads)
 
-        torch.library.register_autograd(f"{namespace}::{name}", run, setup_context=setup, lib=library)
+def differentiate_once(name: str, *operations: str) -> None:
+    """Register that the gradient of an operation has no gradient itself: a second derivative raises an error.
+
+    Args:
+        name: the operation, for the error message.
+        operations: the operations that compute its gradient.
+    """
+
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        pass
+
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise NotImplementedError(f"{name}: second derivatives are not implemented")
+
+    for namespace, library in _libraries.items():
+        for operation in operations:
+            _register_gradient(library, namespace, operation, name, setup_context, backward)
+
+
+def _register_gradient(
+    library: torch.library.Library,
+    namespace: str,
+    operation: str,
+    name: str,
+    setup_context: Callable[..., None],
+    backward: Callable[..., Any],
+) -> None:
+    kernel = _transforms.autograd_kernel(
+        overload(namespace, operation), name=name, setup_context=setup_context, backward=backward
+    )
+    library.impl(operation, kernel, "Autograd", with_keyset=True)  # type: ignore[no-untyped-call]

@@ -37,4 +37,4 @@ std::tuple<Tensor, bool> prepare_cameras(const Tensor& intrinsics, const Tensor&
 }  // namespace
 }  // namespace mirage
 
-STABLE_TORCH_LIBRARY_IMPL(mirage_kernels, CPU, m) { m.impl("prepare_cameras", TORCH_BOX(&mirage::prepare_cameras)); }
+STABLE_TORCH_LIBRARY_IMPL(mirage_kernels, CPU, m) { m.impl("prepare_cameras", MIRAGE_BOX(&mirage::prepare_cameras)); }

@@ -59,8 +59,8 @@ Tensor overlap(const Tensor& a, const Tensor& b) {
 
 template <class Device, class Library>
 void register_overlap(Library& m) {
-  m.impl("visible", TORCH_BOX(&visible<Device>));
-  m.impl("overlap", TORCH_BOX(&overlap<Device>));
+  m.impl("visible", MIRAGE_BOX(&visible<Device>));
+  m.impl("overlap", MIRAGE_BOX(&overlap<Device>));
 }
 
 }  // namespace mirage

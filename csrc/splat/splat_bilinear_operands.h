@@ -108,9 +108,9 @@ Tensor splat_bilinear_backward_xyz(const Tensor& grad_features, const Tensor& bl
 
 template <class Device, class Library>
 void register_splat_bilinear(Library& m) {
-  m.impl("splat_bilinear", TORCH_BOX(&splat_bilinear<Device>));
-  m.impl("splat_bilinear_backward_features", TORCH_BOX(&splat_bilinear_backward_features<Device>));
-  m.impl("splat_bilinear_backward_xyz", TORCH_BOX(&splat_bilinear_backward_xyz<Device>));
+  m.impl("splat_bilinear", MIRAGE_BOX(&splat_bilinear<Device>));
+  m.impl("splat_bilinear_backward_features", MIRAGE_BOX(&splat_bilinear_backward_features<Device>));
+  m.impl("splat_bilinear_backward_xyz", MIRAGE_BOX(&splat_bilinear_backward_xyz<Device>));
 }
 
 }  // namespace mirage

@@ -118,15 +118,15 @@ Tensor splat_backward_xyz(const Tensor& grad_depth, const Tensor& index, const T
 
 template <class Device, class Library>
 void register_splat(Library& m) {
-  m.impl("splat", TORCH_BOX(&splat<Device>));
-  m.impl("splat.inference", TORCH_BOX(&splat<Device>));
-  m.impl("splat_plain", TORCH_BOX(&splat_plain<Device>));
+  m.impl("splat", MIRAGE_BOX(&splat<Device>));
+  m.impl("splat.inference", MIRAGE_BOX(&splat<Device>));
+  m.impl("splat_plain", MIRAGE_BOX(&splat_plain<Device>));
 }
 
 template <class Device, class Library>
 void register_splat_backward(Library& m) {
-  m.impl("splat_backward_features", TORCH_BOX(&splat_backward_features<Device>));
-  m.impl("splat_backward_xyz", TORCH_BOX(&splat_backward_xyz<Device>));
+  m.impl("splat_backward_features", MIRAGE_BOX(&splat_backward_features<Device>));
+  m.impl("splat_backward_xyz", MIRAGE_BOX(&splat_backward_xyz<Device>));
 }
 
 }  // namespace mirage

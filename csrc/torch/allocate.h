@@ -4,13 +4,16 @@
 
 #include <torch/csrc/stable/tensor.h>
 
+#include "torch/memory.h"
+
 namespace mirage {
 
 // An uninitialized tensor. (The tests replace this header: include it by its full path.)
 inline torch::stable::Tensor allocate(int64_t dims, const int64_t* shape, const int64_t* strides, int32_t dtype,
                                       int32_t device_type, int32_t device_index) {
   AtenTensorHandle handle = nullptr;
-  TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(dims, shape, strides, dtype, device_type, device_index, &handle));
+  if (aoti_torch_empty_strided(dims, shape, strides, dtype, device_type, device_index, &handle) != TORCH_SUCCESS)
+    fail_allocation(device_type, dims, shape);
   return torch::stable::Tensor(handle);
 }
 

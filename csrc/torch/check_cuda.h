@@ -9,7 +9,7 @@
 namespace mirage {
 
 inline void check_cuda(cudaError_t error) {
-  STD_TORCH_CHECK(error == cudaSuccess, "mirage_kernels: CUDA: ", cudaGetErrorString(error));
+  STD_TORCH_CHECK(error == cudaSuccess, "mirage_kernels: CUDA: ", cudaGetErrorString(error), ".");
 }
 
 }  // namespace mirage

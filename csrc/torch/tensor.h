@@ -21,7 +21,16 @@ using OptionalTensor = std::optional<Tensor>;
 
 inline void guard(bool ok, const char* what) { STD_TORCH_CHECK(ok, "mirage_kernels: ", what); }
 
-inline Tensor dense(const Tensor& t) { return t.is_contiguous() ? t : torch::stable::contiguous(t); }
+inline Tensor dense(const Tensor& t) {
+  if (t.is_contiguous()) return t;
+  try {
+    return torch::stable::contiguous(t);
+  } catch (const std::runtime_error&) {  // torch keeps the reason to itself; a copy needs nothing but memory
+    int32_t device_type = 0;
+    TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(t.get(), &device_type));
+    fail_allocation(device_type, t.dim(), t.sizes().data());
+  }
+}
 
 // A contiguous tensor of this dtype and shape; -1 stands for any size. (Tensors of a struct are best initialized, not
 // assigned: one without a value costs an allocation.)

@@ -114,9 +114,9 @@ Tensor unproject_backward_depth(const Tensor& grad_xyz, const Tensor& grad_footp
 
 template <class Device, class Library>
 void register_unproject(Library& m) {
-  m.impl("unproject", TORCH_BOX(&unproject<Device>));
-  m.impl("unproject_backward_features", TORCH_BOX(&unproject_backward_features<Device>));
-  m.impl("unproject_backward_depth", TORCH_BOX(&unproject_backward_depth<Device>));
+  m.impl("unproject", MIRAGE_BOX(&unproject<Device>));
+  m.impl("unproject_backward_features", MIRAGE_BOX(&unproject_backward_features<Device>));
+  m.impl("unproject_backward_depth", MIRAGE_BOX(&unproject_backward_depth<Device>));
 }
 
 }  // namespace mirage

@@ -229,9 +229,9 @@ void voxel_cache_index(const Tensor& keys, const Tensor& xyz, const Tensor& foot
 
 template <class Device, class Library>
 void register_voxel_cache(Library& m) {
-  m.impl("voxel_cache_insert", TORCH_BOX(&voxel_cache_insert<Device>));
-  m.impl("voxel_cache_commit", TORCH_BOX(&voxel_cache_commit<Device>));
-  m.impl("voxel_cache_index", TORCH_BOX(&voxel_cache_index<Device>));
+  m.impl("voxel_cache_insert", MIRAGE_BOX(&voxel_cache_insert<Device>));
+  m.impl("voxel_cache_commit", MIRAGE_BOX(&voxel_cache_commit<Device>));
+  m.impl("voxel_cache_index", MIRAGE_BOX(&voxel_cache_index<Device>));
 }
 
 }  // namespace mirage

@@ -72,8 +72,8 @@ Tensor voxel_cache_decode(const Tensor& features, OptionalTensor scale, Optional
 
 template <class Device, class Library>
 void register_voxel_cache_read(Library& m) {
-  m.impl("voxel_cache_carve", TORCH_BOX(&voxel_cache_carve<Device>));
-  m.impl("voxel_cache_decode", TORCH_BOX(&voxel_cache_decode<Device>));
+  m.impl("voxel_cache_carve", MIRAGE_BOX(&voxel_cache_carve<Device>));
+  m.impl("voxel_cache_decode", MIRAGE_BOX(&voxel_cache_decode<Device>));
 }
 
 }  // namespace mirage

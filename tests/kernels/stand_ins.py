@@ -27,8 +27,7 @@ def define_operations(namespace: str) -> torch.library.Library:
     def define(schema: str, *, fake: Callable[..., Any], inference: bool = False, **_: Any) -> None:
         base, arguments = schema.split("(", 1)
         for name in (base, f"{base}.inference") if inference else (base,):
-            stand_in.define(f"{name}({arguments}", tags=(torch.Tag.pt2_compliant_tag,))
-            torch.library.register_fake(f"{namespace}::{name}", fake, lib=stand_in)
+            _library.define_in(stand_in, namespace, f"{name}({arguments}", fake)
 
     with (
         mock.patch.object(_library, "define", define),

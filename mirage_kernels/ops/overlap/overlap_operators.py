@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ... import _library, backend
+from ... import _library, _memory, backend
 from ...cameras import Cameras
 from . import overlap_reference as reference
 
@@ -21,7 +21,11 @@ def visible_groups(
     """
     h, w = cameras.size
     run = backend.operation("visible", xyz)
-    bits: Tensor = run(xyz, cameras._intrinsics, cameras._world2cam, h, w, valid, groups, num_groups)
+    bits: Tensor
+    try:
+        bits = run(xyz, cameras._intrinsics, cameras._world2cam, h, w, valid, groups, num_groups)
+    except (RuntimeError, MemoryError) as error:
+        raise _memory.explained(error, "visible", xyz=xyz, cameras=cameras, num_groups=num_groups) from None
     return bits
 
 
@@ -30,7 +34,12 @@ def intersection_over_union(a: Tensor, b: Tensor) -> Tensor:
 
     Args and result are those of :func:`mirage_kernels.overlap`.
     """
-    result: Tensor = backend.operation("overlap", a)(a, b)
+    run = backend.operation("overlap", a)
+    result: Tensor
+    try:
+        result = run(a, b)
+    except (RuntimeError, MemoryError) as error:
+        raise _memory.explained(error, "overlap", a=a, b=b) from None
     return result
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ... import backend, check
+from ... import _memory, _transforms, backend, check
 from ..._modes import SPLAT_MODES, SplatMode
 from ..._results import Splat
 from ...cameras import Cameras, check_cameras
@@ -84,12 +84,15 @@ def splat(
     plain = no_disc and valid is None and extent is None and mode == "nearest"
     if plain and check.are_points(xyz, features) and isinstance(cameras, Cameras):
         intrinsics, (h, w) = cameras._intrinsics, cameras._size
-        differentiable = (xyz.requires_grad or features.requires_grad) and torch.is_grad_enabled()
+        differentiable = _is_differentiable(xyz, features)
         if (intrinsics.is_cpu if xyz.is_cpu else intrinsics.device == xyz.device) and not differentiable:
             # Written out here, without another function in between, because a call of 64 points takes microseconds.
             operation = backend.operation("splat_plain", xyz)
-            # tuple.__new__, because the constructor of a named tuple takes as long as a check.
-            return tuple.__new__(Splat, operation(xyz, features, intrinsics, cameras._world2cam, h, w))
+            try:
+                # tuple.__new__, because the constructor of a named tuple takes as long as a check.
+                return tuple.__new__(Splat, operation(xyz, features, intrinsics, cameras._world2cam, h, w))
+            except (RuntimeError, MemoryError) as error:
+                raise _memory.explained(error, "splat", xyz=xyz, features=features, cameras=cameras) from None
     dims = _check_operands(xyz, features, cameras, valid)
     if not no_disc:
         radius = check.number("radius", radius, 0, 1 << 24)
@@ -106,9 +109,14 @@ def splat(
             extent=size,
             extents=extents,
             radius=radius,
-            differentiable=(xyz.requires_grad or features.requires_grad) and torch.is_grad_enabled(),
+            differentiable=_is_differentiable(xyz, features),
         )
     )
+
+
+def _is_differentiable(xyz: Tensor, features: Tensor) -> bool:
+    recorded = (xyz.requires_grad or features.requires_grad) and torch.is_grad_enabled()
+    return recorded or _transforms.is_active()
 
 
 def _check_operands(xyz: Any, features: Any, cameras: Any, valid: Any) -> check.Dims:

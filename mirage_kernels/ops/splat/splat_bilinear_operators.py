@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ... import _library, backend
+from ... import _library, _memory, _transforms, backend
 from ...cameras import Cameras
 from . import splat_bilinear_reference as reference
 
@@ -32,9 +32,13 @@ def splat_bilinear(
     """
     h, w = cameras.size
     run = backend.operation("splat_bilinear", xyz)
-    result: tuple[Tensor, Tensor, Tensor, Tensor] = run(
-        xyz, features, cameras._intrinsics, cameras._world2cam, h, w, valid, band
-    )
+    if torch.compiler.is_dynamo_compiling():
+        (band,) = _transforms.constants(band)
+    result: tuple[Tensor, Tensor, Tensor, Tensor]
+    try:
+        result = run(xyz, features, cameras._intrinsics, cameras._world2cam, h, w, valid, band)
+    except (RuntimeError, MemoryError) as error:
+        raise _memory.explained(error, "splat", xyz=xyz, features=features, cameras=cameras) from None
     return result
 
 
@@ -114,3 +118,4 @@ _library.define(
     triton=f"{__package__}.splat_bilinear_backward_triton",
 )
 _library.differentiate("splat_bilinear", setup_context=_setup_context, backward=_backward)
+_library.differentiate_once("splat_bilinear", "splat_bilinear_backward_features", "splat_bilinear_backward_xyz")

@@ -4,17 +4,19 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ... import _library, backend
+from ... import _library, _memory, _transforms, backend
 from ...cameras import Cameras
 from . import splat_reference as reference
 
 Boxes = tuple[Tensor | None, Tensor | None, Tensor | None]
+
+# Not -inf: AOTInductor cannot load a program with an infinite constant.
+_NO_MIN_EXTENT = -torch.finfo(torch.float32).max
 
 
 def splat_nearest(
@@ -26,7 +28,7 @@ def splat_nearest(
     extent: float = 0.0,
     extents: Tensor | None = None,
     extent_scale: float = 1.0,
-    min_extent: float = -math.inf,
+    min_extent: float = _NO_MIN_EXTENT,
     radius: float = 0.0,
     boxes: Boxes = (None, None, None),
     differentiable: bool,
@@ -52,10 +54,15 @@ def splat_nearest(
     """
     h, w = cameras.size
     size = extent if extents is None else extent_scale
+    if torch.compiler.is_dynamo_compiling():
+        size, min_extent, radius = _transforms.constants(size, min_extent, radius)
     run = backend.operation("splat", xyz, "default" if differentiable else "inference")
-    result: tuple[Tensor, Tensor, Tensor] = run(
-        xyz, features, cameras._intrinsics, cameras._world2cam, h, w, valid, extents, size, min_extent, radius, *boxes
-    )
+    views = (cameras._intrinsics, cameras._world2cam, h, w)
+    result: tuple[Tensor, Tensor, Tensor]
+    try:
+        result = run(xyz, features, *views, valid, extents, size, min_extent, radius, *boxes)
+    except (RuntimeError, MemoryError) as error:
+        raise _memory.explained(error, "splat", xyz=xyz, features=features, cameras=cameras) from None
     return result
 
 
@@ -130,3 +137,4 @@ _library.define(
     triton=f"{__package__}.splat_backward_triton",
 )
 _library.differentiate("splat", setup_context=_setup_context, backward=_backward)
+_library.differentiate_once("splat", "splat_backward_features", "splat_backward_xyz")

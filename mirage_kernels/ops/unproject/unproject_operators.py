@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ... import _library, backend
+from ... import _library, _memory, _transforms, backend
 from ..._modes import POOLINGS, Pooling
 from . import unproject_reference as reference
 
@@ -39,9 +39,13 @@ def unproject_cells(
     """
     run = backend.operation("unproject", depth)
     mode = POOLINGS.index(pooling)
-    result: tuple[Tensor, Tensor, Tensor, Tensor] = run(
-        depth, features, intrinsics, cam2world, mask, mode, min_valid, max_masked
-    )
+    if torch.compiler.is_dynamo_compiling():
+        (max_masked,) = _transforms.constants(max_masked)
+    result: tuple[Tensor, Tensor, Tensor, Tensor]
+    try:
+        result = run(depth, features, intrinsics, cam2world, mask, mode, min_valid, max_masked)
+    except (RuntimeError, MemoryError) as error:
+        raise _memory.explained(error, "unproject", depth=depth, features=features) from None
     return result
 
 
@@ -115,3 +119,4 @@ _library.define(
     fake=lambda grad_xyz, grad_footprint, valid, depth, *rest: depth.new_empty(depth.shape),
 )
 _library.differentiate("unproject", setup_context=_setup_context, backward=_backward)
+_library.differentiate_once("unproject", "unproject_backward_features", "unproject_backward_depth")

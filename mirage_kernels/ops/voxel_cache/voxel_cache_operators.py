@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ... import _library, backend
+from ... import _library, _memory, _transforms, backend
 from ..._modes import FUSIONS, Fusion
 from ...cameras import Cameras
 from . import voxel_cache_reference as reference
@@ -38,11 +38,16 @@ def insert(
         rejected points, kept points and segments.
     """
     run = backend.operation("voxel_cache_insert", state.keys)
+    if torch.compiler.is_dynamo_compiling():
+        (voxel_size,) = _transforms.constants(voxel_size)
     mode, inverse_size = FUSIONS.index(fusion), _inverse_of(voxel_size)
-    plan, counts = run(
-        *(points.xyz, points.features, *state.insert_arguments, state.rows),
-        *(stamp, inverse_size, voxel_size, mode, points.footprint, points.valid, state.scale, state.count),
-    )
+    try:
+        plan, counts = run(
+            *(points.xyz, points.features, *state.insert_arguments, state.rows),
+            *(stamp, inverse_size, voxel_size, mode, points.footprint, points.valid, state.scale, state.count),
+        )
+    except (RuntimeError, MemoryError) as error:
+        raise _memory.explained(error, "insert", xyz=points.xyz, features=points.features) from None
     return plan, counts
 
 
@@ -67,11 +72,16 @@ def commit(
         stamp, voxel_size, fusion: as for :func:`insert`.
     """
     run = backend.operation("voxel_cache_commit", state.keys)
+    if torch.compiler.is_dynamo_compiling():
+        (voxel_size,) = _transforms.constants(voxel_size)
     mode = FUSIONS.index(fusion)
-    run(
-        *(plan, kept, segments, points.xyz, points.features, *state.insert_arguments, state.rows),
-        *(stamp, voxel_size, mode, points.footprint, state.scale, state.count),
-    )
+    try:
+        run(
+            *(plan, kept, segments, points.xyz, points.features, *state.insert_arguments, state.rows),
+            *(stamp, voxel_size, mode, points.footprint, state.scale, state.count),
+        )
+    except (RuntimeError, MemoryError) as error:
+        raise _memory.explained(error, "insert", xyz=points.xyz, features=points.features) from None
 
 
 def index(state: State) -> None:
@@ -93,8 +103,14 @@ def carve(state: State, depth: Tensor, cameras: Cameras, *, factor: float) -> Te
         keep (rows,) bool.
     """
     run = backend.operation("voxel_cache_carve", state.keys)
+    if torch.compiler.is_dynamo_compiling():
+        (factor,) = _transforms.constants(factor)
     views = (cameras._intrinsics, cameras._world2cam)
-    keep: Tensor = run(state.xyz, depth, *views, *state.boxes, state.rows, factor)
+    keep: Tensor
+    try:
+        keep = run(state.xyz, depth, *views, *state.boxes, state.rows, factor)
+    except (RuntimeError, MemoryError) as error:
+        raise _memory.explained(error, "carve", depth=depth, rows=state.rows) from None
     return keep
 
 
@@ -111,7 +127,11 @@ def decode(state: State, index: Tensor, like: Tensor) -> Tensor:
     """
     run = backend.operation("voxel_cache_decode", state.keys)
     scale, count = (None if tensor is None else tensor[: state.rows] for tensor in (state.scale, state.count))
-    features: Tensor = run(state.features[: state.rows], scale, count, index, like)
+    features: Tensor
+    try:
+        features = run(state.features[: state.rows], scale, count, index, like)
+    except (RuntimeError, MemoryError) as error:
+        raise _memory.explained(error, "features", rows=state.rows, index=index) from None
     return features
 
 

@@ -4,13 +4,16 @@
 
 #include <torch/csrc/stable/tensor.h>
 
+#include "torch/memory.h"
+
 // Replaces csrc/torch/allocate.h: what a kernel does not write shows.
 namespace mirage {
 
 inline torch::stable::Tensor allocate(int64_t dims, const int64_t* shape, const int64_t* strides, int32_t dtype,
                                       int32_t device_type, int32_t device_index) {
   AtenTensorHandle handle = nullptr;
-  TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(dims, shape, strides, dtype, device_type, device_index, &handle));
+  if (aoti_torch_empty_strided(dims, shape, strides, dtype, device_type, device_index, &handle) != TORCH_SUCCESS)
+    fail_allocation(device_type, dims, shape);
   torch::stable::Tensor tensor(handle);
   ::emulation::fill_with_rubbish(tensor.mutable_data_ptr(), tensor.numel(), tensor.element_size());
   return tensor;
