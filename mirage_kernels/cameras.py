@@ -61,7 +61,7 @@ def inside(u: Tensor, v: Tensor, depth: Tensor, size: tuple[int, int]) -> Tensor
     return (depth > NEAR) & (depth < math.inf) & (u >= 0) & (u < w) & (v >= 0) & (v < h)
 
 
-class Cameras:
+class Cameras(_camera_values.PickledCameras):
     """V pinhole cameras over a grid of one size.
 
     The constructor checks all values, so operations that take cameras check only their shape and device. Construct

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from mirage_kernels import VoxelCache
 
@@ -16,6 +17,7 @@ from .history import Frames, History
 from .locks import locked
 from .row_layers import RowLayers
 
+_Memory = TypeVar("_Memory", bound="AtomicMemory")
 _Result = TypeVar("_Result")
 
 
@@ -61,3 +63,29 @@ class AtomicMemory:
     def _return_to(self, undo_layers: Callable[[], None], version: Frames) -> None:
         undo_layers()
         self.history.version = version
+
+    @locked
+    def __getstate__(self) -> dict[str, Any]:
+        # Copies, because a pickled tensor carries its whole storage, and two processes share it.
+        tensors = {name: tensor.clone() for name, tensor in self._tensors().items()}
+        return {"settings": self._settings(), "tensors": tensors}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        tensors = state["tensors"]
+        loaded = type(self)._from_tensors(tensors, state["settings"], tensors["cache.keys"].device)
+        self.__dict__.update(loaded.__dict__)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Return all tensors by name."""
+        raise NotImplementedError
+
+    def _settings(self) -> dict[str, Any]:
+        """Return the settings, as JSON values."""
+        raise NotImplementedError
+
+    @classmethod
+    def _from_tensors(
+        cls: type[_Memory], tensors: dict[str, Tensor], settings: dict[str, Any], device: torch.device | str
+    ) -> _Memory:
+        """Make the memory that has these tensors and settings."""
+        raise NotImplementedError

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -311,6 +311,18 @@ class History:
             "surface": self.surface.contiguous(),
             "stamps": self.stamps,
         }
+
+    @locked
+    def __getstate__(self) -> dict[str, Any]:
+        tensors = {name: tensor.clone() for name, tensor in self.tensors().items()}
+        empty = self._latents.new_empty(0, self._latents.shape[1])  # tells channels, dtype and device
+        return {"tensors": tensors, "empty": empty, "max_frames": self.max_frames, "voxel_size": self.voxel_size}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        empty: Tensor = state["empty"]
+        limits = {name: state[name] for name in ("max_frames", "voxel_size")}
+        History.__init__(self, empty.shape[1], dtype=empty.dtype, device=empty.device, **limits)
+        self.load(state["tensors"])
 
     @locked
     def load(self, tensors: dict[str, Tensor]) -> None:

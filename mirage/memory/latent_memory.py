@@ -326,6 +326,9 @@ class LatentSpatialMemory(AtomicMemory):
         tensors |= {f"history.{name}": tensor for name, tensor in self.history.tensors().items()}
         return tensors | self._layers.tensors(len(self))
 
+    def _settings(self) -> dict[str, Any]:
+        return {"cache": self.cache.settings, "max_frames": self.history.max_frames, "codec": self.codec}
+
     @locked
     def save(self, path: str | Path) -> None:
         """Save the memory to a safetensors file.
@@ -347,8 +350,7 @@ class LatentSpatialMemory(AtomicMemory):
             ...     LatentSpatialMemory.load(path).codec
             'dct-16'
         """
-        settings = {"cache": self.cache.settings, "max_frames": self.history.max_frames, "codec": self.codec}
-        save_tensors(path, self._tensors(), kind=KIND, version=VERSION, settings=settings)
+        save_tensors(path, self._tensors(), kind=KIND, version=VERSION, settings=self._settings())
 
     @classmethod
     def load(cls, path: str | Path, device: torch.device | str = "cpu") -> LatentSpatialMemory:

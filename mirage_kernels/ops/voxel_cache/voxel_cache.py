@@ -13,6 +13,7 @@ from torch import Tensor
 from ... import check
 from ..._locks import writes
 from ..._modes import AUTOMATIC_EVICTIONS, FUSIONS, STORAGES, AutomaticEviction, Fusion, Storage
+from ..._pickling import copies
 from ..._results import Splat
 from ...cameras import Cameras, check_cameras
 from ..splat.splat_operators import splat_nearest
@@ -278,6 +279,23 @@ class VoxelCache(CacheRemoval, CacheFiles):
     def clone(self) -> VoxelCache:
         """Return a copy of the cache. ``copy.copy`` and ``copy.deepcopy`` return one as well."""
         return self._map(torch.clone)
+
+    __copy__ = clone
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> VoxelCache:
+        return self.clone()
+
+    @writes
+    def __getstate__(self) -> dict[str, Any]:
+        tensors = copies(self.state_dict())
+        return {"settings": self.settings, "tensors": tensors, "totals": dict(self._store.totals)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        tensors = state["tensors"]
+        loaded = VoxelCache.from_state_dict(state["settings"], tensors, tensors["keys"].device)
+        totals = loaded._store.totals
+        loaded._store.totals = {name: check.integer(name, state["totals"][name], 0) for name in totals}
+        self.__dict__.update(loaded.__dict__)
 
     @writes
     def _map(self, function: Callable[[Tensor], Tensor]) -> VoxelCache:
