@@ -24,7 +24,7 @@ checks), :mod:`~mirage_kernels.self_test` and :mod:`~mirage_kernels.testing` (te
 of ``mirage_kernels.ops`` are private.
 """
 
-from . import check
+from . import _pickling, check
 from ._files import atomic_write, load_tensors, save_tensors
 from ._modes import AutomaticEviction, BackendName, Eviction, Fusion, Pooling, SplatMode, Storage
 from ._results import Splat
@@ -76,3 +76,5 @@ __all__ = [
     "use_instruction_set",
     "visible",
 ]
+
+_pickling.allow_weights_only([Cameras, Groups, InsertCounts, Points, Splat, VoxelCache])

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from . import _library, backend, check
+from ._pickling import copies
 
 RIGID_TOLERANCE = 1e-3
 
@@ -234,3 +235,19 @@ def _fake(_: Tensor, cam2world: Tensor) -> tuple[Tensor, bool]:
 _library.define(
     "prepare_cameras(Tensor intrinsics, Tensor cam2world) -> (Tensor, bool)", reference=_prepare_reference, fake=_fake
 )
+
+
+class PickledCameras:
+    """How :class:`mirage_kernels.Cameras` are pickled and copied: by the arguments of the constructor, which checks."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        cameras: Any = self
+        return {
+            **copies({"intrinsics": cameras.intrinsics, "cam2world": cameras.cam2world}),
+            "size": tuple(cameras.size),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # A subclass may have another constructor, but then it has its own state as well.
+        cameras: Any = self
+        cameras.__init__(state["intrinsics"], state["cam2world"], state["size"])

@@ -243,6 +243,11 @@ def operation(name: str, like: Tensor, kind: str = "default") -> torch._ops.OpOv
     return overload(_LIBRARY[backend], name, kind)
 
 
+def is_native(like: Tensor) -> bool:
+    """Return whether operations on the device of ``like`` run as native kernels."""
+    return _table.get("cpu" if like.is_cpu else like.device.type) in ("cpp", "cuda")
+
+
 def host_operation(name: str) -> torch._ops.OpOverload:
     """Return the implementation of an operation that always runs on the CPU."""
     return overload(REFERENCE if "cpp" in _missing or _requested == "reference" else NATIVE, name)

@@ -39,7 +39,7 @@ _LIMITS = Limits()
 _TENSORS = ("intrinsics", "cam2world", "world2cam")
 
 
-class Cameras:
+class Cameras(_camera_values.PickledCameras):
     """V pinhole cameras over a grid of one size.
 
     Cameras do not change: the constructor copies the tensors it is given, and the attributes return copies. It also

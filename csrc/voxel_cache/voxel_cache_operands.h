@@ -177,7 +177,32 @@ void commit_plan(const Tensor& plan, int64_t kept, int64_t segments, const Inser
   Device::commit(CommitOperands(plan, kept, segments, points, state, rule, rows));
 }
 
-// Returns the plan, and on the CPU how many voxels are new, points rejected, points kept, and segments there are.
+// On the CPU how many voxels of a plan are new, points rejected, points kept, and segments there are.
+inline Tensor counts_of(const Planned& planned) {
+  const Tensor counts = new_empty_on_host({4}, ScalarType::Long);
+  int64_t* of_host = mutable_data<int64_t>(counts);
+  of_host[0] = planned.added;
+  of_host[1] = planned.rejected;
+  of_host[2] = planned.kept;
+  of_host[3] = planned.segments;
+  return counts;
+}
+
+// Returns the plan of an insert and counts_of it; changes nothing.
+template <class Device>
+std::tuple<Tensor, Tensor> voxel_cache_plan(const Tensor& xyz, const Tensor& features, const Tensor& keys,
+                                            const Tensor& footprint_rows, const Tensor& table, int64_t rows,
+                                            double inverse_size, double default_footprint, int64_t fusion,
+                                            const OptionalTensor& footprint, const OptionalTensor& valid) {
+  Device::guard_device(xyz, {&features, pointer_to(valid), pointer_to(footprint), &keys, &footprint_rows, &table});
+  const OptionalTensor none;
+  const InsertedPoints points{xyz, features, footprint, valid};
+  const CacheState state{keys, xyz, footprint_rows, xyz, xyz, table, xyz, xyz, xyz, none, none, rows};
+  const Planned planned = Device::plan(PlanOperands(points, state, {0, inverse_size, default_footprint, fusion}));
+  return {planned.words, counts_of(planned)};
+}
+
+// Plans an insert and commits it if the state has room; returns as voxel_cache_plan does.
 template <class Device>
 std::tuple<Tensor, Tensor> voxel_cache_insert(const Tensor& xyz, const Tensor& features, const Tensor& keys,
                                               const Tensor& xyz_rows, const Tensor& footprint_rows,
@@ -193,14 +218,9 @@ std::tuple<Tensor, Tensor> voxel_cache_insert(const Tensor& xyz, const Tensor& f
                          boxes0, boxes1,   boxes2,         scale,         count,      rows};
   const InsertRule rule{stamp, inverse_size, default_footprint, fusion};
   const Planned planned = Device::plan(PlanOperands(points, state, rule));
+  const Tensor counts = counts_of(planned);  // allocated before anything changes
   if (rows + planned.added <= keys.size(0))
     commit_plan<Device>(planned.words, planned.kept, planned.segments, points, state, rule);
-  const Tensor counts = new_empty_on_host({4}, ScalarType::Long);
-  int64_t* of_host = mutable_data<int64_t>(counts);
-  of_host[0] = planned.added;
-  of_host[1] = planned.rejected;
-  of_host[2] = planned.kept;
-  of_host[3] = planned.segments;
   return {planned.words, counts};
 }
 
@@ -229,6 +249,7 @@ void voxel_cache_index(const Tensor& keys, const Tensor& xyz, const Tensor& foot
 
 template <class Device, class Library>
 void register_voxel_cache(Library& m) {
+  m.impl("voxel_cache_plan", MIRAGE_BOX(&voxel_cache_plan<Device>));
   m.impl("voxel_cache_insert", MIRAGE_BOX(&voxel_cache_insert<Device>));
   m.impl("voxel_cache_commit", MIRAGE_BOX(&voxel_cache_commit<Device>));
   m.impl("voxel_cache_index", MIRAGE_BOX(&voxel_cache_index<Device>));

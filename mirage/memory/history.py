@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from mirage_kernels import Cameras, check, group_voxels, overlap, splat, visible
 
 from ..geometry.grids import flat_index
 from .inference import outside_inference_mode
+from .locks import locked
 from .view_rule import occludes
 
 EVICTION_DIVISOR = 16  # a full history evicts max_frames // EVICTION_DIVISOR frames at once, besides the excess
@@ -36,6 +38,25 @@ class References(NamedTuple):
     scores: Tensor
 
 
+class Frames(NamedTuple):
+    """One version of a history. A change makes another version and leaves this one as it is.
+
+    Attributes:
+        cameras: F cameras over the grid (h, w); None before the first frame.
+        stamps: (F,) int64.
+        slots: the slot of each frame in ``latents``. Latents keep their slot when other frames are evicted, because
+            closing the gaps would move nearly all of them.
+        latents: (capacity, C, h, w); slots that this version does not use belong to a later one.
+        surface: (capacity, h, w), in the order of the frames.
+    """
+
+    cameras: Cameras | None
+    stamps: Tensor
+    slots: list[int]
+    latents: Tensor
+    surface: Tensor
+
+
 class History:
     """A bounded set of past latent frames, all over the same grid.
 
@@ -48,12 +69,14 @@ class History:
         max_frames: maximum number of frames, at least 1.
         voxel_size: size in world units of the voxels by which views are compared.
 
+    Every change is atomic: on an error or an interrupt the history is unchanged.
+
     Raises:
         TypeError, ValueError: an argument has the wrong type, or is not finite or out of range.
 
     Attributes:
-        cameras: F cameras over the grid (h, w); None before the first frame.
-        stamps: (F,) int64.
+        lock: the ``threading.RLock`` that the methods hold.
+        version: the frames. Assign an earlier one to return to it.
     """
 
     @outside_inference_mode
@@ -70,24 +93,49 @@ class History:
         device = check.device("device", device)
         self.max_frames = check.integer("max_frames", max_frames, 1)
         self.voxel_size = check.positive("voxel_size", voxel_size)
-        self.cameras: Cameras | None = None
-        self.stamps = torch.zeros(0, dtype=torch.int64, device=device)
-        # Both tensors have spare capacity, so that adding a frame takes constant time. Latents keep their slot when
-        # other frames are evicted, because closing the gaps would move nearly all of them.
-        self._latents = torch.zeros(0, channels, 0, 0, dtype=dtype, device=device)  # (capacity, C, h, w)
-        self._slots: list[int] = []  # slot of each frame in _latents
-        # (capacity, h, w), in the order of frames
-        self._surface = torch.zeros(0, 0, 0, dtype=torch.float32, device=device)
+        self.lock = threading.RLock()
+        # Latents and surface have spare capacity, so that adding a frame takes constant time.
+        self.version = Frames(
+            None,
+            torch.zeros(0, dtype=torch.int64, device=device),
+            [],
+            torch.zeros(0, channels, 0, 0, dtype=dtype, device=device),
+            torch.zeros(0, 0, 0, dtype=torch.float32, device=device),
+        )
+
+    @property
+    def cameras(self) -> Cameras | None:
+        """F cameras over the grid (h, w); None before the first frame."""
+        return self.version.cameras
+
+    @property
+    def stamps(self) -> Tensor:
+        """(F,) int64."""
+        return self.version.stamps
+
+    @property
+    def _latents(self) -> Tensor:
+        return self.version.latents
+
+    @property
+    def _slots(self) -> list[int]:
+        return self.version.slots
+
+    @property
+    def _surface(self) -> Tensor:
+        return self.version.surface
 
     def __len__(self) -> int:
         """Return the number F of frames."""
         return len(self.stamps)
 
     @property
+    @locked
     def latents(self) -> Tensor:
         """(C, F, h, w), a copy of the latents of all frames."""
         return self._latents_of(range(len(self)))
 
+    @locked
     def latent(self, frame: int) -> Tensor:
         """Return a copy of the latent (C, h, w) of one frame; negative numbers count from the last."""
         return self._latents[self._slots[frame]].clone()
@@ -108,6 +156,7 @@ class History:
             kept += [self.cameras.intrinsics, self.cameras.cam2world]
         return sum(t.numel() * t.element_size() for t in kept)
 
+    @locked
     @outside_inference_mode
     def add(self, latent: Tensor, camera: Cameras, surface: Tensor, stamp: int, xyz: Tensor) -> None:
         """Add a frame. If the history is full, evict frames.
@@ -124,53 +173,65 @@ class History:
                 frames.
         """
         stamp = check.integer("stamp", stamp, -(1 << 63))
-        if self.cameras is None:
-            self.cameras = camera[:0]
-        elif camera.size != self.cameras.size:
-            raise ValueError(f"latents: expected a grid of {self.cameras.size} like earlier frames, got {camera.size}")
-        index = len(self)
-        if index == len(self._latents):
-            self._grow(camera.size)
-        slot = min(set(range(len(self._latents))).difference(self._slots))
-        self._latents[slot], self._surface[index] = latent, surface
-        self.cameras = Cameras.cat([self.cameras, camera])
-        self.stamps = torch.cat([self.stamps, self.stamps.new_tensor([stamp])])
-        self._slots.append(slot)
-        if len(self) > self.max_frames:
-            self._evict(xyz)
+        self.check_grid(camera.size)
+        frames = self.version
+        count = len(frames.stamps)
+        latents, surfaces = frames.latents, frames.surface
+        if count == len(latents):
+            latents, surfaces = self._grown(camera.size)
+        slot = min(set(range(len(latents))).difference(frames.slots))
+        latents[slot], surfaces[count] = latent, surface  # the present version uses neither
+        version = Frames(
+            camera if frames.cameras is None else Cameras.cat([frames.cameras, camera]),
+            torch.cat([frames.stamps, frames.stamps.new_tensor([stamp])]),
+            [*frames.slots, slot],
+            latents,
+            surfaces,
+        )
+        self.version = version if count < self.max_frames else self._evicted(version, xyz)
 
-    def _grow(self, grid: tuple[int, int]) -> None:
-        count = len(self)  # all slots are in use
+    def check_grid(self, grid: tuple[int, int]) -> None:
+        """Raise ValueError if the grid (h, w) of a frame differs from that of earlier frames."""
+        cameras = self.version.cameras
+        if cameras is not None and grid != cameras.size:
+            raise ValueError(f"latents: expected a grid of {cameras.size} like earlier frames, got {grid}")
+
+    def _grown(self, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Return copies of the latents and surfaces with room for more frames."""
+        frames = self.version
+        count = len(frames.stamps)  # all slots are in use
         capacity = min(max(INITIAL_CAPACITY, int(count * GROWTH)), self.max_frames + 1)
-        latents = self._latents.new_empty(capacity, self._latents.shape[1], *grid)
-        surface = self._surface.new_empty(capacity, *grid)
+        latents = frames.latents.new_empty(capacity, frames.latents.shape[1], *grid)
+        surface = frames.surface.new_empty(capacity, *grid)
         if count:
-            latents[:count], surface[:count] = self._latents, self._surface
-        self._latents, self._surface = latents, surface
+            latents[:count], surface[:count] = frames.latents, frames.surface
+        return latents, surface
 
-    def _evict(self, xyz: Tensor) -> None:
+    def _evicted(self, frames: Frames, xyz: Tensor) -> Frames:
         """Evict frames one at a time, each time the one with the fewest voxels that no other frame has in view.
 
         Ties: the oldest frame is evicted.
         """
-        assert self.cameras is not None
+        assert frames.cameras is not None
         groups, count = group_voxels(xyz, self.voxel_size)
-        words = visible(xyz, self.cameras, groups=groups, num_groups=count)
+        words = visible(xyz, frames.cameras, groups=groups, num_groups=count)
         flags = words.view(torch.uint8)[:, :, None] >> torch.arange(8, dtype=torch.uint8, device=words.device) & 1
         in_view = flags.flatten(1).view(torch.bool)  # (F, voxels)
         views = flags.flatten(1).sum(0, dtype=torch.int32)  # (voxels,), number of frames that have a voxel in view
         unique = in_view[:, views == 1].sum(1)  # (F,), voxels that only this frame has in view
-        is_kept = torch.ones(len(self), dtype=torch.bool, device=words.device)
-        for _ in range(len(self) - self.max_frames + self.max_frames // EVICTION_DIVISOR):
+        is_kept = torch.ones(len(in_view), dtype=torch.bool, device=words.device)
+        for _ in range(len(in_view) - self.max_frames + self.max_frames // EVICTION_DIVISOR):
             evicted = torch.where(is_kept, unique, torch.iinfo(torch.int64).max).argmin()
             is_kept[evicted] = False
             unique = unique + in_view[:, in_view[evicted] & (views == 2)].sum(1)
             views = views - in_view[evicted].int()
         kept = is_kept.nonzero().squeeze(1)
-        self.cameras, self.stamps = self.cameras[kept], self.stamps[kept]
-        self._slots = [self._slots[frame] for frame in kept.tolist()]
-        self._surface[: len(kept)] = self._surface[kept]
+        surface = torch.empty_like(frames.surface)
+        surface[: len(kept)] = frames.surface[kept]
+        slots = [frames.slots[frame] for frame in kept.tolist()]
+        return Frames(frames.cameras[kept], frames.stamps[kept], slots, frames.latents, surface)
 
+    @locked
     def retrieve(
         self, cameras: Cameras, xyz: Tensor, *, k: int = 4, threshold: float = 0.1, before: int | None = None
     ) -> References:
@@ -212,6 +273,7 @@ class History:
         best = best[(scores[best] >= threshold) & is_candidate[best]]
         return References(self._latents_of(best.tolist()), self.cameras[best], self.stamps[best], scores[best])
 
+    @locked
     def was_observed(self, xyz: Tensor, footprint: Tensor, tolerance: float) -> Tensor:
         """Test which points lie on a surface that some frame observed from about as near.
 
@@ -235,6 +297,7 @@ class History:
         near = z / self.cameras.intrinsics[:, 0, 0, None] <= (1 + tolerance) * footprint
         return (inside & near & ((surface - z).abs() <= tolerance * z)).any(0)
 
+    @locked
     def find_occluders(self, xyz: Tensor, extent: Tensor, candidates: Tensor) -> Tensor:
         """Find the points that would occlude an observed surface in the view of the frame that observed it.
 
@@ -257,6 +320,7 @@ class History:
                 return occluding
             occluding[rendered.index[in_front]] = True
 
+    @locked
     def tensors(self) -> dict[str, Tensor]:
         """Return the state as named tensors; empty if there are no frames."""
         if self.cameras is None:
@@ -269,6 +333,19 @@ class History:
             "stamps": self.stamps,
         }
 
+    @locked
+    def __getstate__(self) -> dict[str, Any]:
+        tensors = {name: tensor.clone() for name, tensor in self.tensors().items()}
+        empty = self._latents.new_empty(0, self._latents.shape[1])  # tells channels, dtype and device
+        return {"tensors": tensors, "empty": empty, "max_frames": self.max_frames, "voxel_size": self.voxel_size}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        empty: Tensor = state["empty"]
+        limits = {name: state[name] for name in ("max_frames", "voxel_size")}
+        History.__init__(self, empty.shape[1], dtype=empty.dtype, device=empty.device, **limits)
+        self.load(state["tensors"])
+
+    @locked
     @outside_inference_mode
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Replace the state.
@@ -292,7 +369,10 @@ class History:
             raise ValueError(f"intrinsics: expected F={count} cameras, got {len(cameras)}")
         if stamps.shape != (count,) or stamps.dtype != torch.int64:
             raise ValueError(f"stamps: expected int64 (F={count},), got {stamps.dtype} {tuple(stamps.shape)}")
-        self.cameras, self.stamps = cameras, stamps.clone()
-        self._latents = latents.movedim(1, 0).clone(memory_format=torch.contiguous_format)
-        self._surface = surface.clone(memory_format=torch.contiguous_format)
-        self._slots = list(range(count))
+        self.version = Frames(
+            cameras,
+            stamps.clone(),
+            list(range(count)),
+            latents.movedim(1, 0).clone(memory_format=torch.contiguous_format),
+            surface.clone(memory_format=torch.contiguous_format),
+        )

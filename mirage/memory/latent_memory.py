@@ -17,8 +17,10 @@ from mirage_kernels import Cameras, Points, Storage, VoxelCache, load_tensors, p
 from ..errors import DataError
 from ..geometry.grids import masked_cells, nearest_around, unproject_depth, valid_depth
 from ..geometry.hole_filling import fill_from_far_side
+from .changes import AtomicMemory
 from .frames import check_frames, unproject_frame
 from .history import History, References
+from .locks import locked
 from .row_layers import RowLayers
 from .view import MemoryView
 from .view_rule import SAME_SURFACE, Comparison, compare, composite_depth, exclude_observed, fill_below
@@ -29,7 +31,7 @@ TOUCHING = 0.5  # half-size, in footprints, of squares that just touch their nei
 KIND, VERSION = "memory", 2  # of the files
 
 
-class LatentSpatialMemory:
+class LatentSpatialMemory(AtomicMemory):
     """A persistent map of latent cells at 3D points that can be rendered from any camera.
 
     Frames are written by the view rule (:mod:`mirage.memory.view_rule`): a cell is stored only where the memory does
@@ -46,6 +48,9 @@ class LatentSpatialMemory:
         max_bytes: memory budget of the rows in bytes; the oldest rows are evicted first. None sets no limit.
         max_frames: maximum number of past latent frames in :attr:`history`.
         codec: name of the codec that made the latents, such as ``"dct-16"``; saved in files.
+
+    Threads may share a memory: a method waits for the one that another thread is running. A compiled :meth:`read` takes
+    no lock. On a GPU, threads that use different streams have to synchronize them.
 
     Attributes:
         cache: the rows.
@@ -99,21 +104,7 @@ class LatentSpatialMemory:
         """Return the number of rows."""
         return len(self.cache)
 
-    @property
-    def channels(self) -> int:
-        """Channels C of the latents."""
-        return self.cache.channels
-
-    @property
-    def device(self) -> torch.device:
-        """Device of all tensors."""
-        return self.cache.xyz.device
-
-    @property
-    def nbytes(self) -> int:
-        """Allocated bytes, including the history and the room that tensors have to grow."""
-        return self.cache.nbytes + self._layers.nbytes + self.history.nbytes
-
+    @locked
     def read(self, cameras: Cameras, *, latents: bool = True, filled: bool = True, finer: bool = False) -> MemoryView:
         """Render the memory.
 
@@ -161,6 +152,7 @@ class LatentSpatialMemory:
             rendered.index,
         )
 
+    @locked
     def retrieve(
         self, cameras: Cameras, *, k: int = 4, threshold: float = 0.1, before: int | None = None
     ) -> References:
@@ -188,7 +180,7 @@ class LatentSpatialMemory:
         history_latents: Tensor | None = None,
         fill_depth: bool = False,
     ) -> list[int]:
-        """Write T latent frames, one after the other.
+        """Write T latent frames, one after the other: all of them, or none if that fails or is interrupted.
 
         With ``depth``, a cell is written where the memory renders nothing, a surface more than 5 % farther, or the same
         surface as seen from at least twice the distance. A surface that an earlier frame of the history has observed
@@ -230,18 +222,21 @@ class LatentSpatialMemory:
         """
         check_frames(self.channels, latents, cameras, depth, mask, stamps, history_latents)
         count, h, w = latents.shape[1:]
-        return [
-            self._write_frame(
-                latents[:, t],
-                cameras[t].rescale((h, w)),
-                None if depth is None else depth[t],
-                None if mask is None else mask[t],
-                0 if stamps is None else stamps[t],
-                (latents if history_latents is None else history_latents)[:, t],
-                fill_depth,
-            )
-            for t in range(count)
-        ]
+        self.history.check_grid((h, w))
+        return self._change(
+            lambda: [
+                self._write_frame(
+                    latents[:, t],
+                    cameras[t].rescale((h, w)),
+                    None if depth is None else depth[t],
+                    None if mask is None else mask[t],
+                    0 if stamps is None else stamps[t],
+                    (latents if history_latents is None else history_latents)[:, t],
+                    fill_depth,
+                )
+                for t in range(count)
+            ]
+        )
 
     def _write_frame(
         self,
@@ -319,7 +314,10 @@ class LatentSpatialMemory:
         points = unproject_depth(depth[None], camera, grid, pooling="min")
         z = torch.where(points.valid, camera.project(points.xyz)[1][0], torch.inf).reshape(1, *grid)
         nearest = torch.where(covered, nearest_around(z), torch.inf)
-        remap = self.cache.carve(nearest, camera.rescale(grid), tolerance)
+        return self._change(lambda: self._carve(nearest, camera.rescale(grid), tolerance))
+
+    def _carve(self, depth: Tensor, camera: Cameras, tolerance: float) -> int:
+        remap = self.cache.carve(depth, camera, tolerance)
         self._layers.remap(remap)
         return len(remap) - len(self)
 
@@ -328,6 +326,10 @@ class LatentSpatialMemory:
         tensors |= {f"history.{name}": tensor for name, tensor in self.history.tensors().items()}
         return tensors | self._layers.tensors(len(self))
 
+    def _settings(self) -> dict[str, Any]:
+        return {"cache": self.cache.settings, "max_frames": self.history.max_frames, "codec": self.codec}
+
+    @locked
     def save(self, path: str | Path) -> None:
         """Save the memory to a safetensors file.
 
@@ -348,8 +350,7 @@ class LatentSpatialMemory:
             ...     LatentSpatialMemory.load(path).codec
             'dct-16'
         """
-        settings = {"cache": self.cache.settings, "max_frames": self.history.max_frames, "codec": self.codec}
-        save_tensors(path, self._tensors(), kind=KIND, version=VERSION, settings=settings)
+        save_tensors(path, self._tensors(), kind=KIND, version=VERSION, settings=self._settings())
 
     @classmethod
     def load(cls, path: str | Path, device: torch.device | str = "cpu") -> LatentSpatialMemory:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -83,8 +85,10 @@ class RowLayers:
             superseded, before = _follow(superseded, before, counts.remap)
             guessed, guessed_before = _follow(guessed, guessed_before, counts.remap)
         # A closer point in the voxel of the superseded one has replaced its row, and with it the footprint.
-        self.superseded.mark(superseded[cache.footprint[superseded] == before], len(cache))
-        self.filled.unmark(guessed[cache.footprint[guessed] != guessed_before])
+        if len(superseded):
+            self.superseded.mark(superseded[cache.footprint[superseded] == before], len(cache))
+        if len(guessed):
+            self.filled.unmark(guessed[cache.footprint[guessed] != guessed_before])
         return counts
 
     @outside_inference_mode
@@ -105,6 +109,16 @@ class RowLayers:
         """Follow rows that have moved; see :meth:`mirage.memory.row_mask.RowMask.remap`."""
         self.superseded.remap(rows)
         self.filled.remap(rows)
+
+    def begin(self) -> Callable[[], None]:
+        """Begin to log changes; return a function that undoes them, which may be called more than once."""
+        undo = (self.superseded.begin(), self.filled.begin())
+
+        def return_to_begin() -> None:
+            for one in undo:
+                one()
+
+        return return_to_begin
 
     def tensors(self, rows: int) -> dict[str, Tensor]:
         """Return the state as named tensors."""

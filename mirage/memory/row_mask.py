@@ -4,8 +4,13 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+
+_Change = tuple[Tensor, Tensor, Tensor, Tensor]  # the flags, their complement, int64 rows, and their flags before
 
 
 class RowMask:
@@ -22,6 +27,7 @@ class RowMask:
 
     def __init__(self, device: torch.device | str) -> None:
         self.any = False
+        self._log: list[_Change] | None = None  # changes since begin()
         self._set = torch.zeros(0, dtype=torch.bool, device=device)
         self._clear = torch.ones(0, dtype=torch.bool, device=device)
 
@@ -43,8 +49,9 @@ class RowMask:
     def _grow(self, rows: int) -> None:
         if rows > len(self._set):
             more = max(rows, len(self._set) * 3 // 2) - len(self._set)
-            self._set = torch.cat([self._set, self._set.new_zeros(more)])
-            self._clear = torch.cat([self._clear, self._clear.new_ones(more)])
+            flags = torch.cat([self._set, self._set.new_zeros(more)])
+            clear = torch.cat([self._clear, self._clear.new_ones(more)])
+            self._set, self._clear = flags, clear
 
     def mark(self, index: Tensor, rows: int) -> None:
         """Set flags.
@@ -54,13 +61,34 @@ class RowMask:
             rows: number of rows of the memory.
         """
         self._grow(rows)
-        self._set[index], self._clear[index] = True, False
-        self.any = self.any or index.numel() > 0
+        if index.numel():
+            self._change(index, True)
+            self.any = True
 
     def unmark(self, index: Tensor) -> None:
         """Clear the flags of the rows ``index``, int64."""
         if index.numel():
-            self._set[index], self._clear[index] = False, True
+            self._change(index, False)
+
+    def _change(self, index: Tensor, value: bool) -> None:
+        if self._log is not None:
+            self._log.append((self._set, self._clear, index, self._set[index]))
+        self._set[index], self._clear[index] = value, not value
+
+    def begin(self) -> Callable[[], None]:
+        """Begin to log changes.
+
+        Returns:
+            A function that undoes the changes since. It may be called more than once.
+        """
+        log: list[_Change] = []
+        self._log = log
+        return functools.partial(self._return_to, self._set, self._clear, self.any, log)
+
+    def _return_to(self, flags: Tensor, clear: Tensor, any_set: bool, log: list[_Change]) -> None:
+        for changed, complement, index, before in reversed(log):
+            changed[index], complement[index] = before, ~before
+        self._set, self._clear, self.any = flags, clear, any_set
 
     def remap(self, rows: Tensor) -> None:
         """Follow rows that have moved.
@@ -69,7 +97,6 @@ class RowMask:
             rows: (N,) int64, new row number of each old row, in ascending order; -1 for removed rows.
         """
         kept = self.set(len(rows))[rows >= 0]
-        self._set = torch.zeros_like(self._set)
-        self._clear = torch.ones_like(self._clear)
-        self._set[: len(kept)], self._clear[: len(kept)] = kept, ~kept
-        self.any = bool(kept.any())
+        flags, clear, any_set = torch.zeros_like(self._set), torch.ones_like(self._clear), bool(kept.any())
+        flags[: len(kept)], clear[: len(kept)] = kept, ~kept
+        self._set, self._clear, self.any = flags, clear, any_set

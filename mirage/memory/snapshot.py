@@ -53,6 +53,11 @@ def take_snapshot(memory: LatentSpatialMemory) -> MemorySnapshot:
         >>> len(restore_snapshot(snapshot))
         48
     """
+    with memory.lock:
+        return _take_snapshot(memory)
+
+
+def _take_snapshot(memory: LatentSpatialMemory) -> MemorySnapshot:
     history = memory.history
     # A slot is used again after its frame was evicted, and then with another stamp.
     names = [f"history.{slot}.{stamp}" for slot, stamp in zip(history._slots, history.stamps.tolist(), strict=True)]
@@ -118,8 +123,9 @@ def restore_snapshot(snapshot: MemorySnapshot, device: torch.device | str = "cpu
 def _move_to_slots(memory: LatentSpatialMemory, slots: list[int]) -> None:
     """Move the history's latents to the slots that they had, because their names contain the slots."""
     history = memory.history
+    frames = history.version
     capacity = max(slots) + 1  # of both tensors
-    latents = history._latents.new_zeros(capacity, *history._latents.shape[1:])
-    surface = history._surface.new_zeros(capacity, *history._surface.shape[1:])
-    latents[slots], surface[: len(slots)] = history._latents, history._surface
-    history._latents, history._surface, history._slots = latents, surface, list(slots)
+    latents = frames.latents.new_zeros(capacity, *frames.latents.shape[1:])
+    surface = frames.surface.new_zeros(capacity, *frames.surface.shape[1:])
+    latents[slots], surface[: len(slots)] = frames.latents, frames.surface
+    history.version = frames._replace(slots=list(slots), latents=latents, surface=surface)

@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from ... import check
+from ..._locks import writes
 from ..._modes import AUTOMATIC_EVICTIONS, FUSIONS, STORAGES, AutomaticEviction, Fusion, Storage
+from ..._pickling import copies
 from ..._results import Splat
 from ...cameras import Cameras, check_cameras
 from ..splat.splat_operators import splat_nearest
@@ -29,6 +32,11 @@ class VoxelCache(CacheRemoval, CacheFiles):
     Reads do not modify the cache and do not wait for the device (no synchronization), so they can be compiled and
     captured in a CUDA graph. Inserting, carving, evicting and saving run eagerly and wait for the device once per call;
     only the first insert with voxel size ``"auto"`` waits more than once.
+
+    Threads may share a cache: a method waits for the one that another thread is running. To call several methods on one
+    version of the cache, hold :attr:`lock`. Three things are not covered: compiled functions and CUDA graphs take no
+    lock; tensors that a property returns are views, which later inserts modify; and on a GPU, threads that use
+    different streams have to synchronize them.
 
     Args:
         voxel_size: side of a voxel, world units, or ``"auto"``: ``auto_scale`` times the median footprint of the first
@@ -81,7 +89,7 @@ class VoxelCache(CacheRemoval, CacheFiles):
         extent_scale: float = 0.6,
         auto_scale: float = 0.5,
     ) -> None:
-        self.voxel_size = None if voxel_size == "auto" else _check_voxel_size("voxel_size", voxel_size)
+        size = None if voxel_size == "auto" else _check_voxel_size("voxel_size", voxel_size)
         self.auto_scale = check.number("auto_scale", auto_scale, 1e-6)
         self.dtype = check.dtype("dtype", dtype)
         self.fusion: Fusion = check.choice("fusion", fusion, FUSIONS)
@@ -101,11 +109,10 @@ class VoxelCache(CacheRemoval, CacheFiles):
             touched=eviction == "untouched" or max_bytes is not None,
             device=check.device("device", device),
         )
-        self._store = Store(layout, max_rows, max_bytes)
+        self._store = Store(layout, max_rows, max_bytes, size)
         if self._store.row_limit < 1:
             raise check.value_error("max_bytes", f"at least {layout.nbytes(1)} bytes, the size of a row", max_bytes)
         self._like = torch.empty(0, dtype=self.dtype, device=layout.device)
-        self._totals = {"added": 0, "merged": 0, "rejected": 0, "evicted": 0, "carved": 0}
 
     def insert(
         self,
@@ -119,7 +126,7 @@ class VoxelCache(CacheRemoval, CacheFiles):
         """Insert points. New voxels get rows after the existing ones, in ascending Morton order within the call.
 
         An insert counts the new voxels, allocates memory for all of them at once if necessary, and then writes the
-        points. If the allocation fails, the cache is unchanged.
+        points. On any error the cache is unchanged. An interrupt leaves it unchanged, or with all of the points.
 
         Args:
             xyz: (N, 3) float32, world units.
@@ -141,7 +148,9 @@ class VoxelCache(CacheRemoval, CacheFiles):
             self._check_points(xyz, features, footprint, valid)
         stamp = check.integer("stamp", stamp, -(1 << 63), (1 << 63) - 1)
         footprint = None if footprint is None else _detached(footprint)
-        return self._insert(InsertInput(_detached(xyz), _detached(features), footprint, valid), stamp)
+        points = InsertInput(_detached(xyz), _detached(features), footprint, valid)
+        with self._store.lock:
+            return self._insert(points, stamp)
 
     def _are_points(self, xyz: Any, features: Any) -> bool:
         """Return whether :meth:`_check_points` accepts these."""
@@ -165,38 +174,29 @@ class VoxelCache(CacheRemoval, CacheFiles):
             raise check.value_error("xyz", "fewer than 2^31 points", dims["N"])
 
     def _insert(self, points: InsertInput, stamp: int) -> InsertCounts:
-        if self.voxel_size is None and not self._set_voxel_size(points.footprint, points.valid):
+        store = self._store
+        size = self._automatic_voxel_size(points) if store.voxel_size is None else store.voxel_size
+        if size is None:
             rejected = len(points.xyz) if points.valid is None else int(points.valid.sum())
-            return self._count(InsertCounts(0, 0, rejected, 0, None))
+            store.totals = {**store.totals, "rejected": store.totals["rejected"] + rejected}
+            return InsertCounts(0, 0, rejected, 0, None)
         if self.storage == "int8":
             # Points with a feature that is not finite get a NaN position, so that the plan rejects and counts them.
             # Counting them here would wait for the device once more.
             finite = points.features.isfinite().all(1, keepdim=True)
             points = points._replace(xyz=points.xyz.masked_fill(~finite, torch.nan))
-        size = self.voxel_size
-        assert size is not None
-        return self._count(
-            self._store.insert(points, voxel_size=size, stamp=stamp, fusion=self.fusion, eviction=self.eviction)
-        )
+        return store.insert(points, voxel_size=size, stamp=stamp, fusion=self.fusion, eviction=self.eviction)
 
-    def _set_voxel_size(self, footprint: Tensor | None, valid: Tensor | None) -> bool:
-        """Compute the voxel size "auto" from the footprints; return False if none of them is usable."""
+    def _automatic_voxel_size(self, points: InsertInput) -> float | None:
+        """Compute the voxel size "auto" from the footprints; None if none of them is usable."""
+        footprint, valid = points.footprint, points.valid
         if footprint is None:
             raise check.value_error("footprint", "(N,) on the first insert, because voxel_size is 'auto'", None)
         usable = footprint.isfinite() & (footprint > 0)
         footprints = footprint[usable if valid is None else usable & valid]
         if footprints.numel() == 0:
-            return False
-        self.voxel_size = _check_voxel_size("footprint", footprints.median().item() * self.auto_scale)
-        return True
-
-    def _count(self, counts: InsertCounts) -> InsertCounts:
-        totals = self._totals
-        totals["added"] += counts.added
-        totals["merged"] += counts.merged
-        totals["rejected"] += counts.rejected
-        totals["evicted"] += counts.evicted
-        return counts
+            return None
+        return _check_voxel_size("footprint", footprints.median().item() * self.auto_scale)
 
     def splat(
         self,
@@ -226,7 +226,16 @@ class VoxelCache(CacheRemoval, CacheFiles):
         Raises:
             TypeError, ValueError: an argument has the wrong type, dtype, shape, device or value.
         """
-        s, rows = self.state, self.state.rows
+        if torch.compiler.is_compiling():  # it cannot trace a lock
+            return self._splat(cameras, valid, extent_scale, features, cull)
+        with self._store.lock:
+            return self._splat(cameras, valid, extent_scale, features, cull)
+
+    def _splat(
+        self, cameras: Cameras, valid: Tensor | None, extent_scale: float | None, features: bool, cull: bool
+    ) -> Splat:
+        s = self.state
+        rows = s.rows
         check_cameras(cameras, "the cache", s.keys)
         if valid is not None:
             check.tensor("valid", valid, ("rows",), {"rows": rows}, (torch.bool,), ("the cache", s.keys))
@@ -249,9 +258,9 @@ class VoxelCache(CacheRemoval, CacheFiles):
         return Splat(operators.decode(s, index, self._like) if encoded and features else maps, depth, index)
 
     def _with(self, store: Store) -> VoxelCache:
-        other = VoxelCache.__new__(VoxelCache)
+        other = self.__class__.__new__(self.__class__)
         other.__dict__.update(self.__dict__)
-        other._store, other._totals = store, dict(self._totals)
+        other._store = store
         other._like = self._like.to(store.layout.device)
         return other
 
@@ -265,11 +274,33 @@ class VoxelCache(CacheRemoval, CacheFiles):
             TypeError, ValueError: ``device`` is not a device.
         """
         device = check.device("device", device)
-        return self if device == self.device else self._with(self._store.map(lambda t: t.to(device)))
+        return self if device == self.device else self._map(lambda t: t.to(device))
 
     def clone(self) -> VoxelCache:
-        """Return a copy of the cache."""
-        return self._with(self._store.map(torch.clone))
+        """Return a copy of the cache. ``copy.copy`` and ``copy.deepcopy`` return one as well."""
+        return self._map(torch.clone)
+
+    __copy__ = clone
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> VoxelCache:
+        return self.clone()
+
+    @writes
+    def __getstate__(self) -> dict[str, Any]:
+        tensors = copies(self.state_dict())
+        return {"settings": self.settings, "tensors": tensors, "totals": dict(self._store.totals)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        tensors = state["tensors"]
+        loaded = VoxelCache.from_state_dict(state["settings"], tensors, tensors["keys"].device)
+        totals = loaded._store.totals
+        loaded._store.totals = {name: check.integer(name, state["totals"][name], 0) for name in totals}
+        self.__dict__.update(loaded.__dict__)
+
+    @writes
+    def _map(self, function: Callable[[Tensor], Tensor]) -> VoxelCache:
+        self._store.recover()
+        return self._with(self._store.map(function))
 
 
 def _detached(tensor: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ... import check
 from ..._files import atomic_write, load_tensors, save_tensors, tensor_bytes
+from ..._locks import writes
 from . import voxel_cache_operators as operators
 from .voxel_cache_rows import CacheRows
 from .voxel_cache_state import State
@@ -33,6 +34,7 @@ class CacheFiles(CacheRows):
         common = {"voxel_size": size, "channels": self._store.layout.channels, "dtype": check.dtype_name(self.dtype)}
         return common | {name: getattr(self, name) for name in _SETTINGS}
 
+    @writes
     def state_dict(self) -> dict[str, Tensor]:
         """Return the tensors of the rows, without unused capacity and without what can be rebuilt from them.
 
@@ -40,7 +42,7 @@ class CacheFiles(CacheRows):
             ``keys``, ``xyz``, ``footprint``, ``features``, ``stamp`` and, where the cache has them, ``scale``,
             ``count`` and ``touched``. They are views of :attr:`state`.
         """
-        s = self._store.state
+        s = self.state
         return {name: tensor[: s.rows] for name, tensor in s.row_tensors()}
 
     @classmethod
@@ -103,8 +105,11 @@ class CacheFiles(CacheRows):
             tensor.copy_(tensors.get(name, tensors["stamp"]))
         new.rows = rows
         operators.index(new)
-        self._store = store
+        with self.lock:
+            self._store.recover()
+            self._store.replace(store)
 
+    @writes
     def save(self, path: str | Path) -> None:
         """Write the cache to a safetensors file. An existing file is replaced once the new one is complete and on disk.
 
@@ -145,6 +150,7 @@ class CacheFiles(CacheRows):
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: expected consistent settings and tensors of a cache, got {error}") from None
 
+    @writes
     def export_ply(self, path: str | Path, colors: Tensor | None = None) -> None:
         """Write the rows as vertices of a binary PLY file: x, y, z, footprint, stamp (as double), and colors.
 
@@ -156,7 +162,7 @@ class CacheFiles(CacheRows):
             TypeError, ValueError: ``colors`` has another dtype or shape.
             OSError: the file cannot be written.
         """
-        rows, s = self._store.state.rows, self.state_dict()
+        rows, s = self.state.rows, self.state_dict()
         if colors is not None:
             check.tensor("colors", colors, ("rows", 3), {"rows": rows}, (torch.uint8,))
         columns = [

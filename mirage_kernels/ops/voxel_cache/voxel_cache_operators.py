@@ -9,6 +9,7 @@ of ``voxel_cache_reference.py``.
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import starmap
 from typing import Any
 
 import torch
@@ -21,9 +22,34 @@ from . import voxel_cache_reference as reference
 from .voxel_cache_state import InsertInput, State
 
 
+def plan(state: State, points: InsertInput, *, voxel_size: float, fusion: Fusion) -> tuple[Tensor, Tensor]:
+    """Plan an insert. Nothing is modified.
+
+    Args:
+        state: the cache.
+        points, voxel_size, fusion: as for :func:`insert`.
+
+    Returns:
+        As :func:`insert` does.
+    """
+    run = backend.operation("voxel_cache_plan", state.keys)
+    mode, inverse_size = FUSIONS.index(fusion), _inverse_of(voxel_size)
+    found = (state.keys, state.footprint, state.table, state.rows)
+    planned: tuple[Tensor, Tensor] = run(
+        *(points.xyz, points.features, *found, inverse_size, voxel_size, mode, points.footprint, points.valid)
+    )
+    return planned
+
+
 def insert(
-    state: State, points: InsertInput, *, stamp: int, voxel_size: float, fusion: Fusion
-) -> tuple[Tensor, Tensor]:
+    state: State,
+    points: InsertInput,
+    *,
+    stamp: int,
+    voxel_size: float,
+    fusion: Fusion,
+    into: list[tuple[Tensor, Tensor]],
+) -> None:
     """Plan an insert and, if ``state`` has room for the new voxels, write it into ``state``.
 
     Args:
@@ -32,23 +58,22 @@ def insert(
         stamp: stamp of the modified rows.
         voxel_size: world units; also the footprint of points without one.
         fusion: what happens to a voxel that has a row already.
-
-    Returns:
-        The packed plan (:class:`~.voxel_cache_reference.Plan`), and on the CPU (4,) int64: numbers of new voxels,
-        rejected points, kept points and segments.
+        into: receives one entry: the packed plan (:class:`~.voxel_cache_reference.Plan`), and on the CPU (4,) int64:
+            numbers of new voxels, rejected points, kept points and segments. An interrupt comes either before the state
+            is modified or after the entry was added, because no Python code runs in between.
     """
     run = backend.operation("voxel_cache_insert", state.keys)
     if torch.compiler.is_dynamo_compiling():
         (voxel_size,) = _transforms.constants(voxel_size)
     mode, inverse_size = FUSIONS.index(fusion), _inverse_of(voxel_size)
+    arguments = (
+        *(points.xyz, points.features, *state.insert_arguments, state.rows),
+        *(stamp, inverse_size, voxel_size, mode, points.footprint, points.valid, state.scale, state.count),
+    )
     try:
-        plan, counts = run(
-            *(points.xyz, points.features, *state.insert_arguments, state.rows),
-            *(stamp, inverse_size, voxel_size, mode, points.footprint, points.valid, state.scale, state.count),
-        )
+        into.extend(starmap(run._op, (arguments,)))
     except (RuntimeError, MemoryError) as error:
         raise _memory.explained(error, "insert", xyz=points.xyz, features=points.features) from None
-    return plan, counts
 
 
 def commit(
@@ -66,7 +91,7 @@ def commit(
 
     Args:
         state: modified in place; ``state.rows`` is not updated.
-        plan: the packed plan that :func:`insert` returned.
+        plan: the packed plan that :func:`plan` or :func:`insert` returned.
         points: the points to insert.
         kept, segments: numbers of kept points and of segments of the plan.
         stamp, voxel_size, fusion: as for :func:`insert`.
@@ -178,6 +203,14 @@ _STATE = (
 )
 _STORED = "Tensor(j!)? scale=None, Tensor(k!)? count=None"
 
+_library.define(
+    "voxel_cache_plan(Tensor xyz, Tensor features, Tensor keys, Tensor footprint_rows, Tensor table, SymInt rows, "
+    "float inverse_size, float default_footprint, int fusion, Tensor? footprint=None, Tensor? valid=None) "
+    "-> (Tensor, Tensor)",
+    reference=reference.plan_alone,
+    triton=_TRITON,
+    fake=_fake_insert,
+)
 _library.define(
     f"voxel_cache_insert(Tensor xyz, Tensor features, {_STATE}, SymInt stamp, float inverse_size, "
     f"float default_footprint, int fusion, Tensor? footprint=None, Tensor? valid=None, {_STORED}) -> (Tensor, Tensor)",

@@ -64,8 +64,11 @@ class Plan(NamedTuple):
         return cls(words[:segments], *torch.split(short, sizes))
 
 
-def insert_with(plan: Callable[..., tuple[Plan, Tensor]], commit: Callable[..., None]) -> Callable[..., Any]:
-    """Return the operation ``voxel_cache_insert`` made of an implementation of ``plan`` and one of ``commit``."""
+def insert_with(plan: Callable[..., tuple[Plan, Tensor]], commit: Callable[..., None] | None) -> Callable[..., Any]:
+    """Return the operation ``voxel_cache_insert`` made of an implementation of ``plan`` and one of ``commit``.
+
+    Without ``commit`` it only plans.
+    """
 
     def insert(
         xyz: Tensor,
@@ -98,13 +101,40 @@ def insert_with(plan: Callable[..., tuple[Plan, Tensor]], commit: Callable[..., 
         planned, counts = plan(xyz, valid, footprint, *existing, inverse_size, default_footprint, fusion)
         added, rejected = counts.tolist()
         kept, segments, words = len(planned.order), len(planned.key), planned.pack()
-        if rows + added <= len(keys):
+        if commit is not None and rows + added <= len(keys):
             state = (keys, xyz_rows, footprint_rows, features_rows, stamp_rows, table, boxes0, boxes1, boxes2, rows)
             rule = (stamp, default_footprint, fusion, footprint, scale, count)
             commit(words, kept, segments, xyz, features, *state, *rule)
         return words, torch.tensor([added, rejected, kept, segments], device="cpu", dtype=torch.int64)
 
     return insert
+
+
+def plan_with(plan: Callable[..., tuple[Plan, Tensor]]) -> Callable[..., Any]:
+    """Return the operation ``voxel_cache_plan`` made of an implementation of ``plan``."""
+    insert = insert_with(plan, None)
+
+    def plan_alone(
+        xyz: Tensor,
+        features: Tensor,
+        keys: Tensor,
+        footprint_rows: Tensor,
+        table: Tensor,
+        rows: int,
+        inverse_size: float,
+        default_footprint: float,
+        fusion: int,
+        footprint: Tensor | None = None,
+        valid: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Plan as ``voxel_cache_insert`` does."""
+        state = (keys, None, footprint_rows, None, None, table, None, None, None, rows)
+        planned: tuple[Tensor, Tensor] = insert(
+            xyz, features, *state, 0, inverse_size, default_footprint, fusion, footprint, valid
+        )
+        return planned
+
+    return plan_alone
 
 
 def plan(
@@ -201,6 +231,7 @@ def commit(
 
 
 insert = insert_with(plan, commit)
+plan_alone = plan_with(plan)
 
 
 def _accumulate(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ... import check
+from ..._locks import writes
 from ..._modes import EVICTIONS, AutomaticEviction, Eviction
 from ...cameras import Cameras, check_cameras_of_maps
 from . import voxel_cache_operators as operators
@@ -19,6 +20,7 @@ class CacheRemoval(CacheRows):
 
     eviction: AutomaticEviction
 
+    @writes
     def carve(self, depth: Tensor, cameras: Cameras, tolerance: float = 0.05) -> Tensor:
         """Remove the rows that depth maps see through. It waits for the device once.
 
@@ -47,11 +49,9 @@ class CacheRemoval(CacheRows):
         check.tensor("depth", depth, ("V", "H", "W"), dims, like=("the cache", s.keys))
         check_cameras_of_maps(cameras, dims, "V", "the cache", s.keys)
         factor = 1 + check.number("tolerance", tolerance, 0)
-        rows_before = s.rows
-        remap = self._store.compact(operators.carve(s, depth, cameras, factor=factor))
-        self._totals["carved"] += rows_before - s.rows
-        return remap
+        return self._store.compact(operators.carve(s, depth, cameras, factor=factor), "carved")
 
+    @writes
     def evict(
         self,
         *,
@@ -90,17 +90,13 @@ class CacheRemoval(CacheRows):
             check.tensor("position", position, (3,), {}, like=("the cache", self.state.keys))
         elif position is not None:
             raise check.value_error("position", f"None with eviction {mode!r}", type(position).__name__)
-        rows_before = len(self)
+        self._store.recover()
         if max_bytes is not None:
             max_bytes = check.integer("max_bytes", max_bytes, self._store.layout.nbytes(0))
-            remap = self._store.evict_to(self._store.rows_within(max_bytes), mode, position)
-            if self.nbytes > max_bytes:
-                self._store.shrink_to_fit()
-        else:
-            remap = self._store.evict_to(check.integer("max_rows", max_rows, 0), mode, position)
-        self._totals["evicted"] += rows_before - len(self)
-        return remap
+            return self._store.evict_to_bytes(max_bytes, mode, position)
+        return self._store.evict_to(check.integer("max_rows", max_rows, 0), mode, position)
 
+    @writes
     def touch(self, index: Tensor, stamp: int) -> None:
         """Record that rows were used, for the eviction ``"untouched"``. It waits for the device once.
 
@@ -124,6 +120,4 @@ class CacheRemoval(CacheRows):
             first = int((index.flatten() >= s.rows).nonzero()[0])
             got = f"{int(index.flatten()[first])} at position {first} of the flattened index"
             raise check.value_error("index", f"rows below {s.rows}", got)
-        self._store.track_touches()
-        assert s.touched is not None
-        s.touched[rows] = stamp
+        self._store.touch(rows, stamp)

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ... import check
+from ..._locks import reads, writes
 from . import voxel_cache_operators as operators
 from .voxel_cache_state import State
 from .voxel_cache_store import Store
@@ -18,11 +20,9 @@ from .voxel_cache_store import Store
 class CacheRows:
     """Properties of a voxel cache."""
 
-    voxel_size: float | None
     dtype: torch.dtype
     _store: Store
     _like: Tensor  # (0,) of the dtype of the features, on the device of the cache
-    _totals: dict[str, int]
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -35,7 +35,24 @@ class CacheRows:
     @property
     def state(self) -> State:
         """All tensors of the cache. Do not modify them."""
-        return self._store.state
+        store = self._store
+        if store.unfinished is not None:
+            store.recover()
+        return store.state
+
+    @property
+    def lock(self) -> Any:
+        """The ``threading.RLock`` that every method holds. Hold it to call several methods on one version."""
+        return self._store.lock
+
+    @property
+    def voxel_size(self) -> float | None:
+        """Side of a voxel, world units; None before the first insert with voxel size ``"auto"``."""
+        return self._store.voxel_size
+
+    @voxel_size.setter
+    def voxel_size(self, value: float | None) -> None:
+        self._store.voxel_size = value
 
     @property
     def channels(self) -> int:
@@ -50,23 +67,27 @@ class CacheRows:
     @property
     def xyz(self) -> Tensor:
         """(rows, 3) float32, position of the observation of each row, world units. A view of the state."""
-        return self.state.xyz[: self.state.rows]
+        s = self.state
+        return s.xyz[: s.rows]
 
     @property
     def footprint(self) -> Tensor:
         """(rows,) float32, width of the observation of each row, world units. A view of the state."""
-        return self.state.footprint[: self.state.rows]
+        s = self.state
+        return s.footprint[: s.rows]
 
     @property
     def stamp(self) -> Tensor:
         """(rows,) int64, stamp of the insert that changed each row last. A view of the state."""
-        return self.state.stamp[: self.state.rows]
+        s = self.state
+        return s.stamp[: s.rows]
 
     @property
     def nbytes(self) -> int:
         """Size in bytes of all allocated tensors, including unused capacity."""
         return self.state.nbytes
 
+    @reads
     def features(self, index: Tensor | None = None) -> Tensor:
         """Read the features of rows. It does not wait for the device.
 
@@ -85,6 +106,7 @@ class CacheRows:
         decoded = operators.decode(self.state, index.reshape(1, 1, -1), self._like)
         return decoded[0, :, 0].T.contiguous()
 
+    @reads
     def feature_maps(self, index: Tensor) -> Tensor:
         """Read the features of the rows in index maps. It does not wait for the device.
 
@@ -103,10 +125,43 @@ class CacheRows:
         check.tensor("index", index, ("V", "h", "w"), {}, (torch.int64,), ("the cache", self.state.keys))
         return operators.decode(self.state, index, self._like)
 
+    @writes
     def shrink_to_fit(self) -> None:
         """Release unused capacity."""
+        self._store.recover()
         self._store.shrink_to_fit()
 
+    def begin(self, undo: Callable[[], None] | None = None) -> None:
+        """Begin a transaction. Hold :attr:`lock` until :meth:`end` or :meth:`roll_back`.
+
+        Call this inside the ``try`` whose ``except BaseException`` calls :meth:`roll_back`.
+
+        Args:
+            undo: called by :meth:`roll_back` to undo what the transaction changed besides the cache. It must be right
+                to call it twice.
+
+        Example:
+            >>> import torch
+            >>> from mirage_kernels import VoxelCache
+            >>> cache = VoxelCache(0.1, channels=1)
+            >>> with cache.lock:
+            ...     cache.begin()
+            ...     counts = cache.insert(torch.rand(10, 3), torch.rand(10, 1))
+            ...     cache.roll_back()
+            >>> len(cache)
+            0
+        """
+        self._store.begin(undo)
+
+    def end(self) -> None:
+        """Complete the transaction, so that its changes are kept."""
+        self._store.end()
+
+    def roll_back(self) -> None:
+        """Undo all changes since :meth:`begin`. Without an open transaction, nothing happens."""
+        self._store.roll_back()
+
+    @writes
     def memory_stats(self) -> dict[str, Any]:
         """Return numbers about the memory and the history of the cache.
 
@@ -121,5 +176,5 @@ class CacheRows:
             "nbytes": self.nbytes,
             "nbytes_by_tensor": {name: t.untyped_storage().nbytes() for name, t in s.tensors()},
             "table_load": s.rows / len(s.table),
-            **self._totals,
+            **self._store.totals,
         }

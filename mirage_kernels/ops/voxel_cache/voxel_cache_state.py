@@ -132,9 +132,9 @@ class State:
     def resized(self, layout: Layout, capacity: int) -> State:
         """Copy the rows into new tensors with room for ``capacity``; this state is not modified.
 
-        The table is shared with this state if its size stays the same; otherwise it is empty and has to be rebuilt.
+        The table is copied if its size stays the same; otherwise it is empty and has to be rebuilt.
         """
-        table = self.table if table_size(capacity) == len(self.table) else None
+        table = self.table.clone() if table_size(capacity) == len(self.table) else None
         new = State.allocate(layout, capacity, table)
         new.rows = self.rows
         for (_, old), (_, tensor) in zip(self.row_tensors(), new.row_tensors(), strict=True):
@@ -142,6 +142,23 @@ class State:
         for run, old, tensor in zip(RUNS, self.boxes, new.boxes, strict=True):
             used = -(-self.rows // run)
             tensor[:used] = old[:used]
+        return new
+
+    def selected(self, layout: Layout, rows: Tensor, capacity: int) -> State:
+        """Copy some rows into new tensors with room for ``capacity``; this state is not modified.
+
+        Args:
+            layout: the layout of this state.
+            rows: (N,) int64, the rows.
+            capacity: at least N.
+
+        Returns:
+            The new state. Its table and boxes have to be rebuilt.
+        """
+        new = State.allocate(layout, capacity)
+        new.rows = len(rows)
+        for (_, old), (_, tensor) in zip(self.row_tensors(), new.row_tensors(), strict=True):
+            torch.index_select(old, 0, rows, out=tensor[: new.rows])
         return new
 
     def map(self, function: Callable[[Tensor], Tensor]) -> State:

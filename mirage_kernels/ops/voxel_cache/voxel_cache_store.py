@@ -10,9 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ... import check
+from ... import backend, check
 from ..._modes import AutomaticEviction, Eviction, Fusion
 from . import voxel_cache_operators as operators
+from .voxel_cache_changes import Changes, InPlace, atomic
 from .voxel_cache_reference import Plan
 from .voxel_cache_state import MAX_ROWS, InsertInput, Layout, State
 
@@ -40,31 +41,45 @@ class InsertCounts(NamedTuple):
     remap: Tensor | None
 
 
-class Store:
+class Store(Changes):
     """The state of a cache and its budget. Every change is atomic: on error the state is unchanged.
 
     Args:
         layout: the tensors of a row.
         max_rows, max_bytes: the budget; None for no limit.
+        voxel_size: world units; None until the first insert.
     """
 
-    def __init__(self, layout: Layout, max_rows: int | None = None, max_bytes: int | None = None) -> None:
-        self.layout = layout
+    def __init__(
+        self,
+        layout: Layout,
+        max_rows: int | None = None,
+        max_bytes: int | None = None,
+        voxel_size: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.layout, self.voxel_size = layout, voxel_size
         self.max_rows, self.max_bytes = max_rows, max_bytes
         limit = MAX_ROWS if max_rows is None else max_rows
         self.row_limit = limit if max_bytes is None else min(limit, self.rows_within(max_bytes))
         self.state = State.allocate(layout, 0)
+        self.totals = dict.fromkeys(("added", "merged", "rejected", "evicted", "carved"), 0)
 
     def with_state(self, state: State) -> Store:
         """Return a store with the same layout and budget and another state, which may be on another device."""
-        device = state.keys.device
-        other = Store(self.layout._replace(device=device), self.max_rows, self.max_bytes)
-        other.state = state
+        layout = self.layout._replace(device=state.keys.device)
+        other = Store(layout, self.max_rows, self.max_bytes, self.voxel_size)
+        other.state, other.totals = state, self.totals
         return other
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Store:
         """Return a store with ``function`` applied to every tensor of the state."""
         return self.with_state(self.state.map(function))
+
+    @atomic
+    def replace(self, other: Store) -> None:
+        """Take over the tensors of a store with the same budget."""
+        self.layout, self.state = other.layout, other.state
 
     def rows_within(self, nbytes: int) -> int:
         """Return the largest number of rows whose state fits into ``nbytes``."""
@@ -89,7 +104,7 @@ class Store:
 
     def _resized(self, capacity: int) -> State:
         new = self.state.resized(self.layout, capacity)
-        if new.table is not self.state.table:
+        if len(new.table) != len(self.state.table):
             operators.index(new)
         return new
 
@@ -97,52 +112,100 @@ class Store:
         self, points: InsertInput, *, voxel_size: float, stamp: int, fusion: Fusion, eviction: AutomaticEviction
     ) -> InsertCounts:
         """Insert points: plan, evict and grow where necessary, write. See :meth:`VoxelCache.insert`."""
-        rows_before, remap = self.state.rows, None
+        if self.unfinished is not None:
+            self.recover()
+        planned = None
+        if self._undo is None and backend.is_native(self.state.keys):
+            outcome: list[tuple[Tensor, Tensor]] = []
+            self.unfinished = change = (outcome, self.state.rows, self.totals, stamp, voxel_size)
+            operators.insert(self.state, points, stamp=stamp, voxel_size=voxel_size, fusion=fusion, into=outcome)
+            counts = self.finish(change)
+            if counts is not None:
+                return counts
+            planned = outcome[0]
+        return self._insert_in_steps(points, planned, voxel_size, stamp, fusion, eviction)
+
+    def finish(self, change: InPlace) -> InsertCounts | None:
+        """Take note of what an insert in place has written; return None if the state has no room for it."""
+        [(plan, counts)], rows_before, totals, stamp, voxel_size = change
+        added, rejected, kept, segments = counts.tolist()
+        s, rows = self.state, rows_before + added
+        if rows > s.capacity:
+            self.unfinished = None
+            return None
+        if s.touched is not None:
+            s.touched[Plan.unpack(plan, kept, segments).row.long()] = stamp
+        s.rows, self.voxel_size = rows, voxel_size
+        result = InsertCounts(added, kept - added, rejected, 0, None)
+        self.totals = _add_counts(totals, result)
+        self.unfinished = None
+        return result
+
+    @atomic
+    def _insert_in_steps(
+        self,
+        points: InsertInput,
+        planned: tuple[Tensor, Tensor] | None,
+        voxel_size: float,
+        stamp: int,
+        fusion: Fusion,
+        eviction: AutomaticEviction,
+    ) -> InsertCounts:
+        """Insert points: plan, evict or grow into new tensors if necessary, and write."""
+        rows_before, totals, remap = self.state.rows, self.totals, None
         while True:
-            s = self.state
-            plan, counts = operators.insert(s, points, stamp=stamp, voxel_size=voxel_size, fusion=fusion)
+            plan, counts = planned or operators.plan(self.state, points, voxel_size=voxel_size, fusion=fusion)
             added, rejected, kept, segments = counts.tolist()
-            rows = s.rows + added
-            if rows <= s.capacity:  # then the operation has written the points already
+            rows = self.state.rows + added
+            if rows <= self.row_limit:
                 break
             if segments > self.row_limit:
                 expected = f"points in at most {self.row_limit} voxels, the budget of the cache"
                 raise check.value_error("xyz", expected, f"{segments} voxels")
-            self.state = s = self.reserve(min(rows, self.row_limit))
-            if rows <= self.row_limit:
-                operators.commit(
-                    s,
-                    plan,
-                    points,
-                    kept=kept,
-                    segments=segments,
-                    stamp=stamp,
-                    voxel_size=voxel_size,
-                    fusion=fusion,
-                )
-                break
             # Rows that points of this call would merge with may be evicted, so plan again.
             keep = min(self.row_limit - added, int(self.row_limit * _EVICTION_TARGET))
-            remap = _chain(remap, self.evict_to(keep, eviction))
-        evicted = rows_before - s.rows
+            remap, planned = _chain(remap, self.evict_to(keep, eviction, capacity=self.row_limit)), None
+        evicted = rows_before - self.state.rows
+        row = Plan.unpack(plan, kept, segments).row
+        if rows > self.state.capacity:
+            self.state = self.reserve(rows)
+        else:
+            # New voxels have no row to save, and neither has an empty cache.
+            old = row[:0] if added == segments else row.clamp(max=self.state.rows - 1)
+            self.save_rows(old.long())
+        s, sizes = self.state, {"kept": kept, "segments": segments}
+        operators.commit(s, plan, points, **sizes, stamp=stamp, voxel_size=voxel_size, fusion=fusion)
         if s.touched is not None:
-            s.touched[Plan.unpack(plan, kept, segments).row.long()] = stamp
-        s.rows = rows
-        return InsertCounts(added, kept - added, rejected, evicted, remap)
+            s.touched[row.long()] = stamp
+        s.rows, self.voxel_size = rows, voxel_size
+        result = InsertCounts(added, kept - added, rejected, evicted, remap)
+        self.totals = _add_counts(totals, result)
+        return result
+
+    @atomic
+    def touch(self, rows: Tensor, stamp: int) -> None:
+        """Set the stamp of the last touch of rows (N,) int64."""
+        self.track_touches()
+        touched = self.state.touched
+        assert touched is not None
+        touched[rows] = stamp
 
     def track_touches(self) -> None:
         """Add the tensor ``touched`` to the state, if it has none."""
-        if not self.layout.touched:
-            self.layout = self.layout._replace(touched=True)
+        if self.state.touched is None:
             self.state.touched = self.state.stamp.clone()
+            self.layout = self.layout._replace(touched=True)
 
-    def evict_to(self, rows: int, eviction: Eviction, position: Tensor | None = None) -> Tensor:
+    def evict_to(
+        self, rows: int, eviction: Eviction, position: Tensor | None = None, capacity: int | None = None
+    ) -> Tensor:
         """Remove rows until at most ``rows`` are left; ties go to the lower row. Returns the remap of :meth:`compact`.
 
         Args:
             rows: number of rows to keep.
             eviction: which rows to remove first.
             position: (3,) float32, world units, for "farthest".
+            capacity: as for :meth:`compact`.
         """
         s = self.state
         excess = s.rows - rows
@@ -154,10 +217,16 @@ class Store:
             else:
                 score = (s.touched if eviction == "untouched" and s.touched is not None else s.stamp)[: s.rows]
             keep[score.sort(stable=True).indices[:excess]] = False
-        return self.compact(keep)
+        return self.compact(keep, "evicted", capacity)
 
-    def compact(self, keep: Tensor) -> Tensor:
-        """Remove the rows where ``keep`` (rows,) bool is False. The order of rows and the capacity do not change.
+    @atomic
+    def compact(self, keep: Tensor, total: str, capacity: int | None = None) -> Tensor:
+        """Remove the rows where ``keep`` (rows,) bool is False. The order of rows does not change.
+
+        Args:
+            keep: (rows,) bool.
+            total: the name of the total that counts the removed rows.
+            capacity: number of rows to allocate memory for; None does not change it.
 
         Returns:
             (rows before,) int64, new index of every row, -1 if it was removed.
@@ -166,11 +235,31 @@ class Store:
         remap = torch.where(keep, keep.cumsum(0) - 1, -1)
         kept = keep.nonzero().squeeze(1)
         if len(kept) < s.rows:
-            for _, tensor in s.row_tensors():
-                tensor[: len(kept)] = tensor[kept]
-            s.rows = len(kept)
-            operators.index(s)
+            new = s.selected(self.layout, kept, s.capacity if capacity is None else capacity)
+            operators.index(new)
+            self.totals = {**self.totals, total: self.totals[total] + s.rows - len(kept)}
+            self.state = new
         return remap
+
+    @atomic
+    def evict_to_bytes(self, nbytes: int, eviction: Eviction, position: Tensor | None) -> Tensor:
+        """Remove rows as :meth:`evict_to` does, and unused memory, until the state fits into ``nbytes``."""
+        rows = self.rows_within(nbytes)
+        does_fit = self.state.nbytes <= nbytes
+        remap = self.evict_to(rows, eviction, position, capacity=None if does_fit else min(rows, self.state.rows))
+        if self.state.nbytes > nbytes:
+            self.shrink_to_fit()
+        return remap
+
+
+def _add_counts(totals: dict[str, int], counts: InsertCounts) -> dict[str, int]:
+    return {
+        "added": totals["added"] + counts.added,
+        "merged": totals["merged"] + counts.merged,
+        "rejected": totals["rejected"] + counts.rejected,
+        "evicted": totals["evicted"] + counts.evicted,
+        "carved": totals["carved"],
+    }
 
 
 def _chain(first: Tensor | None, second: Tensor) -> Tensor:

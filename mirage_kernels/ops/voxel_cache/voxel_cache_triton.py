@@ -40,7 +40,7 @@ from .voxel_cache_plan_triton import (
     voxel_cache_number_kernel,
     voxel_cache_segment_kernel,
 )
-from .voxel_cache_reference import LATEST, MEAN, Plan, insert_with
+from .voxel_cache_reference import LATEST, MEAN, Plan, insert_with, plan_with
 
 _ROWS = tl.constexpr(1024 if INTERPRETED else 128)  # rows per program that carves
 _CELLS = tl.constexpr(64)  # cells per program that decodes
@@ -199,6 +199,7 @@ def voxel_cache_commit(
 
 
 voxel_cache_insert = insert_with(_plan, voxel_cache_commit)
+voxel_cache_plan = plan_with(_plan)
 
 
 def enter_rows(table: Tensor, key: Tensor, row: Tensor | None, n: int, rows: int) -> None:

@@ -1,0 +1,91 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Changes of a memory that an error or an interrupt cannot leave half done."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from mirage_kernels import VoxelCache
+
+from .history import Frames, History
+from .locks import locked
+from .row_layers import RowLayers
+
+_Memory = TypeVar("_Memory", bound="AtomicMemory")
+_Result = TypeVar("_Result")
+
+
+class AtomicMemory:
+    """The rows of a memory, their layers and its history, which change together or not at all."""
+
+    cache: VoxelCache
+    history: History
+    _layers: RowLayers
+
+    @property
+    def channels(self) -> int:
+        """Channels C of the latents."""
+        return self.cache.channels
+
+    @property
+    def device(self) -> torch.device:
+        """Device of all tensors."""
+        return self.cache.xyz.device
+
+    @property
+    def nbytes(self) -> int:
+        """Allocated bytes, including the history and the room that tensors have to grow."""
+        return self.cache.nbytes + self._layers.nbytes + self.history.nbytes
+
+    @property
+    def lock(self) -> Any:
+        """The ``threading.RLock`` that every method holds. Hold it to call several methods on one version."""
+        return self.cache.lock
+
+    @locked
+    def _change(self, change: Callable[[], _Result]) -> _Result:
+        """Change the memory; if that fails or is interrupted, return to the state before."""
+        try:
+            self.cache.begin(functools.partial(self._return_to, self._layers.begin(), self.history.version))
+            result = change()
+            self.cache.end()
+        except BaseException:
+            self.cache.roll_back()
+            raise
+        return result
+
+    def _return_to(self, undo_layers: Callable[[], None], version: Frames) -> None:
+        undo_layers()
+        self.history.version = version
+
+    @locked
+    def __getstate__(self) -> dict[str, Any]:
+        # Copies, because a pickled tensor carries its whole storage, and two processes share it.
+        tensors = {name: tensor.clone() for name, tensor in self._tensors().items()}
+        return {"settings": self._settings(), "tensors": tensors}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        tensors = state["tensors"]
+        loaded = type(self)._from_tensors(tensors, state["settings"], tensors["cache.keys"].device)
+        self.__dict__.update(loaded.__dict__)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Return all tensors by name."""
+        raise NotImplementedError
+
+    def _settings(self) -> dict[str, Any]:
+        """Return the settings, as JSON values."""
+        raise NotImplementedError
+
+    @classmethod
+    def _from_tensors(
+        cls: type[_Memory], tensors: dict[str, Tensor], settings: dict[str, Any], device: torch.device | str
+    ) -> _Memory:
+        """Make the memory that has these tensors and settings."""
+        raise NotImplementedError

@@ -1,0 +1,78 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Actions that are interrupted at every step of their Python code, or fail at every operator."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+ROOT = str(Path(__file__).resolve().parents[1])
+OURS = (f"{ROOT}/mirage/", f"{ROOT}/mirage_kernels/")
+
+
+class Interrupt:
+    """Raises KeyboardInterrupt at one step of the code of this project: a line, a return, or with ``opcodes`` at one
+    bytecode."""
+
+    def __init__(self, at: int, *, opcodes: bool = False) -> None:
+        self.left, self.opcodes = at, opcodes
+
+    def _trace(self, frame: FrameType, event: str, _: Any) -> Any:
+        if not frame.f_code.co_filename.startswith(OURS):
+            return None
+        frame.f_trace_opcodes = self.opcodes
+        if event != "exception":
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+        return self._trace
+
+    def run(self, action: Callable[[], Any]) -> bool:
+        """Run an action; return whether it was interrupted."""
+        before = sys.gettrace()
+        sys.settrace(self._trace)
+        try:
+            action()
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.settrace(before)
+        return self.left <= 0
+
+
+class Failure(TorchDispatchMode):
+    """Raises OutOfMemoryError instead of running one operator, or KeyboardInterrupt after it."""
+
+    def __init__(self, at: int, *, after: bool = False) -> None:
+        super().__init__()
+        self.left, self.after = at, after
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.left -= 1
+        if self.left == 0 and not self.after:
+            raise torch.OutOfMemoryError("out of memory")
+        result = func(*args, **(kwargs or {}))
+        if self.left == 0:
+            raise KeyboardInterrupt
+        return result
+
+    def run(self, action: Callable[[], Any]) -> bool:
+        """Run an action; return whether it failed."""
+        try:
+            with self:
+                action()
+        except (torch.OutOfMemoryError, KeyboardInterrupt):
+            return True
+        return self.left <= 0
+
+
+def steps(stride: int = 1) -> Iterator[int]:
+    """Count 1, 1 + stride, ... until the caller breaks, at most 100,000."""
+    yield from range(1, 100_000, stride)

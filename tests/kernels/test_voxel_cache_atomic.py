@@ -1,0 +1,151 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""A change of a cache that is interrupted or fails leaves the old state or the new one, and the cache goes on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from every_backend import READY
+from torch import Tensor
+
+from mirage_kernels import VoxelCache, testing, use_backend
+from mirage_kernels.ops.voxel_cache import voxel_cache_operators as operators
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from interrupts import Failure, Interrupt, steps
+
+Action = Callable[[VoxelCache], Any]
+N, C = 150, 3
+
+
+def points(seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    g = torch.Generator().manual_seed(seed)
+    return torch.rand(N, 3, generator=g), torch.rand(N, C, generator=g), torch.rand(N, generator=g) * 0.1 + 0.1
+
+
+def insert(seed: int) -> Action:
+    return lambda cache: cache.insert(*points(seed), stamp=seed)
+
+
+def filled(*seeds: int, room: bool = False, **options: Any) -> VoxelCache:
+    cache = VoxelCache(options.pop("voxel_size", 0.2), C, **options)
+    for seed in seeds:
+        insert(seed)(cache)
+    if room:
+        cache._store.state = cache._store.reserve(len(cache) + 2 * N)
+    return cache
+
+
+def carve(cache: VoxelCache) -> None:
+    cameras = testing.random_cameras(torch.Generator().manual_seed(0), 3, (6, 9))
+    cache.carve(torch.full((3, 6, 9), 9.0), cameras)
+
+
+def load(cache: VoxelCache) -> None:
+    cache.load_state_dict(filled(4, fusion=cache.fusion, storage=cache.storage).state_dict())
+
+
+# What happens, and to which cache.
+CHANGES: dict[str, tuple[Action, Callable[[], VoxelCache]]] = {
+    "first insert": (insert(2), lambda: filled(voxel_size="auto")),
+    "insert that grows": (insert(2), lambda: filled(1)),
+    "insert in place": (insert(2), lambda: filled(1, room=True)),
+    "mean in place": (insert(2), lambda: filled(1, room=True, fusion="mean")),
+    "int8 in place": (insert(2), lambda: filled(1, room=True, storage="int8")),
+    "touched in place": (insert(2), lambda: filled(1, room=True, eviction="untouched")),
+    "insert that evicts": (insert(2), lambda: filled(1, max_rows=100)),
+    "evict": (lambda cache: cache.evict(max_rows=50), lambda: filled(1)),
+    "evict farthest": (
+        lambda cache: cache.evict(max_rows=50, eviction="farthest", position=torch.zeros(3)),
+        lambda: filled(1),
+    ),
+    "evict bytes": (lambda cache: cache.evict(max_bytes=4000), lambda: filled(1)),
+    "carve": (carve, lambda: filled(1)),
+    "touch": (lambda cache: cache.touch(torch.arange(20), 9), lambda: filled(1)),
+    "shrink": (lambda cache: cache.shrink_to_fit(), lambda: filled(1, room=True)),
+    "load": (load, lambda: filled(1)),
+}
+
+
+def contents(cache: VoxelCache) -> dict[str, Any]:
+    """Everything that later calls depend on."""
+    tensors = {name: tensor.clone() for name, tensor in cache.state_dict().items()}
+    stats = cache.memory_stats()
+    totals = {name: stats[name] for name in ("rows", "capacity", "added", "merged", "rejected", "evicted", "carved")}
+    return {**tensors, **totals, "voxel_size": cache.voxel_size, "table": cache.state.table.clone()}
+
+
+def same(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    def equal(x: Any, y: Any) -> bool:
+        return torch.equal(x, y) if isinstance(x, Tensor) else x == y
+
+    return a.keys() == b.keys() and all(equal(value, b[name]) for name, value in a.items())
+
+
+def check_boxes(cache: VoxelCache) -> None:
+    """The boxes contain the rows: reading with them gives what reading every row gives."""
+    rebuilt = cache.clone().state
+    operators.index(rebuilt)
+    for boxes, exact in zip(cache.state.boxes, rebuilt.boxes, strict=True):
+        used = exact[:, 0] <= exact[:, 3]
+        assert bool((boxes[used, :3] <= exact[used, :3]).all())
+        assert bool((boxes[used, 3:] >= exact[used, 3:]).all())
+
+
+class Change:
+    """A change, the state before it and after it, and both after another insert."""
+
+    def __init__(self, name: str) -> None:
+        self.action, self.make = CHANGES[name]
+        self.old, self.new = self.make(), self.make()
+        self.action(self.new)
+        self.results = [contents(self.old), contents(self.new)]
+        self.later = []
+        for cache in (self.old, self.new):
+            insert(3)(cache)
+            self.later.append(contents(cache))
+
+    def check(self, cache: VoxelCache, allowed: tuple[int, ...]) -> None:
+        """Check that a cache is in one of the allowed states, 0 old or 1 new, and goes on as that one does."""
+        got = contents(cache)
+        which = [n for n in allowed if same(got, self.results[n])]
+        assert which
+        check_boxes(cache)
+        insert(3)(cache)
+        assert same(contents(cache), self.later[which[0]])
+
+
+@pytest.mark.parametrize("backend", READY)
+@pytest.mark.parametrize("name", CHANGES)
+def test_an_interrupt_at_any_line_leaves_the_old_state_or_the_new_one(backend: Any, name: str) -> None:
+    with use_backend(backend):
+        change = Change(name)
+        for at in steps():
+            cache = change.make()
+            if not Interrupt(at).run(lambda cache=cache: change.action(cache)):
+                break
+            change.check(cache, (0, 1))
+        assert at > 10
+
+
+@pytest.mark.parametrize("backend", READY)
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_failing_operator_leaves_the_old_state(backend: Any, name: str) -> None:
+    with use_backend(backend):
+        change = Change(name)
+        for at in steps():
+            cache = change.make()
+            if not Failure(at).run(lambda cache=cache: change.action(cache)):
+                break
+            change.check(cache, (0,))
+        for at in steps():
+            cache = change.make()
+            if not Failure(at, after=True).run(lambda cache=cache: change.action(cache)):
+                break
+            change.check(cache, (0, 1))
