@@ -34,7 +34,7 @@ def oracle(case: SplatCase) -> tuple[Tensor, Tensor]:
             px, py, pz = (((row[0] * x + row[1] * y) + row[2] * z) + row[3] for row in m)
             inv = f(1) / pz
             u, r = (px * inv) * k[0, 0] + k[0, 2], (py * inv) * k[1, 1] + k[1, 2]
-            if not f(1e-6) < pz < math.inf:
+            if not f(case.near) < pz < math.inf:
                 continue
             extent = case.extent[n].item() if isinstance(case.extent, Tensor) else (case.extent or 0.0)
             half = (f(extent) if extent > 0 else f(0)) * inv
@@ -65,6 +65,7 @@ def test_reference_follows_the_contract(seed: int) -> None:
     size = tuple(torch.randint(1, 7, (2,), generator=g).tolist())
     radius = 0.0 if extent != "none" else (0.0, 0.4, 1.0, 3.0)[seed // 16 % 4]
     case = splat_case(seed, n=40, size=size, kind=kind, extent=extent, radius=radius, valid=seed % 5 == 0)
+    case = case._replace(near=(1e-6, 0.25, 1.7)[seed // 7 % 3])  # points lie at a depth of 0.25 where kind is "border"
     depth, index = oracle(case)
     result = run_reference(lambda: case.run(splat))
     assert same_bits(result.index, index)
@@ -102,7 +103,7 @@ def test_operation_equals_reference(
         extent = 0.1 * torch.rand(more, generator=g) if isinstance(case.extent, Tensor) else None
         cameras = testing.random_cameras(g, views, case.cameras.size)
         boxes = testing.bounding_boxes(xyz, extent)
-        case = SplatCase(xyz, torch.randn(more, 2, generator=g), cameras, None, extent, case.radius, boxes)
+        case = SplatCase(xyz, torch.randn(more, 2, generator=g), cameras, None, extent, case.radius, boxes, case.near)
     expected = torch.ops.mirage_kernels_reference.splat(*case.arguments(scale, minimum))
     for name, result in every_backend(lambda: torch.ops.mirage_kernels.splat(*case.arguments(scale, minimum))):
         assert all(map(same_bits, result, expected)), name
