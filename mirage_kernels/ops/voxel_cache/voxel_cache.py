@@ -12,8 +12,8 @@ from torch import Tensor
 from ... import check
 from ..._modes import AUTOMATIC_EVICTIONS, FUSIONS, STORAGES, AutomaticEviction, Fusion, Storage
 from ..._results import Splat
-from ...cameras import Cameras, check_cameras
-from ..splat.splat_operators import splat_nearest
+from ...cameras import NEAR, Cameras, check_cameras
+from ..splat.splat_operators import check_near, splat_nearest
 from . import voxel_cache_operators as operators
 from .voxel_cache_files import CacheFiles
 from .voxel_cache_removal import CacheRemoval
@@ -165,30 +165,41 @@ class VoxelCache(CacheRemoval, CacheFiles):
             raise check.value_error("xyz", "fewer than 2^31 points", dims["N"])
 
     def _insert(self, points: InsertInput, stamp: int) -> InsertCounts:
-        if self.voxel_size is None and not self._set_voxel_size(points.footprint, points.valid):
-            rejected = len(points.xyz) if points.valid is None else int(points.valid.sum())
-            return self._count(InsertCounts(0, 0, rejected, 0, None))
-        if self.storage == "int8":
-            # Points with a feature that is not finite get a NaN position, so that the plan rejects and counts them.
-            # Counting them here would wait for the device once more.
-            finite = points.features.isfinite().all(1, keepdim=True)
-            points = points._replace(xyz=points.xyz.masked_fill(~finite, torch.nan))
         size = self.voxel_size
-        assert size is not None
+        if size is None:
+            return self._insert_first(points, stamp)
         return self._count(
             self._store.insert(points, voxel_size=size, stamp=stamp, fusion=self.fusion, eviction=self.eviction)
         )
 
-    def _set_voxel_size(self, footprint: Tensor | None, valid: Tensor | None) -> bool:
-        """Compute the voxel size "auto" from the footprints; return False if none of them is usable."""
+    def _insert_first(self, points: InsertInput, stamp: int) -> InsertCounts:
+        """Set the voxel size "auto" and insert. If nothing is inserted, the voxel size stays unset."""
+        self.voxel_size = self._find_voxel_size(points)
+        if self.voxel_size is None:
+            rejected = len(points.xyz) if points.valid is None else int(points.valid.sum())
+            return self._count(InsertCounts(0, 0, rejected, 0, None))
+        try:
+            return self._insert(points, stamp)
+        except BaseException:
+            if len(self) == 0:
+                self.voxel_size = None
+            raise
+
+    def _find_voxel_size(self, points: InsertInput) -> float | None:
+        """Compute the voxel size "auto" from the points that it does not reject; None if there are none."""
+        xyz, features, footprint, valid = points
         if footprint is None:
             raise check.value_error("footprint", "(N,) on the first insert, because voxel_size is 'auto'", None)
-        usable = footprint.isfinite() & (footprint > 0)
-        footprints = footprint[usable if valid is None else usable & valid]
-        if footprints.numel() == 0:
-            return False
-        self.voxel_size = _check_voxel_size("footprint", footprints.median().item() * self.auto_scale)
-        return True
+        kept = (footprint > 0) & footprint.isfinite() & xyz.isfinite().all(1) & features.isfinite().all(1)
+        if valid is not None:
+            kept &= valid
+        while bool(kept.any()):
+            size = _check_voxel_size("footprint", footprint[kept].median().item() * self.auto_scale)
+            in_range = operators.voxels_of(xyz, size)[1]
+            if bool((in_range | ~kept).all()):
+                return size
+            kept &= in_range  # and again, because points out of range are rejected
+        return None
 
     def _count(self, counts: InsertCounts) -> InsertCounts:
         totals = self._totals
@@ -206,6 +217,7 @@ class VoxelCache(CacheRemoval, CacheFiles):
         extent_scale: float | None = None,
         features: bool = True,
         cull: bool = True,
+        near: float = NEAR,
     ) -> Splat:
         """Render the rows into cameras, as :func:`mirage_kernels.splat` does. It does not wait for the device.
 
@@ -218,6 +230,8 @@ class VoxelCache(CacheRemoval, CacheFiles):
             extent_scale: replaces the ``extent_scale`` of the cache for this call.
             features: False returns features of shape (V, 0, h, w); read them later with :meth:`feature_maps`.
             cull: False reads every row. The result is the same, bit for bit.
+            near: world units, 1e-6 to 3e38; rows up to this depth are skipped. A row just in front of a camera covers
+                the whole grid.
 
         Returns:
             :class:`Splat`: features (V, C, h, w) in :attr:`dtype`, depth (V, h, w), index (V, h, w): the row of every
@@ -244,6 +258,7 @@ class VoxelCache(CacheRemoval, CacheFiles):
             extent_scale=scale,
             min_extent=self.voxel_size or 0.0,
             boxes=s.boxes if cull else (None, None, None),
+            near=near if near is NEAR else check_near(near),
             differentiable=False,
         )
         return Splat(operators.decode(s, index, self._like) if encoded and features else maps, depth, index)
