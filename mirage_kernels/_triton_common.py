@@ -88,8 +88,13 @@ def project(world2cam, intrinsics, x, y, z):
 @triton.jit
 def inside(u, v, depth, h, w):
     """Return whether a projection is in front of its camera and on its grid; False for NaN."""
-    in_front = (depth > NEAR) & (depth < INFINITY)
-    return in_front & (u >= 0) & (u < w.to(tl.float32)) & (v >= 0) & (v < h.to(tl.float32))
+    return (depth > NEAR) & (depth < INFINITY) & on_grid(u, v, h, w)
+
+
+@triton.jit
+def on_grid(u, v, h, w):
+    """Return whether a projection is on the grid of its camera; False for NaN."""
+    return (u >= 0) & (u < w.to(tl.float32)) & (v >= 0) & (v < h.to(tl.float32))
 
 
 @triton.jit

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .cameras import Cameras
+from .cameras import NEAR, Cameras
 
 _FLOAT: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
 _INT: dict[str, Any] = {"dtype": torch.int64, "device": "cpu"}
@@ -164,10 +164,11 @@ class SplatCase(NamedTuple):
     extent: float | Tensor | None
     radius: float = 0.0
     boxes: tuple[Tensor, ...] | None = None
+    near: float = NEAR
 
     def run(self, splat: Any, **options: Any) -> Any:
         """Call ``splat`` with these arguments and further ``options``."""
-        shape = {"extent": self.extent, "radius": self.radius}
+        shape = {"extent": self.extent, "radius": self.radius, "near": self.near}
         return splat(self.xyz, self.features, self.cameras, valid=self.valid, **shape, **options)
 
     def arguments(self, scale: float = 1.0, min_extent: float = -math.inf) -> tuple[Any, ...]:
@@ -176,7 +177,7 @@ class SplatCase(NamedTuple):
         extent = scale if isinstance(self.extent, Tensor) else self.extent or 0.0
         view = (self.cameras.intrinsics, self.cameras.world2cam, *self.cameras.size)
         shape = (each, extent, min_extent, self.radius)
-        return (self.xyz, self.features, *view, self.valid, *shape, *(self.boxes or (None, None, None)))
+        return (self.xyz, self.features, *view, self.valid, *shape, *(self.boxes or (None, None, None)), self.near)
 
 
 def splat_case(
@@ -193,6 +194,7 @@ def splat_case(
     radius: float = 0.0,
     boxes: bool = False,
     strided: bool = False,
+    near: float = NEAR,
 ) -> SplatCase:
     """Return a reproducible case for ``splat``.
 
@@ -205,6 +207,7 @@ def splat_case(
         radius: radius of discs, cells.
         boxes: whether there are bounding boxes; the points are then sorted by x, so that neighbors are close together.
         strided: whether the tensors are not contiguous.
+        near: points up to this depth are skipped.
     """
     g = torch.Generator(device="cpu").manual_seed(seed)
     cameras = plain_cameras(views, size) if kind == "border" else random_cameras(g, views, size)
@@ -224,7 +227,7 @@ def splat_case(
         size_of[torch.rand(n, generator=g, **_FLOAT) < 0.02] = math.inf
     mask = torch.rand(n, generator=g, **_FLOAT) < 0.7 if valid else None
     bounds = bounding_boxes(xyz, size_of) if boxes else None
-    return SplatCase(xyz, features, cameras, mask, size_of, radius, bounds)
+    return SplatCase(xyz, features, cameras, mask, size_of, radius, bounds, near)
 
 
 def bounding_boxes(xyz: Tensor, extent: float | Tensor | None) -> tuple[Tensor, ...]:

@@ -9,7 +9,7 @@
 // (compile with -ffp-contract=off, or -fmad=false for the device).
 namespace mirage {
 
-constexpr float kNear = 1e-6f;
+constexpr float kNear = 1e-6f;  // the default of `near`: nothing at this depth or nearer is in view
 
 struct Rigid {  // a (3, 4) matrix [R | t], row-major
   float r00, r01, r02, t0;
@@ -50,15 +50,16 @@ MIRAGE_HD Projection project(const Rigid& world2cam, const Pinhole& k, float x, 
   return {(p.x * inv) * k.fx + k.cx, (p.y * inv) * k.fy + k.cy, p.z, inv};
 }
 
-MIRAGE_HD bool in_front(float z) { return kNear < z && z < bits_float(0x7f800000u); }
+MIRAGE_HD bool in_front(float z, float near = kNear) { return near < z && z < bits_float(0x7f800000u); }
 
-MIRAGE_HD bool inside(const Projection& p, int h, int w) {  // false for NaN
-  return in_front(p.z) & (p.u >= 0.0f) & (p.u < static_cast<float>(w)) & (p.v >= 0.0f) & (p.v < static_cast<float>(h));
+MIRAGE_HD bool inside(const Projection& p, int h, int w, float near = kNear) {  // false for NaN
+  return in_front(p.z, near) & (p.u >= 0.0f) & (p.u < static_cast<float>(w)) & (p.v >= 0.0f) &
+         (p.v < static_cast<float>(h));
 }
 
 // Row-major cell, or -1 outside. The select before the conversion keeps float -> int defined and vectorizable.
-MIRAGE_HD int32_t cell_of(const Projection& p, int h, int w) {
-  const bool in = inside(p, h, w);
+MIRAGE_HD int32_t cell_of(const Projection& p, int h, int w, float near = kNear) {
+  const bool in = inside(p, h, w, near);
   const float u = in ? p.u : 0.0f;
   const float v = in ? p.v : 0.0f;
   const int32_t cell = static_cast<int32_t>(v) * w + static_cast<int32_t>(u);

@@ -35,12 +35,12 @@ MIRAGE_HD Span centers_within(float at, float reach, int size) {
 
 // The cells of a point that is a square of half-size `extent` (world units) facing the camera: those whose
 // centers it covers, or else the cell it lands in. An extent that is negative or NaN covers no center.
-MIRAGE_HD CellRange covered_cells(const Projection& p, const Pinhole& k, float extent, int h, int w) {
+MIRAGE_HD CellRange covered_cells(const Projection& p, const Pinhole& k, float extent, int h, int w, float near) {
   const float half = extent * p.inv;
   const Span columns = centers_within(p.u, half * k.fx, w);
   const Span rows = centers_within(p.v, half * k.fy, h);
-  const bool square = in_front(p.z) & (columns.first <= columns.last) & (rows.first <= rows.last);
-  const bool own = inside(p, h, w);
+  const bool square = in_front(p.z, near) & (columns.first <= columns.last) & (rows.first <= rows.last);
+  const bool own = inside(p, h, w, near);
   const int32_t i = static_cast<int32_t>(own ? p.v : 0.0f);
   const int32_t j = static_cast<int32_t>(own ? p.u : 0.0f);
   const int32_t i_last = own ? i : -1;
@@ -59,11 +59,11 @@ MIRAGE_HD bool disc_covers(float u, float v, float radius, int32_t i, int32_t j)
 
 // A range that leaves out no cell that disc_covers, and few others: the slack is more than the rounding of both, which
 // stays below 5 * 2^-24 of the radius and of the grid's size.
-MIRAGE_HD CellRange cells_around(const Projection& p, float radius, int h, int w) {
+MIRAGE_HD CellRange cells_around(const Projection& p, float radius, int h, int w, float near) {
   const float reach = radius * 1.001f + 0x1p-7f;
   const Span columns = centers_within(p.u, reach + static_cast<float>(w) * 0x1p-20f, w);
   const Span rows = centers_within(p.v, reach + static_cast<float>(h) * 0x1p-20f, h);
-  const bool some = in_front(p.z) & (columns.first <= columns.last);
+  const bool some = in_front(p.z, near) & (columns.first <= columns.last);
   return {rows.first, some ? rows.last : -1, columns.first, columns.last};
 }
 
@@ -79,10 +79,10 @@ MIRAGE_HD int32_t floor_of(float x) {  // of a number that an int32 can hold
   return toward_zero - static_cast<int32_t>(static_cast<float>(toward_zero) > x);
 }
 
-MIRAGE_HD Corners corners_of(const Projection& p, int h, int w) {
+MIRAGE_HD Corners corners_of(const Projection& p, int h, int w, float near) {
   const float a = p.u - 0.5f;
   const float b = p.v - 0.5f;
-  const bool some = in_front(p.z) & (a >= -1.0f) & (a < static_cast<float>(w)) & (b >= -1.0f) &
+  const bool some = in_front(p.z, near) & (a >= -1.0f) & (a < static_cast<float>(w)) & (b >= -1.0f) &
                     (b < static_cast<float>(h));
   const float a_in = some ? a : 0.0f;
   const float b_in = some ? b : 0.0f;

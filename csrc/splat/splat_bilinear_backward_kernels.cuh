@@ -30,10 +30,11 @@ struct CornersInView {  // of one point
   __device__ __forceinline__ bool any() const { return (cell[0] & cell[1] & cell[2] & cell[3]) >= 0; }
 };
 
-__device__ __forceinline__ CornersInView corners_in(const BlendedViews& blended, int64_t view, const float* xyz) {
+__device__ __forceinline__ CornersInView corners_in(const BlendedViews& blended, int64_t view, const float* xyz,
+                                                    float near) {
   const Rigid m = blended.views[view].world2cam;
   const Projection p = project(m, blended.views[view].pinhole, __ldg(xyz), __ldg(xyz + 1), __ldg(xyz + 2));
-  const Corners c = corners_of(p, blended.h, blended.w);
+  const Corners c = corners_of(p, blended.h, blended.w, near);
   CornersInView corners;
   corners.s = c.s;
   corners.t = c.t;
@@ -58,7 +59,7 @@ __device__ __forceinline__ void for_each_view(const Cloud& cloud, const BlendedV
   for (int64_t first = 0; first < blended.count; first += kWarp) {
     const int64_t own = first + threadIdx.x % kWarp;
     CornersInView corners{{-1, -1, -1, -1}};
-    if (own < blended.count) corners = corners_in(blended, own, cloud.xyz + 3 * n);
+    if (own < blended.count) corners = corners_in(blended, own, cloud.xyz + 3 * n, cloud.near);
 #pragma unroll 1
     for (unsigned left = __ballot_sync(kAllLanes, corners.any()); left; left &= left - 1) {
       const int from = __ffs(static_cast<int>(left)) - 1;

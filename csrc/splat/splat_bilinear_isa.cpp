@@ -21,9 +21,10 @@ void project_corners(const SplatBlock& block, const View& view, int h, int w, Bi
   const Rigid m = view.world2cam;
   const Pinhole pinhole = view.pinhole;
   const int lanes = block.lanes;
+  const float near = block.near;
   for_each_lane(lanes, [&](int k) {
     const Projection p = project(m, pinhole, block.x[k], block.y[k], block.z[k]);
-    const Corners c = corners_of(p, h, w);
+    const Corners c = corners_of(p, h, w, near);
     int32_t none = -1;
     for (int corner = 0; corner < 4; ++corner) {
       const BilinearTap t = bilinear_tap(c, corner, h, w);

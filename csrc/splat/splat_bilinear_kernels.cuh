@@ -42,7 +42,7 @@ __global__ void __launch_bounds__(kBaseThreads)
   if (n >= cloud.n) return;
   const bool valid = is_valid(cloud, n);
   for (int v = 0; v < bases.count; ++v) {
-    const Corners c = corners_of(project_point(cloud, bases.views[v], n), bases.h, bases.w);
+    const Corners c = corners_of(project_point(cloud, bases.views[v], n), bases.h, bases.w, cloud.near);
     const bool some = valid && c.i > -2;
     keys[v * cloud.n + n] = some ? bases.at(v, c.i, c.j) : bases.count * bases.of_view();
     points[v * cloud.n + n] = static_cast<uint32_t>(n);
@@ -152,7 +152,7 @@ __device__ __forceinline__ float blend_cell(const Cloud& cloud, const CameraOfVi
     bool blends = point != kNoPoint;
     if (blends) {
       const Projection p = project_point(cloud, view, point);
-      const BilinearTap tap = bilinear_tap(corners_of(p, h, w), corner, h, w);
+      const BilinearTap tap = bilinear_tap(corners_of(p, h, w, cloud.near), corner, h, w);
       weight = tap.weight;
       blends = tap.cell >= 0 && p.z <= limit;
     }

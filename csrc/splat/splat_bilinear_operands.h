@@ -21,12 +21,15 @@ struct BilinearCloud {
   float band;
 
   BilinearCloud(const Tensor& xyz_, const OptionalTensor& valid_, const Tensor& intrinsics, const Tensor& world2cam,
-                int64_t h, int64_t w, double band_)
+                int64_t h, int64_t w, double band_, double near)
       : xyz(expect(xyz_, ScalarType::Float, {-1, 3}, "splat_bilinear: xyz must be float32 (N, 3)")),
         valid(expect(valid_, ScalarType::Bool, {xyz.size(0)}, "splat_bilinear: valid must be bool (N,)")),
-        cameras(intrinsics, world2cam, h, w),
-        points{{data<float>(xyz), data<uint8_t>(valid), nullptr, 0.0f, 0.0f, 0.0f, xyz.size(0)}, Shape::kCorners, {}},
+        cameras(intrinsics, world2cam, h, w), points{{data<float>(xyz), data<uint8_t>(valid), nullptr, 0.0f, 0.0f, 0.0f,
+                                                      static_cast<float>(near), xyz.size(0)},
+                                                     Shape::kCorners,
+                                                     {}},
         band(static_cast<float>(band_)) {
+    guard(near >= kNear, "splat_bilinear: near must be at least 1e-6");
     guard(points.n <= UINT32_MAX, "splat_bilinear: more than 2^32 - 1 points");
   }
 };
@@ -51,9 +54,9 @@ struct BilinearOperands : BilinearCloud {
 template <class Device>
 std::tuple<Tensor, Tensor, Tensor, Tensor> splat_bilinear(const Tensor& xyz, const Tensor& features,
                                                           const Tensor& intrinsics, const Tensor& world2cam, int64_t h,
-                                                          int64_t w, OptionalTensor valid, double band) {
+                                                          int64_t w, OptionalTensor valid, double band, double near) {
   Device::guard_device(xyz, {&features, &intrinsics, &world2cam, pointer_to(valid)});
-  const BilinearOperands in(features, BilinearCloud(xyz, valid, intrinsics, world2cam, h, w, band));
+  const BilinearOperands in(features, BilinearCloud(xyz, valid, intrinsics, world2cam, h, w, band, near));
   Device::splat(in);
   return {in.out, in.depth, in.index, in.weight};
 }
@@ -75,17 +78,17 @@ struct BilinearGradient : BilinearCloud {
 template <class Device>
 BilinearGradient load_gradient(const Tensor& grad_features, const Tensor& xyz, const Tensor& intrinsics,
                                const Tensor& world2cam, const OptionalTensor& valid, const Tensor& depth,
-                               const Tensor& weight, double band) {
+                               const Tensor& weight, double band, double near) {
   Device::guard_device(xyz, {&grad_features, &intrinsics, &world2cam, pointer_to(valid), &depth, &weight});
   return {grad_features, depth, weight,
-          BilinearCloud(xyz, valid, intrinsics, world2cam, depth.size(1), depth.size(2), band)};
+          BilinearCloud(xyz, valid, intrinsics, world2cam, depth.size(1), depth.size(2), band, near)};
 }
 
 template <class Device>
 Tensor splat_bilinear_backward_features(const Tensor& grad_features, const Tensor& xyz, const Tensor& intrinsics,
                                         const Tensor& world2cam, OptionalTensor valid, const Tensor& depth,
-                                        const Tensor& weight, double band) {
-  const auto in = load_gradient<Device>(grad_features, xyz, intrinsics, world2cam, valid, depth, weight, band);
+                                        const Tensor& weight, double band, double near) {
+  const auto in = load_gradient<Device>(grad_features, xyz, intrinsics, world2cam, valid, depth, weight, band, near);
   const Tensor out = new_empty(in.grad, {in.points.n, in.channels()}, in.grad.scalar_type());
   Device::backward_features(in, out);
   return out;
@@ -94,8 +97,9 @@ Tensor splat_bilinear_backward_features(const Tensor& grad_features, const Tenso
 template <class Device>
 Tensor splat_bilinear_backward_xyz(const Tensor& grad_features, const Tensor& blended, const Tensor& xyz,
                                    const Tensor& features, const Tensor& intrinsics, const Tensor& world2cam,
-                                   OptionalTensor valid, const Tensor& depth, const Tensor& weight, double band) {
-  const auto in = load_gradient<Device>(grad_features, xyz, intrinsics, world2cam, valid, depth, weight, band);
+                                   OptionalTensor valid, const Tensor& depth, const Tensor& weight, double band,
+                                   double near) {
+  const auto in = load_gradient<Device>(grad_features, xyz, intrinsics, world2cam, valid, depth, weight, band, near);
   Device::guard_device(xyz, {&features, &blended});
   const ScalarType dtype = in.grad.scalar_type();
   const Tensor rows = expect_features(features, dtype, in.points.n, in.channels());

@@ -19,7 +19,7 @@ constexpr int kBlock = kPointBlock;
 struct SplatBlock : PointBlock {
   alignas(64) float extent[kBlock];
   int lanes;           // the first so many may hold points; a multiple of kFanout
-  float largest_extent;
+  float largest_extent, near;
   uint32_t first[kLeavesPerBlock];  // index of each leaf's first point
 };
 
@@ -52,6 +52,7 @@ MIRAGE_HD void load_run(const SplatPoints& points, int64_t first, int size, Spla
 inline void prepare(const SplatPoints& points, SplatBlock& block) {
   for (int k = 0; k < kBlock; ++k) block.extent[k] = points.extent;
   block.largest_extent = points.extent;
+  block.near = points.near;
 }
 
 // The number of lanes is a constant where the block is full, as nearly all are: the loops over it are then unrolled.

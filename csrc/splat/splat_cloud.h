@@ -16,6 +16,7 @@ struct Cloud {
   float extent;          // world units
   float min_extent;
   float radius;  // cells
+  float near;    // only points at a greater depth are in view
   int64_t n;
 };
 

@@ -31,9 +31,10 @@ void rasterize_points(const SplatBlock& block, const SplatPoints&, const SplatJo
   const Pinhole pinhole = job.views[v].pinhole;
   uint64_t* keys = keys_of(job, v);
   const int h = job.h, w = job.w, lanes = block.lanes;
+  const float near = block.near;
   for_each_lane(lanes, [&](int k) {
     const Projection p = project(m, pinhole, block.x[k], block.y[k], block.z[k]);
-    c.cell[k] = cell_of(p, h, w);
+    c.cell[k] = cell_of(p, h, w, near);
     c.depth[k] = float_bits(p.z);
   });
   const int n = pack_winners<false>(c.cell, c.depth, lanes, keys, c.hits);
@@ -48,9 +49,10 @@ void rasterize_squares(const SplatBlock& block, const SplatPoints&, const SplatJ
   const Pinhole pinhole = job.views[v].pinhole;
   uint64_t* keys = keys_of(job, v);
   const int h = job.h, w = job.w, lanes = block.lanes;
+  const float near = block.near;
   for_each_lane(lanes, [&](int k) {
     const Projection p = project(m, pinhole, block.x[k], block.y[k], block.z[k]);
-    const CellRange cells = covered_cells(p, pinhole, block.extent[k], h, w);
+    const CellRange cells = covered_cells(p, pinhole, block.extent[k], h, w, near);
     c.i0[k] = cells.i0;
     c.i1[k] = cells.i1;
     c.j0[k] = cells.j0;
@@ -72,17 +74,18 @@ void rasterize_discs(const SplatBlock& block, const SplatPoints& points, const S
   const Pinhole pinhole = job.views[v].pinhole;
   uint64_t* keys = keys_of(job, v);
   const int h = job.h, w = job.w, lanes = block.lanes;
+  const float near = block.near;
   const float radius = points.radius;
   for_each_lane(lanes, [&](int k) {
     const Projection p = project(m, pinhole, block.x[k], block.y[k], block.z[k]);
-    const CellRange cells = cells_around(p, radius, h, w);
+    const CellRange cells = cells_around(p, radius, h, w, near);
     c.u[k] = p.u;
     c.v[k] = p.v;
     c.i0[k] = cells.i0;
     c.i1[k] = cells.i1;
     c.j0[k] = cells.j0;
     c.j1[k] = cells.j1;
-    c.cell[k] = cell_of(p, h, w);
+    c.cell[k] = cell_of(p, h, w, near);
     c.mark[k] = c.cell[k] >= 0 ? 0 : cells.i1 - cells.i0;
     c.depth[k] = float_bits(p.z);
   });

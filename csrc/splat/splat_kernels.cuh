@@ -107,15 +107,15 @@ __device__ __forceinline__ void atomic_min_ranges(const CellRange& range, const 
 
 // Points that cover one cell: all loads are issued before the first is needed.
 template <int kEach>
-__device__ __forceinline__ void rasterize_in_cells(const PointsOfWarp<kEach>& points, const CameraOfView& shared, int h,
-                                                   int w, Word64* keys) {
+__device__ __forceinline__ void rasterize_in_cells(const PointsOfWarp<kEach>& points, const CameraOfView& shared,
+                                                   float near, int h, int w, Word64* keys) {
   const CameraOfView camera = shared;  // in registers, for all points
   Word64* cell[kEach];
   Word64 key[kEach], nearest[kEach];
 #pragma unroll
   for (int k = 0; k < kEach; ++k) {
     const Projection p = project(camera.world2cam, camera.pinhole, points.at[0][k], points.at[1][k], points.at[2][k]);
-    const int32_t own = cell_of(p, h, w);
+    const int32_t own = cell_of(p, h, w, near);
     cell[k] = keys + own;
     key[k] = depth_key(p.z, points.index[k]);
     nearest[k] = own >= 0 ? __ldcg(cell[k]) : 0;
@@ -127,22 +127,22 @@ __device__ __forceinline__ void rasterize_in_cells(const PointsOfWarp<kEach>& po
 
 template <Shape kShape, int kEach>  // but kPoint
 __device__ __forceinline__ void rasterize_in_ranges(const PointsOfWarp<kEach>& points, const CameraOfView& camera,
-                                                    float radius, int h, int w, Word64* keys,
+                                                    float radius, float near, int h, int w, Word64* keys,
                                                     SharedRange* shared_ranges) {
 #pragma unroll
   for (int k = 0; k < kEach; ++k) {
     const Projection p = project(camera.world2cam, camera.pinhole, points.at[0][k], points.at[1][k], points.at[2][k]);
     const Word64 key = depth_key(p.z, points.index[k]);
     if (kShape == Shape::kSquare) {
-      const CellRange range = covered_cells(p, camera.pinhole, points.extent[k], h, w);
+      const CellRange range = covered_cells(p, camera.pinhole, points.extent[k], h, w, near);
       atomic_min_ranges(range, p, w, key, keys, shared_ranges, [](float, float, int, int) { return true; });
     } else if (kShape == Shape::kDisc) {
-      const int32_t own = cell_of(p, h, w);
+      const int32_t own = cell_of(p, h, w, near);
       if (own >= 0) atomic_min_key(keys + own, key);
-      atomic_min_ranges(cells_around(p, radius, h, w), p, w, key, keys, shared_ranges,
+      atomic_min_ranges(cells_around(p, radius, h, w, near), p, w, key, keys, shared_ranges,
                         [&](float u, float v, int i, int j) { return disc_covers(u, v, radius, i, j); });
     } else {
-      const Corners corners = corners_of(p, h, w);
+      const Corners corners = corners_of(p, h, w, near);
 #pragma unroll
       for (int corner = 0; corner < 4; ++corner) {
         const BilinearTap tap = bilinear_tap(corners, corner, h, w);
@@ -188,9 +188,9 @@ __global__ void __launch_bounds__(kRasterThreads, 32 / (kEach + 2))
         const unsigned v = v0 + __ffs(static_cast<int>(left)) - 1;
         Word64* keys = some.keys + uint64_t{v} * cells;
         if constexpr (kShape == Shape::kPoint)
-          rasterize_in_cells(points, views.cameras[v], some.h, some.w, keys);
+          rasterize_in_cells(points, views.cameras[v], cloud.near, some.h, some.w, keys);
         else
-          rasterize_in_ranges<kShape>(points, views.cameras[v], cloud.radius, some.h, some.w, keys,
+          rasterize_in_ranges<kShape>(points, views.cameras[v], cloud.radius, cloud.near, some.h, some.w, keys,
                                       shared_ranges[threadIdx.x / kWarp]);
       }
     }

@@ -25,7 +25,7 @@ struct SplatOperands {
   SplatOperands(const Tensor& xyz_, const Tensor& features_, const Tensor& intrinsics, const Tensor& world2cam,
                 int64_t h, int64_t w, const OptionalTensor& valid_, const OptionalTensor& extents_, double extent,
                 double min_extent, double radius, const OptionalTensor& boxes0, const OptionalTensor& boxes1,
-                const OptionalTensor& boxes2)
+                const OptionalTensor& boxes2, double near)
       : n(xyz_.size(0)), xyz(expect(xyz_, ScalarType::Float, {n, 3}, "splat: xyz must be float32 (N, 3)")),
         features(expect(features_, features_.scalar_type(), {n, -1}, "splat: features must be (N, C)")),
         valid(expect(valid_, ScalarType::Bool, {n}, "splat: valid must be bool (N,)")),
@@ -35,12 +35,13 @@ struct SplatOperands {
         depth(new_empty(xyz, {cameras.count, h, w}, ScalarType::Float)),
         index(new_empty(xyz, {cameras.count, h, w}, ScalarType::Long)) {
     guard(n <= UINT32_MAX, "splat: more than 2^32 - 1 points");
+    guard(near >= kNear, "splat: near must be at least 1e-6");
     guard(radius >= 0 && radius <= kMaxRadius, "splat: radius must be 0 to 2^24");
     guard(boxes0.has_value() == boxes1.has_value() && boxes0.has_value() == boxes2.has_value(),
           "splat: boxes must come in three levels");
     guard(!boxes0 || extents || !(extent > 0.0), "splat: boxes do not go with one extent for all points");
     points = {{data<float>(xyz), data<uint8_t>(valid), data<float>(extents), static_cast<float>(extent),
-               static_cast<float>(min_extent), static_cast<float>(radius), n},
+               static_cast<float>(min_extent), static_cast<float>(radius), static_cast<float>(near), n},
               Shape::kPoint,
               boxes0 ? load_boxes(*boxes0, *boxes1, *boxes2, n) : BoxPyramid{}};
     if (extents || points.extent > 0.0f)
@@ -57,11 +58,11 @@ std::tuple<Tensor, Tensor, Tensor> splat(const Tensor& xyz, const Tensor& featur
                                          const Tensor& world2cam, int64_t h, int64_t w, OptionalTensor valid,
                                          OptionalTensor extents, double extent, double min_extent, double radius,
                                          const OptionalTensor& boxes0, const OptionalTensor& boxes1,
-                                         const OptionalTensor& boxes2) {
+                                         const OptionalTensor& boxes2, double near) {
   Device::guard_device(xyz, {&features, &intrinsics, &world2cam, pointer_to(valid), pointer_to(extents),
                              pointer_to(boxes0), pointer_to(boxes1), pointer_to(boxes2)});
   const SplatOperands in(xyz, features, intrinsics, world2cam, h, w, valid, extents, extent, min_extent, radius, boxes0,
-                         boxes1, boxes2);
+                         boxes1, boxes2, near);
   Device::splat(in);
   return {in.out, in.depth, in.index};
 }
@@ -69,7 +70,7 @@ std::tuple<Tensor, Tensor, Tensor> splat(const Tensor& xyz, const Tensor& featur
 template <class Device>
 std::tuple<Tensor, Tensor, Tensor> splat_plain(const Tensor& xyz, const Tensor& features, const Tensor& intrinsics,
                                                const Tensor& world2cam, int64_t h, int64_t w) {
-  return splat<Device>(xyz, features, intrinsics, world2cam, h, w, {}, {}, 0.0, 0.0, 0.0, {}, {}, {});
+  return splat<Device>(xyz, features, intrinsics, world2cam, h, w, {}, {}, 0.0, 0.0, 0.0, {}, {}, {}, kNear);
 }
 
 // The gradient of a map of cells, which is summed over the cells of each point. depth = Z = r20 x + r21 y + r22 z + t2,

@@ -15,6 +15,9 @@ constexpr uint64_t kDropped = ~uint64_t{0};  // in place of a Morton code, of wh
 
 struct CachePoints {
   const float* xyz;        // (N, 3)
+  const void* features;    // (N, C)
+  Element element;         // of the features: no int8
+  int64_t channels;
   const uint8_t* valid;    // (N,), 0 = ignored; or null: all of them are valid
   const float* footprint;  // (N,) or null: `default_footprint` for all of them
   float default_footprint;
@@ -82,21 +85,43 @@ MIRAGE_HD void grow(PyramidBox& b, const PyramidBox& other) {
 }
 
 MIRAGE_HD bool usable_footprint(float f) {  // false for NaN
-  return (f >= 0.0f) & (f < bits_float(0x7f800000u));
+  return (f > 0.0f) & (f < bits_float(0x7f800000u));
 }
 
-// A valid point that is not kept is rejected.
+// Magnitudes sort as integers, and those of infinities and NaN are the largest.
+MIRAGE_HD int32_t magnitude_bits(float x) { return static_cast<int32_t>(float_bits(x) & 0x7fffffffu); }
+
+constexpr int32_t kInfinityBits = 0x7f800000;
+
+// Whether a valid point is kept if its features are finite. A valid point that is not kept is rejected.
 MIRAGE_HD bool is_kept(VoxelAxes axes, float footprint) { return in_range(axes) & usable_footprint(footprint); }
 
 // Of a voxel's points the one of lowest rank is written: smallest footprint first, then lowest index. A usable
-// footprint's bits sort as an integer once -0 has become 0.
+// footprint is positive, so its bits sort as an integer.
 MIRAGE_HD uint64_t point_rank(float footprint, uint32_t point) {
-  return static_cast<uint64_t>(float_bits(footprint + 0.0f)) << 32 | point;
+  return static_cast<uint64_t>(float_bits(footprint)) << 32 | point;
 }
 
 // Ties: the existing row wins.
 MIRAGE_HD int32_t winner_over_row(int32_t winner, float footprint, float row_footprint) {
   return footprint < row_footprint ? winner : -1;
+}
+
+// A mean is a float32 sum and a count. A sum that grows without end absorbs what is added to it, so both are halved
+// once the count is kMaxCount: later observations then weigh as much as before.
+constexpr int64_t kMaxCount = 1 << 20;
+
+// The number of observations to add to a mean until it is halved. (A file may hold a larger count.)
+MIRAGE_HD int64_t until_halved(int64_t count) { return count < kMaxCount ? kMaxCount - count : 1; }
+
+// The count of a mean after `more` observations.
+MIRAGE_HD int64_t count_after(int64_t count, int64_t more) {
+  while (more >= until_halved(count)) {
+    const int64_t added = until_halved(count);
+    count = (count + added) / 2;
+    more -= added;
+  }
+  return count + more;
 }
 
 // One scale per row: the largest magnitude is 127.

@@ -155,9 +155,17 @@ class Writer {
       if (point < 0 || point >= in_.points) return false;
       prefetch(plan_.order[std::min(i + kPrefetchDistance, plan_.kept - 1)], bytes);
     }
-    MIRAGE_KERNELS(voxel_cache_kernels)
-        .add(element_, features_, plan_.order + begin, end - begin, channels_, is_new, sum);
-    in_.count[row] = static_cast<int32_t>(end - begin) + (is_new ? 0 : in_.count[row]);
+    int64_t count = is_new ? 0 : in_.count[row];
+    for (int64_t first = begin; first < end;) {
+      const int64_t added = std::min(end - first, until_halved(count));
+      MIRAGE_KERNELS(voxel_cache_kernels)
+          .add(element_, features_, plan_.order + first, added, channels_, is_new && first == begin, sum);
+      if (count + added >= kMaxCount)
+        for (int64_t c = 0; c < channels_; ++c) sum[c] *= 0.5f;
+      count = count_after(count, added);
+      first += added;
+    }
+    in_.count[row] = static_cast<int32_t>(count);
     return true;
   }
 

@@ -42,14 +42,14 @@ class FeatureWriter {
       copy_as<uint16_t>(bytes);
   }
 
-  void add(int64_t used) {
+  void add(const Observations& rows) {
     with_float(element_, [&](auto type) {
       using T = decltype(type);
       constexpr int vector = sizeof(uint4) / sizeof(T);
       if (channels_ % vector == 0 && aligned_to<PieceOf<T, vector>>(from_) && aligned_to<PieceOf<float, vector>>(to_))
-        add_as<T, vector>(used);
+        add_as<T, vector>(rows);
       else
-        add_as<T, 1>(used);
+        add_as<T, 1>(rows);
     });
   }
 
@@ -78,9 +78,9 @@ class FeatureWriter {
   }
 
   template <class T, int kWords>
-  void add_as(int64_t used) {
+  void add_as(const Observations& rows) {
     launch(voxel_cache_sum_kernel<T, kWords>, blocks(), kFeatureThreads, 0, stream_, targets_of(channels_ / kWords),
-           used, reinterpret_cast<const PieceOf<T, kWords>*>(from_), reinterpret_cast<float*>(to_));
+           rows.used, rows.count, reinterpret_cast<const PieceOf<T, kWords>*>(from_), reinterpret_cast<float*>(to_));
   }
 
   WriteTargets targets_;
@@ -95,15 +95,15 @@ class FeatureWriter {
 
 void VoxelCacheOnCuda::commit(const CommitOperands& in) {
   const OnDevice on(in.xyz);
-  launch(voxel_cache_write_kernel, blocks_of(in.segments.count, kRowThreads), kRowThreads, 0, on.stream, in.segments,
-         in.observations, in.rows);
   FeatureWriter writer(in, on.stream);
   if (in.mean)
-    writer.add(in.observations.used);
+    writer.add(in.observations);  // before the counts change
   else if (in.scale)
     writer.quantize(in.scale);
   else
     writer.copy();
+  launch(voxel_cache_write_kernel, blocks_of(in.segments.count, kRowThreads), kRowThreads, 0, on.stream, in.segments,
+         in.observations, in.rows);
 }
 
 void VoxelCacheOnCuda::index(const Tensor& keys, const RowsOfCache& state, int64_t rows) {

@@ -119,7 +119,8 @@ __global__ void __launch_bounds__(kRowThreads)
     enter_row_of_many(rows.table, rows.slots, target.row, home_slot(axes_of(key), rows.slots));
   }
   if (target.inside && in.count)
-    in.count[target.row] = plan.starts[s + 1] - plan.starts[s] + (is_new ? 0 : in.count[target.row]);
+    in.count[target.row] = static_cast<int32_t>(
+        count_after(is_new ? 0 : in.count[target.row], plan.starts[s + 1] - plan.starts[s]));
   if (target.inside && (in.count || was_observed)) in.stamp_rows[target.row] = in.stamp;
   float xyz[3] = {0.0f, 0.0f, 0.0f}, footprint = 0.0f;
   if (was_observed) {

@@ -68,9 +68,11 @@ __device__ __forceinline__ PieceOf<T, kWords> load_piece(const PieceOf<T, kWords
 }
 
 // One thread per piece of a segment: adds the segment's points to the row, in order. A new row begins with the first.
+// `counts` are those of the rows before.
 template <class T, int kWords>
 __global__ void __launch_bounds__(kFeatureThreads)
-    voxel_cache_sum_kernel(WriteTargets g, int64_t used, const PieceOf<T, kWords>* from, float* rows) {
+    voxel_cache_sum_kernel(WriteTargets g, int64_t used, const int32_t* counts, const PieceOf<T, kWords>* from,
+                           float* rows) {
   const int64_t first = static_cast<int64_t>(blockIdx.x) * kSegmentsOfBlock;
   const uint32_t items = static_cast<uint32_t>(min(g.plan.count - first, int64_t{kSegmentsOfBlock})) * g.pieces;
 #pragma unroll 1
@@ -85,13 +87,15 @@ __global__ void __launch_bounds__(kFeatureThreads)
     PieceOf<float, kWords> sum{};
     if (target.row < used) sum = *reinterpret_cast<PieceOf<float, kWords>*>(sums);
     bool any = target.row < used;
+    int64_t count = any ? counts[target.row] : 0;
 #pragma unroll 1
-    for (int64_t at = begin; at < end; at += kLoadBatch) {
+    for (int64_t at = begin, last; at < end; at = last) {
+      last = min(end, at + min(int64_t{kLoadBatch}, until_halved(count)));
       PieceOf<T, kWords> held[kLoadBatch];
       bool in_bounds[kLoadBatch];
 #pragma unroll
       for (int k = 0; k < kLoadBatch; ++k) {
-        const int64_t point = at + k < end ? __ldg(g.plan.order + at + k) : -1;
+        const int64_t point = at + k < last ? __ldg(g.plan.order + at + k) : -1;
         in_bounds[k] = point >= 0 && point < g.points;
         if (in_bounds[k]) held[k] = load_piece(from + point * g.pieces + piece);
       }
@@ -105,6 +109,11 @@ __global__ void __launch_bounds__(kFeatureThreads)
         }
         any = true;
       }
+      if (count + (last - at) >= kMaxCount) {
+#pragma unroll
+        for (int c = 0; c < kWords; ++c) sum.at[c] *= 0.5f;
+      }
+      count = count_after(count, last - at);
     }
     *reinterpret_cast<PieceOf<float, kWords>*>(sums) = sum;
   }

@@ -26,6 +26,34 @@ void gather_bits(const uint32_t* axis, const int32_t* kept, int count, uint32_t*
   *zeros |= zero;
 }
 
+template <class Run>
+MIRAGE_HD void with_float(Element element, const Run& run) {
+  switch (element) {
+    case Element::kBFloat16: run(BFloat16{}); break;
+    case Element::kFloat16: run(Float16{}); break;
+    default: run(float{});
+  }
+}
+
+template <class T>
+MIRAGE_HD int32_t largest_magnitude(const T* row, int64_t channels) {
+  int32_t largest = 0;
+  for (int64_t c = 0; c < channels; ++c) {
+    const int32_t size = magnitude_bits(to_float(row[c]));
+    largest = size > largest ? size : largest;
+  }
+  return largest;
+}
+
+// Clears `kept` of those of `count` points from `first` on that have a feature that is not finite.
+void keep_finite(const CachePoints& points, int64_t first, int count, int32_t* kept) {
+  with_float(points.element, [&](auto type) {
+    const auto* row = static_cast<const decltype(type)*>(points.features) + first * points.channels;
+    for (int k = 0; k < count; ++k, row += points.channels)
+      if (kept[k] != 0) kept[k] = static_cast<int32_t>(largest_magnitude(row, points.channels) < kInfinityBits);
+  });
+}
+
 Encoded encode(const CachePoints& points, int64_t begin, int64_t end, uint64_t* codes) {
   Encoded sum{0, 0, {0, 0, 0}, {0, 0, 0}};
   PointBlock block;
@@ -57,6 +85,7 @@ Encoded encode(const CachePoints& points, int64_t begin, int64_t end, uint64_t* 
         kept[k] &= static_cast<int32_t>(valid[k] != 0);
       }
     }
+    keep_finite(points, first, count, kept);
     for (int k = 0; k < count; ++k) good += kept[k];
     gather_bits(cx, kept, count, &sum.ones.x, &sum.zeros.x);
     gather_bits(cy, kept, count, &sum.ones.y, &sum.zeros.y);
@@ -125,12 +154,7 @@ MIRAGE_HD void convert(const From* __restrict from, int64_t n, To* __restrict to
 
 template <class T>
 float quantize_row(const T* row, int64_t channels, int8_t* out) {
-  int32_t largest = 0;  // magnitudes sort as integers
-  for (int64_t c = 0; c < channels; ++c) {
-    const int32_t size = static_cast<int32_t>(float_bits(to_float(row[c])) & 0x7fffffffu);
-    largest = size > largest ? size : largest;
-  }
-  const float scale = int8_scale(bits_float(static_cast<uint32_t>(largest)));
+  const float scale = int8_scale(bits_float(static_cast<uint32_t>(largest_magnitude(row, channels))));
   for (int64_t first = 0; first < channels; first += kBlock) {
     const int64_t count = channels - first < kBlock ? channels - first : kBlock;
     int32_t steps[kBlock];
@@ -177,15 +201,6 @@ void expand_row(const int8_t* row, int64_t channels, const RowScale& scale, To* 
     convert(row + first, count, steps);
     for (int64_t c = 0; c < count; ++c) values[c] = static_cast<float>(steps[c]);
     expand_row(values, count, scale, out + first);
-  }
-}
-
-template <class Run>
-MIRAGE_HD void with_float(Element element, const Run& run) {
-  switch (element) {
-    case Element::kBFloat16: run(BFloat16{}); break;
-    case Element::kFloat16: run(Float16{}); break;
-    default: run(float{});
   }
 }
 

@@ -60,7 +60,7 @@ struct Planned {
 // The inputs of a plan, checked.
 struct PlanOperands {
   int64_t n;
-  Tensor xyz, keys, footprint_rows, table;
+  Tensor xyz, features, keys, footprint_rows, table;
   OptionalTensor valid, footprint;
   CachePoints points;
   HeldRows held;
@@ -69,17 +69,26 @@ struct PlanOperands {
   PlanOperands(const InsertedPoints& inserted, const CacheState& state, const InsertRule& rule)
       : n(inserted.xyz.size(0)),
         xyz(expect(inserted.xyz, ScalarType::Float, {n, 3}, "voxel_cache_insert: xyz must be float32 (N, 3)")),
+        features(expect(inserted.features, inserted.features.scalar_type(), {n, -1},
+                        "voxel_cache_insert: features must be (N, C)")),
         keys(expect(state.keys, ScalarType::Long, {-1}, "voxel_cache_insert: keys must be int64 (R,)")),
         footprint_rows(expect(state.footprint, ScalarType::Float, {-1}, "voxel_cache_insert: bad footprint_rows")),
         table(expect(state.table, ScalarType::Int, {-1}, "voxel_cache_insert: table must be int32 (T,)")),
         valid(expect(inserted.valid, ScalarType::Bool, {n}, "voxel_cache_insert: valid must be bool (N,)")),
         footprint(expect(inserted.footprint, ScalarType::Float, {n}, "voxel_cache_insert: footprint must be (N,)")),
-        points{data<float>(xyz), data<uint8_t>(valid), data<float>(footprint),
-               static_cast<float>(rule.default_footprint), static_cast<float>(rule.inverse_size)},
+        points{data<float>(xyz),
+               data<char>(features),
+               element_of(features.scalar_type()),
+               features.size(1),
+               data<uint8_t>(valid),
+               data<float>(footprint),
+               static_cast<float>(rule.default_footprint),
+               static_cast<float>(rule.inverse_size)},
         held{data<int64_t>(keys), data<float>(footprint_rows), data<int32_t>(table),
              static_cast<uint64_t>(table.numel()), state.rows},
         fusion(static_cast<Fusion>(rule.fusion)) {
     guard(n < INT32_MAX, "voxel_cache_insert: too many points");
+    guard(points.element != Element::kInt8, "voxel_cache_insert: features must be float32, bfloat16 or float16");
     guard(rule.fusion >= 0 && rule.fusion <= 2, "voxel_cache_insert: unknown fusion");
     guard(held.rows >= 0 && held.rows <= keys.numel() && held.rows <= footprint_rows.numel(),
           "voxel_cache_insert: rows must be within capacity");
@@ -212,7 +221,7 @@ std::tuple<Tensor, Tensor> voxel_cache_insert(const Tensor& xyz, const Tensor& f
                                               double default_footprint, int64_t fusion, const OptionalTensor& footprint,
                                               const OptionalTensor& valid, const OptionalTensor& scale,
                                               const OptionalTensor& count) {
-  Device::guard_device(xyz, {pointer_to(valid), pointer_to(footprint), &keys, &footprint_rows, &table});
+  Device::guard_device(xyz, {&features, pointer_to(valid), pointer_to(footprint), &keys, &footprint_rows, &table});
   const InsertedPoints points{xyz, features, footprint, valid};
   const CacheState state{keys,   xyz_rows, footprint_rows, features_rows, stamp_rows, table,
                          boxes0, boxes1,   boxes2,         scale,         count,      rows};

@@ -171,9 +171,8 @@ class Oracle:
             width = self.size if p.footprint is None else p.footprint.numpy()[n]
             with np.errstate(all="ignore"):
                 cell = np.floor(position * inverse)
-            accepted = bool(((cell >= -(2**20)) & (cell < 2**20)).all()) and 0 <= width < math.inf
-            if self.settings["storage"] == "int8":
-                accepted = accepted and bool(p.features[n].isfinite().all())
+            accepted = bool(((cell >= -(2**20)) & (cell < 2**20)).all()) and 0 < width < math.inf
+            accepted = accepted and bool(p.features[n].isfinite().all())
             if not accepted:
                 rejected += 1
                 continue

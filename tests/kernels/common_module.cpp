@@ -115,19 +115,19 @@ PYBIND11_MODULE(common_module, m) {
     return std::array<int32_t, 2>{s.first, s.last};
   });
   m.def("covered_cells", [](const Matrix& pose, const Lens& k, float x, float y, float z, float extent, int h, int w) {
-    const CellRange c = covered_cells(project(load_rigid(pose.data()), lens(k), x, y, z), lens(k), extent, h, w);
+    const CellRange c = covered_cells(project(load_rigid(pose.data()), lens(k), x, y, z), lens(k), extent, h, w, kNear);
     return std::array<int32_t, 4>{c.i0, c.i1, c.j0, c.j1};
   });
   m.def("scaled_extent", &scaled_extent);
   m.def("disc_covers", &disc_covers);
   m.def("cells_around", [](float u, float v, float radius, int h, int w) {
-    const CellRange c = cells_around({u, v, 1.0f, 1.0f}, radius, h, w);
+    const CellRange c = cells_around({u, v, 1.0f, 1.0f}, radius, h, w, kNear);
     return std::array<int32_t, 4>{c.i0, c.i1, c.j0, c.j1};
   });
   m.def("bilinear_taps", [](float u, float v, float z, int h, int w) {  // (cell, weight) of every corner
     std::array<std::pair<int32_t, float>, 4> out;
     for (int corner = 0; corner < 4; ++corner) {
-      const BilinearTap t = bilinear_tap(corners_of({u, v, z, 1.0f / z}, h, w), corner, h, w);
+      const BilinearTap t = bilinear_tap(corners_of({u, v, z, 1.0f / z}, h, w, kNear), corner, h, w);
       out[corner] = {t.cell, t.weight};
     }
     return out;

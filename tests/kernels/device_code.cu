@@ -38,17 +38,17 @@ __global__ void splat_point(const float* xyz, const float* pose, const float* le
   const Box box{{p.u, p.v, p.z}, {p.u, p.v, p.z}};
   if (is_culled(make_frustum(m, k, h, w, 1.0f), box, extent)) return;
   if (cell_of(p, h, w) >= 0) atomicMin(keys + cell_of(p, h, w), key);
-  const CellRange cells = covered_cells(p, k, extent, h, w);
+  const CellRange cells = covered_cells(p, k, extent, h, w, kNear);
   for (int i = cells.i0; i <= cells.i1; ++i)
     for (int j = cells.j0; j <= cells.j1; ++j) atomicMin(keys + i * w + j, key);
   const float radius = scaled_extent(2.0f, extent, 0.5f);
-  const CellRange around = cells_around(p, radius, h, w);
+  const CellRange around = cells_around(p, radius, h, w, kNear);
   for (int i = around.i0; i <= around.i1; ++i)
     for (int j = around.j0; j <= around.j1; ++j)
       if (disc_covers(p.u, p.v, radius, i, j)) atomicMin(keys + i * w + j, key);
   const Vec3 g = project_backward(m, k, xyz[3 * n], xyz[3 * n + 1], xyz[3 * n + 2], p.u, p.v);
   for (int corner = 0; corner < 4; ++corner) {
-    const BilinearTap t = bilinear_tap(corners_of(p, h, w), corner, h, w);
+    const BilinearTap t = bilinear_tap(corners_of(p, h, w, kNear), corner, h, w);
     if (t.cell >= 0 && t.weight > kMinWeight && g.x <= blend_limit(p.z, 0.05f)) atomicMin(keys + t.cell, key);
   }
 }

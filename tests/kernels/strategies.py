@@ -64,6 +64,7 @@ def splat_cases(
         valid=st.booleans(),
         boxes=st.just(boxes),
         strided=st.booleans(),
+        near=st.sampled_from([1e-6, 1e-6, 0.25, 1.0, 1.7]),
     )
 
 

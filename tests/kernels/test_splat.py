@@ -34,7 +34,7 @@ def oracle(case: SplatCase) -> tuple[Tensor, Tensor]:
             px, py, pz = (((row[0] * x + row[1] * y) + row[2] * z) + row[3] for row in m)
             inv = f(1) / pz
             u, r = (px * inv) * k[0, 0] + k[0, 2], (py * inv) * k[1, 1] + k[1, 2]
-            if not f(1e-6) < pz < math.inf:
+            if not f(case.near) < pz < math.inf:
                 continue
             extent = case.extent[n].item() if isinstance(case.extent, Tensor) else (case.extent or 0.0)
             half = (f(extent) if extent > 0 else f(0)) * inv
@@ -65,6 +65,7 @@ def test_reference_follows_the_contract(seed: int) -> None:
     size = tuple(torch.randint(1, 7, (2,), generator=g).tolist())
     radius = 0.0 if extent != "none" else (0.0, 0.4, 1.0, 3.0)[seed // 16 % 4]
     case = splat_case(seed, n=40, size=size, kind=kind, extent=extent, radius=radius, valid=seed % 5 == 0)
+    case = case._replace(near=(1e-6, 0.25, 1.7)[seed // 7 % 3])  # points lie at a depth of 0.25 where kind is "border"
     depth, index = oracle(case)
     result = run_reference(lambda: case.run(splat))
     assert same_bits(result.index, index)
@@ -102,7 +103,7 @@ def test_operation_equals_reference(
         extent = 0.1 * torch.rand(more, generator=g) if isinstance(case.extent, Tensor) else None
         cameras = testing.random_cameras(g, views, case.cameras.size)
         boxes = testing.bounding_boxes(xyz, extent)
-        case = SplatCase(xyz, torch.randn(more, 2, generator=g), cameras, None, extent, case.radius, boxes)
+        case = SplatCase(xyz, torch.randn(more, 2, generator=g), cameras, None, extent, case.radius, boxes, case.near)
     expected = torch.ops.mirage_kernels_reference.splat(*case.arguments(scale, minimum))
     for name, result in every_backend(lambda: torch.ops.mirage_kernels.splat(*case.arguments(scale, minimum))):
         assert all(map(same_bits, result, expected)), name
@@ -196,6 +197,57 @@ def test_radius_covers_discs() -> None:
             assert splat(center, row, cameras, radius=1e-3).mask.nonzero().tolist() == [[0, 3, 3]]
             assert not splat(outside, row, cameras, radius=5.95).mask.any()
             assert splat(outside, row, cameras, radius=6.05).mask.nonzero().tolist() == [[0, 3, 0]]
+
+
+@pytest.mark.usefixtures("native")
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_near_equals_points_removed_per_view(mode: Any, dtype: torch.dtype, every_backend: EveryBackend) -> None:
+    """Each of many views skips its own points, those exactly at the limit included; so do gradients."""
+    case = splat_case(2, n=600, views=70, size=(3, 4), channels=3, dtype=dtype, valid=True)
+    depth = case.cameras.project(case.xyz)[1]
+    near = depth[depth > 0].quantile(0.3).item()
+    near = depth[0][(depth[0] - near).abs().argmin()].item()
+    case = case._replace(near=near)
+    assert case.valid is not None
+    for name, result in every_backend(lambda: (case.run(splat, mode=mode), splat_gradients(case, 4, mode=mode))):
+        view, gradients = result
+        assert (view.depth > near).all(), name
+        sums = [torch.zeros_like(g) for g in gradients]
+        for v in range(0, 70, 23):
+            one = case._replace(cameras=case.cameras[v], valid=case.valid & (depth[v] > near), near=1e-6)
+            expected = run_reference(lambda one=one: one.run(splat, mode=mode))
+            assert same_bits(view.index[v], expected.index[0]), name
+            assert same_bits(view.depth[v], expected.depth[0]), name
+            assert same_sums(view.features[v], expected.features[0]), name
+        for sum_, gradient in zip(sums, gradients, strict=True):  # of points that no view shows
+            hidden = ~(case.valid & (depth > near).any(0))
+            assert hidden.any()
+            assert torch.equal(gradient[hidden], sum_[hidden]), name
+
+
+def test_near_keeps_a_row_from_covering_the_view() -> None:
+    """A square just in front of the camera covers every cell; near leaves the surface behind it."""
+    camera = testing.plain_cameras(1, (6, 8))
+    surface = torch.cartesian_prod(torch.linspace(-1, 1, 40), torch.linspace(-1, 1, 40), torch.tensor([1.0]))
+    xyz = torch.cat([torch.tensor([[0.0, 0.0, 0.01]]), surface])
+    features, extent = torch.arange(len(xyz))[:, None].float(), torch.full((len(xyz),), 0.05)
+    for name in READY:
+        with mk.use_backend(name):
+            assert (splat(xyz, features, camera, extent=extent).index == 0).all()
+            view = splat(xyz, features, camera, extent=extent, near=0.1)
+            assert view.mask.all()
+            assert (view.depth == 1).all()
+            assert same_bits(view.features, splat(surface, features[1:], camera, extent=extent[1:]).features)
+
+
+def test_near_compiles_into_one_graph() -> None:
+    case = splat_case(1, extent="each")
+    for mode in ("nearest", "bilinear"):
+        call = case._replace(near=0.7) if mode == "nearest" else case._replace(near=0.7, extent=None)
+        torch.compiler.reset()
+        compiled = torch.compile(lambda c=call, m=mode: c.run(splat, mode=m), fullgraph=True, backend="aot_eager")
+        assert_same(compiled(), call.run(splat, mode=mode), ("features",))
 
 
 def test_empty_inputs() -> None:

@@ -37,7 +37,7 @@ def taps(case: SplatCase, view: int) -> list[tuple[int, int, Any, Any]]:
         inv = f(1) / pz
         a = ((px * inv) * k[0, 0] + k[0, 2]) - f(0.5)
         b = ((py * inv) * k[1, 1] + k[1, 2]) - f(0.5)
-        rendered = f(1e-6) < pz < math.inf and -1 <= a < w and -1 <= b < h
+        rendered = f(case.near) < pz < math.inf and -1 <= a < w and -1 <= b < h
         if not rendered or (case.valid is not None and not case.valid[n]):
             continue
         s, t = a - np.floor(a), b - np.floor(b)
@@ -79,6 +79,7 @@ def test_reference_follows_the_contract(seed: int, band: float) -> None:
     g = torch.Generator().manual_seed(seed)
     size = tuple(torch.randint(1, 7, (2,), generator=g).tolist())
     case = splat_case(seed, n=40, size=size, views=1, kind=testing.POINT_KINDS[seed % 4], valid=seed % 5 == 0)
+    case = case._replace(near=(1e-6, 0.25, 1.7)[seed // 7 % 3])
     features, depth, index = oracle(case, 0, band)
     with mk.use_backend("reference"):
         result = run(case, band)

@@ -142,7 +142,7 @@ def test_features_of_any_size_and_alignment(kind: str, channels: int, dtype: tor
             parts = (xyz[points], features[points], footprint[points])
             rule, kept = (1.0, fusion, parts[2]), (state.scale, state.count)
             held = (state.keys, state.footprint, state.table)
-            plan, _ = reference.plan(parts[0], None, parts[2], *held, used, 4.0, *rule[:2])
+            plan, _ = reference.plan(parts[0], parts[1], None, parts[2], *held, used, 4.0, *rule[:2])
             sizes = (len(plan.order), len(plan.key))
             assert_both_same("commit", plan.pack(), *sizes, *parts[:2], *state.insert_arguments, used, 7, *rule, *kept)
             result = assert_both_same("insert", *parts[:2], *state.insert_arguments, used, 7, 4.0, *rule, None, *kept)

@@ -41,7 +41,8 @@ def insert(each: bool, **options: Any) -> Insert:
     cache._store.state = cache._store.reserve(300)
     s, fusion = cache.state, reference.FUSIONS.index(cache.fusion)
     footprints, flags = (footprint, valid) if each else (None, None)
-    planned, _ = reference.plan(xyz, flags, footprints, s.keys, s.footprint, s.table, s.rows, 4.0, 0.25, fusion)
+    points, held = (xyz, features, flags, footprints), (s.keys, s.footprint, s.table, s.rows)
+    planned, _ = reference.plan(*points, *held, 4.0, 0.25, fusion)
     packed = (planned.pack(), len(planned.order), len(planned.key))
     written, kept = (xyz, features, *s.insert_arguments, s.rows, 7), (s.scale, s.count)
     return Insert(

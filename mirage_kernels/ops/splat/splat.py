@@ -12,9 +12,9 @@ from torch import Tensor
 from ... import _memory, _transforms, backend, check
 from ..._modes import SPLAT_MODES, SplatMode
 from ..._results import Splat
-from ...cameras import Cameras, check_cameras
+from ...cameras import NEAR, Cameras, check_cameras
 from .splat_bilinear_operators import splat_bilinear
-from .splat_operators import splat_nearest
+from .splat_operators import check_near, splat_nearest
 
 
 def splat(
@@ -27,6 +27,7 @@ def splat(
     radius: float = 0.0,
     mode: SplatMode = "nearest",
     band: float = 0.05,
+    near: float = NEAR,
 ) -> Splat:
     """Render points into the grid of every camera. In each cell the nearest point wins; ties go to the lower index.
 
@@ -51,7 +52,8 @@ def splat(
         xyz: (N, 3) float32, world units.
         features: (N, C) float32, bfloat16 or float16.
         cameras: V cameras over a grid (h, w), on the same device.
-        valid: (N,) bool; points where it is False are skipped.
+        valid: (N,) bool; points where it is False are skipped. Pass the ``valid`` of :func:`unproject`: a cell without
+            depth is a point at the origin, which a camera may see.
         extent: world units, a number or (N,) float32. A point is rendered as a square of this half-size that faces the
             camera: it covers its own cell and all cells whose centers lie within the square. This closes the holes that
             appear when a surface is rendered from nearer than it was observed. A point whose extent is not positive
@@ -61,6 +63,8 @@ def splat(
             ``extent``.
         mode: "nearest" or "bilinear"; "bilinear" takes neither ``extent`` nor ``radius``.
         band: relative depth range of the points that mode "bilinear" blends, at least 0.
+        near: world units, 1e-6 to 3e38. Points up to this depth are skipped. With an ``extent``, a point just in front
+            of a camera covers the whole grid.
 
     Returns:
         :class:`Splat`: features (V, C, h, w), depth (V, h, w), index (V, h, w); its ``mask`` is False in holes.
@@ -81,7 +85,7 @@ def splat(
         (20.0, 1.0)
     """
     no_disc = isinstance(radius, (int, float)) and radius == 0
-    plain = no_disc and valid is None and extent is None and mode == "nearest"
+    plain = no_disc and valid is None and extent is None and mode == "nearest" and type(near) is float and near == NEAR
     if plain and check.are_points(xyz, features) and isinstance(cameras, Cameras):
         intrinsics, (h, w) = cameras._intrinsics, cameras._size
         differentiable = _is_differentiable(xyz, features)
@@ -96,9 +100,10 @@ def splat(
     dims = _check_operands(xyz, features, cameras, valid)
     if not no_disc:
         radius = check.number("radius", radius, 0, 1 << 24)
+    near = check_near(near)
     if mode != "nearest":
         check.choice("mode", mode, SPLAT_MODES)
-        return _splat_bilinear(xyz, features, cameras, valid, extent, radius, check.number("band", band, 0))
+        return _splat_bilinear(xyz, features, cameras, valid, extent, radius, check.number("band", band, 0), near)
     size, extents = _check_extent(extent, radius, xyz, dims)
     return Splat(
         *splat_nearest(
@@ -109,6 +114,7 @@ def splat(
             extent=size,
             extents=extents,
             radius=radius,
+            near=near,
             differentiable=_is_differentiable(xyz, features),
         )
     )
@@ -153,10 +159,11 @@ def _splat_bilinear(
     extent: float | Tensor | None,
     radius: float,
     band: float,
+    near: float,
 ) -> Splat:
     if extent is not None:
         raise check.value_error("extent", "None in mode 'bilinear'", type(extent).__name__)
     if radius != 0:
         raise check.value_error("radius", "0 in mode 'bilinear'", radius)
-    blended, depth, index, _ = splat_bilinear(xyz, features, cameras, valid=valid, band=band)
+    blended, depth, index, _ = splat_bilinear(xyz, features, cameras, valid=valid, band=band, near=near)
     return Splat(blended, depth, index)

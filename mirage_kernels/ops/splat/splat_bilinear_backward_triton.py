@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..._triton_common import INFINITY, launch, narrow, project, transform_row, widen
 from ...backend import INTERPRETED
+from ...cameras import NEAR
 from .splat_cells_triton import bilinear_position, bilinear_tap, blend_limit
 
 _POINTS = tl.constexpr(256 if INTERPRETED else 16)  # points per program
@@ -45,7 +46,7 @@ def _blended_tap(some, i, j, s, t, z, tap, first, depth, weight, band, h, w):
 
 @triton.jit(do_not_specialize=["n", "views", "h", "w"])
 def splat_bilinear_backward_features_kernel(
-    grad, xyz, intrinsics, world2cam, valid, depth, weight, sums, n, views, h, w, band,
+    grad, xyz, intrinsics, world2cam, valid, depth, weight, sums, n, views, h, w, band, near,
     CHANNELS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Compute the gradient of features: the sum of rows ``grad`` (V h w, C) times the normalized weights."""
@@ -55,7 +56,7 @@ def splat_bilinear_backward_features_kernel(
     view = tl.zeros((), tl.int64)
     while view < views:
         u, v, to_point, _ = project(world2cam + 12 * view, intrinsics + 9 * view, x, y, z)
-        some, i, j, s, t = bilinear_position(u, v, to_point, h, w)
+        some, i, j, s, t = bilinear_position(u, v, to_point, near, h, w)
         some = some & in_bounds
         if tl.max(some.to(tl.int32), 0) != 0:
             for tap in tl.static_range(4):
@@ -72,7 +73,7 @@ def splat_bilinear_backward_features_kernel(
 
 @triton.jit(do_not_specialize=["n", "views", "h", "w"])
 def splat_bilinear_backward_xyz_kernel(
-    grad, maps, rows, xyz, intrinsics, world2cam, valid, depth, weight, sums, n, views, h, w, band,
+    grad, maps, rows, xyz, intrinsics, world2cam, valid, depth, weight, sums, n, views, h, w, band, near,
     CHANNELS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Compute the gradient of points through their weights: d loss / d weight = grad * (row - map) / sum of weights."""
@@ -82,7 +83,7 @@ def splat_bilinear_backward_xyz_kernel(
     while view < views:
         pinhole, pose = intrinsics + 9 * view, world2cam + 12 * view
         u, v, to_point, inverse = project(pose, pinhole, x, y, z)
-        some, i, j, s, t = bilinear_position(u, v, to_point, h, w)
+        some, i, j, s, t = bilinear_position(u, v, to_point, near, h, w)
         some = some & in_bounds
         if tl.max(some.to(tl.int32), 0) != 0:
             by_u, by_v = tl.zeros_like(x), tl.zeros_like(x)
@@ -148,6 +149,7 @@ def splat_bilinear_backward_features(
     depth: Tensor,
     weight: Tensor,
     band: float,
+    near: float = NEAR,
 ) -> Tensor:
     (views, channels, h, w), n = grad_features.shape, xyz.shape[0]
     result = grad_features.new_empty(n, channels)
@@ -157,7 +159,7 @@ def splat_bilinear_backward_features(
         (triton.cdiv(n, _POINTS.value), triton.cdiv(channels, block)),
         xyz.device,
         *(_rows(grad_features), xyz.contiguous(), intrinsics.contiguous(), world2cam.contiguous(), _bytes(valid)),
-        *(depth.contiguous(), weight.contiguous(), result, n, views, h, w, float(band)),
+        *(depth.contiguous(), weight.contiguous(), result, n, views, h, w, float(band), float(near)),
         CHANNELS=channels,
         BLOCK=block,
     )
@@ -175,6 +177,7 @@ def splat_bilinear_backward_xyz(
     depth: Tensor,
     weight: Tensor,
     band: float,
+    near: float = NEAR,
 ) -> Tensor:
     (views, channels, h, w), n = grad_features.shape, xyz.shape[0]
     result = xyz.new_empty(n, 3)
@@ -184,7 +187,7 @@ def splat_bilinear_backward_xyz(
         xyz.device,
         *(_rows(grad_features), _rows(blended), features.contiguous(), xyz.contiguous(), intrinsics.contiguous()),
         *(world2cam.contiguous(), _bytes(valid), depth.contiguous(), weight.contiguous(), result),
-        *(n, views, h, w, float(band)),
+        *(n, views, h, w, float(band), float(near)),
         CHANNELS=channels,
         BLOCK=min(64, triton.next_power_of_2(max(channels, 1))),
     )

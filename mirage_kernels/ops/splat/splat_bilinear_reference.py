@@ -39,6 +39,7 @@ def splat_bilinear(
     w: int,
     valid: Tensor | None,
     band: float,
+    near: float = NEAR,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Blend features. Sums run in the order of the points, in float32 (float64 for float64 points), rounded once."""
     views, channels = world2cam.shape[0], features.shape[1]
@@ -47,7 +48,7 @@ def splat_bilinear(
     index = torch.full((views, h, w), -1, dtype=torch.int64, device=xyz.device)
     weight = xyz.new_zeros(views, h, w)
     for v in range(views):
-        pairs, z = _taps(xyz, intrinsics[v : v + 1], world2cam[v : v + 1], h, w, valid)
+        pairs, z = _taps(xyz, intrinsics[v : v + 1], world2cam[v : v + 1], h, w, valid, near)
         key = (z.float().view(torch.int32).long() << 32) | torch.arange(len(z), device=z.device, dtype=torch.int64)
         keys = torch.full((h * w,), EMPTY, dtype=torch.int64, device=xyz.device)
         keys.scatter_reduce_(0, pairs.cell, key[pairs.point], "amin")
@@ -68,12 +69,12 @@ def splat_bilinear(
 
 
 def _taps(
-    xyz: Tensor, intrinsics: Tensor, world2cam: Tensor, h: int, w: int, valid: Tensor | None
+    xyz: Tensor, intrinsics: Tensor, world2cam: Tensor, h: int, w: int, valid: Tensor | None, near: float
 ) -> tuple[_Pairs, Tensor]:
     """Return the taps of all points in one view, and the depth of every point."""
     u, v, z, _ = (x[0] for x in project(xyz, world2cam, intrinsics))
     a, b = u - 0.5, v - 0.5
-    some = (z > NEAR) & (z < torch.inf) & (a >= -1) & (a < w) & (b >= -1) & (b < h)
+    some = (z > near) & (z < torch.inf) & (a >= -1) & (a < w) & (b >= -1) & (b < h)
     if valid is not None:
         some = some & valid
     a, b = torch.where(some, a, 0), torch.where(some, b, 0)
@@ -110,6 +111,7 @@ def splat_bilinear_backward_features(
     depth: Tensor,
     weight: Tensor,
     band: float,
+    near: float = NEAR,
 ) -> Tensor:
     """Propagate the gradient of every cell to its points, times weight / sum of weights.
 
@@ -119,7 +121,7 @@ def splat_bilinear_backward_features(
     grad = grad_features.to(torch.promote_types(grad_features.dtype, torch.float32)).flatten(2)
     sums = grad.new_zeros(xyz.shape[0], channels)
     for v in range(grad.shape[0]):
-        pairs, z = _taps(xyz, intrinsics[v : v + 1], world2cam[v : v + 1], h, w, valid)
+        pairs, z = _taps(xyz, intrinsics[v : v + 1], world2cam[v : v + 1], h, w, valid, near)
         for part in _parts(_within(pairs, z, depth[v].flatten(), band), channels):
             fraction = part.weight / weight[v].flatten()[part.cell]
             add_in_order(sums, part.point, fraction[:, None] * grad[v].T[part.cell])
@@ -137,6 +139,7 @@ def splat_bilinear_backward_xyz(
     depth: Tensor,
     weight: Tensor,
     band: float,
+    near: float = NEAR,
 ) -> Tensor:
     """Propagate gradients through the weights: d map / d weight = (feature - map) / sum of weights.
 
@@ -147,7 +150,7 @@ def splat_bilinear_backward_xyz(
     sums = xyz.new_zeros(xyz.shape)
     for v in range(grad.shape[0]):
         k, m = intrinsics[v : v + 1], world2cam[v : v + 1]
-        pairs, z = _taps(xyz, k, m, h, w, valid)
+        pairs, z = _taps(xyz, k, m, h, w, valid, near)
         a, b, _, _ = (x[0] - 0.5 for x in project(xyz, m, k))
         for part in _parts(_within(pairs, z, depth[v].flatten(), band), channels):
             change = features[part.point].to(xyz.dtype) - maps[v].T[part.cell]

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..._triton_common import INFINITY, launch, narrow, project, widen
 from ...backend import INTERPRETED
+from ...cameras import NEAR
 from . import splat_bilinear_reference as reference
 from .splat_cells_triton import (
     EMPTY,
@@ -36,7 +37,7 @@ _PAIRS_BATCH = 1 << 22
 
 
 @triton.jit
-def _taps(xyz, valid, intrinsics, world2cam, point, n, h, w):
+def _taps(xyz, valid, intrinsics, world2cam, point, n, h, w, near):
     """Return the depth (P, 1) of points (P,); for their taps (P, 4) whether they are used, their cells and weights."""
     in_bounds = point < n
     x = tl.load(xyz + 3 * point, mask=in_bounds, other=0.0)
@@ -45,7 +46,7 @@ def _taps(xyz, valid, intrinsics, world2cam, point, n, h, w):
     if valid is not None:
         in_bounds = in_bounds & (tl.load(valid + point, mask=in_bounds, other=0) != 0)
     u, v, depth, _ = project(world2cam, intrinsics, x, y, z)
-    some, i, j, s, t = bilinear_position(u, v, depth, h, w)
+    some, i, j, s, t = bilinear_position(u, v, depth, near, h, w)
     some = some & in_bounds
     tap = tl.arange(0, 4)[None, :]
     active, cell, weight = bilinear_tap(some[:, None], i[:, None], j[:, None], s[:, None], t[:, None], tap, h, w)
@@ -61,16 +62,16 @@ def _view_and_points(n):
 
 
 @triton.jit(do_not_specialize=["n", "h", "w"])
-def splat_bilinear_rasterize_kernel(xyz, valid, intrinsics, world2cam, keys, n, h, w):
+def splat_bilinear_rasterize_kernel(xyz, valid, intrinsics, world2cam, keys, n, h, w, near):
     """Rasterize ``_POINTS`` points into the z-buffer of one view."""
     view, point = _view_and_points(n)
-    depth, active, cell, _ = _taps(xyz, valid, intrinsics + 9 * view, world2cam + 12 * view, point, n, h, w)
+    depth, active, cell, _ = _taps(xyz, valid, intrinsics + 9 * view, world2cam + 12 * view, point, n, h, w, near)
     atomic_min_key(keys + view * h * w, cell, depth_key(depth, point[:, None]), active)
 
 
 @triton.jit(do_not_specialize=["n", "first_view", "views", "h", "w"])
 def splat_bilinear_pairs_kernel(
-    xyz, valid, intrinsics, world2cam, keys, pairs, weights, n, first_view, views, h, w, band
+    xyz, valid, intrinsics, world2cam, keys, pairs, weights, n, first_view, views, h, w, band, near
 ):
     """Write the cells ``pairs`` (views, N, 4), numbered across views, and the weights of all taps.
 
@@ -78,7 +79,7 @@ def splat_bilinear_pairs_kernel(
     """
     slot, point = _view_and_points(n)
     view = first_view + slot
-    depth, active, cell, weight = _taps(xyz, valid, intrinsics + 9 * view, world2cam + 12 * view, point, n, h, w)
+    depth, active, cell, weight = _taps(xyz, valid, intrinsics + 9 * view, world2cam + 12 * view, point, n, h, w, near)
     key = tl.load(keys + view * h * w + cell, mask=active, other=EMPTY)
     active = active & (depth <= blend_limit(key_depth(key), band))
     at = (slot * n + point[:, None]) * 4 + tl.arange(0, 4)[None, :]
@@ -133,6 +134,7 @@ def splat_bilinear(
     w: int,
     valid: Tensor | None,
     band: float,
+    near: float = NEAR,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     n, views, channels = xyz.shape[0], world2cam.shape[0], features.shape[1]
     maps = features.new_empty(views, channels, h, w)
@@ -142,14 +144,14 @@ def splat_bilinear(
     flags = None if valid is None else valid.contiguous().view(torch.uint8)
     points = (xyz.contiguous(), flags, intrinsics.contiguous(), world2cam.contiguous())
     blocks, tiles = triton.cdiv(n, _POINTS.value), triton.cdiv(h * w, _CELLS.value)
-    launch(splat_bilinear_rasterize_kernel, (blocks * views,), xyz.device, *points, keys, n, h, w)
+    launch(splat_bilinear_rasterize_kernel, (blocks * views,), xyz.device, *points, keys, n, h, w, float(near))
     rows, block = features.contiguous(), min(64, triton.next_power_of_2(max(channels, 1)))
     view_batch = max(1, min(_PAIRS_BATCH // (4 * max(n, 1)), (2**31 - 1) // (h * w) - 1))
     for first in range(0, views, view_batch):
         count = min(view_batch, views - first)
         pairs = torch.empty(count * n * 4, dtype=torch.int32, device=xyz.device)
         weights = xyz.new_empty(count * n * 4)
-        args = (keys, pairs, weights, n, first, count, h, w, float(band))
+        args = (keys, pairs, weights, n, first, count, h, w, float(band), float(near))
         launch(splat_bilinear_pairs_kernel, (blocks * count,), xyz.device, *points, *args)
         pairs, order = pairs.sort(stable=True)
         cells = torch.arange(count * h * w + 1, dtype=torch.int32, device=xyz.device)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from ..._triton_common import INFINITY, NEAR
+from ..._triton_common import INFINITY
 from . import splat_reference as reference
 
 EMPTY = tl.constexpr(reference.EMPTY)
@@ -49,9 +49,9 @@ def atomic_min_key(keys, cell, key, active):
 
 
 @triton.jit
-def in_front(depth):
-    """Return whether a depth is in front of the camera and finite."""
-    return (depth > NEAR) & (depth < INFINITY)
+def in_front(depth, near):
+    """Return whether a depth is greater than ``near`` and finite."""
+    return (depth > near) & (depth < INFINITY)
 
 
 @triton.jit
@@ -77,8 +77,10 @@ def _centers_within(at, reach, size):
 
 
 @triton.jit
-def covered_cells(u, v, depth, inverse, pinhole, extent, in_cell, h, w):
+def covered_cells(u, v, inverse, pinhole, extent, rendered, in_cell, h, w):
     """Return the cells of a square of half-size ``extent``, or the cell of the point if the square covers no center.
+
+    Points that are not ``rendered`` have none.
 
     Returns:
         First row, first column, number of columns (at least 1), number of cells.
@@ -86,7 +88,7 @@ def covered_cells(u, v, depth, inverse, pinhole, extent, in_cell, h, w):
     half = extent * inverse
     j0, j1 = _centers_within(u, half * tl.load(pinhole), w)
     i0, i1 = _centers_within(v, half * tl.load(pinhole + 4), h)
-    square = in_front(depth) & (i0 <= i1) & (j0 <= j1)
+    square = rendered & (i0 <= i1) & (j0 <= j1)
     i, j = cell_of_point(u, v, in_cell)
     width = tl.where(square, j1 - j0 + 1, 1)
     area = tl.where(square, (i1 - i0 + 1) * width, in_cell.to(tl.int32))
@@ -94,7 +96,7 @@ def covered_cells(u, v, depth, inverse, pinhole, extent, in_cell, h, w):
 
 
 @triton.jit
-def cells_around(u, v, depth, radius, h, w):
+def cells_around(u, v, radius, rendered, h, w):
     """Return a range of cells, as ``covered_cells`` does, that contains every cell that ``disc_covers``.
 
     The slack is larger than the rounding errors of both functions.
@@ -102,7 +104,7 @@ def cells_around(u, v, depth, radius, h, w):
     reach = radius * _SLACK + _CELLS_SLACK
     j0, j1 = _centers_within(u, reach + w.to(tl.float32) * _GRID_SLACK, w)
     i0, i1 = _centers_within(v, reach + h.to(tl.float32) * _GRID_SLACK, h)
-    some = in_front(depth) & (i0 <= i1) & (j0 <= j1)
+    some = rendered & (i0 <= i1) & (j0 <= j1)
     width = tl.where(some, j1 - j0 + 1, 1)
     return i0, j0, width, tl.where(some, (i1 - i0 + 1) * width, 0)
 
@@ -115,7 +117,7 @@ def disc_covers(u, v, radius, i, j):
 
 
 @triton.jit
-def bilinear_position(u, v, depth, h, w):
+def bilinear_position(u, v, depth, near, h, w):
     """Return the position of a point between four cell centers in mode "bilinear".
 
     Returns:
@@ -123,7 +125,7 @@ def bilinear_position(u, v, depth, h, w):
         and row i + 1.
     """
     a, b = u - 0.5, v - 0.5
-    some = in_front(depth) & (a >= -1) & (a < w.to(tl.float32)) & (b >= -1) & (b < h.to(tl.float32))
+    some = in_front(depth, near) & (a >= -1) & (a < w.to(tl.float32)) & (b >= -1) & (b < h.to(tl.float32))
     a, b = tl.where(some, a, 0.0), tl.where(some, b, 0.0)
     j, i = _floor(a), _floor(b)
     return some, i, j, a - j.to(tl.float32), b - i.to(tl.float32)

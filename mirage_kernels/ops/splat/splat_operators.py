@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ... import _library, _memory, _transforms, backend
-from ...cameras import Cameras
+from ... import _library, _memory, _transforms, backend, check
+from ...cameras import NEAR, Cameras
 from . import splat_reference as reference
 
 Boxes = tuple[Tensor | None, Tensor | None, Tensor | None]
@@ -31,6 +31,7 @@ def splat_nearest(
     min_extent: float = _NO_MIN_EXTENT,
     radius: float = 0.0,
     boxes: Boxes = (None, None, None),
+    near: float = NEAR,
     differentiable: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run the operation ``splat`` on the backend of the points' device. Arguments are not checked.
@@ -47,6 +48,7 @@ def splat_nearest(
         radius: radius of the disc of every point, cells; without ``extent`` and ``extents``.
         boxes: bounding boxes of runs of 64, 64^2 and 64^3 points, (B, 7) each: minimum and maximum of x, y, z and the
             largest of ``extents``. Runs that no camera can see are skipped; results do not depend on it.
+        near: points up to this depth are skipped.
         differentiable: whether autograd records the call.
 
     Returns:
@@ -55,15 +57,23 @@ def splat_nearest(
     h, w = cameras.size
     size = extent if extents is None else extent_scale
     if torch.compiler.is_dynamo_compiling():
-        size, min_extent, radius = _transforms.constants(size, min_extent, radius)
+        size, min_extent, radius, near = _transforms.constants(size, min_extent, radius, near)
     run = backend.operation("splat", xyz, "default" if differentiable else "inference")
     views = (cameras._intrinsics, cameras._world2cam, h, w)
+    shape: tuple[Any, ...] = (valid, extents, size, min_extent, radius, *boxes)
+    if near != NEAR:  # an argument that is not passed takes no time
+        shape = (*shape, near)
     result: tuple[Tensor, Tensor, Tensor]
     try:
-        result = run(xyz, features, *views, valid, extents, size, min_extent, radius, *boxes)
+        result = run(xyz, features, *views, *shape)
     except (RuntimeError, MemoryError) as error:
         raise _memory.explained(error, "splat", xyz=xyz, features=features, cameras=cameras) from None
     return result
+
+
+def check_near(near: Any) -> float:
+    """Check the argument ``near`` and return it as a float."""
+    return check.number("near", near, NEAR, 3e38)
 
 
 def _fake_splat(
@@ -78,7 +88,10 @@ def _fake_splat(
     extent: float = 0.0,
     min_extent: float = 0.0,
     radius: float = 0.0,
-    *boxes: Tensor | None,
+    boxes0: Tensor | None = None,
+    boxes1: Tensor | None = None,
+    boxes2: Tensor | None = None,
+    near: float = NEAR,
 ) -> tuple[Tensor, Tensor, Tensor]:
     views = world2cam.shape[0]
     return (
@@ -97,7 +110,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
 
 def _backward(call: Any, ctx: Any, grad_features: Tensor | None, grad_depth: Tensor | None, _: None) -> tuple[Any, ...]:
     world2cam, index = ctx.saved_tensors
-    grads: list[Tensor | None] = [None] * 14
+    grads: list[Tensor | None] = [None] * 15
     if ctx.needs_input_grad[0] and grad_depth is not None:
         grads[0] = call(
             "splat_backward_xyz", grad_depth=grad_depth, index=index, world2cam=world2cam, num_points=ctx.num_points
@@ -111,7 +124,7 @@ _POINTS = "Tensor xyz, Tensor features, Tensor intrinsics, Tensor world2cam, Sym
 
 _library.define(
     f"splat({_POINTS}, Tensor? valid, Tensor? extents, float extent, float least_extent, float radius, "
-    "Tensor? boxes0, Tensor? boxes1, Tensor? boxes2) -> (Tensor, Tensor, Tensor)",
+    "Tensor? boxes0, Tensor? boxes1, Tensor? boxes2, float near=1e-06) -> (Tensor, Tensor, Tensor)",
     reference=reference.splat,
     fake=_fake_splat,
     triton=f"{__package__}.splat_triton",

@@ -29,7 +29,10 @@ def splat(
     extent: float = 0.0,
     min_extent: float = 0.0,
     radius: float = 0.0,
-    *boxes: Tensor | None,
+    boxes0: Tensor | None = None,
+    boxes1: Tensor | None = None,
+    boxes2: Tensor | None = None,
+    near: float = NEAR,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Render with a z-buffer that is a ``scatter_reduce(amin)`` over packed (depth, index) keys, view by view.
 
@@ -38,7 +41,8 @@ def splat(
             where ``extents[i]`` is NaN.
         extent: the extent of all points if ``extents`` is None.
         radius: cells; ignored if there are extents.
-        boxes: bounding boxes of runs of points, which only the native kernels use, to skip runs.
+        boxes0, boxes1, boxes2: bounding boxes of runs of points, which only the native kernels use, to skip runs.
+        near: points up to this depth are not rendered.
     """
     n, views, channels = xyz.shape[0], world2cam.shape[0], features.shape[1]
     # The last slot takes the points that are not rendered.
@@ -47,12 +51,10 @@ def splat(
     for v in range(views):
         u, row, depth, inverse = (x[0] for x in project(xyz, world2cam[v : v + 1], intrinsics[v : v + 1]))
         key = (depth.float().view(torch.int32).long() << 32) | order
-        in_cell = inside(u, row, depth, (h, w))
-        if valid is not None:
-            in_cell = in_cell & valid
-        rendered = (depth > NEAR) & (depth < torch.inf)
+        rendered = (depth > near) & (depth < torch.inf)
         if valid is not None:
             rendered = rendered & valid
+        in_cell = rendered & inside(u, row, depth, (h, w))
         if extents is not None or extent > 0:
             reach = torch.full_like(depth, extent) if extents is None else _scaled(extent, extents, min_extent, depth)
             half = reach * inverse  # negative or NaN: covers no cell center

@@ -13,8 +13,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..._triton_common import inside, launch, project
+from ..._triton_common import launch, on_grid, project
 from ...backend import INTERPRETED
+from ...cameras import NEAR
 from . import splat_reference as reference
 from .splat_cells_triton import (
     EMPTY,
@@ -24,6 +25,7 @@ from .splat_cells_triton import (
     covered_cells,
     depth_key,
     disc_covers,
+    in_front,
     key_depth,
     key_index,
 )
@@ -39,7 +41,7 @@ _PROGRAMS = 1024  # number of programs that occupies a large GPU
 @triton.jit(do_not_specialize=["n", "views", "view_batch", "h", "w"])
 def splat_rasterize_kernel(
     xyz, valid, extents, intrinsics, world2cam, keys, n, views, view_batch, h, w, extent, min_extent, radius,
-    SHAPE: tl.constexpr,
+    near, SHAPE: tl.constexpr,
 ):  # fmt: skip
     """Rasterize ``_POINTS`` points into the z-buffers of ``view_batch`` views."""
     point = tl.program_id(0).to(tl.int64) * _POINTS + tl.arange(0, _POINTS)
@@ -59,17 +61,18 @@ def splat_rasterize_kernel(
     while view < last:
         at, pinhole = view.to(tl.int64), intrinsics + 9 * view.to(tl.int64)
         u, v, depth, inverse = project(world2cam + 12 * at, pinhole, x, y, z)
-        in_cell = in_bounds & inside(u, v, depth, h, w)
+        rendered = in_bounds & in_front(depth, near)
+        in_cell = rendered & on_grid(u, v, h, w)
         key, cells = depth_key(depth, point), keys + at * h * w
         if SHAPE != SQUARE:
             i, j = cell_of_point(u, v, in_cell)
             atomic_min_key(cells, i * w + j, key, in_cell)
         if SHAPE == SQUARE:
-            i0, j0, width, area = covered_cells(u, v, depth, inverse, pinhole, size, in_cell, h, w)
-            _rasterize_cells(cells, key, i0, j0, width, tl.where(in_bounds, area, 0), u, v, radius, w, SHAPE)
+            i0, j0, width, area = covered_cells(u, v, inverse, pinhole, size, rendered, in_cell, h, w)
+            _rasterize_cells(cells, key, i0, j0, width, area, u, v, radius, w, SHAPE)
         if SHAPE == DISC:
-            i0, j0, width, area = cells_around(u, v, depth, radius, h, w)
-            _rasterize_cells(cells, key, i0, j0, width, tl.where(in_bounds, area, 0), u, v, radius, w, SHAPE)
+            i0, j0, width, area = cells_around(u, v, radius, rendered, h, w)
+            _rasterize_cells(cells, key, i0, j0, width, area, u, v, radius, w, SHAPE)
         view += 1
 
 
@@ -151,7 +154,10 @@ def splat(
     extent: float = 0.0,
     min_extent: float = 0.0,
     radius: float = 0.0,
-    *boxes: Tensor | None,
+    boxes0: Tensor | None = None,
+    boxes1: Tensor | None = None,
+    boxes2: Tensor | None = None,
+    near: float = NEAR,
 ) -> tuple[Tensor, Tensor, Tensor]:
     n, views, channels = xyz.shape[0], world2cam.shape[0], features.shape[1]
     out = features.new_empty(views, channels, h, w)
@@ -168,7 +174,7 @@ def splat(
         None if valid is None else valid.contiguous().view(torch.uint8),
         None if extents is None else extents.contiguous(),
         *(intrinsics.contiguous(), world2cam.contiguous(), keys),
-        *(n, views, view_batch, h, w, float(extent), float(min_extent), float(radius)),
+        *(n, views, view_batch, h, w, float(extent), float(min_extent), float(radius), float(near)),
         SHAPE=shape.value,
         num_warps=1,
     )

@@ -15,8 +15,8 @@ from ..._locks import writes
 from ..._modes import AUTOMATIC_EVICTIONS, FUSIONS, STORAGES, AutomaticEviction, Fusion, Storage
 from ..._pickling import copies
 from ..._results import Splat
-from ...cameras import Cameras, check_cameras
-from ..splat.splat_operators import splat_nearest
+from ...cameras import NEAR, Cameras, check_cameras
+from ..splat.splat_operators import check_near, splat_nearest
 from . import voxel_cache_operators as operators
 from .voxel_cache_files import CacheFiles
 from .voxel_cache_removal import CacheRemoval
@@ -180,23 +180,23 @@ class VoxelCache(CacheRemoval, CacheFiles):
             rejected = len(points.xyz) if points.valid is None else int(points.valid.sum())
             store.totals = {**store.totals, "rejected": store.totals["rejected"] + rejected}
             return InsertCounts(0, 0, rejected, 0, None)
-        if self.storage == "int8":
-            # Points with a feature that is not finite get a NaN position, so that the plan rejects and counts them.
-            # Counting them here would wait for the device once more.
-            finite = points.features.isfinite().all(1, keepdim=True)
-            points = points._replace(xyz=points.xyz.masked_fill(~finite, torch.nan))
         return store.insert(points, voxel_size=size, stamp=stamp, fusion=self.fusion, eviction=self.eviction)
 
     def _automatic_voxel_size(self, points: InsertInput) -> float | None:
-        """Compute the voxel size "auto" from the footprints; None if none of them is usable."""
-        footprint, valid = points.footprint, points.valid
+        """Compute the voxel size "auto" from the points that it does not reject; None if there are none."""
+        xyz, features, footprint, valid = points
         if footprint is None:
             raise check.value_error("footprint", "(N,) on the first insert, because voxel_size is 'auto'", None)
-        usable = footprint.isfinite() & (footprint > 0)
-        footprints = footprint[usable if valid is None else usable & valid]
-        if footprints.numel() == 0:
-            return None
-        return _check_voxel_size("footprint", footprints.median().item() * self.auto_scale)
+        kept = (footprint > 0) & footprint.isfinite() & xyz.isfinite().all(1) & features.isfinite().all(1)
+        if valid is not None:
+            kept &= valid
+        while bool(kept.any()):
+            size = _check_voxel_size("footprint", footprint[kept].median().item() * self.auto_scale)
+            in_range = operators.voxels_of(xyz, size)[1]
+            if bool((in_range | ~kept).all()):
+                return size
+            kept &= in_range  # and again, because points out of range are rejected
+        return None
 
     def splat(
         self,
@@ -206,6 +206,7 @@ class VoxelCache(CacheRemoval, CacheFiles):
         extent_scale: float | None = None,
         features: bool = True,
         cull: bool = True,
+        near: float = NEAR,
     ) -> Splat:
         """Render the rows into cameras, as :func:`mirage_kernels.splat` does. It does not wait for the device.
 
@@ -218,6 +219,8 @@ class VoxelCache(CacheRemoval, CacheFiles):
             extent_scale: replaces the ``extent_scale`` of the cache for this call.
             features: False returns features of shape (V, 0, h, w); read them later with :meth:`feature_maps`.
             cull: False reads every row. The result is the same, bit for bit.
+            near: world units, 1e-6 to 3e38; rows up to this depth are skipped. A row just in front of a camera covers
+                the whole grid.
 
         Returns:
             :class:`Splat`: features (V, C, h, w) in :attr:`dtype`, depth (V, h, w), index (V, h, w): the row of every
@@ -227,12 +230,18 @@ class VoxelCache(CacheRemoval, CacheFiles):
             TypeError, ValueError: an argument has the wrong type, dtype, shape, device or value.
         """
         if torch.compiler.is_compiling():  # it cannot trace a lock
-            return self._splat(cameras, valid, extent_scale, features, cull)
+            return self._splat(cameras, valid, extent_scale, features, cull, near)
         with self._store.lock:
-            return self._splat(cameras, valid, extent_scale, features, cull)
+            return self._splat(cameras, valid, extent_scale, features, cull, near)
 
     def _splat(
-        self, cameras: Cameras, valid: Tensor | None, extent_scale: float | None, features: bool, cull: bool
+        self,
+        cameras: Cameras,
+        valid: Tensor | None,
+        extent_scale: float | None,
+        features: bool,
+        cull: bool,
+        near: float,
     ) -> Splat:
         s = self.state
         rows = s.rows
@@ -253,6 +262,7 @@ class VoxelCache(CacheRemoval, CacheFiles):
             extent_scale=scale,
             min_extent=self.voxel_size or 0.0,
             boxes=s.boxes if cull else (None, None, None),
+            near=near if near is NEAR else check_near(near),
             differentiable=False,
         )
         return Splat(operators.decode(s, index, self._like) if encoded and features else maps, depth, index)

@@ -10,10 +10,25 @@ import triton.language as tl
 from ..._triton_common import widen
 from ...backend import INTERPRETED
 from .voxel_cache_index_triton import BOX_ROWS, grow_boxes
+from .voxel_cache_reference import MAX_COUNT
 
 SEGMENTS = tl.constexpr(1024 if INTERPRETED else 128)  # segments per program of kernels that do not copy features
 COPIES = tl.constexpr(256 if INTERPRETED else 32)  # rows per program that copies
 SUMS = tl.constexpr(256 if INTERPRETED else 8)  # rows per warp that sums or quantizes
+_MAX_COUNT = tl.constexpr(MAX_COUNT)
+
+
+@triton.jit
+def _count_after(count, more):
+    """Return the counts of means after ``more`` observations: halved whenever they reach the maximum."""
+    until_halved = tl.maximum(_MAX_COUNT - count, 1)
+    while tl.max((more >= until_halved).to(tl.int32), 0) > 0:
+        halved = more >= until_halved
+        more = tl.where(halved, more - until_halved, more)
+        # Half of count + until_halved, whose sum may exceed 32 bits.
+        count = tl.where(halved, (count >> 1) + (until_halved >> 1) + (count & until_halved & 1), count)
+        until_halved = tl.maximum(_MAX_COUNT - count, 1)
+    return count + more
 
 
 @triton.jit(do_not_specialize=["n", "rows", "stamp"])
@@ -35,7 +50,7 @@ def voxel_cache_write_kernel(
         begin = tl.load(starts + segment, mask=in_bounds, other=0)
         end = tl.load(starts + segment + 1, mask=in_bounds, other=0)
         before = tl.load(count + target, mask=in_bounds & ~new, other=0)
-        tl.store(count + target, before + (end - begin), mask=in_bounds)
+        tl.store(count + target, _count_after(before, end - begin), mask=in_bounds)
     x = tl.load(xyz + 3 * point, mask=changed, other=0.0)
     y = tl.load(xyz + 3 * point + 1, mask=changed, other=0.0)
     z = tl.load(xyz + 3 * point + 2, mask=changed, other=0.0)
@@ -93,8 +108,13 @@ def voxel_cache_quantize_kernel(row, winner, features, out, scales, n, CHANNELS:
 
 
 @triton.jit(do_not_specialize=["n", "rows"])
-def voxel_cache_sum_kernel(order, starts, row, features, out, n, rows, CHANNELS: tl.constexpr, BLOCK: tl.constexpr):
-    """Add the features of each segment, in order, to the sum of its row; a new row starts with its first point."""
+def voxel_cache_sum_kernel(
+    order, starts, row, counts, features, out, n, rows, CHANNELS: tl.constexpr, BLOCK: tl.constexpr
+):
+    """Add the features of each segment, in order, to the sum of its row; a new row starts with its first point.
+
+    ``counts`` are those of the rows before.
+    """
     segment = tl.program_id(0).to(tl.int64) * SUMS + tl.arange(0, SUMS)
     c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     channel = (c < CHANNELS)[None, :]
@@ -104,6 +124,7 @@ def voxel_cache_sum_kernel(order, starts, row, features, out, n, rows, CHANNELS:
     new = target >= rows
     sums = out + target[:, None] * CHANNELS + c[None, :]
     total = tl.load(sums, mask=((segment < n) & ~new)[:, None] & channel, other=0.0)
+    count = tl.load(counts + target, mask=(segment < n) & ~new, other=0)
     longest, step = tl.max(end - begin, 0), 0
     while step < longest:
         active = begin + step < end
@@ -111,6 +132,9 @@ def voxel_cache_sum_kernel(order, starts, row, features, out, n, rows, CHANNELS:
         x = tl.load(features + point[:, None] * CHANNELS + c[None, :], mask=active[:, None] & channel, other=0.0)
         x = widen(x)
         more = tl.where((new & (step == 0))[:, None], x, total + x)
+        full = count >= _MAX_COUNT - 1  # with this point
+        more = tl.where(full[:, None], more * 0.5, more)
+        count = tl.where(full, (count >> 1) + (count & 1), count + 1)
         total = tl.where(active[:, None], more, total)
         step += 1
     tl.store(sums, total, mask=(segment < n)[:, None] & channel)

@@ -71,7 +71,10 @@ class CacheFiles(CacheRows):
         return cache
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
-        """Replace all rows by those of the :meth:`state_dict` of a cache with the same settings.
+        """Replace all rows by those of the :meth:`state_dict` of a cache with the same :attr:`settings`.
+
+        That includes the voxel size: a cache whose voxel size is "auto" and not set yet takes no rows. To restore
+        such a cache, use :meth:`from_state_dict` with the settings.
 
         Args:
             tensors: the tensors, on the device of this cache. Without ``touched``, rows count as touched at their
@@ -95,6 +98,7 @@ class CacheFiles(CacheRows):
             check.tensor(name, tensors[name], ("rows", *like.shape[1:]), dims, (like.dtype,), ("the cache", like))
         rows = dims["rows"]
         _check_keys(tensors["keys"])
+        self._check_places(tensors["keys"], tensors["xyz"])
         if rows > self._store.row_limit:
             raise check.value_error("keys", f"at most {self._store.row_limit} rows, the budget of the cache", rows)
         store = self._store.with_state(State.allocate(layout, rows))
@@ -108,6 +112,19 @@ class CacheFiles(CacheRows):
         with self.lock:
             self._store.recover()
             self._store.replace(store)
+
+    def _check_places(self, keys: Tensor, xyz: Tensor) -> None:
+        """Raise ValueError unless keys (rows,) are the voxels, of the size of this cache, of xyz (rows, 3)."""
+        if len(keys) == 0:
+            return
+        if self.voxel_size is None:
+            expected = "no rows, because the voxel size is 'auto' and not set yet (from_state_dict restores it)"
+            raise check.value_error("keys", expected, f"{len(keys)} rows")
+        voxels, in_range = operators.voxels_of(xyz, self.voxel_size)
+        others = (keys != voxels) | ~in_range
+        if bool(others.any()):
+            got = f"{int(others.sum())} rows with others (first: row {int(others.nonzero()[0])})"
+            raise check.value_error("keys", f"the voxels of xyz of size {self.voxel_size:g}", got)
 
     @writes
     def save(self, path: str | Path) -> None:

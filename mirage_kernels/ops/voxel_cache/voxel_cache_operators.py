@@ -160,6 +160,11 @@ def decode(state: State, index: Tensor, like: Tensor) -> Tensor:
     return features
 
 
+def voxels_of(xyz: Tensor, voxel_size: float) -> tuple[Tensor, Tensor]:
+    """Return the packed voxel of every point (N,) and whether it is in range."""
+    return reference.keys_of(xyz, _inverse_of(voxel_size))
+
+
 @lru_cache
 def _inverse_of(size: float) -> float:
     """Return float32(1 / float32(size)), by which coordinates are multiplied to find their voxel."""

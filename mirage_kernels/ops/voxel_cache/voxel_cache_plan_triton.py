@@ -8,7 +8,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from ..._triton_common import INFINITY
+from ..._triton_common import INFINITY, widen
 from ...backend import INTERPRETED
 from .voxel_cache_index_reference import LIMIT
 from .voxel_cache_index_triton import PROBES, find_rows, key_of_morton, morton
@@ -19,7 +19,10 @@ _KEPT = tl.constexpr(-(1 << 63))  # set in the codes of kept points; they sort b
 
 
 @triton.jit(do_not_specialize=["n"])
-def voxel_cache_encode_kernel(xyz, valid, footprint, codes, counts, n, inverse_size, default_footprint):
+def voxel_cache_encode_kernel(
+    xyz, features, valid, footprint, codes, counts, n, inverse_size, default_footprint,
+    CHANNELS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
     """Compute the code that each point is sorted by, and count rejected points in counts[1]."""
     at = tl.program_id(0).to(tl.int64) * POINTS + tl.arange(0, POINTS)
     valid_point = at < n
@@ -31,10 +34,25 @@ def voxel_cache_encode_kernel(xyz, valid, footprint, codes, counts, n, inverse_s
         width = tl.load(footprint + at, mask=valid_point, other=0.0)
     if valid is not None:
         valid_point = valid_point & (tl.load(valid + at, mask=valid_point, other=0) != 0)
-    accepted = x_in_range & y_in_range & z_in_range & (width >= 0) & (width < INFINITY)
+    accepted = x_in_range & y_in_range & z_in_range & (width > 0) & (width < INFINITY)
+    accepted = accepted & _are_finite(features, at, valid_point & accepted, CHANNELS, BLOCK)
     tl.store(codes + at, tl.where(valid_point & accepted, morton(x, y, z) | _KEPT, 0), mask=at < n)
     rejected = tl.sum((valid_point & ~accepted).to(tl.int64), 0)
     tl.atomic_add(counts + 1, rejected, mask=rejected > 0, sem="relaxed")
+
+
+@triton.jit
+def _are_finite(features, point, wanted, CHANNELS: tl.constexpr, BLOCK: tl.constexpr):
+    """Return whether all features of each point are finite; True where it is not wanted."""
+    largest = tl.zeros((POINTS,), tl.int32)  # the bits of magnitudes sort as integers, those of infinity and NaN last
+    first = 0
+    while first < CHANNELS:
+        c = first + tl.arange(0, BLOCK)
+        in_bounds = wanted[:, None] & (c < CHANNELS)[None, :]
+        x = widen(tl.load(features + point[:, None] * CHANNELS + c[None, :], mask=in_bounds, other=0.0))
+        largest = tl.maximum(largest, tl.max(x.to(tl.int32, bitcast=True) & 0x7FFFFFFF, 1))
+        first += BLOCK
+    return largest < 0x7F800000
 
 
 @triton.jit
@@ -83,8 +101,8 @@ def voxel_cache_segment_kernel(
     elif footprint is None:
         tl.store(winner + segment, point.to(tl.int32), mask=begins)
     else:
-        # Footprints are not negative, so their bits sort as integers once -0 has become 0.
-        width = tl.load(footprint + point, mask=kept, other=0.0) + 0.0
+        # Footprints are positive, so their bits sort as integers.
+        width = tl.load(footprint + point, mask=kept, other=0.0)
         candidate = width.to(tl.int32, bitcast=True).to(tl.int64) << 32 | point
         target = rank + segment
         tl.atomic_min(target, candidate, mask=kept & (candidate < tl.load(target, mask=kept, other=0)), sem="relaxed")

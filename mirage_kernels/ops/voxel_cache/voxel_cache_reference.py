@@ -19,6 +19,9 @@ from ...cameras import inside, project
 from .voxel_cache_index_reference import AXIS, LIMIT, clear_boxes, enter_table, grow_boxes, look_up, morton
 
 BEST, LATEST, MEAN = (FUSIONS.index(name) for name in ("best", "latest", "mean"))
+# A mean is a float32 sum and a count. A sum that grows without end absorbs what is added to it, so both are halved once
+# the count is MAX_COUNT: later observations then weigh as much as before.
+MAX_COUNT = 1 << 20
 
 
 def keys_of(xyz: Tensor, inverse_size: float) -> tuple[Tensor, Tensor]:
@@ -98,7 +101,7 @@ def insert_with(plan: Callable[..., tuple[Plan, Tensor]], commit: Callable[..., 
             The packed plan; on the CPU (4,) int64: numbers of new voxels, rejected points, kept points and segments.
         """
         existing = (keys, footprint_rows, table, rows)
-        planned, counts = plan(xyz, valid, footprint, *existing, inverse_size, default_footprint, fusion)
+        planned, counts = plan(xyz, features, valid, footprint, *existing, inverse_size, default_footprint, fusion)
         added, rejected = counts.tolist()
         kept, segments, words = len(planned.order), len(planned.key), planned.pack()
         if commit is not None and rows + added <= len(keys):
@@ -139,6 +142,7 @@ def plan_with(plan: Callable[..., tuple[Plan, Tensor]]) -> Callable[..., Any]:
 
 def plan(
     xyz: Tensor,
+    features: Tensor,
     valid: Tensor | None,
     footprint: Tensor | None,
     keys: Tensor,
@@ -156,7 +160,7 @@ def plan(
     """
     key, accepted = keys_of(xyz, inverse_size)
     width = torch.full_like(xyz[:, 0], default_footprint) if footprint is None else footprint
-    accepted = accepted & (width >= 0) & (width < torch.inf)
+    accepted = accepted & (width > 0) & (width < torch.inf) & features.isfinite().all(1)
     valid = torch.ones_like(accepted) if valid is None else valid
     kept = (accepted & valid).nonzero().squeeze(1)
     _, by_code = torch.sort(morton(key[kept]), stable=True)
@@ -170,8 +174,8 @@ def plan(
     row = look_up(key, keys, table)
     new = row < 0
     row = torch.where(new, rows - 1 + new.cumsum(0), row)
-    # Smallest footprint, then lowest index. Footprints are not negative, so their bits sort as integers.
-    rank = ((width[order] + 0.0).view(torch.int32).long() << 32) | order
+    # Smallest footprint, then lowest index. Footprints are positive, so their bits sort as integers.
+    rank = (width[order].view(torch.int32).long() << 32) | order
     last = torch.iinfo(torch.int64).max
     if fusion == LATEST:
         winner = torch.full_like(key, -1).scatter_reduce_(0, segment, order, "amax")
@@ -237,16 +241,28 @@ plan_alone = plan_with(plan)
 def _accumulate(
     order: Tensor, starts: Tensor, row: Tensor, new: Tensor, features: Tensor, sums: Tensor, count: Tensor
 ) -> None:
-    """Add features to float32 sums in the order of the points. The sum of a new row starts with its first point."""
-    lengths = starts[1:] - starts[:-1]
-    first = starts[:-1][new]
-    sums[row[new]] = features[order[first]].float()
-    count[row[new]] = 0
-    count[row] += lengths.int()
-    remaining = torch.ones_like(order, dtype=torch.bool)
-    remaining[first] = False
-    target = row.repeat_interleave(lengths)[remaining]
-    add_in_order(sums, target, features[order[remaining]].float())
+    """Add features to float32 sums in the order of the points. The sum of a new row starts with its first point.
+
+    A row whose count reaches :data:`MAX_COUNT` has its sum and count halved before the next point is added.
+    """
+    begin, end = starts[:-1].clone(), starts[1:]
+    sums[row[new]] = features[order[begin[new]]].float()
+    count[row[new]] = 1
+    begin[new] += 1
+    segment = torch.arange(len(row), device=row.device).repeat_interleave(starts[1:] - starts[:-1])
+    position = torch.arange(len(order), device=order.device)
+    while True:
+        counts = count[row].long()
+        last = torch.minimum(end, begin + (MAX_COUNT - counts).clamp(min=1))
+        added = (position >= begin[segment]) & (position < last[segment])
+        add_in_order(sums, row[segment[added]], features[order[added]].float())
+        counts += last - begin
+        full = (counts >= MAX_COUNT) & (last > begin)
+        count[row] = torch.where(full, counts // 2, counts).int()
+        sums[row[full]] *= 0.5
+        begin = last
+        if bool((begin == end).all()):
+            break
 
 
 def quantize(features: Tensor) -> tuple[Tensor, Tensor]:

@@ -29,7 +29,7 @@ class InsertCounts(NamedTuple):
         added: number of new voxels, each of which is a new row.
         merged: number of points that fell into a voxel of an existing row or of another point of the call.
         rejected: number of valid points that were not inserted: a coordinate out of range (2^20 voxels from the origin)
-            or not finite, a footprint negative or not finite, or, with int8 storage, a feature not finite.
+            or not finite, a feature not finite, or a footprint that is not positive or not finite.
         evicted: number of rows removed to keep the budget.
         remap: (rows before,) int64, new index of every row, -1 if it was removed; None if no row was evicted.
     """

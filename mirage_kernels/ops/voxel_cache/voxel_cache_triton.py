@@ -100,6 +100,7 @@ def _block_of(channels: int) -> int:
 
 def _plan(
     xyz: Tensor,
+    features: Tensor,
     valid: Tensor | None,
     footprint: Tensor | None,
     keys: Tensor,
@@ -123,8 +124,10 @@ def _plan(
     flags = None if valid is None else valid.contiguous().view(torch.uint8)
     width = None if footprint is None else footprint.contiguous()
     codes = empty(n, torch.int64)
-    points = (xyz.contiguous(), flags, width, codes, counts, n, inverse_size, default_footprint)
-    launch(voxel_cache_encode_kernel, grid, xyz.device, *points)
+    points = (xyz.contiguous(), features.contiguous(), flags, width, codes, counts, n, inverse_size, default_footprint)
+    channels = features.shape[1]
+    of_channels = {"CHANNELS": channels, "BLOCK": _block_of(channels)}
+    launch(voxel_cache_encode_kernel, grid, xyz.device, *points, **of_channels)
     codes, by_code = torch.sort(codes, stable=True)
     is_start = empty(n + 1)
     launch(voxel_cache_find_starts_kernel, grid_and_end, xyz.device, codes, is_start, n)
@@ -173,19 +176,11 @@ def voxel_cache_commit(
     key, starts, row, winner, order = Plan.unpack(words, kept, segments)
     n, channels, device = segments, features.shape[1], xyz.device
     width = None if footprint is None else footprint.contiguous()
-    launch(
-        voxel_cache_write_kernel,
-        (triton.cdiv(n, SEGMENTS.value),),
-        device,
-        *(starts, key, row, winner, xyz.contiguous(), width),
-        *(keys, xyz_rows, footprint_rows, count, stamp_rows, boxes0),
-        *(n, rows, stamp, default_footprint),
-    )
     features, block = features.contiguous(), _block_of(channels)
     of_channels = {"CHANNELS": channels, "BLOCK": block}
     copies, sums, blocks = triton.cdiv(n, COPIES.value), triton.cdiv(n, SUMS.value), triton.cdiv(channels, block)
     if fusion == MEAN:
-        added = (order, starts, row, features, features_rows, n, rows)
+        added = (order, starts, row, count, features, features_rows, n, rows)  # before the counts change
         launch(voxel_cache_sum_kernel, (sums, blocks), device, *added, **of_channels, num_warps=1)
     elif scale is not None:
         replaced = (row, winner, features, features_rows, scale, n)
@@ -194,6 +189,14 @@ def voxel_cache_commit(
         launch(
             voxel_cache_copy_kernel, (copies, blocks), device, row, winner, features, features_rows, n, **of_channels
         )
+    launch(
+        voxel_cache_write_kernel,
+        (triton.cdiv(n, SEGMENTS.value),),
+        device,
+        *(starts, key, row, winner, xyz.contiguous(), width),
+        *(keys, xyz_rows, footprint_rows, count, stamp_rows, boxes0),
+        *(n, rows, stamp, default_footprint),
+    )
     enter_rows(table, key, row, n, rows)
     _build_levels((boxes0, boxes1, boxes2), rows + n)
 
