@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from ... import check
-from ..._files import atomic_write, load_tensors, save_tensors, tensor_bytes
+from ..._atomic import atomic_write
+from ..._files import load_tensors, save_tensors
+from ..._safetensors import tensor_bytes
 from . import voxel_cache_operators as operators
 from .voxel_cache_rows import CacheRows
 from .voxel_cache_state import State
