@@ -135,10 +135,15 @@ def test_several_files_are_replaced_together(tmp_path: Path, monkeypatch: pytest
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", fail)
-    with pytest.raises(OSError, match="No space left on device.*report"), atomic_writes(paths) as partials:
-        for partial in partials:
-            partial.write_text("new")
-        if step == "write":
-            fail(0)
+
+    def write_all() -> None:
+        with atomic_writes(paths) as partials:
+            for partial in partials:
+                partial.write_text("new")
+            if step == "write":
+                fail(0)
+
+    with pytest.raises(OSError, match=r"No space left on device.*report"):
+        write_all()
     assert [path.read_text() for path in paths] == ["old"] * 3
     assert sorted(os.listdir(tmp_path)) == ["a", "b", "report"]
