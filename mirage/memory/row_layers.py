@@ -29,6 +29,8 @@ class RowLayers:
             rows leave holes, so that a surface with depth always wins.
     """
 
+    NAMES = ("coarse", "filled")  # of the tensors
+
     def __init__(self, device: torch.device | str) -> None:
         self.superseded = RowMask(device)
         self.filled = RowMask(device)

@@ -16,6 +16,7 @@ from ..._atomic import atomic_write
 from ..._files import load_tensors, save_tensors
 from ..._safetensors import tensor_bytes
 from . import voxel_cache_operators as operators
+from .voxel_cache_checks import check_values
 from .voxel_cache_rows import CacheRows
 from .voxel_cache_state import State
 
@@ -97,6 +98,7 @@ class CacheFiles(CacheRows):
         _check_keys(tensors["keys"])
         if rows > self._store.row_limit:
             raise check.value_error("keys", f"at most {self._store.row_limit} rows, the budget of the cache", rows)
+        check_values(tensors, self.dtype, self.voxel_size)
         store = self._store.with_state(State.allocate(layout, rows))
         if "touched" in tensors:
             store.track_touches()
@@ -144,7 +146,7 @@ class CacheFiles(CacheRows):
         tensors, settings = load_tensors(path, kind=KIND, version=VERSION)
         try:
             return cls.from_state_dict(settings, tensors, device)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
             raise ValueError(f"{path}: expected consistent settings and tensors of a cache, got {error}") from None
 
     def export_ply(self, path: str | Path, colors: Tensor | None = None) -> None:
