@@ -18,8 +18,7 @@ from mirage_kernels import Cameras, atomic_write
 from ..cameras import read_intrinsics, write_cameras
 from ..errors import DataError
 from ..evaluation import psnr
-from ..filters import ConsistencyFilter, EdgeFilter, Filters
-from ..io.files import read_text
+from ..filters import ConsistencyFilter, EdgeFilter, Filters, read_filters
 from ..io.images import contact_sheet, write_image
 from ..memory import LatentSpatialMemory
 from ..recordings import RecordedFrame, Recording, read_recording
@@ -150,7 +149,7 @@ def _read_filters(text: str) -> Filters | None:
         return None
     if text == DEFAULT:  # without the motion filter, which takes most of the time and needs frames close to each other
         return Filters([EdgeFilter(), ConsistencyFilter()])
-    return Filters.from_json(read_text(Path(text), "filters"))
+    return read_filters(text)
 
 
 def run(args: argparse.Namespace) -> str:
