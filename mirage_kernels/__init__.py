@@ -25,7 +25,7 @@ of ``mirage_kernels.ops`` are private.
 """
 
 from . import check
-from ._atomic import atomic_write, atomic_writes
+from ._atomic import atomic_write, atomic_writes, remove_partials
 from ._files import load_tensors, save_tensors
 from ._modes import AutomaticEviction, BackendName, Eviction, Fusion, Pooling, SplatMode, Storage
 from ._results import Splat
@@ -73,6 +73,7 @@ __all__ = [
     "overlap",
     "pool_depth",
     "read_safetensors",
+    "remove_partials",
     "save_tensors",
     "splat",
     "unproject",

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+# The temporary files of this process. To write one of them atomically is to write it in place, with its lock.
+_open_partials: set[Path] = set()
 _MAX_NAME = 200  # bytes of the file's name that its temporary name has; file systems allow 255
 
 
@@ -107,25 +109,35 @@ def _naming(path: str | Path, partials: Sequence[Path] = ()) -> Iterator[None]:
 @contextmanager
 def _partial(path: str | Path, target: Path) -> Iterator[Path]:
     """Make a temporary file that is locked as long as its process lives, and remove it at the end."""
+    if target in _open_partials:
+        yield target
+        return
     if target.exists() and not target.is_file():
         raise OSError(f"{path}: expected a file, got a {'folder' if target.is_dir() else 'device'}")
-    prefix = target.name
-    while len(os.fsencode(prefix)) > _MAX_NAME:
-        prefix = prefix[:-1]
-    _remove_litter(target.parent, prefix)
-    partial, file = _create(target, prefix)
+    remove_partials(target)
+    partial, file = _create(target)
+    _open_partials.add(partial)
     try:
         yield partial
     finally:
+        _open_partials.discard(partial)
         partial.unlink(missing_ok=True)
         os.close(file)
 
 
-def _create(target: Path, prefix: str) -> tuple[Path, int]:
+def _prefix(target: Path) -> str:
+    """What the names of a file's temporary files begin with, after a dot."""
+    prefix = target.name
+    while len(os.fsencode(prefix)) > _MAX_NAME:
+        prefix = prefix[:-1]
+    return prefix
+
+
+def _create(target: Path) -> tuple[Path, int]:
     """A new file and its descriptor. Its name is drawn: process numbers repeat in containers and on other hosts."""
     mode = 0o600 if target.exists() else 0o666  # the content may be secret until the file has its permissions
     while True:
-        partial = target.with_name(f".{prefix}.{secrets.token_hex(8)}.partial")
+        partial = target.with_name(f".{_prefix(target)}.{secrets.token_hex(8)}.partial")
         file = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), mode)
         try:
             _lock(file, wait=True)
@@ -150,17 +162,35 @@ def _lock(file: int, *, wait: bool) -> bool:
     return True
 
 
-def _remove_litter(folder: Path, prefix: str) -> None:
-    """Remove temporary files of processes that have ended: the system has released their locks."""
+def remove_partials(path: str | Path) -> None:
+    """Remove the temporary files that killed processes have left of writes of a file; :func:`atomic_write` does so too.
+
+    Those of processes that run are kept, which hold a lock on them. Where the file system has no locks, all are.
+
+    Args:
+        path: the file; links are followed.
+
+    Example:
+        >>> import tempfile
+        >>> from mirage_kernels import remove_partials
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = (Path(folder) / ".note.txt.0123456789abcdef.partial").write_text("ha")
+        ...     remove_partials(Path(folder) / "note.txt")
+        ...     list(Path(folder).iterdir())
+        []
+    """
+    target = Path(os.path.realpath(path))
+    folder, prefix = target.parent, _prefix(target)
+    # Earlier versions had the number of the process in the name.
     name = re.compile(rf"\.{re.escape(prefix)}\.([0-9a-f]{{16}}|\d+)\.partial")
-    for path in folder.glob(f".{glob.escape(prefix)}.*.partial"):
-        if not name.fullmatch(path.name):
+    for partial in folder.glob(f".{glob.escape(prefix)}.*.partial"):
+        if not name.fullmatch(partial.name):
             continue
         with suppress(OSError):
-            file = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+            file = os.open(partial, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
             try:
                 if _lock(file, wait=False):
-                    path.unlink(missing_ok=True)
+                    partial.unlink(missing_ok=True)
             finally:
                 os.close(file)
 

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from mirage_kernels import Cameras, atomic_write
+from mirage_kernels import Cameras, atomic_writes
 
 from ..cameras import read_intrinsics, write_cameras
 from ..errors import DataError
@@ -218,12 +218,8 @@ def remember(args: argparse.Namespace) -> dict[str, Any]:
     }  # fmt: skip
     report = filling.report(settings)
     sheet = filling.contact_sheet()
-    with (
-        atomic_write(outputs.report) as report_file,
-        atomic_write(outputs.sheet) as sheet_file,
-        atomic_write(outputs.cameras) as cameras_file,
-        atomic_write(outputs.memory) as memory_file,
-    ):
+    with atomic_writes([outputs.cameras, outputs.sheet, outputs.memory, outputs.report]) as partials:
+        cameras_file, sheet_file, memory_file, report_file = partials
         memory.save(memory_file)
         report["bytes"]["file"] = memory_file.stat().st_size
         write_cameras(cameras_file, Cameras.cat(filling.cameras))

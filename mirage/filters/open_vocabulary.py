@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..errors import DataError
 from ..geometry.grids import grow
 from ..io.images import to_pil
 from ..io.pretrained import check_folder
@@ -58,9 +57,7 @@ class OpenVocabularyFilter:
 
     def __post_init__(self) -> None:
         check_settings(self, threshold=FRACTION, margin=(0, MAX_PIXELS))
-        check_texts(self, "segmenter", "names", *(["question", "namer"] if self.question else []))
-        if not (self.names or self.question):
-            raise DataError("names: expected at least one without a question, got none")
+        check_texts(self, "segmenter", "names")
 
     def check_files(self) -> None:
         """Check that the folders of the weights are there.

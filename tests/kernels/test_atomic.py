@@ -147,3 +147,15 @@ def test_several_files_are_replaced_together(tmp_path: Path, monkeypatch: pytest
         write_all()
     assert [path.read_text() for path in paths] == ["old"] * 3
     assert sorted(os.listdir(tmp_path)) == ["a", "b", "report"]
+
+
+def test_a_temporary_file_is_written_in_place(tmp_path: Path) -> None:
+    """Replacing it would lose its lock, and another process could take it for litter."""
+    with atomic_write(tmp_path / "file") as outer:
+        before = outer.stat().st_ino
+        with atomic_write(outer) as inner:
+            inner.write_text("text")
+        assert outer.stat().st_ino == before
+        assert len(os.listdir(tmp_path)) == 1
+    assert (tmp_path / "file").read_text() == "text"
+    assert os.listdir(tmp_path) == ["file"]

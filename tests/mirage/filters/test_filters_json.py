@@ -104,8 +104,7 @@ def test_every_setting_is_in_range_or_refused() -> None:
         ('[{"filter": "SemanticFilter", "model": "x", "classes": [1]}]', "classes: expected a text, got '1'"),
         ('[{"filter": "SemanticFilter", "model": " ", "classes": ["a"]}]', "model: expected a text, got ' '"),
         ('[{"filter": "SemanticFilter", "model": "x", "classes": ["a"], "margin": -1}]', "margin: expected 0 to 64"),
-        ('[{"filter": "OpenVocabularyFilter", "segmenter": "x"}]', "namer: expected a text, got ''"),
-        ('[{"filter": "OpenVocabularyFilter", "segmenter": "x", "question": ""}]', "names: expected at least one"),
+        ('[{"filter": "OpenVocabularyFilter", "segmenter": ""}]', "segmenter: expected a text, got ''"),
     ],
 )
 def test_odd_files_are_errors_of_one_line(text: str, message: str) -> None:
