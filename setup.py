@@ -11,7 +11,7 @@ Environment:
   MIRAGE_CUDA           0: leave the CUDA sources out; 1: fail without nvcc (default: build them where nvcc is found)
   MIRAGE_TORCH          a folder torch, of which include is used (default: the torch that is installed)
   MIRAGE_WERROR         1: warnings are errors, of nvcc too
-  MIRAGE_SANITIZE       address or thread: built with AddressSanitizer and UndefinedBehaviorSanitizer, or ThreadSanitizer
+  MIRAGE_SANITIZE       address or thread: with AddressSanitizer and UndefinedBehaviorSanitizer, or with ThreadSanitizer
   MAX_JOBS              how many files are compiled at a time
   TORCH_CUDA_ARCH_LIST  the GPUs to build for, such as 8.0;9.0 (default: those of CUDA_ARCHES that nvcc knows)
 """

@@ -3,6 +3,11 @@
 """Errors raised for unusable input files, options and installations."""
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+MAX_REASON = 200  # characters of another package's message that an error repeats
 
 # packages whose name on the index differs from that of the import
 _INDEX_NAMES = {"PIL": "Pillow"}
@@ -28,6 +33,66 @@ def first_line(error: Exception) -> str:
         'KeyError'
     """
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def check_file(path: str | Path, what: str) -> None:
+    """Check that a path is a regular file, before it is opened: opening a FIFO waits for its other end, and a device
+    may have no end.
+
+    Args:
+        path: the file; links are followed.
+        what: the expected content, for the error.
+
+    Raises:
+        DataError: there is no such file, or it is a folder, a FIFO or a device.
+    """
+    path = Path(path)
+    try:
+        if path.is_file():
+            return
+        got = "a folder" if path.is_dir() else "a FIFO or a device" if path.exists() else ""
+    except OSError as error:  # a folder that must not be searched, or a name that is too long
+        raise DataError(f"{path}: expected {what}, got an error: {error.strerror}") from None
+    raise DataError(f"{path}: expected {what}, got {got}" if got else f"{path}: no such file")
+
+
+@contextmanager
+def reading(path: str | Path, what: str) -> Iterator[None]:
+    """Turn whatever is raised while a file is read into a :class:`DataError` of one line.
+
+    Parsers, our own and those of other packages, raise nearly anything for a damaged file: what they raise depends on
+    their versions. A missing package is not the file's fault, and its ``ImportError`` is passed on.
+
+    Args:
+        path: the file, which :func:`check_file` checks first.
+        what: the expected content, for the error.
+
+    Raises:
+        DataError: the file is missing or damaged, or what it holds does not fit into memory.
+
+    Example:
+        >>> import json, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "a.json"
+        ...     _ = path.write_text("[" * 100_000)
+        ...     try:
+        ...         with reading(path, "a list"):
+        ...             json.loads(path.read_text())
+        ...     except DataError as error:
+        ...         print(str(error).removeprefix(folder)[:47])
+        /a.json: expected a list, got a damaged file (m
+    """
+    check_file(path, what)
+    try:
+        yield
+    except (DataError, ImportError):
+        raise
+    except PermissionError:
+        raise DataError(f"{path}: expected {what}, got a file that must not be read (permission denied)") from None
+    except MemoryError:
+        raise DataError(f"{path}: expected {what} that fits into memory, got one that does not") from None
+    except Exception as error:
+        raise DataError(f"{path}: expected {what}, got a damaged file ({first_line(error)[:MAX_REASON]})") from None
 
 
 def missing_package(user: str, package: str, extra: str) -> ImportError:

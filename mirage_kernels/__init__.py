@@ -25,9 +25,11 @@ of ``mirage_kernels.ops`` are private.
 """
 
 from . import _pickling, check
-from ._files import atomic_write, load_tensors, save_tensors
+from ._atomic import atomic_write, atomic_writes, remove_partials
+from ._files import load_tensors, save_tensors
 from ._modes import AutomaticEviction, BackendName, Eviction, Fusion, Pooling, SplatMode, Storage
 from ._results import Splat
+from ._safetensors import read_safetensors
 from .backend import (
     backends,
     build_info,
@@ -60,6 +62,7 @@ __all__ = [
     "VoxelCache",
     "__version__",
     "atomic_write",
+    "atomic_writes",
     "backends",
     "build_info",
     "check",
@@ -69,6 +72,8 @@ __all__ = [
     "load_tensors",
     "overlap",
     "pool_depth",
+    "read_safetensors",
+    "remove_partials",
     "save_tensors",
     "splat",
     "unproject",

@@ -9,68 +9,18 @@ used.
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from ._atomic import atomic_write
+from ._safetensors import SafetensorsReader, tensor_bytes, write_safetensors
+
 _HEADER = "mirage"
-
-
-@contextmanager
-def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Write a file so that it is replaced atomically.
-
-    Args:
-        path: the file to write.
-
-    Yields:
-        A temporary path in the same folder. When the block ends, the file written there is synced to disk and replaces
-        ``path``. If the block raises, the temporary file is removed; then, and if the process is killed, ``path`` is
-        unchanged.
-
-    Raises:
-        OSError: the file cannot be written.
-
-    Example:
-        >>> import tempfile
-        >>> from mirage_kernels import atomic_write
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     with atomic_write(Path(folder) / "note.txt") as partial:
-        ...         _ = partial.write_text("done")
-        ...     (Path(folder) / "note.txt").read_text()
-        'done'
-    """
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-        if hasattr(os, "O_DIRECTORY"):
-            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def tensor_bytes(tensor: Tensor) -> memoryview:
-    """Return a view of the bytes of a contiguous CPU tensor, which must outlive the view."""
-    size = tensor.numel() * tensor.element_size()
-    return memoryview((ctypes.c_char * size).from_address(tensor.data_ptr() if size else id(tensor))).cast("B")
 
 
 def _digest(content: dict[str, Any], tensors: dict[str, Tensor]) -> str:
@@ -97,7 +47,7 @@ def save_tensors(
         settings: any object that ``json`` can write.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: the file cannot be written. The message names the file.
         TypeError: ``settings`` cannot be written as JSON.
 
     Example:
@@ -110,29 +60,19 @@ def save_tensors(
         >>> settings
         {'unit': 'm'}
     """
-    # Clones, because safetensors refuses tensors that share memory.
-    tensors = {name: t.detach().to("cpu").clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
+    tensors = {name: t.detach().to("cpu").contiguous() for name, t in tensors.items()}
     content = {"kind": kind, "version": version, "settings": settings}
-    # One entry only: safetensors writes several in arbitrary order, and equal content should give equal bytes.
     header = {_HEADER: json.dumps(content | {"sha256": _digest(content, tensors)}, sort_keys=True)}
     with atomic_write(path) as partial:
-        try:
-            save_file(tensors, partial, header)
-        except SafetensorError as error:  # a full disk, for example
-            raise OSError(f"{path}: cannot be written ({error})") from None
-        partial.chmod(0o666 & ~_umask())  # safetensors creates files that only their owner can read
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        write_safetensors(partial, tensors, header)
 
 
 def load_tensors(
     path: str | Path, *, kind: str, version: int, device: torch.device | str = "cpu"
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a file that :func:`save_tensors` wrote.
+
+    The file is opened once: if another process replaces it meanwhile, the old or the new content is read.
 
     Args:
         path: the file.
@@ -149,28 +89,40 @@ def load_tensors(
     """
     path = Path(path)
     expected = f"a {kind} file"
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
     try:
-        with safe_open(path, "pt") as file:
-            header = (file.metadata() or {}).get(_HEADER)
-            # Clones: the tensors of safetensors are mapped from the file, which another process may truncate.
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        with SafetensorsReader(path) as reader:
+            content, digest = _content(reader.metadata, path, expected)
+            if content["kind"] != kind:
+                raise _FileError(f"{path}: expected {expected}, got a {str(content['kind'])[:60]} file")
+            if content["version"] != version:
+                raise _FileError(f"{path}: expected version {version}, got version {str(content['version'])[:60]}")
+            tensors = reader.read()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file") from None
+    except _FileError as error:
+        raise ValueError(str(error)) from None
+    except (OSError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path}: expected {expected}, got a damaged file ({error})") from None
-    if header is None:
-        raise ValueError(f"{path}: expected {expected}, got another kind of safetensors file")
-    try:
-        content = json.loads(header)
-        digest = content.pop("sha256")
-        found = (content["kind"], content["version"])
-        settings: dict[str, Any] = content["settings"]
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise ValueError(f"{path}: expected {expected}, got a damaged header") from None
-    if found[0] != kind:
-        raise ValueError(f"{path}: expected {expected}, got a {found[0]} file")
-    if found[1] != version:
-        raise ValueError(f"{path}: expected version {version}, got version {found[1]}")
     if digest != _digest(content, tensors):
         raise ValueError(f"{path}: expected {expected}, got a damaged file (wrong checksum)")
-    return {name: t.to(device) for name, t in tensors.items()}, settings
+    return {name: t.to(device) for name, t in tensors.items()}, content["settings"]
+
+
+class _FileError(Exception):
+    """Has the message of an error about a file, complete."""
+
+
+def _content(metadata: dict[str, str], path: Path, expected: str) -> tuple[dict[str, Any], Any]:
+    """Kind, version and settings in the metadata of a file, and its checksum."""
+    if _HEADER not in metadata:
+        raise _FileError(f"{path}: expected {expected}, got another kind of safetensors file")
+    try:
+        content = json.loads(metadata[_HEADER])
+        digest = content.pop("sha256")
+        content = {name: content[name] for name in ("kind", "version", "settings")}
+        json.dumps(content)  # the checksum is over this text: it fails where the settings nest too deeply
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise _FileError(f"{path}: expected {expected}, got a damaged header") from None
+    return content, digest

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run the kernels' tests on native code that is built with sanitizers: ``python .ci/sanitize [address] [thread]``.
 
-``address`` is AddressSanitizer with UndefinedBehaviorSanitizer, ``thread`` ThreadSanitizer. Each is built from a copy of
-the sources in build/sanitize, together with faults on purpose (planted.cpp), each of which it has to report. The tests
-run with few random examples; MIRAGE_EXAMPLES sets another number.
+``address`` is AddressSanitizer with UndefinedBehaviorSanitizer, ``thread`` ThreadSanitizer. Each is built from a copy
+of the sources in build/sanitize, together with faults on purpose (planted.cpp), each of which it has to report. The
+tests run with few random examples; MIRAGE_EXAMPLES sets another number.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from torch import Tensor
@@ -13,7 +12,7 @@ from mirage_kernels import Cameras, check
 
 from ..data.geometry import is_npz, read_geometry
 from ..errors import DataError
-from ..io.files import read_text
+from ..io.files import parse_json, read_text
 from .formats import read_cameras_json, read_poses
 from .realestate10k import is_realestate10k, read_realestate10k
 from .worldscore import read_worldscore
@@ -72,10 +71,7 @@ def _read(path: Path, size: tuple[int, int], world2cam: bool, integer_centers: b
         return read_geometry(path, integer_centers=integer_centers).cameras.rescale(size)
     text = read_text(path, "cameras")
     if text.lstrip().startswith("{"):
-        try:
-            keys = set(json.loads(text))
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}: expected cameras, got damaged JSON ({error})") from None
+        keys = set(parse_json(text, f"{path}: ", "cameras"))
         if "cam2world" in keys:
             return read_cameras_json(path, size)
         if "cameras_interp" in keys:

@@ -12,16 +12,16 @@ from torch import Tensor
 
 from mirage_kernels import Cameras, atomic_write
 
-from ..errors import DataError
-from ..io.files import read_text
+from ..errors import MAX_REASON, DataError, first_line
+from ..io.files import parse_json, read_json, read_text
 
 
 def _pose(line: str, where: str) -> list[float]:
     """Parse a pose from a line of JSON, or of numbers separated by spaces or commas, into 16 numbers."""
     try:
-        rows = json.loads(line) if line.lstrip().startswith("[") else line.replace(",", " ").split()
+        rows = parse_json(line, "", "") if line.lstrip().startswith("[") else line.replace(",", " ").split()
         flat = [float(x) for row in rows for x in (row if isinstance(row, list) else [row])]
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         raise DataError(f"{where}: expected a pose of 4x4 or 3x4 numbers, got {line.strip()[:60]!r}") from None
     if len(flat) not in (12, 16):
         raise DataError(f"{where}: expected a pose of 16 or 12 numbers, got {len(flat)}")
@@ -68,14 +68,12 @@ def read_cameras_json(path: str | Path, size: tuple[int, int] | None = None) -> 
     Raises:
         DataError: the file is missing or damaged.
     """
+    data = read_json(Path(path), "cameras")
     try:
-        data = json.loads(read_text(Path(path), "cameras"))
         values = [torch.tensor(data[name], dtype=torch.float32, device="cpu") for name in ("intrinsics", "cam2world")]
         height, width = data["size"]
-    except DataError:
-        raise
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        got = f"{type(error).__name__}: {error}"
+    except (ValueError, TypeError, KeyError, RuntimeError, OverflowError) as error:
+        got = f"{type(error).__name__}: {first_line(error)[:MAX_REASON]}"
         raise DataError(f"{path}: expected JSON with size, intrinsics and cam2world, got {got}") from None
     try:
         cameras = Cameras(values[0], values[1], (height, width))

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ from torch import Tensor
 
 from mirage_kernels import Cameras, check
 
-from ..errors import DataError
+from ..errors import MAX_REASON, DataError, first_line
 from ..io.arrays import is_array_file, load_array
-from ..io.files import read_text
+from ..io.files import parse_json, read_text
 
 MAX_FRACTION = 10  # intrinsics of which none is larger are fractions of the image's size
 MAX_ASPECT_ERROR = 0.02  # relative, between the size that a file of intrinsics states and the image's
@@ -107,7 +107,7 @@ def centered_intrinsics(focal: float, size: tuple[int, int]) -> Tensor:
 def _read(source: str | Path, size: tuple[int, int]) -> tuple[Tensor, tuple[float, float]]:
     """A 3x3 matrix, and the size (H, W) of the images it belongs to."""
     path = Path(source)
-    if not path.exists():
+    if not os.path.exists(path):  # False for numbers that are too long for a name
         numbers = _parse_numbers(str(source))
         if not numbers:
             raise DataError(
@@ -164,10 +164,7 @@ def _first_matrix(values: Tensor, source: str | Path) -> Tensor:
 
 
 def _read_json(text: str, path: Path, size: tuple[int, int]) -> tuple[Tensor, tuple[float, float]]:
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: expected intrinsics, got damaged JSON ({error})") from None
+    data = parse_json(text, f"{path}: ", "intrinsics")
     try:
         calibrated = _json_size(data) or size
         if abs(math.log(calibrated[1] / calibrated[0] * size[0] / size[1])) > MAX_ASPECT_ERROR:
@@ -176,10 +173,11 @@ def _read_json(text: str, path: Path, size: tuple[int, int]) -> tuple[Tensor, tu
                 f"{path}: expected intrinsics of {expected}, got those of {calibrated[1]:g} x {calibrated[0]:g}"
             )
         return _json_matrix(data, path, calibrated), calibrated
-    except (TypeError, ValueError, KeyError, IndexError, RecursionError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path}: expected intrinsics as numbers, got {type(error).__name__}: {error}") from None
+    except DataError:
+        raise
+    except (TypeError, ValueError, KeyError, IndexError, ArithmeticError, RuntimeError) as error:
+        got = f"{type(error).__name__}: {first_line(error)[:MAX_REASON]}"
+        raise DataError(f"{path}: expected intrinsics as numbers, got {got}") from None
 
 
 def _json_size(data: Mapping[str, Any]) -> tuple[float, float] | None:

@@ -18,18 +18,16 @@ Each move is relative to the camera at the end of the move before. The speed sca
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from mirage_kernels import Cameras, check
 
-from ..errors import DataError
-from ..io.files import read_text
+from ..errors import MAX_REASON, DataError, first_line
+from ..io.files import read_json
 from .trajectories import rebase, relative_to, straight, yaw_poses
 
 ANGLE = math.radians(30)
@@ -122,14 +120,12 @@ def read_worldscore(
     """
     path, size = Path(path), check.size("size", size)
     key = "cameras" if keyframes else "cameras_interp"
+    data = read_json(path, "WorldScore cameras")
     try:
-        data: Any = json.loads(read_text(path, "WorldScore cameras"))
         poses = torch.tensor(data[key], dtype=torch.float64, device="cpu")
         focal = float(data.get("focal_length", FOCAL_LENGTH))
-    except DataError:
-        raise
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        got = f"{type(error).__name__}: {error}"
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, OverflowError) as error:
+        got = f"{type(error).__name__}: {first_line(error)[:MAX_REASON]}"
         raise DataError(f"{path}: expected JSON with {key!r}, a list of 4x4 matrices, got {got}") from None
     if poses.dim() != 3 or poses.shape[1:] != (4, 4) or len(poses) == 0:
         raise DataError(f"{path}: expected {key!r} (F, 4, 4), got {tuple(poses.shape)}")

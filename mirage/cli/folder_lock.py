@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,7 +39,7 @@ class FolderLock:
                 raise
             os.close(self._file)
         os.ftruncate(self._file, 0)
-        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+        os.pwrite(self._file, f"{os.getpid()} {_where()}\n".encode(), 0)
 
     def _lock(self, folder: Path) -> None:
         try:
@@ -48,22 +49,36 @@ class FolderLock:
         except BlockingIOError:
             pass
         except (ImportError, OSError):  # a system or file system without locks: go by the process number
-            if not _is_running(self._holder()):
+            process, where = self._holder()
+            if where == _where() and not _is_running(process):
                 return
+            if where != _where():  # nothing tells from here whether it runs
+                raise DataError(
+                    f"{folder}: expected a folder that no other process writes to, got one of process {process} on "
+                    f"another machine or in another container; if that has ended, remove {self.path}"
+                ) from None
         else:
             return
         expected = "a folder that no other process writes to"
-        raise DataError(f"{folder}: expected {expected}, got one of process {self._holder() or 'unknown'}") from None
+        raise DataError(f"{folder}: expected {expected}, got one of process {self._holder()[0] or 'unknown'}") from None
 
-    def _holder(self) -> int:
-        text = os.pread(self._file, 32, 0).decode(errors="replace").strip()
-        return int(text) if text.isdecimal() else 0
+    def _holder(self) -> tuple[int, str]:
+        """Number of the process that wrote the file, and where it runs; 0 and here for an empty file."""
+        number, _, where = os.pread(self._file, 300, 0).decode(errors="replace").strip().partition(" ")
+        return int(number) if number.isdecimal() and len(number) < 20 else 0, where or _where()
 
     def release(self) -> None:
         """Remove the lock."""
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
         os.close(self._file)
+
+
+def _where() -> str:
+    """Host and, on Linux, the namespace that numbers of processes are unique in."""
+    with suppress(OSError):
+        return f"{platform.node()} {os.readlink('/proc/self/ns/pid')}"
+    return platform.node()
 
 
 def _is_running(process: int) -> bool:

@@ -26,6 +26,7 @@ from .output_folder import OutputFolder, remove_leftovers
 from .path_options import FRAMES, add_path_options, check_fps, check_frames, check_path_options, plan_path
 from .photo_options import GUESSED
 from .run import Run
+from .run_checks import check_options, unpacking
 from .run_options import check_alone, pack_options, unpack_options
 from .run_state import unpack_session, unpack_snapshot, unpack_start
 from .start_options import add_start_options, check_start_options, find_source, read_start
@@ -204,11 +205,14 @@ def resume(args: argparse.Namespace) -> dict[str, Any]:
     with OutputFolder(args.resume, resume=True) as output:
         stored = output.stored
         assert stored is not None
-        args = unpack_options(args, stored.info["options"])
+        with unpacking(output.store.folder):
+            check_options(stored.info["options"], vars(args))
+            args = unpack_options(args, stored.info["options"])
         model = load_model(args)
         memory_options = load_memory_options(args, model.device)
-        memory = restore_snapshot(unpack_snapshot(stored), model.device)
-        scene, cameras = unpack_start(stored)
+        with unpacking(output.store.folder):
+            memory = restore_snapshot(unpack_snapshot(stored), model.device)
+            scene, cameras = unpack_start(stored)
         info = stored.info
         video = Run(scene, cameras, memory, model.codec, info["settings"], info["fps"], info["options"])
         state = unpack_session(stored)

@@ -16,8 +16,9 @@ from ..data.scenes import resize_mask
 from ..depth import DepthEstimator, MonocularDepth
 from ..errors import DataError
 from ..filters import ConsistencyFilter, EdgeFilter, Filters, MotionFilter
+from ..filters import read_filters as load_filters
 from ..io.arrays import is_array_file
-from ..io.files import read_mask, read_text
+from ..io.files import read_mask
 from ..io.photos import read_photo_info
 from .messages import note
 
@@ -79,7 +80,7 @@ def read_filters(args: argparse.Namespace) -> Filters | None:
         return None
     if args.filters == DEFAULT:
         return default_filters()
-    return Filters.from_json(read_text(Path(args.filters), "filters"))
+    return load_filters(args.filters)
 
 
 def read_exclusion(

@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mirage_kernels import atomic_write
+from mirage_kernels import atomic_write, atomic_writes, remove_partials
 
 from ..cameras import write_cameras
 from ..io.images import write_image
@@ -53,16 +55,17 @@ def remove_run(folder: Path) -> None:
     content = read_status(folder) or {}
     scenes = [name.removesuffix("_view_psnr") for name in content if name.endswith("_view_psnr")]
     for name in (*FILES, *(f"{scene}_{view}.png" for scene in scenes for view in _VIEWS)):
-        (folder / name).unlink(missing_ok=True)
+        Path(os.path.realpath(folder / name)).unlink(missing_ok=True)  # a link, to another disk perhaps, stays
 
 
-def remove_partial(folder: Path) -> None:
-    """Remove files that a process has begun and not finished, because it was killed."""
+def remove_leftover_partials(folder: Path) -> None:
+    """Remove files that processes have begun and not finished, because they were killed."""
     names = "|".join([*map(re.escape, FILES), r"\w+\.png"])
-    for path in folder.glob(".*.partial"):
-        if re.fullmatch(rf"(\.({names}))?\.\d+\.partial", path.name):
-            path.unlink(missing_ok=True)
-    for path in (folder / RESUME).glob(".*.partial"):
+    for home, name in ((folder, names), (folder / RESUME, r"\w+-\d+\.safetensors")):
+        for path in home.glob(".*.partial"):
+            if found := re.fullmatch(rf"\.({name})\.\w+\.partial", path.name):
+                remove_partials(home / found[1])
+    for path in (folder / RESUME).glob(".tmp??????"):  # of the library safetensors, in earlier versions
         path.unlink(missing_ok=True)
 
 
@@ -73,11 +76,22 @@ def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
         OSError: the file cannot be written.
     """
     with atomic_write(folder / METRICS) as partial:
-        partial.write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+        partial.write_text(_json(metrics))
 
 
-def write_run(folder: Path, run: Run, memory: LatentSpatialMemory, progress: Progress, store: RunStore) -> None:
-    """Write all files but ``metrics.json``, each so that it is complete or unchanged.
+def _json(metrics: dict[str, Any]) -> str:
+    return json.dumps(metrics, indent=1, allow_nan=False) + "\n"
+
+
+def write_run(
+    folder: Path,
+    run: Run,
+    memory: LatentSpatialMemory,
+    progress: Progress,
+    store: RunStore,
+    metrics: Callable[[], dict[str, Any]],
+) -> None:
+    """Write all files: either all of them or none, and ``metrics.json`` last.
 
     Args:
         folder: the output folder.
@@ -85,20 +99,22 @@ def write_run(folder: Path, run: Run, memory: LatentSpatialMemory, progress: Pro
         memory: the memory after the last chunk that is finished.
         progress: what was collected up to this chunk.
         store: with the packets of the videos.
+        metrics: returns the contents of ``metrics.json``; called when the others are written.
 
     Raises:
         OSError: a file cannot be written.
     """
-    with atomic_write(folder / "cameras.json") as partial:
-        write_cameras(partial, run.cameras[: progress.metrics.frames_done])
-    memory.save(folder / "memory.safetensors")
+    videos, pictures = list(store.logs), list(progress.pictures)
+    names = ["cameras.json", "memory.safetensors", *(f"{name}.mp4" for name in videos), *pictures, "contact_sheet.png"]
     size = run.cameras.size
     sizes = {"result": (size[0] // 2 * 2, size[1] // 2 * 2), "video": comparison_size(size)}
-    for name, log in store.logs.items():
-        with atomic_write(folder / f"{name}.mp4") as partial:
-            write_packets(partial, log.packets(), run.fps, sizes[name])
-    for name, data in progress.pictures.items():
-        with atomic_write(folder / name) as partial:
-            partial.write_bytes(data.numpy().tobytes())
-    with atomic_write(folder / "contact_sheet.png") as partial:
-        write_image(partial, progress.sheet.make())
+    with atomic_writes([folder / name for name in (*names, METRICS)]) as partials:
+        files = dict(zip((*names, METRICS), partials, strict=True))
+        write_cameras(files["cameras.json"], run.cameras[: progress.metrics.frames_done])
+        memory.save(files["memory.safetensors"])
+        for name in videos:
+            write_packets(files[f"{name}.mp4"], store.logs[name].packets(), run.fps, sizes[name])
+        for name in pictures:
+            files[name].write_bytes(progress.pictures[name].numpy().tobytes())
+        write_image(files["contact_sheet.png"], progress.sheet.make())
+        files[METRICS].write_text(_json(metrics()))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,9 +29,10 @@ from ..rollout import Chunk, RolloutSession
 from . import run_state
 from .folder_lock import LOCK, FolderLock
 from .messages import assign, note
-from .output_files import RESUME, read_status, remove_partial, remove_run, status, write_metrics, write_run
+from .output_files import RESUME, read_status, remove_leftover_partials, remove_run, status, write_metrics, write_run
 from .preview import Preview, compare_with_real
 from .run import Run
+from .run_checks import check_stored, unpacking
 from .run_store import VIDEOS, RunStore, StoredRun, total_bytes
 from .signals import describe
 
@@ -82,9 +84,12 @@ class OutputFolder:
             raise
 
     def _check(self, overwrite: bool, resume: bool) -> StoredRun | None:
-        remove_partial(self.folder)
+        remove_leftover_partials(self.folder)
         is_finished = (read_status(self.folder) or {"finished": False}).get("finished", True)
         stored = None if overwrite or is_finished else self.store.load()
+        if stored is not None:
+            with unpacking(self.store.folder):
+                check_stored(stored)
         if resume:
             if stored is None:
                 raise DataError(f"--resume: expected a folder with an unfinished run, got {self.folder} without one")
@@ -219,15 +224,17 @@ class OutputFolder:
         assert self._run is not None
         with self._timed("wait"):
             self._wait()
-        since, metrics = time.perf_counter(), self._progress.metrics
+        since, metrics, memory = time.perf_counter(), self._progress.metrics, self._run.memory
         self.store.release()
-        write_run(self.folder, self._run, self._run.memory, self._progress, self.store)
-        report = metrics.report(take_snapshot(self._run.memory))
-        if "loop_psnr" in report:
-            report["second_trip_known_share"] = metrics.second_trip(self._run.memory)
-        metrics.spend("finish", time.perf_counter() - since)
-        report |= {"seconds": metrics.seconds}
-        write_metrics(self.folder, {"finished": True, "frames_done": metrics.frames_done} | report)
+
+        def report() -> dict[str, Any]:
+            values = metrics.report(take_snapshot(memory))
+            if "loop_psnr" in values:
+                values["second_trip_known_share"] = metrics.second_trip(memory)
+            metrics.spend("finish", time.perf_counter() - since)
+            return {"finished": True, "frames_done": metrics.frames_done} | values | {"seconds": metrics.seconds}
+
+        write_run(self.folder, self._run, memory, self._progress, self.store, report)
         self._is_finished = True
         return read_status(self.folder) or {}
 
@@ -249,8 +256,9 @@ class OutputFolder:
         command = f"mirage generate {assign('--resume', self.folder)}"
         summary = {"finished": False, "reason": describe(error), "frames_done": done}
         try:
-            write_metrics(self.folder, summary | progress.metrics.report(snapshot))
-            write_run(self.folder, self._run, restore_snapshot(snapshot), progress, self.store)
+            metrics = summary | progress.metrics.report(snapshot)
+            write_metrics(self.folder, metrics)
+            write_run(self.folder, self._run, restore_snapshot(snapshot), progress, self.store, lambda: metrics)
         except Exception as second:
             note(f"{self.store.folder}: {done} of {frames} frames are finished and kept, but no files could be made"
                  f" from them ({first_line(second)}); go on with: {command}")  # fmt: skip
@@ -299,11 +307,7 @@ def remove_leftovers(folder: Path) -> None:
 
 def _try_to_write(folder: Path) -> None:
     """Raise an OSError now rather than after the first chunk, if the folder is read-only or the disk is full."""
-    path = folder / f".{os.getpid()}.partial"
-    try:
-        with path.open("wb") as file:
-            file.write(bytes(ROOM))
-            file.flush()
-            os.fsync(file.fileno())
-    finally:
-        path.unlink(missing_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:  # without a name, so that nothing is left of it
+        file.write(bytes(ROOM))
+        file.flush()
+        os.fsync(file.fileno())

@@ -13,13 +13,12 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from mirage_kernels import Cameras, atomic_write
+from mirage_kernels import Cameras, atomic_writes
 
 from ..cameras import read_intrinsics, write_cameras
 from ..errors import DataError
 from ..evaluation import psnr
-from ..filters import ConsistencyFilter, EdgeFilter, Filters
-from ..io.files import read_text
+from ..filters import ConsistencyFilter, EdgeFilter, Filters, read_filters
 from ..io.images import contact_sheet, write_image
 from ..memory import LatentSpatialMemory
 from ..recordings import RecordedFrame, Recording, read_recording
@@ -150,7 +149,7 @@ def _read_filters(text: str) -> Filters | None:
         return None
     if text == DEFAULT:  # without the motion filter, which takes most of the time and needs frames close to each other
         return Filters([EdgeFilter(), ConsistencyFilter()])
-    return Filters.from_json(read_text(Path(text), "filters"))
+    return read_filters(text)
 
 
 def run(args: argparse.Namespace) -> str:
@@ -219,12 +218,8 @@ def remember(args: argparse.Namespace) -> dict[str, Any]:
     }  # fmt: skip
     report = filling.report(settings)
     sheet = filling.contact_sheet()
-    with (
-        atomic_write(outputs.report) as report_file,
-        atomic_write(outputs.sheet) as sheet_file,
-        atomic_write(outputs.cameras) as cameras_file,
-        atomic_write(outputs.memory) as memory_file,
-    ):
+    with atomic_writes([outputs.cameras, outputs.sheet, outputs.memory, outputs.report]) as partials:
+        cameras_file, sheet_file, memory_file, report_file = partials
         memory.save(memory_file)
         report["bytes"]["file"] = memory_file.stat().st_size
         write_cameras(cameras_file, Cameras.cat(filling.cameras))

@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
-
-from mirage_kernels import atomic_write
 
 from ..errors import DataError
 from ..recordings.posed_folder import DEPTH_FOLDERS, IMAGE_FOLDERS
@@ -54,12 +54,11 @@ def check_outputs(path: Path, recording: Path, *, overwrite: bool) -> Outputs:
     if root in folder.parents and folder.relative_to(root).parts[0] in (*IMAGE_FOLDERS, *DEPTH_FOLDERS):
         # The contact sheet would be taken for an image of the recording.
         raise DataError(f"--out: expected a folder without files of the recording, got {path.parent}")
-    trial = outputs.report.with_name(f".{outputs.report.name}.try")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(trial) as partial:  # fails now, not at the end
-            partial.write_text("")
-        trial.unlink()
+        for home in {Path(os.path.realpath(output)).parent for output in outputs}:
+            with tempfile.TemporaryFile(dir=home) as file:  # fails now, not at the end; without a name
+                file.write(b" ")
     except OSError as error:
         raise DataError(f"--out: expected a folder that can be written, got {path.parent} ({error.strerror})") from None
     return outputs

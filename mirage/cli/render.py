@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,10 +24,11 @@ from ..cameras import CameraController, read_cameras, read_poses, rebase, write_
 from ..cameras.actions import STEP, TURN
 from ..data.scenes import Scene
 from ..errors import DataError
-from ..io.images import contact_sheet, write_image
+from ..io.images import contact_sheet, to_pil, write_image
 from ..io.video import VideoWriter
 from ..memory import LatentSpatialMemory
 from ..rollout import Codec
+from .folder_lock import LOCK, FolderLock
 from .memory_views import DecodedView, decode_view
 from .messages import warn
 from .path_options import FRAMES, add_path_options, check_fps, check_frames, find_path_source, plan_path
@@ -44,6 +45,7 @@ SHEET_COLUMNS = 5
 PNG_METERS = 65.535  # the largest depth of a 16-bit PNG in millimeters
 MAX_PIXEL_ASPECT = 0.02  # relative difference of fx and fy
 COMMAND = "mirage render"
+PARTIAL = ".render.partial"  # folder of results that are not complete
 OUTPUTS = ("images", "depth", "video.mp4", "contact_sheet.png", "cameras.json", "report.json")
 
 _DESCRIPTION = """\
@@ -123,7 +125,7 @@ def _check(args: argparse.Namespace) -> str:
     check_frames(args.frames)
     if args.out.exists() and not args.out.is_dir():
         raise DataError(f"--out: expected a folder, got the file {args.out}")
-    if args.out.is_dir() and any(args.out.iterdir()):
+    if args.out.is_dir() and any(path for path in args.out.iterdir() if not _is_leftover(path.name)):
         if not _is_ours(args.out):
             raise DataError(f"--out: expected a new or empty folder, got {args.out} with other files")
         if not args.overwrite:
@@ -132,8 +134,15 @@ def _check(args: argparse.Namespace) -> str:
     return source
 
 
+def _is_leftover(name: str) -> bool:
+    """Whether an entry of an output folder belongs to a process that still runs, or was killed."""
+    return name in (LOCK, PARTIAL) or re.fullmatch(r"\.render\.\d+\.partial", name) is not None
+
+
 def _is_ours(folder: Path) -> bool:
-    """Whether a folder holds the results of this command, and so may be replaced."""
+    """Whether a folder holds the results of this command, whole or half-moved, and so may be replaced."""
+    if (folder / PARTIAL).is_dir() and all(p.name in OUTPUTS or _is_leftover(p.name) for p in folder.iterdir()):
+        return True
     try:
         report = json.loads((folder / "report.json").read_text())
     except (OSError, ValueError):
@@ -258,7 +267,7 @@ def _render_all(
         for n in tqdm(range(len(cameras)), unit="view", desc="rendering"):
             view = decode_view(memory, codec, cameras[n])
             image = view.with_holes
-            write_image(folder / "images" / f"{n:05}.png", image)
+            to_pil(image).save(folder / "images" / f"{n:05}.png")  # the folder is hidden until all are there
             beyond += _write_depth(folder / "depth" / f"{n:05}.{args.depth_format}", view)
             video.write(image)
             shares.append(round(view.known_share, 6))
@@ -291,18 +300,34 @@ def _write_depth(path: Path, view: DecodedView) -> bool:
 
 @contextmanager
 def _output_folder(folder: Path) -> Iterator[Path]:
-    """Yield a hidden folder in ``folder``. At the end its content is moved up; if the block raises, nothing is left."""
+    """Yield a hidden folder in ``folder``. At the end its content is moved up, the report last; if the block raises, or
+    a file cannot be moved, everything is as before."""
     is_new = not folder.exists()
-    partial = folder / f".render.{os.getpid()}.partial"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FolderLock(folder)
+    partial, moved = folder / PARTIAL, []
     try:
-        partial.mkdir(parents=True)
+        for path in folder.glob(".render*.partial"):  # of a process that was killed: it has released its lock
+            shutil.rmtree(path, ignore_errors=True)
+        partial.mkdir()
         yield partial
-        for name in OUTPUTS:
-            target = folder / name
-            if target.is_dir():
-                shutil.rmtree(target)
-            (partial / name).replace(target)
+        old = partial / "old"
+        old.mkdir()
+        try:
+            for name in OUTPUTS:
+                moved.append(name)
+                if (folder / name).exists() or (folder / name).is_symlink():
+                    (folder / name).replace(old / name)
+                (partial / name).replace(folder / name)
+        except BaseException:
+            for name in reversed(moved):
+                if not (partial / name).exists():
+                    (folder / name).replace(partial / name)
+                if (old / name).exists():
+                    (old / name).replace(folder / name)
+            raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        lock.release()
         if is_new and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()

@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
@@ -17,6 +18,8 @@ from torch import Tensor
 
 from mirage_kernels import load_tensors, save_tensors
 
+from ..errors import DataError
+from ..io.files import parse_json
 from ..io.packet_log import PacketLog
 
 VIDEOS = ("result", "video")
@@ -108,7 +111,10 @@ class RunStore:
         """
         complete = min(log.count() for log in self.logs.values())
         for path in sorted(self.folder.glob("state-*.safetensors"), reverse=True):
-            chunks = int(path.stem.removeprefix("state-"))
+            number = path.stem.removeprefix("state-")
+            if not (number.isdecimal() and len(number) < 10):
+                continue
+            chunks = int(number)
             if chunks <= complete and (stored := self._read(path, chunks)) is not None:
                 for log in self.logs.values():
                     log.truncate(chunks)
@@ -122,15 +128,18 @@ class RunStore:
         """One state; None if a file of it is damaged."""
         try:
             changing, settings = load_tensors(path, kind=KIND, version=VERSION)
-            parts: dict[str, list[str]] = settings["parts"]
+            parts, names, info = _check_settings(path, settings)
             fixed: dict[str, Tensor] = {}
             for part in parts:
                 fixed |= load_tensors(self.folder / part, kind=FIXED, version=VERSION)[0]
+        except DataError:
+            raise
         except (ValueError, FileNotFoundError):
             return None
         self._parts, self._bytes = parts, {name: tensor.nbytes for name, tensor in fixed.items()}
-        fixed = {name: fixed[name] for name in settings["fixed"]}
-        return StoredRun(chunks, changing, fixed, json.loads(settings["info"]))
+        if missing := [name for name in names if name not in fixed]:
+            raise DataError(f"{path}: {missing[0][:60]}: expected a tensor, got none")
+        return StoredRun(chunks, changing, {name: fixed[name] for name in names}, info)
 
     def reserve(self, size: int) -> None:
         """Keep room on the disk, for what is written if the disk is full.
@@ -159,6 +168,31 @@ class RunStore:
     def remove(self) -> None:
         """Delete the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _check_settings(path: Path, settings: Any) -> tuple[dict[str, list[str]], list[str], dict[str, Any]]:
+    """The parts of a state, the names of its fixed tensors, and everything else.
+
+    Raises:
+        DataError: the settings are others than :meth:`RunStore.save` writes.
+    """
+
+    def are_texts(value: Any) -> bool:
+        return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+    if not isinstance(settings, dict):
+        raise DataError(f"{path}: settings: expected an object, got {type(settings).__name__}")
+    parts, names, text = (settings.get(name) for name in ("parts", "fixed", "info"))
+    if not isinstance(parts, dict) or not all(
+        re.fullmatch(r"fixed-\d+\.safetensors", name) and are_texts(value) for name, value in parts.items()
+    ):  # names of files in this folder, and in no other
+        raise DataError(f"{path}: parts: expected files fixed-NUMBER.safetensors with names, got {str(parts)[:60]}")
+    if not are_texts(names):
+        raise DataError(f"{path}: fixed: expected names of tensors, got {str(names)[:60]}")
+    info = parse_json(text, f"{path}: info: ", "an object") if isinstance(text, str) else text
+    if not isinstance(info, dict):
+        raise DataError(f"{path}: info: expected an object, got {type(info).__name__}")
+    return parts, names or [], info
 
 
 def total_bytes(tensors: Iterable[Tensor]) -> int:

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,9 +15,13 @@ from torch import Tensor
 
 from mirage_kernels import Cameras, atomic_write
 
-from ..errors import DataError
+from ..errors import DataError, check_file, reading
+from ..io.npy import Archive, Header
+from ..io.photos import MAX_PIXELS
 
 _MAX_BYTES = 16 << 30
+# A file may state any size, and what is constant is deflated to a thousandth of it. Depth maps and images are not.
+_FREE_BYTES, _MAX_RATIO = 1 << 30, 100
 _REQUIRED = ("depths", "intrinsics", "poses_c2w")
 _OPTIONAL = ("frames", "masks", "original_size", "processed_size")
 
@@ -41,27 +45,45 @@ class Geometry(NamedTuple):
 
 
 def is_npz(path: str | Path) -> bool:
-    """Return whether a file begins with the signature of zip archives."""
+    """Return whether a file begins with the signature of zip archives.
+
+    Raises:
+        DataError: there is no such file, or it is a folder or a device.
+    """
+    check_file(path, "a file")
     with Path(path).open("rb") as file:
         return file.read(4) == b"PK\x03\x04"
 
 
+def check_sizes(path: Path, headers: Mapping[str, Header], *, whole: bool = True) -> None:
+    """Check what the arrays of a geometry file take, before any of them is read.
+
+    Args:
+        path: the file.
+        headers: of its arrays.
+        whole: whether they are read as a whole, rather than frame by frame.
+
+    Raises:
+        DataError: a frame has more pixels than an image may have, or all arrays take too much memory for their file.
+    """
+    for name, header in headers.items():
+        pixels = math.prod(header.shape[1:3])
+        if pixels > MAX_PIXELS:
+            limit = f"at most {MAX_PIXELS / 1e6:.0f} megapixels"
+            raise DataError(f"{path}: {name}: expected frames of {limit}, got {header.dtype} {header.shape}")
+    size = sum(header.nbytes for header in headers.values())
+    largest = min(max(_FREE_BYTES, _MAX_RATIO * path.stat().st_size), _MAX_BYTES)
+    if whole and size > largest:
+        raise DataError(
+            f"{path}: expected a geometry file of at most {largest / 2**30:.3g} GiB, got {size / 2**30:.3g} GiB"
+        )
+
+
 def _load(path: Path) -> dict[str, np.ndarray[Any, Any]]:
-    try:
-        with zipfile.ZipFile(path) as archive:  # check the unpacked size before unpacking
-            size = sum(entry.file_size for entry in archive.infolist())
-        if size > _MAX_BYTES:
-            limit = _MAX_BYTES >> 30
-            raise DataError(f"{path}: expected a geometry file of at most {limit} GiB, got {size >> 30} GiB")
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: np.asarray(file[name]) for name in (*_REQUIRED, *_OPTIONAL) if name in file.files}
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except DataError:
-        raise
-    except (OSError, ValueError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path}: expected a geometry file, got a damaged file ({error})") from None
-    return arrays
+    with reading(path, "a geometry file"), Archive(path) as archive:
+        headers = archive.headers((*_REQUIRED, *_OPTIONAL))
+        check_sizes(path, headers)
+        return {name: archive.read(name) for name in headers}
 
 
 def check_arrays(path: Path, arrays: dict[str, np.ndarray[Any, Any]]) -> tuple[int, int, int]:

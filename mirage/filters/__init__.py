@@ -8,7 +8,7 @@ one that marks a cell sets its reason. A cell is marked if more than a fraction 
 precedence over all filters.
 """
 
-from .chain import Filters, overlay
+from .chain import Filters, overlay, read_filters
 from .consistency import ConsistencyFilter
 from .geometry import EdgeFilter, FarFilter
 from .motion import MotionFilter
@@ -33,4 +33,5 @@ __all__ = [
     "SemanticFilter",
     "SkyFilter",
     "overlay",
+    "read_filters",
 ]

@@ -7,13 +7,15 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..errors import DataError
+from ..errors import DataError, first_line
 from ..geometry.grids import masked_cells
+from ..io.files import read_text
 from .consistency import ConsistencyFilter
 from .geometry import EdgeFilter, FarFilter
 from .motion import MotionFilter
@@ -34,6 +36,9 @@ KINDS: dict[str, Any] = {
         SkyFilter,
     )
 }
+
+
+MAX_TEXT, MAX_FILTERS = 1 << 20, 100
 
 
 class Filters:
@@ -90,12 +95,16 @@ class Filters:
         Raises:
             DataError: the text is not a list of filters, or a filter or setting is unknown or of a wrong type.
         """
+        if len(text) > MAX_TEXT:
+            raise DataError(f"filters: expected a JSON list of at most {MAX_TEXT} characters, got {len(text)}")
         try:
             parts = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise DataError(f"filters: expected a JSON list, got invalid JSON ({error})") from None
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"filters: expected a JSON list, got invalid JSON ({first_line(error)[:200]})") from None
         if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
-            raise DataError(f"filters: expected a JSON list of objects, got {text.strip()[:60]}")
+            raise DataError(f"filters: expected a JSON list of objects, got {' '.join(text.split())[:60]}")
+        if len(parts) > MAX_FILTERS:
+            raise DataError(f"filters: expected at most {MAX_FILTERS}, got {len(parts)}")
         return cls(_filter(dict(part), number) for number, part in enumerate(parts))
 
 
@@ -117,22 +126,43 @@ _JSON_TYPES: dict[str, tuple[type, ...]] = {
 
 def _filter(part: dict[str, Any], index: int) -> Filter:
     name = part.pop("filter", None)
-    if name not in KINDS:
-        raise DataError(f"filters[{index}]: expected one of {', '.join(KINDS)}, got {name!r}")
+    if not isinstance(name, str) or name not in KINDS:
+        raise DataError(f"filters[{index}]: expected one of {', '.join(KINDS)}, got {repr(name)[:60]}")
     types = {field.name: str(field.type) for field in dataclasses.fields(KINDS[name]) if field.init}
     for setting, value in part.items():
         if setting not in types:
             raise DataError(
-                f"filters[{index}]: {name}: expected a setting among {', '.join(sorted(types))}, got {setting!r}"
+                f"filters[{index}]: {name}: expected a setting among {', '.join(sorted(types))}, got "
+                f"{repr(setting)[:60]}"
             )
         if not isinstance(value, _JSON_TYPES[types[setting]]) or isinstance(value, bool):
-            raise DataError(f"filters[{index}]: {name}.{setting}: expected {types[setting]}, got {value!r}")
+            raise DataError(f"filters[{index}]: {name}.{setting}: expected {types[setting]}, got {repr(value)[:60]}")
         part[setting] = tuple(value) if isinstance(value, list) else value
     try:
         made: Filter = KINDS[name](**part)
     except (TypeError, ValueError) as error:
         raise DataError(f"filters[{index}]: {name}: {error}") from None
     return made
+
+
+def read_filters(path: str | Path) -> Filters:
+    """Read filters from a JSON file, and check that the weights that they need are there.
+
+    Args:
+        path: a file as :meth:`Filters.to_json` writes it.
+
+    Raises:
+        DataError: the file is missing or no list of filters, a setting is out of range, or a folder of weights is
+            missing.
+    """
+    filters = Filters.from_json(read_text(Path(path), "filters"))
+    for index, part in enumerate(filters.filters):
+        if isinstance(part, (SemanticFilter, OpenVocabularyFilter)):
+            try:
+                part.check_files()
+            except DataError as error:
+                raise DataError(f"filters[{index}]: {type(part).__name__}: {error}") from None
+    return filters
 
 
 def overlay(frame: Tensor, result: FilterResult) -> Tensor:

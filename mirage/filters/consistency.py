@@ -13,6 +13,7 @@ from torch import Tensor
 from ..geometry.components import complete_objects
 from ..geometry.grids import Cells, cells_of, flat_index, nearest_around
 from .observation import DepthHistory, Observation, Reason
+from .settings import FRACTION, check_settings
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,9 @@ class ConsistencyFilter:
         min_views: number of earlier views that must have seen through the cell's position.
         component_fraction: a connected component of the depth map is marked entirely if more than this fraction of its
             cells is marked.
+
+    Raises:
+        DataError: a setting is out of range.
     """
 
     reason: ClassVar[Reason] = Reason.INCONSISTENT
@@ -41,6 +45,9 @@ class ConsistencyFilter:
     min_views: int = 1
     component_fraction: float = 0.3
     max_masked: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_settings(self, tolerance=FRACTION, min_views=(1, 1 << 20), component_fraction=FRACTION)
 
     def __call__(self, observation: Observation) -> Tensor:
         if observation.depth is None or observation.view is None:

@@ -14,6 +14,7 @@ from torch.nn import functional as nnf
 
 from ..geometry.grids import valid_depth
 from .observation import Observation, Reason
+from .settings import MAX_DISTANCE, check_settings
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class EdgeFilter:
     max_masked: float = 0.15
 
     def __post_init__(self) -> None:
+        check_settings(self, grazing=(0.0, 90.0), min_step=(0.0, 1e6))
         if not 0 < self.grazing < 90:
             raise ValueError(f"grazing: expected 0 to 90 degrees, got {self.grazing}")
 
@@ -75,6 +77,7 @@ class FarFilter:
     max_masked: float = 0.0
 
     def __post_init__(self) -> None:
+        check_settings(self, distance=(-MAX_DISTANCE, MAX_DISTANCE))
         if not self.distance > 0:
             raise ValueError(f"distance: expected more than 0, got {self.distance}")
 

@@ -14,6 +14,7 @@ from torch.nn import functional as nnf
 from ..geometry.components import complete_objects
 from ..geometry.grids import cells_of, flat_index, grow, masked_cells, unproject_depth, valid_depth
 from .observation import FrameObservation, Observation, Reason
+from .settings import FRACTION, MAX_PIXELS, check_settings
 
 
 class _Warp(NamedTuple):
@@ -57,6 +58,9 @@ class MotionFilter:
             cells is marked.
         max_masked: largest fraction of marked pixels in a cell that is kept; above 0, because single pixels are often
             wrong.
+
+    Raises:
+        DataError: a setting is out of range.
     """
 
     reason: ClassVar[Reason] = Reason.MOVING
@@ -67,6 +71,17 @@ class MotionFilter:
     step: int = 2
     component_fraction: float = 0.3
     max_masked: float = 0.25
+
+    def __post_init__(self) -> None:
+        check_settings(
+            self,
+            tolerance=FRACTION,
+            sigmas=(0.0, 1e6),
+            min_change=FRACTION,
+            window=(0, MAX_PIXELS),
+            step=(1, MAX_PIXELS),
+            component_fraction=FRACTION,
+        )
 
     def __call__(self, observation: Observation) -> Tensor:
         size, depth, step = observation.size, observation.depth, self.step

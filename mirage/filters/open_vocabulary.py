@@ -13,8 +13,10 @@ from torch import Tensor
 
 from ..geometry.grids import grow
 from ..io.images import to_pil
+from ..io.pretrained import check_folder
 from . import networks
 from .observation import Observation, Reason
+from .settings import FRACTION, MAX_PIXELS, check_settings, check_texts
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -41,7 +43,7 @@ class OpenVocabularyFilter:
         margin: the mask is dilated by this many pixels.
 
     Raises:
-        DataError: when the filter is called, weights or packages are missing.
+        DataError: a setting is out of range; or, when the filter is called, weights or packages are missing.
     """
 
     reason: ClassVar[Reason] = Reason.MOVING
@@ -52,6 +54,20 @@ class OpenVocabularyFilter:
     threshold: float = 0.5
     margin: int = 2
     max_masked: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_settings(self, threshold=FRACTION, margin=(0, MAX_PIXELS))
+        check_texts(self, "segmenter", "names")
+
+    def check_files(self) -> None:
+        """Check that the folders of the weights are there.
+
+        Raises:
+            DataError: one is not.
+        """
+        check_folder(self.segmenter, SEGMENTER, "segmenter")
+        if self.question:
+            check_folder(self.namer, NAMER, "namer")
 
     @torch.no_grad()
     def __call__(self, observation: Observation) -> Tensor:

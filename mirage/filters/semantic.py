@@ -17,6 +17,7 @@ from ..io.images import to_pil
 from ..io.pretrained import IMPORT_ERRORS, check_folder, missing_transformers
 from . import networks
 from .observation import Observation, Reason
+from .settings import MAX_PIXELS, check_settings, check_texts
 
 Category = Literal["moving", "sky"]
 
@@ -41,7 +42,7 @@ class SemanticFilter:
         margin: the mask is dilated by this many pixels.
 
     Raises:
-        DataError: ``category`` is unknown; or, when the filter is called, weights or packages are missing, or the
+        DataError: a setting is out of range; or, when the filter is called, weights or packages are missing, or the
             network has no such class.
     """
 
@@ -52,12 +53,24 @@ class SemanticFilter:
     max_masked: float = 0.0
 
     def __post_init__(self) -> None:
+        check_settings(self, margin=(0, MAX_PIXELS))
+        check_texts(self, "model", "classes")
+        if not self.classes:
+            raise DataError("classes: expected at least one, got none")
         if self.category not in get_args(Category):
             raise DataError(f"category: expected 'moving' or 'sky', got {self.category!r}")
 
     @property
     def reason(self) -> Reason:
         return Reason.MOVING if self.category == "moving" else Reason.SKY
+
+    def check_files(self) -> None:
+        """Check that the folder of the weights is there.
+
+        Raises:
+            DataError: it is not, or holds a network of another kind.
+        """
+        self._find_kind()
 
     @torch.no_grad()
     def __call__(self, observation: Observation) -> Tensor:
@@ -71,13 +84,16 @@ class SemanticFilter:
         labels = network.processor.post_process_semantic_segmentation(outputs, target_sizes=[observation.size])[0]
         return grow(torch.isin(labels, torch.tensor(indices, device=labels.device, dtype=torch.int64)), self.margin)
 
-    def _network(self, device: torch.device) -> networks.Network:
+    def _find_kind(self) -> str:
         any_weights = KINDS["mask2former"][1]
         check_folder(self.model, any_weights, "model")
         kind = _kind(self.model)
         if kind not in KINDS:
             raise DataError(f"model: expected one of {', '.join(KINDS)}, got {kind} in {self.model}")
-        auto_class, weights = KINDS[kind]
+        return kind
+
+    def _network(self, device: torch.device) -> networks.Network:
+        auto_class, weights = KINDS[self._find_kind()]
         return networks.load("model", self.model, weights, auto_class, device)
 
 

@@ -13,6 +13,9 @@ from torch.nn import functional as nnf
 
 from ..geometry.grids import grow, valid_depth
 from .observation import Observation, Reason
+from .settings import FRACTION, MAX_DISTANCE, check_settings
+
+MAX_GAP = 0.1  # fraction of the height; the time grows with it
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,10 @@ class SkyFilter:
         min_brightness: smallest value of the brightest channel, 0 to 1.
         max_deviation: largest standard deviation of the brightness within 5x5 pixels.
         color_tolerance: largest difference per channel to the color of nearby sky, for pixels within ``gap``, 0 to 1.
-        gap: fraction of the image height.
+        gap: fraction of the image height, at most 0.1.
+
+    Raises:
+        DataError: a setting is out of range.
     """
 
     reason: ClassVar[Reason] = Reason.SKY
@@ -41,6 +47,16 @@ class SkyFilter:
     color_tolerance: float = 0.12
     gap: float = 0.03
     max_masked: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_settings(
+            self,
+            far=(0.0, MAX_DISTANCE),
+            min_brightness=FRACTION,
+            max_deviation=FRACTION,
+            color_tolerance=FRACTION,
+            gap=(0.0, MAX_GAP),
+        )
 
     def __call__(self, observation: Observation) -> Tensor:
         sky = self._by_color(observation.frame)
@@ -63,9 +79,7 @@ class SkyFilter:
         if radius == 0 or not sky.any():
             return sky
         # Mean color of the sky within the radius; of all sky, if there is none.
-        side = 2 * radius + 1
-        weight = nnf.avg_pool2d(sky[None].float(), side, 1, radius)
-        total = nnf.avg_pool2d(frame * sky, side, 1, radius)
+        weight, total = _mean_around(sky[None].float(), radius), _mean_around(frame * sky, radius)
         nearby = torch.where(weight > 0, total / weight, frame[:, sky].mean(1)[:, None, None])
         similar = ((frame - nearby).abs().amax(0) < self.color_tolerance) & (blue >= red)
         while True:  # grow until nothing is added
@@ -73,6 +87,12 @@ class SkyFilter:
             if torch.equal(grown, sky):
                 return sky
             sky = grown
+
+
+def _mean_around(planes: Tensor, radius: int) -> Tensor:
+    """Mean of (C, H, W) in squares around the pixels, with zeros outside of the image."""
+    side = 2 * radius + 1
+    return nnf.avg_pool2d(nnf.avg_pool2d(planes, (1, side), 1, (0, radius)), (side, 1), 1, (radius, 0))
 
 
 def _deviation(brightness: Tensor) -> Tensor:

@@ -4,18 +4,18 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, reading
+from .npy import Archive, Header, read_header, read_values
+from .photos import MAX_PIXELS
 
-MAX_BYTES = 4 << 30
 _SUFFIXES = (".npy", ".npz")
+_MAX_CHANNELS = 4  # of an EXR file at the limit of pixels: OpenEXR reads all of them
 
 
 def is_array_file(path: Path) -> bool:
@@ -41,43 +41,29 @@ def load_array(path: Path, what: str, names: Sequence[str]) -> np.ndarray[Any, A
         The array, of any shape, of booleans, integers or floats.
 
     Raises:
-        DataError: the file is missing, damaged or larger than 4 GiB, or has several arrays of other names.
+        DataError: the file is missing or damaged, has more values than an image may have pixels, or has several arrays
+            of other names.
     """
-    try:
+    with reading(path, what):
         with path.open("rb") as file:
-            is_archive = file.read(2) == b"PK"
-        if is_archive:
-            values = _load_from_archive(path, what, names)
-        else:
-            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-            _check_bytes(path, what, mapped.nbytes)
-            values = np.array(mapped)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except DataError:
-        raise
-    except (OSError, ValueError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path}: expected {what}, got a damaged file ({error})") from None
-    if values.dtype.kind not in "biuf":
-        raise DataError(f"{path}: expected {what}, got an array of {values.dtype}")
-    return values
+            if file.read(2) != b"PK":
+                file.seek(0)
+                header = read_header(file)
+                _check_count(path, what, header)
+                return read_values(file, header)
+        with Archive(path) as archive:
+            found = [name for name in names if name in archive.names] or list(archive.names)
+            if not found or (len(found) > 1 and found[0] not in names):
+                got = ", ".join(sorted(found)[:8]) or "none"
+                raise DataError(f"{path}: expected {what} as the only array, or named {' or '.join(names)}, got {got}")
+            _check_count(path, what, archive.headers(found[:1])[found[0]])
+            return archive.read(found[0])
 
 
-def _check_bytes(path: Path, what: str, size: int) -> None:
-    if size > MAX_BYTES:
-        raise DataError(f"{path}: expected {what} of at most {MAX_BYTES >> 30} GiB, got {size / 2**30:.1f} GiB")
-
-
-def _load_from_archive(path: Path, what: str, names: Sequence[str]) -> np.ndarray[Any, Any]:
-    with zipfile.ZipFile(path) as archive:  # check the unpacked size before unpacking
-        sizes = {entry.filename.removesuffix(".npy"): entry.file_size for entry in archive.infolist()}
-    found = [name for name in names if name in sizes] or list(sizes)
-    if not sizes or (len(found) > 1 and found[0] not in names):
-        got = ", ".join(sorted(sizes)[:8]) or "none"
-        raise DataError(f"{path}: expected {what} as the only array, or named {' or '.join(names)}, got {got}")
-    _check_bytes(path, what, sizes[found[0]])
-    with np.load(path, allow_pickle=False) as file:
-        return np.asarray(file[found[0]])
+def _check_count(path: Path, what: str, header: Header) -> None:
+    if header.length > MAX_PIXELS:
+        got = f"{header.length / 1e6:.0f} million, {header.dtype} {header.shape}"
+        raise DataError(f"{path}: expected {what} of at most {MAX_PIXELS / 1e6:.0f} million values, got {got}")
 
 
 def read_array(path: Path, what: str, names: Sequence[str]) -> np.ndarray[Any, Any]:
@@ -121,14 +107,12 @@ def read_exr(path: Path) -> np.ndarray[Any, Any]:
         import OpenEXR  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
         raise DataError(f"{path}: reading EXR needs OpenEXR: pip install 'mirage-kernels[exr]'") from None
-    if not path.is_file():  # OpenEXR does not distinguish missing from damaged files
-        raise DataError(f"{path}: no such file")
-    try:
+    with reading(path, "a depth map"):
+        with OpenEXR.File(str(path), header_only=True) as file:
+            _check_exr(path, [part.header for part in file.parts])
         with OpenEXR.File(str(path), separate_channels=True) as file:
             parts = len(file.parts)
             channels = {name: channel.pixels for name, channel in file.channels().items()} if parts else {}
-    except (RuntimeError, ValueError, TypeError) as error:
-        raise DataError(f"{path}: expected a depth map, got a damaged file ({error})") from None
     if parts == 0:  # OpenEXR omits parts that it cannot read
         raise DataError(f"{path}: expected a depth map, got a damaged file")
     if parts > 1:
@@ -141,3 +125,18 @@ def read_exr(path: Path) -> np.ndarray[Any, Any]:
     if values.ndim != 2 or values.dtype.kind != "f":
         raise DataError(f"{path}: expected a depth map of floats (H, W), got {values.dtype} {values.shape}")
     return values
+
+
+def _check_exr(path: Path, headers: Sequence[dict[str, Any]]) -> None:
+    """Check the sizes that an EXR file states, which OpenEXR allocates."""
+    values = 0
+    for header in headers:
+        first, last = header["dataWindow"]
+        width, height = (int(last[axis]) - int(first[axis]) + 1 for axis in (0, 1))
+        if width * height > MAX_PIXELS:
+            limit = f"at most {MAX_PIXELS / 1e6:.0f} megapixels"
+            raise DataError(f"{path}: expected a depth map of {limit}, got {width} x {height} pixels")
+        values += width * height * max(len(header["channels"]), 1)
+    if values > _MAX_CHANNELS * MAX_PIXELS:
+        limit = f"at most {_MAX_CHANNELS * MAX_PIXELS / 1e6:.0f} million values in all channels"
+        raise DataError(f"{path}: expected a depth map of {limit}, got {values / 1e6:.0f} million")

@@ -4,17 +4,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import DataError
+from ..errors import MAX_REASON, DataError, check_file, first_line
 from .arrays import is_array_file, read_array, read_exr
-from .photos import decode_image, open_image
+from .photos import decode_bytes, decode_image, open_image
 
 MAX_TEXT_BYTES = 64 << 20
+MAX_CONTAINERS = 4 << 20  # lists and objects of a JSON file: empty ones take 30 times their text
+STRIP_PIXELS = 1 << 22  # pixels of a mask that are compared at a time
 
 
 def read_image(path: str | Path, *, at_least: tuple[int, int] | None = None, upright: bool = True) -> Tensor:
@@ -69,9 +73,13 @@ def read_mask(path: str | Path, *, at_least: tuple[int, int] | None = None) -> T
             raise DataError(f"{path}: expected a mask, got an array with NaN")
         return torch.from_numpy(values != 0)
     with open_image(path, "a mask") as image:
-        red, green, blue = decode_image(image, at_least)
-    gray: Tensor = 0.299 * red + 0.587 * green + 0.114 * blue
-    return gray > 127.5 / 255
+        pixels = decode_bytes(image, at_least)
+    mask = torch.empty(pixels.shape[1:], dtype=torch.bool)
+    rows = max(STRIP_PIXELS // max(pixels.shape[2], 1), 1)
+    for top in range(0, len(mask), rows):  # as floats, all of them would take twelve times as much
+        red, green, blue = pixels[:, top : top + rows].float() / 255
+        mask[top : top + rows] = 0.299 * red + 0.587 * green + 0.114 * blue > 127.5 / 255
+    return mask
 
 
 def read_depth(path: str | Path, *, scale: float | None = None) -> Tensor:
@@ -118,7 +126,7 @@ def read_depth(path: str | Path, *, scale: float | None = None) -> Tensor:
         )
     with np.errstate(over="ignore"):  # infinity is invalid depth
         if scale is None:
-            return torch.from_numpy(values.astype(np.float32)) / (1 if values.dtype.kind == "f" else 1000)
+            return torch.from_numpy(values.astype(np.float32)).div_(1 if values.dtype.kind == "f" else 1000)
         return torch.from_numpy((values * np.float64(scale)).astype(np.float32))
 
 
@@ -135,15 +143,55 @@ def read_text(path: Path, what: str) -> str:
     Raises:
         DataError: the file is missing, too large or not text.
     """
+    check_file(path, what)
     try:
-        if path.stat().st_size > MAX_TEXT_BYTES:
+        with path.open("rb") as file:
+            data = file.read(MAX_TEXT_BYTES + 1)
+        if len(data) > MAX_TEXT_BYTES:
             limit, size = MAX_TEXT_BYTES >> 20, path.stat().st_size >> 20
             raise DataError(f"{path}: expected {what} of at most {limit} MiB, got {size} MiB")
-        return path.read_text()
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
+        return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: expected {what}, got a file that is not text ({error})") from None
+
+
+def read_json(path: Path, what: str) -> Any:
+    """Read a JSON file.
+
+    Args:
+        path: a file of at most 64 MiB, with at most 4 million lists and objects.
+        what: description of the content, for errors.
+
+    Returns:
+        Objects of Python. Numbers may be of any size, infinite or NaN.
+
+    Raises:
+        DataError: the file is missing, too large or not JSON.
+    """
+    return parse_json(read_text(path, what), f"{path}: ", what)
+
+
+def parse_json(text: str, where: str, what: str) -> Any:
+    """Parse JSON.
+
+    Args:
+        text: the JSON.
+        where: beginning of the error.
+        what: description of the content, for the error.
+
+    Raises:
+        DataError: the text is not JSON, nests too deeply, or has too many lists and objects.
+
+    Example:
+        >>> parse_json("[1, 2]", "--sizes: ", "a list")
+        [1, 2]
+    """
+    if (count := text.count("[") + text.count("{")) > MAX_CONTAINERS:
+        raise DataError(f"{where}expected {what} with at most {MAX_CONTAINERS} lists and objects, got {count}")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise DataError(f"{where}expected {what}, got damaged JSON ({first_line(error)[:MAX_REASON]})") from None
 
 
 def read_matrix(path: str | Path, columns: int) -> Tensor:

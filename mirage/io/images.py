@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mirage_kernels import atomic_write
+
 from ..errors import missing_package
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ def to_pil(image: Tensor) -> Image.Image:
 
 
 def write_image(path: str | Path, image: Tensor) -> None:
-    """Write an image as PNG.
+    """Write an image as PNG. The file is replaced atomically.
 
     Args:
         path: the file, with any suffix.
@@ -59,7 +61,9 @@ def write_image(path: str | Path, image: Tensor) -> None:
     Raises:
         ImportError: Pillow is not installed.
     """
-    to_pil(image).save(path, format="PNG")
+    picture = to_pil(image)
+    with atomic_write(path) as partial:
+        picture.save(partial, format="PNG")
 
 
 def enlarge(cells: Tensor, stride: int) -> Tensor:

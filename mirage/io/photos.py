@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import DataError, missing_package
+from ..errors import DataError, missing_package, reading
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -26,6 +26,9 @@ FILM_DIAGONAL = math.hypot(36, 24)  # mm; a focal length "in 35 mm film" is for 
 STRIP_PIXELS = 1 << 22  # pixels that are converted at a time
 _MM_PER_UNIT = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}  # FocalPlaneResolutionUnit: inch, cm, mm, um
 _RAW = {".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"}  # Pillow opens some, as their thumbnail
+# Pillow's other formats are not those of photos or depth maps; that of EPS runs Ghostscript.
+FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "QOI", "SGI", "TGA",
+           "TIFF", "WEBP")  # fmt: skip
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 # Pillow's limit on pixels is a global variable. Ours replaces it while a file is opened.
 _PILLOW_LIMIT = threading.Lock()
@@ -67,30 +70,20 @@ def open_image(path: Path, what: str) -> Iterator[Image.Image]:
         ImportError: Pillow is not installed.
     """
     try:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import UnidentifiedImageError
     except ImportError as error:
         raise missing_package("reading images", "Pillow", "pipeline") from error
     if path.suffix.lower() in _RAW and path.is_file():
         raise DataError(f"{path}: expected {what}, got a raw photo; export it as JPEG or PNG")
-    try:
-        with path.open("rb") as file:
-            _add_heif(file.read(32))
-            file.seek(0)
+    with reading(path, what), path.open("rb") as file:
+        _add_heif(file.read(32))
+        file.seek(0)
+        try:
             yield _open_of_any_size(file, path, what)
-    except DataError:
-        raise
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except PermissionError:
-        raise DataError(f"{path}: expected a file that can be read, got permission denied") from None
-    except UnidentifiedImageError:
-        raise DataError(f"{path}: expected {what}, got {_describe_unknown(path)}") from None
-    except _UnsupportedPixelsError as error:
-        raise DataError(f"{path}: expected {what} of 8 or 16 bits per channel, got {error}") from None
-    except MemoryError:
-        raise DataError(f"{path}: expected {what} that fits into memory, got one that does not") from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: expected {what}, got a damaged file ({error})") from None
+        except UnidentifiedImageError:
+            raise DataError(f"{path}: expected {what}, got {_describe_unknown(path)}") from None
+        except _UnsupportedPixelsError as error:
+            raise DataError(f"{path}: expected {what} of 8 or 16 bits per channel, got {error}") from None
 
 
 def _open_of_any_size(file: Any, path: Path, what: str) -> Image.Image:
@@ -100,7 +93,7 @@ def _open_of_any_size(file: Any, path: Path, what: str) -> Image.Image:
         warnings.simplefilter("ignore")  # on damaged EXIF
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            image = Image.open(file)
+            image = Image.open(file, formats=_formats())
             pixels = image.width * image.height
             if pixels > MAX_PIXELS:
                 raise DataError(
@@ -111,6 +104,14 @@ def _open_of_any_size(file: Any, path: Path, what: str) -> Image.Image:
         finally:
             Image.MAX_IMAGE_PIXELS = limit
     return image
+
+
+def _formats() -> list[str]:
+    """Those of our formats that this Pillow reads."""
+    from PIL import Image
+
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
 
 
 def _is_heif(head: bytes) -> bool:
@@ -219,6 +220,22 @@ def read_photo_info(path: str | Path) -> PhotoInfo:
 def decode_image(image: Image.Image, at_least: tuple[int, int] | None = None, *, upright: bool = True) -> Tensor:
     """Decode an image to RGB.
 
+    Args:
+        image: from :func:`open_image`, not decoded yet.
+        at_least, upright: see :func:`decode_bytes`.
+
+    Returns:
+        (3, H, W) float32, values 0 to 1.
+
+    Raises:
+        ValueError: the image holds floats, or integers of more than 16 bits.
+    """
+    return decode_bytes(image, at_least, upright=upright).float().div_(255)
+
+
+def decode_bytes(image: Image.Image, at_least: tuple[int, int] | None = None, *, upright: bool = True) -> Tensor:
+    """Decode an image to RGB.
+
     Transparent pixels are composed on white, and 16 bits are rounded to 8. Memory beyond Pillow's own is needed for the
     result only.
 
@@ -229,7 +246,7 @@ def decode_image(image: Image.Image, at_least: tuple[int, int] | None = None, *,
         upright: whether to undo the rotation that EXIF states.
 
     Returns:
-        (3, H, W) float32, values 0 to 1.
+        (3, H, W) uint8.
 
     Raises:
         ValueError: the image holds floats, or integers of more than 16 bits.
@@ -248,7 +265,7 @@ def decode_image(image: Image.Image, at_least: tuple[int, int] | None = None, *,
         strip = _to_rgb(image.crop((0, top, image.width, min(top + rows, image.height))))
         part = np.asarray(strip.reduce(factor) if factor > 1 else strip)
         pixels[top // factor : top // factor + len(part)] = part
-    return _turn(torch.from_numpy(pixels).movedim(2, 0), orientation).float() / 255
+    return _turn(torch.from_numpy(pixels).movedim(2, 0), orientation)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -4,14 +4,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, TracebackType
 from typing import Any
 
 import numpy as np
 from torch import Tensor
+
+from mirage_kernels import atomic_write
 
 from ..errors import missing_package
 from .images import to_bytes
@@ -89,7 +93,7 @@ def _make_codec(width: int, height: int, fps: int) -> Any:
 
 
 def write_packets(path: str | Path, packets: Iterable[Packet], fps: int, size: tuple[int, int]) -> None:
-    """Write packets to an MP4 file, without encoding them again.
+    """Write packets to an MP4 file, without encoding them again. The file is replaced atomically.
 
     Args:
         path: the file.
@@ -117,7 +121,11 @@ def write_packets(path: str | Path, packets: Iterable[Packet], fps: int, size: t
     """
     av = _import_av()
     # A file of Python: a full disk raises, and is not found out only by who plays the video.
-    with Path(path).open("wb") as file, av.open(file, "w", format="mp4") as container:
+    with (
+        atomic_write(path) as partial,
+        partial.open("wb") as file,
+        av.open(file, "w", format="mp4") as container,
+    ):
         stream = container.add_stream("libx264", rate=fps, options=_FAST)
         stream.height, stream.width = size
         stream.pix_fmt = "yuv420p"
@@ -132,7 +140,8 @@ def write_packets(path: str | Path, packets: Iterable[Packet], fps: int, size: t
 class VideoWriter:
     """Writes frames to an MP4 file (H.264), as a context manager.
 
-    The same frames always give the same bytes.
+    The same frames always give the same bytes. The file is replaced atomically when the block ends; if the block
+    raises, it is unchanged.
 
     Args:
         path: the file.
@@ -154,7 +163,10 @@ class VideoWriter:
     def __init__(self, path: str | Path, fps: int) -> None:
         av = _import_av()
         self._new_frame = av.VideoFrame.from_ndarray
-        self._container = av.open(str(path), "w", format="mp4")
+        with ExitStack() as stack:
+            file = stack.enter_context(stack.enter_context(atomic_write(path)).open("wb"))
+            self._container = av.open(file, "w", format="mp4")
+            self._files = stack.pop_all()
         self._stream = self._container.add_stream("libx264", rate=fps, options=_OPTIONS)
         self._stream.pix_fmt = "yuv420p"
         self._size: tuple[int, int] | None = None
@@ -175,7 +187,14 @@ class VideoWriter:
     def __enter__(self) -> VideoWriter:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._size is not None:
-            self._container.mux(self._stream.encode())
-        self._container.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None and self._size is not None:
+                self._container.mux(self._stream.encode())
+            self._container.close()
+        except BaseException:
+            self._files.__exit__(*sys.exc_info())
+            raise
+        self._files.__exit__(kind, error, trace)

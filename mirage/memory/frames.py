@@ -1,15 +1,18 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Latent frames on their way into the memory: argument checks and unprojection."""
+"""Latent frames on their way into the memory, and settings of its files: checks and unprojection."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mirage_kernels import Cameras, Points, unproject
+from mirage_kernels import Cameras, Points, check, unproject
+
+MAX_FRAMES = 1 << 20  # of the history, in a file
 
 
 def check_frames(
@@ -40,6 +43,26 @@ def check_frames(
     if history_latents is not None and history_latents.shape != latents.shape:
         expected = f"{tuple(latents.shape)} like latents"
         raise ValueError(f"history_latents: expected {expected}, got {tuple(history_latents.shape)}")
+
+
+def check_settings(settings: Any) -> dict[str, Any]:
+    """Check the settings of a file that are not its cache's.
+
+    Args:
+        settings: as :meth:`LatentSpatialMemory.save` wrote them.
+
+    Returns:
+        ``max_frames`` and ``codec``.
+
+    Raises:
+        KeyError, TypeError, ValueError: one is missing or of another kind.
+    """
+    if not isinstance(settings, dict):
+        raise check.type_error("settings", "an object", settings)
+    max_frames, codec = check.integer("max_frames", settings["max_frames"], 0, MAX_FRAMES), settings["codec"]
+    if not isinstance(codec, str) or len(codec) > 200 or not codec.isprintable():
+        raise check.value_error("codec", "a name", repr(codec)[:60])
+    return {"max_frames": max_frames, "codec": codec}
 
 
 def unproject_frame(

@@ -359,16 +359,18 @@ class History:
         if not tensors:
             return
         surface, latents, stamps = tensors["surface"], tensors["latents"], tensors["stamps"]
+        dims = {"C": self._latents.shape[1]}
+        check.tensor("surface", surface, ("F", "h", "w"), dims)
+        check.tensor("latents", latents, ("C", "F", "h", "w"), dims, (self._latents.dtype,))
+        check.tensor("stamps", stamps, ("F",), dims, (torch.int64,))
+        for name, shape in (("intrinsics", ("F", 3, 3)), ("cam2world", ("F", 4, 4))):
+            check.tensor(name, tensors[name], shape, dims)
         count, h, w = surface.shape
         cameras = Cameras(tensors["intrinsics"], tensors["cam2world"], (h, w))
-        expected = (self._latents.shape[1], count, h, w)
-        if latents.shape != expected or latents.dtype != self._latents.dtype:
-            got = f"{latents.dtype} {tuple(latents.shape)}"
-            raise ValueError(f"latents: expected {self._latents.dtype} {expected}, got {got}")
-        if len(cameras) != count:
-            raise ValueError(f"intrinsics: expected F={count} cameras, got {len(cameras)}")
-        if stamps.shape != (count,) or stamps.dtype != torch.int64:
-            raise ValueError(f"stamps: expected int64 (F={count},), got {stamps.dtype} {tuple(stamps.shape)}")
+        if not bool((surface > 0).all()):  # +inf where there is none
+            raise ValueError("surface: expected depths above 0 or infinity, got others")
+        if not bool(latents.isfinite().all()):
+            raise ValueError("latents: expected finite numbers, got others")
         self.version = Frames(
             cameras,
             stamps.clone(),

@@ -18,7 +18,7 @@ from ..errors import DataError
 from ..geometry.grids import masked_cells, nearest_around, unproject_depth, valid_depth
 from ..geometry.hole_filling import fill_from_far_side
 from .changes import AtomicMemory
-from .frames import check_frames, unproject_frame
+from .frames import check_frames, check_settings, unproject_frame
 from .history import History, References
 from .locks import locked
 from .row_layers import RowLayers
@@ -372,20 +372,23 @@ class LatentSpatialMemory(AtomicMemory):
             raise DataError(str(error)) from None
         try:
             return cls._from_tensors(tensors, settings, device)
-        except (KeyError, ValueError, TypeError) as error:
-            raise DataError(f"{path}: expected a memory, got a file that does not fit together ({error})") from None
+        except (KeyError, ValueError, TypeError, RuntimeError, OverflowError) as error:
+            reason = f"there is no {error}" if isinstance(error, KeyError) else error
+            raise DataError(f"{path}: expected a memory, got a file that does not fit together ({reason})") from None
 
     @classmethod
     def _from_tensors(
         cls, tensors: dict[str, Tensor], settings: dict[str, Any], device: torch.device | str
     ) -> LatentSpatialMemory:
+        notes = check_settings(settings)
         parts: dict[str, dict[str, Tensor]] = {"cache": {}, "history": {}}
         for name, tensor in tensors.items():
-            if "." in name:
-                part, name = name.split(".", 1)
-                parts[part][name] = tensor
+            part, _, rest = name.partition(".")
+            if part in parts:
+                parts[part][rest] = tensor
+            elif name not in RowLayers.NAMES:
+                raise ValueError(f"{name}: expected a tensor of a memory, got an unknown name")
         cache = VoxelCache.from_state_dict(settings["cache"], parts["cache"], device)
-        notes = {name: settings[name] for name in ("max_frames", "codec")}
         memory = cls(cache.channels, dtype=cache.dtype, device=device, **notes)
         memory.cache = cache
         memory.history.load(parts["history"])

@@ -32,6 +32,8 @@ class RowLayers:
             rows leave holes, so that a surface with depth always wins.
     """
 
+    NAMES = ("coarse", "filled")  # of the tensors
+
     @outside_inference_mode
     def __init__(self, device: torch.device | str) -> None:
         self.superseded = RowMask(device)

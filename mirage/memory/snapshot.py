@@ -15,6 +15,8 @@ from torch import Tensor
 
 from mirage_kernels import VoxelCache
 
+from .frames import check_settings
+from .history import INITIAL_CAPACITY
 from .latent_memory import LatentSpatialMemory
 
 
@@ -91,9 +93,10 @@ def restore_snapshot(snapshot: MemorySnapshot, device: torch.device | str = "cpu
         The memory. It goes on exactly as the other one would.
 
     Raises:
-        KeyError, ValueError: the tensors do not fit together.
+        KeyError, RuntimeError, TypeError, ValueError: the tensors do not fit together.
     """
-    settings, tensors = snapshot.settings, {name: tensor.to(device) for name, tensor in snapshot.changing.items()}
+    settings, notes = snapshot.settings, check_settings(snapshot.settings)
+    tensors = {name: tensor.to(device) for name, tensor in snapshot.changing.items()}
     part = "cache."
     rows = {name.removeprefix(part): tensor for name, tensor in tensors.items() if name.startswith(part)}
     cache = VoxelCache.from_state_dict(settings["cache"], rows, device)
@@ -102,14 +105,13 @@ def restore_snapshot(snapshot: MemorySnapshot, device: torch.device | str = "cpu
         dtype=cache.dtype,
         device=device,
         extent_scale=cache.extent_scale,
-        max_frames=settings["max_frames"],
-        codec=settings["codec"],
+        **notes,
     )
     memory.cache = cache
     part = "layers."
     layers = {name.removeprefix(part): tensor for name, tensor in tensors.items() if name.startswith(part)}
     memory._layers.load(layers, len(cache))
-    slots: list[int] = settings["slots"]
+    slots = _check_slots(settings["slots"])
     if slots:
         stamps = tensors["history.stamps"].tolist()
         latents = [snapshot.fixed[f"history.{slot}.{stamp}"] for slot, stamp in zip(slots, stamps, strict=True)]
@@ -118,6 +120,21 @@ def restore_snapshot(snapshot: MemorySnapshot, device: torch.device | str = "cpu
         memory.history.load(state | {"latents": torch.stack(latents, 1).to(device)})
         _move_to_slots(memory, slots)
     return memory
+
+
+def _check_slots(slots: Any) -> list[int]:
+    """Check numbers of slots, up to the largest of which memory is allocated.
+
+    Raises:
+        ValueError: they are others than a history has.
+    """
+    # A history grows by half, and evicts a sixteenth of its frames.
+    most = 2 * len(slots) + INITIAL_CAPACITY if isinstance(slots, list) else 0
+    if not isinstance(slots, list) or any(type(slot) is not int or not 0 <= slot < most for slot in slots):
+        raise ValueError(f"slots: expected integers of 0 to {most - 1}, got {str(slots)[:60]}")
+    if len(set(slots)) < len(slots):
+        raise ValueError("slots: expected each once, got duplicates")
+    return slots
 
 
 def _move_to_slots(memory: LatentSpatialMemory, slots: list[int]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import DataError
+from ..errors import DataError, reading
 from ..io.files import read_text
 
 # Model: number in binary files, and number of parameters. Only these have an image plane.
@@ -79,15 +79,10 @@ def read_model(folder: Path) -> ColmapModel:
     binary = (folder / "images.bin").is_file()
     suffix = "bin" if binary else "txt"
     paths = [folder / f"{name}.{suffix}" for name in ("cameras", "images")]
-    path = paths[0]
-    try:
+    with reading(paths[0], "a COLMAP model"):
         cameras = _binary_cameras(paths[0]) if binary else _text_cameras(paths[0])
-        path = paths[1]
-        return ColmapModel(cameras, _binary_images(path) if binary else _text_images(path))
-    except DataError:
-        raise
-    except (ValueError, IndexError, OSError, struct.error, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: expected a COLMAP model, got a damaged file ({error})") from None
+    with reading(paths[1], "a COLMAP model"):
+        return ColmapModel(cameras, _binary_images(paths[1]) if binary else _text_images(paths[1]))
 
 
 def read_points(folder: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -99,21 +94,17 @@ def read_points(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         DataError: the file is missing or damaged.
     """
-    path = folder / "points3D.bin"
-    try:
-        if path.is_file():
+    binary = (folder / "points3D.bin").is_file()
+    path = folder / ("points3D.bin" if binary else "points3D.txt")
+    with reading(path, "points of a COLMAP model"):
+        if binary:
             rows = _binary_points(path)
         else:
-            path = folder / "points3D.txt"
             lines = [line.split() for line in read_text(path, "points").splitlines() if line.strip()[:1] not in "#"]
             rows = [(int(words[0]), float(words[1]), float(words[2]), float(words[3])) for words in lines]
-    except DataError:
-        raise
-    except (ValueError, IndexError, OSError, struct.error) as error:
-        raise DataError(f"{path}: expected points of a COLMAP model, got a damaged file ({error})") from None
-    rows.sort()
-    table = np.array(rows, dtype=np.float64).reshape(-1, 4)
-    return np.array([row[0] for row in rows], dtype=np.int64), table[:, 1:]
+        rows.sort()
+        table = np.array(rows, dtype=np.float64).reshape(-1, 4)
+        return np.array([row[0] for row in rows], dtype=np.int64), table[:, 1:]
 
 
 def read_depth_map(path: Path) -> Tensor:
@@ -125,15 +116,15 @@ def read_depth_map(path: Path) -> Tensor:
     Raises:
         DataError: the file is missing or damaged.
     """
-    try:
+    with reading(path, "a depth map of COLMAP"):
         data = path.read_bytes()
         header = data[:64].split(b"&")
         width, height, channels = (int(part) for part in header[:3])
+        if min(width, height, channels) < 1:
+            raise ValueError(f"{width} x {height} pixels with {channels} channels")
         start = sum(len(part) + 1 for part in header[:3])
         values = np.frombuffer(data, np.float32, width * height * channels, start)
-    except (ValueError, OSError) as error:
-        raise DataError(f"{path}: expected a depth map of COLMAP, got a damaged file ({error})") from None
-    return torch.from_numpy(values.reshape(channels, height, width)[0].copy())
+        return torch.from_numpy(values.reshape(channels, height, width)[0].copy())
 
 
 class _Reader:

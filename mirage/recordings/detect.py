@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 
 from ..data.geometry import is_npz
-from ..errors import DataError
+from ..errors import DataError, check_file
 from .colmap import ColmapRecording
 from .colmap_files import find_model
 from .frames import ReadOptions, Recording
@@ -93,6 +93,7 @@ def read_recording(
 
 
 def _open_file(path: Path, options: ReadOptions) -> Recording:
+    check_file(path, "a recording")
     if is_npz(path):
         return GeometryRecording(path, options)
     if path.suffix.lower() == ".json":

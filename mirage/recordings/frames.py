@@ -153,8 +153,10 @@ class Recording(ABC):
             source = fit_frame(check_source(source), size, crop)
             height, width = source.image.shape[1:]
             camera = Cameras(source.intrinsics, source.cam2world, (height, width))
-        except (ValueError, OSError) as error:
-            message = str(error)
+        except ImportError:
+            raise
+        except Exception as error:  # numbers of the files may be anything: see mirage.errors.reading
+            message = " ".join(str(error).split()) or type(error).__name__
             raise DataError(message if name in message else f"{name}: {message}") from None
         if source.distortion is not None:
             image, depth_map, exclude = source.distortion.undistort(

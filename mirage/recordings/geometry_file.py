@@ -4,21 +4,20 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..data.geometry import check_arrays
-from ..errors import DataError
+from ..data.geometry import check_arrays, check_sizes
+from ..errors import DataError, reading
+from ..io.npy import Archive, read_values
 from .frames import ReadOptions, Recording, SourceFrame
 
 _SMALL = ("intrinsics", "poses_c2w", "original_size", "processed_size")
 _LARGE = ("depths", "frames", "masks")
-_DAMAGE = (OSError, ValueError, EOFError, KeyError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
+_MAX_FRAMES = 1 << 20
 
 
 class GeometryRecording(Recording):
@@ -31,26 +30,8 @@ class GeometryRecording(Recording):
     kind = "geometry.npz"
 
     def __init__(self, path: Path, options: ReadOptions) -> None:
-        self._arrays: dict[str, _FrameReader] = {}
-        arrays: dict[str, Any] = {}
-        try:
-            with zipfile.ZipFile(path) as archive:
-                names = {entry.removesuffix(".npy") for entry in archive.namelist()}
-            with np.load(path, allow_pickle=False) as file:
-                arrays |= {name: np.asarray(file[name]) for name in _SMALL if name in names}
-            self._arrays = {name: _FrameReader(path, name) for name in _LARGE if name in names}
-        except _DAMAGE as error:
-            raise DataError(f"{path}: expected a geometry file, got a damaged file ({error})") from None
-        for name in ("depths", "frames"):
-            if name not in self._arrays:
-                other = "; pass its images another way, or use mirage generate --geometry" * (name == "frames")
-                raise DataError(f"{path}: expected arrays depths, frames, intrinsics, poses_c2w, got no {name}{other}")
-        # Only shapes and dtypes are checked here: the large arrays stay in the file.
-        arrays |= {name: np.broadcast_to(np.zeros((), a.dtype), a.shape) for name, a in self._arrays.items()}
-        count, _, _ = check_arrays(path, arrays)
-        if self._arrays["frames"].shape[0] != count:
-            got = self._arrays["frames"].shape[0]
-            raise DataError(f"{path}: frames: expected an image for each of the {count} depth maps, got {got}")
+        with reading(path, "a geometry file"):
+            self._arrays, arrays, count = _open(path)
         self._poses = np.tile(np.eye(4), (count, 1, 1))
         self._poses[:, : arrays["poses_c2w"].shape[1]] = arrays["poses_c2w"]
         self._intrinsics = np.broadcast_to(arrays["intrinsics"].astype(np.float64), (count, 3, 3))
@@ -58,9 +39,10 @@ class GeometryRecording(Recording):
 
     def _read(self, number: int) -> SourceFrame:
         try:
-            values = {name: reader.read(number) for name, reader in self._arrays.items()}
-        except _DAMAGE as error:
-            raise DataError(f"frame {number}: {self.path}: expected a frame, got a damaged file ({error})") from None
+            with reading(self.path, "a frame"):
+                values = {name: reader.read(number) for name, reader in self._arrays.items()}
+        except DataError as error:
+            raise DataError(f"frame {number}: {error}") from None
         image = torch.from_numpy(values["frames"]).movedim(2, 0).float() / 255
         intrinsics = self._given_intrinsics((image.shape[1], image.shape[2]))
         if intrinsics is None:
@@ -76,31 +58,48 @@ class GeometryRecording(Recording):
         )
 
 
+def _open(path: Path) -> tuple[dict[str, _FrameReader], dict[str, Any], int]:
+    """The large arrays, which stay in the file; the small ones; and the number of frames."""
+    arrays: dict[str, Any] = {}
+    with Archive(path) as archive:
+        headers = archive.headers((*_SMALL, *_LARGE))
+        check_sizes(path, headers, whole=any(header.is_fortran for header in headers.values()))
+        for name in _SMALL:
+            if name in headers:
+                if headers[name].length > 16 * _MAX_FRAMES:
+                    got = f"{headers[name].dtype} {headers[name].shape}"
+                    raise DataError(f"{path}: {name}: expected at most {_MAX_FRAMES} frames, got {got}")
+                arrays[name] = archive.read(name)
+    for name in ("depths", "frames"):
+        if name not in headers:
+            other = "; pass its images another way, or use mirage generate --geometry" * (name == "frames")
+            raise DataError(f"{path}: expected arrays depths, frames, intrinsics, poses_c2w, got no {name}{other}")
+    readers = {name: _FrameReader(path, name) for name in _LARGE if name in headers}
+    # Only shapes and dtypes are checked here.
+    arrays |= {name: np.broadcast_to(np.zeros((), a.dtype), a.shape) for name, a in readers.items()}
+    count, _, _ = check_arrays(path, arrays)
+    if readers["frames"].shape[0] != count:
+        raise DataError(
+            f"{path}: frames: expected an image for each of the {count} depth maps, got {readers['frames'].shape[0]}"
+        )
+    return readers, arrays, count
+
+
 class _FrameReader:
     """Reads one frame at a time of an array (F, ...) in an ``.npz`` file, compressed or not."""
 
     def __init__(self, path: Path, name: str) -> None:
-        self._file = zipfile.ZipFile(path).open(f"{name}.npy")  # noqa: SIM115 (open as long as the recording is)
-        version = np.lib.format.read_magic(self._file)  # type: ignore[no-untyped-call, unused-ignore]
-        read_header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }.get(version)
-        if read_header is None:
-            raise ValueError(f"{name}: expected version 1 or 2 of the format, got {version}")
-        self.shape, self._is_fortran, self.dtype = read_header(self._file)  # type: ignore[no-untyped-call, unused-ignore]
-        self._start = self._file.tell()
-        if self.dtype.hasobject:
-            raise ValueError(f"{name}: expected numbers, got pickled objects")
+        self._file, self._header = Archive(path).open(name)  # open as long as the recording is
+        self.shape, self.dtype = self._header.shape, self._header.dtype
+        self._start = self._header.size
         self._whole: np.ndarray[Any, Any] | None = None
 
     def read(self, number: int) -> np.ndarray[Any, Any]:
         """Read the frame with this number."""
-        if self._is_fortran:  # the numbers of a frame are scattered over the file
+        if self._header.is_fortran:  # the numbers of a frame are scattered over the file
             if self._whole is None:
                 self._file.seek(self._start)
-                flat = np.frombuffer(self._file.read(), self.dtype)
-                self._whole = flat.reshape(self.shape, order="F")
+                self._whole = read_values(self._file, self._header)
             return np.ascontiguousarray(self._whole[number])
         size = int(np.prod(self.shape[1:])) * self.dtype.itemsize
         self._file.seek(self._start + number * size)

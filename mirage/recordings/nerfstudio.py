@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import DataError
-from ..io.files import read_depth, read_mask, read_text
+from ..errors import DataError, reading
+from ..io.files import read_depth, read_json, read_mask
 from .distortion import Distortion
 from .frames import ReadOptions, Recording, SourceFrame, check_aspect, image_size, read_pixels
 from .poses import natural_key
 
 MILLIMETERS = 0.001
+MAX_NUMBER = 1e9  # of pixels, of degrees, of lens coefficients
 _DEPTH_NAMES = ("depth_file_path", "depth_path")
 _PINHOLE = ("PINHOLE", "SIMPLE_PINHOLE", "OPENCV", "PERSPECTIVE", "SIMPLE_RADIAL", "RADIAL")
 _RADIAL, _TANGENTIAL = ("k1", "k2", "k3", "k4"), ("p1", "p2")
@@ -38,12 +38,11 @@ class NerfstudioRecording(Recording):
     kind = "transforms.json"
 
     def __init__(self, path: Path, options: ReadOptions) -> None:
-        try:
-            self._shared = json.loads(read_text(path, "a JSON file of cameras"))
-        except (ValueError, RecursionError) as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError(f"{path}: expected JSON, got a damaged file ({error})") from None
+        self._shared = read_json(path, "cameras")
+        with reading(path, "cameras"):
+            self._open(path, options)
+
+    def _open(self, path: Path, options: ReadOptions) -> None:
         frames = self._shared.get("frames") if isinstance(self._shared, dict) else None
         if not isinstance(frames, list) or not all(isinstance(f, dict) and "file_path" in f for f in frames):
             raise DataError(f"{path}: expected JSON with frames, each with a file_path, got none")
@@ -64,8 +63,8 @@ class NerfstudioRecording(Recording):
         value = frame.get(name, self._shared.get(name))
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise DataError(f"{name}: expected a number, got {value!r}")
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= MAX_NUMBER:
+            raise DataError(f"{name}: expected a number, got {str(value)[:60]}")
         return float(value)
 
     def _distortion(self, frame: dict[str, Any]) -> Distortion | None:
@@ -131,7 +130,7 @@ def _read_pose(frame: dict[str, Any]) -> Tensor:
     """The pose of a frame with OpenCV axes."""
     try:
         values = np.array(frame["transform_matrix"], dtype=np.float64)
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, OverflowError):
         values = np.zeros(0)
     if values.shape not in ((4, 4), (3, 4)):
         raise DataError(f"transform_matrix: expected 4x4 numbers, got {values.shape}")

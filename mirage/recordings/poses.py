@@ -26,7 +26,10 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
         ['2.png', '10.png']
     """
     parts = re.findall(r"[0-9]+|[^0-9]+", name)
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+    digits = (
+        part.lstrip("0") for part in parts
+    )  # compared by length first, because a name may have any number of them
+    return [(0, len(n), n) if part.isdecimal() else (1, 0, part) for part, n in zip(parts, digits, strict=True)]
 
 
 def list_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:

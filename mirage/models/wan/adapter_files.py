@@ -74,12 +74,14 @@ def read_adapter(adapter: nn.Module, config: Mapping[str, Any], path: str | Path
 def _read_own(own: Mapping[str, Tensor], expected: dict[str, Any], path: str | Path) -> dict[str, Tensor]:
     try:
         tensors, settings = load_tensors(path, kind=KIND, version=VERSION)
+        if not isinstance(settings, dict):
+            raise ValueError(f"{path}: expected an adapter, got settings that are no object")
     except (ValueError, OSError) as error:
         raise DataError(str(error)) from None
     names = [name for name in expected if expected[name] != settings.get(name)]
     if names:
         wanted, got = (", ".join(f"{name}={side.get(name)}" for name in names) for side in (expected, settings))
-        raise DataError(f"{path}: expected an adapter with {wanted}, got one with {got}")
+        raise DataError(f"{path}: expected an adapter with {wanted}, got one with {got[:200]}")
     if {n: t.shape for n, t in tensors.items()} != {n: t.shape for n, t in own.items()}:
         raise DataError(f"{path}: expected an adapter, got tensors that do not match the file's own header")
     return tensors

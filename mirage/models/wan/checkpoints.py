@@ -4,23 +4,25 @@
 
 from __future__ import annotations
 
-import pickle
 import warnings
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import ConfigMixin
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ...errors import DataError, first_line
+from mirage_kernels import read_safetensors
+
+from ...errors import DataError, first_line, reading
 from .presets import WAN
 from .released_keys import raise_first
 
 __all__ = ["load_strict", "read_tensors", "require_pipeline", "require_transformer"]
 
+MAX_NESTS = 8  # nested dicts of a file of torch.save
 _WEIGHTS = ("*.safetensors", "*.bin")
 # Arguments of from_pretrained that determine where files are loaded from.
 _HUB_SETTINGS = (
@@ -48,31 +50,60 @@ def read_tensors(path: str | Path, what: str, nests: Sequence[str]) -> tuple[dic
         DataError: the file is missing or damaged, or holds something else than tensors.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise DataError(f"{path}: no such file; expected {what}")
-    try:
+    with reading(path, what):
         if path.suffix in (".pt", ".pth", ".ckpt", ".bin"):
-            return _flat(torch.load(path, map_location="cpu", weights_only=True), path, what, nests), {}
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            return tensors, file.metadata() or {}
-    except DataError:
-        raise
-    except (SafetensorError, OSError, EOFError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
-        raise DataError(f"{path}: expected {what}, got a damaged file ({first_line(error)})") from None
+            _check_archive(path)
+            tensors = _flat(torch.load(path, map_location="cpu", weights_only=True), path, what, nests)
+            metadata: dict[str, str] = {}
+        else:
+            tensors, metadata = read_safetensors(path)
+        for name, tensor in tensors.items():
+            _check_weights(f"{path}: {name}", tensor)
+    return tensors, metadata
+
+
+def _check_weights(name: str, tensor: Tensor) -> None:
+    """Check that a tensor holds finite floats.
+
+    Raises:
+        DataError: it does not.
+    """
+    if tensor.layout != torch.strided or tensor.device.type != "cpu":
+        raise DataError(f"{name}: expected a dense tensor, got another one")
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():  # an expanded number, of any shape
+        raise DataError(f"{name}: expected a tensor with memory of its own, got {tuple(tensor.shape)}")
+    # Of integers, only single numbers: some files of LoRA have alpha as one.
+    if not tensor.is_floating_point() and (tensor.ndim or tensor.is_complex() or tensor.dtype == torch.bool):
+        raise DataError(f"{name}: expected floats, got {str(tensor.dtype).removeprefix('torch.')}")
+    if not bool((tensor.float() if tensor.element_size() == 1 else tensor).isfinite().all()):
+        raise DataError(f"{name}: expected finite numbers, got NaN or infinity")
+
+
+def _check_archive(path: Path) -> None:
+    """Check that a file of ``torch.save`` is not compressed: torch would allocate what it is inflated to."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            inflated = sum(entry.file_size for entry in archive.infolist())
+        if inflated > path.stat().st_size:
+            raise ValueError("it is compressed, which torch.save does not do")
 
 
 def _flat(tree: Any, path: Path, what: str, nests: Sequence[str]) -> dict[str, Tensor]:
     """The tensors of the innermost nested dict."""
     left_out: list[str] = []
+    depth = 0
     while isinstance(tree, dict) and (nest := next((name for name in nests if isinstance(tree.get(name), dict)), "")):
         left_out += [str(name) for name, value in tree.items() if name != nest and isinstance(value, Tensor | dict)]
-        tree = tree[nest]
+        tree, depth = tree[nest], depth + 1
+        if depth > MAX_NESTS:  # a dict of a file may hold itself
+            raise DataError(f"{path}: expected {what} in at most {MAX_NESTS} nested dicts, got more")
     if not isinstance(tree, dict):
         raise DataError(f"{path}: expected {what}, got {type(tree).__name__}")
     for name, value in tree.items():
-        if not isinstance(value, Tensor):
-            raise DataError(f"{path}: {name}: expected a tensor, got {type(value).__name__}")
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise DataError(f"{path}: {str(name)[:60]}: expected a tensor, got {type(value).__name__}")
     if left_out:
         warnings.warn(f"{path}: ignored everything besides {what}: {', '.join(left_out)}", stacklevel=4)
     return tree

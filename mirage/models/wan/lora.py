@@ -28,6 +28,9 @@ LORA_TARGETS = {
 }
 
 
+MAX_ALPHA = 1000  # ranks; more than a factor of some tens is an error
+
+
 def lora_config(preset: PresetName = "release", rank: int | None = None, **settings: Any) -> LoraConfig:
     """Make a LoRA configuration for ``MirageTransformer3DModel.add_adapter``. It targets the backbone's blocks, and not
     the memory adapter's.
@@ -85,8 +88,13 @@ def _scale(header: Mapping[str, str]) -> float:
         settings = {name.removeprefix("transformer."): value for name, value in metadata.items()}
         rank, alpha = float(settings["r"]), float(settings["lora_alpha"])
         quotient = alpha / rank
-    except (ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError):
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
         raise ValueError("expected LoRA, got a damaged header") from None
+    if not (rank >= 1 and abs(alpha) <= MAX_ALPHA * rank):
+        raise ValueError(
+            f"expected LoRA with a rank of at least 1 and an alpha of at most {MAX_ALPHA} ranks, got r={rank:g} and "
+            f"lora_alpha={alpha:g}"
+        )
     unsupported = [name for name in ("alpha_pattern", "rank_pattern", "use_rslora", "use_dora") if settings.get(name)]
     if unsupported:
         raise ValueError(

@@ -12,9 +12,12 @@ import torch
 from torch import Tensor
 
 from ... import check
-from ..._files import atomic_write, load_tensors, save_tensors, tensor_bytes
+from ..._atomic import atomic_write
+from ..._files import load_tensors, save_tensors
 from ..._locks import writes
+from ..._safetensors import tensor_bytes
 from . import voxel_cache_operators as operators
+from .voxel_cache_checks import check_values
 from .voxel_cache_rows import CacheRows
 from .voxel_cache_state import State
 
@@ -98,9 +101,9 @@ class CacheFiles(CacheRows):
             check.tensor(name, tensors[name], ("rows", *like.shape[1:]), dims, (like.dtype,), ("the cache", like))
         rows = dims["rows"]
         _check_keys(tensors["keys"])
-        self._check_places(tensors["keys"], tensors["xyz"])
         if rows > self._store.row_limit:
             raise check.value_error("keys", f"at most {self._store.row_limit} rows, the budget of the cache", rows)
+        check_values(tensors, self.dtype, self.voxel_size)
         store = self._store.with_state(State.allocate(layout, rows))
         if "touched" in tensors:
             store.track_touches()
@@ -112,19 +115,6 @@ class CacheFiles(CacheRows):
         with self.lock:
             self._store.recover()
             self._store.replace(store)
-
-    def _check_places(self, keys: Tensor, xyz: Tensor) -> None:
-        """Raise ValueError unless keys (rows,) are the voxels, of the size of this cache, of xyz (rows, 3)."""
-        if len(keys) == 0:
-            return
-        if self.voxel_size is None:
-            expected = "no rows, because the voxel size is 'auto' and not set yet (from_state_dict restores it)"
-            raise check.value_error("keys", expected, f"{len(keys)} rows")
-        voxels, in_range = operators.voxels_of(xyz, self.voxel_size)
-        others = (keys != voxels) | ~in_range
-        if bool(others.any()):
-            got = f"{int(others.sum())} rows with others (first: row {int(others.nonzero()[0])})"
-            raise check.value_error("keys", f"the voxels of xyz of size {self.voxel_size:g}", got)
 
     @writes
     def save(self, path: str | Path) -> None:
@@ -164,7 +154,7 @@ class CacheFiles(CacheRows):
         tensors, settings = load_tensors(path, kind=KIND, version=VERSION)
         try:
             return cls.from_state_dict(settings, tensors, device)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
             raise ValueError(f"{path}: expected consistent settings and tensors of a cache, got {error}") from None
 
     @writes

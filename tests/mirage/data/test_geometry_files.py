@@ -113,7 +113,7 @@ BAD: list[tuple[Callable[[Path], object], str]] = [
     (lambda path: path.write_text("hello"), "expected a geometry file, got a damaged file"),
     (cut, "expected a geometry file, got a damaged file"),
     (garbled, "expected a geometry file, got a damaged file"),
-    (not_an_array, "depths: expected floats (F, H, W), got"),
+    (not_an_array, "expected a geometry file, got a damaged file (depths: no array of NumPy)"),
     (changed(depths=np.array([{}])), "expected a geometry file, got a damaged file"),  # pickled
     (changed(depths=None), "expected arrays depths, intrinsics, poses_c2w, got none named depths"),
     (changed(poses_c2w=None), "expected arrays depths, intrinsics, poses_c2w, got none named poses_c2w"),

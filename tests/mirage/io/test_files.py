@@ -123,7 +123,7 @@ BAD: list[tuple[Any, str, Any, str]] = [
     (read_image, "photo.dng", b"II*", "expected an image, got a raw photo; export it as JPEG or PNG"),
     (read_image, "floats.tif", lambda p: Image.fromarray(np.ones(SIZE, np.float32)).save(p) or p.read_bytes(),
      "expected an image of 8 or 16 bits per channel, got floats"),
-    (read_image, ".", None, "expected an image, got a damaged file"),
+    (read_image, ".", None, "expected an image, got a folder"),
     (read_depth, "missing.png", None, "no such file"),
     (read_depth, "missing.npy", None, "no such file"),
     (read_depth, "colour.png", png, "floats in meters, got an image of mode RGB"),
