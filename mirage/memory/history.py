@@ -44,7 +44,7 @@ class History:
         channels: channels C of the latents.
         dtype: dtype of the latents.
         device: device of all tensors.
-        max_frames: maximum number of frames, at least 1.
+        max_frames: maximum number of frames; 0 keeps none.
         voxel_size: size in world units of the voxels by which views are compared.
 
     Attributes:
@@ -61,8 +61,8 @@ class History:
         max_frames: int = 256,
         voxel_size: float = 0.1,
     ) -> None:
-        if max_frames < 1:
-            raise ValueError(f"max_frames: expected at least 1, got {max_frames}")
+        if max_frames < 0:
+            raise ValueError(f"max_frames: expected at least 0, got {max_frames}")
         self.max_frames, self.voxel_size = max_frames, voxel_size
         self.cameras: Cameras | None = None
         self.stamps = torch.zeros(0, dtype=torch.int64, device=device)
@@ -114,6 +114,8 @@ class History:
         Raises:
             ValueError: the grid differs from that of earlier frames.
         """
+        if self.max_frames == 0:
+            return
         if self.cameras is None:
             self.cameras = camera[:0]
         elif camera.size != self.cameras.size:

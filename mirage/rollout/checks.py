@@ -48,3 +48,16 @@ def check_start(
         raise ValueError(f"memory: expected {codec.channels} channels of {codec.name!r}, got {memory.channels}")
     if memory.codec not in ("", codec.name):
         raise ValueError(f"memory: expected latents of {codec.name!r}, got latents of {memory.codec!r}")
+
+
+def check_conditions(num_references: int, num_preceding: int, threshold: float) -> None:
+    """Check what a session conditions the model on.
+
+    Raises:
+        ValueError: a number is negative, or the threshold is not from 0 to 1.
+    """
+    for name, number in (("num_references", num_references), ("num_preceding", num_preceding)):
+        if number < 0:
+            raise ValueError(f"{name}: expected at least 0, got {number}")
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"reference_threshold: expected 0 to 1, got {threshold}")
