@@ -14,8 +14,8 @@ from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffu
 from torch import Tensor
 
 from mirage.models.wan.lora import lora_config
-from mirage.models.wan.parameter_counts import full_model, parameter_sizes, parameter_table
 from mirage.models.wan.lora_keys import convert_lora, linear_layers
+from mirage.models.wan.parameter_counts import full_model, parameter_sizes, parameter_table
 from mirage.models.wan.released_keys import from_released, lora_to_released, to_released
 from mirage.models.wan.transformer import MirageTransformer3DModel
 
