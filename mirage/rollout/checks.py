@@ -61,3 +61,18 @@ def check_conditions(num_references: int, num_preceding: int, threshold: float) 
             raise ValueError(f"{name}: expected at least 0, got {number}")
     if not 0 <= threshold <= 1:
         raise ValueError(f"reference_threshold: expected 0 to 1, got {threshold}")
+
+
+def check_sources(boundary: str, references: str, decode: bool, needs_frames: bool) -> None:
+    """Check where a session takes latents from, and whether it decodes the frames that it needs.
+
+    Raises:
+        ValueError: a source is unknown, or frames are needed and not decoded.
+    """
+    for name, source in (("boundary", boundary), ("references", references)):
+        if source not in ("latent", "frame"):
+            raise ValueError(f"{name}: expected 'latent' or 'frame', got {source!r}")
+        if source == "frame" and not decode:
+            raise ValueError(f"decode: expected True with {name}='frame', got False")
+    if not decode and needs_frames:
+        raise ValueError("decode: expected True with an estimator or filters, got False")

@@ -15,7 +15,7 @@ from mirage_kernels import Cameras
 from ..depth import DepthEstimator
 from ..filters import Filters
 from ..memory import LatentSpatialMemory, MemoryView
-from .checks import check_conditions, check_start
+from .checks import check_conditions, check_sources, check_start
 from .clock import Clock
 from .protocols import ChunkModel, Codec
 from .reading import find_reader
@@ -178,13 +178,7 @@ class RolloutSession:
         check_start(image, depth, exclude, camera, memory, codec, model, estimator)
         if generator is not None and not isinstance(generator, torch.Generator):
             raise TypeError(f"generator: expected a torch.Generator, got {type(generator).__name__}")
-        for name, source in (("boundary", boundary), ("references", references)):
-            if source not in ("latent", "frame"):
-                raise ValueError(f"{name}: expected 'latent' or 'frame', got {source!r}")
-            if source == "frame" and not decode:
-                raise ValueError(f"decode: expected True with {name}='frame', got False")
-        if not decode and (estimator is not None or filters is not None):
-            raise ValueError("decode: expected True with an estimator or filters, got False")
+        check_sources(boundary, references, decode, needs_frames=estimator is not None or filters is not None)
         check_conditions(num_references, num_preceding, reference_threshold)
         self._num_references, self._num_preceding, self._threshold = num_references, num_preceding, reference_threshold
         self.memory, self.codec, self.model, self.prompt = memory, codec, model, prompt

@@ -156,4 +156,7 @@ class HintChain:
 
     def later(self, layer: int) -> Callable[[], Tensor | None]:
         """Return a function that computes the hint of a layer. It is not compiled with the block that calls it."""
-        return torch.compiler.disable(functools.partial(self.compute, layer))
+        compute: Callable[[], Tensor | None] = torch.compiler.disable(  # type: ignore[no-untyped-call]
+            functools.partial(self.compute, layer)
+        )
+        return compute

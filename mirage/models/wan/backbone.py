@@ -81,10 +81,11 @@ def _is_quantized(layer: nn.Linear) -> bool:
 @torch.no_grad()
 def _dequantize(layer: nn.Linear) -> Tensor:
     """The weight (out, in) of a layer of any quantization: its outputs for unit vectors."""
-    bias, layer.bias = layer.bias, None
+    bias = layer.bias
+    layer.register_parameter("bias", None)
     dtype = getattr(layer, "compute_dtype", None) or (torch.float32 if bias is None else bias.dtype)
     try:
         result: Tensor = layer(torch.eye(layer.in_features, dtype=dtype, device=layer.weight.device))
         return result.T.contiguous()
     finally:
-        layer.bias = bias
+        layer.register_parameter("bias", bias)

@@ -187,7 +187,8 @@ class WanChunkModel:
                 latents = self.scheduler.step(prediction, t, latents, return_dict=False, **random)[0]
                 latents[:, :, 0] = sequence.first
                 if self.on_step_end is not None:
-                    tensors = {"latents": latents, "prompt_embeds": text, "negative_prompt_embeds": negative}
+                    tensors: dict[str, Any] = {"latents": latents, "prompt_embeds": text}
+                    tensors["negative_prompt_embeds"] = negative
                     replaced = self.on_step_end(number, t, tensors) or {}
                     latents, text, negative = (replaced.get(name, tensor) for name, tensor in tensors.items())
                 if number + 1 < len(timesteps):
@@ -245,12 +246,13 @@ class WanChunkModel:
                 raise ValueError(f"negative_prompt_embeds: expected {expected}, got {tuple(negative.shape)}")
             with self._cache_context("cond", step):
                 unwanted, wanted = flow(torch.cat([negative.to(text), text])).chunk(2)
-            return unwanted + scale * (wanted - unwanted)
-        with self._cache_context("cond", step):
-            wanted = flow(text)
-        with self._cache_context("uncond", step):
-            unwanted = flow(negative)
-        return unwanted + scale * (wanted - unwanted)
+        else:
+            with self._cache_context("cond", step):
+                wanted = flow(text)
+            with self._cache_context("uncond", step):
+                unwanted = flow(negative)
+        guided: Tensor = unwanted + scale * (wanted - unwanted)
+        return guided
 
     def _cache_context(self, name: str, step: int) -> Any:
         """The context that step caches of diffusers need to tell calls and steps apart."""
