@@ -66,7 +66,7 @@ class History:
         channels: channels C of the latents.
         dtype: dtype of the latents.
         device: device of all tensors.
-        max_frames: maximum number of frames, at least 1.
+        max_frames: maximum number of frames; 0 keeps none.
         voxel_size: size in world units of the voxels by which views are compared.
 
     Every change is atomic: on an error or an interrupt the history is unchanged.
@@ -91,7 +91,7 @@ class History:
     ) -> None:
         channels, dtype = check.integer("channels", channels, 0), check.dtype("dtype", dtype)
         device = check.device("device", device)
-        self.max_frames = check.integer("max_frames", max_frames, 1)
+        self.max_frames = check.integer("max_frames", max_frames, 0)
         self.voxel_size = check.positive("voxel_size", voxel_size)
         self.lock = threading.RLock()
         # Latents and surface have spare capacity, so that adding a frame takes constant time.
@@ -173,6 +173,8 @@ class History:
                 frames.
         """
         stamp = check.integer("stamp", stamp, -(1 << 63))
+        if self.max_frames == 0:
+            return
         self.check_grid(camera.size)
         frames = self.version
         count = len(frames.stamps)

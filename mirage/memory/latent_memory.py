@@ -46,7 +46,8 @@ class LatentSpatialMemory(AtomicMemory):
         extent_scale: half-size of the square that a row is rendered as, in footprints of the row. Values slightly above
             0.5 close the gaps between neighboring cells; 0 renders points.
         max_bytes: memory budget of the rows in bytes; the oldest rows are evicted first. None sets no limit.
-        max_frames: maximum number of past latent frames in :attr:`history`.
+        max_frames: maximum number of past latent frames in :attr:`history`; 0 keeps none, so that nothing is retrieved
+            and reads do not know from where a point was seen.
         codec: name of the codec that made the latents, such as ``"dct-16"``; saved in files.
 
     Threads may share a memory: a method waits for the one that another thread is running. A compiled :meth:`read` takes

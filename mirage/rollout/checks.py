@@ -48,3 +48,31 @@ def check_start(
         raise ValueError(f"memory: expected {codec.channels} channels of {codec.name!r}, got {memory.channels}")
     if memory.codec not in ("", codec.name):
         raise ValueError(f"memory: expected latents of {codec.name!r}, got latents of {memory.codec!r}")
+
+
+def check_conditions(num_references: int, num_preceding: int, threshold: float) -> None:
+    """Check what a session conditions the model on.
+
+    Raises:
+        ValueError: a number is negative, or the threshold is not from 0 to 1.
+    """
+    for name, number in (("num_references", num_references), ("num_preceding", num_preceding)):
+        if number < 0:
+            raise ValueError(f"{name}: expected at least 0, got {number}")
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"reference_threshold: expected 0 to 1, got {threshold}")
+
+
+def check_sources(boundary: str, references: str, decode: bool, needs_frames: bool) -> None:
+    """Check where a session takes latents from, and whether it decodes the frames that it needs.
+
+    Raises:
+        ValueError: a source is unknown, or frames are needed and not decoded.
+    """
+    for name, source in (("boundary", boundary), ("references", references)):
+        if source not in ("latent", "frame"):
+            raise ValueError(f"{name}: expected 'latent' or 'frame', got {source!r}")
+        if source == "frame" and not decode:
+            raise ValueError(f"decode: expected True with {name}='frame', got False")
+    if not decode and needs_frames:
+        raise ValueError("decode: expected True with an estimator or filters, got False")

@@ -15,7 +15,7 @@ from mirage_kernels import Cameras
 from ..depth import DepthEstimator
 from ..filters import Filters
 from ..memory import LatentSpatialMemory, MemoryView
-from .checks import check_start
+from .checks import check_conditions, check_sources, check_start
 from .clock import Clock
 from .protocols import ChunkModel, Codec
 from .reading import find_reader
@@ -111,6 +111,9 @@ class RolloutSession:
             model does), ``"frame"`` encodes the last frame again (as the paper describes).
         references: latents that are stored in the memory's history and passed to the model as references:
             ``"latent"`` stores the latents of the chunk, ``"frame"`` encodes each decoded frame separately.
+        num_references: largest number R of retrieved latents that the model is conditioned on; 0 turns retrieval off.
+        num_preceding: largest number P of latents before the chunk that the model is conditioned on.
+        reference_threshold: minimum overlap of a retrieved latent's view with the chunk's, 0 to 1.
         decode: whether to decode frames. False is not possible with an estimator, filters, or ``"frame"``.
         estimator: estimates the depth of generated frames. By default, the depth that the memory renders is used.
         filters: decide what is written; see :class:`mirage.filters.Filters`.
@@ -118,6 +121,8 @@ class RolloutSession:
         state: go on with the session that returned it (:meth:`state`), with the memory as it was then. The image is not
             written again.
         on_part: called with the name of each part of a step (see :attr:`Chunk.seconds`) when it begins.
+        synchronize: whether each part of a step waits for the device at its end. Without it, :attr:`Chunk.seconds` are
+            those in which the parts were started.
 
     Attributes:
         camera: camera of the last frame.
@@ -161,30 +166,30 @@ class RolloutSession:
         stamp: int | None = None,
         boundary: Source = "latent",
         references: Source = "latent",
+        num_references: int = REFERENCES,
+        num_preceding: int = PRECEDING,
+        reference_threshold: float = 0.1,
         decode: bool = True,
         estimator: DepthEstimator | None = None,
         filters: Filters | None = None,
         exclude: Tensor | None = None,
         state: SessionState | None = None,
         on_part: Callable[[str], None] | None = None,
+        synchronize: bool = True,
     ) -> None:
         check_start(image, depth, exclude, camera, memory, codec, model, estimator)
         if generator is not None and not isinstance(generator, torch.Generator):
             raise TypeError(f"generator: expected a torch.Generator, got {type(generator).__name__}")
-        for name, source in (("boundary", boundary), ("references", references)):
-            if source not in ("latent", "frame"):
-                raise ValueError(f"{name}: expected 'latent' or 'frame', got {source!r}")
-            if source == "frame" and not decode:
-                raise ValueError(f"decode: expected True with {name}='frame', got False")
-        if not decode and (estimator is not None or filters is not None):
-            raise ValueError("decode: expected True with an estimator or filters, got False")
+        check_sources(boundary, references, decode, needs_frames=estimator is not None or filters is not None)
+        check_conditions(num_references, num_preceding, reference_threshold)
+        self._num_references, self._num_preceding, self._threshold = num_references, num_preceding, reference_threshold
         self.memory, self.codec, self.model, self.prompt = memory, codec, model, prompt
         self.generator = torch.Generator(device="cpu").manual_seed(0) if generator is None else generator
         if stamp is None:
             stamp = int(memory.history.stamps.max()) + codec.temporal_stride if len(memory.history) else 0
         self.boundary, self.references, self.decode, self.stamp = boundary, references, decode, stamp
         self._writer = MemoryWriter(memory, depth=estimator, filters=filters)
-        self._on_part = on_part
+        self._on_part, self._synchronize = on_part, synchronize
         self.camera, self.frame, self.chunks = camera.to(memory.device), 0, 0
         self._written: list[WriteResult] = []
         if state is not None:
@@ -261,7 +266,7 @@ class RolloutSession:
         self.prompt = self.prompt if prompt is None else prompt
         last, cameras = self.camera, cameras.to(self.camera.device)
         new = cameras[stride - 1 :: stride]  # cameras of the new latents
-        clock = Clock(self._history.device, self._on_part)
+        clock = Clock(self._history.device, self._on_part, synchronize=self._synchronize)
         clock.start("read")
         latent_cameras = Cameras.cat([last, new]).rescale((self._history.shape[-2], self._history.shape[-1]))
         view = find_reader(self.memory, self.codec)(latent_cameras)
@@ -294,16 +299,18 @@ class RolloutSession:
         """Generate the chunk's latents (C, T, h, w) from what the memory rendered for their cameras over (h, w)."""
         # The chunk's first latent and the preceding ones are inputs of the model already.
         clock.start("retrieve")
-        recent = self.stamp + self.frame - self.codec.temporal_stride * PRECEDING
-        references = self.memory.retrieve(cameras, k=REFERENCES, before=recent)
+        preceding = slice(-1 - self._num_preceding, -1)
+        recent = self.stamp + self.frame - self.codec.temporal_stride * self._num_preceding
+        k, threshold = self._num_references, self._threshold
+        references = self.memory.retrieve(cameras, k=k, threshold=threshold, before=recent)
         clock.start("generate")
         return self.model(
             view.latents,
             view.mask,
             first=self._history[:, -1],
-            preceding=self._history[:, -1 - PRECEDING : -1],
-            preceding_view=self._view[:, -1 - PRECEDING : -1],
-            preceding_mask=self._mask[-1 - PRECEDING : -1],
+            preceding=self._history[:, preceding],
+            preceding_view=self._view[:, preceding],
+            preceding_mask=self._mask[preceding],
             references=references.latents,
             prompt=self.prompt,
             generator=self.generator,
@@ -311,7 +318,7 @@ class RolloutSession:
 
     def _keep_last(self, latents: Tensor, view: MemoryView, frames: Tensor) -> None:
         """Keep the last latents and what the memory rendered for them, as inputs of the next chunk."""
-        keep, shared = 1 + PRECEDING, 1 if self.chunks else 0
+        keep, shared = 1 + self._num_preceding, 1 if self.chunks else 0
         # Contiguous, as they are after a restart: a model's results may depend on the layout of its inputs.
         self._history = torch.cat([self._history, latents[:, 1:]], 1)[:, -keep:].contiguous()
         self._view = torch.cat([self._view, view.latents[:, shared:].to(self._view)], 1)[:, -keep:].contiguous()

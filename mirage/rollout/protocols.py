@@ -86,10 +86,11 @@ class ChunkModel(Protocol):
             view: (C, T, h, w), the memory rendered from the cameras of the chunk's latents; zeros in holes.
             mask: (T, h, w) bool, False in holes of ``view``.
             first: (C, h, w), the first latent of the chunk, which is given.
-            preceding: (C, P, h, w), the P <= 2 latents before ``first``.
+            preceding: (C, P, h, w), the latents before ``first``; P is at most 2 by default.
             preceding_view: (C, P, h, w), what the memory rendered when the preceding latents were generated.
             preceding_mask: (P, h, w) bool, False in holes of ``preceding_view``.
-            references: (C, R, h, w), R <= 4 past latents whose views overlap with the chunk's, best first.
+            references: (C, R, h, w), past latents whose views overlap with the chunk's, best first; R is at most 4 by
+                default.
             prompt: text that describes the video.
             generator: random number generator.
 

@@ -1,15 +1,58 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The memory adapter: blocks that turn the control input into hints for the backbone."""
+"""The memory adapter: blocks that turn the control input into hints, and the backbone's blocks that add them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
+import torch
+from diffusers.hooks._helpers import TransformerBlockMetadata, TransformerBlockRegistry
 from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 from torch import Tensor, nn
 
-__all__ = ["MemoryAdapter", "MemoryAdapterBlock"]
+__all__ = ["HintChain", "MemoryAdapter", "MemoryAdapterBlock", "MirageTransformerBlock"]
+
+
+class MirageTransformerBlock(WanTransformerBlock):  # type: ignore[misc]
+    """A block of Wan's backbone that adds the adapter's hint to its output.
+
+    The hint is added inside the block's forward. Step caches of diffusers replace the forward of blocks and store what
+    blocks change; a hint that is added outside would be added again to a stored result that contains it.
+    """
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor,
+        temb: Tensor,
+        rotary_emb: tuple[Tensor, Tensor],
+        hint: Tensor | Callable[[], Tensor | None] | None = None,
+    ) -> Tensor:
+        """Run the block.
+
+        Args:
+            hidden_states: (B, tokens, dim).
+            encoder_hidden_states: (B, words, dim), the embedded text.
+            temb: (B, 6, dim) or (B, tokens, 6, dim), the timestep's projection.
+            rotary_emb: cosines and sines of the rotary embedding.
+            hint: (B, tokens, dim), added to the output, or a function that computes it; None adds nothing.
+
+        Returns:
+            (B, tokens, dim).
+        """
+        output: Tensor = super().forward(hidden_states, encoder_hidden_states, temb, rotary_emb)
+        if callable(hint):
+            hint = hint()
+        return output if hint is None else output + hint.to(output.device)
+
+
+# The hooks of diffusers look blocks up by their class, and not by its parents.
+TransformerBlockRegistry.register(
+    MirageTransformerBlock,
+    TransformerBlockMetadata(return_hidden_states_index=0, return_encoder_hidden_states_index=None),
+)
 
 
 class MemoryAdapterBlock(WanTransformerBlock):  # type: ignore[misc]
@@ -71,3 +114,49 @@ class MemoryAdapter(nn.Module):
         t, h, w = patch_size
         self.patch_embedding = nn.Conv3d(control_channels, dim, (t, h, w), (t, h, w))
         self.control_blocks = nn.ModuleList(blocks)
+
+
+class HintChain:
+    """The adapter's hints, computed one block after the other as the backbone asks for them.
+
+    Args:
+        run: runs an adapter block: ``run(block, control, hidden_states)`` returns its hint, as the backbone adds it,
+            and the control input of the next block.
+        blocks: the adapter's blocks by the backbone's layers, ascending.
+        control: (B, tokens, dim), the embedded control input.
+        hidden_states: (B, tokens, dim), the backbone's tokens for the first block.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[nn.Module, Tensor, Tensor | None], tuple[Tensor, Tensor]],
+        blocks: dict[int, nn.Module],
+        control: Tensor,
+        hidden_states: Tensor,
+    ) -> None:
+        self._run, self._waiting = run, dict(blocks)
+        self._control = control
+        self._entering: Tensor | None = hidden_states
+
+    def compute(self, layer: int) -> Tensor | None:
+        """Compute the hint of a layer, after adapter blocks of earlier layers that have not run.
+
+        Args:
+            layer: larger than in the calls before.
+
+        Returns:
+            (B, tokens, dim); None if the layer has no adapter block.
+        """
+        hint = None
+        for number in [number for number in self._waiting if number <= layer]:
+            entering, self._entering = self._entering, None
+            hint, self._control = self._run(self._waiting.pop(number), self._control, entering)
+            hint = hint if number == layer else None
+        return hint
+
+    def later(self, layer: int) -> Callable[[], Tensor | None]:
+        """Return a function that computes the hint of a layer. It is not compiled with the block that calls it."""
+        compute: Callable[[], Tensor | None] = torch.compiler.disable(  # type: ignore[no-untyped-call]
+            functools.partial(self.compute, layer)
+        )
+        return compute

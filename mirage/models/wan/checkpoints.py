@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import torch
 from diffusers import ConfigMixin
 from torch import Tensor
@@ -20,9 +21,10 @@ from ...errors import DataError, first_line, reading
 from .presets import WAN
 from .released_keys import raise_first
 
-__all__ = ["load_strict", "read_tensors", "require_pipeline", "require_transformer"]
+__all__ = ["is_on_hub", "load_strict", "reach_hub", "read_tensors", "require_pipeline", "require_transformer"]
 
 MAX_NESTS = 8  # nested dicts of a file of torch.save
+HUB_TIMEOUT = 10.0  # seconds until the Hub counts as unreachable
 _WEIGHTS = ("*.safetensors", "*.bin")
 # Arguments of from_pretrained that determine where files are loaded from.
 _HUB_SETTINGS = (
@@ -144,7 +146,7 @@ def require_pipeline(path: str) -> None:
     Raises:
         DataError: it is not; the message says what to download and where to put it.
     """
-    if not _on_hub(path) and not (Path(path) / "model_index.json").is_file():
+    if not is_on_hub(path) and not (Path(path) / "model_index.json").is_file():
         got = "a folder without that file" if Path(path).is_dir() else "no such folder"
         raise DataError(
             f"{path}: expected a folder with model_index.json, got {got}; download the weights with "
@@ -152,9 +154,44 @@ def require_pipeline(path: str) -> None:
         )
 
 
-def _on_hub(path: str) -> bool:
+def is_on_hub(path: str) -> bool:
     """Whether a path is a name on the Hub (``owner/name``) rather than a local path."""
     return path.count("/") == 1 and not path.startswith((".", "/", "~")) and not Path(path).exists()
+
+
+def reach_hub(path: str, file: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Check that a model on the Hub can be loaded, with a single request.
+
+    diffusers itself repeats the request for every file, which takes half a minute for each without a connection.
+
+    Args:
+        path: a model's name on the Hub.
+        file: a file of the model, to find it in the local cache.
+        settings: the arguments of ``from_pretrained``.
+
+    Returns:
+        Arguments to change: ``local_files_only=True`` if the Hub cannot be reached but the cache has the model.
+
+    Raises:
+        DataError: the model is neither in the cache nor can it be downloaded.
+    """
+    places = {name: settings[name] for name in ("cache_dir", "revision") if settings.get(name) is not None}
+    is_cached = isinstance(huggingface_hub.try_to_load_from_cache(path, file, **places), str)
+    if settings.get("local_files_only") or huggingface_hub.constants.HF_HUB_OFFLINE:
+        problem = "downloads are turned off by local_files_only or HF_HUB_OFFLINE"
+    else:
+        try:
+            huggingface_hub.HfApi().model_info(
+                path, revision=settings.get("revision"), timeout=HUB_TIMEOUT, token=settings.get("token")
+            )
+            return {}
+        except Exception as error:  # of an HTTP library that depends on the version of huggingface_hub
+            problem = f"the Hub cannot be reached or refuses it ({first_line(error)})"
+    if is_cached:
+        return {"local_files_only": True}
+    raise DataError(
+        f"{path}: expected a folder, or a model in the local cache or on the Hub; it is not in the cache, and {problem}"
+    )
 
 
 def require_transformer(path: str, names: Sequence[str], settings: Mapping[str, Any]) -> str:
@@ -179,7 +216,7 @@ def require_transformer(path: str, names: Sequence[str], settings: Mapping[str, 
     fix = f"download it with \"hf download {WAN} --include 'transformer/*' --local-dir {target}\""
     if folder != target / "transformer":
         fix += f" and pass {target / 'transformer'}"
-    on_hub = _on_hub(path)
+    on_hub = is_on_hub(path)
     if not on_hub and not folder.is_dir():
         raise DataError(f"{folder}: expected a folder with {what}, got no such folder; {fix}")
     for missing, patterns in (("no config.json", ("config.json",)), ("no weights", _WEIGHTS)):

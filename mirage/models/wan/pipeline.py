@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+import diffusers.pipelines.wan
 import torch
-from diffusers import WanPipeline, WanTransformer3DModel
+from diffusers import AutoencoderKLWan, WanPipeline, WanTransformer3DModel
 from torch import Tensor
 
 from mirage_kernels import Cameras
@@ -19,22 +20,22 @@ from ...depth import DepthEstimator
 from ...filters import Filters
 from ...memory import LatentSpatialMemory
 from ...rollout import CHUNK, Chunk, RolloutSession, Source, plan_chunks
-from .checkpoints import require_pipeline
+from ...rollout.loop import PRECEDING, REFERENCES
+from .checkpoints import is_on_hub, reach_hub, require_pipeline
 from .codec import WanCodec
-from .generator import WanChunkModel, cache_last_prompt
-from .lora import read_lora
-from .pipeline_inputs import check_prompts, prepare_cameras, prepare_image
-from .pipeline_output import MiragePipelineOutput, OutputType
+from .generator import DenoisingInterruptedError, WanChunkModel
+from .loading import WeightLoaderMixin, transformer_options
+from .pipeline_inputs import prepare_cameras, prepare_generator, prepare_image
+from .pipeline_output import FrameCollector, MiragePipelineOutput, OutputType
 from .presets import PRESETS, PresetName, find_preset
+from .prompts import CALLBACK_TENSORS, check_prompts, make_callback, make_encoder, one_of_list
+from .timesteps import check_timesteps, shifted_scheduler
 from .transformer import MirageTransformer3DModel
 
-# Arguments of from_pretrained that are passed on to the transformer's. The transformer is loaded separately, because
-# diffusers would initialize tensors that are missing in its files.
-_TRANSFORMER_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "token", "variant")
-CALLBACK_TENSORS = ("latents", "prompt_embeds", "negative_prompt_embeds")
+__all__ = ["CALLBACK_TENSORS", "MiragePipeline"]
 
 
-class MiragePipeline(WanPipeline):  # type: ignore[misc]
+class MiragePipeline(WeightLoaderMixin, WanPipeline):  # type: ignore[misc]
     """Generates a video from an image along a camera path, chunk by chunk, with a latent spatial memory.
 
     Load it with :meth:`from_pretrained`. LoRA, offloading, tiling and so on work as in :class:`diffusers.WanPipeline`.
@@ -54,9 +55,9 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
         self,
         tokenizer: Any,
         text_encoder: Any,
-        vae: Any,
+        vae: AutoencoderKLWan,
         scheduler: Any,
-        transformer: WanTransformer3DModel,
+        transformer: MirageTransformer3DModel | WanTransformer3DModel,
         transformer_2: WanTransformer3DModel | None = None,
         boundary_ratio: float | None = None,
         expand_timesteps: bool = True,
@@ -92,45 +93,15 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
         """
         path = str(pretrained_model_name_or_path)
         require_pipeline(path)
+        if is_on_hub(path):
+            kwargs |= reach_hub(path, "model_index.json", kwargs)
         if "transformer" not in kwargs:
-            settings = {name: kwargs[name] for name in _TRANSFORMER_ARGUMENTS if name in kwargs}
-            dtype = kwargs.get("dtype", kwargs.get("torch_dtype"))
-            if isinstance(dtype, dict):
-                dtype = dtype.get("transformer", dtype.get("default"))
+            # Loaded separately, because diffusers would initialize tensors that are missing in its files.
             kwargs["transformer"] = MirageTransformer3DModel.from_pretrained(
-                path, preset=preset, subfolder="transformer", dtype=dtype, **settings
+                path, preset=preset, subfolder="transformer", **transformer_options(kwargs)
             )
         pipe: MiragePipeline = super().from_pretrained(path, **kwargs)
         return pipe
-
-    @property
-    def adapter_is_untrained(self) -> bool:
-        """Whether all output projections of the adapter are zero, so that the memory has no effect."""
-        return not any(bool(block.proj_out.weight.any()) for block in self.transformer.adapter.control_blocks)
-
-    def load_adapter_weights(self, path: str | Path) -> None:
-        """Load the memory adapter from a file; see :meth:`.MirageTransformer3DModel.load_adapter`."""
-        self.transformer.load_adapter(path)
-
-    def save_adapter_weights(self, path: str | Path) -> None:
-        """Write the memory adapter to a file; see :meth:`.MirageTransformer3DModel.save_adapter`."""
-        self.transformer.save_adapter(path)
-
-    def load_lora_weights(self, path: Any, adapter_name: str | None = None, **kwargs: Any) -> None:
-        """Load LoRA weights.
-
-        Args:
-            path: a file with names of diffusers, peft or the released checkpoints, all of which must match (see
-                :func:`mirage.models.wan.lora.read_lora`); or a folder, a name on the Hub or a dict, as in diffusers.
-            adapter_name: name of this LoRA.
-            kwargs: passed to :meth:`diffusers.WanPipeline.load_lora_weights`.
-
-        Raises:
-            DataError: a file is missing or damaged, or does not fit the model.
-        """
-        if isinstance(path, (str, Path)) and Path(path).is_file():
-            path = read_lora(self.transformer, path)
-        super().load_lora_weights(path, adapter_name=adapter_name, **kwargs)
 
     @property
     def codec(self) -> WanCodec:
@@ -154,6 +125,9 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
         *,
         negative_prompt: str | None = None,
         num_inference_steps: int | None = None,
+        timesteps: Sequence[float] | None = None,
+        sigmas: Sequence[float] | None = None,
+        flow_shift: float | None = None,
         guidance_scale: float = 1.0,
         control_scale: float = 1.0,
         prompt_embeds: Tensor | None = None,
@@ -169,9 +143,12 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
             prompt: only checked here; pass it to the rollout too. None with ``prompt_embeds``.
             negative_prompt: for classifier-free guidance.
             num_inference_steps: number of denoising steps; by default the preset's.
+            timesteps, sigmas: of the denoising steps, instead of their number; the scheduler shifts the sigmas.
+            flow_shift: replaces the shift of the scheduler's configuration.
             guidance_scale: of classifier-free guidance; 1 turns it off.
             control_scale: multiplies the adapter's hints; 0 turns the memory off.
-            prompt_embeds, negative_prompt_embeds: (1, tokens, text dim), instead of the prompts.
+            prompt_embeds, negative_prompt_embeds: (1, tokens, text dim), instead of the prompts. The rollout's empty
+                prompt stands for ``prompt_embeds``.
             callback_on_step_end: ``callback(pipeline, step, timestep, tensors)``, called after every denoising step;
                 returns a dict of tensors to replace. Setting ``pipeline._interrupt`` stops denoising.
             callback_on_step_end_tensor_inputs: the tensors to pass: latents, prompt_embeds, negative_prompt_embeds.
@@ -182,41 +159,38 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
             TypeError: a prompt is not a string.
             ValueError: prompts and embeddings contradict each other, or an argument is out of range.
         """
-        check_prompts(self.transformer.config.text_dim, prompt, negative_prompt, prompt_embeds, negative_prompt_embeds)
-        names = set(callback_on_step_end_tensor_inputs)
-        if not names <= set(CALLBACK_TENSORS):
-            expected = f"some of {', '.join(CALLBACK_TENSORS)}"
-            raise ValueError(f"callback_on_step_end_tensor_inputs: expected {expected}, got {sorted(names)}")
+        prompt, negative_prompt = one_of_list("prompt", prompt), one_of_list("negative_prompt", negative_prompt)
+        check_prompts(self, prompt, negative_prompt, prompt_embeds, negative_prompt_embeds, guidance_scale)
         steps = PRESETS[self.config.preset].steps if num_inference_steps is None else num_inference_steps
         if steps < 1:
             raise ValueError(f"num_inference_steps: expected at least 1, got {steps}")
-
-        def encode(text: str) -> tuple[Tensor, Tensor | None]:
-            if prompt_embeds is not None:
-                return prompt_embeds, negative_prompt_embeds
-            positive, negative = self.encode_prompt(
-                text, negative_prompt, guidance_scale > 1, max_sequence_length=max_sequence_length
-            )
-            return positive, negative
-
-        def on_step_end(step: int, timestep: Tensor, tensors: dict[str, Any]) -> dict[str, Any] | None:
-            replaced: dict[str, Any] = {}
-            if callback_on_step_end is not None:
-                replaced = callback_on_step_end(self, step, timestep, {name: tensors[name] for name in names})
-            return None if self._interrupt else replaced
-
-        self._interrupt = False
+        check_timesteps(self.scheduler, timesteps, sigmas)
+        callback = make_callback(self, callback_on_step_end, callback_on_step_end_tensor_inputs)
+        encode = make_encoder(
+            self,
+            negative_prompt=negative_prompt,
+            prompt_embeds=prompt_embeds,
+            negative_prompt_embeds=negative_prompt_embeds,
+            guidance_scale=guidance_scale,
+            max_sequence_length=max_sequence_length,
+        )
+        scheduler = shifted_scheduler(self.scheduler, flow_shift)
+        self._interrupt, self._guidance_scale, self._attention_kwargs = False, guidance_scale, attention_kwargs
+        self._current_timestep = None
         return WanChunkModel(
             self.transformer,
-            self.scheduler,
+            scheduler,
             self.codec,
-            cache_last_prompt(encode),
+            encode,
             steps=steps,
+            timesteps=timesteps,
+            sigmas=sigmas,
             guidance_scale=guidance_scale,
             control_scale=control_scale,
             attention_kwargs=attention_kwargs,
-            on_step_end=on_step_end,
+            on_step_end=callback,
             progress=self.progress_bar,
+            state=self,
         )
 
     @torch.no_grad()
@@ -226,40 +200,55 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
         prompt: str | None,
         camera: Cameras,
         *,
-        depth: Tensor | None = None,
+        depth: Any = None,
         memory: LatentSpatialMemory | None = None,
         height: int | None = None,
         width: int | None = None,
         generator: torch.Generator | None = None,
+        num_videos_per_prompt: int = 1,
         boundary: Source = "latent",
         references: Source = "latent",
+        num_references: int = REFERENCES,
+        num_preceding: int = PRECEDING,
+        reference_threshold: float = 0.1,
         decode: bool = True,
         estimator: DepthEstimator | None = None,
         filters: Filters | None = None,
-        exclude: Tensor | None = None,
+        exclude: Any = None,
+        synchronize: bool = True,
         **options: Any,
     ) -> RolloutSession:
         """Start a session that generates one chunk at a time; see :meth:`mirage.rollout.RolloutSession.step`.
+
+        A step that is stopped by ``pipeline._interrupt`` raises :class:`.DenoisingInterruptedError` and changes
+        nothing. Call ``maybe_free_model_hooks()`` after the last step if models are offloaded.
 
         Args:
             image: a PIL image, an array (H, W, 3) or a tensor (3, H, W), uint8 or float from 0 to 1.
             prompt: description of the video; :meth:`.RolloutSession.step` can change it. None with ``prompt_embeds``.
             camera: the image's camera, over its pixels.
-            depth: (H, W) float32 z-depth of the image, in the unit of the poses; invalid where not finite or not
-                positive. None if the memory already covers the image's view, or with an ``estimator``.
+            depth: z-depth of the image, in the unit of the poses; invalid where not finite or not positive. A tensor or
+                an array (H, W), or a PIL image of mode F, I or I;16, whose values are not scaled. None if the memory
+                already covers the image's view, or with an ``estimator``.
             memory: the memory to read and write; by default a new, empty one.
             height, width: size of the frames; by default the image's. Image, depth, mask and camera are scaled to it.
-            generator: random generator for the noise.
-            boundary, references, decode, estimator, filters: see :class:`mirage.rollout.RolloutSession`.
-            exclude: (H, W) bool mask of the image, True for pixels that are not written to the memory.
+            generator: random generator for the noise. By default, it is seeded from PyTorch's default generator, so
+                that every session is different unless ``torch.manual_seed`` is called before.
+            num_videos_per_prompt: must be 1. A list of one prompt, image or generator is accepted.
+            boundary, references, num_references, num_preceding, reference_threshold, decode, estimator, filters,
+                synchronize: see :class:`mirage.rollout.RolloutSession`.
+            exclude: mask of the image, true for pixels that are not written to the memory: a bool tensor or array
+                (H, W), or a PIL image of mode 1 or L.
             options: passed to :meth:`make_chunk_model`.
 
         Raises:
             TypeError: an argument is of a wrong type.
             ValueError: arguments are out of range or contradict each other; raised before any model runs.
         """
-        if generator is not None and not isinstance(generator, torch.Generator):
-            raise TypeError(f"generator: expected one torch.Generator, got {type(generator).__name__}")
+        if num_videos_per_prompt != 1:
+            expected = "1, because a call generates one video"
+            raise ValueError(f"num_videos_per_prompt: expected {expected}, got {num_videos_per_prompt}")
+        generator, prompt = prepare_generator(generator), one_of_list("prompt", prompt)
         chunk_model = self.make_chunk_model(prompt, **options)
         step = self.codec.spatial_stride * self.transformer.config.patch_size[1]
         pixels, depth, exclude, camera = prepare_image(image, depth, exclude, camera, height, width, step)
@@ -274,10 +263,14 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
             generator=generator,
             boundary=boundary,
             references=references,
+            num_references=num_references,
+            num_preceding=num_preceding,
+            reference_threshold=reference_threshold,
             decode=decode,
             estimator=estimator,
             filters=filters,
             exclude=exclude,
+            synchronize=synchronize,
         )
 
     @torch.no_grad()
@@ -296,7 +289,8 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
         """Generate chunks along a path that is not known in advance.
 
         The next move is taken from ``moves`` only after all chunks before it were yielded, so a user or a policy can
-        choose it from the frames so far.
+        choose it from the frames so far. ``pipeline._interrupt = True`` ends the stream; a chunk that is not denoised
+        yet is neither yielded nor written to the memory.
 
         Args:
             image, prompt, camera, options: as for :meth:`start_session` and :meth:`make_chunk_model`.
@@ -310,15 +304,19 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
             The chunks.
         """
         plan_chunks(chunk, chunk, self.codec.temporal_stride)
-        session = self.start_session(image, prompt, camera, **options)
-        controller = CameraController(session.camera, step=step, turn=turn)
-        for move in moves:
-            cameras = controller.go(move) if isinstance(move, str) else move.rescale(session.camera.size)
-            for first in range(0, max(len(cameras), 1), chunk - 1):
-                yield session.step(cameras[first : first + chunk - 1])
-            if not isinstance(move, str):
-                controller = CameraController(session.camera, step=step, turn=turn)
-        self.maybe_free_model_hooks()
+        try:
+            session = self.start_session(image, prompt, camera, **options)
+            controller = CameraController(session.camera, step=step, turn=turn)
+            for move in moves:
+                cameras = controller.go(move) if isinstance(move, str) else move.rescale(session.camera.size)
+                for first in range(0, max(len(cameras), 1), chunk - 1):
+                    yield session.step(cameras[first : first + chunk - 1])
+                if not isinstance(move, str):
+                    controller = CameraController(session.camera, step=step, turn=turn)
+        except DenoisingInterruptedError:
+            return
+        finally:  # also if the caller takes no more chunks
+            self.maybe_free_model_hooks()
 
     @torch.no_grad()
     def __call__(
@@ -328,7 +326,7 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
         cameras: Cameras | None = None,
         trajectory: str | None = None,
         num_frames: int | None = None,
-        depth: Tensor | None = None,
+        depth: Any = None,
         memory: LatentSpatialMemory | None = None,
         num_inference_steps: int | None = None,
         guidance_scale: float = 1.0,
@@ -351,14 +349,16 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
                 ``trajectory``, pass the image's camera only.
             trajectory: actions such as ``"w*16 l*24"``; see :class:`mirage.cameras.CameraController`.
             num_frames: number of frames, 4 N + 1; by default one per camera.
-            output_type: ``"np"``, ``"pt"``, ``"pil"``, or ``"latent"`` to skip decoding.
+            output_type: ``"np"``, ``"pt"``, ``"pil"``, or ``"latent"`` to skip decoding. Frames are moved to the CPU
+                chunk by chunk.
             return_dict: whether to return a :class:`MiragePipelineOutput` or a tuple of its fields.
             chunk: largest number of frames of a chunk, 4 N + 1, including the frame shared with the previous chunk.
             step: world units that an action moves per frame.
             turn: degrees that an action turns per frame.
 
         Returns:
-            The video, its latents, the memory, and for each chunk the seconds of each stage.
+            The video, its latents, the memory, and for each chunk the seconds of each stage. After an interrupt, these
+            are the chunks that were finished; without any, the frames are None.
 
         Raises:
             TypeError: an argument is of a wrong type.
@@ -368,27 +368,32 @@ class MiragePipeline(WanPipeline):  # type: ignore[misc]
             raise ValueError(f"output_type: expected 'np', 'pt', 'pil' or 'latent', got {output_type!r}")
         path = prepare_cameras(cameras, trajectory, num_frames, step, turn)
         plan_chunks(len(path), chunk, self.codec.temporal_stride)
-        chunks = list(
-            self.stream(
-                image,
-                prompt,
-                path[:1],
-                [path[1:]],
-                chunk=chunk,
-                depth=depth,
-                memory=memory if memory is not None else (memory := self.make_memory()),
-                num_inference_steps=num_inference_steps,
-                guidance_scale=guidance_scale,
-                generator=generator,
-                callback_on_step_end=callback_on_step_end,
-                decode=output_type != "latent",
-                **options,
-            )
-        )
-        latents = torch.cat([part.latents for part in chunks], 1)[None]
-        frames = None
-        if output_type != "latent":
-            video = torch.cat([part.frames for part in chunks], 1)[None]
-            frames = self.video_processor.postprocess_video(video * 2 - 1, output_type=output_type)
-        output = MiragePipelineOutput(frames, latents, memory, [part.seconds for part in chunks])
+        memory = self.make_memory() if memory is None else memory
+        frames, latents, seconds = FrameCollector(self.video_processor, output_type), [], []
+        for part in self.stream(
+            image,
+            prompt,
+            path[:1],
+            [path[1:]],
+            chunk=chunk,
+            depth=depth,
+            memory=memory,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            generator=generator,
+            callback_on_step_end=callback_on_step_end,
+            decode=output_type != "latent",
+            **options,
+        ):
+            frames.add(part.frames)
+            latents.append(part.latents)
+            seconds.append(part.seconds)
+            del part  # and with it its frames, before the next chunk is generated
+        video = torch.cat(latents, 1)[None] if latents else torch.zeros(1, self.codec.channels, 0, 0, 0)
+        output = MiragePipelineOutput(frames.video(), video, memory, seconds)
         return output if return_dict else output.to_tuple()
+
+
+# DiffusionPipeline.from_pretrained looks the classes of a saved pipeline up in diffusers.
+diffusers.MiragePipeline = MiragePipeline
+diffusers.pipelines.wan.MirageTransformer3DModel = MirageTransformer3DModel

@@ -15,41 +15,13 @@ from torch.nn import functional as nnf
 from mirage_kernels import Cameras
 
 from ...cameras import CameraController
-
-
-def check_prompts(
-    text_dim: int, prompt: str | None, negative: str | None, embeds: Tensor | None, negative_embeds: Tensor | None
-) -> None:
-    """Check that prompts and prompt embeddings are valid and do not contradict each other.
-
-    Args:
-        text_dim: size of an embedding.
-        prompt: one prompt; None with ``embeds``.
-        negative: one negative prompt, or None.
-        embeds: (1, tokens, text_dim), embeddings instead of the prompt.
-        negative_embeds: (1, tokens, text_dim), embeddings instead of the negative prompt.
-
-    Raises:
-        TypeError: a prompt is not a string.
-        ValueError: both or none of prompt and embeddings are set, or embeddings have another shape.
-    """
-    for name, text in (("prompt", prompt), ("negative_prompt", negative)):
-        if text is not None and not isinstance(text, str):
-            raise TypeError(f"{name}: expected one str, got {type(text).__name__}")
-    if (prompt is None) == (embeds is None):
-        got = "both" if prompt is not None else "neither"
-        raise ValueError(f"prompt: expected either prompt or prompt_embeds, got {got}")
-    if negative is not None and (negative_embeds is not None or embeds is not None):
-        raise ValueError("negative_prompt: expected None if embeddings are passed, got a prompt")
-    for name, tensor in (("prompt_embeds", embeds), ("negative_prompt_embeds", negative_embeds)):
-        if tensor is not None and (tensor.dim() != 3 or tensor.shape[0] != 1 or tensor.shape[2] != text_dim):
-            raise ValueError(f"{name}: expected (1, tokens, text dim={text_dim}), got {tuple(tensor.shape)}")
+from .prompts import one_of_list
 
 
 def prepare_image(
     image: Any,
-    depth: Tensor | None,
-    exclude: Tensor | None,
+    depth: Any,
+    exclude: Any,
     camera: Cameras,
     height: int | None,
     width: int | None,
@@ -59,8 +31,10 @@ def prepare_image(
 
     Args:
         image: a PIL image, an array (H, W, 3) or a tensor (3, H, W), 0 to 1.
-        depth: (H, W) z-depth of the image, or None.
-        exclude: (H, W) bool mask of the image, or None.
+        depth: z-depth of the image in the unit of the poses: a tensor or an array (H, W), or a PIL image of mode F, I
+            or I;16, whose values are not scaled; or None.
+        exclude: mask of the image: a bool tensor or array (H, W), or a PIL image of mode 1 or L, in which what is not 0
+            is excluded; or None.
         camera: the image's camera, over its pixels.
         height, width: size of the result; by default the image's own.
         step: the height and width must be multiples of it.
@@ -69,10 +43,11 @@ def prepare_image(
         Image (3, H, W) float32, depth (H, W) float32, mask (H, W) bool and camera, at the new size.
 
     Raises:
-        TypeError: ``image`` is of another type.
+        TypeError: ``image``, ``depth`` or ``exclude`` is of another type or dtype.
         ValueError: a size does not match the image's, or is not a multiple of ``step``, or the image is invalid.
     """
-    pixels = _to_tensor(image)
+    pixels = _to_tensor(one_of_list("image", image))
+    depth, exclude = _to_map("depth", one_of_list("depth", depth)), _to_map("exclude", one_of_list("exclude", exclude))
     own = (pixels.shape[1], pixels.shape[2])
     if camera.size != own:
         raise ValueError(f"cameras: expected the image's size (H={own[0]}, W={own[1]}), got {camera.size}")
@@ -86,10 +61,40 @@ def prepare_image(
         pixels = nnf.interpolate(pixels[None], size, mode="bilinear", antialias=True)[0].clamp(0, 1)
     if depth is not None:
         # Nearest: averaging near and far depths would create a surface that does not exist.
-        depth = nnf.interpolate(depth[None, None].float(), size, mode="nearest-exact")[0, 0]
+        depth = nnf.interpolate(depth[None, None], size, mode="nearest-exact")[0, 0]
     if exclude is not None:  # a pixel is excluded if any of its source pixels is
         exclude = nnf.adaptive_max_pool2d(exclude[None].float(), size)[0] > 0
     return pixels, depth, exclude, camera.rescale(size)
+
+
+_MAP_MODES = {"depth": ("F", "I", "I;16", "I;16L", "I;16B", "I;16N"), "exclude": ("1", "L")}
+
+
+def _to_map(name: str, value: Any) -> Tensor | None:
+    """Convert depth to (H, W) float32, or a mask to (H, W) bool. Dimensions of 1 before and after are dropped."""
+    if value is None:
+        return None
+    if isinstance(value, PIL.Image.Image):
+        if value.mode not in _MAP_MODES[name]:
+            expected = " or ".join(_MAP_MODES[name][:3])
+            raise TypeError(f"{name}: expected a PIL image of mode {expected}, got mode {value.mode}")
+        value = np.array(value)
+        value = value != 0 if name == "exclude" else value
+    if not isinstance(value, np.ndarray | Tensor):
+        raise TypeError(f"{name}: expected a tensor, an array or a PIL image, got {type(value).__name__}")
+    if isinstance(value, np.ndarray) and name == "depth" and value.dtype.kind in "iuf":
+        value = value.astype(np.float32)  # torch does not take every dtype and byte order
+    is_number = isinstance(value, np.ndarray) and value.dtype.kind in "iuf"
+    if isinstance(value, Tensor):
+        is_number = value.dtype != torch.bool and not value.is_complex()
+    if is_number != (name == "depth"):
+        expected = "numbers" if name == "depth" else "bool"
+        raise TypeError(f"{name}: expected {expected}, got {value.dtype}")
+    result = torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray) else value
+    while result.dim() > 2 and result.shape[0] == 1:
+        result = result[0]
+    result = result[..., 0] if result.dim() == 3 and result.shape[-1] == 1 else result
+    return result.float() if name == "depth" else result
 
 
 def _to_tensor(image: Any) -> Tensor:
@@ -135,3 +140,21 @@ def prepare_cameras(
     if num_frames is not None and num_frames > len(cameras):
         raise ValueError(f"num_frames: expected at most {len(cameras)} (the number of cameras), got {num_frames}")
     return cameras[:num_frames]
+
+
+def prepare_generator(generator: Any) -> torch.Generator:
+    """Return the generator of a session.
+
+    Args:
+        generator: a generator or a list of one. For None, a new one is seeded from PyTorch's default generator.
+
+    Raises:
+        TypeError: it is something else.
+        ValueError: it is a list of more than one.
+    """
+    generator = one_of_list("generator", generator)
+    if generator is None:
+        return torch.Generator().manual_seed(int(torch.randint(2**63 - 1, (), device="cpu")))
+    if not isinstance(generator, torch.Generator):
+        raise TypeError(f"generator: expected one torch.Generator, got {type(generator).__name__}")
+    return generator

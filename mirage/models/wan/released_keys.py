@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 from torch import Tensor
 
-__all__ = ["from_released", "lora_from_released", "lora_to_released", "to_released"]
+__all__ = ["from_released", "lora_to_released", "raise_first", "to_our_module", "to_released", "to_their_module",
+           "unwrapped"]  # fmt: skip
 
 _ATTENTION = {"to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "o", "norm_q": "norm_q", "norm_k": "norm_k"}
 _BLOCK = {
@@ -67,8 +68,8 @@ def _inverted(table: dict[str, str]) -> dict[str, str]:
     return {theirs: ours for ours, theirs in table.items()}
 
 
-_to_theirs = _renamer(_BLOCKS, _BLOCK, _OTHER)
-_to_ours = _renamer(_inverted(_BLOCKS), _inverted(_BLOCK), _inverted(_OTHER))
+to_their_module = _renamer(_BLOCKS, _BLOCK, _OTHER)
+to_our_module = _renamer(_inverted(_BLOCKS), _inverted(_BLOCK), _inverted(_OTHER))
 
 
 def _parameter(name: str, rename: Callable[[str], str | None]) -> str | None:
@@ -80,7 +81,8 @@ def _parameter(name: str, rename: Callable[[str], str | None]) -> str | None:
     return module and f"{module}.{found[2]}"
 
 
-def _unwrapped(name: str) -> str:
+def unwrapped(name: str) -> str:
+    """Drop the prefixes that training code and other programs add to a name."""
     found = _WRAPPERS.match(name)
     return name[found.end() :] if found else name
 
@@ -126,10 +128,10 @@ def from_released(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor])
     Raises:
         ValueError: a tensor is unknown, missing, duplicate, or of another shape than in ``expected``.
     """
-    names = {ours: _parameter(ours, _to_theirs) or ours for ours in expected}
+    names = {ours: _parameter(ours, to_their_module) or ours for ours in expected}
 
     def rename(source: str) -> str | None:
-        ours = _parameter(_unwrapped(source), _to_ours)
+        ours = _parameter(unwrapped(source), to_our_module)
         return ours if ours in names else None
 
     converted, problems = _converted(tensors, rename, "a tensor of this model in the released layout")
@@ -150,59 +152,13 @@ def to_released(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         ValueError: a name is unknown.
     """
-    converted, problems = _converted(tensors, lambda name: _parameter(name, _to_theirs), "a tensor of the model")
+    converted, problems = _converted(tensors, lambda name: _parameter(name, to_their_module), "a tensor of the model")
     raise_first(problems)
     return converted
-
-
-def lora_from_released(tensors: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename LoRA tensors for ``load_lora_weights`` of diffusers (``transformer.blocks.0.attn1.to_q.lora_A.weight``).
-
-    Accepts released names (``pipe.dit.blocks.0.self_attn.q.lora_A.weight``) with any prefix or none, optionally with
-    ``.default`` before ``.weight``, and the names of diffusers and peft. A file may cover some kinds of layers only,
-    but each kind must be complete: it must be there in every block.
-
-    Args:
-        tensors: by their names in the file.
-        weights: the backbone's state dict.
-
-    Raises:
-        ValueError: a tensor is unknown, missing, duplicate, or of a shape that does not fit its layer.
-    """
-
-    def rename(source: str) -> str | None:
-        found = _LORA.fullmatch(_unwrapped(source))
-        module = found and (_to_ours(found[1]) or found[1])
-        known = module and _LORA_TARGET.fullmatch(module) and f"{module}.weight" in weights
-        return f"transformer.{module}.lora_{found[2]}.weight" if found and known else None
-
-    converted, problems = _converted(tensors, rename, "LoRA on q, k, v, o, ffn.0 or ffn.2 of one of the model's blocks")
-    kinds = {found[1] for found in (_LORA_TARGET.match(name, len("transformer.")) for name in converted) if found}
-    modules = [name.removesuffix(".weight") for name in weights]
-    for module in modules:
-        found = _LORA_TARGET.fullmatch(module)
-        if found and found[1] in kinds:
-            problems += _misfits(module, converted, weights[f"{module}.weight"].shape)
-    if not kinds and not problems:
-        problems.append("tensors: expected LoRA, got none")
-    raise_first(problems)
-    return converted
-
-
-def _misfits(module: str, lora: Mapping[str, Tensor], shape: tuple[int, ...]) -> list[str]:
-    """Missing tensors and wrong shapes in the LoRA of one linear layer of ``shape`` (out, in)."""
-    theirs = _to_theirs(module)
-    sides = {side: lora.get(f"transformer.{module}.lora_{side}.weight") for side in "AB"}
-    problems = [f"{theirs}.lora_{side}.weight: expected a tensor, got none" for side in sides if sides[side] is None]
-    rank = next((len(tensor) for tensor in (sides["A"],) if tensor is not None and tensor.ndim), 0)
-    for (side, tensor), fits in zip(sides.items(), ((rank, shape[1]), (shape[0], rank)), strict=True):
-        if tensor is not None and not problems and tensor.shape != fits:
-            problems.append(f"{theirs}.lora_{side}.weight: expected {fits}, got {tuple(tensor.shape)}")
-    return problems
 
 
 def lora_to_released(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename LoRA tensors to their released names, with the prefix ``pipe.dit.``; inverts :func:`lora_from_released`.
+    """Rename LoRA tensors to their released names, with the prefix ``pipe.dit.``; inverts :func:`.convert_lora`.
 
     Args:
         tensors: by the names of diffusers or peft.
@@ -212,8 +168,8 @@ def lora_to_released(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
 
     def rename(source: str) -> str | None:
-        found = _LORA.fullmatch(_unwrapped(source))
-        module = found and _LORA_TARGET.fullmatch(found[1]) and _to_theirs(found[1])
+        found = _LORA.fullmatch(unwrapped(source))
+        module = found and _LORA_TARGET.fullmatch(found[1]) and to_their_module(found[1])
         return f"pipe.dit.{module}.lora_{found[2]}.weight" if found and module else None
 
     converted, problems = _converted(tensors, rename, "LoRA on q, k, v, o or feed-forward layers of the backbone")

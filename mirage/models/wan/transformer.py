@@ -19,9 +19,10 @@ from diffusers.utils import apply_lora_scale
 from torch import Tensor, nn
 from torch.nn import functional as nnf
 
-from .adapter import MemoryAdapter, MemoryAdapterBlock
+from .adapter import HintChain, MemoryAdapter, MemoryAdapterBlock, MirageTransformerBlock
 from .adapter_files import read_adapter, write_adapter
-from .checkpoints import load_strict, require_transformer
+from .backbone import read_weights, share_backbone
+from .checkpoints import is_on_hub, load_strict, reach_hub, require_transformer
 from .presets import PRESETS, Preset, PresetName, find_preset
 
 # diffusers looks up ModelMixin in this module to load the transformer of a saved pipeline.
@@ -82,8 +83,8 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
         ValueError: ``adapter_layers`` is invalid, or an argument that must be None is not.
     """
 
-    _no_split_modules = ["WanTransformerBlock", "MemoryAdapterBlock"]  # noqa: RUF012
-    _repeated_blocks = ["WanTransformerBlock", "MemoryAdapterBlock"]  # noqa: RUF012
+    _no_split_modules = ["MirageTransformerBlock", "MemoryAdapterBlock"]  # noqa: RUF012
+    _repeated_blocks = ["MirageTransformerBlock", "MemoryAdapterBlock"]  # noqa: RUF012
     # Backbone and adapter have sequences of different lengths, because the adapter's lacks the references. Each is
     # sharded on its own, so a hint is gathered, padded to the backbone's length, and sharded again.
     _cp_plan = {  # noqa: RUF012
@@ -136,6 +137,8 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
             ffn_dim, num_layers, cross_attn_norm, qk_norm, eps, rope_max_seq_len=rope_max_seq_len,
         )  # fmt: skip
         dim = num_attention_heads * attention_head_dim
+        for block in self.blocks:  # the same parameters; building the blocks again would initialize them twice
+            block.__class__ = MirageTransformerBlock
         self.rope = MirageRotaryPosEmbed(attention_head_dim, tuple(patch_size), rope_max_seq_len)
         self.adapter = MemoryAdapter(control_channels, dim, patch_size, [
             MemoryAdapterBlock(dim, ffn_dim, num_attention_heads, qk_norm, cross_attn_norm, eps, first=layer == 0)
@@ -154,9 +157,9 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
     def from_wan(cls, wan: WanTransformer3DModel, preset: PresetName = "release") -> MirageTransformer3DModel:
         """Make a model from a Wan2.2 transformer and a new, untrained adapter.
 
-        The backbone's parameters are shared with ``wan``, not copied. The adapter's blocks are initialized from the
-        backbone's blocks of the same layers, with zero projections; its patch embedding from the backbone's, with
-        zeros for the additional channels.
+        The backbone's parameters are shared with ``wan``, not copied; they may be quantized. The adapter's blocks are
+        initialized from the backbone's blocks of the same layers, with zero projections; its patch embedding from the
+        backbone's, with zeros for the additional channels. The adapter is not quantized.
 
         Args:
             wan: a Wan2.2 transformer without image embeddings and without LoRA.
@@ -174,9 +177,7 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
             model: MirageTransformer3DModel = cls(
                 **settings, adapter_layers=kind.layers(wan.config.num_layers), control_channels=kind.control_channels
             )
-        unknown = model.load_state_dict(wan.state_dict(keep_vars=True), strict=False, assign=True).unexpected_keys
-        if unknown:
-            raise ValueError(f"wan: expected a transformer without LoRA, got one with {unknown[0]}")
+        share_backbone(model, wan)
         model.rope = MirageRotaryPosEmbed(
             wan.config.attention_head_dim, tuple(wan.config.patch_size), wan.config.rope_max_seq_len
         ).to(wan.rope.freqs_cos.device)
@@ -195,7 +196,7 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
         self.adapter.patch_embedding.weight = nn.Parameter(weight)
         self.adapter.patch_embedding.bias = nn.Parameter(base.bias.detach().clone())
         for layer, block in zip(self.config.adapter_layers, self.adapter.control_blocks, strict=True):
-            source = {name: value.clone() for name, value in self.blocks[layer].state_dict().items()}
+            source = read_weights(self.blocks[layer], base.weight.dtype)
             block.load_state_dict(source, strict=False, assign=True)
             for projection in (block.proj_in, block.proj_out):
                 if projection is not None:
@@ -221,6 +222,9 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
         kind = preset or "release"
         find_preset(kind)
         path, name = str(pretrained_model_name_or_path), cls.__name__
+        if is_on_hub(path):
+            file = "/".join(filter(None, [kwargs.get("subfolder"), "config.json"]))
+            kwargs |= reach_hub(path, file, kwargs)
         if require_transformer(path, (name, WanTransformer3DModel.__name__), kwargs) == name:
             if preset is not None:
                 raise ValueError(f"preset: expected None for {path}, which already has an adapter, got {preset!r}")
@@ -261,7 +265,7 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
             hidden_states: latents (B, C, R + T + P, h, w).
             timestep: (B,), one per sequence; (B, R + T + P), one per latent; or (B, tokens).
             encoder_hidden_states: prompt embeddings (B, words, text dim).
-            control_hidden_states: (B, control channels, T + P, h, w); None skips the adapter.
+            control_hidden_states: (B or 1, control channels, T + P, h, w); None skips the adapter.
             num_references: R.
             control_scale: multiplies the adapter's hints.
             return_dict: whether to return a :class:`Transformer2DModelOutput` or a tuple.
@@ -281,17 +285,20 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
         hidden_states = self.patch_embedding(latents).flatten(2).transpose(1, 2).contiguous()
         temb, timestep_proj, context = self._embed_conditions(timestep, encoder_hidden_states, patches)
 
-        hints: dict[int, Tensor] = {}
+        chain: HintChain | None = None
         if control_hidden_states is not None:
-            hints = self._run_adapter(
+            chain = self._start_hints(
                 control_hidden_states, latents[:, :, num_references:], hidden_states[:, references:], context,
-                timestep_proj if timestep_proj.ndim == 3 else timestep_proj[:, references:],
+                timestep_proj if timestep_proj.ndim == 3 else timestep_proj[:, references:], references, control_scale,
             )  # fmt: skip
+        # With a step cache, a block computes its hint itself, so that a block that the cache skips also skips the
+        # adapter's. Compiled and checkpointed blocks need a tensor.
+        is_late = self.is_cache_enabled and not torch.is_grad_enabled()
         for layer, block in enumerate(self.blocks):
-            hidden_states = self._run(block, hidden_states, context, timestep_proj, rotary_emb)
-            if layer in hints:
-                hint = self.hint(nnf.pad(hints.pop(layer), (0, 0, references, 0)))
-                hidden_states = hidden_states + hint.to(hidden_states.device) * control_scale
+            hint = None
+            if chain is not None:
+                hint = chain.later(layer) if is_late else chain.compute(layer)
+            hidden_states = self._run(block, hidden_states, context, timestep_proj, rotary_emb, hint)
 
         output = self._unpatchify(hidden_states, temb, patches)
         return Transformer2DModelOutput(sample=output) if return_dict else (output,)
@@ -313,9 +320,9 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
         if tuple(timestep.shape) not in ((b,), (b, frames), (b, tokens)):
             expected = f"(B={b},), (B={b}, R + T + P={frames}) or (B={b}, tokens={tokens})"
             raise ValueError(f"timestep: expected {expected}, got {tuple(timestep.shape)}")
-        shape = (b, self.config.control_channels, frames - references, h, w)
-        if control is not None and tuple(control.shape) != shape:
-            expected = f"(B={b}, control channels={shape[1]}, T + P={shape[2]}, h={h}, w={w})"
+        shape = (self.config.control_channels, frames - references, h, w)
+        if control is not None and (control.ndim != 5 or len(control) not in (1, b) or control.shape[1:] != shape):
+            expected = f"(B={b}, control channels={shape[0]}, T + P={shape[1]}, h={h}, w={w})"
             raise ValueError(f"control_hidden_states: expected {expected}, got {tuple(control.shape)}")
 
     def _embed_conditions(
@@ -336,18 +343,27 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
             return self._gradient_checkpointing_func(block, *inputs)
         return block(*inputs)
 
-    def _run_adapter(
-        self, control: Tensor, latents: Tensor, hidden_states: Tensor, text: Tensor, timestep_proj: Tensor
-    ) -> dict[int, Tensor]:
-        """Run the adapter: the hint (B, tokens of T and P, dim) for each of ``adapter_layers``."""
+    def _start_hints(
+        self,
+        control: Tensor,
+        latents: Tensor,
+        hidden_states: Tensor,
+        text: Tensor,
+        timestep_proj: Tensor,
+        references: int,
+        scale: float,
+    ) -> HintChain:
+        """Embed the control input, and prepare the adapter's blocks to run on it. Hints are padded to the tokens of the
+        backbone, whose first ``references`` are those of reference latents."""
         rotary_emb = self.rope(latents)
         control = self.adapter.patch_embedding(control).flatten(2).transpose(1, 2).contiguous()
-        hints: dict[int, Tensor] = {}
-        entering: Tensor | None = hidden_states
-        for layer, block in zip(self.config.adapter_layers, self.adapter.control_blocks, strict=True):
-            hints[layer], control = self._run(block, control, entering, text, timestep_proj, rotary_emb)
-            entering = None
-        return hints
+
+        def run(block: nn.Module, control: Tensor, entering: Tensor | None) -> tuple[Tensor, Tensor]:
+            hint, control = self._run(block, control, entering, text, timestep_proj, rotary_emb)
+            return self.hint(nnf.pad(hint, (0, 0, references, 0))) * scale, control
+
+        blocks = dict(zip(self.config.adapter_layers, self.adapter.control_blocks, strict=True))
+        return HintChain(run, blocks, control.expand(len(hidden_states), -1, -1), hidden_states)
 
     def _unpatchify(self, hidden_states: Tensor, temb: Tensor, patches: Sequence[int]) -> Tensor:
         """Tokens (B, tokens, dim) to latents (B, C, frames, h, w)."""

@@ -250,7 +250,9 @@ def test_alpha_in_the_header_scales_the_weights(tmp_path: Path) -> None:
     torch.testing.assert_close(flow(pipe.transformer), flow(model))
     odd, _ = trained_lora("paper", 1, rank=4, use_rslora=True)
     odd.save_lora_adapter(tmp_path / "odd")
-    refused(lambda: read_lora(tiny(), next((tmp_path / "odd").iterdir())), "use_rslora: expected none, got True; ")
+    pipe = Pipeline(tiny())
+    pipe.load_lora_weights(read_lora(pipe.transformer, next((tmp_path / "odd").iterdir())), adapter_name="a")
+    torch.testing.assert_close(flow(pipe.transformer), flow(odd))
     save_file(load_file(file), tmp_path / "bad.safetensors", {"lora_adapter_metadata": json.dumps({"r": 0})})
     refused(lambda: read_lora(tiny(), tmp_path / "bad.safetensors"), "expected LoRA, got a damaged header$")
 
@@ -265,7 +267,10 @@ def test_unusable_lora_files(tmp_path: Path) -> None:
         r"less\.safetensors: blocks\.3\.ffn\.2\.lora_B\.weight: expected a tensor, got none$",
     )
     save_file(released(tiny()), tmp_path / "adapter.safetensors")
-    refused(lambda: read_lora(tiny(), tmp_path / "adapter.safetensors"), r"vace_\S+: expected LoRA on q, k, .*61 more")
+    refused(
+        lambda: read_lora(tiny(), tmp_path / "adapter.safetensors"),
+        r"vace_\S+: expected LoRA on a linear layer .*61 more",
+    )
     save_file({}, tmp_path / "empty.safetensors")
     refused(
         lambda: read_lora(tiny(), tmp_path / "empty.safetensors"), r"empty\.safetensors: tensors: expected LoRA, got"
@@ -350,7 +355,7 @@ def test_unusable_folders(wan: tuple[Path, WanTransformer3DModel], tmp_path: Pat
     offline = {"subfolder": "transformer", "local_files_only": True, "cache_dir": tmp_path / "cache"}
     refused(
         lambda: load("Wan-AI/Wan2.2-TI2V-5B-Diffusers", **offline),
-        f"transformer: expected {what}, got an error: .*; {fix}",
+        "^Wan-AI/Wan2.2-TI2V-5B-Diffusers: expected a folder, or .* not in the cache, and downloads are turned off",
     )
     file = next(path.glob("*.safetensors"))
     tensors, whole = load_file(file), file.read_bytes()

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import PIL.Image
 import pytest
 import tiny
 import torch
@@ -42,10 +44,30 @@ BAD = [
     ({"num_frames": 32}, r"frames: expected 4 N \+ 1, got 32"),
     ({"chunk": 4}, r"chunk: expected 4 N \+ 1, got 4"),
     ({"prompt": None}, "prompt: expected either prompt or prompt_embeds, got neither"),
-    ({"prompt": ["a", "b"]}, "prompt: expected one str, got list"),
+    ({"prompt": ["a", "b"]}, "prompt: expected one, because a call generates one video, got a list of 2"),
+    ({"prompt": 3}, "prompt: expected one str, got int"),
+    ({"negative_prompt": []}, "negative_prompt: expected one, .* got a list of 0"),
+    ({"image": [IMAGE, IMAGE]}, "image: expected one, .* got a list of 2"),
+    ({"generator": 2 * [torch.Generator()]}, "generator: expected one, .* got a list of 2"),
+    ({"num_videos_per_prompt": 2}, "num_videos_per_prompt: expected 1, because a call generates one video, got 2"),
+    ({"prompt": None, "prompt_embeds": torch.zeros(2, 4, 24)}, r"prompt_embeds: expected \(1, tokens, .* got \(2, 4"),
+    ({"guidance_scale": float("nan")}, "guidance_scale: expected a finite number, got nan"),
+    ({"timesteps": [900.0], "sigmas": [0.9]}, "timesteps, sigmas: expected at most one of them, got both"),
+    ({"timesteps": [900.0, 500.0]}, "timesteps: expected None with UniPCMultistepScheduler, which does not take them"),
+    ({"sigmas": [0.5, 0.9]}, r"sigmas: expected at least one finite number, descending toward 0, got \[0.5, 0.9\]"),
+    ({"sigmas": []}, "sigmas: expected at least one finite number"),
+    ({"flow_shift": 0.0}, "flow_shift: expected a finite number above 0, got 0.0"),
+    ({"num_references": -1}, "num_references: expected at least 0, got -1"),
+    ({"num_preceding": -1}, "num_preceding: expected at least 0, got -1"),
+    ({"reference_threshold": float("nan")}, "reference_threshold: expected 0 to 1, got nan"),
+    ({"depth": "depth.png"}, "depth: expected a tensor, an array or a PIL image, got str"),
+    ({"depth": DEPTH > 1}, "depth: expected numbers, got torch.bool"),
+    ({"depth": PIL.Image.new("RGB", (96, 64))}, "depth: expected a PIL image of mode F or I or I;16, got mode RGB"),
+    ({"depth": [DEPTH, DEPTH]}, "depth: expected one, .* got a list of 2"),
+    ({"exclude": np.zeros(SIZE, np.uint8)}, "exclude: expected bool, got uint8"),
     ({"prompt_embeds": torch.zeros(1, 4, 24)}, "prompt: expected either prompt or prompt_embeds, got both"),
     ({"prompt": None, "prompt_embeds": torch.zeros(1, 4, 23)}, r"prompt_embeds: expected \(1, tokens, text dim=24\)"),
-    ({"negative_prompt": "x", "negative_prompt_embeds": torch.zeros(1, 4, 24)}, "negative_prompt: expected None"),
+    ({"negative_prompt": "x", "negative_prompt_embeds": torch.zeros(1, 4, 24)}, "negative_prompt: expected None with"),
     ({"num_inference_steps": 0}, "num_inference_steps: expected at least 1, got 0"),
     ({"generator": 3}, "generator: expected one torch.Generator, got int"),
     ({"callback_on_step_end_tensor_inputs": ["noise"]}, "callback_on_step_end_tensor_inputs: expected some of latents"),

@@ -14,8 +14,9 @@ from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffu
 from torch import Tensor
 
 from mirage.models.wan.lora import lora_config
+from mirage.models.wan.lora_keys import convert_lora, linear_layers
 from mirage.models.wan.parameter_counts import full_model, parameter_sizes, parameter_table
-from mirage.models.wan.released_keys import from_released, lora_from_released, lora_to_released, to_released
+from mirage.models.wan.released_keys import from_released, lora_to_released, to_released
 from mirage.models.wan.transformer import MirageTransformer3DModel
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -120,46 +121,50 @@ def test_errors_name_the_tensor() -> None:
 )
 @pytest.mark.parametrize("default", ["", ".default"])
 def test_lora_converts_in_both_directions(prefix: str, default: str) -> None:
-    weights = tiny().state_dict()
+    layers = linear_layers(tiny())
     theirs = released_lora(prefix, default)
-    ours = lora_from_released(theirs, weights)
+    ours = convert_lora(theirs, layers)
     assert len(ours) == len(theirs)
     assert torch.equal(
         ours["transformer.blocks.3.ffn.net.2.lora_B.weight"],
         theirs[f"{prefix}blocks.3.ffn.2.lora_B{default}.weight"],
     )
-    assert same(lora_from_released(ours, weights), ours)
+    assert same(convert_lora(ours, layers), ours)
     plain = {name.removeprefix("transformer."): tensor for name, tensor in ours.items()}
-    assert same(lora_from_released(plain, weights), ours)
+    assert same(convert_lora(plain, layers), ours)
     back = {f"pipe.dit.{n.removeprefix(prefix).replace('.default.', '.')}": t for n, t in theirs.items()}
     assert same(lora_to_released(ours), back)
 
 
 def test_lora_errors_name_the_tensor() -> None:
-    weights = tiny().state_dict()
+    layers = linear_layers(tiny())
     whole = released_lora()
 
     def refused(tensors: dict[str, Tensor], message: str) -> None:
         with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-            lora_from_released(tensors, weights)
+            convert_lora(tensors, layers)
 
     name = "pipe.dit.blocks.2.ffn.0.lora_B.weight"
     bare = name.removeprefix("pipe.dit.")
     refused({n: t for n, t in whole.items() if n != name}, f"{bare}: expected a tensor, got none")
-    refused(whole | {name: torch.zeros(40, 4)}, f"{bare}: expected (40, 3), got (40, 4)")
-    refused(whole | {name: torch.zeros(())}, f"{bare}: expected (40, 3), got ()")
-    unknown = "expected LoRA on q, k, v, o, ffn.0 or ffn.2 of one of the model's blocks, got an unknown name"
+    refused(whole | {name: torch.zeros(40, 4)}, f"{name}: expected (40, 3), got (40, 4)")
+    refused(whole | {name: torch.zeros(())}, f"{name}: expected (40, 3), got ()")
+    refused(whole | {name: torch.full((40, 3), torch.nan)}, f"{name}: expected finite numbers, got NaN or infinity")
+    refused(whole | {name: torch.ones(40, 3).int()}, f"{name}: expected floating-point numbers, got torch.int32")
+    alpha = "pipe.dit.blocks.0.ffn.0.alpha"
+    refused(whole | {alpha: torch.zeros(2)}, f"{alpha}: expected one number, got (2,)")
+    refused(whole | {alpha: torch.tensor(torch.inf)}, f"{alpha}: expected finite numbers, got NaN or infinity")
+    unknown = "expected LoRA on a linear layer of the model's backbone, got an unknown name"
     for foreign in (
         "pipe.dit.blocks.4.ffn.0.lora_B.weight",
         "pipe.vace.vace_blocks.0.ffn.0.lora_A.weight",
-        "pipe.dit.blocks.0.ffn.0.alpha",
         "pipe.dit.blocks.0.norm3.lora_A.weight",
         "adapter.control_blocks.0.attn1.to_q.lora_A.weight",
     ):
         refused(whole | {foreign: torch.zeros(3, 24)}, f"{foreign}: {unknown}")
     twice = released_lora("dit.", ".default") | whole
-    with pytest.raises(ValueError, match=r"expected one tensor for transformer\.blocks\.0\..*as well \(and 79 more"):
-        lora_from_released(twice, weights)
+    with pytest.raises(ValueError, match=r"expected one tensor for blocks\.0\..*as well \(and 79 more"):
+        convert_lora(twice, layers)
     refused({}, "tensors: expected LoRA, got none")
 
 

@@ -99,9 +99,9 @@ def test_inputs_of_the_transformer(codec: WanCodec) -> None:
     made, calls = generator(codec, steps=3), []
     forward = made.transformer.forward
 
-    def note(sequence: Tensor, timestep: Tensor, _: Tensor, **given: Any) -> Any:
-        calls.append((sequence.clone(), timestep.clone(), given))
-        return forward(sequence, timestep, _, **given)
+    def note(**given: Any) -> Any:
+        calls.append((given["hidden_states"].clone(), given["timestep"].clone(), given))
+        return forward(**given)
 
     made.transformer.forward = note
     given = chunk_inputs()
