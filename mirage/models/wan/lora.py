@@ -168,8 +168,8 @@ def _scales(metadata: Mapping[str, Any], layers: Mapping[str, tuple[int, int]]) 
             raise ValueError("expected LoRA, got a damaged header") from None
         if not (rank >= 1 and abs(alpha) <= MAX_ALPHA * rank):
             raise ValueError(
-                f"expected LoRA with a rank of at least 1 and an alpha of at most {MAX_ALPHA} ranks, got r={rank:g} and "
-                f"lora_alpha={alpha:g}"
+                f"expected LoRA with a rank of at least 1 and an alpha of at most {MAX_ALPHA} ranks, got r={rank:g} "
+                f"and lora_alpha={alpha:g}"
             )
         scales[module] = alpha / (math.sqrt(rank) if settings.get("use_rslora") else rank)
     return scales
