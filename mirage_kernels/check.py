@@ -180,14 +180,14 @@ def number(name: str, value: Any, minimum: float | None = None, maximum: float |
     """
     if isinstance(value, bool) or not isinstance(value, _NUMBERS):
         raise type_error(name, "a number", value)
-    if minimum is not None and not value >= minimum:
-        raise value_error(name, f"at least {minimum:g}", value)
-    if maximum is not None and not value <= maximum:
-        raise value_error(name, f"at most {maximum:g}", value)
     try:
         result = float(value)
     except OverflowError:  # an integer beyond the largest float
-        result = math.inf
+        result = math.inf if value > 0 else -math.inf
+    if minimum is not None and not result >= minimum:
+        raise value_error(name, f"at least {minimum:g}", value)
+    if maximum is not None and not result <= maximum:
+        raise value_error(name, f"at most {maximum:g}", value)
     if result != result or result in (math.inf, -math.inf):
         raise value_error(name, "a finite number", value)
     if abs(result) > _MAX_FLOAT32:
@@ -206,8 +206,10 @@ def positive(name: str, value: Any) -> float:
     return number(name, value)
 
 
-def integer(name: str, value: Any, minimum: int, maximum: int = _MAX_INT64) -> int:
+def integer(name: str, value: Any, minimum: int, maximum: int | None = None) -> int:
     """Check that ``value`` is an integer between ``minimum`` and ``maximum`` (included); return an ``int``.
+
+    Without a maximum, 64 bits must represent it.
 
     Raises:
         TypeError: ``value`` is not an integer: an ``int`` or one of NumPy's integers.
@@ -217,8 +219,9 @@ def integer(name: str, value: Any, minimum: int, maximum: int = _MAX_INT64) -> i
         if isinstance(value, bool) or not isinstance(value, numbers.Integral):
             raise type_error(name, "an integer", value)
         value = int(value)
-    if value < minimum or value > maximum:
-        expected = f"at least {minimum}" if maximum == _MAX_INT64 > value else f"{minimum} to {maximum}"
+    last = _MAX_INT64 if maximum is None else maximum
+    if not minimum <= value <= last:
+        expected = f"at least {minimum}" if maximum is None and value < minimum else f"{minimum} to {last}"
         raise value_error(name, expected, value)
     result: int = value
     return result
