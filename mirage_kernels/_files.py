@@ -23,6 +23,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from . import check
+
 _HEADER = "mirage"
 
 
@@ -145,9 +147,10 @@ def load_tensors(
 
     Raises:
         FileNotFoundError: there is no such file.
+        TypeError, ValueError: ``device`` is not a device of this machine.
         ValueError: the file is damaged, or of another kind or version. The message names the file.
     """
-    path = Path(path)
+    path, device = Path(path), check.device("device", device)
     expected = f"a {kind} file"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")

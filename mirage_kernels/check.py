@@ -141,6 +141,21 @@ def dtype(name: str, value: Any) -> torch.dtype:
     return value
 
 
+def device_type(name: str, value: Any) -> torch.device:
+    """Convert a device or its name to a ``torch.device``, whether this machine has one or not.
+
+    Raises:
+        TypeError: ``value`` is neither a string nor a ``torch.device``.
+        ValueError: torch has no device of this name.
+    """
+    if not isinstance(value, (str, torch.device)):
+        raise type_error(name, "a torch.device or its name", value)
+    try:
+        return torch.device(value)
+    except RuntimeError:
+        raise value_error(name, "a torch.device or its name", repr(value)) from None
+
+
 def device(name: str, value: Any) -> torch.device:
     """Convert a device or its name to a ``torch.device``. ``"cuda"`` becomes the current GPU, with its index.
 
@@ -148,12 +163,7 @@ def device(name: str, value: Any) -> torch.device:
         TypeError: ``value`` is neither a string nor a ``torch.device``.
         ValueError: torch has no device of this name, or this machine or this build of torch has none.
     """
-    if not isinstance(value, (str, torch.device)):
-        raise type_error(name, "a torch.device or its name", value)
-    try:
-        found = torch.device(value)
-    except RuntimeError:
-        raise value_error(name, "a torch.device or its name", repr(value)) from None
+    found = device_type(name, value)
     if found.type in ("cpu", "meta"):
         return torch.device(found.type)  # torch takes "cpu:1" as well, which equals the device of no tensor
     try:  # an empty tensor takes no memory, and only a device that is there can have one
