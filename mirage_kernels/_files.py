@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from . import check
 from ._atomic import atomic_write
 from ._safetensors import SafetensorsReader, tensor_bytes, write_safetensors
 
@@ -85,9 +86,10 @@ def load_tensors(
 
     Raises:
         FileNotFoundError: there is no such file.
+        TypeError, ValueError: ``device`` is not a device of this machine.
         ValueError: the file is damaged, or of another kind or version. The message names the file.
     """
-    path = Path(path)
+    path, device = Path(path), check.device("device", device)
     expected = f"a {kind} file"
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")

@@ -212,14 +212,16 @@ def current_backend(device: str = "cpu") -> str:
     """Return the name of the backend that operations on a type of device use.
 
     Args:
-        device: ``"cpu"``, ``"cuda"`` or another type of device of torch.
+        device: ``"cpu"``, ``"cuda"`` or another type of device of torch, with or without an index.
 
     Raises:
+        TypeError, ValueError: torch has no such type of device.
         RuntimeError: the backend selected by :func:`use_backend` does not run on this type of device.
     """
-    name = _table.get(device, _other_devices)
+    kind = check.device_type("device", device).type
+    name = _table.get(kind, _other_devices)
     if name is None:
-        raise RuntimeError(_wrong_device(device))
+        raise RuntimeError(_wrong_device(kind))
     return name
 
 

@@ -141,6 +141,21 @@ def dtype(name: str, value: Any) -> torch.dtype:
     return value
 
 
+def device_type(name: str, value: Any) -> torch.device:
+    """Convert a device or its name to a ``torch.device``, whether this machine has one or not.
+
+    Raises:
+        TypeError: ``value`` is neither a string nor a ``torch.device``.
+        ValueError: torch has no device of this name.
+    """
+    if not isinstance(value, (str, torch.device)):
+        raise type_error(name, "a torch.device or its name", value)
+    try:
+        return torch.device(value)
+    except RuntimeError:
+        raise value_error(name, "a torch.device or its name", repr(value)) from None
+
+
 def device(name: str, value: Any) -> torch.device:
     """Convert a device or its name to a ``torch.device``. ``"cuda"`` becomes the current GPU, with its index.
 
@@ -148,12 +163,7 @@ def device(name: str, value: Any) -> torch.device:
         TypeError: ``value`` is neither a string nor a ``torch.device``.
         ValueError: torch has no device of this name, or this machine or this build of torch has none.
     """
-    if not isinstance(value, (str, torch.device)):
-        raise type_error(name, "a torch.device or its name", value)
-    try:
-        found = torch.device(value)
-    except RuntimeError:
-        raise value_error(name, "a torch.device or its name", repr(value)) from None
+    found = device_type(name, value)
     if found.type in ("cpu", "meta"):
         return torch.device(found.type)  # torch takes "cpu:1" as well, which equals the device of no tensor
     try:  # an empty tensor takes no memory, and only a device that is there can have one
@@ -180,14 +190,14 @@ def number(name: str, value: Any, minimum: float | None = None, maximum: float |
     """
     if isinstance(value, bool) or not isinstance(value, _NUMBERS):
         raise type_error(name, "a number", value)
-    if minimum is not None and not value >= minimum:
-        raise value_error(name, f"at least {minimum:g}", value)
-    if maximum is not None and not value <= maximum:
-        raise value_error(name, f"at most {maximum:g}", value)
     try:
         result = float(value)
     except OverflowError:  # an integer beyond the largest float
-        result = math.inf
+        result = math.inf if value > 0 else -math.inf
+    if minimum is not None and not result >= minimum:
+        raise value_error(name, f"at least {minimum:g}", value)
+    if maximum is not None and not result <= maximum:
+        raise value_error(name, f"at most {maximum:g}", value)
     if result != result or result in (math.inf, -math.inf):
         raise value_error(name, "a finite number", value)
     if abs(result) > _MAX_FLOAT32:
@@ -206,8 +216,10 @@ def positive(name: str, value: Any) -> float:
     return number(name, value)
 
 
-def integer(name: str, value: Any, minimum: int, maximum: int = _MAX_INT64) -> int:
+def integer(name: str, value: Any, minimum: int, maximum: int | None = None) -> int:
     """Check that ``value`` is an integer between ``minimum`` and ``maximum`` (included); return an ``int``.
+
+    Without a maximum, 64 bits must represent it.
 
     Raises:
         TypeError: ``value`` is not an integer: an ``int`` or one of NumPy's integers.
@@ -217,8 +229,9 @@ def integer(name: str, value: Any, minimum: int, maximum: int = _MAX_INT64) -> i
         if isinstance(value, bool) or not isinstance(value, numbers.Integral):
             raise type_error(name, "an integer", value)
         value = int(value)
-    if value < minimum or value > maximum:
-        expected = f"at least {minimum}" if maximum == _MAX_INT64 > value else f"{minimum} to {maximum}"
+    last = _MAX_INT64 if maximum is None else maximum
+    if not minimum <= value <= last:
+        expected = f"at least {minimum}" if maximum is None and value < minimum else f"{minimum} to {last}"
         raise value_error(name, expected, value)
     result: int = value
     return result

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from mirage_kernels import Cameras, pool_depth
+from mirage_kernels import Cameras, check, pool_depth
 
 from ..geometry.grids import valid_depth
 
@@ -121,8 +121,11 @@ def align(
         The fit. If ``accepted`` is False, the frame must not be written, and ``reason`` says why.
 
     Raises:
-        ValueError: a shape is wrong, there is not exactly one camera, or ``space`` is unknown.
+        TypeError, ValueError: a shape is wrong, there is not exactly one camera, ``space`` is unknown, or a number is
+            not finite or out of range.
     """
+    tolerance, max_residual = check.positive("tolerance", tolerance), check.number("max_residual", max_residual, 0)
+    min_cells, min_inliers = check.integer("min_cells", min_cells, 0), check.number("min_inliers", min_inliers, 0, 1)
     _check(depth, camera, view, mask, space)
     target = view.depth[0]
     masks = None if mask is None else mask[None]

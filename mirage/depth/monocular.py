@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from mirage_kernels import Cameras
+from mirage_kernels import Cameras, check
 
 from ..errors import DataError, first_line
 from ..geometry.grids import resize_depth
@@ -94,8 +94,10 @@ class MonocularDepth:
             batch: number of frames per forward pass.
 
         Raises:
+            TypeError, ValueError: ``device`` is not a device of this machine, or ``batch`` not at least 1.
             DataError: weights or packages are missing; the message says what to download or install.
         """
+        device, batch = check.device("device", device), check.integer("batch", batch, 1)
         folder = check_folder(folder, WEIGHTS["depth_pro"])
         try:
             from transformers import AutoConfig, AutoImageProcessor, AutoModelForDepthEstimation

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mirage_kernels import Cameras
+from mirage_kernels import Cameras, check
 
 from ..errors import DataError, first_line
 from ..geometry.grids import resize_depth
@@ -55,8 +55,10 @@ class DepthAnything3Depth:
             device: to run on.
 
         Raises:
+            TypeError, ValueError: ``device`` is not a device of this machine.
             DataError: weights or packages are missing; the message says what to download or install.
         """
+        device = check.device("device", device)
         folder = check_folder(folder, cls.weights)
         try:
             from depth_anything_3.api import DepthAnything3
@@ -126,8 +128,10 @@ class MapAnythingDepth:
             metric_poses: whether the camera poses are in meters.
 
         Raises:
+            TypeError, ValueError: ``device`` is not a device of this machine.
             DataError: weights or packages are missing; the message says what to download or install.
         """
+        device = check.device("device", device)
         folder = check_folder(folder, cls.weights)
         try:
             from mapanything.models import MapAnything

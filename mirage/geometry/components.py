@@ -7,6 +7,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mirage_kernels import check
+
 
 def complete_objects(marked: Tensor, depth: Tensor, fraction: float, tolerance: float = 0.05) -> Tensor:
     """Extend a mask to whole objects.
@@ -22,7 +24,11 @@ def complete_objects(marked: Tensor, depth: Tensor, fraction: float, tolerance: 
 
     Returns:
         (h, w) bool, the marked cells and all cells of such objects.
+
+    Raises:
+        TypeError, ValueError: a number is not finite or out of range.
     """
+    fraction, tolerance = check.number("fraction", fraction, 0), check.number("tolerance", tolerance, 0)
     count = depth.numel()
     label = torch.arange(count, device=depth.device, dtype=torch.int64).reshape(depth.shape)
     down = (depth[1:] - depth[:-1]).abs() <= tolerance * torch.minimum(depth[1:], depth[:-1])

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as nnf
 
-from mirage_kernels import Cameras, Points, Pooling, pool_depth, unproject
+from mirage_kernels import Cameras, Points, Pooling, check, pool_depth, unproject
 
 MAX_DEPTH = 1e12  # the memory holds points within 1e18, in world units
 
@@ -144,7 +144,11 @@ def nearest_around(depth: Tensor, radius: int = 1) -> Tensor:
 
     Returns:
         (..., h, w); +inf where the whole window has no depth.
+
+    Raises:
+        TypeError, ValueError: the radius is not an integer, or negative.
     """
+    radius = check.integer("radius", radius, 0)
     planes = depth.reshape(-1, 1, *depth.shape[-2:])
     return -nnf.max_pool2d(-planes, 2 * radius + 1, 1, radius).reshape(depth.shape)
 
@@ -158,7 +162,11 @@ def grow(mask: Tensor, radius: int) -> Tensor:
 
     Returns:
         (H, W) bool.
+
+    Raises:
+        TypeError, ValueError: the radius is not an integer, or negative.
     """
+    radius = check.integer("radius", radius, 0)
     if radius == 0:
         return mask
     return nnf.max_pool2d(mask[None, None].float(), 2 * radius + 1, 1, radius)[0, 0] > 0

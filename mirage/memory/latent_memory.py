@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mirage_kernels import Cameras, Points, Storage, VoxelCache, load_tensors, pool_depth, save_tensors
+from mirage_kernels import Cameras, Points, Storage, VoxelCache, check, load_tensors, pool_depth, save_tensors
 
 from ..errors import DataError
 from ..geometry.grids import masked_cells, nearest_around, unproject_depth, valid_depth
@@ -365,8 +365,10 @@ class LatentSpatialMemory(AtomicMemory):
             The memory, with the settings it was saved with.
 
         Raises:
+            TypeError, ValueError: ``device`` is not a device of this machine.
             DataError: the file is missing, damaged, or not a memory.
         """
+        device = check.device("device", device)
         try:
             tensors, settings = load_tensors(path, kind=KIND, version=VERSION, device=device)
         except (ValueError, OSError) as error:

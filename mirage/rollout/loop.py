@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from mirage_kernels import Cameras
+from mirage_kernels import Cameras, check
 
 from ..depth import DepthEstimator
 from ..filters import Filters
@@ -71,12 +71,14 @@ def plan_chunks(frames: int, chunk: int = CHUNK, stride: int = 4) -> list[range]
         The range of latents of each chunk.
 
     Raises:
-        ValueError: a number of frames is not of this form.
+        TypeError, ValueError: a number is not an integer, or a number of frames not of this form.
 
     Example:
         >>> plan_chunks(41, chunk=17)
         [range(0, 5), range(4, 9), range(8, 11)]
     """
+    frames, chunk = check.integer("frames", frames, -(1 << 63)), check.integer("chunk", chunk, -(1 << 63))
+    stride = check.integer("stride", stride, 1)
     for name, value in (("frames", frames), ("chunk", chunk)):
         if value < 1 or (value - 1) % stride:
             below = max((value - 1) // stride, 0 if name == "frames" else 1) * stride + 1
@@ -187,6 +189,7 @@ class RolloutSession:
         self.generator = torch.Generator(device="cpu").manual_seed(0) if generator is None else generator
         if stamp is None:
             stamp = int(memory.history.stamps.max()) + codec.temporal_stride if len(memory.history) else 0
+        stamp = check.integer("stamp", stamp, -(1 << 63))
         self.boundary, self.references, self.decode, self.stamp = boundary, references, decode, stamp
         self._writer = MemoryWriter(memory, depth=estimator, filters=filters)
         self._on_part, self._synchronize = on_part, synchronize

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mirage_kernels import Cameras, splat, unproject
+from mirage_kernels import Cameras, check, splat, unproject
 
 
 def as_bytes(frames: Tensor) -> Tensor:
@@ -45,7 +45,8 @@ class RgbCloud:
     """
 
     def __init__(self, capacity: int, device: torch.device | str = "cpu") -> None:
-        self.capacity = capacity
+        self.capacity = check.integer("capacity", capacity, 0)
+        device = check.device("device", device)
         self._xyz = torch.empty(capacity, 3, device=device, dtype=torch.float32)
         # Planar colors are fetched twice as fast as interleaved ones. The first entry is black: the index of a hole is
         # -1, one less than that of the first point.

@@ -89,7 +89,8 @@ class VoxelCache(CacheRemoval, CacheFiles):
         extent_scale: float = 0.6,
         auto_scale: float = 0.5,
     ) -> None:
-        size = None if voxel_size == "auto" else _check_voxel_size("voxel_size", voxel_size)
+        is_auto = isinstance(voxel_size, str) and voxel_size == "auto"
+        size = None if is_auto else _check_voxel_size("voxel_size", voxel_size)
         self.auto_scale = check.number("auto_scale", auto_scale, 1e-6)
         self.dtype = check.dtype("dtype", dtype)
         self.fusion: Fusion = check.choice("fusion", fusion, FUSIONS)

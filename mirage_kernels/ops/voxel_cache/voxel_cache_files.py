@@ -149,8 +149,10 @@ class CacheFiles(CacheRows):
 
         Raises:
             FileNotFoundError: there is no such file.
+            TypeError, ValueError: ``device`` is not a device of this machine.
             ValueError: the file is damaged, of another kind or version, or its content is inconsistent.
         """
+        device = check.device("device", device)
         tensors, settings = load_tensors(path, kind=KIND, version=VERSION)
         try:
             return cls.from_state_dict(settings, tensors, device)
