@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ... import check
+from ... import _memory, check
 from ..._modes import AutomaticEviction, Eviction, Fusion
 from . import voxel_cache_operators as operators
 from .voxel_cache_reference import Plan
@@ -88,7 +88,10 @@ class Store:
             self.state = self._resized(self.state.rows)
 
     def _resized(self, capacity: int) -> State:
-        new = self.state.resized(self.layout, capacity)
+        try:
+            new = self.state.resized(self.layout, capacity)
+        except (RuntimeError, MemoryError) as error:
+            raise _memory.explained(error, "cache", rows=self.state.rows, capacity=capacity) from None
         if new.table is not self.state.table:
             operators.index(new)
         return new
