@@ -72,8 +72,11 @@ def autograd_kernel(
 
     def forward(ctx: Any, *inputs: Any) -> Any:
         *args, keyset = inputs
-        # autograd.Function switches gradients off. An outer transform of torch.func needs them.
-        with torch.enable_grad() if _is_in_functorch() else contextlib.nullcontext():
+        if _is_in_functorch():
+            # autograd.Function switches both modes off; an outer transform of torch.func needs them.
+            with torch.enable_grad(), forward_ad._set_fwd_grad_enabled(True):
+                output = run_below_autograd(keyset, tuple(args))
+        else:
             output = run_below_autograd(keyset, tuple(args))
         ctx.set_materialize_grads(False)
         setup_context(ctx, tuple(args), output)

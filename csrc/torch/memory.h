@@ -12,7 +12,7 @@
 // torch.OutOfMemoryError and other libraries (accelerate's find_executable_batch_size) recognize them.
 namespace mirage {
 
-constexpr const char* kNoHostMemory = "mirage_kernels: DefaultCPUAllocator: can't allocate memory";
+constexpr const char* kNoHostMemory = "mirage_kernels: DefaultCPUAllocator: can't allocate memory.";
 
 [[noreturn]] inline void fail_allocation(int32_t device_type, int64_t dims, const int64_t* shape) {
   std::ostringstream text;

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ... import backend, check
+from ... import _memory, backend, check
 from ..._modes import AutomaticEviction, Eviction, Fusion
 from . import voxel_cache_operators as operators
 from .voxel_cache_changes import Changes, InPlace, atomic
@@ -103,7 +103,10 @@ class Store(Changes):
             self.state = self._resized(self.state.rows)
 
     def _resized(self, capacity: int) -> State:
-        new = self.state.resized(self.layout, capacity)
+        try:
+            new = self.state.resized(self.layout, capacity)
+        except (RuntimeError, MemoryError) as error:
+            raise _memory.explained(error, "cache", rows=self.state.rows, capacity=capacity) from None
         if len(new.table) != len(self.state.table):
             operators.index(new)
         return new

@@ -1,0 +1,317 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The operations under torch's transforms: each gives the values of plain autograd and of a loop, or raises an error that
+says what is not implemented. Nothing is silently zero."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from every_backend import needs_grad
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
+
+import mirage_kernels as mk
+from mirage_kernels import Cameras, VoxelCache, _library, splat, testing, unproject, visible
+
+Loss = Callable[[Tensor], Tensor]
+FORWARD = r"^(splat|splat_bilinear|unproject): forward-mode differentiation \(jvp, jacfwd, hessian\) is not implemented$"
+SECOND = r"^(splat|splat_bilinear|unproject): second derivatives are not implemented$"
+CAMERAS = testing.random_cameras(torch.Generator().manual_seed(0), 2, (6, 9))
+
+
+class Differentiable(NamedTuple):
+    """A scalar function of the parameter of one operation, and a value of the parameter."""
+
+    loss: Loss
+    value: Tensor
+
+
+def of_splat(parameter: str, **options: Any) -> Differentiable:
+    case = testing.splat_case(1, n=40)
+    xyz, features = case.xyz, case.features
+
+    def of_features(value: Tensor) -> Tensor:
+        return splat(xyz, value, CAMERAS, **options).features.square().sum()
+
+    def of_xyz(value: Tensor) -> Tensor:
+        view = splat(value, features, CAMERAS, **options)
+        return torch.where(view.mask, view.depth, 0).square().sum() + view.features.square().sum()
+
+    return Differentiable(of_features, features) if parameter == "features" else Differentiable(of_xyz, xyz)
+
+
+def of_unproject(parameter: str, **options: Any) -> Differentiable:
+    depth, features = torch.rand(2, 6, 9, generator=torch.Generator().manual_seed(0)) + 1, torch.ones(2, 3, 2, 3)
+
+    def of_depth(value: Tensor) -> Tensor:
+        points = unproject(value, features, CAMERAS, **options)
+        return points.xyz.square().sum() + points.footprint.square().sum()
+
+    def of_features(value: Tensor) -> Tensor:
+        return unproject(depth, value, CAMERAS, **options).features.square().sum()
+
+    return Differentiable(of_features, features) if parameter == "features" else Differentiable(of_depth, depth)
+
+
+def of_pool_depth() -> Differentiable:
+    depth = torch.rand(2, 6, 9, generator=torch.Generator().manual_seed(0)) + 1
+    return Differentiable(lambda value: mk.pool_depth(value, (2, 3)).square().sum(), depth)
+
+
+FUNCTIONS: dict[str, Differentiable] = {
+    "splat, features": of_splat("features"),
+    "splat, xyz": of_splat("xyz"),
+    "splat with extent, features": of_splat("features", extent=0.3),
+    "splat bilinear, features": of_splat("features", mode="bilinear"),
+    "splat bilinear, xyz": of_splat("xyz", mode="bilinear"),
+    "unproject, depth": of_unproject("depth"),
+    "unproject bilinear, depth": of_unproject("depth", pooling="bilinear"),
+    "unproject, features": of_unproject("features"),
+    "pool_depth": of_pool_depth(),
+}
+
+
+def gradient(loss: Loss, value: Tensor) -> Tensor:
+    """Return the gradient by plain autograd, which is not zero."""
+    leaf = needs_grad(value)
+    (grad,) = torch.autograd.grad(loss(leaf), leaf)
+    assert grad.count_nonzero() > 0
+    return grad
+
+
+@pytest.fixture(autouse=True)
+def each_backend(backend: str) -> Iterator[None]:
+    with mk.use_backend(backend):  # type: ignore[arg-type]
+        yield
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_gradients_under_func_and_vmap(name: str) -> None:
+    loss, value = FUNCTIONS[name]
+    values = torch.stack([value, 1.5 * value], 1)
+    expected = torch.stack([gradient(loss, v) for v in values.unbind(1)])
+    assert torch.equal(torch.func.grad(loss)(value), expected[0])
+    assert torch.equal(torch.func.vjp(loss, value)[1](torch.ones(()))[0], expected[0])
+    assert torch.equal(torch.func.jacrev(loss)(value), expected[0])
+    assert torch.equal(torch.vmap(torch.func.grad(loss), 1)(values), expected)
+    of_both: Loss = lambda v: torch.vmap(loss, 1)(v).sum()  # noqa: E731
+    assert torch.equal(torch.func.grad(of_both)(values).movedim(1, 0), expected)
+    leaf = needs_grad(values)
+    of_both(leaf).backward()
+    assert leaf.grad is not None
+    assert torch.equal(leaf.grad.movedim(1, 0), expected)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_transforms_without_a_formula_raise(name: str) -> None:
+    loss, value = FUNCTIONS[name]
+    func = torch.func
+    one = torch.ones_like(value)
+    for call in (lambda: func.jvp(loss, (value,), (one,)), lambda: func.jacfwd(loss)(value)):
+        with pytest.raises(NotImplementedError, match=FORWARD):
+            call()
+    with pytest.raises(NotImplementedError, match=FORWARD):
+        func.jvp(func.grad(loss), (value,), (one,))
+    with pytest.raises(NotImplementedError, match=FORWARD), forward_ad.dual_level():
+        loss(forward_ad.make_dual(value, one))
+    with pytest.raises(NotImplementedError, match=SECOND):
+        func.grad(lambda v: func.grad(loss)(v).square().sum())(value)
+    with pytest.raises(NotImplementedError, match=SECOND):
+        torch.autograd.functional.hessian(loss, value)
+    with pytest.raises(NotImplementedError, match=f"({FORWARD})|({SECOND})"):
+        func.hessian(loss)(value)
+
+
+@pytest.mark.parametrize("name", ["splat, features", "splat bilinear, xyz", "unproject, depth"])
+def test_gradients_of_compiled_transforms(name: str) -> None:
+    loss, value = FUNCTIONS[name]
+    expected = gradient(loss, value)
+    for transform in (torch.func.grad(loss), lambda v: torch.vmap(torch.func.grad(loss))(v[None])[0]):
+        torch.compiler.reset()
+        assert torch.equal(torch.compile(transform, backend="aot_eager", fullgraph=True)(value), expected)
+    torch.compiler.reset()
+    with pytest.raises(Exception, match="forward-mode differentiation"):
+        torch.compile(lambda v: torch.func.jvp(loss, (v,), (v,)), backend="aot_eager", fullgraph=True)(value)
+
+
+class Net(nn.Module):
+    """A layer before an operation."""
+
+    def __init__(self, xyz: Tensor, **options: Any) -> None:
+        super().__init__()
+        self.layer, self.xyz, self.options = nn.Linear(3, 3), xyz, options
+
+    def forward(self, features: Tensor) -> Tensor:
+        return splat(self.xyz, self.layer(features), CAMERAS, **self.options).features
+
+
+def trained(module: Callable[[Tensor], Tensor], weight: Tensor, features: Tensor) -> Tensor:
+    weight.grad = None
+    module(features).square().sum().backward()
+    assert weight.grad is not None
+    return weight.grad
+
+
+@pytest.mark.parametrize("options", [{}, {"extent": 0.3}, {"mode": "bilinear"}])
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_graph_recorded_without_gradients_can_be_trained(options: dict[str, Any], strict: bool) -> None:
+    case = testing.splat_case(1, n=40)
+    net = Net(case.xyz, **options)
+    expected = trained(net, net.layer.weight, case.features)
+    with torch.no_grad():
+        exported = torch.export.export(net, (case.features,), strict=strict).module()
+        graph = make_fx(lambda w, f: splat(case.xyz, f @ w.T, CAMERAS, **options).features)(net.layer.weight, case.features)
+    weight = dict(exported.named_parameters())["layer.weight"]
+    assert torch.equal(trained(exported, weight, case.features), expected)
+    leaf = needs_grad(net.layer.weight)
+    shifted = case.features + torch.linalg.solve(net.layer.weight, net.layer.bias).detach()  # instead of a bias
+    assert trained(lambda f: graph(leaf, f), leaf, shifted).count_nonzero() == expected.count_nonzero()
+
+
+def test_recorded_floats_are_finite_constants() -> None:
+    """AOTInductor cannot load a program with an infinite constant."""
+    case = testing.splat_case(1, n=40)
+    for options in ({}, {"extent": 0.3}, {"radius": 1.5}, {"mode": "bilinear"}):
+        exported = torch.export.export(Net(case.xyz, **options), (case.features,))
+        floats = [a for node in exported.graph.nodes for a in node.args if isinstance(a, float)]
+        assert torch.tensor([0.0, *floats]).isfinite().all()
+
+
+def cache_of(scale: float) -> VoxelCache:
+    case = testing.splat_case(1, n=40)
+    cache = VoxelCache("auto", 3)
+    cache.insert(case.xyz, case.features, torch.full((40,), 0.1 * scale))
+    return cache
+
+
+SCALED: dict[str, Callable[[Tensor, Tensor, float], Any]] = {
+    "extent": lambda xyz, f, s: splat(xyz * s, f, CAMERAS, extent=0.05 * s),
+    "radius": lambda xyz, f, s: splat(xyz * s, f, CAMERAS, radius=0.5 * s),
+    "extents": lambda xyz, f, s: splat(xyz * s, f, CAMERAS, extent=0.05 * s * f[:, 0]),
+    "band": lambda xyz, f, s: splat(xyz * s, f, CAMERAS, mode="bilinear", band=0.05 * s),
+    "max_masked": lambda xyz, f, s: unproject(
+        f[:36].reshape(2, 6, 9) * s, torch.ones(2, 1, 2, 3), CAMERAS, max_masked=0.1 * s
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_floats_of_compiled_calls_are_constants_of_the_graph(name: str) -> None:
+    """With symbolic floats, torch runs the graph that its cache has for another value."""
+    torch.compiler.reset()
+    case, function, graphs = testing.splat_case(1, n=40), SCALED[name], []
+
+    def record(module: torch.fx.GraphModule, inputs: Any) -> Any:
+        graphs.append(module.graph)
+        return module.forward
+
+    compiled = torch.compile(function, backend=record, fullgraph=True)
+    for scale in (1.0, 1.5, 2.0, 1.2):
+        testing.assert_same(compiled(case.xyz, case.features, scale), function(case.xyz, case.features, scale))
+    for graph in graphs:
+        for node in graph.nodes:
+            for argument, value in zip(getattr(getattr(node.target, "_schema", None), "arguments", ()), node.args):
+                assert str(argument.type) != "float" or isinstance(value, float), (node, argument.name)
+
+
+def test_a_compiled_read_follows_the_voxel_size() -> None:
+    torch.compiler.reset()
+    read = torch.compile(lambda cache: cache.splat(CAMERAS), backend="aot_eager", fullgraph=True)
+    for scale in (1.0, 1.5, 2.0):
+        cache = cache_of(scale)
+        testing.assert_same(read(cache), cache.splat(CAMERAS))
+
+
+def test_functional_call_and_checkpoint() -> None:
+    case = testing.splat_case(1, n=40)
+    net = Net(case.xyz)
+    expected = trained(net, net.layer.weight, case.features)
+
+    def loss(parameters: dict[str, Tensor]) -> Tensor:
+        result: Tensor = torch.func.functional_call(net, parameters, (case.features,))
+        return result.square().sum()
+
+    parameters = {name: p.detach() for name, p in net.named_parameters()}
+    assert torch.equal(torch.func.grad(loss)(parameters)["layer.weight"], expected)
+
+    def save_matmuls(_: Any, operation: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
+        saved = operation is torch.ops.aten.addmm.default
+        return CheckpointPolicy.MUST_SAVE if saved else CheckpointPolicy.PREFER_RECOMPUTE
+
+    features = needs_grad(case.features)
+    for options in (
+        {"use_reentrant": True},
+        {"use_reentrant": False},
+        {"use_reentrant": False, "context_fn": lambda: create_selective_checkpoint_contexts(save_matmuls)},
+    ):
+        again = trained(lambda f, options=options: checkpoint(net, f, **options), net.layer.weight, features)
+        assert torch.equal(again, expected)
+
+
+def test_vmap_is_a_loop() -> None:
+    case = testing.splat_case(1, n=40)
+    clouds = torch.stack([case.xyz, 1.1 * case.xyz])
+    run = lambda xyz: tuple(splat(xyz, case.features, CAMERAS, radius=1.0))  # noqa: E731
+    for mapped, loop in zip(torch.vmap(run)(clouds), zip(*map(run, clouds), strict=True), strict=True):
+        assert torch.equal(mapped, torch.stack(loop))
+    assert [tuple(t.shape) for t in torch.vmap(run)(clouds[:0])] == [(0, *t.shape) for t in run(case.xyz)]
+    bits = torch.vmap(lambda xyz: visible(xyz, CAMERAS))(clouds)
+    assert torch.equal(bits, torch.stack([visible(xyz, CAMERAS) for xyz in clouds]))
+    iou = torch.vmap(mk.overlap, (None, 0))(bits[0], bits)
+    assert torch.equal(iou, torch.stack([mk.overlap(bits[0], b) for b in bits]))
+
+
+def test_vmap_over_a_cache() -> None:
+    case = testing.splat_case(1, n=40)
+    for options in ({}, {"storage": "int8"}):
+        cache = VoxelCache(0.05, 3, **options)
+        cache.insert(case.xyz, case.features)
+        valid = torch.rand(2, len(cache), generator=torch.Generator().manual_seed(0)) < 0.5
+        read = lambda mask, cache=cache: tuple(cache.splat(CAMERAS, valid=mask))  # noqa: E731
+        for mapped, loop in zip(torch.vmap(read)(valid), zip(*map(read, valid), strict=True), strict=True):
+            assert torch.equal(mapped, torch.stack(loop))
+        with pytest.raises(NotImplementedError, match="^voxel_cache_insert: vmap is not implemented"):
+            torch.vmap(lambda f, cache=cache: cache.insert(case.xyz, f).added)(case.features[None])
+
+
+def test_vmap_over_cameras_raises() -> None:
+    with pytest.raises(NotImplementedError, match="^prepare_cameras: vmap is not implemented"):
+        torch.vmap(lambda m: Cameras(CAMERAS.intrinsics[0], m, (6, 9)).world2cam)(CAMERAS.cam2world)
+
+
+@pytest.mark.parametrize("name", ["splat, features", "splat bilinear, xyz", "unproject, depth"])
+def test_outputs_used_twice_and_inputs_changed_in_place(name: str) -> None:
+    loss, value = FUNCTIONS[name]
+    leaf, scale = needs_grad(value), 1.0
+    total = loss(leaf * scale)
+    (2 * total + total).backward()
+    assert leaf.grad is not None
+    torch.testing.assert_close(leaf.grad, 3 * gradient(loss, value))
+    leaf = needs_grad(value)
+    inputs = leaf * 1.0
+    result = loss(inputs)
+    inputs.mul_(2)
+    try:
+        (grad,) = torch.autograd.grad(result, leaf)
+    except RuntimeError as error:  # torch's own, for a tensor that the gradient needs
+        assert "modified by an inplace operation" in str(error)
+    else:
+        assert torch.equal(grad, gradient(loss, value))
+
+
+def test_every_operation_with_a_gradient_is_tested() -> None:
+    registered = {
+        schema.name.split("::")[1]
+        for schema in torch._C._jit_get_all_schemas()
+        if schema.name.startswith(f"{_library.REFERENCE}::")
+        and torch._C._dispatch_has_kernel_for_dispatch_key(schema.name, "Autograd")
+    }
+    backward = {name for name in registered if "backward" in name}
+    assert registered - backward == {"splat", "splat_bilinear", "unproject"}
+    assert len(backward) == 6
