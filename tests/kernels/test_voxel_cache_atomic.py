@@ -187,17 +187,17 @@ def test_an_interrupted_roll_back_is_completed_by_the_next_call() -> None:
     change.check(cache, (0,))
 
 
-def test_a_thread_that_was_interrupted_holds_no_lock() -> None:
-    for name in ("insert in place", "evict"):
-        change = Change(name)
-        for at in steps(61):
-            cache = change.make()
-            if not Interrupt(at).run(lambda cache=cache: change.action(cache)):
-                break
-            thread = threading.Thread(target=lambda cache=cache: change.check(cache, (0, 1)), daemon=True)
-            thread.start()
-            thread.join(60)
-            assert not thread.is_alive()
+@pytest.mark.parametrize("name", ["insert in place", "evict"])
+def test_a_thread_that_was_interrupted_holds_no_lock(name: str) -> None:
+    change = Change(name)
+    for at in steps(61):
+        cache = change.make()
+        if not Interrupt(at).run(lambda cache=cache: change.action(cache)):
+            break
+        thread = threading.Thread(target=change.check, args=(cache, (0, 1)), daemon=True)
+        thread.start()
+        thread.join(60)
+        assert not thread.is_alive()
 
 
 def insert_many(cache: VoxelCache, seed: int, errors: list[BaseException]) -> None:
