@@ -292,6 +292,18 @@ class Cameras:
         k[:, 1, 2].sub_(float(top))
         return self._trusted(k.float(), self.cam2world, self.world2cam, size)
 
+    def translate(self, offset: Sequence[float]) -> Cameras:
+        """Return the same cameras, moved in the world. It does not wait for the device.
+
+        Args:
+            offset: (x, y, z) in world units, each within 1e30, added to the positions in float64 and rounded once.
+
+        Raises:
+            TypeError, ValueError: ``offset`` is not three finite numbers.
+        """
+        cam2world, world2cam = _camera_values.translate(self.cam2world, offset)
+        return self._trusted(self.intrinsics, cam2world, world2cam, self.size)
+
     def project(self, xyz: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Project points into all cameras.
 

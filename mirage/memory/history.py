@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mirage_kernels import Cameras, group_voxels, overlap, splat, visible
+from mirage_kernels import Cameras, check, group_voxels, overlap, splat, visible
 
 from ..geometry.grids import flat_index
 from .view_rule import occludes
@@ -46,9 +47,10 @@ class History:
         device: device of all tensors.
         max_frames: maximum number of frames, at least 1.
         voxel_size: size in world units of the voxels by which views are compared.
+        origin: (x, y, z) in world units: the origin of the points that methods take.
 
     Attributes:
-        cameras: F cameras over the grid (h, w); None before the first frame.
+        cameras: F cameras over the grid (h, w), in world coordinates; None before the first frame.
         stamps: (F,) int64.
     """
 
@@ -60,10 +62,15 @@ class History:
         device: torch.device | str = "cpu",
         max_frames: int = 256,
         voxel_size: float = 0.1,
+        origin: Sequence[float] = (0.0, 0.0, 0.0),
     ) -> None:
         if max_frames < 1:
             raise ValueError(f"max_frames: expected at least 1, got {max_frames}")
         self.max_frames, self.voxel_size = max_frames, voxel_size
+        if not isinstance(origin, (tuple, list)) or len(origin) != 3:
+            raise check.value_error("origin", "(x, y, z)", repr(origin))
+        x, y, z = (check.number(f"origin[{axis}]", value, -1e30, 1e30) for axis, value in enumerate(origin))
+        self.origin: tuple[float, float, float] = (x, y, z)
         self.cameras: Cameras | None = None
         self.stamps = torch.zeros(0, dtype=torch.int64, device=device)
         # Both tensors have spare capacity, so that adding a frame takes constant time. Latents keep their slot when
@@ -75,6 +82,11 @@ class History:
     def __len__(self) -> int:
         """Return the number F of frames."""
         return len(self.stamps)
+
+    def to_local(self, cameras: Cameras) -> Cameras:
+        """Convert cameras from world coordinates to those of the points: relative to ``origin``."""
+        x, y, z = self.origin
+        return cameras if x == y == z == 0 else cameras.translate((-x, -y, -z))
 
     @property
     def latents(self) -> Tensor:
@@ -123,6 +135,7 @@ class History:
             self._grow(camera.size)
         slot = min(set(range(len(self._latents))).difference(self._slots))
         self._latents[slot], self._surface[index] = latent, surface
+        _clear_non_finite(self._latents[slot])
         self.cameras = Cameras.cat([self.cameras, camera])
         self.stamps = torch.cat([self.stamps, self.stamps.new_tensor([stamp])])
         self._slots.append(slot)
@@ -145,7 +158,7 @@ class History:
         """
         assert self.cameras is not None
         groups, count = group_voxels(xyz, self.voxel_size)
-        words = visible(xyz, self.cameras, groups=groups, num_groups=count)
+        words = visible(xyz, self.to_local(self.cameras), groups=groups, num_groups=count)
         flags = words.view(torch.uint8)[:, :, None] >> torch.arange(8, dtype=torch.uint8, device=words.device) & 1
         in_view = flags.flatten(1).view(torch.bool)  # (F, voxels)
         views = flags.flatten(1).sum(0, dtype=torch.int32)  # (voxels,), number of frames that have a voxel in view
@@ -183,8 +196,8 @@ class History:
             latents = self._latents.new_zeros(self._latents.shape[1], 0, *cameras.size)
             return References(latents, cameras[:0], self.stamps, self._surface.new_zeros(0))
         groups, count = group_voxels(xyz, self.voxel_size)
-        words = visible(xyz, Cameras.cat([self.cameras, cameras.rescale(self.cameras.size)]), groups=groups,
-                        num_groups=count)  # fmt: skip
+        all_cameras = self.to_local(Cameras.cat([self.cameras, cameras.rescale(self.cameras.size)]))
+        words = visible(xyz, all_cameras, groups=groups, num_groups=count)
         target = words.new_zeros(1, words.shape[1])
         for view in words[len(self) :]:
             target |= view
@@ -208,7 +221,7 @@ class History:
         """
         if self.cameras is None or len(xyz) == 0:
             return torch.zeros_like(footprint, dtype=torch.bool)
-        uv, z, inside = self.cameras.project(xyz)
+        uv, z, inside = self.to_local(self.cameras).project(xyz)
         surface = self.surface.flatten(1).gather(1, flat_index(uv, inside, self.surface.shape[2]))  # (F, N)
         near = z / self.cameras.intrinsics[:, 0, 0, None] <= (1 + tolerance) * footprint
         return (inside & near & ((surface - z).abs() <= tolerance * z)).any(0)
@@ -227,9 +240,9 @@ class History:
         occluding = torch.zeros_like(candidates)
         if self.cameras is None:
             return occluding
-        features = self._latents.new_zeros(len(xyz), 0)
+        features, cameras = self._latents.new_zeros(len(xyz), 0), self.to_local(self.cameras)
         while True:  # an occluder may be in front of another one
-            rendered = splat(xyz, features, self.cameras, valid=candidates & ~occluding, extent=extent)
+            rendered = splat(xyz, features, cameras, valid=candidates & ~occluding, extent=extent)
             in_front = occludes(rendered, self.surface)
             if not in_front.any():
                 return occluding
@@ -272,3 +285,10 @@ class History:
         self.cameras, self.stamps = cameras, stamps
         self._latents, self._surface = latents.movedim(1, 0).contiguous(), surface.contiguous()
         self._slots = list(range(count))
+
+
+def _clear_non_finite(latent: Tensor) -> None:
+    """Set the values of a latent (C, h, w) that are not finite to 0, in place."""
+    # On a CPU, a sum takes a small part of the time of nan_to_num. On a GPU, it would wait for the device.
+    if not latent.is_cpu or not math.isfinite(latent.sum().item()):
+        latent.nan_to_num_(0.0, 0.0, 0.0)

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
@@ -32,6 +34,7 @@ class RowLayers:
     def __init__(self, device: torch.device | str) -> None:
         self.superseded = RowMask(device)
         self.filled = RowMask(device)
+        self._warned = False  # of rejected cells
 
     @property
     def nbytes(self) -> int:
@@ -75,6 +78,7 @@ class RowLayers:
         guessed = self.filled.set(len(cache)).nonzero().squeeze(1) if self.filled.any else superseded[:0]
         guessed_before = cache.footprint[guessed]
         counts = cache.insert(*points, valid=is_written, stamp=stamp)
+        self._warn_of_rejected(counts.rejected, points[1], is_written)
         if counts.remap is not None:
             self.remap(counts.remap)
             superseded, before = _follow(superseded, before, counts.remap)
@@ -90,11 +94,24 @@ class RowLayers:
         """Insert points at a guessed depth; see :meth:`insert`."""
         xyz, features, footprint = points
         counts = cache.insert(xyz, features, footprint * YIELDING, valid=is_written, stamp=stamp)
+        self._warn_of_rejected(counts.rejected, features, is_written)
         if counts.remap is not None:
             self.remap(counts.remap)
         rows = len(cache)  # new rows come last
         self.filled.mark(torch.arange(rows - counts.added, rows, device=cache.xyz.device), rows)
         return counts
+
+    def _warn_of_rejected(self, rejected: int, features: Tensor, is_written: Tensor) -> None:
+        """Say why the cache rejected cells; once, because all of them are counted."""
+        if not rejected or self._warned:
+            return
+        self._warned = True
+        spoiled = int((is_written & ~features.isfinite().all(1)).sum())
+        reasons = [f"{spoiled} have latents that are not finite"] if spoiled else []
+        if rejected > spoiled:
+            reasons.append(f"{rejected - spoiled} are too far from the origin (see `origin` of LatentSpatialMemory)")
+        message = f"memory: {rejected} cells were not written: {', '.join(reasons)}; `rejected` counts further ones"
+        warnings.warn(message, stacklevel=6)  # where the memory is written
 
     def remap(self, rows: Tensor) -> None:
         """Follow rows that have moved; see :meth:`mirage.memory.row_mask.RowMask.remap`."""

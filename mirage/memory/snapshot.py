@@ -69,6 +69,7 @@ def take_snapshot(memory: LatentSpatialMemory) -> MemorySnapshot:
         "cache": memory.cache.settings,
         "max_frames": history.max_frames,
         "codec": memory.codec,
+        "origin": list(history.origin),
         "slots": list(history._slots),
     }
     fixed = {name: history._latents[slot] for name, slot in zip(names, history._slots, strict=True)}
@@ -99,6 +100,7 @@ def restore_snapshot(snapshot: MemorySnapshot, device: torch.device | str = "cpu
         extent_scale=cache.extent_scale,
         max_frames=settings["max_frames"],
         codec=settings["codec"],
+        origin=settings.get("origin", (0.0, 0.0, 0.0)),  # older snapshots have none
     )
     memory.cache = cache
     part = "layers."

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -139,11 +140,8 @@ def test_a_refused_insert_does_not_set_auto(budget: dict[str, int]) -> None:
 def test_an_interrupted_insert_does_not_set_auto(monkeypatch: pytest.MonkeyPatch) -> None:
     cache = VoxelCache("auto", 1)
 
-    def interrupt(*args: Any, **options: Any) -> Any:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(cache._store, "insert", interrupt)
+        patch.setattr(cache._store, "insert", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             cache.insert(torch.rand(9, 3), torch.zeros(9, 1), torch.ones(9))
     assert cache.voxel_size is None

@@ -55,7 +55,7 @@ def splat_nearest(
     h, w = cameras.size
     size = extent if extents is None else extent_scale
     run = backend.operation("splat", xyz, "default" if differentiable else "inference")
-    shape = (valid, extents, size, min_extent, radius, *boxes)
+    shape: tuple[Any, ...] = (valid, extents, size, min_extent, radius, *boxes)
     if near != NEAR:  # an argument that is not passed takes no time
         shape = (*shape, near)
     result: tuple[Tensor, Tensor, Tensor] = run(xyz, features, cameras.intrinsics, cameras.world2cam, h, w, *shape)
