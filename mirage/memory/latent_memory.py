@@ -116,7 +116,7 @@ class LatentSpatialMemory:
     @property
     def rejected(self) -> int:
         """Cells that were not written because their latents were not finite or their points out of range."""
-        return int(self.cache.memory_stats()["rejected"])
+        return self._layers.rejected
 
     @property
     def nbytes(self) -> int:

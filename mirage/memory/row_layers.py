@@ -29,12 +29,13 @@ class RowLayers:
             holes or lie behind them.
         filled: rows whose depth was filled in from the background around them. They are rendered only where all other
             rows leave holes, so that a surface with depth always wins.
+        rejected: number of cells that the cache rejected.
     """
 
     def __init__(self, device: torch.device | str) -> None:
         self.superseded = RowMask(device)
         self.filled = RowMask(device)
-        self._warned = False  # of rejected cells
+        self.rejected = 0
 
     @property
     def nbytes(self) -> int:
@@ -78,7 +79,7 @@ class RowLayers:
         guessed = self.filled.set(len(cache)).nonzero().squeeze(1) if self.filled.any else superseded[:0]
         guessed_before = cache.footprint[guessed]
         counts = cache.insert(*points, valid=is_written, stamp=stamp)
-        self._warn_of_rejected(counts.rejected, points[1], is_written)
+        self._count_rejected(counts.rejected, points[1], is_written)
         if counts.remap is not None:
             self.remap(counts.remap)
             superseded, before = _follow(superseded, before, counts.remap)
@@ -94,18 +95,18 @@ class RowLayers:
         """Insert points at a guessed depth; see :meth:`insert`."""
         xyz, features, footprint = points
         counts = cache.insert(xyz, features, footprint * YIELDING, valid=is_written, stamp=stamp)
-        self._warn_of_rejected(counts.rejected, features, is_written)
+        self._count_rejected(counts.rejected, features, is_written)
         if counts.remap is not None:
             self.remap(counts.remap)
         rows = len(cache)  # new rows come last
         self.filled.mark(torch.arange(rows - counts.added, rows, device=cache.xyz.device), rows)
         return counts
 
-    def _warn_of_rejected(self, rejected: int, features: Tensor, is_written: Tensor) -> None:
-        """Say why the cache rejected cells; once, because all of them are counted."""
-        if not rejected or self._warned:
+    def _count_rejected(self, rejected: int, features: Tensor, is_written: Tensor) -> None:
+        """Count cells that the cache rejected, and warn of the first ones."""
+        self.rejected += rejected
+        if rejected == 0 or self.rejected > rejected:
             return
-        self._warned = True
         spoiled = int((is_written & ~features.isfinite().all(1)).sum())
         reasons = [f"{spoiled} have latents that are not finite"] if spoiled else []
         if rejected > spoiled:
