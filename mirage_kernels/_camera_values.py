@@ -23,10 +23,18 @@ def invert_rigid(m: Tensor) -> Tensor:
     """
     r = m[:, :3, :3]
     x, y, z = (r * m[:, :3, 3:]).unbind(1)  # row a holds r[a, b] t[a]
-    inverse = m.new_empty(m.shape[0], 3, 4)
-    inverse[:, :, :3] = r.mT
-    torch.neg((x + y) + z, out=inverse[:, :, 3])
-    return inverse
+    return torch.cat([r.mT, torch.neg((x + y) + z)[:, :, None]], 2)
+
+
+def translate(cam2world: Tensor, offset: Any) -> tuple[Tensor, Tensor]:
+    """Add an offset (x, y, z) to the positions of poses (V, 4, 4) float32; return cam2world and world2cam."""
+    if not isinstance(offset, (tuple, list)) or len(offset) != 3:
+        raise check.value_error("offset", "(x, y, z)", repr(offset))
+    moved = cam2world.double()
+    for axis, distance in enumerate(offset):  # Python numbers, because copying them to the device would wait for it
+        moved[:, axis, 3].add_(check.number(f"offset[{axis}]", distance, -1e30, 1e30))
+    moved = moved.float()
+    return moved, invert_rigid(moved.double()).float()
 
 
 # The bounds of every entry: a tensor that clamping does not change is finite and within bounds. Those of focal lengths,

@@ -227,15 +227,6 @@ class Cameras(_camera_values.PickledCameras):
             tensors = function(self._intrinsics), function(self._cam2world), function(self._world2cam)
         return self._trusted(*tensors, self._size, self._limits)
 
-    def __getstate__(self) -> dict[str, Any]:
-        # Copies: a tensor that is a part of another one is pickled with all of it.
-        return {name: getattr(self, name) for name in _TENSORS} | {"size": self._size, "limits": self._limits}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        with outside_inference_mode():
-            self._intrinsics, self._cam2world, self._world2cam = (state[name].clone() for name in _TENSORS)
-        self._size, self._limits = state["size"], state.get("limits", _LIMITS)
-
     def __repr__(self) -> str:
         return f"Cameras({len(self)} of {self.size[0]}x{self.size[1]}, {self.device})"
 
@@ -322,6 +313,19 @@ class Cameras(_camera_values.PickledCameras):
             k[:, 0, 2].sub_(x)
             k[:, 1, 2].sub_(y)
             return self._trusted(k.float(), self._cam2world, self._world2cam, size, limits)
+
+    def translate(self, offset: Sequence[float]) -> Cameras:
+        """Return the same cameras, moved in the world. It does not wait for the device.
+
+        Args:
+            offset: (x, y, z) in world units, each within 1e30, added to the positions in float64 and rounded once.
+
+        Raises:
+            TypeError, ValueError: ``offset`` is not three finite numbers.
+        """
+        with outside_inference_mode():
+            cam2world, world2cam = _camera_values.translate(self._cam2world, offset)
+            return self._trusted(self._intrinsics, cam2world, world2cam, self._size, self._limits)
 
     def project(self, xyz: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Project points into all cameras.

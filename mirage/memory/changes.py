@@ -39,6 +39,11 @@ class AtomicMemory:
         return self.cache.xyz.device
 
     @property
+    def rejected(self) -> int:
+        """Cells that were not written because their latents were not finite or their points out of range."""
+        return self._layers.rejected
+
+    @property
     def nbytes(self) -> int:
         """Allocated bytes, including the history and the room that tensors have to grow."""
         return self.cache.nbytes + self._layers.nbytes + self.history.nbytes

@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mirage_kernels import Cameras, Points, check, unproject
+from mirage_kernels import Cameras, Points, check, pool_depth, unproject
+
+from ..geometry.grids import nearest_around, unproject_depth, valid_depth
 
 MAX_FRAMES = 1 << 20  # of the history, in a file
 
@@ -27,20 +29,25 @@ def check_frames(
     """Check the arguments of :meth:`mirage.memory.LatentSpatialMemory.write`.
 
     Raises:
+        TypeError: an argument has the wrong type or dtype.
         ValueError: shapes do not match.
     """
-    if latents.dim() != 4 or len(latents) != channels or latents.shape[1] != len(cameras):
-        expected = f"(C={channels}, T={len(cameras)}, h, w)"
-        raise ValueError(f"latents: expected {expected}, got {tuple(latents.shape)}")
+    if not isinstance(cameras, Cameras):
+        raise check.type_error("cameras", "Cameras", cameras)
+    dims: check.Dims = {"C": channels, "T": len(cameras)}
+    check.tensor("latents", latents, ("C", "T", "h", "w"), dims, check.FEATURE_DTYPES)
     count, h, w = latents.shape[1:]
-    if depth is not None and (depth.dim() != 3 or len(depth) != count):
-        raise ValueError(f"depth: expected (T={count}, H, W), got {tuple(depth.shape)}")
+    if depth is not None:
+        check.tensor("depth", depth, ("T", "H", "W"), dims)
     shapes = [(count, h, w)] if depth is None else [tuple(depth.shape), (count, h, w)]
     if mask is not None and tuple(mask.shape) not in shapes:
         raise ValueError(f"mask: expected {' or '.join(map(str, shapes))}, got {tuple(mask.shape)}")
     if stamps is not None and len(stamps) != count:
         raise ValueError(f"stamps: expected T={count} numbers, got {len(stamps)}")
-    if history_latents is not None and history_latents.shape != latents.shape:
+    if history_latents is None:
+        return
+    check.tensor("history_latents", history_latents, ("C", "T", "h", "w"), {}, check.FEATURE_DTYPES)
+    if history_latents.shape != latents.shape:
         expected = f"{tuple(latents.shape)} like latents"
         raise ValueError(f"history_latents: expected {expected}, got {tuple(history_latents.shape)}")
 
@@ -52,7 +59,7 @@ def check_settings(settings: Any) -> dict[str, Any]:
         settings: as :meth:`LatentSpatialMemory.save` wrote them.
 
     Returns:
-        ``max_frames`` and ``codec``.
+        ``max_frames``, ``codec`` and ``origin``, which older files do not have.
 
     Raises:
         KeyError, TypeError, ValueError: one is missing or of another kind.
@@ -62,7 +69,7 @@ def check_settings(settings: Any) -> dict[str, Any]:
     max_frames, codec = check.integer("max_frames", settings["max_frames"], 0, MAX_FRAMES), settings["codec"]
     if not isinstance(codec, str) or len(codec) > 200 or not codec.isprintable():
         raise check.value_error("codec", "a name", repr(codec)[:60])
-    return {"max_frames": max_frames, "codec": codec}
+    return {"max_frames": max_frames, "codec": codec, "origin": settings.get("origin", (0.0, 0.0, 0.0))}
 
 
 def unproject_frame(
@@ -87,3 +94,21 @@ def unproject_frame(
         valid = valid & ~mask
     _, z, _ = camera.project(points.xyz)
     return points, valid, torch.where(valid, z[0].reshape(camera.size), torch.inf)
+
+
+def nearest_depth(depth: Tensor, camera: Cameras, grid: tuple[int, int]) -> Tensor:
+    """Return the least depth in the 3x3 cells around each cell of a depth map.
+
+    Args:
+        depth: (H, W) float32 z-depth in world units; not finite or not positive where invalid.
+        camera: one camera over (H, W).
+        grid: (h, w) of the cells.
+
+    Returns:
+        (1, h, w) float32; +inf in cells in which less than half of the pixels have valid depth.
+    """
+    invalid = ~valid_depth(depth)[None]
+    covered = pool_depth(torch.ones_like(depth)[None], grid, mask=invalid, max_masked=0.5).isfinite()
+    points = unproject_depth(depth[None], camera, grid, pooling="min")
+    z = torch.where(points.valid, camera.project(points.xyz)[1][0], torch.inf).reshape(1, *grid)
+    return torch.where(covered, nearest_around(z), torch.inf)

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +19,7 @@ from .inference import outside_inference_mode
 from .locks import locked
 from .view_rule import occludes
 
+_SETTINGS = ("max_frames", "voxel_size", "origin")
 EVICTION_DIVISOR = 16  # a full history evicts max_frames // EVICTION_DIVISOR frames at once, besides the excess
 INITIAL_CAPACITY, GROWTH = 16, 1.5  # frames
 
@@ -68,6 +70,7 @@ class History:
         device: device of all tensors.
         max_frames: maximum number of frames; 0 keeps none.
         voxel_size: size in world units of the voxels by which views are compared.
+        origin: (x, y, z) in world units: the origin of the points that methods take.
 
     Every change is atomic: on an error or an interrupt the history is unchanged.
 
@@ -88,11 +91,16 @@ class History:
         device: torch.device | str = "cpu",
         max_frames: int = 256,
         voxel_size: float = 0.1,
+        origin: Sequence[float] = (0.0, 0.0, 0.0),
     ) -> None:
         channels, dtype = check.integer("channels", channels, 0), check.dtype("dtype", dtype)
         device = check.device("device", device)
         self.max_frames = check.integer("max_frames", max_frames, 0)
         self.voxel_size = check.positive("voxel_size", voxel_size)
+        if not isinstance(origin, (tuple, list)) or len(origin) != 3:
+            raise check.value_error("origin", "(x, y, z)", repr(origin))
+        x, y, z = (check.number(f"origin[{axis}]", value, -1e30, 1e30) for axis, value in enumerate(origin))
+        self.origin: tuple[float, float, float] = (x, y, z)
         self.lock = threading.RLock()
         # Latents and surface have spare capacity, so that adding a frame takes constant time.
         self.version = Frames(
@@ -128,6 +136,11 @@ class History:
     def __len__(self) -> int:
         """Return the number F of frames."""
         return len(self.stamps)
+
+    def to_local(self, cameras: Cameras) -> Cameras:
+        """Convert cameras from world coordinates to those of the points: relative to ``origin``."""
+        x, y, z = self.origin
+        return cameras if x == y == z == 0 else cameras.translate((-x, -y, -z))
 
     @property
     @locked
@@ -183,6 +196,7 @@ class History:
             latents, surfaces = self._grown(camera.size)
         slot = min(set(range(len(latents))).difference(frames.slots))
         latents[slot], surfaces[count] = latent, surface  # the present version uses neither
+        _clear_non_finite(latents[slot])
         version = Frames(
             camera if frames.cameras is None else Cameras.cat([frames.cameras, camera]),
             torch.cat([frames.stamps, frames.stamps.new_tensor([stamp])]),
@@ -216,7 +230,7 @@ class History:
         """
         assert frames.cameras is not None
         groups, count = group_voxels(xyz, self.voxel_size)
-        words = visible(xyz, frames.cameras, groups=groups, num_groups=count)
+        words = visible(xyz, self.to_local(frames.cameras), groups=groups, num_groups=count)
         flags = words.view(torch.uint8)[:, :, None] >> torch.arange(8, dtype=torch.uint8, device=words.device) & 1
         in_view = flags.flatten(1).view(torch.bool)  # (F, voxels)
         views = flags.flatten(1).sum(0, dtype=torch.int32)  # (voxels,), number of frames that have a voxel in view
@@ -264,8 +278,8 @@ class History:
             latents = self._latents.new_zeros(self._latents.shape[1], 0, *cameras.size)
             return References(latents, cameras[:0], self.stamps.clone(), self._surface.new_zeros(0))
         groups, count = group_voxels(xyz, self.voxel_size)
-        words = visible(xyz, Cameras.cat([self.cameras, cameras.rescale(self.cameras.size)]), groups=groups,
-                        num_groups=count)  # fmt: skip
+        all_cameras = self.to_local(Cameras.cat([self.cameras, cameras.rescale(self.cameras.size)]))
+        words = visible(xyz, all_cameras, groups=groups, num_groups=count)
         target = words.new_zeros(1, words.shape[1])
         for view in words[len(self) :]:
             target |= view
@@ -294,7 +308,7 @@ class History:
         tolerance = check.number("tolerance", tolerance, 0)
         if self.cameras is None or len(xyz) == 0:
             return torch.zeros_like(footprint, dtype=torch.bool)
-        uv, z, inside = self.cameras.project(xyz)
+        uv, z, inside = self.to_local(self.cameras).project(xyz)
         surface = self.surface.flatten(1).gather(1, flat_index(uv, inside, self.surface.shape[2]))  # (F, N)
         near = z / self.cameras.intrinsics[:, 0, 0, None] <= (1 + tolerance) * footprint
         return (inside & near & ((surface - z).abs() <= tolerance * z)).any(0)
@@ -314,9 +328,9 @@ class History:
         occluding = torch.zeros_like(candidates)
         if self.cameras is None:
             return occluding
-        features = self._latents.new_zeros(len(xyz), 0)
+        features, cameras = self._latents.new_zeros(len(xyz), 0), self.to_local(self.cameras)
         while True:  # an occluder may be in front of another one
-            rendered = splat(xyz, features, self.cameras, valid=candidates & ~occluding, extent=extent)
+            rendered = splat(xyz, features, cameras, valid=candidates & ~occluding, extent=extent)
             in_front = occludes(rendered, self.surface)
             if not in_front.any():
                 return occluding
@@ -339,12 +353,12 @@ class History:
     def __getstate__(self) -> dict[str, Any]:
         tensors = {name: tensor.clone() for name, tensor in self.tensors().items()}
         empty = self._latents.new_empty(0, self._latents.shape[1])  # tells channels, dtype and device
-        return {"tensors": tensors, "empty": empty, "max_frames": self.max_frames, "voxel_size": self.voxel_size}
+        return {"tensors": tensors, "empty": empty} | {name: getattr(self, name) for name in _SETTINGS}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         empty: Tensor = state["empty"]
-        limits = {name: state[name] for name in ("max_frames", "voxel_size")}
-        History.__init__(self, empty.shape[1], dtype=empty.dtype, device=empty.device, **limits)
+        settings = {name: state[name] for name in _SETTINGS}
+        History.__init__(self, empty.shape[1], dtype=empty.dtype, device=empty.device, **settings)
         self.load(state["tensors"])
 
     @locked
@@ -380,3 +394,10 @@ class History:
             latents.movedim(1, 0).clone(memory_format=torch.contiguous_format),
             surface.clone(memory_format=torch.contiguous_format),
         )
+
+
+def _clear_non_finite(latent: Tensor) -> None:
+    """Set the values of a latent (C, h, w) that are not finite to 0, in place."""
+    # On a CPU, a sum takes a small part of the time of nan_to_num. On a GPU, it would wait for the device.
+    if not latent.is_cpu or not math.isfinite(latent.sum().item()):
+        latent.nan_to_num_(0.0, 0.0, 0.0)

@@ -12,17 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mirage_kernels import Cameras, Points, Storage, VoxelCache, check, load_tensors, pool_depth, save_tensors
+from mirage_kernels import Cameras, Points, Storage, VoxelCache, check, load_tensors, save_tensors
 
 from ..errors import DataError
-from ..geometry.grids import masked_cells, nearest_around, unproject_depth, valid_depth
+from ..geometry.grids import masked_cells
 from ..geometry.hole_filling import fill_from_far_side
 from .changes import AtomicMemory
-from .frames import check_frames, check_settings, unproject_frame
+from .frames import check_frames, check_settings, nearest_depth, unproject_frame
 from .history import History, References
 from .locks import locked
 from .row_layers import RowLayers
-from .view import MemoryView
+from .view import MemoryView, make_view
 from .view_rule import SAME_SURFACE, Comparison, compare, composite_depth, exclude_observed, fill_below
 
 # Voxel size in median footprints. With larger voxels, closer cells replace the rows of coarser ones and leave gaps.
@@ -49,12 +49,15 @@ class LatentSpatialMemory(AtomicMemory):
         max_frames: maximum number of past latent frames in :attr:`history`; 0 keeps none, so that nothing is retrieved
             and reads do not know from where a point was seen.
         codec: name of the codec that made the latents, such as ``"dct-16"``; saved in files.
+        origin: (x, y, z) in world units: origin of the coordinates of the rows. Points more than about 65,000
+            footprints from it are rejected, because float32 cannot place them. For a scene far from the origin of the
+            world, such as one in UTM coordinates, give a point in the scene.
 
     Threads may share a memory: a method waits for the one that another thread is running. A compiled :meth:`read` takes
     no lock. On a GPU, threads that use different streams have to synchronize them.
 
     Attributes:
-        cache: the rows.
+        cache: the rows, relative to ``origin``; ``history.to_local`` converts cameras to these coordinates.
         history: past latent frames, for :meth:`retrieve`.
 
     Example:
@@ -86,6 +89,7 @@ class LatentSpatialMemory(AtomicMemory):
         max_bytes: int | None = None,
         max_frames: int = 256,
         codec: str = "",
+        origin: Sequence[float] = (0.0, 0.0, 0.0),
     ) -> None:
         self.codec = codec
         self.cache = VoxelCache(
@@ -98,7 +102,7 @@ class LatentSpatialMemory(AtomicMemory):
             max_bytes=max_bytes,
             auto_scale=VOXEL_SCALE,
         )
-        self.history = History(channels, dtype=dtype, device=device, max_frames=max_frames)
+        self.history = History(channels, dtype=dtype, device=device, max_frames=max_frames, origin=origin)
         self._layers = RowLayers(device)
 
     def __len__(self) -> int:
@@ -106,7 +110,9 @@ class LatentSpatialMemory(AtomicMemory):
         return len(self.cache)
 
     @locked
-    def read(self, cameras: Cameras, *, latents: bool = True, filled: bool = True, finer: bool = False) -> MemoryView:
+    def read(
+        self, cameras: Cameras, *, latents: bool = True, filled: bool = True, finer: bool = False, near: float = 1e-6
+    ) -> MemoryView:
         """Render the memory.
 
         Rows are rendered as points first, then as squares where the points leave holes or lie behind a square.
@@ -120,6 +126,8 @@ class LatentSpatialMemory(AtomicMemory):
             filled: whether to render rows whose depth was filled in.
             finer: whether the grid is finer than that of the latents. Squares that touch their neighbors are then
                 rendered before the larger ones, instead of points, so that a place shows the row that covers it.
+            near: world units, 1e-6 to 3e38; rows up to this depth are skipped. A row just in front of a camera covers
+                the whole view.
 
         Returns:
             The view: latents (C, T, h, w), mask, depth, footprint, stamp and row (T, h, w).
@@ -130,28 +138,18 @@ class LatentSpatialMemory(AtomicMemory):
             >>> view.latents.shape, bool(view.mask.any()), view.depth[0, 0, 0].item()
             (torch.Size([4, 1, 6, 8]), False, inf)
         """
+        cameras = self.history.to_local(cameras)
         extent: float | None = min(TOUCHING, self.cache.extent_scale) if finer else 0
         current, superseded, guessed = self._layers.split(len(self))
         passes = [(current, extent), (current, None)]
         passes += [] if superseded is None else [(superseded, None)]
-        splats = [self.cache.splat(cameras, valid=v, extent_scale=e, features=False) for v, e in passes]
+        splats = [self.cache.splat(cameras, valid=v, extent_scale=e, features=False, near=near) for v, e in passes]
         rendered = functools.reduce(composite_depth, splats)
         if filled and guessed is not None:
             passes = [(guessed, extent), (guessed, None)]
-            splats = [self.cache.splat(cameras, valid=v, extent_scale=e, features=False) for v, e in passes]
+            splats = [self.cache.splat(cameras, valid=v, extent_scale=e, features=False, near=near) for v, e in passes]
             rendered = fill_below(rendered, composite_depth(*splats))
-        mask, winner = rendered.mask, rendered.index.clamp(min=0)
-        features = self.cache.feature_maps(rendered.index) if latents else rendered.features
-        footprint = self.cache.footprint[winner] if len(self) else rendered.depth
-        stamp = self.cache.stamp[winner] if len(self) else rendered.index
-        return MemoryView(
-            features.movedim(0, 1),
-            mask,
-            rendered.depth,
-            torch.where(mask, footprint, torch.inf),
-            torch.where(mask, stamp, -1),
-            rendered.index,
-        )
+        return make_view(self.cache, rendered, latents)
 
     @locked
     def retrieve(
@@ -194,21 +192,24 @@ class LatentSpatialMemory(AtomicMemory):
         are never rendered where a cell that was written with depth is, and they do not keep one from being written.
 
         Args:
-            latents: (C, T, h, w), of any floating-point dtype, on the memory's device.
+            latents: (C, T, h, w) float32, bfloat16 or float16, on the memory's device. Cells with a value that is not
+                finite in the memory's dtype are rejected.
             cameras: T cameras, over a grid of any size.
             depth: (T, H, W) float32 z-depth in world units; not finite or not positive where invalid.
             mask: (T, H, W) bool of pixels or (T, h, w) bool of cells, True where nothing must be written. Without
                 ``depth`` it must be a mask of cells.
             stamps: T numbers, such as frame numbers, stored with the points of each frame; 0 by default.
             history_latents: (C, T, h, w), latents to store in the history, and to return from :meth:`retrieve`, instead
-                of ``latents``.
+                of ``latents``. Values that are not finite are stored as 0.
             fill_depth: with ``depth``, whether to write the cells that have none as well, in the way of a frame without
                 depth. Masked cells are not written.
 
         Returns:
-            The number of points that each frame added.
+            The number of points that each frame added. Rejected cells are counted in :attr:`rejected`; the first ones
+            give a warning.
 
         Raises:
+            TypeError: an argument has the wrong type or dtype.
             ValueError: shapes do not match.
 
         Example:
@@ -267,7 +268,7 @@ class LatentSpatialMemory(AtomicMemory):
     ) -> tuple[int, Tensor]:
         """Write a frame with depth by the view rule; return the number of points added, and the surface observed."""
         view = self.read(camera, latents=False, filled=False)
-        points, valid, cell_depth = unproject_frame(latent, camera, depth, mask)
+        points, valid, cell_depth = unproject_frame(latent, self.history.to_local(camera), depth, mask)
         comparison = self._compare(points, valid, cell_depth, view)
         is_written, superseded = (valid & comparison.is_written).flatten(), view.row[0, valid & comparison.is_closer]
         operands = (points.xyz, points.features, points.footprint)
@@ -277,12 +278,16 @@ class LatentSpatialMemory(AtomicMemory):
     def _write_holes(self, latent: Tensor, camera: Cameras, mask: Tensor | None, stamp: int) -> tuple[int, Tensor]:
         """Write a frame without depth where the memory renders holes; return as :meth:`_write_surface`."""
         view = self.read(camera, latents=False)
-        points, valid, cell_depth = unproject_frame(latent, camera, fill_from_far_side(view.depth)[0], mask)
+        points, valid, cell_depth = unproject_frame(
+            latent, self.history.to_local(camera), fill_from_far_side(view.depth)[0], mask
+        )
         # None of them may occlude what a frame has observed.
         holes, extent = valid & ~view.mask[0], self.cache.extent_scale * points.footprint
         is_written = holes.flatten() & ~self.history.find_occluders(points.xyz, extent, holes.flatten())
         operands = (points.xyz, points.features, points.footprint)
         counts = self._layers.insert_filled(self.cache, operands, is_written, stamp)
+        if counts.rejected:
+            is_written &= points.features.isfinite().all(1)
         return counts.added, torch.where(is_written.reshape(holes.shape), cell_depth, view.depth[0])
 
     def _compare(self, points: Points, valid: Tensor, depth: Tensor, view: MemoryView) -> Comparison:
@@ -310,12 +315,9 @@ class LatentSpatialMemory(AtomicMemory):
         Returns:
             The number of points removed.
         """
-        invalid = ~valid_depth(depth)[None]
-        covered = pool_depth(torch.ones_like(depth)[None], grid, mask=invalid, max_masked=0.5).isfinite()
-        points = unproject_depth(depth[None], camera, grid, pooling="min")
-        z = torch.where(points.valid, camera.project(points.xyz)[1][0], torch.inf).reshape(1, *grid)
-        nearest = torch.where(covered, nearest_around(z), torch.inf)
-        return self._change(lambda: self._carve(nearest, camera.rescale(grid), tolerance))
+        local = self.history.to_local(camera)
+        nearest = nearest_depth(depth, local, grid)
+        return self._change(lambda: self._carve(nearest, local.rescale(grid), tolerance))
 
     def _carve(self, depth: Tensor, camera: Cameras, tolerance: float) -> int:
         remap = self.cache.carve(depth, camera, tolerance)
@@ -328,7 +330,8 @@ class LatentSpatialMemory(AtomicMemory):
         return tensors | self._layers.tensors(len(self))
 
     def _settings(self) -> dict[str, Any]:
-        return {"cache": self.cache.settings, "max_frames": self.history.max_frames, "codec": self.codec}
+        notes = {"max_frames": self.history.max_frames, "codec": self.codec, "origin": list(self.history.origin)}
+        return {"cache": self.cache.settings, **notes}
 
     @locked
     def save(self, path: str | Path) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -30,6 +31,7 @@ class RowLayers:
             holes or lie behind them.
         filled: rows whose depth was filled in from the background around them. They are rendered only where all other
             rows leave holes, so that a surface with depth always wins.
+        rejected: number of cells that the cache rejected.
     """
 
     NAMES = ("coarse", "filled")  # of the tensors
@@ -38,6 +40,7 @@ class RowLayers:
     def __init__(self, device: torch.device | str) -> None:
         self.superseded = RowMask(device)
         self.filled = RowMask(device)
+        self.rejected = 0
 
     @property
     def nbytes(self) -> int:
@@ -82,6 +85,7 @@ class RowLayers:
         guessed = self.filled.set(len(cache)).nonzero().squeeze(1) if self.filled.any else superseded[:0]
         guessed_before = cache.footprint[guessed]
         counts = cache.insert(*points, valid=is_written, stamp=stamp)
+        self._count_rejected(counts.rejected, points[1], is_written)
         if counts.remap is not None:
             self.remap(counts.remap)
             superseded, before = _follow(superseded, before, counts.remap)
@@ -100,11 +104,24 @@ class RowLayers:
         """Insert points at a guessed depth; see :meth:`insert`."""
         xyz, features, footprint = points
         counts = cache.insert(xyz, features, footprint * YIELDING, valid=is_written, stamp=stamp)
+        self._count_rejected(counts.rejected, features, is_written)
         if counts.remap is not None:
             self.remap(counts.remap)
         rows = len(cache)  # new rows come last
         self.filled.mark(torch.arange(rows - counts.added, rows, device=cache.xyz.device, dtype=torch.int64), rows)
         return counts
+
+    def _count_rejected(self, rejected: int, features: Tensor, is_written: Tensor) -> None:
+        """Count cells that the cache rejected, and warn of the first ones."""
+        self.rejected += rejected
+        if rejected == 0 or self.rejected > rejected:
+            return
+        spoiled = int((is_written & ~features.isfinite().all(1)).sum())
+        reasons = [f"{spoiled} have latents that are not finite"] if spoiled else []
+        if rejected > spoiled:
+            reasons.append(f"{rejected - spoiled} are too far from the origin (see `origin` of LatentSpatialMemory)")
+        message = f"memory: {rejected} cells were not written: {', '.join(reasons)}; `rejected` counts further ones"
+        warnings.warn(message, stacklevel=6)  # where the memory is written
 
     @outside_inference_mode
     def remap(self, rows: Tensor) -> None:
@@ -114,11 +131,12 @@ class RowLayers:
 
     def begin(self) -> Callable[[], None]:
         """Begin to log changes; return a function that undoes them, which may be called more than once."""
-        undo = (self.superseded.begin(), self.filled.begin())
+        undo, rejected = (self.superseded.begin(), self.filled.begin()), self.rejected
 
         def return_to_begin() -> None:
             for one in undo:
                 one()
+            self.rejected = rejected
 
         return return_to_begin
 

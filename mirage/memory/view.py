@@ -6,7 +6,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
+
+from mirage_kernels import Splat, VoxelCache
 
 
 class MemoryView(NamedTuple):
@@ -29,3 +32,25 @@ class MemoryView(NamedTuple):
     footprint: Tensor
     stamp: Tensor
     row: Tensor
+
+
+def make_view(cache: VoxelCache, rendered: Splat, latents: bool) -> MemoryView:
+    """Look up what a view shows of rows.
+
+    Args:
+        cache: the rows.
+        rendered: depth and index of T cameras, without features.
+        latents: whether to gather the latents.
+    """
+    mask, winner = rendered.mask, rendered.index.clamp(min=0)
+    features = cache.feature_maps(rendered.index) if latents else rendered.features
+    footprint = cache.footprint[winner] if len(cache) else rendered.depth
+    stamp = cache.stamp[winner] if len(cache) else rendered.index
+    return MemoryView(
+        features.movedim(0, 1),
+        mask,
+        rendered.depth,
+        torch.where(mask, footprint, torch.inf),
+        torch.where(mask, stamp, -1),
+        rendered.index,
+    )

@@ -152,7 +152,8 @@ class MemoryWriter:
             return new
         assert new.depth is not None
         view = self.memory.read(new.camera.rescale(new.grid))
-        fit = align(new.depth[new.number], new.camera, view, self.memory.cache.xyz, shift=self.shift)
+        camera = self.memory.history.to_local(new.camera)
+        fit = align(new.depth[new.number], camera, view, self.memory.cache.xyz, shift=self.shift)
         return new._replace(depth=fit.apply(new.depth) if fit.accepted else None, view=view, alignment=fit)
 
     def _write_one(self, new: _NewFrame, masks: list[Tensor | None], options: dict[str, Any]) -> WriteResult:

@@ -20,7 +20,9 @@ import mirage_kernels as mk
 from mirage_kernels import Cameras, VoxelCache, _library, splat, testing, unproject, visible
 
 Loss = Callable[[Tensor], Tensor]
-FORWARD = r"^(splat|splat_bilinear|unproject): forward-mode differentiation \(jvp, jacfwd, hessian\) is not implemented$"
+FORWARD = (
+    r"^(splat|splat_bilinear|unproject): forward-mode differentiation \(jvp, jacfwd, hessian\) is not implemented$"
+)
 SECOND = r"^(splat|splat_bilinear|unproject): second derivatives are not implemented$"
 CAMERAS = testing.random_cameras(torch.Generator().manual_seed(0), 2, (6, 9))
 
@@ -166,7 +168,9 @@ def test_a_graph_recorded_without_gradients_can_be_trained(options: dict[str, An
     expected = trained(net, net.layer.weight, case.features)
     with torch.no_grad():
         exported = torch.export.export(net, (case.features,), strict=strict).module()
-        graph = make_fx(lambda w, f: splat(case.xyz, f @ w.T, CAMERAS, **options).features)(net.layer.weight, case.features)
+        graph = make_fx(lambda w, f: splat(case.xyz, f @ w.T, CAMERAS, **options).features)(
+            net.layer.weight, case.features
+        )
     weight = dict(exported.named_parameters())["layer.weight"]
     assert torch.equal(trained(exported, weight, case.features), expected)
     leaf = needs_grad(net.layer.weight)

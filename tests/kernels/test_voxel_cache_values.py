@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -126,6 +127,23 @@ def test_auto_without_a_point_to_insert_stays_unset() -> None:
     assert cache.voxel_size == 0.25
 
 
+def test_rows_that_float32_cannot_place_are_counted() -> None:
+    """At 500 km, coordinates are multiples of 3 cm: cells of that size no longer read back themselves."""
+    camera = Cameras(torch.tensor([[80.0, 0, 40], [0, 80, 22], [0, 0, 1]]), torch.eye(4), size=(44, 80))
+    depth, features = torch.full((1, 44, 80), 2.0), torch.arange(3520.0).reshape(1, 1, 44, 80)
+    for offset in ((0.0, 0.0, 0.0), (500_000.0, 0.0, 0.0), (0.0, -500_000.0, 0.0)):
+        moved = camera.translate(offset)
+        points = unproject(depth, features, moved)
+        cache = VoxelCache(0.5, 1, fusion="latest")
+        cache.insert(points.xyz, points.features, points.footprint, valid=points.valid)
+        imprecise = cache.memory_stats()["imprecise"]
+        assert imprecise == (0 if offset == (0.0, 0.0, 0.0) else len(cache))
+        local = unproject(depth, features, moved.translate(tuple(-x for x in offset)))
+        assert torch.equal(local.xyz, unproject(depth, features, camera).xyz)
+        shown = splat(points.xyz, points.features, moved, valid=points.valid).features == features
+        assert bool(shown.all()) == (imprecise == 0)
+
+
 @pytest.mark.parametrize("budget", [{"max_rows": 500}, {"max_bytes": 30_000}])
 def test_a_refused_insert_does_not_set_auto(budget: dict[str, int]) -> None:
     cache, xyz = VoxelCache("auto", 8, **budget), torch.rand(1000, 3)
@@ -139,11 +157,8 @@ def test_a_refused_insert_does_not_set_auto(budget: dict[str, int]) -> None:
 def test_an_interrupted_insert_does_not_set_auto(monkeypatch: pytest.MonkeyPatch) -> None:
     cache = VoxelCache("auto", 1)
 
-    def interrupt(*args: Any, **options: Any) -> Any:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(cache._store, "insert", interrupt)
+        patch.setattr(cache._store, "insert", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             cache.insert(torch.rand(9, 3), torch.zeros(9, 1), torch.ones(9))
     assert cache.voxel_size is None

@@ -156,7 +156,7 @@ class DctCodec:
         view = memory.read(cameras)
         latents = view.latents.clone()
         for t in range(len(cameras)):
-            moved = view.mask[t] & ~is_unmoved(memory.cache, view.row[t], cameras[t])
+            moved = view.mask[t] & ~is_unmoved(memory.cache, view.row[t], memory.history.to_local(cameras[t]))
             if moved.any():
                 image = render_patches(memory, view.row[t], cameras[t], self.spatial_stride, self.frequencies)
                 rendered = self.encode(image[None, :, None])[0, :, 0]

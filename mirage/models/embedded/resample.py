@@ -84,7 +84,7 @@ def render_patches(
     found = memory.read(fine, latents=False, finer=True).row[0]
     patch_row = torch.where((found >= 0) & (cell_row >= 0), found, cell_row)
     columns, lines = _centers(patch_row)
-    column, line, side = place_blocks(memory.cache, patch_row, fine)
+    column, line, side = place_blocks(memory.cache, patch_row, memory.history.to_local(fine))
     pixels = ((torch.arange(block // parts, device=row.device, dtype=torch.float32) + 0.5) * (parts / block) - 0.5)[
         :, None, None
     ]

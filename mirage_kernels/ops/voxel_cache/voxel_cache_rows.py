@@ -13,6 +13,7 @@ from torch import Tensor
 from ... import check
 from ..._locks import reads, writes
 from . import voxel_cache_operators as operators
+from .voxel_cache_index_reference import LIMIT
 from .voxel_cache_state import State
 from .voxel_cache_store import Store
 
@@ -163,11 +164,14 @@ class CacheRows:
 
     @writes
     def memory_stats(self) -> dict[str, Any]:
-        """Return numbers about the memory and the history of the cache.
+        """Return numbers about the memory and the history of the cache. It waits for the device once.
 
         Returns:
             ``rows``, ``capacity``, ``nbytes``, ``nbytes_by_tensor``, ``table_load`` (fraction of used slots of the hash
-            table), and the totals ``added``, ``merged``, ``rejected``, ``evicted`` and ``carved`` of all calls.
+            table), ``imprecise`` (rows more than 2^20 of their footprints from the origin), and the totals ``added``,
+            ``merged``, ``rejected``, ``evicted`` and ``carved`` of all calls. Float32 rounds the positions of imprecise
+            rows, and those of cameras there, by a noticeable part of a footprint, so that cells may not read back
+            themselves: subtract a local origin from both (:meth:`mirage_kernels.Cameras.translate`).
         """
         s = self.state
         return {
@@ -176,5 +180,6 @@ class CacheRows:
             "nbytes": self.nbytes,
             "nbytes_by_tensor": {name: t.untyped_storage().nbytes() for name, t in s.tensors()},
             "table_load": s.rows / len(s.table),
+            "imprecise": int((self.xyz.abs().amax(1) > LIMIT * self.footprint).sum()),
             **self._store.totals,
         }
