@@ -155,13 +155,17 @@ def read_filters(path: str | Path) -> Filters:
         DataError: the file is missing or no list of filters, a setting is out of range, or a folder of weights is
             missing.
     """
-    filters = Filters.from_json(read_text(Path(path), "filters"))
-    for index, part in enumerate(filters.filters):
-        if isinstance(part, (SemanticFilter, OpenVocabularyFilter)):
-            try:
-                part.check_files()
-            except DataError as error:
-                raise DataError(f"filters[{index}]: {type(part).__name__}: {error}") from None
+    text = read_text(Path(path), "filters")
+    try:
+        filters = Filters.from_json(text)
+        for index, part in enumerate(filters.filters):
+            if isinstance(part, (SemanticFilter, OpenVocabularyFilter)):
+                try:
+                    part.check_files()
+                except DataError as error:
+                    raise DataError(f"filters[{index}]: {type(part).__name__}: {error}") from None
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
     return filters
 
 

@@ -21,6 +21,7 @@ from ..geometry.grids import resize_depth, usable_depth
 from ..io.files import read_image
 from .distortion import Distortion
 
+MAX_MESSAGE = 400  # characters, because names in a file may be of any length
 MAX_ASPECT_DIFFERENCE = 0.02  # relative, of an image and its depth map or its calibration
 
 
@@ -156,8 +157,8 @@ class Recording(ABC):
         except ImportError:
             raise
         except Exception as error:  # numbers of the files may be anything: see mirage.errors.reading
-            message = " ".join(str(error).split()) or type(error).__name__
-            raise DataError(message if name in message else f"{name}: {message}") from None
+            message = " ".join(str(error).split())[:MAX_MESSAGE] or type(error).__name__
+            raise DataError(message if name in message else f"{name[:MAX_MESSAGE]}: {message}") from None
         if source.distortion is not None:
             image, depth_map, exclude = source.distortion.undistort(
                 source.intrinsics, source.image, source.depth, source.exclude
