@@ -66,6 +66,9 @@ def autograd_kernel(
         backward: ``backward(ctx, *grads)``, the gradients of all inputs.
     """
 
+    # The dispatcher leaves out trailing arguments that have the default of the schema.
+    defaults = [argument.default_value for argument in operation._schema.arguments]
+
     def run_below_autograd(keyset: Any, args: tuple[Any, ...]) -> Any:
         with torch._C._AutoDispatchBelowAutograd():
             return operation.redispatch(keyset & torch._C._after_autograd_keyset, *args)
@@ -100,7 +103,7 @@ def autograd_kernel(
         if forward_ad._current_level < 0 and not (torch.is_grad_enabled() and torch._C._any_requires_grad(*args)):
             return run_below_autograd(keyset, args)
         with enable_single_level_autograd_function() if _is_in_functorch() else contextlib.nullcontext():
-            return function.apply(*args, keyset)
+            return function.apply(*args, *defaults[len(args) :], keyset)
 
     return run
 
