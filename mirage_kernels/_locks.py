@@ -48,7 +48,7 @@ def writes(method: Callable[Concatenate[_Self, _Args], _Result]) -> Callable[Con
     """Hold ``self.lock`` during a method."""
 
     @functools.wraps(method)
-    def run(self: _Self, *args: _Args.args, **kwargs: _Args.kwargs) -> _Result:
+    def run(self: _Self, /, *args: _Args.args, **kwargs: _Args.kwargs) -> _Result:
         with self.lock:
             return method(self, *args, **kwargs)
 
@@ -59,7 +59,7 @@ def reads(method: Callable[Concatenate[_Self, _Args], _Result]) -> Callable[Conc
     """Hold ``self.lock`` during a method, except in a function that ``torch.compile`` traces."""
 
     @functools.wraps(method)
-    def run(self: _Self, *args: _Args.args, **kwargs: _Args.kwargs) -> _Result:
+    def run(self: _Self, /, *args: _Args.args, **kwargs: _Args.kwargs) -> _Result:
         if torch.compiler.is_compiling():
             return method(self, *args, **kwargs)
         with self.lock:

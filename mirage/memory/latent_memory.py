@@ -223,7 +223,7 @@ class LatentSpatialMemory(AtomicMemory):
         check_frames(self.channels, latents, cameras, depth, mask, stamps, history_latents)
         count, h, w = latents.shape[1:]
         self.history.check_grid((h, w))
-        return self._change(
+        return self.atomic(
             lambda: [
                 self._write_frame(
                     latents[:, t],
@@ -314,7 +314,7 @@ class LatentSpatialMemory(AtomicMemory):
         points = unproject_depth(depth[None], camera, grid, pooling="min")
         z = torch.where(points.valid, camera.project(points.xyz)[1][0], torch.inf).reshape(1, *grid)
         nearest = torch.where(covered, nearest_around(z), torch.inf)
-        return self._change(lambda: self._carve(nearest, camera.rescale(grid), tolerance))
+        return self.atomic(lambda: self._carve(nearest, camera.rescale(grid), tolerance))
 
     def _carve(self, depth: Tensor, camera: Cameras, tolerance: float) -> int:
         remap = self.cache.carve(depth, camera, tolerance)

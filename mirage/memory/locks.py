@@ -29,7 +29,7 @@ def locked(method: Callable[Concatenate[_Self, _Args], _Result]) -> Callable[Con
     """Hold ``self.lock`` during a method, except in a function that ``torch.compile`` traces, which cannot take one."""
 
     @functools.wraps(method)
-    def run(self: _Self, *args: _Args.args, **kwargs: _Args.kwargs) -> _Result:
+    def run(self: _Self, /, *args: _Args.args, **kwargs: _Args.kwargs) -> _Result:
         if torch.compiler.is_compiling():
             return method(self, *args, **kwargs)
         with self.lock:

@@ -37,7 +37,7 @@ def atomic(method: Callable[Concatenate[_Self, _Args], _Result]) -> Callable[Con
     """Run a method as a transaction, or as a part of the open one."""
 
     @functools.wraps(method)
-    def run(self: _Self, *args: _Args.args, **kwargs: _Args.kwargs) -> _Result:
+    def run(self: _Self, /, *args: _Args.args, **kwargs: _Args.kwargs) -> _Result:
         if self.in_transaction:
             return method(self, *args, **kwargs)
         try:
