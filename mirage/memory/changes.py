@@ -54,10 +54,22 @@ class AtomicMemory:
         return self.cache.lock
 
     @locked
-    def _change(self, change: Callable[[], _Result]) -> _Result:
-        """Change the memory; if that fails or is interrupted, return to the state before."""
+    def atomic(self, change: Callable[[], _Result], undo: Callable[[], None] | None = None) -> _Result:
+        """Run a function that changes the memory. If it fails or is interrupted, the memory is as it was before.
+
+        The changes of several methods, such as :meth:`LatentSpatialMemory.write`, become one.
+
+        Args:
+            change: the function. Other threads cannot use the memory meanwhile.
+            undo: undoes what the function changes besides the memory. It must be right to call it twice.
+
+        Returns:
+            What the function returns.
+        """
+        if self.cache.in_transaction:
+            return change()  # a part of the change that is running
         try:
-            self.cache.begin(functools.partial(self._return_to, self._layers.begin(), self.history.version))
+            self.cache.begin(functools.partial(self._return_to, self._layers.begin(), self.history.version, undo))
             result = change()
             self.cache.end()
         except BaseException:
@@ -65,9 +77,11 @@ class AtomicMemory:
             raise
         return result
 
-    def _return_to(self, undo_layers: Callable[[], None], version: Frames) -> None:
+    def _return_to(self, undo_layers: Callable[[], None], version: Frames, undo: Callable[[], None] | None) -> None:
         undo_layers()
         self.history.version = version
+        if undo is not None:
+            undo()
 
     @locked
     def __getstate__(self) -> dict[str, Any]:

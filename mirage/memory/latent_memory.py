@@ -225,7 +225,7 @@ class LatentSpatialMemory(AtomicMemory):
         check_frames(self.channels, latents, cameras, depth, mask, stamps, history_latents)
         count, h, w = latents.shape[1:]
         self.history.check_grid((h, w))
-        return self._change(
+        return self.atomic(
             lambda: [
                 self._write_frame(
                     latents[:, t],
@@ -317,7 +317,7 @@ class LatentSpatialMemory(AtomicMemory):
         """
         local = self.history.to_local(camera)
         nearest = nearest_depth(depth, local, grid)
-        return self._change(lambda: self._carve(nearest, local.rescale(grid), tolerance))
+        return self.atomic(lambda: self._carve(nearest, local.rescale(grid), tolerance))
 
     def _carve(self, depth: Tensor, camera: Cameras, tolerance: float) -> int:
         remap = self.cache.carve(depth, camera, tolerance)

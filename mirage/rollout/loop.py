@@ -17,12 +17,12 @@ from ..filters import Filters
 from ..memory import LatentSpatialMemory, MemoryView
 from .checks import check_conditions, check_sources, check_start
 from .clock import Clock
+from .plan import CHUNK, plan_chunks
 from .protocols import ChunkModel, Codec
 from .reading import find_reader
 from .session_state import SessionState, pack_observations, unpack_observations
 from .write_back import MemoryWriter, WriteResult, choose_written
 
-CHUNK = 33  # frames: 9 latents of Wan2.2. A later chunk shares its first latent with the chunk before it.
 PRECEDING = 2  # latents before the chunk that the model is conditioned on
 REFERENCES = 4  # retrieved latents that the model is conditioned on
 
@@ -55,39 +55,6 @@ class Chunk(NamedTuple):
     def written(self) -> list[int]:
         """Number of points that each latent added to the memory."""
         return [result.added for result in self.write_back]
-
-
-def plan_chunks(frames: int, chunk: int = CHUNK, stride: int = 4) -> list[range]:
-    """Divide a video into chunks of latents.
-
-    Every chunk after the first begins with the last latent of the chunk before it.
-
-    Args:
-        frames: frames of the video, ``stride * N + 1``.
-        chunk: maximum frames per chunk, ``stride * N + 1`` with N >= 1.
-        stride: frames from one latent to the next.
-
-    Returns:
-        The range of latents of each chunk.
-
-    Raises:
-        TypeError, ValueError: a number is not an integer, or a number of frames not of this form.
-
-    Example:
-        >>> plan_chunks(41, chunk=17)
-        [range(0, 5), range(4, 9), range(8, 11)]
-    """
-    frames, chunk = check.integer("frames", frames, -(1 << 63)), check.integer("chunk", chunk, -(1 << 63))
-    stride = check.integer("stride", stride, 1)
-    for name, value in (("frames", frames), ("chunk", chunk)):
-        if value < 1 or (value - 1) % stride:
-            below = max((value - 1) // stride, 0 if name == "frames" else 1) * stride + 1
-            near = f"{below} or {below + stride}" if value > below else str(below)
-            raise ValueError(f"{name}: expected {stride} N + 1, got {value} (nearest: {near})")
-    if chunk < stride + 1:
-        raise ValueError(f"chunk: expected at least {stride + 1} frames, got {chunk}")
-    last, step = (frames - 1) // stride, (chunk - 1) // stride
-    return [range(a, min(a + step, last) + 1) for a in range(0, max(last, 1), step)]
 
 
 class RolloutSession:
@@ -195,6 +162,7 @@ class RolloutSession:
         self._on_part, self._synchronize = on_part, synchronize
         self.camera, self.frame, self.chunks = camera.to(memory.device), 0, 0
         self._written: list[WriteResult] = []
+        self._is_done = True  # False during a step
         if state is not None:
             self._restore(state)
             return
@@ -246,7 +214,7 @@ class RolloutSession:
         self._writer.past.extend(unpack_observations({name: t.to(device) for name, t in tensors.items()}))
 
     def step(self, cameras: Cameras, prompt: str | None = None) -> Chunk:
-        """Generate the next frames.
+        """Generate the next frames. If this fails or is interrupted, the session and its memory are as before.
 
         Args:
             cameras: cameras of the next frames over (H, W); their number must be a multiple of the codec's temporal
@@ -266,7 +234,28 @@ class RolloutSession:
             raise ValueError(f"cameras: expected {expected}, got {cameras.size}")
         if len(cameras) % stride or (self.chunks and not len(cameras)):
             raise ValueError(f"cameras: expected a multiple of {stride} frames, got {len(cameras)}")
-        self.prompt = self.prompt if prompt is None else prompt
+        undo = self._undo()
+        try:
+            return self._step(cameras, self.prompt if prompt is None else prompt, undo)
+        except BaseException:
+            if not self._is_done:
+                undo()
+            raise
+
+    def _undo(self) -> Callable[[], None]:
+        """Return a function that returns this session to its present state, with its random numbers."""
+        attributes, random, past = dict(self.__dict__), self.generator.get_state(), list(self._writer.past)
+
+        def undo() -> None:
+            self._writer.past.clear()
+            self._writer.past.extend(past)
+            self.generator.set_state(random)
+            self.__dict__.update(attributes)
+
+        return undo
+
+    def _step(self, cameras: Cameras, prompt: str, undo: Callable[[], None]) -> Chunk:
+        self._is_done, self.prompt, stride = False, prompt, self.codec.temporal_stride
         last, cameras = self.camera, cameras.to(self.camera.device)
         new = cameras[stride - 1 :: stride]  # cameras of the new latents
         clock = Clock(self._history.device, self._on_part, synchronize=self._synchronize)
@@ -276,7 +265,15 @@ class RolloutSession:
         latents = self._generate(view, latent_cameras, clock)
         clock.start("decode")
         frames = self.codec.decode(latents[None])[0] if self.decode else latents.new_zeros(3, 0, *cameras.size)
+        # What follows changes the memory and this session, both or none.
+        return self.memory.atomic(lambda: self._write(latents, view, frames, last, cameras, clock), undo)
+
+    def _write(
+        self, latents: Tensor, view: MemoryView, frames: Tensor, last: Cameras, cameras: Cameras, clock: Clock
+    ) -> Chunk:
         clock.start("write")
+        stride = self.codec.temporal_stride
+        new = cameras[stride - 1 :: stride]
         stamps = [self.stamp + self.frame + stride * (k + 1) for k in range(len(new))]
         latent_frames = frames[:, stride::stride]
         history = self._encode_frames(latent_frames) if self.references == "frame" else None
@@ -295,7 +292,7 @@ class RolloutSession:
         start, all_cameras = self.frame + shared, cameras if shared else Cameras.cat([last, cameras])
         written = written if shared else self._written + written
         self.frame, self.chunks = self.frame + len(cameras), self.chunks + 1
-        self.camera = all_cameras[-1:]
+        self.camera, self._is_done = all_cameras[-1:], True
         return Chunk(start, frames[:, shared:], latents[:, shared:], view, all_cameras, written, clock.seconds)
 
     def _generate(self, view: MemoryView, cameras: Cameras, clock: Clock) -> Tensor:

@@ -87,7 +87,7 @@ class MemoryWriter:
         fill_depth: bool = False,
         is_written: Sequence[bool] | None = None,
     ) -> list[WriteResult]:
-        """Write T latent frames, one after the other.
+        """Write T latent frames, one after the other: all of them, or none if that fails or is interrupted.
 
         Args:
             latents: (C, T, h, w).
@@ -132,17 +132,26 @@ class MemoryWriter:
         if is_estimated and chosen:
             assert self.depth is not None
             depth, _, is_metric = self.depth(frames, cameras)
-        for k, t in enumerate(chosen):
-            new = _NewFrame(latents, frames, cameras, depth, k)
-            new = self._align(new, is_metric) if is_estimated else new
-            options = {
-                "stamps": None if stamps is None else stamps[t : t + 1],
-                "history_latents": None if history_latents is None else history_latents[:, t : t + 1],
-                "fill_depth": fill_depth,
-            }
-            masks = [None if mask is None else mask[t] for mask in (exclude, keep)]
-            results[t] = self._write_one(new, masks, options)
-        return results
+
+        def write_chosen() -> list[WriteResult]:
+            for k, t in enumerate(chosen):
+                new = _NewFrame(latents, frames, cameras, depth, k)
+                new = self._align(new, is_metric) if is_estimated else new
+                options = {
+                    "stamps": None if stamps is None else stamps[t : t + 1],
+                    "history_latents": None if history_latents is None else history_latents[:, t : t + 1],
+                    "fill_depth": fill_depth,
+                }
+                masks = [None if mask is None else mask[t] for mask in (exclude, keep)]
+                results[t] = self._write_one(new, masks, options)
+            return results
+
+        past = list(self.past)
+        return self.memory.atomic(write_chosen, lambda: self._return_to(past))
+
+    def _return_to(self, past: list[FrameObservation]) -> None:
+        self.past.clear()
+        self.past.extend(past)
 
     def _align(self, new: _NewFrame, is_metric: bool) -> _NewFrame:
         """Align the depth of all frames by the fit of this one; without depth if the fit is rejected."""

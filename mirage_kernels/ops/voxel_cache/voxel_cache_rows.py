@@ -132,6 +132,11 @@ class CacheRows:
         self._store.recover()
         self._store.shrink_to_fit()
 
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+        return self._store.in_transaction
+
     def begin(self, undo: Callable[[], None] | None = None) -> None:
         """Begin a transaction. Hold :attr:`lock` until :meth:`end` or :meth:`roll_back`.
 
