@@ -202,7 +202,7 @@ class WanChunkModel:
         """Predict the flow (B, C, T, h, w) of latents (1, C, T, h, w) for embeddings (B, tokens, text dim)."""
         start, count = sequence.references.shape[2], latents.shape[2]
         hidden_states = torch.cat([sequence.references, latents.to(sequence.control.dtype), sequence.preceding], 2)
-        timestep = torch.zeros(1, hidden_states.shape[2], device=latents.device)
+        timestep = torch.zeros(1, hidden_states.shape[2], device=latents.device, dtype=torch.float32)
         timestep[:, start + 1 : start + count] = t
         batch = len(embeddings)
         sample: Tensor = self.transformer(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ...errors import DataError
 from .checkpoints import read_tensors
-from .lora_keys import convert_lora, linear_layers
+from .lora_keys import MAX_ALPHA, convert_lora, linear_layers
 from .presets import PresetName, find_preset
 
 __all__ = ["LORA_TARGETS", "convert", "find_lora_file", "lora_config", "lora_settings", "read_lora"]
@@ -157,21 +157,30 @@ def _scales(metadata: Mapping[str, Any], layers: Mapping[str, tuple[int, int]]) 
     if settings.get("use_dora"):
         raise ValueError("use_dora: expected LoRA without DoRA, which diffusers does not load for Wan")
     scales = {}
-    try:
-        for module in layers:
+    for module in layers:
+        try:
             rank = float(_of_pattern(settings.get("rank_pattern"), module, settings["r"]))
             alpha = float(_of_pattern(settings.get("alpha_pattern"), module, settings["lora_alpha"]))
-            scales[module] = alpha / (math.sqrt(rank) if settings.get("use_rslora") else rank)
-            if not math.isfinite(scales[module]):
-                raise ValueError
-    except (ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError, re.error):
-        raise ValueError("expected LoRA, got a damaged header") from None
+        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError):
+            raise ValueError("expected LoRA, got a damaged header") from None
+        if not (rank >= 1 and abs(alpha) <= MAX_ALPHA * rank < math.inf):
+            raise ValueError(
+                f"expected LoRA with a rank of at least 1 and an alpha of at most {MAX_ALPHA} ranks, got r={rank:g} "
+                f"and lora_alpha={alpha:g}"
+            )
+        scales[module] = alpha / (math.sqrt(rank) if settings.get("use_rslora") else rank)
     return scales
 
 
 def _of_pattern(patterns: Mapping[str, Any] | None, module: str, default: Any) -> Any:
-    """The value of the first pattern that matches a module's name, as peft matches them."""
+    """The value of the first pattern that a module's name equals or ends with.
+
+    peft takes them as regular expressions. Those of a file may take for ever, so only names are taken.
+    """
     for pattern, value in (patterns or {}).items():
-        if re.fullmatch(rf"(.*\.)?({pattern})", module):
+        name = pattern.removeprefix("^").replace("\\.", ".")
+        if not re.fullmatch(r"[\w.]+", name):
+            raise ValueError(pattern)
+        if f".{module}".endswith(f".{name}"):
             return value
     return default
