@@ -4,15 +4,15 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from diffusers.hooks._helpers import TransformerBlockMetadata, TransformerBlockRegistry
 from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 from torch import Tensor, nn
 
-__all__ = ["HintChain", "MemoryAdapter", "MemoryAdapterBlock", "MirageTransformerBlock"]
+__all__ = ["HintChain", "LateHint", "MemoryAdapter", "MemoryAdapterBlock", "MirageTransformerBlock"]
 
 
 class MirageTransformerBlock(WanTransformerBlock):  # type: ignore[misc]
@@ -28,7 +28,7 @@ class MirageTransformerBlock(WanTransformerBlock):  # type: ignore[misc]
         encoder_hidden_states: Tensor,
         temb: Tensor,
         rotary_emb: tuple[Tensor, Tensor],
-        hint: Tensor | Callable[[], Tensor | None] | None = None,
+        hint: Tensor | LateHint | None = None,
     ) -> Tensor:
         """Run the block.
 
@@ -37,14 +37,14 @@ class MirageTransformerBlock(WanTransformerBlock):  # type: ignore[misc]
             encoder_hidden_states: (B, words, dim), the embedded text.
             temb: (B, 6, dim) or (B, tokens, 6, dim), the timestep's projection.
             rotary_emb: cosines and sines of the rotary embedding.
-            hint: (B, tokens, dim), added to the output, or a function that computes it; None adds nothing.
+            hint: (B, tokens, dim), added to the output, or an object that computes it; None adds nothing.
 
         Returns:
             (B, tokens, dim).
         """
         output: Tensor = super().forward(hidden_states, encoder_hidden_states, temb, rotary_emb)
-        if callable(hint):
-            hint = hint()
+        if isinstance(hint, LateHint):
+            hint = hint.compute()
         return output if hint is None else output + hint.to(output.device)
 
 
@@ -154,9 +154,22 @@ class HintChain:
             hint = hint if number == layer else None
         return hint
 
-    def later(self, layer: int) -> Callable[[], Tensor | None]:
-        """Return a function that computes the hint of a layer. It is not compiled with the block that calls it."""
-        compute: Callable[[], Tensor | None] = torch.compiler.disable(  # type: ignore[no-untyped-call]
-            functools.partial(self.compute, layer)
-        )
-        return compute
+
+class LateHint(NamedTuple):
+    """The hint of a layer, computed when the backbone's block asks for it.
+
+    A class and not a function: torch.compile tells a tensor from an object of a class when it runs what it compiled,
+    but not from a function.
+
+    Attributes:
+        chain: computes the hint.
+        layer: the layer.
+    """
+
+    chain: HintChain
+    layer: int
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def compute(self) -> Tensor | None:
+        """Compute the hint. It is not compiled with the block that asks for it."""
+        return self.chain.compute(self.layer)

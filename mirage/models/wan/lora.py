@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ...errors import DataError
 from .checkpoints import read_tensors
-from .lora_keys import convert_lora, linear_layers
+from .lora_keys import MAX_ALPHA, convert_lora, linear_layers
 from .presets import PresetName, find_preset
 
 __all__ = ["LORA_TARGETS", "convert", "find_lora_file", "lora_config", "lora_settings", "read_lora"]
@@ -164,9 +164,9 @@ def _scales(metadata: Mapping[str, Any], layers: Mapping[str, tuple[int, int]]) 
         try:
             rank = float(_of_pattern(settings.get("rank_pattern"), module, settings["r"]))
             alpha = float(_of_pattern(settings.get("alpha_pattern"), module, settings["lora_alpha"]))
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, re.error):
+        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError):
             raise ValueError("expected LoRA, got a damaged header") from None
-        if not (rank >= 1 and abs(alpha) <= MAX_ALPHA * rank):
+        if not (rank >= 1 and abs(alpha) <= MAX_ALPHA * rank < math.inf):
             raise ValueError(
                 f"expected LoRA with a rank of at least 1 and an alpha of at most {MAX_ALPHA} ranks, got r={rank:g} "
                 f"and lora_alpha={alpha:g}"
@@ -176,8 +176,14 @@ def _scales(metadata: Mapping[str, Any], layers: Mapping[str, tuple[int, int]]) 
 
 
 def _of_pattern(patterns: Mapping[str, Any] | None, module: str, default: Any) -> Any:
-    """The value of the first pattern that matches a module's name, as peft matches them."""
+    """The value of the first pattern that a module's name equals or ends with.
+
+    peft takes them as regular expressions. Those of a file may take for ever, so only names are taken.
+    """
     for pattern, value in (patterns or {}).items():
-        if re.fullmatch(rf"(.*\.)?({pattern})", module):
+        name = pattern.removeprefix("^").replace("\\.", ".")
+        if not re.fullmatch(r"[\w.]+", name):
+            raise ValueError(pattern)
+        if f".{module}".endswith(f".{name}"):
             return value
     return default

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from .released_keys import raise_first, to_our_module, to_their_module, unwrapped
 
-__all__ = ["convert_lora", "linear_layers"]
+__all__ = ["MAX_ALPHA", "convert_lora", "linear_layers"]
 
+MAX_ALPHA = 1000  # ranks; more than a factor of some tens is an error
 _KINDS = {
     r"\.lora_(?:A|down)(?:\.default)?\.weight|\.lora\.down\.weight": "A",
     r"\.lora_(?:B|up)(?:\.default)?\.weight|\.lora\.up\.weight": "B",
@@ -153,6 +154,9 @@ def _problems(module: str, layer: _Layer, size: tuple[int, int]) -> list[str]:
             problems.append(f"{source}: expected {shapes[kind]}, got {shape}")
         elif kind == "diff" and pair:
             problems.append(f"{source}: expected LoRA or a change of the weight, got both")
+    if "alpha" in given and not problems and abs(given["alpha"].item()) > MAX_ALPHA * rank:
+        alpha, source = given["alpha"].item(), layer.sources["alpha"]
+        problems.append(f"{source}: expected at most {MAX_ALPHA} times the rank {rank}, got {alpha:g}")
     if a is not None and rank == 0 and not problems:
         problems.append(f"{layer.sources['A']}: expected a rank of at least 1, got {tuple(a.shape)}")
     return problems

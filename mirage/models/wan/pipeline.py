@@ -389,7 +389,8 @@ class MiragePipeline(WeightLoaderMixin, WanPipeline):  # type: ignore[misc]
             latents.append(part.latents)
             seconds.append(part.seconds)
             del part  # and with it its frames, before the next chunk is generated
-        video = torch.cat(latents, 1)[None] if latents else torch.zeros(1, self.codec.channels, 0, 0, 0)
+        nothing = torch.zeros(self.codec.channels, 0, 0, 0, dtype=torch.float32, device="cpu")
+        video = torch.cat(latents or [nothing], 1)[None]
         output = MiragePipelineOutput(frames.video(), video, memory, seconds)
         return output if return_dict else output.to_tuple()
 

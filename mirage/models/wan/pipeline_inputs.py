@@ -154,7 +154,7 @@ def prepare_generator(generator: Any) -> torch.Generator:
     """
     generator = one_of_list("generator", generator)
     if generator is None:
-        return torch.Generator().manual_seed(int(torch.randint(2**63 - 1, (), device="cpu")))
+        return torch.Generator().manual_seed(int(torch.randint(2**63 - 1, (), dtype=torch.int64, device="cpu")))
     if not isinstance(generator, torch.Generator):
         raise TypeError(f"generator: expected one torch.Generator, got {type(generator).__name__}")
     return generator

@@ -19,7 +19,7 @@ from diffusers.utils import apply_lora_scale
 from torch import Tensor, nn
 from torch.nn import functional as nnf
 
-from .adapter import HintChain, MemoryAdapter, MemoryAdapterBlock, MirageTransformerBlock
+from .adapter import HintChain, LateHint, MemoryAdapter, MemoryAdapterBlock, MirageTransformerBlock
 from .adapter_files import read_adapter, write_adapter
 from .backbone import read_weights, share_backbone
 from .checkpoints import is_on_hub, load_strict, reach_hub, require_transformer
@@ -295,9 +295,9 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
         # adapter's. Compiled and checkpointed blocks need a tensor.
         is_late = self.is_cache_enabled and not torch.is_grad_enabled()
         for layer, block in enumerate(self.blocks):
-            hint = None
+            hint: Tensor | LateHint | None = None
             if chain is not None:
-                hint = chain.later(layer) if is_late else chain.compute(layer)
+                hint = LateHint(chain, layer) if is_late else chain.compute(layer)
             hidden_states = self._run(block, hidden_states, context, timestep_proj, rotary_emb, hint)
 
         output = self._unpatchify(hidden_states, temb, patches)

@@ -129,6 +129,26 @@ def test_every_chunk_starts_with_an_empty_cache(
     assert first.isfinite().all()
 
 
+@pytest.mark.long
+def test_caches_and_compiled_blocks() -> None:
+    """Blocks that were compiled with a cache do not run for those without, which share their code."""
+
+    def make() -> MiragePipeline:
+        return make_pipeline(transformer=tiny.transformer(layers=2))
+
+    cached, compiled, both = make(), make(), make()
+    config = FirstBlockCacheConfig(threshold=0.2)
+    expected = guided(cached)
+    for pipe in (cached, both):
+        pipe.transformer.enable_cache(config)
+    both.transformer.compile_repeated_blocks(backend="aot_eager")
+    assert torch.equal(guided(both), guided(cached))
+    compiled.transformer.compile_repeated_blocks(backend="aot_eager", fullgraph=True)
+    assert torch.equal(guided(compiled), expected)
+    both.transformer.disable_cache()
+    assert torch.equal(guided(both), expected)
+
+
 def test_a_skipped_layer_adds_no_hint() -> None:
     pipe, other = make_pipeline(), make_pipeline()
     apply_layer_skip(pipe.transformer, LayerSkipConfig(indices=[2]))
