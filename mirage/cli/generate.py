@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import functools
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -208,9 +209,9 @@ def resume(args: argparse.Namespace) -> dict[str, Any]:
         with unpacking(output.store.folder):
             check_options(stored.info["options"], vars(args))
             args = unpack_options(args, stored.info["options"])
-        model = load_model(args)
-        memory_options = load_memory_options(args, model.device)
-        with unpacking(output.store.folder):
+            check_model_options(args)  # not the input, which a run needs no more
+            model = load_model(args)
+            memory_options = load_memory_options(args, model.device)
             memory = restore_snapshot(unpack_snapshot(stored), model.device)
             scene, cameras = unpack_start(stored)
         info = stored.info
@@ -230,24 +231,26 @@ def _roll_out(
 ) -> dict[str, Any]:
     """Generate and write all chunks that are not finished yet."""
     stride, cameras = video.codec.temporal_stride, video.cameras
-    plan = plan_chunks(len(cameras), args.chunk, stride)
+    stored = unpacking(output.store.folder) if "state" in start else nullcontext()
     with tqdm(total=len(cameras), unit="frame", desc="generating") as bar:
-        output.start(video, lambda: bar.update())
-        session = RolloutSession(
-            video.scene.image,
-            camera=cameras[:1],
-            memory=video.memory,
-            codec=video.codec,
-            model=model.chunk_model,
-            prompt=args.prompt or "",
-            generator=torch.Generator(device="cpu").manual_seed(args.seed),
-            boundary=args.boundary,
-            references=args.references,
-            estimator=memory_options.estimator,
-            filters=memory_options.filters,
-            on_part=lambda part: _show(bar, f"{part}, {len(video.memory)} points"),
-            **start,
-        )
+        with stored:
+            plan = plan_chunks(len(cameras), args.chunk, stride)
+            output.start(video, lambda: bar.update())
+            session = RolloutSession(
+                video.scene.image,
+                camera=cameras[:1],
+                memory=video.memory,
+                codec=video.codec,
+                model=model.chunk_model,
+                prompt=args.prompt or "",
+                generator=torch.Generator(device="cpu").manual_seed(args.seed),
+                boundary=args.boundary,
+                references=args.references,
+                estimator=memory_options.estimator,
+                filters=memory_options.filters,
+                on_part=lambda part: _show(bar, f"{part}, {len(video.memory)} points"),
+                **start,
+            )
         output.spend("load", time.perf_counter() - since)
         bar.update(session.frame + 1 if session.chunks else 0)
         for part in plan[session.chunks :]:

@@ -47,7 +47,7 @@ def unpacking(path: Path) -> Iterator[None]:
         raise
     except KeyError as error:
         raise DataError(f"{path}: expected an unfinished run, got one without {error}") from None
-    except (ValueError, TypeError, RuntimeError, AttributeError, IndexError, ArithmeticError) as error:
+    except (ValueError, TypeError, RuntimeError, AttributeError, IndexError, ArithmeticError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{path}: expected an unfinished run, got one that does not fit together ({reason})") from None
 

@@ -379,7 +379,7 @@ class LatentSpatialMemory(AtomicMemory):
         try:
             return cls._from_tensors(tensors, settings, device)
         except (KeyError, ValueError, TypeError, RuntimeError, OverflowError) as error:
-            reason = f"there is no {error}" if isinstance(error, KeyError) else error
+            reason = f"there is no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:400]
             raise DataError(f"{path}: expected a memory, got a file that does not fit together ({reason})") from None
 
     @classmethod

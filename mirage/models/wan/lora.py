@@ -30,9 +30,6 @@ LORA_TARGETS = {
 }
 
 
-MAX_ALPHA = 1000  # ranks; more than a factor of some tens is an error
-
-
 def lora_config(preset: PresetName = "release", rank: int | None = None, **settings: Any) -> LoraConfig:
     """Make a LoRA configuration for ``MirageTransformer3DModel.add_adapter``. It targets the backbone's blocks, and not
     the memory adapter's.

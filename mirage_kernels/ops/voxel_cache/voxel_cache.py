@@ -102,7 +102,7 @@ class VoxelCache(CacheRemoval, CacheFiles):
         self.eviction: AutomaticEviction = check.choice("eviction", eviction, AUTOMATIC_EVICTIONS)
         self.extent_scale = check.number("extent_scale", extent_scale, 0)
         layout = Layout(
-            check.integer("channels", channels, 0),
+            check.integer("channels", channels, 0, 1 << 24),
             torch.int8 if storage else torch.float32 if fusion == "mean" else dtype,
             scaled=storage == "int8",
             counted=fusion == "mean",

@@ -157,7 +157,8 @@ class CacheFiles(CacheRows):
         try:
             return cls.from_state_dict(settings, tensors, device)
         except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
-            raise ValueError(f"{path}: expected consistent settings and tensors of a cache, got {error}") from None
+            reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:400]
+            raise ValueError(f"{path}: expected consistent settings and tensors of a cache, got {reason}") from None
 
     @writes
     def export_ply(self, path: str | Path, colors: Tensor | None = None) -> None:

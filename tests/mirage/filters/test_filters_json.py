@@ -120,7 +120,9 @@ def test_missing_weights_are_found_when_the_file_is_read(tmp_path: Path) -> None
         OpenVocabularyFilter("no/folder", question="", names=("a",)),
     ):
         path.write_text(Filters([EdgeFilter(), part]).to_json())
-        with pytest.raises(DataError, match=rf"filters.json: filters\[1\]: {type(part).__name__}: .*: expected a folder with config"):
+        with pytest.raises(
+            DataError, match=rf"filters.json: filters\[1\]: {type(part).__name__}: .*: expected a folder with config"
+        ):
             read_filters(path)
     path.write_text(Filters([EdgeFilter()]).to_json())
     assert read_filters(path).filters == (EdgeFilter(),)
