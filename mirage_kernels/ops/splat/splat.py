@@ -84,9 +84,10 @@ def splat(
     plain = no_disc and valid is None and extent is None and mode == "nearest"
     if plain and check.are_points(xyz, features) and isinstance(cameras, Cameras):
         intrinsics, (h, w) = cameras.intrinsics, cameras.size
-        differentiable = _is_differentiable(xyz, features)
+        # Written out, as the call of the operation below, because a call of 64 points takes microseconds.
+        differentiable = (xyz.requires_grad or features.requires_grad) and torch.is_grad_enabled()
+        differentiable = differentiable or _transforms.is_active()
         if (intrinsics.is_cpu if xyz.is_cpu else intrinsics.device == xyz.device) and not differentiable:
-            # Written out here, without another function in between, because a call of 64 points takes microseconds.
             operation = backend.operation("splat_plain", xyz)
             try:
                 # tuple.__new__, because the constructor of a named tuple takes as long as a check.
@@ -100,6 +101,7 @@ def splat(
         check.choice("mode", mode, SPLAT_MODES)
         return _splat_bilinear(xyz, features, cameras, valid, extent, radius, check.number("band", band, 0))
     size, extents = _check_extent(extent, radius, xyz, dims)
+    recorded = (xyz.requires_grad or features.requires_grad) and torch.is_grad_enabled()
     return Splat(
         *splat_nearest(
             xyz,
@@ -109,14 +111,9 @@ def splat(
             extent=size,
             extents=extents,
             radius=radius,
-            differentiable=_is_differentiable(xyz, features),
+            differentiable=recorded or _transforms.is_active(),
         )
     )
-
-
-def _is_differentiable(xyz: Tensor, features: Tensor) -> bool:
-    recorded = (xyz.requires_grad or features.requires_grad) and torch.is_grad_enabled()
-    return recorded or _transforms.is_active()
 
 
 def _check_operands(xyz: Any, features: Any, cameras: Any, valid: Any) -> check.Dims:
