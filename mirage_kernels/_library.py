@@ -61,6 +61,7 @@ def define(
     fake: Callable[..., Any],
     triton: str | None = None,
     inference: bool = False,
+    differentiable: tuple[str, tuple[Any, ...]] | None = None,
 ) -> None:
     """Define an operation in every library.
 
@@ -72,25 +73,42 @@ def define(
             Triton library runs the reference on the device.
         inference: also define an overload named ``inference`` that has no gradient. For a small call, autograd's path
             through Python takes as long as the operation itself.
+        differentiable: for an operation without a gradient, the one that has it and its further arguments. It runs
+            under vmap, where a call cannot see whether an outer transform differentiates it.
     """
     base, arguments = schema.split("(", 1)
     implementations = {REFERENCE: reference, TRITON: _import_on_first_call(triton, base) if triton else reference}
     for kind in ("default", "inference") if inference else ("default",):
         name = base if kind == "default" else f"{base}.{kind}"
         for namespace, library in _libraries.items():
-            define_in(library, namespace, f"{name}({arguments}", fake)
+            run: Callable[..., Any] | None = None
+            if differentiable is not None:
+                run = _with_arguments(overload(namespace, differentiable[0]), differentiable[1])
+            elif kind != "default":
+                run = overload(namespace, base)
+            define_in(library, namespace, f"{name}({arguments}", fake, run)
             _overloads[namespace, base, kind] = overload(namespace, base, kind)
-        for namespace, run in implementations.items():
-            _libraries[namespace].impl(name, run, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
+        for namespace, function in implementations.items():
+            _libraries[namespace].impl(name, function, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
 
 
-def define_in(library: torch.library.Library, namespace: str, schema: str, fake: Callable[..., Any]) -> None:
+def _with_arguments(operation: torch._ops.OpOverload, further: tuple[Any, ...]) -> Callable[..., Any]:
+    return lambda *args: operation(*args, *further)
+
+
+def define_in(
+    library: torch.library.Library,
+    namespace: str,
+    schema: str,
+    fake: Callable[..., Any],
+    run_in_vmap: Callable[..., Any] | None = None,
+) -> None:
     """Define one overload of an operation in one library: schema, fake kernel and rule for vmap."""
     library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
     name = schema.split("(", 1)[0]
     base, _, kind = name.partition(".")
     torch.library.register_fake(f"{namespace}::{name}", fake, lib=library)
-    rule = _transforms.vmap_rule(overload(namespace, base, kind or "default"))
+    rule = _transforms.vmap_rule(overload(namespace, base, kind or "default"), run_in_vmap)
     torch.library.register_vmap(f"{namespace}::{name}", rule, lib=library)
 
 

@@ -15,14 +15,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import CInterpreter, peek_interpreter_stack
 from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd import forward_ad
+from torch.compiler import is_dynamo_compiling, is_exporting
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 
 def _is_in_functorch() -> bool:
-    # Not `peek() is not None`, which torch.compile always evaluates to True, and not
+    # Not `peek_interpreter_stack() is not None`, which torch.compile always evaluates to True, and not
     # torch._C._are_functorch_transforms_active(), which it leaves in the graph.
-    return isinstance(torch._C._functorch.peek_interpreter_stack(), torch._C._functorch.CInterpreter)
+    return isinstance(peek_interpreter_stack(), CInterpreter)
 
 
 def is_active() -> bool:
@@ -32,11 +35,11 @@ def is_active() -> bool:
     trained later (``torch.export``, ``make_fx``). ``torch.compile`` alone is not such a case: it compiles again when an
     argument requires a gradient.
     """
-    if forward_ad._current_level >= 0 or _is_in_functorch():
-        return True
-    if torch.compiler.is_dynamo_compiling():
-        return torch.compiler.is_exporting()
-    return torch._C._len_torch_dispatch_stack() > 0
+    if is_dynamo_compiling():
+        return is_exporting() or _is_in_functorch() or forward_ad._current_level >= 0
+    # Every call with few points pays for this, so it does not look for a transform: under torch.func.grad a tensor
+    # requires a gradient, and under vmap the operations without a gradient run as those that have one (vmap_rule).
+    return forward_ad._current_level >= 0 or is_in_torch_dispatch_mode()
 
 
 def constants(*values: float) -> tuple[float, ...]:
@@ -108,18 +111,23 @@ def autograd_kernel(
     return run
 
 
-def vmap_rule(operation: torch._ops.OpOverload) -> Callable[..., Any]:
-    """Return a rule for :func:`torch.library.register_vmap` that runs an operation once per element of the batch."""
+def vmap_rule(operation: torch._ops.OpOverload, run: Callable[..., Any] | None = None) -> Callable[..., Any]:
+    """Return a rule for :func:`torch.library.register_vmap` that runs an operation once per element of the batch.
+
+    Args:
+        operation: the operation.
+        run: what runs in its place, with the same arguments: the operation that has a gradient.
+    """
     schema = operation._schema
     name = schema.name.split("::")[1]
 
     def refuse(info: Any, in_dims: Any, *args: Any) -> Any:
         raise NotImplementedError(f"{name}: vmap is not implemented; call it outside of the mapped function")
 
-    def run(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
+    def loop(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
         def element(i: int) -> tuple[Tensor, ...]:
             picked = [a if d is None else _select(a, d, i) for a, d in zip(args, in_dims, strict=True)]
-            outputs = operation(*picked)
+            outputs = (run or operation)(*picked)
             return (outputs,) if isinstance(outputs, Tensor) else outputs
 
         # An empty batch has the shapes of a batch of one.
@@ -128,7 +136,7 @@ def vmap_rule(operation: torch._ops.OpOverload) -> Callable[..., Any]:
         return (stacked[0], 0) if len(schema.returns) == 1 else (stacked, (0,) * len(stacked))
 
     tensors_only = all(str(value.type) == "Tensor" for value in schema.returns)
-    return refuse if schema.is_mutable or not tensors_only else run
+    return refuse if schema.is_mutable or not tensors_only else loop
 
 
 def _select(tensor: Tensor, dim: int, i: int) -> Tensor:

@@ -17,7 +17,11 @@ from mirage_kernels import VoxelCache, splat, testing
 from mirage_kernels.testing import assert_same, splat_case
 
 CAMERAS = testing.random_cameras(torch.Generator().manual_seed(0), 2, (6, 9))
-pytestmark = [pytest.mark.long, pytest.mark.usefixtures("native")]
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.usefixtures("native"),
+    pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning", "ignore:VecISA:UserWarning"),  # torch's own
+]
 
 
 def test_a_float_that_changes() -> None:
@@ -42,14 +46,14 @@ class Program(nn.Module):
     def forward(self, xyz: Tensor, features: Tensor) -> tuple[Tensor, ...]:
         if self.name == "cache":
             return tuple(self.cache.splat(CAMERAS, valid=features[: len(self.cache), 0] > 0))
-        options: dict[str, Any] = {
+        all_options: dict[str, dict[str, Any]] = {
             "nearest": {},
             "extent": {"extent": 0.2},
             "extents": {"extent": features[:, 0]},
             "radius": {"radius": 1.5},
             "bilinear": {"mode": "bilinear"},
-        }[self.name]
-        return tuple(splat(xyz, features, CAMERAS, **options))
+        }
+        return tuple(splat(xyz, features, CAMERAS, **all_options[self.name]))
 
 
 LOAD = """

@@ -63,11 +63,13 @@ def test_exhausted_memory(backend: str, name: str) -> None:
 def test_accelerate_finds_a_batch_size(backend: str) -> None:
     tried = []
 
-    @find_executable_batch_size(starting_batch_size=HUGE, reduce_batch_size_fn=lambda: 3 if tried else HUGE)
-    def run(batch_size: int) -> torch.Size:
+    def shape_of(batch_size: int) -> torch.Size:
         tried.append(batch_size)
         return splat(XYZ, expanded(2, batch_size), CAMERAS).features.shape
 
+    run = find_executable_batch_size(
+        shape_of, starting_batch_size=HUGE, reduce_batch_size_fn=lambda: 3 if tried else HUGE
+    )
     with mk.use_backend(backend):  # type: ignore[arg-type]
         assert run() == (1, 3, 6, 9)
     assert tried == [HUGE, 3]

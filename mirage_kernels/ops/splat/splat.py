@@ -88,9 +88,10 @@ def splat(
     plain = no_disc and valid is None and extent is None and mode == "nearest" and type(near) is float and near == NEAR
     if plain and check.are_points(xyz, features) and isinstance(cameras, Cameras):
         intrinsics, (h, w) = cameras._intrinsics, cameras._size
-        differentiable = _is_differentiable(xyz, features)
+        # Written out, as the call of the operation below, because a call of 64 points takes microseconds.
+        differentiable = (xyz.requires_grad or features.requires_grad) and torch.is_grad_enabled()
+        differentiable = differentiable or _transforms.is_active()
         if (intrinsics.is_cpu if xyz.is_cpu else intrinsics.device == xyz.device) and not differentiable:
-            # Written out here, without another function in between, because a call of 64 points takes microseconds.
             operation = backend.operation("splat_plain", xyz)
             try:
                 # tuple.__new__, because the constructor of a named tuple takes as long as a check.
@@ -105,6 +106,7 @@ def splat(
         check.choice("mode", mode, SPLAT_MODES)
         return _splat_bilinear(xyz, features, cameras, valid, extent, radius, check.number("band", band, 0), near)
     size, extents = _check_extent(extent, radius, xyz, dims)
+    recorded = (xyz.requires_grad or features.requires_grad) and torch.is_grad_enabled()
     return Splat(
         *splat_nearest(
             xyz,
@@ -115,14 +117,9 @@ def splat(
             extents=extents,
             radius=radius,
             near=near,
-            differentiable=_is_differentiable(xyz, features),
+            differentiable=recorded or _transforms.is_active(),
         )
     )
-
-
-def _is_differentiable(xyz: Tensor, features: Tensor) -> bool:
-    recorded = (xyz.requires_grad or features.requires_grad) and torch.is_grad_enabled()
-    return recorded or _transforms.is_active()
 
 
 def _check_operands(xyz: Any, features: Any, cameras: Any, valid: Any) -> check.Dims:

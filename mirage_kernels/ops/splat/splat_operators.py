@@ -136,6 +136,7 @@ _library.define(
     reference=reference.splat,
     fake=_fake_splat,
     triton=f"{__package__}.splat_triton",
+    differentiable=("splat", (None, None, 0.0, 0.0, 0.0, None, None, None)),
 )
 _library.define(
     "splat_backward_features(Tensor grad_features, Tensor index, SymInt num_points) -> Tensor",
