@@ -7,6 +7,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mirage_kernels import check
+
+from .inference import outside_inference_mode
+
 
 class RowMask:
     """A growing boolean mask with one flag per row.
@@ -20,7 +24,9 @@ class RowMask:
         any: whether any flag is set.
     """
 
+    @outside_inference_mode
     def __init__(self, device: torch.device | str) -> None:
+        device = check.device("device", device)
         self.any = False
         self._set = torch.zeros(0, dtype=torch.bool, device=device)
         self._clear = torch.ones(0, dtype=torch.bool, device=device)
@@ -40,6 +46,7 @@ class RowMask:
         self._grow(rows)
         return self._clear[:rows]
 
+    @outside_inference_mode
     def _grow(self, rows: int) -> None:
         if rows > len(self._set):
             more = max(rows, len(self._set) * 3 // 2) - len(self._set)
@@ -62,6 +69,7 @@ class RowMask:
         if index.numel():
             self._set[index], self._clear[index] = False, True
 
+    @outside_inference_mode
     def remap(self, rows: Tensor) -> None:
         """Follow rows that have moved.
 
