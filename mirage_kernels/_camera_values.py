@@ -5,7 +5,7 @@ for wrong values. The arithmetic is float64, on the CPU."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,19 +48,11 @@ _FOCAL, _CENTER, _ZERO, _ONE = (MIN_FOCAL, MAX_INTRINSIC), (-MAX_INTRINSIC, MAX_
 _ROTATION, _SHIFT = (-_MAX_FLOAT, _MAX_FLOAT), (-MAX_TRANSLATION, MAX_TRANSLATION)
 
 
-class Limits(NamedTuple):
-    """Bounds of the intrinsics of cameras, in cells: the smallest focal length, and the largest absolute value.
-
-    They are those of the constructor, changed with every rescaling and cropping. So it is known without reading the
-    values, which may be on a GPU, that float32 can represent them.
-    """
-
-    min_x: float = MIN_FOCAL
-    max_x: float = MAX_INTRINSIC
-    min_y: float = MIN_FOCAL
-    max_y: float = MAX_INTRINSIC
-
-
+# Bounds of the intrinsics of cameras, in cells: the smallest focal length and the largest absolute value, in x and y.
+# They are those of the constructor, changed with every rescaling and cropping. So it is known that float32 can hold the
+# values without reading them, which may be on a GPU.
+Limits = tuple[float, float, float, float]
+LIMITS: Limits = (MIN_FOCAL, MAX_INTRINSIC, MIN_FOCAL, MAX_INTRINSIC)
 _MIN_SCALED, _MAX_SCALED = 2.0**-125, 2.0**127
 _MAX_OFFSET = 2.0**100
 
@@ -72,24 +64,26 @@ def rescale(limits: Limits, size: tuple[int, int], x: float, y: float) -> Limits
         ValueError: intrinsics may leave the range of float32; the message names ``size``, the size of the new grid.
     """
     if torch.compiler.is_compiling():  # numbers that differ from call to call would compile the program anew
-        return Limits()
-    scaled = Limits(limits.min_x * x, limits.max_x * x, limits.min_y * y, limits.max_y * y)
-    if min(scaled.min_x, scaled.min_y) < _MIN_SCALED or max(scaled.max_x, scaled.max_y) > _MAX_SCALED:
+        return LIMITS
+    min_x, max_x, min_y, max_y = limits
+    min_x, max_x, min_y, max_y = min_x * x, max_x * x, min_y * y, max_y * y
+    if min_x < _MIN_SCALED or min_y < _MIN_SCALED or max_x > _MAX_SCALED or max_y > _MAX_SCALED:
         raise check.value_error("size", "a size for which float32 can represent the intrinsics", size)
-    return scaled
+    return min_x, max_x, min_y, max_y
 
 
 def shift(limits: Limits, x: float, y: float) -> Limits:
     """Return the limits after subtracting ``x`` from cx and ``y`` from cy; see :func:`offset`."""
     if torch.compiler.is_compiling():
-        return Limits()
-    return limits._replace(max_x=min(limits.max_x + abs(x), _MAX_SCALED), max_y=min(limits.max_y + abs(y), _MAX_SCALED))
+        return LIMITS
+    min_x, max_x, min_y, max_y = limits
+    return min_x, min(max_x + abs(x), _MAX_SCALED), min_y, min(max_y + abs(y), _MAX_SCALED)
 
 
 def union(limits: list[Limits]) -> Limits:
     """Return the limits of several cameras together."""
     min_x, max_x, min_y, max_y = zip(*limits, strict=True)
-    return Limits(min(min_x), max(max_x), min(min_y), max(max_y))
+    return min(min_x), max(max_x), min(min_y), max(max_y)
 
 
 def offset(name: str, value: Any) -> float:

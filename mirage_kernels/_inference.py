@@ -12,6 +12,8 @@ from collections.abc import Iterator
 
 import torch
 
+_NO_CHANGE: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+
 
 def outside_inference_mode() -> contextlib.AbstractContextManager[None]:
     """Return a context without inference mode and without gradients if inference mode is on, else one without effect.
@@ -24,7 +26,7 @@ def outside_inference_mode() -> contextlib.AbstractContextManager[None]:
     """
     # torch.compile cannot record the question whether inference mode is on.
     inside = not torch.compiler.is_compiling() and torch.is_inference_mode_enabled()
-    return _ordinary_tensors() if inside else contextlib.nullcontext()
+    return _ordinary_tensors() if inside else _NO_CHANGE
 
 
 @contextlib.contextmanager

@@ -28,14 +28,13 @@ import torch
 from torch import Tensor
 
 from . import _camera_index, _camera_operators, _camera_values, check
-from ._camera_values import Limits
+from ._camera_values import LIMITS, Limits
 from ._inference import outside_inference_mode
 from ._projection import NEAR, inside, project
 
 __all__ = ["NEAR", "Cameras", "check_cameras", "check_cameras_of_maps", "inside", "project"]
 
 _GEOMETRY_DTYPES = (torch.float32, torch.float64)
-_LIMITS = Limits()
 _TENSORS = ("intrinsics", "cam2world", "world2cam")
 
 
@@ -81,12 +80,10 @@ class Cameras(_camera_values.PickledCameras):
         [30.0, 0.0, 20.0]
     """
 
-    # The operations read these. Nothing else gets hold of them, so they can be shared by several Cameras.
+    # The operations read these tensors. Nothing else gets hold of them, so several Cameras can share them.
     _intrinsics: Tensor
     _cam2world: Tensor
     _world2cam: Tensor
-    _size: tuple[int, int]
-    _limits: Limits
 
     def __init__(self, intrinsics: Tensor, cam2world: Tensor, size: tuple[int, int]) -> None:
         dims: check.Dims = {}
@@ -96,14 +93,14 @@ class Cameras(_camera_values.PickledCameras):
         if isinstance(intrinsics, Tensor) and intrinsics.dim() == 2:
             intrinsics = intrinsics.expand(dims["V"], -1, -1)
         check.tensor("intrinsics", intrinsics, ("V", 3, 3), dims, _GEOMETRY_DTYPES, ("cam2world", cam2world))
-        self._size = check.size("size", size)
+        self._size: tuple[int, int] = check.size("size", size)
         if cam2world.is_meta:
             raise check.value_error("cam2world", "a tensor with values", "a tensor on meta")
         with outside_inference_mode():
             k, m = (x.detach().to("cpu", torch.float32).contiguous() for x in (intrinsics, cam2world))
             k, m, world2cam = _camera_operators.check_cameras(k, m)  # copies
             self._intrinsics, self._cam2world, self._world2cam = (x.to(cam2world.device) for x in (k, m, world2cam))
-        self._limits = _LIMITS
+        self._limits: Limits = LIMITS
 
     @classmethod
     def _trusted(
@@ -279,12 +276,15 @@ class Cameras(_camera_values.PickledCameras):
             TypeError, ValueError: ``size`` is not a grid size; see :func:`mirage_kernels.check.size`. ValueError also
                 if it is so large or small that intrinsics would leave the range of float32.
         """
-        h, w = size = check.size("size", size)
+        return self._rescaled(check.size("size", size))
+
+    def _rescaled(self, size: tuple[int, int]) -> Cameras:
+        """Rescale to a size that has been checked."""
         if size == self._size:
             return self
         # In float64, rounded once. The factors are Python numbers, because copying a tensor of them from the host would
         # wait for the device.
-        x, y = w / self._size[1], h / self._size[0]
+        x, y = size[1] / self._size[1], size[0] / self._size[0]
         limits = _camera_values.rescale(self._limits, size, x, y)
         with outside_inference_mode():
             k = self._intrinsics.double()

@@ -246,7 +246,7 @@ def size(name: str, value: Any) -> tuple[int, int]:
     """
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise value_error(name, "(h, w)", repr(value))
-    h, w = (integer(f"{name}[{axis}]", v, 1, 1 << 24) for axis, v in enumerate(value))
+    h, w = integer(f"{name}[0]", value[0], 1, 1 << 24), integer(f"{name}[1]", value[1], 1, 1 << 24)
     if h * w >= 1 << 31:
         raise value_error(name, "fewer than 2^31 cells", (h, w))
     return h, w

@@ -10,6 +10,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from mirage_kernels import check
+
+from .inference import outside_inference_mode
+
 _Change = tuple[Tensor, Tensor, Tensor, Tensor]  # the flags, their complement, int64 rows, and their flags before
 
 
@@ -25,7 +29,9 @@ class RowMask:
         any: whether any flag is set.
     """
 
+    @outside_inference_mode
     def __init__(self, device: torch.device | str) -> None:
+        device = check.device("device", device)
         self.any = False
         self._log: list[_Change] | None = None  # changes since begin()
         self._set = torch.zeros(0, dtype=torch.bool, device=device)
@@ -46,6 +52,7 @@ class RowMask:
         self._grow(rows)
         return self._clear[:rows]
 
+    @outside_inference_mode
     def _grow(self, rows: int) -> None:
         if rows > len(self._set):
             more = max(rows, len(self._set) * 3 // 2) - len(self._set)
@@ -90,6 +97,7 @@ class RowMask:
             changed[index], complement[index] = before, ~before
         self._set, self._clear, self.any = flags, clear, any_set
 
+    @outside_inference_mode
     def remap(self, rows: Tensor) -> None:
         """Follow rows that have moved.
 

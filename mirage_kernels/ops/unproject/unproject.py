@@ -96,7 +96,7 @@ def unproject(
         *unproject_cells(
             depth,
             features,
-            cameras.rescale(grid)._intrinsics,
+            cameras._rescaled(grid)._intrinsics,
             cameras._cam2world,
             mask=mask,
             pooling=pooling,

@@ -1,0 +1,120 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Numbers, devices and torch's inference mode: what the memory and its history accept."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from mirage.memory import LatentSpatialMemory
+from mirage.memory.history import History
+from mirage_kernels import Cameras
+
+COUNT, SIZE = 12, (48, 64)
+POSES = torch.eye(4).repeat(COUNT, 1, 1)
+POSES[:, 0, 3] = 0.1 * torch.arange(COUNT)
+CAMERAS = Cameras(torch.tensor([[32.0, 0, 32], [0, 32, 24], [0, 0, 1]]), POSES, SIZE)
+LATENTS = torch.randn(4, COUNT, 6, 8, generator=torch.Generator().manual_seed(0))
+DEPTH = torch.full((COUNT, *SIZE), 2.0)
+DEPTH[:, :8] = 0
+
+
+def written(**options: Any) -> LatentSpatialMemory:
+    memory = LatentSpatialMemory(4, max_frames=8, **options)
+    memory.write(LATENTS, CAMERAS, DEPTH, stamps=range(COUNT))
+    return memory
+
+
+def test_numbers_of_numpy() -> None:
+    memory = written()
+    found = memory.retrieve(CAMERAS[:2], k=np.int64(2), threshold=np.float32(0.0), before=np.int32(11))
+    expected = memory.retrieve(CAMERAS[:2], k=2, threshold=0.0, before=11)
+    assert torch.equal(found.latents, expected.latents)
+    assert torch.equal(found.scores, expected.scores)
+    assert LatentSpatialMemory(np.int64(4), max_frames=np.uint8(3), extent_scale=np.float32(0.5)).channels == 4
+    assert memory.write(LATENTS[:, :2], CAMERAS[:2], DEPTH[:2], stamps=np.array([3, 4])) == [0, 0]
+
+
+@pytest.mark.parametrize("filled", [True, False])
+@pytest.mark.parametrize(("name", "wrong", "error"), [
+    ("k", -1, ValueError), ("k", 1.5, TypeError), ("k", None, TypeError), ("k", True, TypeError),
+    ("threshold", math.nan, ValueError), ("threshold", -0.1, ValueError), ("threshold", 1.1, ValueError),
+    ("threshold", "0.1", TypeError), ("threshold", None, TypeError), ("threshold", math.inf, ValueError),
+    ("before", 1.5, TypeError), ("before", "1", TypeError), ("before", math.nan, TypeError),
+    ("before", 1 << 63, ValueError),
+])  # fmt: skip
+def test_refused_arguments_of_retrieve(filled: bool, name: str, wrong: Any, error: type[Exception]) -> None:
+    memory = written() if filled else LatentSpatialMemory(4)
+    with pytest.raises(error, match=f"^{name}: expected .*, got "):
+        memory.retrieve(CAMERAS[:2], **{name: wrong})
+
+
+def test_retrieving_none() -> None:
+    assert written().retrieve(CAMERAS[:2], k=0).latents.shape == (4, 0, 6, 8)
+    with pytest.raises(TypeError, match="cameras: expected Cameras, got Tensor"):
+        written().retrieve(POSES)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("name", "wrong", "error"), [
+    ("max_frames", math.nan, TypeError), ("max_frames", 1.5, TypeError), ("max_frames", -1, ValueError),
+    ("max_frames", True, TypeError), ("max_frames", None, TypeError), ("max_frames", "3", TypeError),
+    ("device", "cuda:99", ValueError), ("device", "gpu", ValueError), ("device", 0, TypeError),
+    ("dtype", torch.int64, ValueError), ("dtype", "float32", TypeError),
+    ("extent_scale", math.nan, ValueError), ("max_bytes", 1.5, TypeError),
+])  # fmt: skip
+def test_refused_settings(name: str, wrong: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=f"^{name}: expected .*, got "):
+        LatentSpatialMemory(4, **{name: wrong})
+
+
+@pytest.mark.parametrize(("name", "wrong", "error"), [
+    ("voxel_size", 0.0, ValueError), ("voxel_size", math.nan, ValueError), ("voxel_size", "0.1", TypeError),
+    ("channels", -1, ValueError),
+])  # fmt: skip
+def test_refused_settings_of_the_history(name: str, wrong: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=f"^{name}: expected .*, got "):
+        History(**{"channels": 4, name: wrong})
+
+
+def test_devices_of_files(tmp_path: Path) -> None:
+    written().save(tmp_path / "memory.safetensors")
+    with pytest.raises(ValueError, match=r"^device: expected a device of this machine, got 'cuda:99'"):
+        LatentSpatialMemory.load(tmp_path / "memory.safetensors", device="cuda:99")
+
+
+def test_a_history_keeps_copies() -> None:
+    memory, other = written(), History(4)
+    tensors = memory.history.tensors()
+    other.load(tensors)
+    before = [t.clone() for t in (other.latents, other.surface, other.stamps)]
+    for tensor in tensors.values():
+        tensor.fill_(3)
+    other.latent(0).fill_(3)
+    assert all(torch.equal(a, b) for a, b in zip(before, (other.latents, other.surface, other.stamps), strict=True))
+
+
+def state(memory: LatentSpatialMemory) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in memory._tensors().items()}
+
+
+def test_a_memory_written_in_inference_mode_can_be_written_outside() -> None:
+    parts = (slice(0, 3), slice(3, 6), slice(6, 12))
+    memories = []
+    for modes in ((False, False, False), (True, False, True), (True, True, False)):
+        with torch.inference_mode(modes[0]):
+            memory = LatentSpatialMemory(4, max_frames=8)
+        for inference, part in zip(modes, parts, strict=True):
+            with torch.inference_mode(inference):
+                memory.write(LATENTS[:, part], CAMERAS[part], DEPTH[part], fill_depth=True)
+                memory.write(LATENTS[:, part], CAMERAS[part])
+        memory.carve(torch.full(SIZE, 9.0), CAMERAS[0], (6, 8))
+        memories.append(state(memory))
+    for other in memories[1:]:
+        assert all(torch.equal(x, other[name]) for name, x in memories[0].items())
