@@ -31,9 +31,9 @@ def _is_in_functorch() -> bool:
 def is_active() -> bool:
     """Return whether a call may be differentiated although no argument requires a gradient.
 
-    That is so under the transforms of ``torch.func``, in forward mode, and while a graph is recorded that may be trained
-    later (``torch.export``, ``make_fx``). ``torch.compile`` alone is not such a case: it compiles again when an argument
-    requires a gradient.
+    That is so under the transforms of ``torch.func``, in forward mode, and while a graph is recorded that may be
+    trained later (``torch.export``, ``make_fx``). ``torch.compile`` alone is not such a case: it compiles again when an
+    argument requires a gradient.
     """
     if is_dynamo_compiling():
         return is_exporting() or _is_in_functorch() or forward_ad._current_level >= 0
