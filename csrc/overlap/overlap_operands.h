@@ -24,8 +24,15 @@ struct VisibleOperands {
         groups(expect(groups_, ScalarType::Long, {xyz.size(0)}, "visible: groups must be int64 (N,)")),
         cameras(intrinsics, world2cam, h, w),
         points{data<float>(xyz), data<uint8_t>(valid), data<int64_t>(groups), xyz.size(0), num_groups},
-        words(ceil_div(num_groups, 64)), out(new_empty(xyz, {cameras.count, words}, ScalarType::Long)) {
-    guard(num_groups >= 0 && (groups || num_groups == points.n), "visible: bad number of groups");
+        words(ceil_div(checked(num_groups, points.n, groups.has_value()), 64)),
+        out(new_empty(xyz, {cameras.count, words}, ScalarType::Long)) {}
+
+ private:
+  // Half a gigabyte of bits for each view; beyond that, the number of words may overflow.
+  static int64_t checked(int64_t num_groups, int64_t n, bool grouped) {
+    guard(num_groups >= 0 && num_groups <= (int64_t{1} << 32) && (grouped || num_groups == n),
+          "visible: bad number of groups");
+    return num_groups;
   }
 };
 

@@ -42,7 +42,7 @@ def add_photo_options(source: argparse._ArgumentGroup) -> None:
         "--image",
         type=Path,
         metavar="FILE",
-        help="the image that the video starts from, in any format that Pillow reads (HEIC needs pillow-heif), of at "
+        help="the image that the video starts from, in any usual format (HEIC needs pillow-heif), of at "
         "most 200 megapixels. It is turned upright as EXIF says; transparent pixels are composed on white "
         "(default: none)",
     )

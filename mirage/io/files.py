@@ -25,8 +25,8 @@ def read_image(path: str | Path, *, at_least: tuple[int, int] | None = None, upr
     """Read an image.
 
     Args:
-        path: a file in any format that Pillow reads, of at most 201 megapixels; with pillow-heif also HEIC. Transparent
-            pixels are composed on white.
+        path: JPEG, PNG, WebP, AVIF, TIFF and the like, of at most 201 megapixels; with pillow-heif also HEIC.
+            Transparent pixels are composed on white.
         at_least: (H, W) of which the result may be up to twice as large. A larger image is reduced while it is decoded,
             which takes little memory. None reads all pixels.
         upright: whether to undo the rotation that EXIF states. Pass False for images whose calibration is that of the

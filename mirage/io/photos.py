@@ -185,7 +185,7 @@ def read_photo_info(path: str | Path) -> PhotoInfo:
     gives a field of view below 3 or above 150 degrees is taken for an error, and ignored.
 
     Args:
-        path: a file in any format that Pillow reads.
+        path: a file in one of :data:`FORMATS`.
 
     Raises:
         DataError: the file is missing, not an image, or too large.

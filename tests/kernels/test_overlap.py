@@ -251,3 +251,15 @@ def test_fake_tensors() -> None:
     assert in_view.shape == (3, 3)
     assert overlap(in_view, in_view[:2]).shape == (3, 2)
     assert overlap(in_view, in_view).dtype == torch.float32
+
+
+@pytest.mark.parametrize("count", [-1, (1 << 32) + 1, (1 << 63) - 1])
+def test_a_number_of_groups_out_of_range_is_refused(count: int, namespace: str) -> None:
+    cameras = testing.plain_cameras(1, (4, 4))
+    groups = torch.zeros(3, dtype=torch.int64)
+    with pytest.raises(ValueError, match="num_groups: expected 0 to 4294967296, got"):
+        visible(torch.ones(3, 3), cameras, groups=groups, num_groups=count)
+    arguments = (torch.ones(3, 3), cameras.intrinsics, cameras.world2cam, 4, 4, None, groups, count)
+    if count > 1 << 40:
+        with pytest.raises((RuntimeError, ValueError)):
+            _library.overload(namespace, "visible")(*arguments)

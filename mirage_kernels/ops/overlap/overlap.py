@@ -14,6 +14,8 @@ from ... import check
 from ...cameras import Cameras, check_cameras
 from .overlap_operators import intersection_over_union, visible_groups
 
+MAX_GROUPS = 1 << 32  # half a gigabyte of bits for each view
+
 
 def visible(
     xyz: Tensor,
@@ -61,7 +63,7 @@ def visible(
         check.tensor("valid", valid, ("N",), dims, (torch.bool,), like)
     if groups is not None:
         check.tensor("groups", groups, ("N",), dims, (torch.int64,), like)
-        count = check.integer("num_groups", num_groups, 0)
+        count = check.integer("num_groups", num_groups, 0, MAX_GROUPS)
     elif num_groups is not None:
         raise check.value_error("num_groups", "None if groups is None", num_groups)
     else:

@@ -227,3 +227,19 @@ def test_a_damaged_packet_log_ends_before_the_damage(tmp_path: Path) -> None:
     log.truncate(2)
     assert [packet.frame for packet in log.packets()] == [1, 2]
     assert len(log.path.read_bytes()) == len(whole) * 2 // 3
+
+
+def test_a_lock_of_another_container_is_not_taken_for_a_dead_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without locks of the file system, a process number means nothing on another machine or in another container."""
+
+    def unsupported(*_: object) -> None:
+        raise OSError("no locks here")
+
+    monkeypatch.setattr("fcntl.flock", unsupported)
+    (tmp_path / ".lock").write_text("999999999 elsewhere pid:[1]\n")
+    with pytest.raises(DataError, match=r"got one of process 999999999 on another machine .* remove .*\.lock"):
+        FolderLock(tmp_path)
+    (tmp_path / ".lock").unlink()
+    FolderLock(tmp_path).release()

@@ -201,3 +201,25 @@ def test_a_folder_is_replaced_only_if_it_was_rendered_and_overwrite_is_set(
     assert render(memory, recording, "--overwrite") == 2
     assert "with other files" in capsys.readouterr().err
     assert len(list((recording / "images").iterdir())) == 3
+
+
+def test_results_are_moved_as_one(memory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failing move leaves the earlier results, and what a killed process left does not stop a rerun."""
+    out, options = tmp_path / "out", ("--cameras", str(recorded(memory)), "--overwrite")
+    assert render(memory, out, *options) == 0
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    replace = Path.replace
+
+    def fail(path: Path, target: Path) -> Path:
+        if path.name == "contact_sheet.png" and path.parent.name.endswith(".partial"):
+            raise OSError("cannot be moved")
+        return replace(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.replace", fail)
+        assert render(memory, out, *options, "--frames", "1") == 2
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    (out / ".render.partial" / "old").mkdir(parents=True)  # killed while the results were moved
+    (out / "report.json").unlink()
+    assert render(memory, out, *options) == 0
+    assert {path.name for path in out.iterdir()} == OUTPUTS

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from mirage.io.images import write_image
 from mirage.io.packet_log import Packet
 from mirage.io.video import FrameEncoder, VideoWriter, write_packets
 
@@ -71,3 +72,26 @@ def test_chunks_are_joined_in_the_order_of_frames(tmp_path: Path) -> None:
     assert [round(frame.time * 8) for frame in found] == list(range(40))
     for frame, expected in zip(found, frames, strict=True):
         assert np.abs(frame.to_ndarray(format="rgb24")[30, 40].astype(int) - expected[:, 30, 40]).max() < 8
+
+
+def test_a_video_and_an_image_are_replaced_whole(tmp_path: Path) -> None:
+    video, image = tmp_path / "video.mp4", tmp_path / "image.png"
+    video.write_text("old")
+
+    def fail() -> None:
+        with VideoWriter(video, fps=8) as writer:
+            writer.write(torch.zeros(3, 32, 32))
+            raise OSError("a full disk")
+
+    with pytest.raises(OSError, match="a full disk"):
+        fail()
+    assert video.read_text() == "old"
+    with VideoWriter(video, fps=8) as writer:
+        writer.write(torch.zeros(3, 32, 32))
+        assert video.read_text() == "old"
+    assert video.stat().st_size > 100
+    image.write_text("old")
+    with pytest.raises(TypeError):
+        write_image(image, torch.zeros(2, 2, 2, 2))
+    assert image.read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["image.png", "video.mp4"]
