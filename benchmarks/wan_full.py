@@ -20,7 +20,7 @@ import torch
 from benchmarks.gpu import report
 
 NEEDED = ("diffusers", "transformers", "accelerate", "tqdm", "av", "PIL")
-INSTALL = "pip install 'diffusers>=0.40' 'transformers>=4.57' 'accelerate>=1.0' tqdm av pillow"
+INSTALL = "pip install 'diffusers>=0.41' 'transformers>=4.57' 'accelerate>=1.0' tqdm av pillow"
 MIB = 2**20
 NAMES = {
     "latent": "latent memory",

@@ -259,8 +259,6 @@ class WanChunkModel:
         context = getattr(self.transformer, "cache_context", None)
         if context is None:
             return nullcontext()
-        if len(inspect.signature(context).parameters) == 1:  # diffusers 0.40
-            return context(name)
         sigmas = getattr(self.scheduler, "sigmas", None)
         where = {"step_index": step, "num_inference_steps": self.state._num_timesteps}
         return context(name, sigma=None if sigmas is None else float(sigmas[step]), **where)
