@@ -170,6 +170,9 @@ def remove_partials(path: str | Path) -> None:
     Args:
         path: the file; links are followed.
 
+    Raises:
+        OSError: the folder cannot be read, or a file in it not removed.
+
     Example:
         >>> import tempfile
         >>> from mirage_kernels import remove_partials

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 
 import torch
@@ -37,6 +36,7 @@ from .messages import note
 FRAMES = 97
 MAX_FRAMES = 1_000_000  # of a video; more are a slip of the hand
 MAX_FPS = 1000
+MAX_DISTANCE = 1e30  # meters or degrees; poses beyond leave the range of numbers
 GUESSED_AMOUNT = 0.4  # of the default moves where the depth is guessed, and larger ones show that it is wrong
 AMOUNTS = {"orbit": 15.0, "dolly": 0.5, "pan": 20.0, "truck": 0.5, "spiral": 0.2}
 MOVES = ("scene", *AMOUNTS)
@@ -200,8 +200,9 @@ def find_path_source(args: argparse.Namespace) -> str:
     for name in ("amount", "radius", "step", "turn", "path_scale"):
         value = getattr(args, name)
         option, positive = name.replace("_", "-"), name != "amount"
-        if value is not None and not (math.isfinite(value) and (value > 0 or not positive)):
-            expected = "a number above 0" if positive else "a finite number"
+        if value is not None and not (abs(value) < MAX_DISTANCE and (value > 0 or not positive)):
+            limit = f", below {MAX_DISTANCE:g}" if abs(value) >= MAX_DISTANCE else ""
+            expected = ("a number above 0" if positive else "a finite number") + limit
             raise DataError(f"--{option}: expected {expected}, got {value:g}")
     return source
 

@@ -90,7 +90,7 @@ class StandIn(TorchFunctionMode):
         if to == "cuda:0":
             return args[0].as_subclass(There)
         if to == "cpu" or function == torch.Tensor.cpu:
-            return args[0].as_subclass(torch.Tensor)
+            return function(args[0].as_subclass(torch.Tensor), *args[1:], **kwargs)
         if str(kwargs.get("device")) == "cuda:0":
             return function(*args, **{**kwargs, "device": "cpu"}).as_subclass(There)
         return function(*args, **kwargs)

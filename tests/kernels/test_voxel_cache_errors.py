@@ -97,7 +97,7 @@ CASES = [
     (make, {"voxel_size": math.nan}, ValueError, "voxel_size: expected a finite number, got nan"),
     (make, {"voxel_size": "small"}, TypeError, "voxel_size: expected a number, got str"),
     (make, {"voxel_size": None}, TypeError, "voxel_size: expected a number, got NoneType"),
-    (make, {"channels": -1}, ValueError, "channels: expected at least 0, got -1"),
+    (make, {"channels": -1}, ValueError, "channels: expected 0 to 16777216, got -1"),
     (make, {"channels": 5.0}, TypeError, "channels: expected an integer, got float"),
     (make, {"channels": True}, TypeError, "channels: expected an integer, got bool"),
     (make, {"dtype": torch.float64}, ValueError, "dtype: expected float32, bfloat16 or float16, got float64"),

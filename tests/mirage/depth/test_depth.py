@@ -297,8 +297,8 @@ def test_map_anything_gets_cameras_and_its_crop_is_undone(tmp_path: Path, monkey
             assert folder == str(tmp_path)
             return cls()
 
-        def to(self, device: str) -> Model:
-            assert device == "cpu"
+        def to(self, device: torch.device) -> Model:
+            assert device == torch.device("cpu")
             return self
 
         def eval(self) -> Model:

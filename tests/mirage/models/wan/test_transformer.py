@@ -227,9 +227,12 @@ def test_hints_are_added_after_their_layers_to_targets_and_preceding() -> None:
     taken: dict[int, tuple[Any, ...]] = {}
     leaving: dict[int, Tensor] = {}
     for layer, block in enumerate(model.blocks):
-        block.register_forward_hook(
-            lambda _m, given, out, layer=layer: taken.setdefault(layer, given) is leaving.setdefault(layer, out)
-        )
+
+        def note(_block: Any, given: tuple[Any, ...], out: Tensor, layer: int = layer) -> None:
+            taken.setdefault(layer, given)
+            leaving.setdefault(layer, out)
+
+        block.register_forward_hook(note)
     handed = hints(model, given | {"control_scale": 0.5})
     for layer in range(3):
         with torch.no_grad():

@@ -26,8 +26,8 @@ def expanded(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
 
 
 def grow() -> None:
-    cache = VoxelCache(0.1, 1 << 36)
-    cache._store.reserve(1 << 20)
+    cache = VoxelCache(0.1, 1 << 24)
+    cache._store.reserve(1 << 24)
 
 
 CALLS: dict[str, tuple[Callable[[], Any], str]] = {
@@ -46,7 +46,7 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: overlap(expanded(1 << 24, 1, dtype=torch.int64), expanded(1 << 24, 1, dtype=torch.int64)),
         "a (16777216, 1), b (16777216, 1)",
     ),
-    "cache": (grow, "rows 0, capacity 1048576"),
+    "cache": (grow, "rows 0, capacity 16777216"),
 }
 
 
