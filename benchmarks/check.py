@@ -162,7 +162,8 @@ def keep(names: Iterable[str], path: Path = KEPT) -> None:
         values = sorted(run[name] for run in runs)
         middle = median(values)
         found[name] = {"ratio": round(middle, 4), "varied": round(max(values[-1] / middle, middle / values[0]) - 1, 4)}
-    path.write_text(json.dumps(read(path) | {here(): facts | {"ratios": found}}, indent=1) + "\n")
+    with mk.atomic_write(path) as partial:
+        partial.write_text(json.dumps(read(path) | {here(): facts | {"ratios": found}}, indent=1) + "\n")
 
 
 def bound(varied: float) -> float:

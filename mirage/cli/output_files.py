@@ -14,6 +14,8 @@ from typing import Any
 from mirage_kernels import atomic_write, atomic_writes, remove_partials
 
 from ..cameras import write_cameras
+from ..errors import DataError
+from ..io.files import read_json
 from ..io.images import write_image
 from ..io.video import write_packets
 from ..memory import LatentSpatialMemory
@@ -31,8 +33,8 @@ _VIEWS = ("view", "known", "real")  # PNG files of a scene with real images
 def read_status(folder: Path) -> dict[str, Any] | None:
     """Read ``metrics.json``; None if there is none that can be read. Without ``"finished"``, the run is finished."""
     try:
-        content = json.loads((folder / METRICS).read_text())
-    except (OSError, ValueError):
+        content = read_json(folder / METRICS, "metrics")
+    except DataError:
         return None
     return content if isinstance(content, dict) else None
 

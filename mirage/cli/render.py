@@ -24,6 +24,7 @@ from ..cameras import CameraController, read_cameras, read_poses, rebase, write_
 from ..cameras.actions import STEP, TURN
 from ..data.scenes import Scene
 from ..errors import DataError
+from ..io.files import read_json
 from ..io.images import contact_sheet, to_pil, write_image
 from ..io.video import VideoWriter
 from ..memory import LatentSpatialMemory
@@ -144,8 +145,8 @@ def _is_ours(folder: Path) -> bool:
     if (folder / PARTIAL).is_dir() and all(p.name in OUTPUTS or _is_leftover(p.name) for p in folder.iterdir()):
         return True
     try:
-        report = json.loads((folder / "report.json").read_text())
-    except (OSError, ValueError):
+        report = read_json(folder / "report.json", "a report")
+    except DataError:
         return False
     return isinstance(report, dict) and report.get("command") == COMMAND
 

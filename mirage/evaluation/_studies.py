@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from mirage_kernels import atomic_write
+
 from . import machine
 
 
@@ -45,7 +47,8 @@ def write(folder: Path, kind: str, data: str, method: str, **content: Any) -> No
     """
     folder.mkdir(parents=True, exist_ok=True)
     result = {"kind": kind, "machine": machine.facts(), "data": data, "method": method, **content}
-    (folder / f"{kind}.json").write_text(json.dumps(result, indent=1) + "\n")
+    with atomic_write(folder / f"{kind}.json") as partial:
+        partial.write_text(json.dumps(result, indent=1) + "\n")
 
 
 def medians(

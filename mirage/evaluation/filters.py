@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional as nnf
 
-from mirage_kernels import Cameras
+from mirage_kernels import Cameras, atomic_write
 
 from ..data.scenes import motorcycle
 from ..filters import (
@@ -216,7 +216,8 @@ def visit_twice(scene: Composite, t: int, first: Tensor, marks: Tensor) -> tuple
 def save(path: Path, image: Tensor, width: int = 1400) -> None:
     small = Image.fromarray(to_bytes(image))
     small.thumbnail((width, 4 * width))
-    small.save(path, quality=78)
+    with atomic_write(path) as partial:
+        small.save(partial, format="JPEG", quality=78)
 
 
 def draw_masks(out: Path) -> None:
