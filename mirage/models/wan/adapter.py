@@ -43,9 +43,8 @@ class MirageTransformerBlock(WanTransformerBlock):  # type: ignore[misc]
             (B, tokens, dim).
         """
         output: Tensor = super().forward(hidden_states, encoder_hidden_states, temb, rotary_emb)
-        if isinstance(hint, LateHint):
-            hint = hint.compute()
-        return output if hint is None else output + hint.to(output.device)
+        added: Tensor | None = hint.compute() if isinstance(hint, LateHint) else hint
+        return output if added is None else output + added.to(output.device)
 
 
 # The hooks of diffusers look blocks up by their class, and not by its parents.
