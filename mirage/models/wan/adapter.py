@@ -43,7 +43,7 @@ class MirageTransformerBlock(WanTransformerBlock):  # type: ignore[misc]
             (B, tokens, dim).
         """
         output: Tensor = super().forward(hidden_states, encoder_hidden_states, temb, rotary_emb)
-        added = hint.compute() if isinstance(hint, LateHint) else hint
+        added: Tensor | None = hint.compute() if isinstance(hint, LateHint) else hint
         return output if added is None else output + added.to(output.device)
 
 

@@ -37,7 +37,9 @@ def enable(pipe: MiragePipeline) -> Iterator[Callable[[Any], None]]:
 
 
 def guided(pipe: MiragePipeline, **options: Any) -> Tensor:
-    latents: Tensor = run(pipe, **{"num_inference_steps": 4, "guidance_scale": 3.0} | options).latents
+    latents: Tensor = run(
+        pipe, **{"num_inference_steps": 4, "guidance_scale": 3.0, "num_frames": 9, "chunk": 5} | options
+    ).latents
     return latents
 
 
