@@ -22,6 +22,9 @@ from torch.compiler import is_dynamo_compiling, is_exporting
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 
+_READ_ON_THE_HOST = ("voxel_cache_plan",)  # operations whose results decide what the host does next
+
+
 def _is_in_functorch() -> bool:
     # Not `peek_interpreter_stack() is not None`, which torch.compile always evaluates to True, and not
     # torch._C._are_functorch_transforms_active(), which it leaves in the graph.
@@ -136,7 +139,7 @@ def vmap_rule(operation: torch._ops.OpOverload, run: Callable[..., Any] | None =
         return (stacked[0], 0) if len(schema.returns) == 1 else (stacked, (0,) * len(stacked))
 
     tensors_only = all(str(value.type) == "Tensor" for value in schema.returns)
-    return refuse if schema.is_mutable or not tensors_only else loop
+    return refuse if schema.is_mutable or name in _READ_ON_THE_HOST or not tensors_only else loop
 
 
 def _select(tensor: Tensor, dim: int, i: int) -> Tensor:

@@ -18,6 +18,7 @@ from mirage_kernels import VoxelCache, overlap, splat, testing, unproject, visib
 
 CAMERAS = testing.plain_cameras(1, (6, 9))
 HUGE = 1 << 42  # channels: more bytes than a process has addresses
+MANY = torch.zeros(1 << 18, dtype=torch.int64)  # cameras
 XYZ = torch.ones(2, 3)
 
 
@@ -39,8 +40,8 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         f"features (1, {HUGE}, 6, 9)",
     ),
     "visible": (
-        lambda: visible(XYZ, CAMERAS, groups=torch.zeros(2, dtype=torch.int64), num_groups=1 << 55),
-        f"num_groups {1 << 55}",
+        lambda: visible(XYZ, CAMERAS[MANY], groups=torch.zeros(2, dtype=torch.int64), num_groups=1 << 32),
+        f"num_groups {1 << 32}",
     ),
     "overlap": (
         lambda: overlap(expanded(1 << 24, 1, dtype=torch.int64), expanded(1 << 24, 1, dtype=torch.int64)),
