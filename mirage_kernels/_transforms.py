@@ -21,7 +21,6 @@ from torch.autograd import forward_ad
 from torch.compiler import is_dynamo_compiling, is_exporting
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
-
 _READ_ON_THE_HOST = ("voxel_cache_plan",)  # operations whose results decide what the host does next
 
 

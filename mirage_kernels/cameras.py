@@ -35,19 +35,16 @@ from ._projection import NEAR, inside, project
 __all__ = ["NEAR", "Cameras", "check_cameras", "check_cameras_of_maps", "inside", "project"]
 
 _GEOMETRY_DTYPES = (torch.float32, torch.float64)
-_TENSORS = ("intrinsics", "cam2world", "world2cam")
 
 
 class Cameras(_camera_values.PickledCameras):
     """V pinhole cameras over a grid of one size.
 
-    Cameras do not change: the constructor copies the tensors it is given, and the attributes return copies. It also
-    checks all values, so operations that take cameras check only their shape and device. Poses and intrinsics get no
-    gradient.
+    Cameras do not change: the constructor copies the tensors it is given, and the attributes return copies. It checks
+    all values, so operations check only shapes and devices of cameras. Poses and intrinsics get no gradient.
 
-    Cameras can be constructed in functions that ``torch.compile``, ``torch.export`` or ``make_fx`` record. The recorded
-    program checks the values each time it runs and uses the cameras, and raises the same errors. This waits for a GPU,
-    as everywhere, so such a program cannot be captured in a CUDA graph.
+    A program that ``torch.compile``, ``torch.export`` or ``make_fx`` records can construct cameras. It checks them
+    whenever it runs, and waits for a GPU to do so: it cannot be captured in a CUDA graph.
 
     ``cameras[i]`` is ``Cameras`` as well, for an integer, a slice, a list, or a tensor (K,) of integers or bool.
 
@@ -302,8 +299,7 @@ class Cameras(_camera_values.PickledCameras):
             size: (h, w) of the window.
 
         Raises:
-            TypeError, ValueError: ``top`` or ``left`` is not a number, not finite or out of range, or ``size`` is not a
-                grid size; see :func:`mirage_kernels.check.size`.
+            TypeError, ValueError: ``top`` or ``left`` is no number in this range, or ``size`` is not a grid size.
         """
         size = check.size("size", size)
         y, x = (_camera_values.offset(name, value) for name, value in (("top", top), ("left", left)))

@@ -12,6 +12,7 @@ import time
 from mirage_kernels import __version__
 
 from ..errors import DataError
+from .messages import show_warnings_in_a_line
 from .signals import Terminated, raise_on_signals
 
 _DESCRIPTION = "Video world models with a latent spatial memory."
@@ -64,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     since = time.perf_counter()
     try:
-        with raise_on_signals():
+        with raise_on_signals(), show_warnings_in_a_line():
             _check_not_empty(sys.argv[1:] if argv is None else argv)
             args = _parse(build_parser(), argv)
             args.since = since  # for the time that commands report

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -112,3 +113,10 @@ def nearest_depth(depth: Tensor, camera: Cameras, grid: tuple[int, int]) -> Tens
     points = unproject_depth(depth[None], camera, grid, pooling="min")
     z = torch.where(points.valid, camera.project(points.xyz)[1][0], torch.inf).reshape(1, *grid)
     return torch.where(covered, nearest_around(z), torch.inf)
+
+
+def clear_non_finite(latent: Tensor) -> None:
+    """Set the values of a latent (C, h, w) that are not finite to 0, in place."""
+    # On a CPU, a sum takes a small part of the time of nan_to_num. On a GPU, it would wait for the device.
+    if not latent.is_cpu or not math.isfinite(latent.sum().item()):
+        latent.nan_to_num_(0.0, 0.0, 0.0)

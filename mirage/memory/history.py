@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from torch import Tensor
 from mirage_kernels import Cameras, check, group_voxels, overlap, splat, visible
 
 from ..geometry.grids import flat_index
+from .frames import clear_non_finite
 from .inference import outside_inference_mode
 from .locks import locked
 from .view_rule import occludes
@@ -196,7 +196,7 @@ class History:
             latents, surfaces = self._grown(camera.size)
         slot = min(set(range(len(latents))).difference(frames.slots))
         latents[slot], surfaces[count] = latent, surface  # the present version uses neither
-        _clear_non_finite(latents[slot])
+        clear_non_finite(latents[slot])
         version = Frames(
             camera if frames.cameras is None else Cameras.cat([frames.cameras, camera]),
             torch.cat([frames.stamps, frames.stamps.new_tensor([stamp])]),
@@ -394,10 +394,3 @@ class History:
             latents.movedim(1, 0).clone(memory_format=torch.contiguous_format),
             surface.clone(memory_format=torch.contiguous_format),
         )
-
-
-def _clear_non_finite(latent: Tensor) -> None:
-    """Set the values of a latent (C, h, w) that are not finite to 0, in place."""
-    # On a CPU, a sum takes a small part of the time of nan_to_num. On a GPU, it would wait for the device.
-    if not latent.is_cpu or not math.isfinite(latent.sum().item()):
-        latent.nan_to_num_(0.0, 0.0, 0.0)

@@ -45,16 +45,14 @@ class LatentSpatialMemory(AtomicMemory):
         storage: ``"int8"`` quantizes latents to a quarter of the size of float32.
         extent_scale: half-size of the square that a row is rendered as, in footprints of the row. Values slightly above
             0.5 close the gaps between neighboring cells; 0 renders points.
-        max_bytes: memory budget of the rows in bytes; the oldest rows are evicted first. None sets no limit.
-        max_frames: maximum number of past latent frames in :attr:`history`; 0 keeps none, so that nothing is retrieved
-            and reads do not know from where a point was seen.
+        max_bytes: memory budget of the rows in bytes, None for no limit; the oldest rows are evicted first.
+        max_frames: maximum number of past latent frames in :attr:`history`; 0 keeps none, and nothing is retrieved.
         codec: name of the codec that made the latents, such as ``"dct-16"``; saved in files.
-        origin: (x, y, z) in world units: origin of the coordinates of the rows. Points more than about 65,000
-            footprints from it are rejected, because float32 cannot place them. For a scene far from the origin of the
-            world, such as one in UTM coordinates, give a point in the scene.
+        origin: (x, y, z) in world units, of the coordinates of the rows: for a scene far from the world's origin, such
+            as one in UTM coordinates, a point in it. Points more than about 65,000 footprints away are rejected.
 
-    Threads may share a memory: a method waits for the one that another thread is running. A compiled :meth:`read` takes
-    no lock. On a GPU, threads that use different streams have to synchronize them.
+    Threads may share a memory: methods wait for each other, but for a compiled :meth:`read`. On a GPU, threads that use
+    different streams have to synchronize them.
 
     Attributes:
         cache: the rows, relative to ``origin``; ``history.to_local`` converts cameras to these coordinates.

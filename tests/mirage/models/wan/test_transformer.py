@@ -226,13 +226,13 @@ def test_hints_are_added_after_their_layers_to_targets_and_preceding() -> None:
     model, given = tiny(), inputs()
     taken: dict[int, tuple[Any, ...]] = {}
     leaving: dict[int, Tensor] = {}
+
+    def note(layer: int, given: tuple[Any, ...], out: Tensor) -> None:
+        taken.setdefault(layer, given)
+        leaving.setdefault(layer, out)
+
     for layer, block in enumerate(model.blocks):
-
-        def note(_block: Any, given: tuple[Any, ...], out: Tensor, layer: int = layer) -> None:
-            taken.setdefault(layer, given)
-            leaving.setdefault(layer, out)
-
-        block.register_forward_hook(note)
+        block.register_forward_hook(lambda _m, given, out, layer=layer: note(layer, given, out))
     handed = hints(model, given | {"control_scale": 0.5})
     for layer in range(3):
         with torch.no_grad():
