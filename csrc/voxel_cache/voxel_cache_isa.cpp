@@ -49,6 +49,10 @@ MIRAGE_HD int32_t largest_magnitude(const T* row, int64_t channels) {
 void keep_finite(const CachePoints& points, int64_t first, int count, int32_t* kept) {
   with_float(points.element, [&](auto type) {
     const auto* row = static_cast<const decltype(type)*>(points.features) + first * points.channels;
+    int some = 0;
+    for (int k = 0; k < count; ++k) some += kept[k];
+    // One long loop is faster than a short one for each point, and seldom finds anything.
+    if (some == count && largest_magnitude(row, count * points.channels) < kInfinityBits) return;
     for (int k = 0; k < count; ++k, row += points.channels)
       if (kept[k] != 0) kept[k] = static_cast<int32_t>(largest_magnitude(row, points.channels) < kInfinityBits);
   });
