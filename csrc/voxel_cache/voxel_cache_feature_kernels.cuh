@@ -81,21 +81,22 @@ __global__ void __launch_bounds__(kFeatureThreads)
     const int64_t s = first + segment;
     const WriteTarget target(g.plan, s, g.limit, g.points);
     if (!target.inside) continue;
-    const int64_t begin = max(__ldg(g.plan.starts + s), 0);
-    const int64_t end = min(static_cast<int64_t>(__ldg(g.plan.starts + s + 1)), g.plan.kept);
+    // Positions and counts of 32 bits: with 64, the widest pieces need more registers than a thread has.
+    const int32_t begin = max(__ldg(g.plan.starts + s), 0);
+    const int32_t end = static_cast<int32_t>(min(static_cast<int64_t>(__ldg(g.plan.starts + s + 1)), g.plan.kept));
     float* sums = rows + (static_cast<int64_t>(target.row) * g.pieces + piece) * kWords;
     PieceOf<float, kWords> sum{};
     if (target.row < used) sum = *reinterpret_cast<PieceOf<float, kWords>*>(sums);
     bool any = target.row < used;
-    int64_t count = any ? counts[target.row] : 0;
+    int32_t count = any ? counts[target.row] : 0;
 #pragma unroll 1
-    for (int64_t at = begin, last; at < end; at = last) {
-      last = min(end, at + min(int64_t{kLoadBatch}, until_halved(count)));
+    for (int32_t at = begin, last; at < end; at = last) {
+      last = at + min(end - at, static_cast<int32_t>(min(int64_t{kLoadBatch}, until_halved(count))));
       PieceOf<T, kWords> held[kLoadBatch];
       bool in_bounds[kLoadBatch];
 #pragma unroll
       for (int k = 0; k < kLoadBatch; ++k) {
-        const int64_t point = at + k < last ? __ldg(g.plan.order + at + k) : -1;
+        const int64_t point = k < last - at ? __ldg(g.plan.order + at + k) : -1;
         in_bounds[k] = point >= 0 && point < g.points;
         if (in_bounds[k]) held[k] = load_piece(from + point * g.pieces + piece);
       }
@@ -109,11 +110,12 @@ __global__ void __launch_bounds__(kFeatureThreads)
         }
         any = true;
       }
-      if (count + (last - at) >= kMaxCount) {
+      const bool halved = last - at >= until_halved(count);
+      count = static_cast<int32_t>((static_cast<uint32_t>(count) + (last - at)) >> static_cast<int>(halved));
+      if (halved) {
 #pragma unroll
         for (int c = 0; c < kWords; ++c) sum.at[c] *= 0.5f;
       }
-      count = count_after(count, last - at);
     }
     *reinterpret_cast<PieceOf<float, kWords>*>(sums) = sum;
   }

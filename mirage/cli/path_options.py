@@ -165,7 +165,8 @@ def check_path_options(args: argparse.Namespace) -> None:
         if source == "actions":
             parse_actions(args.actions)
         elif source == "worldscore":
-            worldscore_path(Cameras(torch.eye(3), torch.eye(4), (1, 1)), args.worldscore, 2)
+            k, pose = (torch.eye(n, dtype=torch.float32, device="cpu") for n in (3, 4))
+            worldscore_path(Cameras(k, pose, (1, 1)), args.worldscore, 2)
         elif source == "poses" and args.poses.is_file():
             read_poses(args.poses, world2cam=args.pose_convention != "c2w")
     except DataError:

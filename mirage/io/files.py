@@ -74,7 +74,7 @@ def read_mask(path: str | Path, *, at_least: tuple[int, int] | None = None) -> T
         return torch.from_numpy(values != 0)
     with open_image(path, "a mask") as image:
         pixels = decode_bytes(image, at_least)
-    mask = torch.empty(pixels.shape[1:], dtype=torch.bool)
+    mask = torch.empty(pixels.shape[1:], dtype=torch.bool, device="cpu")
     rows = max(STRIP_PIXELS // max(pixels.shape[2], 1), 1)
     for top in range(0, len(mask), rows):  # as floats, all of them would take twelve times as much
         red, green, blue = pixels[:, top : top + rows].float() / 255

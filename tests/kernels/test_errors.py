@@ -163,7 +163,7 @@ CASES = [
      "groups: expected a tensor on cpu like xyz, got meta"),
     (call_visible, {"groups": GROUPS}, TypeError, "num_groups: expected an integer, got NoneType"),
     (call_visible, {"groups": GROUPS, "num_groups": 3.0}, TypeError, "num_groups: expected an integer, got float"),
-    (call_visible, {"groups": GROUPS, "num_groups": -1}, ValueError, "num_groups: expected at least 0, got -1"),
+    (call_visible, {"groups": GROUPS, "num_groups": -1}, ValueError, "num_groups: expected 0 to 4294967296, got -1"),
     (call_visible, {"num_groups": 7}, ValueError, "num_groups: expected None if groups is None, got 7"),
     (call_overlap, {"a": [[0]]}, TypeError, "a: expected a tensor, got list"),
     (call_overlap, {"a": SETS[0]}, ValueError, "a: expected (A, W), got (2,)"),

@@ -29,7 +29,7 @@ SIZES = ("height", "width", "h", "w", "max_rows", "max_columns", "tiles", "cells
 TYPES = {
     **dict.fromkeys((*SIZES, "num_a", "num_b", "view_batch", "first_view"), "i32"),
     **dict.fromkeys(("n", "min_valid", "max_masked", "groups", "halves", "points"), "i64"),
-    **dict.fromkeys(("extent", "min_extent", "radius", "band"), "fp32"),
+    **dict.fromkeys(("extent", "min_extent", "radius", "band", "near"), "fp32"),
     **dict.fromkeys(("mask", "valid"), "*u8"),
     **dict.fromkeys(("group", "a", "b", "size_a", "size_b", "counts", "keys", "index", "order", "starts"), "*i64"),
     **dict.fromkeys(("bits", "pairs"), "*i32"),
@@ -121,7 +121,7 @@ KERNELS = {
     "bilinear_backward_features": blended(BACKWARD, "splat_bilinear_backward_features_kernel", "grad", "sums", **ROWS),
     "bilinear_backward_xyz": blended(BACKWARD, "splat_bilinear_backward_xyz_kernel", "grad", "maps", "rows", **ROWS),
     "overlap": Kernel("overlap", "overlap_iou_kernel", {}, aligned=("words",)),
-    "cache_encode": cache("encode"),
+    "cache_encode": cache("encode", CHANNELS=48, BLOCK=64),
     "cache_find_starts": cache("find_starts"),
     "cache_segment": cache("segment", LAST=False),
     "cache_segment_last": cache("segment", LAST=True, rank=None),

@@ -154,7 +154,8 @@ def prepare_generator(generator: Any) -> torch.Generator:
     """
     generator = one_of_list("generator", generator)
     if generator is None:
-        return torch.Generator().manual_seed(int(torch.randint(2**63 - 1, (), dtype=torch.int64, device="cpu")))
+        seed = int(torch.randint(2**63 - 1, (), dtype=torch.int64, device="cpu"))
+        return torch.Generator(device="cpu").manual_seed(seed)
     if not isinstance(generator, torch.Generator):
         raise TypeError(f"generator: expected one torch.Generator, got {type(generator).__name__}")
     return generator

@@ -249,8 +249,8 @@ def _accumulate(
     sums[row[new]] = features[order[begin[new]]].float()
     count[row[new]] = 1
     begin[new] += 1
-    segment = torch.arange(len(row), device=row.device).repeat_interleave(starts[1:] - starts[:-1])
-    position = torch.arange(len(order), device=order.device)
+    segment = torch.arange(len(row), device=row.device, dtype=torch.int64).repeat_interleave(starts[1:] - starts[:-1])
+    position = torch.arange(len(order), device=order.device, dtype=torch.int64)
     while True:
         counts = count[row].long()
         last = torch.minimum(end, begin + (MAX_COUNT - counts).clamp(min=1))

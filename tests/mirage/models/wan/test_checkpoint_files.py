@@ -15,7 +15,7 @@ import torch
 
 from mirage.errors import DataError
 from mirage.models.wan.checkpoints import read_tensors
-from mirage.models.wan.lora import _scale
+from mirage.models.wan.lora import _parse_header, _scales
 
 
 def itself(depth: int = 0) -> dict[str, Any]:
@@ -73,7 +73,11 @@ def test_nested_files_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("rank", "alpha"), [("0", "1"), ("-4", "4"), ("NaN", "1"), ("4", "NaN"), ("4", "1e300"),
                                              ("4", "1" + "0" * 400)])  # fmt: skip
 def test_rank_and_alpha(rank: str, alpha: str) -> None:
-    header = {"lora_adapter_metadata": f'{{"r": {rank}, "lora_alpha": {alpha}}}'}
+    def scales(text: str) -> dict[str, float]:
+        settings = _parse_header({"lora_adapter_metadata": text})
+        assert settings is not None
+        return _scales(settings, {"blocks.0.attn1.to_q": (8, 8)})
+
     with pytest.raises(ValueError, match="expected LoRA"):
-        _scale(header)
-    assert _scale({"lora_adapter_metadata": '{"r": 4, "lora_alpha": 8}'}) == 2
+        scales(f'{{"r": {rank}, "lora_alpha": {alpha}}}')
+    assert scales('{"r": 4, "lora_alpha": 8}') == {"blocks.0.attn1.to_q": 2}
