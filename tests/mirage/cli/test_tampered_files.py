@@ -106,7 +106,7 @@ def changes_of(content: Content) -> Iterator[Change]:
             yield f"{'.'.join(map(str, place))} = {str(value)[:20]}", tensors, with_value(settings, place, value)
 
 
-@pytest.fixture(params=[pytest.param(67, id="some"), pytest.param(1, id="all", marks=pytest.mark.long)])
+@pytest.fixture(params=[pytest.param(23, id="some"), pytest.param(1, id="all", marks=pytest.mark.long)])
 def every(request: pytest.FixtureRequest) -> int:
     """Of how many changes one is tried."""
     return int(request.param)
