@@ -63,7 +63,7 @@ def rescale(limits: Limits, size: tuple[int, int], x: float, y: float) -> Limits
     Raises:
         ValueError: intrinsics may leave the range of float32; the message names ``size``, the size of the new grid.
     """
-    if torch.compiler.is_compiling():  # numbers that differ from call to call would compile the program anew
+    if torch.compiler.is_compiling():  # numbers that differ between calls would cause recompilation
         return LIMITS
     min_x, max_x, min_y, max_y = limits
     min_x, max_x, min_y, max_y = min_x * x, max_x * x, min_y * y, max_y * y

@@ -383,10 +383,11 @@ class History:
             check.tensor(name, tensors[name], shape, dims)
         count, h, w = surface.shape
         cameras = Cameras(tensors["intrinsics"], tensors["cam2world"], (h, w))
-        if not bool((surface > 0).all()):  # +inf where there is none
-            raise ValueError("surface: expected depths above 0 or infinity, got others")
-        if not bool(latents.isfinite().all()):
-            raise ValueError("latents: expected finite numbers, got others")
+        valid = (("surface", "depths above 0 or infinity", surface, surface > 0),
+                 ("latents", "finite numbers", latents, latents.isfinite()))  # fmt: skip
+        for name, expected, values, good in valid:
+            if not bool(good.all()):
+                raise check.value_error(name, expected, f"{values[~good][0].item():g}")
         self.version = Frames(
             cameras,
             stamps.clone(),

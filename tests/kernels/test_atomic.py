@@ -38,7 +38,7 @@ def test_the_umask_is_obeyed_and_permissions_are_kept(tmp_path: Path) -> None:
             assert mode(tmp_path / "new") == kept
         with atomic_write(tmp_path / "new") as partial:
             (tmp_path / "new").chmod(0o600)
-            assert mode(partial) == 0o600, "nobody else reads what a secret file will hold"
+            assert mode(partial) == 0o600, "the temporary file has the permissions of the file that it replaces"
     finally:
         os.umask(before)
 

@@ -175,7 +175,8 @@ def _scales(metadata: Mapping[str, Any], layers: Mapping[str, tuple[int, int]]) 
 def _of_pattern(patterns: Mapping[str, Any] | None, module: str, default: Any) -> Any:
     """The value of the first pattern that a module's name equals or ends with.
 
-    peft takes them as regular expressions. Those of a file may take for ever, so only names are taken.
+    peft takes them as regular expressions. Some expressions take exponential time to match, so only plain names are
+    accepted from a file.
     """
     for pattern, value in (patterns or {}).items():
         name = pattern.removeprefix("^").replace("\\.", ".")

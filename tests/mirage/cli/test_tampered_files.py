@@ -77,7 +77,7 @@ def with_value(settings: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 
 class Content:
-    """Of a file of :func:`mirage_kernels.save_tensors`."""
+    """The tensors and settings of a file that :func:`mirage_kernels.save_tensors` wrote."""
 
     def __init__(self, path: Path) -> None:
         self.tensors, metadata = read_safetensors(path)
