@@ -57,26 +57,32 @@ class Run:
     def __init__(self, name: str) -> None:
         self.name, self.build = name, Build(name)
         self.reports = self.build.folder / "reports"
+        self.stderr: list[str] = []
         self.counts: dict[str, int] = {}
         self.failed: list[str] = []
 
     def start(self, *command: str, shim: bool = False) -> subprocess.CompletedProcess[str]:
-        """Run Python with the sanitized kernels. Its reports are files, also those of its child processes."""
+        """Run Python with the sanitized kernels. Reports are files, also those of child processes, or lines of stderr:
+        beside ASan, UBSan does not know the name of the files."""
         environment = os.environ | self.build.environment(self.reports / "report", shim=shim)
         environment |= {"MIRAGE_EXAMPLES": os.environ.get("MIRAGE_EXAMPLES", EXAMPLES[self.name])}
-        return subprocess.run(
+        result = subprocess.run(
             [sys.executable, *command], cwd=self.build.folder, env=environment, capture_output=True, text=True
         )
+        self.stderr.append(result.stderr)
+        return result
 
     def say(self, text: str) -> None:
         print(f"sanitize {self.name}: {text}", flush=True)
 
     def found(self) -> list[str]:
-        return [path.read_text(errors="replace") for path in sorted(self.reports.iterdir())]
+        files = [path.read_text(errors="replace") for path in sorted(self.reports.iterdir())]
+        return files + re.findall(r"^.*: runtime error: .*(?:\n +#\d.*)*", "\n".join(self.stderr), re.MULTILINE)
 
     def clear(self) -> None:
         shutil.rmtree(self.reports, ignore_errors=True)
         self.reports.mkdir(parents=True)
+        self.stderr.clear()
 
     def check_planted(self) -> None:
         """Every fault on purpose has to end the program with the report that is expected."""
@@ -96,7 +102,17 @@ class Run:
         results = self.build.folder / "tests.xml"
         results.unlink(missing_ok=True)
         paths = [f"tests/kernels/test_{name}.py" for name in TESTS[self.name]]
-        options = ["-q", "-p", "no:cacheprovider", "--numprocesses", "auto", "--dist", "worksteal", "--durations=15"]
+        options = [
+            "-q",
+            "--capture=sys",
+            "-p",
+            "no:cacheprovider",
+            "--numprocesses",
+            "auto",
+            "--dist",
+            "worksteal",
+            "--durations=15",
+        ]
         result = self.start("-m", "pytest", *options, f"--junitxml={results}", "-k", SELECTED[self.name], *paths)
         print(result.stdout[-6000:], result.stderr[-2000:], flush=True)
         suite = ElementTree.parse(results).getroot().find("testsuite") if results.exists() else None
