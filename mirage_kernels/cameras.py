@@ -94,9 +94,11 @@ class Cameras(_camera_values.PickledCameras):
         if cam2world.is_meta:
             raise check.value_error("cam2world", "a tensor with values", "a tensor on meta")
         with outside_inference_mode():
-            k, m = (x.detach().to("cpu", torch.float32).contiguous() for x in (intrinsics, cam2world))
+            k, m = intrinsics.detach().to("cpu", torch.float32), cam2world.detach().to("cpu", torch.float32)
             k, m, world2cam = _camera_operators.check_cameras(k, m)  # copies
-            self._intrinsics, self._cam2world, self._world2cam = (x.to(cam2world.device) for x in (k, m, world2cam))
+            if not cam2world.is_cpu:
+                k, m, world2cam = (x.to(cam2world.device) for x in (k, m, world2cam))
+            self._intrinsics, self._cam2world, self._world2cam = k, m, world2cam
         self._limits: Limits = LIMITS
 
     @classmethod
