@@ -47,6 +47,36 @@ class Interrupt:
         return self.left <= 0
 
 
+class _Places(Interrupt):
+    """Interrupts nothing, but notes the first and the last step at every place."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.count = 0
+        self.found: dict[tuple[Any, ...], tuple[int, int]] = {}
+
+    def _trace(self, frame: FrameType, event: str, _: Any) -> Any:
+        if not frame.f_code.co_filename.startswith(OURS):
+            return None
+        if event != "exception":
+            self.count += 1
+            caller = frame.f_back
+            while caller is not None and not caller.f_code.co_filename.startswith(OURS):
+                caller = caller.f_back
+            called_from = None if caller is None else (caller.f_code, caller.f_lineno)
+            place = (frame.f_code, frame.f_lineno, event, called_from)
+            self.found[place] = (self.found.get(place, (self.count,))[0], self.count)
+        return self._trace
+
+
+def places(action: Callable[[], Any]) -> list[int]:
+    """Return the steps of an action at which to interrupt it once in every way: of each line and return, with the line
+    that called its function, the first time and the last. What a loop repeats in between is left out."""
+    recorder = _Places()
+    recorder.run(action)
+    return sorted({step for steps_of_place in recorder.found.values() for step in steps_of_place})
+
+
 class Failure(TorchDispatchMode):
     """Raises OutOfMemoryError instead of running one operator, or KeyboardInterrupt after it."""
 

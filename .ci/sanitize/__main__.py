@@ -1,27 +1,39 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Run the kernels' tests on native code that is built with sanitizers: ``python .ci/sanitize [address] [thread]``.
+"""Run the native kernels under sanitizers: ``python .ci/sanitize [address] [thread]``.
 
 ``address`` is AddressSanitizer with UndefinedBehaviorSanitizer, ``thread`` ThreadSanitizer. Each is built from a copy
-of the sources in build/sanitize, together with faults on purpose (planted.cpp), each of which it has to report. The
-tests run with few random examples; MIRAGE_EXAMPLES sets another number.
+of the sources in build/sanitize, together with faults on purpose (planted.cpp), each of which it has to report. Then
+come the tests with few random examples (MIRAGE_EXAMPLES sets another number), and with ``address`` calls with wrong
+arguments (MIRAGE_HOSTILE_CALLS sets their number) and allocations that fail.
+
+The last line of each sanitizer is its verdict. Reports are kept in build/sanitize/<name>/reports.
 """
 
 from __future__ import annotations
 
 import os
-import shlex
+import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
+import time
+from xml.etree import ElementTree
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-SOURCES = ("csrc", "mirage", "mirage_kernels", "tests", "setup.py", "pyproject.toml", "README.md", "LICENSE")
-TESTS = ("splat", "splat_bilinear", "unproject", "overlap", "cameras", "voxel_cache", "voxel_cache_budget",
-         "voxel_cache_errors", "voxel_cache_files", "errors", "library", "ordered_sums")  # fmt: skip
-EXAMPLES = "20"
+from builds import Build
+
+# Tests of native code. Left out is what compiles programs or starts processes, and takes minutes here.
+TESTS = {
+    "address": [
+        *("splat", "splat_bilinear", "unproject", "overlap", "cameras", "ordered_sums", "threads", "library"),
+        *("voxel_cache", "voxel_cache_budget", "voxel_cache_errors", "voxel_cache_files", "voxel_cache_library"),
+        *("voxel_cache_values", "voxel_cache_atomic", "errors"),
+    ],
+    "thread": ["threads", "splat", "splat_bilinear", "unproject", "overlap", "voxel_cache", "voxel_cache_atomic"],
+}
+SELECTED = {"address": "not compile and not fork", "thread": "thread or every or equal or same or one_version"}
+EXAMPLES = {"address": "20", "thread": "10"}
+HOSTILE_CALLS = 4000
 RUN_PLANTED = """
 import ctypes, sys, torch, mirage_kernels
 torch.set_num_threads(2)
@@ -37,93 +49,97 @@ PLANTED = {
     },
     "thread": {("planted_race", "c_int64", "100000"): "data race"},
 }
-LIBRARIES = {"address": ("libasan.so", "libubsan.so"), "thread": ("libtsan.so",)}
 
 
-class Sanitized:
-    """A build with one sanitizer."""
+class Run:
+    """The run of one sanitizer."""
 
     def __init__(self, name: str) -> None:
-        self.name, self.folder = name, ROOT / "build" / "sanitize" / name
-        self.cxx = shlex.split(os.environ.get("CXX", "g++"))
+        self.name, self.build = name, Build(name)
+        self.reports = self.build.folder / "reports"
+        self.counts: dict[str, int] = {}
+        self.failed: list[str] = []
 
-    def build(self) -> None:
-        ignored = shutil.ignore_patterns("*.so", "__pycache__")
-        for name in SOURCES:
-            if (ROOT / name).is_dir():  # with the times of the files, so that ninja knows what has changed
-                shutil.copytree(ROOT / name, self.folder / name, ignore=ignored, dirs_exist_ok=True)
-            else:
-                shutil.copy2(ROOT / name, self.folder / name)
-        shutil.copy2(HERE / "planted.cpp", self.folder / "csrc" / "planted.cpp")
-        environment = os.environ | {"MIRAGE_SANITIZE": self.name, "MIRAGE_CUDA": "0", "MIRAGE_CPP": "1"}
-        command = [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"]
-        subprocess.run(command, cwd=self.folder, env=environment, check=True)
-        if self.name == "thread":
-            shim = ["gcc", "-shared", "-fPIC", "-O1", "-g", "-pthread", "-fsanitize=thread"]
-            source, target = HERE / "openmp_threads.c", self.folder / "libopenmp_threads.so"
-            subprocess.run([*shim, str(source), "-o", str(target)], check=True)
-
-    def environment(self) -> dict[str, str]:
-        """Variables of a Python that loads the sanitized module: the sanitizer has to be loaded before everything."""
-        libraries = [self._library(name) for name in (*LIBRARIES[self.name], "libstdc++.so")]
-        if self.name == "thread":
-            libraries.append(str(self.folder / "libopenmp_threads.so"))
-        return {
-            "LD_PRELOAD": " ".join(libraries),
-            # Python and torch keep memory until the end, which is no leak of ours. A failed allocation is an exception.
-            "ASAN_OPTIONS": "detect_leaks=0:halt_on_error=1:allocator_may_return_null=1:max_allocation_size_mb=3000",
-            "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
-            "TSAN_OPTIONS": f"halt_on_error=1:exitcode=66:suppressions={HERE / 'suppressions.txt'}",
-            "PYTHONMALLOC": "malloc",
-            "PYTHONPATH": str(self.folder),
-            "MIRAGE_TEST_EMULATION": "0",
-            "MIRAGE_EXAMPLES": os.environ.get("MIRAGE_EXAMPLES", EXAMPLES),
-        }
-
-    def _library(self, name: str) -> str:
-        found = subprocess.run([*self.cxx, f"-print-file-name={name}"], capture_output=True, text=True, check=True)
-        return found.stdout.strip()
-
-    def run(self, *command: str, output: bool = False) -> subprocess.CompletedProcess[str]:
+    def start(self, *command: str, shim: bool = False) -> subprocess.CompletedProcess[str]:
+        """Run Python with the sanitized kernels. Its reports are files, also those of its child processes."""
+        environment = os.environ | self.build.environment(self.reports / "report", shim=shim)
+        environment |= {"MIRAGE_EXAMPLES": os.environ.get("MIRAGE_EXAMPLES", EXAMPLES[self.name])}
         return subprocess.run(
-            [sys.executable, *command],
-            cwd=self.folder,
-            env=os.environ | self.environment(),
-            capture_output=output,
-            text=True,
-            check=False,
+            [sys.executable, *command], cwd=self.build.folder, env=environment, capture_output=True, text=True
         )
 
-    def finds_planted(self) -> bool:
-        """Whether every fault on purpose ends the program with the report that is expected."""
-        right = True
-        for (fault, kind, value), expected in PLANTED[self.name].items():
-            result = self.run("-c", RUN_PLANTED, fault, kind, value, output=True)
-            found = result.returncode != 0 and expected in result.stderr
-            print(f"sanitize {self.name}: {fault}: {expected if found else 'NOT FOUND'}", flush=True)
-            if not found:
-                print(result.stderr[-4000:], flush=True)
-            right = right and found
-        return right
+    def say(self, text: str) -> None:
+        print(f"sanitize {self.name}: {text}", flush=True)
 
-    def test(self) -> bool:
-        """Run the tests; a report ends the process, which fails the test that it ran."""
-        paths = [f"tests/kernels/test_{name}.py" for name in TESTS]
-        options = ["-q", "-p", "no:cacheprovider", "--numprocesses", "auto", "--dist", "worksteal"]
-        return self.run("-m", "pytest", *options, *paths).returncode == 0
+    def found(self) -> list[str]:
+        return [path.read_text(errors="replace") for path in sorted(self.reports.iterdir())]
+
+    def clear(self) -> None:
+        shutil.rmtree(self.reports, ignore_errors=True)
+        self.reports.mkdir(parents=True)
+
+    def check_planted(self) -> None:
+        """Every fault on purpose has to end the program with the report that is expected."""
+        for (fault, kind, value), expected in PLANTED[self.name].items():
+            self.clear()
+            result = self.start("-c", RUN_PLANTED, fault, kind, value)
+            found = result.returncode != 0 and any(expected in report for report in self.found())
+            self.say(f"{fault}: {expected if found else 'NOT FOUND'}")
+            self.counts["planted faults found"] = self.counts.get("planted faults found", 0) + found
+            if not found:
+                self.failed.append(f"{fault} was not found")
+                print(result.stderr[-4000:], *self.found(), sep="\n", flush=True)
+        self.clear()
+
+    def check_tests(self) -> None:
+        """A report ends the process, which fails the test that it ran."""
+        results = self.build.folder / "tests.xml"
+        results.unlink(missing_ok=True)
+        paths = [f"tests/kernels/test_{name}.py" for name in TESTS[self.name]]
+        options = ["-q", "-p", "no:cacheprovider", "--numprocesses", "auto", "--dist", "worksteal", "--durations=15"]
+        result = self.start("-m", "pytest", *options, f"--junitxml={results}", "-k", SELECTED[self.name], *paths)
+        print(result.stdout[-6000:], result.stderr[-2000:], flush=True)
+        suite = ElementTree.parse(results).getroot().find("testsuite") if results.exists() else None
+        self.counts["tests"] = 0 if suite is None else int(suite.get("tests", 0)) - int(suite.get("skipped", 0))
+        if result.returncode != 0 or not self.counts["tests"]:
+            self.failed.append("tests failed")
+
+    def check_program(self, what: str, *command: str) -> None:
+        """Run a program of tests/kernels whose last line begins with the number of things that it did."""
+        result = self.start(f"tests/kernels/{command[0]}", *command[1:], shim=True)
+        lines = result.stdout.splitlines()
+        number = re.match(r"\d+", lines[-1]) if lines else None
+        self.counts[what] = self.counts.get(what, 0) + (int(number[0]) if number else 0)
+        self.say(lines[-1] if lines else f"{command[0]} printed nothing")
+        if result.returncode != 0 or not number:
+            self.failed.append(f"{command[0]} failed")
+            print(result.stdout[-4000:], result.stderr[-4000:], sep="\n", flush=True)
+
+    def run(self) -> bool:
+        """Build and run everything; end with the verdict."""
+        self.build.make()
+        started = time.monotonic()
+        self.check_planted()
+        if not self.failed:  # else the rest would say nothing
+            self.check_tests()
+            if self.name == "address":
+                calls = os.environ.get("MIRAGE_HOSTILE_CALLS", str(HOSTILE_CALLS))
+                self.check_program("calls with wrong arguments", "hostile_calls.py", "0", calls, "0")
+                self.check_program("failed allocations", "failing_allocations.py")
+        reports = self.found()
+        print(*(report[:4000] for report in reports), sep="\n", flush=True)
+        done = ", ".join(f"{count} {what}" for what, count in self.counts.items())
+        clean = not self.failed and not reports
+        verdict = "clean" if clean else f"FAILED ({', '.join(self.failed) or 'see the reports'})"
+        self.say(f"{verdict}; {done}; {len(reports)} findings; {time.monotonic() - started:.0f} s")
+        return clean
 
 
 def main(asked: list[str]) -> None:
     if unknown := set(asked) - set(PLANTED):
         sys.exit(f"expected {' or '.join(PLANTED)}, got {', '.join(sorted(unknown))}")
-    states = {}
-    for name in asked or PLANTED:
-        sanitized = Sanitized(name)
-        sanitized.build()
-        states[name] = sanitized.finds_planted() and sanitized.test()
-    for name, right in states.items():
-        print(f"sanitize {name}: {'nothing found' if right else 'FAILED'}")
-    sys.exit(not all(states.values()))
+    clean = [Run(name).run() for name in asked or PLANTED]
+    sys.exit(not all(clean))
 
 
 if __name__ == "__main__":

@@ -80,7 +80,8 @@ struct SplatGradient {
   int64_t views, cells, channels, num_points;
 };
 
-inline Tensor expect_index(const Tensor& index) {
+inline Tensor expect_index(const Tensor& index, int64_t num_points) {
+  guard(num_points >= 0, "splat: num_points must be >= 0");
   return expect(index, ScalarType::Long, {-1, -1, -1}, "splat: index must be int64 (V, h, w)");
 }
 
@@ -90,7 +91,7 @@ Tensor splat_backward_features(const Tensor& grad_features, const Tensor& index,
   const ScalarType dtype = grad_features.scalar_type();
   Device::guard_device(grad_features, {&index});
   const SplatGradient in{expect(grad_features, dtype, {v, c, h, w}, "splat: grad_features must be (V, C, h, w)"),
-                         expect_index(index),
+                         expect_index(index, num_points),
                          new_empty(grad_features, {num_points, c}, dtype),
                          v,
                          h * w,
@@ -106,7 +107,7 @@ Tensor splat_backward_xyz(const Tensor& grad_depth, const Tensor& index, const T
   Device::guard_device(grad_depth, {&index, &world2cam});
   const SplatGradient in{
       expect(grad_depth, ScalarType::Float, {v, h, w}, "splat: grad_depth must be float32 (V, h, w)"),
-      expect_index(index),
+      expect_index(index, num_points),
       new_empty(grad_depth, {num_points, 3}, ScalarType::Float),
       v,
       h * w,

@@ -91,7 +91,12 @@ inline Tensor empty(std::initializer_list<int64_t> shape, ScalarType dtype, int3
   const int64_t dims = static_cast<int64_t>(shape.size());
   guard(dims <= kMaxDims, "too many dimensions");
   int64_t strides[kMaxDims], stride = 1;
-  for (int64_t d = dims; d-- > 0; stride *= std::max<int64_t>(shape.begin()[d], 1)) strides[d] = stride;
+  bool overflows = false;
+  for (int64_t d = dims; d-- > 0;) {
+    strides[d] = stride;
+    overflows |= __builtin_mul_overflow(stride, std::max<int64_t>(shape.begin()[d], 1), &stride);
+  }
+  if (overflows) fail_allocation(device_type, dims, shape.begin());
   return allocate(dims, shape.begin(), strides, dtype_code(dtype), device_type, device_index);
 }
 

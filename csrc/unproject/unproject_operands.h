@@ -78,10 +78,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> unproject(const Tensor& depth, const 
 // grad (N, C) -> (B, C, h, w): the transpose of the forward's, zeros where a cell is invalid.
 template <class Device>
 Tensor unproject_backward_features(const Tensor& grad, const Tensor& valid, int64_t b, int64_t h, int64_t w) {
-  const int64_t c = grad.size(1), n = b * h * w;
   Device::guard_device(grad, {&valid});
   guard_grid(h, w);
-  guard(b >= 0, "unproject: batch must be >= 0");
+  guard(b >= 0 && b <= INT64_MAX / (h * w), "unproject: bad batch size");
+  const int64_t c = grad.size(1), n = b * h * w;
   const Tensor rows = expect(grad, grad.scalar_type(), {n, c}, "unproject: grad_features must be (N, C)");
   const Tensor of_cells = expect_valid(valid, n);
   const Tensor out = new_empty(grad, {b, c, h, w}, grad.scalar_type());

@@ -20,7 +20,7 @@ from mirage_kernels import VoxelCache, testing, use_backend
 from mirage_kernels.ops.voxel_cache import voxel_cache_operators as operators
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from interrupts import Failure, Interrupt, steps
+from interrupts import Failure, Interrupt, places, steps
 
 Action = Callable[[VoxelCache], Any]
 N, C = 80, 3
@@ -128,9 +128,11 @@ class Change:
 
 
 def interrupt(name: str, backend: Any, stride: int) -> None:
+    """Interrupt a change at every ``stride``-th of its steps; with 1, once at every place of the code."""
     with use_backend(backend):
         change = Change(name)
-        for at in steps(stride):
+        first = change.make()
+        for at in places(lambda: change.action(first)) if stride == 1 else steps(stride):
             cache = change.make()
             if not Interrupt(at).run(lambda cache=cache: change.action(cache)):
                 break
@@ -155,7 +157,7 @@ def fail(name: str, backend: Any, stride: int) -> None:
             change.check(cache, (0, 1), without="merged")  # the kernel has counted, but not returned
 
 
-# A few of the steps and operators; test_an_interrupt_or_failure_at_any_step takes all of them.
+# A few of the steps and operators; test_an_interrupt_or_failure_at_any_place takes all of them.
 @pytest.mark.parametrize("backend", READY)
 @pytest.mark.parametrize("name", CHANGES)
 def test_an_interrupt_leaves_the_old_state_or_the_new_one(backend: Any, name: str) -> None:
@@ -171,7 +173,7 @@ def test_a_failing_operator_leaves_the_old_state(backend: Any, name: str) -> Non
 @pytest.mark.long
 @pytest.mark.parametrize("backend", READY)
 @pytest.mark.parametrize("name", CHANGES)
-def test_an_interrupt_or_failure_at_any_step(backend: Any, name: str) -> None:
+def test_an_interrupt_or_failure_at_any_place(backend: Any, name: str) -> None:
     interrupt(name, backend, 1)
     fail(name, backend, 1)
 

@@ -21,7 +21,7 @@ from mirage.memory import History, LatentSpatialMemory
 from mirage_kernels import Cameras
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from interrupts import Failure, Interrupt, steps
+from interrupts import Failure, Interrupt, places, steps
 
 K = torch.tensor([[14.0, 0, 8], [0, 14, 6], [0, 0, 1]])
 Action = Callable[[LatentSpatialMemory], Any]
@@ -105,8 +105,10 @@ class Change:
 
 
 def interrupt(name: str, stride: int) -> None:
+    """Interrupt a change at every ``stride``-th of its steps; with 1, once at every place of the code."""
     change = Change(name)
-    for at in steps(stride):
+    first = change.make()
+    for at in places(lambda: change.action(first)) if stride == 1 else steps(stride):
         memory = change.make()
         if not Interrupt(at).run(lambda memory=memory: change.action(memory)):
             break
@@ -122,7 +124,7 @@ def fail(name: str, stride: int) -> None:
         change.check(memory, (0,))
 
 
-# A few of the steps and operators; test_an_interrupt_or_failure_at_any_step takes all of them.
+# A few of the steps and operators; test_an_interrupt_or_failure_at_any_place takes all of them.
 @pytest.mark.parametrize("name", CHANGES)
 def test_an_interrupt_leaves_the_old_memory_or_the_new_one(name: str) -> None:
     interrupt(name, 211)
@@ -135,7 +137,7 @@ def test_a_failing_operator_leaves_the_old_memory(name: str) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", CHANGES)
-def test_an_interrupt_or_failure_at_any_step(name: str) -> None:
+def test_an_interrupt_or_failure_at_any_place(name: str) -> None:
     interrupt(name, 1)
     fail(name, 1)
 
