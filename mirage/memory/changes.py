@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mirage_kernels import VoxelCache
 
+from ..errors import DataError
 from .history import Frames, History
 from .locks import locked
 from .row_layers import RowLayers
@@ -90,6 +91,8 @@ class AtomicMemory:
         return {"settings": self._settings(), "tensors": tensors}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        if "tensors" not in state:
+            raise DataError("memory: expected a pickle of this version, got another one; files of save() are read")
         tensors = state["tensors"]
         loaded = type(self)._from_tensors(tensors, state["settings"], tensors["cache.keys"].device)
         self.__dict__.update(loaded.__dict__)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mirage_kernels import Cameras, check, group_voxels, overlap, splat, visible
 
+from ..errors import DataError
 from ..geometry.grids import flat_index
 from .frames import clear_non_finite
 from .inference import outside_inference_mode
@@ -356,6 +357,8 @@ class History:
         return {"tensors": tensors, "empty": empty} | {name: getattr(self, name) for name in _SETTINGS}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        if "empty" not in state:
+            raise DataError("history: expected a pickle of this version, got another one")
         empty: Tensor = state["empty"]
         settings = {name: state[name] for name in _SETTINGS}
         History.__init__(self, empty.shape[1], dtype=empty.dtype, device=empty.device, **settings)
