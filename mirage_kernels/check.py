@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-_FLOAT32 = torch.float32
+_FLOAT32, _STRIDED = torch.float32, torch.strided
 _NUMBERS: tuple[Any, ...] = (int, float, numbers.Real, torch.SymInt, torch.SymFloat)  # Real: NumPy's scalars too
 _MAX_FLOAT32 = torch.finfo(torch.float32).max
 _MAX_INT64 = (1 << 63) - 1
@@ -79,14 +79,19 @@ def tensor(
 
     Raises:
         TypeError: ``value`` is not a tensor, or its dtype is not allowed.
-        ValueError: the shape or the device differs from the expected one.
+        ValueError: the shape or the device differs from the expected one, or the tensor is sparse or nested.
     """
     if not isinstance(value, Tensor):
         raise type_error(name, "a tensor", value)
     if value.dtype not in dtypes:
         expected_dtypes = one_of([dtype_name(d) for d in dtypes])
         raise TypeError(f"{name}: expected {expected_dtypes}, got {dtype_name(value.dtype)}")
-    got = value.shape
+    try:
+        got = value.shape
+    except RuntimeError:  # of a nested tensor
+        raise value_error(name, "a dense tensor", "a nested one") from None
+    if value.layout is not _STRIDED:
+        raise value_error(name, "a dense tensor", f"one of layout {str(value.layout).removeprefix('torch.')}")
     bound = len(dims)
     ok = len(got) == len(shape)
     if ok:
@@ -112,12 +117,16 @@ def are_points(xyz: Any, features: Any) -> bool:
     """
     if not (isinstance(xyz, Tensor) and isinstance(features, Tensor)):
         return False
-    xyz_shape, features_shape = xyz.shape, features.shape
+    try:
+        xyz_shape, features_shape = xyz.shape, features.shape
+    except RuntimeError:  # of a nested tensor
+        return False
     return (
         len(xyz_shape) == len(features_shape) == 2
         and xyz_shape[1] == 3
         and xyz_shape[0] == features_shape[0] < 1 << 31
         and xyz.dtype is _FLOAT32
+        and xyz.layout is features.layout is _STRIDED
         and features.dtype in FEATURE_DTYPES
         and (features.is_cpu if xyz.is_cpu else features.device == xyz.device)
     )
