@@ -29,7 +29,7 @@ def invert_rigid(m: Tensor) -> Tensor:
 def translate(cam2world: Tensor, offset: Any) -> tuple[Tensor, Tensor]:
     """Add an offset (x, y, z) to the positions of poses (V, 4, 4) float32; return cam2world and world2cam."""
     if not isinstance(offset, (tuple, list)) or len(offset) != 3:
-        raise check.value_error("offset", "(x, y, z)", repr(offset))
+        raise check.value_error("offset", "(x, y, z)", check.one_line(offset, repr))
     moved = cam2world.double()
     for axis, distance in enumerate(offset):  # Python numbers, because copying them to the device would wait for it
         moved[:, axis, 3].add_(check.number(f"offset[{axis}]", distance, -1e30, 1e30))
@@ -84,6 +84,19 @@ def union(limits: list[Limits]) -> Limits:
     """Return the limits of several cameras together."""
     min_x, max_x, min_y, max_y = zip(*limits, strict=True)
     return min(min_x), max(max_x), min(min_y), max(max_y)
+
+
+def listed(name: str, expected: str, value: Any) -> list[Any]:
+    """Return what an argument iterates over as a list.
+
+    Raises:
+        TypeError: it does not iterate.
+    """
+    try:
+        items = iter(value)
+    except TypeError:
+        raise check.type_error(name, expected, value) from None
+    return list(items)
 
 
 def offset(name: str, value: Any) -> float:

@@ -84,15 +84,13 @@ class Cameras(_camera_values.PickledCameras):
 
     def __init__(self, intrinsics: Tensor, cam2world: Tensor, size: tuple[int, int]) -> None:
         dims: check.Dims = {}
-        if isinstance(cam2world, Tensor) and cam2world.dim() == 2:
+        if check.dense("cam2world", cam2world, values=True).dim() == 2:
             cam2world = cam2world[None]
         check.tensor("cam2world", cam2world, ("V", 4, 4), dims, _GEOMETRY_DTYPES)
-        if isinstance(intrinsics, Tensor) and intrinsics.dim() == 2:
+        if check.dense("intrinsics", intrinsics).dim() == 2:
             intrinsics = intrinsics.expand(dims["V"], -1, -1)
         check.tensor("intrinsics", intrinsics, ("V", 3, 3), dims, _GEOMETRY_DTYPES, ("cam2world", cam2world))
         self._size: tuple[int, int] = check.size("size", size)
-        if cam2world.is_meta:
-            raise check.value_error("cam2world", "a tensor with values", "a tensor on meta")
         with outside_inference_mode():
             k, m = (x.detach().to("cpu", torch.float32).contiguous() for x in (intrinsics, cam2world))
             k, m, world2cam = _camera_operators.check_cameras(k, m)  # copies
@@ -121,9 +119,7 @@ class Cameras(_camera_values.PickledCameras):
         Raises:
             TypeError, ValueError: as :class:`Cameras` does.
         """
-        if not isinstance(world2cam, Tensor):
-            raise check.type_error("world2cam", "a tensor", world2cam)
-        if world2cam.dim() == 2:
+        if check.dense("world2cam", world2cam, values=True).dim() == 2:
             world2cam = world2cam[None]
         if world2cam.dim() != 3 or world2cam.shape[1] not in (3, 4):
             raise check.value_error("world2cam", "(V, 4, 4) or (V, 3, 4)", tuple(world2cam.shape))
@@ -165,10 +161,14 @@ class Cameras(_camera_values.PickledCameras):
         """
         dims: check.Dims = {}
         check.tensor("eye", eye, ("V", 3), dims, _GEOMETRY_DTYPES)
-        if isinstance(target, Tensor) and target.dim() == 1:
+        check.dense("eye", eye, values=True)
+        if check.dense("target", target).dim() == 1:
             target = target.expand(dims["V"], -1)
         check.tensor("target", target, ("V", 3), dims, _GEOMETRY_DTYPES, ("eye", eye))
-        up = [check.number(f"up[{axis}]", value) for axis, value in enumerate(up)]
+        up = [
+            check.number(f"up[{axis}]", value)
+            for axis, value in enumerate(_camera_values.listed("up", "3 numbers", up))
+        ]
         if len(up) != 3:
             raise check.value_error("up", "3 numbers", len(up))
         cam2world = _camera_operators.look_at(
@@ -189,7 +189,7 @@ class Cameras(_camera_values.PickledCameras):
             TypeError: one of them is not ``Cameras``.
             ValueError: there are none, or their sizes or devices differ.
         """
-        parts = list(cameras)
+        parts = _camera_values.listed("cameras", "a sequence of Cameras", cameras)
         if not parts:
             raise check.value_error("cameras", "at least one Cameras", "none")
         for i, part in enumerate(parts):
@@ -261,6 +261,8 @@ class Cameras(_camera_values.PickledCameras):
             TypeError, ValueError: ``device`` is not a device; see :func:`mirage_kernels.check.device`.
         """
         target = check.device("device", device)
+        if target.type != "meta":
+            check.dense("cameras", self._intrinsics, values=True)
         return self._map(lambda tensor: tensor.to(target))
 
     def rescale(self, size: tuple[int, int]) -> Cameras:
@@ -364,6 +366,8 @@ class Cameras(_camera_values.PickledCameras):
             TypeError, ValueError: ``times`` has another dtype or shape, or a value out of range.
         """
         check.tensor("times", times, ("T",), {}, _GEOMETRY_DTYPES)
+        check.dense("times", times, values=True)
+        check.dense("cameras", self._intrinsics, values=True)
         intrinsics, cam2world = _camera_operators.interpolate(
             self._intrinsics.cpu(), self._cam2world.cpu(), times.detach().to("cpu", torch.float64)
         )

@@ -159,7 +159,7 @@ def evict(data: Input, caches: Caches) -> None:
         given["max_bytes"] = values.number(data, data.integer(400, 20_000))
     if data.byte() & 1:
         given["eviction"] = values.option(data, ("oldest", "untouched", "farthest"))
-    if given.get("eviction") == "farthest" or data.rarely():
+    if isinstance(given.get("eviction"), str) or data.rarely():
         given["position"] = values.varied(data, torch.tensor([0.1, 0.2, 0.3]))
     caches.run(lambda cache: cache.evict(**given), ("max_rows", "max_bytes", "eviction", "position"))
 

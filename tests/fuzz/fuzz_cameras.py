@@ -41,7 +41,8 @@ def matrices(data: Input, views: int) -> tuple[Any, Any]:
     for tensor in (intrinsics, cam2world):
         if data.rarely() and tensor.numel():
             at = data.integer(0, tensor.numel() - 1)
-            tensor.reshape(-1)[at] = float(data.choice((0.0, -1.0, 1e-30, 1e30, 3e38, 2.0**64, 2.0**-64, 1e300)))
+            value = data.choice((0.0, -1.0, 1e-30, 1e30, 3e38, 2.0**64, 2.0**-64, 1e300))
+            tensor.reshape(-1)[at] = torch.tensor(value, dtype=torch.float64).to(tensor.dtype)
     return values.varied(data, intrinsics), values.varied(data, cam2world)
 
 

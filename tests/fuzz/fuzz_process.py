@@ -95,7 +95,8 @@ def fuzz(target: Target, folders: Folders, seconds: int) -> None:
     limit_memory(target.memory)
     arguments = ["fuzz", str(folders.corpus), str(folders.seeds), f"-max_total_time={seconds}", f"-timeout={TIMEOUT}",
                  "-rss_limit_mb=4096", f"-artifact_prefix={folders.faults}/", f"-max_len={target.max_len}",
-                 "-print_final_stats=1", "-len_control=0", "-reload=0"]  # fmt: skip
+                 "-print_final_stats=1", "-len_control=0", "-reload=0",
+                 "-report_slow_units=100000"]  # fmt: skip
     options: dict[str, Any] = {}
     if target.mutate is not None:
 
@@ -179,7 +180,7 @@ class Running:
 
     def _start(self) -> int:
         self._starts += 1
-        return start(self._target, self._folders, max(1, round(self._left())))
+        return start(self._target, self._folders, max(1, int(self._left())))
 
     def ended(self, code: int) -> Row | None:
         """Go on after a crash, if time is left; otherwise return what came of it.

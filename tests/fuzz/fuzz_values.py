@@ -43,6 +43,7 @@ class Unusable:
 NUMBERS: tuple[Any, ...] = (
     0.5, 0, 1, 2, -1, 0.0, -0.0, 1.0, 1e-3, 1e-6, 1e-45, 1e-300, 3.0, 100.0, 1e6, 1e20, 3e38, 3.5e38, 1e300, 2**24,
     2**24 + 1, 2**31 - 1, 2**31, 2**32, 2**53 + 1, 2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 10**400, -(10**400),
+    10**5000,
     math.nan, math.inf, -math.inf, np.float32(0.25), np.float64(0.25), np.float16(2), np.int64(3), np.int32(-1),
     np.uint8(255), np.float32("nan"), np.float64("inf"), np.bool_(True), Fraction(1, 3),
 )  # fmt: skip
@@ -53,7 +54,8 @@ WRONG: tuple[Any, ...] = (
     np.zeros((2, 3), np.float32), np.array(None), np.float32, float, torch.tensor(1.0), torch.tensor(2), torch.zeros(0),
     torch.zeros(3), torch.zeros(2, 3), torch.zeros(1, 2, 3, 4), torch.zeros(3, dtype=torch.float64), torch.Size([2, 2]),
     torch.nn.Parameter(torch.zeros(2, 3)), torch.zeros(2, 3, device="meta"), (math.nan, 2), (2.0, 2), (np.int64(2), 3),
-    (2**24, 2**24), (2**31, 1), (0, 4), (-1, 4), ("4", 4), (True, 4), [4, 4], "\ud800", "nearest", "bilinear",
+    (2**24, 2**24), (2**31, 1), (10**5000, 4), (0, 4), (-1, 4), ("4", 4), (True, 4), [4, 4], "\ud800", "nearest",
+    "bilinear",
 )  # fmt: skip
 
 

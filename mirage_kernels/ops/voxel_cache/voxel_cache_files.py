@@ -74,7 +74,11 @@ class CacheFiles(CacheRows):
         check.choice("dtype", settings["dtype"], tuple(_DTYPES))
         make: Callable[..., _Cache] = cls
         cache = make(**settings | {"dtype": _DTYPES[settings["dtype"]]}, device=device)
-        moved = {name: tensor.to(device) if isinstance(tensor, Tensor) else tensor for name, tensor in tensors.items()}
+        target, moved = cache.device, {}
+        for name, tensor in tensors.items():
+            if isinstance(tensor, Tensor):
+                tensor = check.dense(str(name), tensor, values=target.type != "meta").to(target)
+            moved[name] = tensor
         cache.load_state_dict(moved)
         return cache
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ... import _library, _memory, _transforms, backend
+from ... import _library, _memory, _transforms, backend, check
 from ..._modes import FUSIONS, Fusion
 from ...cameras import Cameras
 from . import voxel_cache_reference as reference
@@ -155,7 +155,9 @@ def decode(state: State, index: Tensor, like: Tensor) -> Tensor:
     features: Tensor
     try:
         features = run(state.features[: state.rows], scale, count, index, like)
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, MemoryError, IndexError) as error:
+        if index.is_cpu and index.numel() and int(index.max()) >= state.rows:
+            raise check.value_error("index", f"rows below {state.rows}", int(index.max())) from None
         raise _memory.explained(error, "features", rows=state.rows, index=index) from None
     return features
 
