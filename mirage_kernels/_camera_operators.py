@@ -41,8 +41,8 @@ def _define(schema: str, function: Callable[..., Any], fake: Callable[..., Any])
 
 
 def _check(intrinsics: Tensor, cam2world: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    world2cam = _camera_values.check_cameras(intrinsics, cam2world)
-    return intrinsics.clone(), cam2world.clone(), world2cam
+    k, m = (x.clone(memory_format=torch.contiguous_format) for x in (intrinsics, cam2world))
+    return k, m, _camera_values.check_cameras(k, m)
 
 
 def _invert(world2cam: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ def _fake_poses(like: Tensor, *_: Tensor) -> Tensor:
 check_cameras = _define(
     "check_cameras(Tensor intrinsics, Tensor cam2world) -> (Tensor, Tensor, Tensor)",
     _check,
-    lambda k, m: (torch.empty_like(k), torch.empty_like(m), m.new_empty(m.shape[0], 3, 4)),
+    lambda k, m: (k.new_empty(k.shape), m.new_empty(m.shape), m.new_empty(m.shape[0], 3, 4)),
 )
 # Takes float64 (V, 3, 4) or (V, 4, 4). Returns cam2world (V, 4, 4) float64.
 invert_poses = _define("invert_poses(Tensor world2cam) -> Tensor", _invert, _fake_poses)

@@ -42,7 +42,6 @@ class Cameras(_camera_values.PickledCameras):
 
     Cameras do not change: the constructor copies the tensors it is given, and the attributes return copies. It checks
     all values, so operations check only shapes and devices of cameras. Poses and intrinsics get no gradient.
-
     A program that ``torch.compile``, ``torch.export`` or ``make_fx`` records can construct cameras. It checks them
     whenever it runs, and waits for a GPU to do so: it cannot be captured in a CUDA graph.
 
@@ -92,9 +91,10 @@ class Cameras(_camera_values.PickledCameras):
         check.tensor("intrinsics", intrinsics, ("V", 3, 3), dims, _GEOMETRY_DTYPES, ("cam2world", cam2world))
         self._size: tuple[int, int] = check.size("size", size)
         with outside_inference_mode():
-            k, m = (x.detach().to("cpu", torch.float32).contiguous() for x in (intrinsics, cam2world))
-            k, m, world2cam = _camera_operators.check_cameras(k, m)  # copies
-            self._intrinsics, self._cam2world, self._world2cam = (x.to(cam2world.device) for x in (k, m, world2cam))
+            k, m = intrinsics.detach().to("cpu", torch.float32), cam2world.detach().to("cpu", torch.float32)
+            copies = _camera_operators.check_cameras(k, m)
+            on_device = copies if cam2world.is_cpu else (x.to(cam2world.device) for x in copies)
+            self._intrinsics, self._cam2world, self._world2cam = on_device
         self._limits: Limits = LIMITS
 
     @classmethod

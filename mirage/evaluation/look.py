@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""How the videos of the embedded model look: contact sheets of ten pictures, and PSNR against recorded views.
+"""How the videos of the embedded model look: contact sheets of ten images, and PSNR against recorded views.
 
-The pictures are four of ``hololens_dev`` with recorded depth, three of scikit-image and two photographs of Spatia with
-a plane that rises away from the camera as depth, and the motorcycle. Each is walked along an orbit, a dolly and a pan.
+The images are four of ``hololens_dev`` with recorded depth, three of scikit-image and two photographs of Spatia with
+a plane that rises away from the camera as depth, and the motorcycle. For each: an orbit, a dolly and a pan.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .recording import data_folder, every_fourth, read_hololens
 
 FRAMES, RECORDED, CHUNK, SHOWN = 33, 5, 17, (0, 6, 14, 22, 32)
 STARTS = (0, 13, 26, 39)  # of the evenly spaced frames of hololens_dev
-METHOD = "walk each picture with the embedded model; compare recorded views and the return to the start with the images"
+METHOD = "follow a camera path from each image with the embedded model; compare with recorded views and the first image"
 
 
 def on_a_plane(image: Tensor) -> Scene:
@@ -42,7 +42,7 @@ def on_a_plane(image: Tensor) -> Scene:
 
 
 def scenes() -> Iterator[tuple[str, Scene]]:
-    """The ten pictures."""
+    """The ten images."""
     from skimage import data
 
     recorded = read_hololens()
@@ -111,7 +111,7 @@ def main() -> None:
     for row in rows:
         print("  ".join(f"{name} {value:.2f}" for name, value in row.items()))
     _studies.write(args.out, "look", "hololens_dev", METHOD, rows=rows)
-    for name, scene in tqdm(scenes(), total=10, unit="picture"):
+    for name, scene in tqdm(scenes(), total=10, unit="image"):
         write_image(
             args.out / f"{name}.png", sheet(scene.trim(make_codec(scene, args.block).spatial_stride), args.block)
         )

@@ -61,9 +61,9 @@ def write_image(path: str | Path, image: Tensor) -> None:
     Raises:
         ImportError: Pillow is not installed.
     """
-    picture = to_pil(image)
+    pixels = to_pil(image)
     with atomic_write(path) as partial:
-        picture.save(partial, format="PNG")
+        pixels.save(partial, format="PNG")
 
 
 def enlarge(cells: Tensor, stride: int) -> Tensor:

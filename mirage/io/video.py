@@ -70,10 +70,10 @@ class FrameEncoder:
             rows = np.zeros((height, plane.line_size), np.uint8)
             rows[:, :width] = planes[color, :height, :width]
             plane.update(rows)
-        picture = frame.reformat(format="yuv420p")
-        picture.pts, picture.time_base = self._count, self._codec.time_base
+        yuv = frame.reformat(format="yuv420p")
+        yuv.pts, yuv.time_base = self._count, self._codec.time_base
         self._count += 1
-        self._keep(self._codec.encode(picture))
+        self._keep(self._codec.encode(yuv))
 
     def finish(self) -> list[Packet]:
         """Return the packets of all frames, for :class:`mirage.io.packet_log.PacketLog` and :func:`write_packets`."""

@@ -98,7 +98,7 @@ def unproject_frame(
 
 
 def nearest_depth(depth: Tensor, camera: Cameras, grid: tuple[int, int]) -> Tensor:
-    """Return the least depth in the 3x3 cells around each cell of a depth map.
+    """Return the minimum depth in the 3x3 cells around each cell of a depth map.
 
     Args:
         depth: (H, W) float32 z-depth in world units; not finite or not positive where invalid.

@@ -9,8 +9,6 @@ import subprocess
 import sys
 from typing import Any
 
-import pytest
-
 import mirage
 
 OPTIONAL = ("PIL", "av", "tqdm", "diffusers", "transformers", "peft", "accelerate", "skimage", "OpenEXR", "torchvision")
@@ -55,24 +53,25 @@ print(json.dumps(errors))
         assert message.endswith(INSTALL.format("wan")), message
 
 
-@pytest.mark.parametrize(("call", "user"), [
-    ("from mirage.io.files import read_image; read_image('a.png')", "reading images needs Pillow"),
-    ("from mirage.io.files import read_depth; read_depth('a.png')", "reading images needs Pillow"),
-    ("from mirage.io.images import write_image; write_image('a.png', torch.ones(3, 2, 2))",
-     "converting images needs Pillow"),
-    ("from mirage.io.images import contact_sheet; contact_sheet([[torch.ones(3, 2, 2)]], [['a']])",
-     "a contact sheet needs Pillow"),
-    ("from mirage.io.video import VideoWriter; VideoWriter('a.mp4', 16)", "writing videos needs av"),
-])  # fmt: skip
-def test_files_of_images_say_what_to_install(call: str, user: str) -> None:
-    message = run_without_packages(f"""
+def test_files_of_images_say_what_to_install() -> None:
+    needs = {
+        "from mirage.io.files import read_image; read_image('a.png')": "reading images needs Pillow",
+        "from mirage.io.files import read_depth; read_depth('a.png')": "reading images needs Pillow",
+        "from mirage.io.images import write_image; write_image('a.png', image)": "converting images needs Pillow",
+        "from mirage.io.images import contact_sheet; contact_sheet([[image]], [['a']])": "a contact sheet needs Pillow",
+        "from mirage.io.video import VideoWriter; VideoWriter('a.mp4', 16)": "writing videos needs av",
+    }
+    messages = run_without_packages(f"""
 import json, torch
-try:
-    {call}
-except ImportError as error:
-    print(json.dumps(str(error)))
+messages, image = {{}}, torch.ones(3, 2, 2)
+for call in {list(needs)}:
+    try:
+        exec(call)
+    except ImportError as error:
+        messages[call] = str(error)
+print(json.dumps(messages))
 """)
-    assert message == f"{user}: {INSTALL.format('pipeline')}"
+    assert messages == {call: f"{need}: {INSTALL.format('pipeline')}" for call, need in needs.items()}
 
 
 def test_a_rollout_runs_without_optional_packages() -> None:

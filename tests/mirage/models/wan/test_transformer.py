@@ -6,10 +6,7 @@ from __future__ import annotations
 
 import inspect
 import math
-import os
 import re
-import subprocess
-import sys
 from ast import literal_eval
 from pathlib import Path
 from typing import Any
@@ -311,38 +308,3 @@ def test_the_context_parallel_plan_covers_the_model() -> None:
     assert all(id(block.proj_out) in covered for block in model.adapter.control_blocks)
     assert {id(model.rope), id(model.hint), id(model.norm_out)} <= covered.keys()
     assert isinstance(model.adapter.control_blocks[0], MemoryAdapterBlock)
-
-
-PARALLEL = """
-import torch
-from diffusers import ContextParallelConfig
-from test_transformer import flow, inputs, tiny
-
-torch.distributed.init_process_group("gloo")
-torch.accelerator.device_count = lambda: 1  # diffusers divides by it, without an accelerator too
-model, given = tiny(), inputs()
-alone = flow(model, **given)
-plain = flow(model, **given | {"control_hidden_states": None})
-model.set_attention_backend("native")
-mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (1, 2), mesh_dim_names=("ring", "ulysses"))
-model.enable_parallelism(config=ContextParallelConfig(ulysses_degree=2, mesh=mesh))
-together = flow(model, **given)
-torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
-torch.testing.assert_close(flow(model, **given | {"control_hidden_states": None}), plain, rtol=1e-4, atol=1e-4)
-print(f"rank {torch.distributed.get_rank()} agrees", flush=True)
-torch.distributed.destroy_process_group()
-"""
-
-
-def test_two_processes_share_one_sequence(tmp_path: Path) -> None:
-    script = tmp_path / "parallel.py"
-    script.write_text(PARALLEL)
-    here = Path(__file__).resolve()
-    env = os.environ | {
-        "PYTHONPATH": os.pathsep.join(map(str, (here.parent, here.parents[2], here.parents[4]))),
-        "OMP_NUM_THREADS": "1",
-    }
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
-    run = subprocess.run(command, env=env, capture_output=True, text=True, timeout=240)
-    assert run.returncode == 0, run.stderr[-3000:]
-    assert sorted(re.findall(r"rank \d agrees", run.stdout)) == ["rank 0 agrees", "rank 1 agrees"]

@@ -50,7 +50,7 @@ def scene(tmp_path: Path) -> list[str]:
 
 def start(command: list[str]) -> subprocess.CompletedProcess[str]:
     """Run Python with one thread, because the number of threads may change bits."""
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "mirage")])
+    path = os.pathsep.join(map(str, (ROOT, ROOT / "tests" / "mirage", Path(__file__).parent)))
     env = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     return subprocess.run([sys.executable, *command], env=env, capture_output=True, text=True, timeout=300, check=False)
 
@@ -91,10 +91,24 @@ from diffusers import ContextParallelConfig
 from mirage.io.files import read_depth, read_image
 from mirage.models.wan.pipeline import MiragePipeline
 from mirage_kernels import Cameras
+from test_transformer import flow, inputs, tiny
 
 folder = sys.argv[1]
 torch.distributed.init_process_group("gloo")
 torch.accelerator.device_count = lambda: 1  # diffusers divides by it, without an accelerator too
+mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (1, 2), mesh_dim_names=("ring", "ulysses"))
+
+def share(model):
+    model.set_attention_backend("native")
+    model.enable_parallelism(config=ContextParallelConfig(ulysses_degree=2, mesh=mesh))
+
+model = tiny()
+for given in (inputs(), inputs() | {"control_hidden_states": None}):
+    alone = flow(model, **given)
+    share(model)
+    torch.testing.assert_close(flow(model, **given), alone, rtol=1e-4, atol=1e-4)
+    model = tiny()
+
 pipe = MiragePipeline.from_pretrained(f"{folder}/model")
 pipe.set_progress_bar_config(disable=True)
 camera = Cameras(torch.tensor([[90.0, 0, 48], [0, 90, 32], [0, 0, 1]]), torch.eye(4), (64, 96))
@@ -106,11 +120,9 @@ def run_rollout():
     ).latents
 
 alone = run_rollout()
-mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (1, 2), mesh_dim_names=("ring", "ulysses"))
-pipe.transformer.set_attention_backend("native")
 lengths = []
 pipe.transformer.blocks[1].attn1.to_q.register_forward_hook(lambda _, given, out: lengths.append(out.shape[1]))
-pipe.transformer.enable_parallelism(config=ContextParallelConfig(ulysses_degree=2, mesh=mesh))
+share(pipe.transformer)
 torch.testing.assert_close(run_rollout(), alone, rtol=1e-4, atol=1e-4)
 assert lengths[0] == 5 * 6 // 2, lengths  # half of the tokens of five latents
 print(f"process {torch.distributed.get_rank()} agrees", flush=True)
@@ -119,8 +131,9 @@ torch.distributed.destroy_process_group()
 
 
 @pytest.mark.usefixtures("scene")
-def test_two_processes_share_one_rollout(tmp_path: Path) -> None:
-    """Context parallelism of a rollout: chunks with and without references and preceding latents."""
+def test_two_processes_share_a_model_and_a_rollout(tmp_path: Path) -> None:
+    """Context parallelism of the transformer, and of a rollout: chunks with and without references and preceding
+    latents."""
     (tmp_path / "shared.py").write_text(SHARED)
     done = start([*TORCHRUN, str(tmp_path / "shared.py"), str(tmp_path)])
     assert done.returncode == 0, done.stderr[-3000:]
