@@ -99,6 +99,15 @@ def listed(name: str, expected: str, value: Any) -> list[Any]:
     return list(items)
 
 
+def on_cpu(name: str, tensor: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Return a tensor without its gradient on the CPU.
+
+    Raises:
+        ValueError: it has no values, because it is on the device "meta".
+    """
+    return check.dense(name, tensor, values=True).detach().to("cpu", dtype)
+
+
 def offset(name: str, value: Any) -> float:
     """Check a number of rows or columns, which may be a tensor with one element; return a float.
 
@@ -252,6 +261,29 @@ _library.define(
 )
 
 
+def _clamp_intrinsics(intrinsics: Any, limits: Any) -> Tensor:
+    """Return intrinsics that a rescaling or a crop has taken beyond what the constructor accepts, clamped to that.
+
+    Raises:
+        TypeError, ValueError: they are not within the limits, or these are not limits.
+    """
+    check.tensor("intrinsics", intrinsics, ("V", 3, 3), {})
+    bounds = [
+        check.number("limits", value, _MIN_SCALED, _MAX_SCALED) for value in listed("limits", "4 numbers", limits)
+    ]
+    if len(bounds) != 4:
+        raise check.value_error("limits", "4 numbers", len(bounds))
+    k, eps = intrinsics.detach().to("cpu", torch.float64), 2.0**-20  # the values are rounded to float32
+    min_x, max_x, min_y, max_y = bounds
+    min_x, max_x, min_y, max_y = min_x * (1 - eps), max_x * (1 + eps), min_y * (1 - eps), max_y * (1 + eps)
+    x, y = [(min_x, max_x), _ZERO, (-max_x, max_x)], [_ZERO, (min_y, max_y), (-max_y, max_y)]
+    low, high = _bounds([*x, *y, _ZERO, _ZERO, _ONE], 3)
+    if not torch.equal(k.clamp(low, high), k):
+        raise check.value_error("intrinsics", f"values within {tuple(bounds)}", k.tolist())
+    usual: Tensor = k.clamp(_INTRINSICS_LOW, _INTRINSICS_HIGH).to(intrinsics)
+    return usual
+
+
 class PickledCameras:
     """How :class:`mirage_kernels.Cameras` are pickled and copied: by the arguments of the constructor, which checks."""
 
@@ -260,9 +292,16 @@ class PickledCameras:
         return {
             **copies({"intrinsics": cameras.intrinsics, "cam2world": cameras.cam2world}),
             "size": tuple(cameras.size),
+            **({} if cameras._limits == LIMITS else {"limits": tuple(cameras._limits)}),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # A subclass may have another constructor, but then it has its own state as well.
         cameras: Any = self
-        cameras.__init__(state["intrinsics"], state["cam2world"], state["size"])
+        limits, intrinsics = state.get("limits", LIMITS), state["intrinsics"]
+        if limits == LIMITS:
+            cameras.__init__(intrinsics, state["cam2world"], state["size"])
+            return
+        usual = _clamp_intrinsics(intrinsics, limits)
+        cameras.__init__(usual, state["cam2world"], state["size"])
+        cameras._intrinsics, cameras._limits = intrinsics.clone(), tuple(limits)

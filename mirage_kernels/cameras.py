@@ -119,12 +119,12 @@ class Cameras(_camera_values.PickledCameras):
         Raises:
             TypeError, ValueError: as :class:`Cameras` does.
         """
-        if check.dense("world2cam", world2cam, values=True).dim() == 2:
+        if check.dense("world2cam", world2cam).dim() == 2:
             world2cam = world2cam[None]
         if world2cam.dim() != 3 or world2cam.shape[1] not in (3, 4):
             raise check.value_error("world2cam", "(V, 4, 4) or (V, 3, 4)", tuple(world2cam.shape))
         check.tensor("world2cam", world2cam, ("V", world2cam.shape[1], 4), {}, _GEOMETRY_DTYPES)
-        pose = _camera_operators.invert_poses(world2cam.detach().to("cpu", torch.float64))
+        pose = _camera_operators.invert_poses(_camera_values.on_cpu("world2cam", world2cam))
         return cls(intrinsics, pose.to(world2cam.device), size)
 
     @classmethod
@@ -161,7 +161,6 @@ class Cameras(_camera_values.PickledCameras):
         """
         dims: check.Dims = {}
         check.tensor("eye", eye, ("V", 3), dims, _GEOMETRY_DTYPES)
-        check.dense("eye", eye, values=True)
         if check.dense("target", target).dim() == 1:
             target = target.expand(dims["V"], -1)
         check.tensor("target", target, ("V", 3), dims, _GEOMETRY_DTYPES, ("eye", eye))
@@ -172,8 +171,8 @@ class Cameras(_camera_values.PickledCameras):
         if len(up) != 3:
             raise check.value_error("up", "3 numbers", len(up))
         cam2world = _camera_operators.look_at(
-            eye.detach().to("cpu", torch.float64),
-            target.detach().to("cpu", torch.float64),
+            _camera_values.on_cpu("eye", eye),
+            _camera_values.on_cpu("target", target),
             torch.tensor(up, dtype=torch.float64, device="cpu"),
         )
         return cls(intrinsics, cam2world.to(eye.device), size)
@@ -261,8 +260,7 @@ class Cameras(_camera_values.PickledCameras):
             TypeError, ValueError: ``device`` is not a device; see :func:`mirage_kernels.check.device`.
         """
         target = check.device("device", device)
-        if target.type != "meta":
-            check.dense("cameras", self._intrinsics, values=True)
+        check.dense("cameras", self._intrinsics, values=target.type != "meta")
         return self._map(lambda tensor: tensor.to(target))
 
     def rescale(self, size: tuple[int, int]) -> Cameras:
@@ -366,11 +364,8 @@ class Cameras(_camera_values.PickledCameras):
             TypeError, ValueError: ``times`` has another dtype or shape, or a value out of range.
         """
         check.tensor("times", times, ("T",), {}, _GEOMETRY_DTYPES)
-        check.dense("times", times, values=True)
-        check.dense("cameras", self._intrinsics, values=True)
-        intrinsics, cam2world = _camera_operators.interpolate(
-            self._intrinsics.cpu(), self._cam2world.cpu(), times.detach().to("cpu", torch.float64)
-        )
+        key_frames = (_camera_values.on_cpu("cameras", t, t.dtype) for t in (self._intrinsics, self._cam2world))
+        intrinsics, cam2world = _camera_operators.interpolate(*key_frames, _camera_values.on_cpu("times", times))
         return Cameras(intrinsics.to(self.device), cam2world.to(self.device), self._size)
 
 

@@ -99,12 +99,16 @@ def tensor(
     """
     if not isinstance(value, Tensor):
         raise type_error(name, "a tensor", value)
-    if value.layout is not _STRIDED or value.is_nested:
+    if value.layout is not _STRIDED:
         dense(name, value)
     if value.dtype not in dtypes:
         expected_dtypes = one_of([dtype_name(d) for d in dtypes])
         raise TypeError(f"{name}: expected {expected_dtypes}, got {dtype_name(value.dtype)}")
-    got = value.shape
+    try:
+        got = value.shape
+    except RuntimeError:  # of a nested tensor
+        dense(name, value)
+        raise
     bound = len(dims)
     ok = len(got) == len(shape)
     if ok:

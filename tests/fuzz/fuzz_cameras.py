@@ -55,7 +55,8 @@ def fuzz_constructors(data: Input) -> None:
         result = run_on_both(lambda: Cameras(intrinsics, cam2world, size), ("intrinsics", "cam2world", "size"))
     elif kind == 1:
         names = ("intrinsics", "world2cam", "cam2world", "size")
-        if isinstance(cam2world, Tensor) and cam2world.dim() > 1 and data.byte() & 1:
+        plain = isinstance(cam2world, Tensor) and cam2world.layout == torch.strided and not cam2world.is_nested
+        if plain and cam2world.dim() > 1 and data.byte() & 1:
             cam2world = cam2world[..., :3, :]
         result = run_on_both(lambda: Cameras.from_world2cam(intrinsics, cam2world, size), names)
     elif kind == 2:
@@ -81,7 +82,7 @@ def check_usable(cameras: Any) -> None:
     for name in ("intrinsics", "cam2world", "world2cam"):
         if not bool(getattr(cameras, name).isfinite().all()):
             raise FaultError(f"{name} of accepted cameras is not finite")
-    compare("pickled cameras", parts(cameras)[:4], parts(pickle.loads(pickle.dumps(cameras)))[:4])
+    compare("pickled cameras", parts(cameras), parts(pickle.loads(pickle.dumps(cameras))))
 
 
 def fuzz_methods(data: Input) -> None:
@@ -116,7 +117,7 @@ def method(data: Input, cameras: Cameras) -> Any:
     if kind == 5:
         times = torch.rand(data.integer(0, 5), generator=data.generator()) * (len(cameras) - 1)
         times = values.varied(data, times)
-        return run_on_both(lambda: cameras.interpolate(times), ("times",))
+        return run_on_both(lambda: cameras.interpolate(times), ("times", "intrinsics"))
     if kind == 6:
         device = data.choice(("cpu", "meta", "cuda", "cuda:9", "cpu:1", "gpu", *values.WRONG))
         return run_on_both(lambda: cameras.to(device), ("device",))

@@ -69,9 +69,9 @@ class CacheFiles(CacheRows):
             raise check.type_error("tensors", "a dict of tensors", tensors)
         if unexpected := sorted(str(name) for name in settings if name not in (*_REQUIRED, *_SETTINGS)):
             raise check.value_error("settings", "those of a cache", f"also {', '.join(unexpected)[:200]}")
+        check.choice("dtype", settings.get("dtype"), tuple(_DTYPES))
         if missing := [name for name in _REQUIRED if name not in settings]:
             raise check.value_error("settings", f"an entry {missing[0]!r}", "none")
-        check.choice("dtype", settings["dtype"], tuple(_DTYPES))
         make: Callable[..., _Cache] = cls
         cache = make(**settings | {"dtype": _DTYPES[settings["dtype"]]}, device=device)
         target, moved = cache.device, {}

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ... import _library, _memory, _transforms, backend, check
+from ... import _library, _memory, _transforms, backend
 from ..._modes import FUSIONS, Fusion
 from ...cameras import Cameras
 from . import voxel_cache_reference as reference
@@ -157,7 +157,7 @@ def decode(state: State, index: Tensor, like: Tensor) -> Tensor:
         features = run(state.features[: state.rows], scale, count, index, like)
     except (RuntimeError, MemoryError, IndexError) as error:
         if index.is_cpu and index.numel() and int(index.max()) >= state.rows:
-            raise check.value_error("index", f"rows below {state.rows}", int(index.max())) from None
+            raise IndexError(f"index: expected rows below {state.rows}, got {int(index.max())}") from None
         raise _memory.explained(error, "features", rows=state.rows, index=index) from None
     return features
 
