@@ -99,6 +99,17 @@ def listed(name: str, expected: str, value: Any) -> list[Any]:
     return list(items)
 
 
+def numbers(
+    name: str, value: Any, count: int, minimum: float | None = None, maximum: float | None = None
+) -> list[float]:
+    """Check that an argument iterates over some numbers, see :func:`mirage_kernels.check.number`; return them."""
+    items = listed(name, f"{count} numbers", value)
+    result = [check.number(f"{name}[{at}]", item, minimum, maximum) for at, item in enumerate(items[: count + 1])]
+    if len(items) != count:
+        raise check.value_error(name, f"{count} numbers", len(items))
+    return result
+
+
 def on_cpu(name: str, tensor: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
     """Return a tensor without its gradient on the CPU.
 
@@ -268,11 +279,7 @@ def _clamp_intrinsics(intrinsics: Any, limits: Any) -> Tensor:
         TypeError, ValueError: they are not within the limits, or these are not limits.
     """
     check.tensor("intrinsics", intrinsics, ("V", 3, 3), {})
-    bounds = [
-        check.number("limits", value, _MIN_SCALED, _MAX_SCALED) for value in listed("limits", "4 numbers", limits)
-    ]
-    if len(bounds) != 4:
-        raise check.value_error("limits", "4 numbers", len(bounds))
+    bounds = numbers("limits", limits, 4, _MIN_SCALED, _MAX_SCALED)
     k, eps = intrinsics.detach().to("cpu", torch.float64), 2.0**-20  # the values are rounded to float32
     min_x, max_x, min_y, max_y = bounds
     min_x, max_x, min_y, max_y = min_x * (1 - eps), max_x * (1 + eps), min_y * (1 - eps), max_y * (1 + eps)

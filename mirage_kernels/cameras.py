@@ -83,13 +83,15 @@ class Cameras(_camera_values.PickledCameras):
 
     def __init__(self, intrinsics: Tensor, cam2world: Tensor, size: tuple[int, int]) -> None:
         dims: check.Dims = {}
-        if check.dense("cam2world", cam2world, values=True).dim() == 2:
-            cam2world = cam2world[None]
+        if isinstance(cam2world, Tensor) and cam2world.dim() == 2:
+            cam2world = check.dense("cam2world", cam2world)[None]
         check.tensor("cam2world", cam2world, ("V", 4, 4), dims, _GEOMETRY_DTYPES)
-        if check.dense("intrinsics", intrinsics).dim() == 2:
-            intrinsics = intrinsics.expand(dims["V"], -1, -1)
+        if isinstance(intrinsics, Tensor) and intrinsics.dim() == 2:
+            intrinsics = check.dense("intrinsics", intrinsics).expand(dims["V"], -1, -1)
         check.tensor("intrinsics", intrinsics, ("V", 3, 3), dims, _GEOMETRY_DTYPES, ("cam2world", cam2world))
         self._size: tuple[int, int] = check.size("size", size)
+        if cam2world.is_meta:
+            raise check.value_error("cam2world", "a tensor with values", "a tensor on meta")
         with outside_inference_mode():
             k, m = intrinsics.detach().to("cpu", torch.float32), cam2world.detach().to("cpu", torch.float32)
             copies = _camera_operators.check_cameras(k, m)
@@ -164,12 +166,7 @@ class Cameras(_camera_values.PickledCameras):
         if check.dense("target", target).dim() == 1:
             target = target.expand(dims["V"], -1)
         check.tensor("target", target, ("V", 3), dims, _GEOMETRY_DTYPES, ("eye", eye))
-        up = [
-            check.number(f"up[{axis}]", value)
-            for axis, value in enumerate(_camera_values.listed("up", "3 numbers", up))
-        ]
-        if len(up) != 3:
-            raise check.value_error("up", "3 numbers", len(up))
+        up = _camera_values.numbers("up", up, 3)
         cam2world = _camera_operators.look_at(
             _camera_values.on_cpu("eye", eye),
             _camera_values.on_cpu("target", target),

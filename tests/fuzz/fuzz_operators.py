@@ -16,7 +16,8 @@ from torch import Tensor
 from mirage_kernels import VoxelCache, _library, testing
 
 LIBRARIES = {"reference": _library.REFERENCE, "cpp": _library.NATIVE}
-ERRORS = (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError, MemoryError, AttributeError)
+ERRORS = (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError, MemoryError, AttributeError,
+          AssertionError)  # fmt: skip
 INTEGERS = (0, 1, -1, 2, 63, 64, 65, 1000, 1 << 24, 1 << 31, 1 << 32, 1 << 40, (1 << 63) - 1, -(1 << 63), 10**30)
 
 
