@@ -22,6 +22,7 @@ from .voxel_cache_rows import CacheRows
 from .voxel_cache_state import State
 
 KIND, VERSION = "voxel_cache", 1
+_REQUIRED = ("voxel_size", "channels", "dtype")
 _SETTINGS = ("fusion", "storage", "eviction", "extent_scale", "auto_scale", "max_rows", "max_bytes")
 _DTYPES = {check.dtype_name(dtype): dtype for dtype in check.FEATURE_DTYPES}
 _Cache = TypeVar("_Cache", bound="CacheFiles")
@@ -66,10 +67,18 @@ class CacheFiles(CacheRows):
             raise check.type_error("settings", "a dict", settings)
         if not isinstance(tensors, dict):
             raise check.type_error("tensors", "a dict of tensors", tensors)
+        if unexpected := sorted(str(name) for name in settings if name not in (*_REQUIRED, *_SETTINGS)):
+            raise check.value_error("settings", "those of a cache", f"also {', '.join(unexpected)[:200]}")
         check.choice("dtype", settings.get("dtype"), tuple(_DTYPES))
+        if missing := [name for name in _REQUIRED if name not in settings]:
+            raise check.value_error("settings", f"an entry {missing[0]!r}", "none")
         make: Callable[..., _Cache] = cls
         cache = make(**settings | {"dtype": _DTYPES[settings["dtype"]]}, device=device)
-        moved = {name: tensor.to(device) if isinstance(tensor, Tensor) else tensor for name, tensor in tensors.items()}
+        target, moved = cache.device, {}
+        for name, tensor in tensors.items():
+            if isinstance(tensor, Tensor):
+                tensor = check.dense(str(name), tensor, values=target.type != "meta").to(target)
+            moved[name] = tensor
         cache.load_state_dict(moved)
         return cache
 
@@ -91,8 +100,8 @@ class CacheFiles(CacheRows):
         layout, dims = self._store.layout, check.Dims()
         empty = State.allocate(layout._replace(touched="touched" in tensors or layout.touched), 0)
         expected = {name: tensor for name, tensor in empty.row_tensors() if name != "touched" or name in tensors}
-        if unexpected := sorted(set(tensors) - set(expected)):
-            raise check.value_error("tensors", ", ".join(expected), f"also {', '.join(unexpected)}")
+        if unexpected := sorted(str(name) for name in tensors if name not in expected):
+            raise check.value_error("tensors", ", ".join(expected), f"also {', '.join(unexpected)[:200]}")
         for name, like in expected.items():
             if name not in tensors:
                 raise check.value_error(

@@ -100,6 +100,7 @@ class CacheRows:
 
         Raises:
             TypeError, ValueError: ``index`` has another dtype, shape or device.
+            IndexError: on a CPU, ``index`` names a row that does not exist.
         """
         if index is None:
             index = torch.arange(len(self), device=self.device, dtype=torch.int64)
@@ -122,6 +123,7 @@ class CacheRows:
 
         Raises:
             TypeError, ValueError: ``index`` has another dtype, shape or device.
+            IndexError: on a CPU, ``index`` names a row that does not exist.
         """
         check.tensor("index", index, ("V", "h", "w"), {}, (torch.int64,), ("the cache", self.state.keys))
         return operators.decode(self.state, index, self._like)
