@@ -88,11 +88,27 @@ def atomic_writes(paths: Sequence[str | Path]) -> Iterator[list[Path]]:
         for path, partial, target in zip(paths, partials, targets, strict=True):
             with _naming(path):
                 _finish(partial, target)
-        for path, partial, target in zip(paths, partials, targets, strict=True):
-            with _naming(path):
-                partial.replace(target)
+        _replace(list(zip(paths, partials, targets, strict=True)))
     for folder in {target.parent for target in targets}:
         _sync_folder(folder)
+
+
+def _replace(files: list[tuple[str | Path, Path, Path]]) -> None:
+    """Replace files, given as path, temporary file and target. An interrupt is raised once all of them are replaced."""
+    interrupt = None
+    while files:
+        try:
+            path, partial, target = files[0]
+            with _naming(path):
+                if interrupt is None or partial.exists():  # else it was replaced just before the interrupt
+                    partial.replace(target)
+            del files[0]
+        except Exception:
+            raise
+        except BaseException as error:
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt
 
 
 @contextmanager

@@ -31,6 +31,7 @@ class CacheFiles(CacheRows):
     """The methods of a voxel cache that save and load it."""
 
     @property
+    @writes
     def settings(self) -> dict[str, Any]:
         """The arguments of the constructor as JSON values; together with :meth:`state_dict` the complete cache."""
         size: float | str = "auto" if self.voxel_size is None else self.voxel_size
@@ -43,7 +44,8 @@ class CacheFiles(CacheRows):
 
         Returns:
             ``keys``, ``xyz``, ``footprint``, ``features``, ``stamp`` and, where the cache has them, ``scale``,
-            ``count`` and ``touched``. They are views of :attr:`state`.
+            ``count`` and ``touched``. They are views of :attr:`state`, which later inserts modify: where another thread
+            may insert, hold :attr:`lock` while you use them, or take those of :meth:`VoxelCache.clone`.
         """
         s = self.state
         return {name: tensor[: s.rows] for name, tensor in s.row_tensors()}
