@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import mmap
 import os
 import random
@@ -143,6 +144,7 @@ def run_forked(
             status = 130
         except BaseException:
             traceback.print_exc()
+            sys.stderr.flush()
         finally:
             os._exit(status)
     if moment is not None and not moment.event:
@@ -172,6 +174,7 @@ def _in_child(
     log: Path | None,
 ) -> int:
     torch.set_num_threads(1)  # the threads of this process are not in the child
+    gc.freeze()  # objects that own such threads are not freed there either
     # Tests that run in the background inherit that it is ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     printed = os.open(os.devnull if log is None else log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)

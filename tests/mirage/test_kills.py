@@ -5,6 +5,7 @@ ran runs again."""
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -113,6 +114,7 @@ class Writer(NamedTuple):
 
     def write_again(self, reported: int) -> int:
         """In another thread, which would wait for a lock that is held."""
+        gc.collect()  # contextlib leaves cycles, which a second interrupt may leave with an open file
         kept, results = self.path.read_bytes(), []
 
         def write() -> None:
@@ -197,7 +199,8 @@ def test_remember(kind: str, existing: bool, tmp_path: Path, figures: Figures) -
         assert all(content in (expected[0][name], expected[1][name]) for name, content in found.items())
         if kind == "interrupt":  # a process that ends by itself leaves one recording's files, and nothing else
             assert found in ((expected[0] if existing else {}), expected[1]), (moment, log.read_text())
-            assert set(os.listdir(out)) <= set(OUTPUTS) if out.exists() else True
+            left = set(os.listdir(out)) - set(OUTPUTS) if out.exists() else set()
+            assert not left or len(moment.numbers) > 1, (moment, left)  # the second one comes during the clean-up
         status = run_forked(remember(1, out), log=log)[0].status
         if found == expected[1] and not existing:  # it was done
             assert status == 2
@@ -205,7 +208,7 @@ def test_remember(kind: str, existing: bool, tmp_path: Path, figures: Figures) -
         else:
             assert status == 0, (moment, log.read_text())
         assert read_outputs(out) == expected[1]
-        assert set(os.listdir(out)) == set(OUTPUTS)
+        assert set(os.listdir(out)) - ({".m.safetensors.lock"} if status else set()) == set(OUTPUTS)
     what = f"mirage remember{' --overwrite' if existing else ''}"
     figures(f"{what}: {COMMANDS} {kind}s, {met} met a writing, 0 lost, 0 reruns failed ({refused} were finished), "
             f"{time.perf_counter() - since:.0f} s")  # fmt: skip
