@@ -75,6 +75,7 @@ class CacheFiles(CacheRows):
         cache.load_state_dict(moved)
         return cache
 
+    @writes
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
         """Replace all rows by those of the :meth:`state_dict` of a cache with the same :attr:`settings`.
 
@@ -114,9 +115,8 @@ class CacheFiles(CacheRows):
             tensor.copy_(tensors.get(name, tensors["stamp"]))
         new.rows = rows
         operators.index(new)
-        with self.lock:
-            self._store.recover()
-            self._store.replace(store)
+        self._store.recover()
+        self._store.replace(store)
 
     @writes
     def save(self, path: str | Path) -> None:
