@@ -230,7 +230,7 @@ class VoxelCache(CacheRemoval, CacheFiles):
         Raises:
             TypeError, ValueError: an argument has the wrong type, dtype, shape, device or value.
         """
-        if torch.compiler.is_compiling():  # it cannot trace a lock
+        if torch.compiler.is_dynamo_compiling():  # it cannot trace a lock
             return self._splat(cameras, valid, extent_scale, features, cull, near)
         with self._store.lock:
             return self._splat(cameras, valid, extent_scale, features, cull, near)

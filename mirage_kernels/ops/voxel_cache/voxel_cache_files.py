@@ -32,6 +32,7 @@ class CacheFiles(CacheRows):
     """The methods of a voxel cache that save and load it."""
 
     @property
+    @writes
     def settings(self) -> dict[str, Any]:
         """The arguments of the constructor as JSON values; together with :meth:`state_dict` the complete cache."""
         size: float | str = "auto" if self.voxel_size is None else self.voxel_size
@@ -44,7 +45,8 @@ class CacheFiles(CacheRows):
 
         Returns:
             ``keys``, ``xyz``, ``footprint``, ``features``, ``stamp`` and, where the cache has them, ``scale``,
-            ``count`` and ``touched``. They are views of :attr:`state`.
+            ``count`` and ``touched``. They are views of :attr:`state`, which later inserts modify: where another thread
+            may insert, hold :attr:`lock` while you use them, or take those of :meth:`VoxelCache.clone`.
         """
         s = self.state
         return {name: tensor[: s.rows] for name, tensor in s.row_tensors()}
@@ -82,6 +84,7 @@ class CacheFiles(CacheRows):
         cache.load_state_dict(moved)
         return cache
 
+    @writes
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
         """Replace all rows by those of the :meth:`state_dict` of a cache with the same :attr:`settings`.
 
@@ -121,9 +124,8 @@ class CacheFiles(CacheRows):
             tensor.copy_(tensors.get(name, tensors["stamp"]))
         new.rows = rows
         operators.index(new)
-        with self.lock:
-            self._store.recover()
-            self._store.replace(store)
+        self._store.recover()
+        self._store.replace(store)
 
     @writes
     def save(self, path: str | Path) -> None:

@@ -25,6 +25,7 @@ class CacheRows:
     _store: Store
     _like: Tensor  # (0,) of the dtype of the features, on the device of the cache
 
+    @reads
     def __len__(self) -> int:
         """Return the number of rows."""
         return self.state.rows
