@@ -24,10 +24,15 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 ORACLE_TESTS := splat splat_bilinear unproject overlap voxel_cache
 ORACLES := (follows_the_contract or cpp_equals_reference or python_dict or python_sets or after_every_step) and not whole
 
+# Of make fuzz.
+SECONDS ?= 60
+JOBS ?= 1
+ONLY ?= *
+
 PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-.PHONY: env demo test test-kernels test-mirage test-long test-install sanitize soak test-torches test-cuda-torch lint format docs bench bench-check \
-	bench-baseline bench-libraries gpu wheel wheel-manylinux clean
+.PHONY: env demo test test-kernels test-mirage test-long test-install sanitize fuzz soak test-torches test-cuda-torch lint format docs bench \
+	bench-check bench-baseline bench-libraries gpu wheel wheel-manylinux clean
 
 env: $(READY) $(OLDEST_HEADERS)
 
@@ -69,6 +74,16 @@ test-long: $(READY) $(OLDEST_HEADERS) $(NEWEST_HEADERS)
 # The kernels' tests on code that is built with sanitizers, in build/sanitize. SANITIZE=address or thread asks for one.
 sanitize: $(READY)
 	$(BIN)/python .ci/sanitize $(SANITIZE)
+
+# Every reader and every public operation with input that atheris varies, for SECONDS altogether, JOBS targets at a time.
+# ONLY='file-*' asks for some targets. What is found is in out/fuzz; REPLAY=FILE runs an input again.
+fuzz: $(READY)
+ifdef REPLAY
+	$(BIN)/python tests/fuzz --replay $(REPLAY)
+else
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) --only-binary :all: atheris || true
+	$(BIN)/python tests/fuzz --seconds $(SECONDS) --jobs $(JOBS) --only '$(ONLY)'
+endif
 
 # 20,000 random steps of one cache against a Python dict, with flat memory.
 soak: $(READY)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+MAX_MESSAGE = 900  # characters
 MAX_REASON = 200  # characters of another package's message that an error repeats
 
 # packages whose name on the index differs from that of the import
@@ -14,7 +15,14 @@ _INDEX_NAMES = {"PIL": "Pillow"}
 
 
 class DataError(ValueError):
-    """A file or option that cannot be used: missing, damaged, or of the wrong kind. The message is a single line."""
+    """A file or option that cannot be used: missing, damaged, or of the wrong kind.
+
+    The message is a single line. What a file says may be of any length, so a long message is cut short.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        text = " ".join(message.splitlines())
+        super().__init__(text if len(text) <= MAX_MESSAGE else f"{text[:MAX_MESSAGE]}...")
 
 
 def first_line(error: Exception) -> str:

@@ -88,11 +88,27 @@ def atomic_writes(paths: Sequence[str | Path]) -> Iterator[list[Path]]:
         for path, partial, target in zip(paths, partials, targets, strict=True):
             with _naming(path):
                 _finish(partial, target)
-        for path, partial, target in zip(paths, partials, targets, strict=True):
-            with _naming(path):
-                partial.replace(target)
+        _replace(list(zip(paths, partials, targets, strict=True)))
     for folder in {target.parent for target in targets}:
         _sync_folder(folder)
+
+
+def _replace(files: list[tuple[str | Path, Path, Path]]) -> None:
+    """Replace files, given as path, temporary file and target. An interrupt is raised once all of them are replaced."""
+    interrupt = None
+    while files:
+        try:
+            path, partial, target = files[0]
+            with _naming(path):
+                if interrupt is None or partial.exists():  # else it was replaced just before the interrupt
+                    partial.replace(target)
+            del files[0]
+        except Exception:
+            raise
+        except BaseException as error:
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt
 
 
 @contextmanager
@@ -116,13 +132,30 @@ def _partial(path: str | Path, target: Path) -> Iterator[Path]:
         raise OSError(f"{path}: expected a file, got a {'folder' if target.is_dir() else 'device'}")
     remove_partials(target)
     partial, file = _create(target)
-    _open_partials.add(partial)
     try:
+        _open_partials.add(partial)
         yield partial
     finally:
-        _open_partials.discard(partial)
-        partial.unlink(missing_ok=True)
-        os.close(file)
+        try:
+            _open_partials.discard(partial)
+            partial.unlink(missing_ok=True)
+        finally:
+            file.close()
+
+
+class _Descriptor:
+    """A file descriptor, which is closed at the latest when nothing refers to it: two interrupts may prevent that it is
+    closed before, and its lock would be held as long as the process lives."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def close(self) -> None:
+        number, self.number = self.number, -1
+        if number >= 0:
+            os.close(number)
+
+    __del__ = close
 
 
 def _prefix(target: Path) -> str:
@@ -133,22 +166,22 @@ def _prefix(target: Path) -> str:
     return prefix
 
 
-def _create(target: Path) -> tuple[Path, int]:
+def _create(target: Path) -> tuple[Path, _Descriptor]:
     """A new file and its descriptor. Its name is drawn: process numbers repeat in containers and on other hosts."""
     mode = 0o600 if target.exists() else 0o666  # the content may be secret until the file has its permissions
     while True:
         partial = target.with_name(f".{_prefix(target)}.{secrets.token_hex(8)}.partial")
-        file = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), mode)
+        file = _Descriptor(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), mode))
         try:
-            _lock(file, wait=True)
+            _lock(file.number, wait=True)
             # Another process may have taken it for litter before it was locked.
-            if partial.exists() and os.path.samestat(os.fstat(file), partial.stat()):
+            if partial.exists() and os.path.samestat(os.fstat(file.number), partial.stat()):
                 return partial, file
         except BaseException:
             partial.unlink(missing_ok=True)
-            os.close(file)
+            file.close()
             raise
-        os.close(file)
+        file.close()
 
 
 def _lock(file: int, *, wait: bool) -> bool:

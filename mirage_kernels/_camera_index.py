@@ -53,7 +53,7 @@ def normalize(index: Any, count: int, device: torch.device) -> slice | Tensor:
 
 def _check_number(number: int, count: int) -> None:
     if not -count <= number < count:
-        raise IndexError(f"cameras: expected an index of {count} cameras, got {number}")
+        raise IndexError(f"cameras: expected an index of {count} cameras, got {check.one_line(number)}")
 
 
 def _of_slice(index: slice, count: int, device: torch.device) -> slice | Tensor:
@@ -80,6 +80,7 @@ def _of_list(index: list[Any], count: int, device: torch.device) -> Tensor:
 
 
 def _of_tensor(index: Tensor, count: int, device: torch.device) -> Tensor:
+    check.dense("cameras", index, values=device.type != "meta")
     is_mask = index.dtype == torch.bool
     if index.dim() > 1 or (is_mask and index.dim() == 0) or not (is_mask or index.dtype in _INTEGERS):
         got = f"{check.dtype_name(index.dtype)} {tuple(index.shape)}"

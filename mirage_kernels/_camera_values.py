@@ -29,7 +29,7 @@ def invert_rigid(m: Tensor) -> Tensor:
 def translate(cam2world: Tensor, offset: Any) -> tuple[Tensor, Tensor]:
     """Add an offset (x, y, z) to the positions of poses (V, 4, 4) float32; return cam2world and world2cam."""
     if not isinstance(offset, (tuple, list)) or len(offset) != 3:
-        raise check.value_error("offset", "(x, y, z)", repr(offset))
+        raise check.value_error("offset", "(x, y, z)", check.one_line(offset, repr))
     moved = cam2world.double()
     for axis, distance in enumerate(offset):  # Python numbers, because copying them to the device would wait for it
         moved[:, axis, 3].add_(check.number(f"offset[{axis}]", distance, -1e30, 1e30))
@@ -84,6 +84,39 @@ def union(limits: list[Limits]) -> Limits:
     """Return the limits of several cameras together."""
     min_x, max_x, min_y, max_y = zip(*limits, strict=True)
     return min(min_x), max(max_x), min(min_y), max(max_y)
+
+
+def listed(name: str, expected: str, value: Any) -> list[Any]:
+    """Return what an argument iterates over as a list.
+
+    Raises:
+        TypeError: it does not iterate.
+    """
+    try:
+        items = iter(value)
+    except TypeError:
+        raise check.type_error(name, expected, value) from None
+    return list(items)
+
+
+def numbers(
+    name: str, value: Any, count: int, minimum: float | None = None, maximum: float | None = None
+) -> list[float]:
+    """Check that an argument iterates over some numbers, see :func:`mirage_kernels.check.number`; return them."""
+    items = listed(name, f"{count} numbers", value)
+    result = [check.number(f"{name}[{at}]", item, minimum, maximum) for at, item in enumerate(items[: count + 1])]
+    if len(items) != count:
+        raise check.value_error(name, f"{count} numbers", len(items))
+    return result
+
+
+def on_cpu(name: str, tensor: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Return a tensor without its gradient on the CPU.
+
+    Raises:
+        ValueError: it has no values, because it is on the device "meta".
+    """
+    return check.dense(name, tensor, values=True).detach().to("cpu", dtype)
 
 
 def offset(name: str, value: Any) -> float:
@@ -239,6 +272,25 @@ _library.define(
 )
 
 
+def _clamp_intrinsics(intrinsics: Any, limits: Any) -> Tensor:
+    """Return intrinsics that a rescaling or a crop has taken beyond what the constructor accepts, clamped to that.
+
+    Raises:
+        TypeError, ValueError: they are not within the limits, or these are not limits.
+    """
+    check.tensor("intrinsics", intrinsics, ("V", 3, 3), {})
+    bounds = numbers("limits", limits, 4, _MIN_SCALED, _MAX_SCALED)
+    k, eps = intrinsics.detach().to("cpu", torch.float64), 2.0**-20  # the values are rounded to float32
+    min_x, max_x, min_y, max_y = bounds
+    min_x, max_x, min_y, max_y = min_x * (1 - eps), max_x * (1 + eps), min_y * (1 - eps), max_y * (1 + eps)
+    x, y = [(min_x, max_x), _ZERO, (-max_x, max_x)], [_ZERO, (min_y, max_y), (-max_y, max_y)]
+    low, high = _bounds([*x, *y, _ZERO, _ZERO, _ONE], 3)
+    if not torch.equal(k.clamp(low, high), k):
+        raise check.value_error("intrinsics", f"values within {tuple(bounds)}", k.tolist())
+    usual: Tensor = k.clamp(_INTRINSICS_LOW, _INTRINSICS_HIGH).to(intrinsics)
+    return usual
+
+
 class PickledCameras:
     """How :class:`mirage_kernels.Cameras` are pickled and copied: by the arguments of the constructor, which checks."""
 
@@ -247,9 +299,16 @@ class PickledCameras:
         return {
             **copies({"intrinsics": cameras.intrinsics, "cam2world": cameras.cam2world}),
             "size": tuple(cameras.size),
+            **({} if cameras._limits == LIMITS else {"limits": tuple(cameras._limits)}),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # A subclass may have another constructor, but then it has its own state as well.
         cameras: Any = self
-        cameras.__init__(state["intrinsics"], state["cam2world"], state["size"])
+        limits, intrinsics = state.get("limits", LIMITS), state["intrinsics"]
+        if limits == LIMITS:
+            cameras.__init__(intrinsics, state["cam2world"], state["size"])
+            return
+        usual = _clamp_intrinsics(intrinsics, limits)
+        cameras.__init__(usual, state["cam2world"], state["size"])
+        cameras._intrinsics, cameras._limits = intrinsics.clone(), tuple(limits)

@@ -25,7 +25,7 @@ def outside_inference_mode() -> contextlib.AbstractContextManager[None]:
         False
     """
     # torch.compile cannot record the question whether inference mode is on.
-    inside = not torch.compiler.is_compiling() and torch.is_inference_mode_enabled()
+    inside = not torch.compiler.is_dynamo_compiling() and torch.is_inference_mode_enabled()
     return _ordinary_tensors() if inside else _NO_CHANGE
 
 

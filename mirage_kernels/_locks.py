@@ -3,7 +3,8 @@
 """Locks of objects with state: one thread at a time changes or reads it.
 
 A ``threading.RLock`` is released by whatever ends its block, an exception or an interrupt, because its methods are
-written in C. A compiled function takes no lock, since torch.compile cannot trace one.
+written in C. A compiled function takes no lock, since torch.compile cannot trace one: is_dynamo_compiling() is True
+while such a function is traced, whereas is_compiling() is also True in all threads as long as one of them compiles.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def reads(method: Callable[Concatenate[_Self, _Args], _Result]) -> Callable[Conc
 
     @functools.wraps(method)
     def run(self: _Self, /, *args: _Args.args, **kwargs: _Args.kwargs) -> _Result:
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_dynamo_compiling():
             return method(self, *args, **kwargs)
         with self.lock:
             return method(self, *args, **kwargs)

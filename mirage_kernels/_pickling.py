@@ -23,3 +23,20 @@ def copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def allow_weights_only(classes: list[Any]) -> None:
     """Let ``torch.load(weights_only=True)`` load classes whose unpickling checks what it reads."""
     torch.serialization.add_safe_globals(classes)
+
+
+def parts(name: str, state: Any, *keys: str) -> tuple[Any, ...]:
+    """Return the parts of an unpickled state.
+
+    Args:
+        name: the class, for the error message.
+        state: what was unpickled.
+        keys: the names of its parts.
+
+    Raises:
+        ValueError: parts are missing, as in pickles of versions before 0.2, which hold private attributes.
+    """
+    if not isinstance(state, dict) or not all(key in state for key in keys):
+        got = "another one, perhaps of an earlier version; files of save() are read by later versions"
+        raise ValueError(f"{name}: expected a pickle with {', '.join(keys)}, got {got}")
+    return tuple(state[key] for key in keys)

@@ -84,10 +84,10 @@ class Cameras(_camera_values.PickledCameras):
     def __init__(self, intrinsics: Tensor, cam2world: Tensor, size: tuple[int, int]) -> None:
         dims: check.Dims = {}
         if isinstance(cam2world, Tensor) and cam2world.dim() == 2:
-            cam2world = cam2world[None]
+            cam2world = check.dense("cam2world", cam2world)[None]
         check.tensor("cam2world", cam2world, ("V", 4, 4), dims, _GEOMETRY_DTYPES)
         if isinstance(intrinsics, Tensor) and intrinsics.dim() == 2:
-            intrinsics = intrinsics.expand(dims["V"], -1, -1)
+            intrinsics = check.dense("intrinsics", intrinsics).expand(dims["V"], -1, -1)
         check.tensor("intrinsics", intrinsics, ("V", 3, 3), dims, _GEOMETRY_DTYPES, ("cam2world", cam2world))
         self._size: tuple[int, int] = check.size("size", size)
         if cam2world.is_meta:
@@ -121,14 +121,12 @@ class Cameras(_camera_values.PickledCameras):
         Raises:
             TypeError, ValueError: as :class:`Cameras` does.
         """
-        if not isinstance(world2cam, Tensor):
-            raise check.type_error("world2cam", "a tensor", world2cam)
-        if world2cam.dim() == 2:
+        if check.dense("world2cam", world2cam).dim() == 2:
             world2cam = world2cam[None]
         if world2cam.dim() != 3 or world2cam.shape[1] not in (3, 4):
             raise check.value_error("world2cam", "(V, 4, 4) or (V, 3, 4)", tuple(world2cam.shape))
         check.tensor("world2cam", world2cam, ("V", world2cam.shape[1], 4), {}, _GEOMETRY_DTYPES)
-        pose = _camera_operators.invert_poses(world2cam.detach().to("cpu", torch.float64))
+        pose = _camera_operators.invert_poses(_camera_values.on_cpu("world2cam", world2cam))
         return cls(intrinsics, pose.to(world2cam.device), size)
 
     @classmethod
@@ -165,15 +163,13 @@ class Cameras(_camera_values.PickledCameras):
         """
         dims: check.Dims = {}
         check.tensor("eye", eye, ("V", 3), dims, _GEOMETRY_DTYPES)
-        if isinstance(target, Tensor) and target.dim() == 1:
+        if check.dense("target", target).dim() == 1:
             target = target.expand(dims["V"], -1)
         check.tensor("target", target, ("V", 3), dims, _GEOMETRY_DTYPES, ("eye", eye))
-        up = [check.number(f"up[{axis}]", value) for axis, value in enumerate(up)]
-        if len(up) != 3:
-            raise check.value_error("up", "3 numbers", len(up))
+        up = _camera_values.numbers("up", up, 3)
         cam2world = _camera_operators.look_at(
-            eye.detach().to("cpu", torch.float64),
-            target.detach().to("cpu", torch.float64),
+            _camera_values.on_cpu("eye", eye),
+            _camera_values.on_cpu("target", target),
             torch.tensor(up, dtype=torch.float64, device="cpu"),
         )
         return cls(intrinsics, cam2world.to(eye.device), size)
@@ -189,7 +185,7 @@ class Cameras(_camera_values.PickledCameras):
             TypeError: one of them is not ``Cameras``.
             ValueError: there are none, or their sizes or devices differ.
         """
-        parts = list(cameras)
+        parts = _camera_values.listed("cameras", "a sequence of Cameras", cameras)
         if not parts:
             raise check.value_error("cameras", "at least one Cameras", "none")
         for i, part in enumerate(parts):
@@ -261,6 +257,7 @@ class Cameras(_camera_values.PickledCameras):
             TypeError, ValueError: ``device`` is not a device; see :func:`mirage_kernels.check.device`.
         """
         target = check.device("device", device)
+        check.dense("cameras", self._intrinsics, values=target.type != "meta")
         return self._map(lambda tensor: tensor.to(target))
 
     def rescale(self, size: tuple[int, int]) -> Cameras:
@@ -364,9 +361,8 @@ class Cameras(_camera_values.PickledCameras):
             TypeError, ValueError: ``times`` has another dtype or shape, or a value out of range.
         """
         check.tensor("times", times, ("T",), {}, _GEOMETRY_DTYPES)
-        intrinsics, cam2world = _camera_operators.interpolate(
-            self._intrinsics.cpu(), self._cam2world.cpu(), times.detach().to("cpu", torch.float64)
-        )
+        key_frames = (_camera_values.on_cpu("cameras", t, t.dtype) for t in (self._intrinsics, self._cam2world))
+        intrinsics, cam2world = _camera_operators.interpolate(*key_frames, _camera_values.on_cpu("times", times))
         return Cameras(intrinsics.to(self.device), cam2world.to(self.device), self._size)
 
 

@@ -22,14 +22,16 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-_FLOAT32 = torch.float32
+_FLOAT32, _STRIDED = torch.float32, torch.strided
 _NUMBERS: tuple[Any, ...] = (int, float, numbers.Real, torch.SymInt, torch.SymFloat)  # Real: NumPy's scalars too
 _MAX_FLOAT32 = torch.finfo(torch.float32).max
+_MAX_SHOWN = 300  # characters of a value in an error
 _MAX_INT64 = (1 << 63) - 1
 FEATURE_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -55,8 +57,22 @@ def type_error(name: str, expected: str, value: Any) -> TypeError:
 
 
 def value_error(name: str, expected: str, got: Any) -> ValueError:
-    """Return ``ValueError("name: expected X, got Y")``, to be raised by the caller."""
-    return ValueError(f"{name}: expected {expected}, got {got}")
+    """Return ``ValueError("name: expected X, got Y")``, to be raised by the caller. Y becomes one line, cut short."""
+    return ValueError(f"{name}: expected {expected}, got {one_line(got)}")
+
+
+def one_line(value: Any, form: Callable[[Any], str] = str) -> str:
+    """Return a value of any type as one line of at most 300 characters, for an error.
+
+    Args:
+        value: the value.
+        form: ``str`` or ``repr``.
+    """
+    try:
+        text = " ".join(form(value).split())
+    except Exception:  # Python refuses to print an integer of more than 4300 digits
+        text = f"an integer of {value.bit_length()} bits" if isinstance(value, int) else type(value).__name__
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
 
 def tensor(
@@ -79,14 +95,20 @@ def tensor(
 
     Raises:
         TypeError: ``value`` is not a tensor, or its dtype is not allowed.
-        ValueError: the shape or the device differs from the expected one.
+        ValueError: the shape or the device differs from the expected one, or the tensor is sparse or nested.
     """
     if not isinstance(value, Tensor):
         raise type_error(name, "a tensor", value)
+    if value.layout is not _STRIDED:
+        dense(name, value)
     if value.dtype not in dtypes:
         expected_dtypes = one_of([dtype_name(d) for d in dtypes])
         raise TypeError(f"{name}: expected {expected_dtypes}, got {dtype_name(value.dtype)}")
-    got = value.shape
+    try:
+        got = value.shape
+    except RuntimeError:  # of a nested tensor
+        dense(name, value)
+        raise
     bound = len(dims)
     ok = len(got) == len(shape)
     if ok:
@@ -104,6 +126,29 @@ def tensor(
         raise value_error(name, f"a tensor on {like[1].device} like {like[0]}", value.device)
 
 
+def dense(name: str, value: Any, *, values: bool = False) -> Tensor:
+    """Check that ``value`` is a tensor that is neither sparse nor nested, and return it.
+
+    Args:
+        name: name of the argument, for the message.
+        value: the argument.
+        values: whether the tensor must have values, which a tensor on the device "meta" does not.
+
+    Raises:
+        TypeError: ``value`` is not a tensor.
+        ValueError: it is sparse or nested, or has no values.
+    """
+    if not isinstance(value, Tensor):
+        raise type_error(name, "a tensor", value)
+    if value.layout is not _STRIDED:
+        raise value_error(name, "a dense tensor", f"one of layout {str(value.layout).removeprefix('torch.')}")
+    if value.is_nested:
+        raise value_error(name, "a dense tensor", "a nested one")
+    if values and value.is_meta:
+        raise value_error(name, "a tensor with values", "a tensor on meta")
+    return value
+
+
 def are_points(xyz: Any, features: Any) -> bool:
     """Return whether two values are points (N, 3) float32, N < 2^31, and their features (N, C) on the same device.
 
@@ -112,12 +157,16 @@ def are_points(xyz: Any, features: Any) -> bool:
     """
     if not (isinstance(xyz, Tensor) and isinstance(features, Tensor)):
         return False
-    xyz_shape, features_shape = xyz.shape, features.shape
+    try:
+        xyz_shape, features_shape = xyz.shape, features.shape
+    except RuntimeError:  # of a nested tensor
+        return False
     return (
         len(xyz_shape) == len(features_shape) == 2
         and xyz_shape[1] == 3
         and xyz_shape[0] == features_shape[0] < 1 << 31
         and xyz.dtype is _FLOAT32
+        and xyz.layout is features.layout is _STRIDED
         and features.dtype in FEATURE_DTYPES
         and (features.is_cpu if xyz.is_cpu else features.device == xyz.device)
     )
@@ -153,7 +202,7 @@ def device_type(name: str, value: Any) -> torch.device:
     try:
         return torch.device(value)
     except RuntimeError:
-        raise value_error(name, "a torch.device or its name", repr(value)) from None
+        raise value_error(name, "a torch.device or its name", one_line(value, repr)) from None
 
 
 def device(name: str, value: Any) -> torch.device:
@@ -245,7 +294,7 @@ def size(name: str, value: Any) -> tuple[int, int]:
         ValueError: ``value`` is not a pair, or a size is out of bounds.
     """
     if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise value_error(name, "(h, w)", repr(value))
+        raise value_error(name, "(h, w)", one_line(value, repr))
     h, w = integer(f"{name}[0]", value[0], 1, 1 << 24), integer(f"{name}[1]", value[1], 1, 1 << 24)
     if h * w >= 1 << 31:
         raise value_error(name, "fewer than 2^31 cells", (h, w))
@@ -265,5 +314,5 @@ def choice(name: str, value: Any, options: tuple[_Option, ...]) -> _Option:
         ValueError: mode: expected 'nearest' or 'bilinear', got 'linear'
     """
     if not isinstance(value, str) or value not in options:
-        raise value_error(name, one_of([repr(o) for o in options]), repr(value))
+        raise value_error(name, one_of([repr(o) for o in options]), one_line(value, repr))
     return options[options.index(value)]

@@ -76,7 +76,9 @@ def _read(path: Path, size: tuple[int, int], world2cam: bool, integer_centers: b
             return read_cameras_json(path, size)
         if "cameras_interp" in keys:
             return read_worldscore(path, size, rebased=False)
-        raise DataError(f"{path}: expected JSON with cam2world or cameras_interp, got {', '.join(sorted(keys)[:8])!r}")
+        raise DataError(
+            f"{path}: expected JSON with cam2world or cameras_interp, got {', '.join(sorted(keys)[:8])[:200]!r}"
+        )
     if is_realestate10k(text):
         return read_realestate10k(path, size, rebased=False)
     return read_poses(path, world2cam=world2cam)

@@ -41,11 +41,12 @@ def read_status(folder: Path) -> dict[str, Any] | None:
 
 def status(folder: Path) -> str:
     """What a new run would replace in a folder, in words; empty if there is nothing."""
-    found = next((name for name in FILES if (folder / name).exists()), "")
     content = read_status(folder)
     if content is not None and content.get("finished", True):
         return "a finished one"
-    return found
+    # A run that was killed before its first chunk was finished has left nothing but this.
+    ignored = METRICS if content is not None and content.get("frames_done") == 0 else ""
+    return next((name for name in FILES if name != ignored and (folder / name).exists()), "")
 
 
 def remove_run(folder: Path) -> None:

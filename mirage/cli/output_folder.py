@@ -27,9 +27,9 @@ from ..memory import MemoryView
 from ..memory.snapshot import restore_snapshot, take_snapshot
 from ..rollout import Chunk, RolloutSession
 from . import run_state
-from .folder_lock import LOCK, FolderLock
 from .messages import assign, note
 from .output_files import RESUME, read_status, remove_leftover_partials, remove_run, status, write_metrics, write_run
+from .output_lock import LOCK, OutputLock
 from .preview import Preview, compare_with_real
 from .run import Run
 from .run_checks import check_stored, unpacking
@@ -70,13 +70,10 @@ class OutputFolder:
         self._on_frame: Callable[[], None] = lambda: None
         self._future: Future[None] | None = None
         self._worker = ThreadPoolExecutor(1, "video")
+        self._lock: OutputLock | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = FolderLock(folder)
-        except BaseException:
-            self._remove_made()
-            raise
-        try:
+            self._lock = OutputLock(folder)
             _try_to_write(folder)
             self.stored = self._check(overwrite, resume)
         except BaseException:
@@ -146,6 +143,7 @@ class OutputFolder:
         with self._timed("wait"):
             self._wait()
         with self._timed("save"):
+            self._check_lock()
             if not self._is_begun:
                 self._begin()
             self.store.prune(session.chunks - 1)
@@ -195,10 +193,15 @@ class OutputFolder:
             for encoder, image in zip(encoders, images, strict=True):
                 encoder.add(image)
             self._on_frame()
+        self._check_lock()
         for name, encoder in zip(VIDEOS, encoders, strict=True):
             self.store.logs[name].append(chunks, encoder.finish())
         self._progress.metrics.spend("video", time.perf_counter() - since, background=True)
         self._write_running(preview.start + len(preview.frames))
+
+    def _check_lock(self) -> None:
+        assert self._lock is not None
+        self._lock.check()
 
     def _wait(self) -> None:
         """Wait until the videos of the last chunk are encoded, and raise what went wrong."""
@@ -225,6 +228,7 @@ class OutputFolder:
         with self._timed("wait"):
             self._wait()
         since, metrics, memory = time.perf_counter(), self._progress.metrics, self._run.memory
+        self._check_lock()
         self.store.release()
 
         def report() -> dict[str, Any]:
@@ -243,6 +247,8 @@ class OutputFolder:
         assert self._run is not None
         with suppress(Exception):  # it is what ends the run, or comes after what does
             self._wait()
+        if self._lock is None or not self._lock.is_in_place():
+            return  # what is there now belongs to another process
         stored = self.store.load() if self._is_begun else None
         if stored is None:
             if self._is_begun:
@@ -279,10 +285,11 @@ class OutputFolder:
             self._close()
 
     def _close(self) -> None:
-        if self._is_finished:
+        if self._is_finished and self._lock is not None and self._lock.is_in_place():
             self.store.remove()
         self._worker.shutdown()
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
         self._remove_made()
 
     def _remove_made(self) -> None:
@@ -300,7 +307,7 @@ def remove_leftovers(folder: Path) -> None:
         OSError: the folder is not writable.
     """
     if any((folder / name).exists() for name in (RESUME, LOCK)):
-        lock = FolderLock(folder)
+        lock = OutputLock(folder)
         RunStore(folder / RESUME).remove()
         lock.release()
 

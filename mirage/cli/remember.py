@@ -37,7 +37,7 @@ from .recording_options import (
     parse_bytes,
     pick_frames,
 )
-from .remember_outputs import check_outputs
+from .remember_outputs import Outputs, lock_outputs
 
 SHEET_COLUMNS = 5
 MAX_METERS = 200.0  # a larger median depth is likely to be in millimeters
@@ -177,7 +177,11 @@ def remember(args: argparse.Namespace) -> dict[str, Any]:
         DataError: an option is wrong, or a file is missing or damaged.
     """
     _check(args)
-    outputs = check_outputs(args.out, args.recording, overwrite=args.overwrite)
+    with lock_outputs(args.out, args.recording, overwrite=args.overwrite) as outputs:
+        return _remember(args, outputs)
+
+
+def _remember(args: argparse.Namespace, outputs: Outputs) -> dict[str, Any]:
     filters, max_bytes = _read_filters(args.filters), parse_bytes("--max-bytes", args.max_bytes)
     recording = read_recording(
         args.recording,

@@ -29,9 +29,9 @@ from ..io.images import contact_sheet, to_pil, write_image
 from ..io.video import VideoWriter
 from ..memory import LatentSpatialMemory
 from ..rollout import Codec
-from .folder_lock import LOCK, FolderLock
 from .memory_views import DecodedView, decode_view
 from .messages import warn
+from .output_lock import LOCK, OutputLock
 from .path_options import FRAMES, add_path_options, check_fps, check_frames, find_path_source, plan_path
 from .recording_options import (
     add_codec_options,
@@ -305,7 +305,7 @@ def _output_folder(folder: Path) -> Iterator[Path]:
     a file cannot be moved, everything is as before."""
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FolderLock(folder)
+    lock = OutputLock(folder)
     partial, moved = folder / PARTIAL, []
     try:
         for path in folder.glob(".render*.partial"):  # of a process that was killed: it has released its lock

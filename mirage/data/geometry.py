@@ -214,4 +214,10 @@ def write_geometry(path: str | Path, geometry: Geometry, *, integer_centers: boo
         arrays["masks"] = geometry.masks.cpu().numpy()
     check_arrays(path, arrays)
     with atomic_write(path) as partial, partial.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+        try:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+        except ValueError as error:  # an interrupt makes zipfile raise that a part of the file is still open
+            hidden = error.__context__
+            if hidden is None or isinstance(hidden, Exception):
+                raise
+            raise hidden from None

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mirage_kernels import VoxelCache
 
+from ..errors import DataError
 from .history import Frames, History
 from .locks import locked
 from .row_layers import RowLayers
@@ -28,6 +29,10 @@ class AtomicMemory:
     history: History
     _layers: RowLayers
 
+    def _use(self, cache: VoxelCache) -> None:
+        """Set the rows, with whose lock all methods and those of the history wait for each other."""
+        self.cache = self.history.lock_owner = cache
+
     @property
     def channels(self) -> int:
         """Channels C of the latents."""
@@ -38,12 +43,19 @@ class AtomicMemory:
         """Device of all tensors."""
         return self.cache.xyz.device
 
+    @locked
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.cache)
+
     @property
+    @locked
     def rejected(self) -> int:
         """Cells that were not written because their latents were not finite or their points out of range."""
         return self._layers.rejected
 
     @property
+    @locked
     def nbytes(self) -> int:
         """Allocated bytes, including the history and the room that tensors have to grow."""
         return self.cache.nbytes + self._layers.nbytes + self.history.nbytes
@@ -90,6 +102,8 @@ class AtomicMemory:
         return {"settings": self._settings(), "tensors": tensors}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        if "tensors" not in state:
+            raise DataError("memory: expected a pickle of this version, got another one; files of save() are read")
         tensors = state["tensors"]
         loaded = type(self)._from_tensors(tensors, state["settings"], tensors["cache.keys"].device)
         self.__dict__.update(loaded.__dict__)

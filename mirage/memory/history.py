@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -13,10 +12,11 @@ from torch import Tensor
 
 from mirage_kernels import Cameras, check, group_voxels, overlap, splat, visible
 
+from ..errors import DataError
 from ..geometry.grids import flat_index
 from .frames import clear_non_finite
 from .inference import outside_inference_mode
-from .locks import locked
+from .locks import Locked, OwnLock, locked
 from .view_rule import occludes
 
 _SETTINGS = ("max_frames", "voxel_size", "origin")
@@ -78,7 +78,7 @@ class History:
         TypeError, ValueError: an argument has the wrong type, or is not finite or out of range.
 
     Attributes:
-        lock: the ``threading.RLock`` that the methods hold.
+        lock_owner: has the lock that the methods hold; the history of a memory has that of the memory.
         version: the frames. Assign an earlier one to return to it.
     """
 
@@ -101,7 +101,7 @@ class History:
             raise check.value_error("origin", "(x, y, z)", repr(origin))
         x, y, z = (check.number(f"origin[{axis}]", value, -1e30, 1e30) for axis, value in enumerate(origin))
         self.origin: tuple[float, float, float] = (x, y, z)
-        self.lock = threading.RLock()
+        self.lock_owner: Locked = OwnLock()
         # Latents and surface have spare capacity, so that adding a frame takes constant time.
         self.version = Frames(
             None,
@@ -112,11 +112,18 @@ class History:
         )
 
     @property
+    def lock(self) -> Any:
+        """The ``threading.RLock`` that every method holds. Hold it to call several methods on one version."""
+        return self.lock_owner.lock
+
+    @property
+    @locked
     def cameras(self) -> Cameras | None:
         """F cameras over the grid (h, w); None before the first frame."""
         return self.version.cameras
 
     @property
+    @locked
     def stamps(self) -> Tensor:
         """(F,) int64."""
         return self.version.stamps
@@ -157,6 +164,7 @@ class History:
         return self._latents[[self._slots[frame] for frame in frames]].movedim(0, 1)
 
     @property
+    @locked
     def surface(self) -> Tensor:
         """(F, h, w) float32, depth of the surface that each frame observed; +inf where none. A view of the state."""
         return self._surface[: len(self)]
@@ -356,6 +364,8 @@ class History:
         return {"tensors": tensors, "empty": empty} | {name: getattr(self, name) for name in _SETTINGS}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        if "empty" not in state:
+            raise DataError("history: expected a pickle of this version, got another one")
         empty: Tensor = state["empty"]
         settings = {name: state[name] for name in _SETTINGS}
         History.__init__(self, empty.shape[1], dtype=empty.dtype, device=empty.device, **settings)

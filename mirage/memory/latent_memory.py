@@ -90,7 +90,7 @@ class LatentSpatialMemory(AtomicMemory):
         origin: Sequence[float] = (0.0, 0.0, 0.0),
     ) -> None:
         self.codec = codec
-        self.cache = VoxelCache(
+        cache = VoxelCache(
             "auto",
             channels,
             dtype=dtype,
@@ -101,11 +101,8 @@ class LatentSpatialMemory(AtomicMemory):
             auto_scale=VOXEL_SCALE,
         )
         self.history = History(channels, dtype=dtype, device=device, max_frames=max_frames, origin=origin)
+        self._use(cache)
         self._layers = RowLayers(device)
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.cache)
 
     @locked
     def read(
@@ -394,7 +391,7 @@ class LatentSpatialMemory(AtomicMemory):
                 raise ValueError(f"{name}: expected a tensor of a memory, got an unknown name")
         cache = VoxelCache.from_state_dict(settings["cache"], parts["cache"], device)
         memory = cls(cache.channels, dtype=cache.dtype, device=device, **notes)
-        memory.cache = cache
+        memory._use(cache)
         memory.history.load(parts["history"])
         memory._layers.load(tensors, len(cache))
         return memory

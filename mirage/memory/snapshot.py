@@ -108,7 +108,7 @@ def restore_snapshot(snapshot: MemorySnapshot, device: torch.device | str = "cpu
         extent_scale=cache.extent_scale,
         **notes,
     )
-    memory.cache = cache
+    memory._use(cache)
     part = "layers."
     layers = {name.removeprefix(part): tensor for name, tensor in tensors.items() if name.startswith(part)}
     memory._layers.load(layers, len(cache))

@@ -148,6 +148,7 @@ def group_voxels(xyz: Tensor, voxel_size: float, valid: Tensor | None = None) ->
     """
     dims: check.Dims = {}
     check.tensor("xyz", xyz, ("N", 3), dims)
+    check.dense("xyz", xyz, values=True)
     side = check.number("voxel_size", voxel_size, _MIN_SIZE, _MAX_SIZE)
     if valid is not None:
         check.tensor("valid", valid, ("N",), dims, (torch.bool,), ("xyz", xyz))

@@ -85,8 +85,8 @@ def splat(
         (20.0, 1.0)
     """
     no_disc = isinstance(radius, (int, float)) and radius == 0
-    plain = no_disc and valid is None and extent is None and mode == "nearest" and type(near) is float and near == NEAR
-    if plain and check.are_points(xyz, features) and isinstance(cameras, Cameras):
+    plain = no_disc and valid is None and extent is None and type(near) is float and near == NEAR and type(mode) is str
+    if plain and mode == "nearest" and check.are_points(xyz, features) and isinstance(cameras, Cameras):
         intrinsics, (h, w) = cameras._intrinsics, cameras._size
         # Written out, as the call of the operation below, because a call of 64 points takes microseconds.
         differentiable = (xyz.requires_grad or features.requires_grad) and torch.is_grad_enabled()
@@ -102,8 +102,7 @@ def splat(
     if not no_disc:
         radius = check.number("radius", radius, 0, 1 << 24)
     near = check_near(near)
-    if mode != "nearest":
-        check.choice("mode", mode, SPLAT_MODES)
+    if check.choice("mode", mode, SPLAT_MODES) != "nearest":
         return _splat_bilinear(xyz, features, cameras, valid, extent, radius, check.number("band", band, 0), near)
     size, extents = _check_extent(extent, radius, xyz, dims)
     recorded = (xyz.requires_grad or features.requires_grad) and torch.is_grad_enabled()

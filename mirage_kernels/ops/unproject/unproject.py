@@ -147,6 +147,7 @@ def pool_depth(
     """
     dims: check.Dims = {}
     check.tensor("depth", depth, ("V", "H", "W"), dims)
+    check.size("depth's size", (dims["H"], dims["W"]))
     h, w = check.size("grid", grid)
     if mask is not None:
         check.tensor("mask", mask, ("V", "H", "W"), dims, (torch.bool,), ("depth", depth))

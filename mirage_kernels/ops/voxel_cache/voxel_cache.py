@@ -13,7 +13,7 @@ from torch import Tensor
 from ... import check
 from ..._locks import writes
 from ..._modes import AUTOMATIC_EVICTIONS, FUSIONS, STORAGES, AutomaticEviction, Fusion, Storage
-from ..._pickling import copies
+from ..._pickling import copies, parts
 from ..._results import Splat
 from ...cameras import NEAR, Cameras, check_cameras
 from ..splat.splat_operators import check_near, splat_nearest
@@ -230,7 +230,7 @@ class VoxelCache(CacheRemoval, CacheFiles):
         Raises:
             TypeError, ValueError: an argument has the wrong type, dtype, shape, device or value.
         """
-        if torch.compiler.is_compiling():  # it cannot trace a lock
+        if torch.compiler.is_dynamo_compiling():  # it cannot trace a lock
             return self._splat(cameras, valid, extent_scale, features, cull, near)
         with self._store.lock:
             return self._splat(cameras, valid, extent_scale, features, cull, near)
@@ -302,10 +302,10 @@ class VoxelCache(CacheRemoval, CacheFiles):
         return {"settings": self.settings, "tensors": tensors, "totals": dict(self._store.totals)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        tensors = state["tensors"]
-        loaded = VoxelCache.from_state_dict(state["settings"], tensors, tensors["keys"].device)
+        settings, tensors, counted = parts("VoxelCache", state, "settings", "tensors", "totals")
+        loaded = VoxelCache.from_state_dict(settings, tensors, tensors["keys"].device)
         totals = loaded._store.totals
-        loaded._store.totals = {name: check.integer(name, state["totals"][name], 0) for name in totals}
+        loaded._store.totals = {name: check.integer(name, counted[name], 0) for name in totals}
         self.__dict__.update(loaded.__dict__)
 
     @writes

@@ -22,6 +22,7 @@ from .voxel_cache_rows import CacheRows
 from .voxel_cache_state import State
 
 KIND, VERSION = "voxel_cache", 1
+_REQUIRED = ("voxel_size", "channels", "dtype")
 _SETTINGS = ("fusion", "storage", "eviction", "extent_scale", "auto_scale", "max_rows", "max_bytes")
 _DTYPES = {check.dtype_name(dtype): dtype for dtype in check.FEATURE_DTYPES}
 _Cache = TypeVar("_Cache", bound="CacheFiles")
@@ -31,6 +32,7 @@ class CacheFiles(CacheRows):
     """The methods of a voxel cache that save and load it."""
 
     @property
+    @writes
     def settings(self) -> dict[str, Any]:
         """The arguments of the constructor as JSON values; together with :meth:`state_dict` the complete cache."""
         size: float | str = "auto" if self.voxel_size is None else self.voxel_size
@@ -43,7 +45,8 @@ class CacheFiles(CacheRows):
 
         Returns:
             ``keys``, ``xyz``, ``footprint``, ``features``, ``stamp`` and, where the cache has them, ``scale``,
-            ``count`` and ``touched``. They are views of :attr:`state`.
+            ``count`` and ``touched``. They are views of :attr:`state`, which later inserts modify: where another thread
+            may insert, hold :attr:`lock` while you use them, or take those of :meth:`VoxelCache.clone`.
         """
         s = self.state
         return {name: tensor[: s.rows] for name, tensor in s.row_tensors()}
@@ -66,13 +69,22 @@ class CacheFiles(CacheRows):
             raise check.type_error("settings", "a dict", settings)
         if not isinstance(tensors, dict):
             raise check.type_error("tensors", "a dict of tensors", tensors)
+        if unexpected := sorted(str(name) for name in settings if name not in (*_REQUIRED, *_SETTINGS)):
+            raise check.value_error("settings", "those of a cache", f"also {', '.join(unexpected)[:200]}")
         check.choice("dtype", settings.get("dtype"), tuple(_DTYPES))
+        if missing := [name for name in _REQUIRED if name not in settings]:
+            raise check.value_error("settings", f"an entry {missing[0]!r}", "none")
         make: Callable[..., _Cache] = cls
         cache = make(**settings | {"dtype": _DTYPES[settings["dtype"]]}, device=device)
-        moved = {name: tensor.to(device) if isinstance(tensor, Tensor) else tensor for name, tensor in tensors.items()}
+        target, moved = cache.device, {}
+        for name, tensor in tensors.items():
+            if isinstance(tensor, Tensor):
+                tensor = check.dense(str(name), tensor, values=target.type != "meta").to(target)
+            moved[name] = tensor
         cache.load_state_dict(moved)
         return cache
 
+    @writes
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
         """Replace all rows by those of the :meth:`state_dict` of a cache with the same :attr:`settings`.
 
@@ -91,8 +103,8 @@ class CacheFiles(CacheRows):
         layout, dims = self._store.layout, check.Dims()
         empty = State.allocate(layout._replace(touched="touched" in tensors or layout.touched), 0)
         expected = {name: tensor for name, tensor in empty.row_tensors() if name != "touched" or name in tensors}
-        if unexpected := sorted(set(tensors) - set(expected)):
-            raise check.value_error("tensors", ", ".join(expected), f"also {', '.join(unexpected)}")
+        if unexpected := sorted(str(name) for name in tensors if name not in expected):
+            raise check.value_error("tensors", ", ".join(expected), f"also {', '.join(unexpected)[:200]}")
         for name, like in expected.items():
             if name not in tensors:
                 raise check.value_error(
@@ -112,9 +124,8 @@ class CacheFiles(CacheRows):
             tensor.copy_(tensors.get(name, tensors["stamp"]))
         new.rows = rows
         operators.index(new)
-        with self.lock:
-            self._store.recover()
-            self._store.replace(store)
+        self._store.recover()
+        self._store.replace(store)
 
     @writes
     def save(self, path: str | Path) -> None:

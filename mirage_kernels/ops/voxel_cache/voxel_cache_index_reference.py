@@ -63,7 +63,9 @@ def look_up(key: Tensor, keys: Tensor, table: Tensor) -> Tensor:
     row = torch.full_like(key, -1)
     slot = home_slot(key, len(table))
     pending = torch.arange(len(key), device=key.device, dtype=torch.int64)
-    while pending.numel():
+    for _ in range(len(table)):  # a table without an empty slot has no end
+        if not pending.numel():
+            break
         entry = table[slot[pending]].long()
         found = entry >= 0
         same = found & (keys[torch.where(found, entry, 0)] == key[pending]) if len(keys) else found

@@ -155,7 +155,9 @@ def decode(state: State, index: Tensor, like: Tensor) -> Tensor:
     features: Tensor
     try:
         features = run(state.features[: state.rows], scale, count, index, like)
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, MemoryError, IndexError) as error:
+        if index.is_cpu and index.numel() and int(index.max()) >= state.rows:
+            raise IndexError(f"index: expected rows below {state.rows}, got {int(index.max())}") from None
         raise _memory.explained(error, "features", rows=state.rows, index=index) from None
     return features
 

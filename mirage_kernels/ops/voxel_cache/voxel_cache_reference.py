@@ -319,6 +319,8 @@ def decode(features: Tensor, scale: Tensor | None, count: Tensor | None, index: 
     """Return features (V, C, h, w), in the dtype of ``like``, of the rows ``index`` (V, h, w); zeros where it is -1."""
     v, h, w = index.shape
     if len(features) == 0:
+        if index.is_cpu and bool((index >= 0).any()):
+            raise IndexError("index names a row that does not exist")
         return like.new_zeros(v, features.shape[1], h, w)
     row = index.clamp(min=0).flatten()
     values = features[row].float()

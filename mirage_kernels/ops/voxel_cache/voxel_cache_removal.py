@@ -111,9 +111,9 @@ class CacheRemoval(CacheRows):
             ValueError: ``index`` is on another device or names a row that does not exist.
         """
         s = self.state
-        if not isinstance(index, Tensor):
-            raise check.type_error("index", "a tensor", index)
-        check.tensor("index", index, tuple(index.shape), {}, (torch.int64,), ("the cache", s.keys))
+        check.tensor(
+            "index", index, tuple(check.dense("index", index).shape), {}, (torch.int64,), ("the cache", s.keys)
+        )
         stamp = check.integer("stamp", stamp, -(1 << 63), (1 << 63) - 1)
         rows = index[index >= 0]
         if rows.numel() and int(rows.max()) >= s.rows:

@@ -25,6 +25,7 @@ class CacheRows:
     _store: Store
     _like: Tensor  # (0,) of the dtype of the features, on the device of the cache
 
+    @reads
     def __len__(self) -> int:
         """Return the number of rows."""
         return self.state.rows
@@ -100,6 +101,7 @@ class CacheRows:
 
         Raises:
             TypeError, ValueError: ``index`` has another dtype, shape or device.
+            IndexError: on a CPU, ``index`` names a row that does not exist.
         """
         if index is None:
             index = torch.arange(len(self), device=self.device, dtype=torch.int64)
@@ -122,6 +124,7 @@ class CacheRows:
 
         Raises:
             TypeError, ValueError: ``index`` has another dtype, shape or device.
+            IndexError: on a CPU, ``index`` names a row that does not exist.
         """
         check.tensor("index", index, ("V", "h", "w"), {}, (torch.int64,), ("the cache", self.state.keys))
         return operators.decode(self.state, index, self._like)

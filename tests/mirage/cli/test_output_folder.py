@@ -17,10 +17,10 @@ import pytest
 import torch
 from PIL import Image
 
-from mirage.cli.folder_lock import FolderLock
 from mirage.cli.main import main
 from mirage.cli.output_files import FILES
 from mirage.cli.output_folder import OutputFolder
+from mirage.cli.output_lock import OutputLock
 from mirage.errors import DataError
 from mirage.io.packet_log import Packet, PacketLog
 from mirage.rollout import RolloutSession
@@ -145,8 +145,8 @@ def test_two_processes_do_not_share_a_folder(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    code = "import sys; from pathlib import Path; from mirage.cli.folder_lock import FolderLock; "
-    code += "lock = FolderLock(Path(sys.argv[1])); print('locked', flush=True); sys.stdin.read()"
+    code = "import sys; from pathlib import Path; from mirage.cli.output_lock import OutputLock; "
+    code += "lock = OutputLock(Path(sys.argv[1])); print('locked', flush=True); sys.stdin.read()"
     out.mkdir()
     with subprocess.Popen(
         [sys.executable, "-c", code, str(out)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -169,9 +169,9 @@ def test_locks_without_help_of_the_file_system(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("fcntl.flock", unsupported)
     (tmp_path / ".lock").write_text(f"{os.getppid()}\n")
     with pytest.raises(DataError, match=f"got one of process {os.getppid()}"):
-        FolderLock(tmp_path)
+        OutputLock(tmp_path)
     (tmp_path / ".lock").write_text("999999999\n")
-    FolderLock(tmp_path).release()
+    OutputLock(tmp_path).release()
     assert not os.listdir(tmp_path)
 
 
@@ -240,6 +240,6 @@ def test_a_lock_of_another_container_is_not_taken_for_a_dead_one(
     monkeypatch.setattr("fcntl.flock", unsupported)
     (tmp_path / ".lock").write_text("999999999 elsewhere pid:[1]\n")
     with pytest.raises(DataError, match=r"got one of process 999999999 on another machine .* remove .*\.lock"):
-        FolderLock(tmp_path)
+        OutputLock(tmp_path)
     (tmp_path / ".lock").unlink()
-    FolderLock(tmp_path).release()
+    OutputLock(tmp_path).release()
