@@ -5,7 +5,7 @@
 ``address`` is AddressSanitizer with UndefinedBehaviorSanitizer, ``thread`` ThreadSanitizer. Each is built from a copy
 of the sources in build/sanitize, together with faults on purpose (planted.cpp), each of which it has to report. Then
 come the tests with few random examples (MIRAGE_EXAMPLES sets another number), and with ``address`` calls with wrong
-arguments (MIRAGE_HOSTILE_CALLS sets their number) and allocations that fail.
+arguments (MIRAGE_HOSTILE_CALLS sets their number).
 
 The last line of each sanitizer is its verdict. Reports are kept in build/sanitize/<name>/reports.
 """
@@ -141,7 +141,6 @@ class Run:
             if self.name == "address":
                 calls = os.environ.get("MIRAGE_HOSTILE_CALLS", str(HOSTILE_CALLS))
                 self.check_program("calls with wrong arguments", "hostile_calls.py", "0", calls, "0")
-                self.check_program("failed allocations", "failing_allocations.py")
         reports = self.found()
         print(*(report[:4000] for report in reports), sep="\n", flush=True)
         done = ", ".join(f"{count} {what}" for what, count in self.counts.items())

@@ -45,7 +45,7 @@ class Build:
         if self.name == "thread":
             flags = ["-shared", "-fPIC", "-O1", "-g", "-pthread", "-fsanitize=thread"]
             subprocess.run(["gcc", *flags, str(HERE / "openmp_threads.c"), "-o", str(self.openmp)], check=True)
-        source = ROOT / "tests" / "kernels" / "failing_allocations.cpp"
+        source = HERE / "failing_allocations.cpp"
         flags = ["-std=c++20", "-shared", "-fPIC", "-O1", "-g"]
         subprocess.run([*self.cxx, *flags, str(source), "-o", str(self.failing)], check=True)
 
@@ -57,6 +57,7 @@ class Build:
             shim: whether allocations can fail. They then go through failing_allocations.cpp, because operator new of
                 AddressSanitizer ends the process where it should throw.
         """
+        order = int(not shim)  # the shim takes the place of some of the allocation functions
         libraries = [self._library(name) for name in (*LIBRARIES[self.name], "libstdc++.so")]
         if shim:
             libraries.insert(0, str(self.failing))
@@ -64,7 +65,7 @@ class Build:
             libraries.append(str(self.openmp))
         return {
             "LD_PRELOAD": " ".join(libraries),
-            "ASAN_OPTIONS": f"{ASAN}:log_path={report}:verify_asan_link_order={int(not shim)}",
+            "ASAN_OPTIONS": f"{ASAN}:log_path={report}:verify_asan_link_order={order}:alloc_dealloc_mismatch={order}",
             "UBSAN_OPTIONS": f"print_stacktrace=1:halt_on_error=1:log_path={report}",
             "TSAN_OPTIONS": f"{TSAN}:log_path={report}:suppressions={HERE / 'suppressions.txt'}",
             "PYTHONMALLOC": "malloc",

@@ -14,7 +14,8 @@ from torch import Tensor
 from mirage_kernels import VoxelCache
 
 from ..errors import DataError
-from .history import Frames, History
+from .frames import Frames
+from .history import History
 from .locks import locked
 from .row_layers import RowLayers
 

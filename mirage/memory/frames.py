@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Latent frames on their way into the memory, and settings of its files: checks and unprojection."""
+"""Latent frames of the memory: the past ones, and checks and unprojection of new ones and of settings in files."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +16,25 @@ from mirage_kernels import Cameras, Points, check, pool_depth, unproject
 from ..geometry.grids import nearest_around, unproject_depth, valid_depth
 
 MAX_FRAMES = 1 << 20  # of the history, in a file
+
+
+class Frames(NamedTuple):
+    """One version of a history. A change makes another version and leaves this one as it is.
+
+    Attributes:
+        cameras: F cameras over the grid (h, w); None before the first frame.
+        stamps: (F,) int64.
+        slots: the slot of each frame in ``latents``. Latents keep their slot when other frames are evicted, because
+            closing the gaps would move nearly all of them.
+        latents: (capacity, C, h, w); slots that this version does not use belong to a later one.
+        surface: (capacity, h, w), in the order of the frames.
+    """
+
+    cameras: Cameras | None
+    stamps: Tensor
+    slots: list[int]
+    latents: Tensor
+    surface: Tensor
 
 
 def check_frames(

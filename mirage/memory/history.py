@@ -14,7 +14,7 @@ from mirage_kernels import Cameras, check, group_voxels, overlap, splat, visible
 
 from ..errors import DataError
 from ..geometry.grids import flat_index
-from .frames import clear_non_finite
+from .frames import Frames, clear_non_finite
 from .inference import outside_inference_mode
 from .locks import Locked, OwnLock, locked
 from .view_rule import occludes
@@ -40,29 +40,11 @@ class References(NamedTuple):
     scores: Tensor
 
 
-class Frames(NamedTuple):
-    """One version of a history. A change makes another version and leaves this one as it is.
-
-    Attributes:
-        cameras: F cameras over the grid (h, w); None before the first frame.
-        stamps: (F,) int64.
-        slots: the slot of each frame in ``latents``. Latents keep their slot when other frames are evicted, because
-            closing the gaps would move nearly all of them.
-        latents: (capacity, C, h, w); slots that this version does not use belong to a later one.
-        surface: (capacity, h, w), in the order of the frames.
-    """
-
-    cameras: Cameras | None
-    stamps: Tensor
-    slots: list[int]
-    latents: Tensor
-    surface: Tensor
-
-
 class History:
     """A bounded set of past latent frames, all over the same grid.
 
-    When the history is full, frames whose voxels are also in view of other frames are evicted first.
+    When the history is full, frames whose voxels are also in view of other frames are evicted first. Every change is
+    atomic: on an error or an interrupt the history is unchanged.
 
     Args:
         channels: channels C of the latents.
@@ -71,8 +53,6 @@ class History:
         max_frames: maximum number of frames; 0 keeps none.
         voxel_size: size in world units of the voxels by which views are compared.
         origin: (x, y, z) in world units: the origin of the points that methods take.
-
-    Every change is atomic: on an error or an interrupt the history is unchanged.
 
     Raises:
         TypeError, ValueError: an argument has the wrong type, or is not finite or out of range.
