@@ -141,6 +141,14 @@ def test_every_read_shows_one_version(backend: Any, options: str, tmp_path: Path
         read_versions(OPTIONS[options], 0, 12, tmp_path)
 
 
+def test_a_read_shows_one_version_while_another_thread_compiles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch says of all threads that they compile as long as one of them does."""
+    monkeypatch.setattr("torch.compiler._is_compiling_flag", True)
+    read_versions(OPTIONS["int8"], 1, 25, tmp_path)
+
+
 def added_rows(options: dict[str, Any], seed: int) -> None:
     """Threads insert: nothing fails, and no row is lost."""
     cache, errors = VoxelCache(0.05, C, **options), []

@@ -100,6 +100,7 @@ class CacheFiles(CacheRows):
         """
         if not isinstance(tensors, dict):
             raise check.type_error("tensors", "a dict of tensors", tensors)
+        self._store.recover()
         layout, dims = self._store.layout, check.Dims()
         empty = State.allocate(layout._replace(touched="touched" in tensors or layout.touched), 0)
         expected = {name: tensor for name, tensor in empty.row_tensors() if name != "touched" or name in tensors}
@@ -124,7 +125,6 @@ class CacheFiles(CacheRows):
             tensor.copy_(tensors.get(name, tensors["stamp"]))
         new.rows = rows
         operators.index(new)
-        self._store.recover()
         self._store.replace(store)
 
     @writes
