@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -13,8 +14,8 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-ROOT = str(Path(__file__).resolve().parents[1])
-OURS = (f"{ROOT}/mirage/", f"{ROOT}/mirage_kernels/")
+# The code of this project, which may be installed from a wheel.
+OURS = tuple(f"{Path(str(find_spec(name).origin)).parent}/" for name in ("mirage", "mirage_kernels"))  # type: ignore[union-attr]
 
 
 class Interrupt:

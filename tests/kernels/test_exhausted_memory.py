@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from accelerate.utils import find_executable_batch_size
 
 import mirage_kernels as mk
 from mirage_kernels import VoxelCache, overlap, splat, testing, unproject, visible
@@ -62,13 +61,14 @@ def test_exhausted_memory(backend: str, name: str) -> None:
 
 
 def test_accelerate_finds_a_batch_size(backend: str) -> None:
+    utils = pytest.importorskip("accelerate.utils")
     tried = []
 
     def shape_of(batch_size: int) -> torch.Size:
         tried.append(batch_size)
         return splat(XYZ, expanded(2, batch_size), CAMERAS).features.shape
 
-    run = find_executable_batch_size(
+    run = utils.find_executable_batch_size(
         shape_of, starting_batch_size=HUGE, reduce_batch_size_fn=lambda: 3 if tried else HUGE
     )
     with mk.use_backend(backend):  # type: ignore[arg-type]
