@@ -235,8 +235,8 @@ class MiragePipeline(WeightLoaderMixin, WanPipeline):  # type: ignore[misc]
             generator: random generator for the noise. By default, it is seeded from PyTorch's default generator, so
                 that every session is different unless ``torch.manual_seed`` is called before.
             num_videos_per_prompt: must be 1. A list of one prompt, image or generator is accepted.
-            boundary, references, num_references, num_preceding, reference_threshold, decode, estimator, filters,
-                synchronize: see :class:`mirage.rollout.RolloutSession`.
+            boundary, references, num_references, num_preceding: see :class:`mirage.rollout.RolloutSession`.
+            reference_threshold, decode, estimator, filters, synchronize: see :class:`mirage.rollout.RolloutSession`.
             exclude: mask of the image, true for pixels that are not written to the memory: a bool tensor or array
                 (H, W), or a PIL image of mode 1 or L.
             options: passed to :meth:`make_chunk_model`.
