@@ -21,13 +21,14 @@ _MAX_COUNT = tl.constexpr(MAX_COUNT)
 @triton.jit
 def _count_after(count, more):
     """Return the counts of means after ``more`` observations: halved whenever they reach the maximum."""
-    until_halved = tl.maximum(_MAX_COUNT - count, 1)
+    # The tensor comes first: the interpreter of Triton 3.8 does not subtract a tensor from a constant.
+    until_halved = tl.maximum(-count + _MAX_COUNT, 1)
     while tl.max((more >= until_halved).to(tl.int32), 0) > 0:
         halved = more >= until_halved
         more = tl.where(halved, more - until_halved, more)
         # Half of count + until_halved, whose sum may exceed 32 bits.
         count = tl.where(halved, (count >> 1) + (until_halved >> 1) + (count & until_halved & 1), count)
-        until_halved = tl.maximum(_MAX_COUNT - count, 1)
+        until_halved = tl.maximum(-count + _MAX_COUNT, 1)
     return count + more
 
 
