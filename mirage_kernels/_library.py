@@ -129,9 +129,10 @@ def differentiate(name: str, *, setup_context: Callable[..., None], backward: Ca
             try:
                 return operation(**arguments)
             except (RuntimeError, MemoryError) as error:
-                raise _memory.explained(error, f"gradient of {name}", **arguments) from None
+                _memory.raise_explained(error, f"gradient of {name}", **arguments)
 
-        _register_gradient(library, namespace, name, name, setup_context, functools.partial(backward, call))
+        differentiated = _memory.explains(f"gradient of {name}")(functools.partial(backward, call))
+        _register_gradient(library, namespace, name, name, setup_context, differentiated)
 
 
 def differentiate_once(name: str, *operations: str) -> None:

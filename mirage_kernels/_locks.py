@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Locks of objects with state: one thread at a time changes or reads it.
 
+Methods that hold one raise ``torch.OutOfMemoryError`` if memory is exhausted, wherever in them that happens.
+
 A ``threading.RLock`` is released by whatever ends its block, an exception or an interrupt, because its methods are
 written in C. A compiled function takes no lock, since torch.compile cannot trace one: is_dynamo_compiling() is True
 while such a function is traced, whereas is_compiling() is also True in all threads as long as one of them compiles.
@@ -17,6 +19,8 @@ from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import torch
+
+from . import _memory
 
 Lock = threading.RLock
 
@@ -51,7 +55,10 @@ def writes(method: Callable[Concatenate[_Self, _Args], _Result]) -> Callable[Con
     @functools.wraps(method)
     def run(self: _Self, /, *args: _Args.args, **kwargs: _Args.kwargs) -> _Result:
         with self.lock:
-            return method(self, *args, **kwargs)
+            try:
+                return method(self, *args, **kwargs)
+            except (RuntimeError, MemoryError) as error:
+                _memory.raise_explained(error, method.__name__)
 
     return run
 
@@ -64,7 +71,10 @@ def reads(method: Callable[Concatenate[_Self, _Args], _Result]) -> Callable[Conc
         if torch.compiler.is_dynamo_compiling():
             return method(self, *args, **kwargs)
         with self.lock:
-            return method(self, *args, **kwargs)
+            try:
+                return method(self, *args, **kwargs)
+            except (RuntimeError, MemoryError) as error:
+                _memory.raise_explained(error, method.__name__)
 
     return run
 

@@ -27,7 +27,7 @@ from typing import Any, SupportsIndex
 import torch
 from torch import Tensor
 
-from . import _camera_index, _camera_operators, _camera_values, check
+from . import _camera_index, _camera_operators, _camera_values, _memory, check
 from ._camera_values import LIMITS, Limits
 from ._inference import outside_inference_mode
 from ._projection import NEAR, inside, project
@@ -81,6 +81,7 @@ class Cameras(_camera_values.PickledCameras):
     _cam2world: Tensor
     _world2cam: Tensor
 
+    @_memory.explains("cameras")
     def __init__(self, intrinsics: Tensor, cam2world: Tensor, size: tuple[int, int]) -> None:
         dims: check.Dims = {}
         if isinstance(cam2world, Tensor) and cam2world.dim() == 2:
@@ -175,6 +176,7 @@ class Cameras(_camera_values.PickledCameras):
         return cls(intrinsics, cam2world.to(eye.device), size)
 
     @classmethod
+    @_memory.explains("cameras")
     def cat(cls, cameras: Iterable[Cameras]) -> Cameras:
         """Concatenate cameras over grids of the same size.
 
@@ -320,6 +322,7 @@ class Cameras(_camera_values.PickledCameras):
             cam2world, world2cam = _camera_values.translate(self._cam2world, offset)
             return self._trusted(self._intrinsics, cam2world, world2cam, self._size, self._limits)
 
+    @_memory.explains("cameras")
     def project(self, xyz: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Project points into all cameras.
 
@@ -345,6 +348,7 @@ class Cameras(_camera_values.PickledCameras):
         u, v, depth, _ = project(xyz, self._world2cam, self._intrinsics)
         return torch.stack([u, v], -1), depth, inside(u, v, depth, self._size)
 
+    @_memory.explains("cameras")
     def interpolate(self, times: Tensor) -> Cameras:
         """Interpolate between the cameras, taken as key frames at times 0, 1, ..., V - 1.
 

@@ -30,6 +30,7 @@ from .run import Run
 from .run_checks import check_options, unpacking
 from .run_options import check_alone, pack_options, unpack_options
 from .run_state import unpack_session, unpack_snapshot, unpack_start
+from .signals import raise_again
 from .start_options import add_start_options, check_start_options, find_source, read_start
 
 _DESCRIPTION = """\
@@ -254,7 +255,9 @@ def _roll_out(
         output.spend("load", time.perf_counter() - since)
         bar.update(session.frame + 1 if session.chunks else 0)
         for part in plan[session.chunks :]:
+            raise_again()
             output.add(session.step(cameras[1 + stride * part.start : 1 + stride * (part.stop - 1)]), session)
+        raise_again()
         bar.set_postfix_str(f"writing, {len(video.memory)} points, {output.known_share[-1]:.1%} known")
         return output.finish()
 

@@ -38,6 +38,7 @@ from .recording_options import (
     pick_frames,
 )
 from .remember_outputs import Outputs, lock_outputs
+from .signals import raise_again
 
 SHEET_COLUMNS = 5
 MAX_METERS = 200.0  # a larger median depth is likely to be in millimeters
@@ -282,6 +283,7 @@ class _Filling:
                     if len(self._sheet) < sum(at <= position for at in shown):
                         self._sheet.append((frame, share))
                 bar.update()
+                raise_again()
                 bar.set_postfix(points=len(self.memory))
         if self.refused and not self.frames:
             first = self.refused[0]

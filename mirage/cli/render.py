@@ -41,6 +41,7 @@ from .recording_options import (
     find_size,
     load_codec,
 )
+from .signals import raise_again
 
 SHEET_COLUMNS = 5
 PNG_METERS = 65.535  # the largest depth of a 16-bit PNG in millimeters
@@ -266,6 +267,7 @@ def _render_all(
     picks = {round(k * (len(cameras) - 1) / max(SHEET_COLUMNS - 1, 1)) for k in range(SHEET_COLUMNS)}
     with VideoWriter(folder / "video.mp4", args.fps) as video:
         for n in tqdm(range(len(cameras)), unit="view", desc="rendering"):
+            raise_again()
             view = decode_view(memory, codec, cameras[n])
             image = view.with_holes
             to_pil(image).save(folder / "images" / f"{n:05}.png")  # the folder is hidden until all are there

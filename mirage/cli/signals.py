@@ -25,30 +25,43 @@ class Terminated(BaseException):
         self.number = number
 
 
+_raised: list[BaseException] = []  # by signals of the running command
+
+
 def _raise(number: int, _: FrameType | None) -> None:
-    raise Terminated(number)
+    error = KeyboardInterrupt() if number == signal.SIGINT else Terminated(number)
+    _raised.append(error)
+    raise error
+
+
+def raise_again() -> None:
+    """Raise what a signal has raised and something has dropped: Python prints what a finalizer raises, and goes on."""
+    if _raised:
+        raise _raised[0]
 
 
 @contextmanager
 def raise_on_signals() -> Iterator[None]:
-    """Raise :class:`Terminated` on SIGTERM and on SIGHUP (the terminal was closed).
+    """Raise KeyboardInterrupt on Ctrl-C, and :class:`Terminated` on SIGTERM and on SIGHUP (the terminal was closed).
+
+    Between two steps of its work, a command calls :func:`raise_again`.
 
     Signals that are ignored, as nohup does, stay ignored. In other threads than the main one, nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    numbers = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
     before = {number: signal.getsignal(number) for number in numbers}
+    replaced = {n: handler for n, handler in before.items() if handler in (signal.SIG_DFL, signal.default_int_handler)}
+    _raised.clear()
     try:
-        for number, handler in before.items():
-            if handler is signal.SIG_DFL:
-                signal.signal(number, _raise)
+        for number in replaced:
+            signal.signal(number, _raise)
         yield
     finally:
-        for number, handler in before.items():
-            if handler is signal.SIG_DFL:
-                signal.signal(number, handler)
+        for number, handler in replaced.items():
+            signal.signal(number, handler)
 
 
 def describe(error: BaseException) -> str:

@@ -162,3 +162,32 @@ def test_a_temporary_file_is_written_in_place(tmp_path: Path) -> None:
         assert len(os.listdir(tmp_path)) == 1
     assert (tmp_path / "file").read_text() == "text"
     assert os.listdir(tmp_path) == ["file"]
+
+
+def write_all(paths: list[Path], text: str) -> None:
+    with atomic_writes(paths) as partials:
+        for partial in partials:
+            partial.write_text(text)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_an_interrupt_while_several_files_are_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, after: bool
+) -> None:
+    """It is raised when all of them are."""
+    paths, replace, calls = [tmp_path / name for name in ("b", "a", "report")], Path.replace, []
+
+    def interrupt(self: Path, target: Path) -> None:
+        calls.append(target)
+        if len(calls) == number and not after:
+            raise KeyboardInterrupt
+        replace(self, target)
+        if len(calls) == number:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_all(paths, "new")
+    assert [path.read_text() for path in paths] == ["new"] * 3
+    assert sorted(os.listdir(tmp_path)) == ["a", "b", "report"]

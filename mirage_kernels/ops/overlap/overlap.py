@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ... import check
+from ... import _memory, check
 from ...cameras import Cameras, check_cameras
 from .overlap_operators import intersection_over_union, visible_groups
 
@@ -118,6 +118,7 @@ _MIN_SIZE, _MAX_SIZE = torch.finfo(torch.float32).tiny, torch.finfo(torch.float3
 _MAX_DENSE_AXIS = 1 << 24  # voxels; up to here the difference of two integers in float32 is exact
 
 
+@_memory.explains("group_voxels")
 def group_voxels(xyz: Tensor, voxel_size: float, valid: Tensor | None = None) -> Groups:
     """Group points by voxel, ``floor(xyz / voxel_size)``.
 

@@ -25,7 +25,7 @@ def visible_groups(
     try:
         bits = run(xyz, cameras._intrinsics, cameras._world2cam, h, w, valid, groups, num_groups)
     except (RuntimeError, MemoryError) as error:
-        raise _memory.explained(error, "visible", xyz=xyz, cameras=cameras, num_groups=num_groups) from None
+        _memory.raise_explained(error, "visible", xyz=xyz, cameras=cameras, num_groups=num_groups)
     return bits
 
 
@@ -39,7 +39,7 @@ def intersection_over_union(a: Tensor, b: Tensor) -> Tensor:
     try:
         result = run(a, b)
     except (RuntimeError, MemoryError) as error:
-        raise _memory.explained(error, "overlap", a=a, b=b) from None
+        _memory.raise_explained(error, "overlap", a=a, b=b)
     return result
 
 

@@ -97,7 +97,7 @@ def splat(
                 # tuple.__new__, because the constructor of a named tuple takes as long as a check.
                 return tuple.__new__(Splat, operation(xyz, features, intrinsics, cameras._world2cam, h, w))
             except (RuntimeError, MemoryError) as error:
-                raise _memory.explained(error, "splat", xyz=xyz, features=features, cameras=cameras) from None
+                _memory.raise_explained(error, "splat", xyz=xyz, features=features, cameras=cameras)
     dims = _check_operands(xyz, features, cameras, valid)
     if not no_disc:
         radius = check.number("radius", radius, 0, 1 << 24)

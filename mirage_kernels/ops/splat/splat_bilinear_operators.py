@@ -39,7 +39,7 @@ def splat_bilinear(
     try:
         result = run(xyz, features, cameras._intrinsics, cameras._world2cam, h, w, valid, band, near)
     except (RuntimeError, MemoryError) as error:
-        raise _memory.explained(error, "splat", xyz=xyz, features=features, cameras=cameras) from None
+        _memory.raise_explained(error, "splat", xyz=xyz, features=features, cameras=cameras)
     return result
 
 

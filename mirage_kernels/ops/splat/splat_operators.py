@@ -67,7 +67,7 @@ def splat_nearest(
     try:
         result = run(xyz, features, *views, *shape)
     except (RuntimeError, MemoryError) as error:
-        raise _memory.explained(error, "splat", xyz=xyz, features=features, cameras=cameras) from None
+        _memory.raise_explained(error, "splat", xyz=xyz, features=features, cameras=cameras)
     return result
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ... import check
+from ... import _memory, check
 from ..._modes import POOLINGS, Pooling
 from ...cameras import Cameras, check_cameras_of_maps
 from .unproject_operators import unproject_cells
@@ -92,11 +92,15 @@ def unproject(
     min_valid = check.integer("min_valid", min_valid, 1)
     check.number("max_masked", max_masked, 0, 1)
     grid = check.size("features' grid", (dims["h"], dims["w"]))
+    try:
+        intrinsics = cameras._rescaled(grid)._intrinsics
+    except (RuntimeError, MemoryError) as error:
+        _memory.raise_explained(error, "unproject", depth=depth, features=features)
     return Points(
         *unproject_cells(
             depth,
             features,
-            cameras._rescaled(grid)._intrinsics,
+            intrinsics,
             cameras._cam2world,
             mask=mask,
             pooling=pooling,
@@ -111,6 +115,7 @@ def unproject(
 _LONG_FOCAL_LENGTH = 2.0**30
 
 
+@_memory.explains("pool_depth")
 def pool_depth(
     depth: Tensor,
     grid: tuple[int, int],

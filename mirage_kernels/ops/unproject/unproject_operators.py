@@ -45,7 +45,7 @@ def unproject_cells(
     try:
         result = run(depth, features, intrinsics, cam2world, mask, mode, min_valid, max_masked)
     except (RuntimeError, MemoryError) as error:
-        raise _memory.explained(error, "unproject", depth=depth, features=features) from None
+        _memory.raise_explained(error, "unproject", depth=depth, features=features)
     return result
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ... import check
+from ... import _memory, check
 from ..._locks import writes
 from ..._modes import AUTOMATIC_EVICTIONS, FUSIONS, STORAGES, AutomaticEviction, Fusion, Storage
 from ..._pickling import copies, parts
@@ -151,7 +151,10 @@ class VoxelCache(CacheRemoval, CacheFiles):
         footprint = None if footprint is None else _detached(footprint)
         points = InsertInput(_detached(xyz), _detached(features), footprint, valid)
         with self._store.lock:
-            return self._insert(points, stamp)
+            try:
+                return self._insert(points, stamp)
+            except (RuntimeError, MemoryError) as error:
+                _memory.raise_explained(error, "insert", xyz=xyz, features=features)
 
     def _are_points(self, xyz: Any, features: Any) -> bool:
         """Return whether :meth:`_check_points` accepts these."""
@@ -233,7 +236,10 @@ class VoxelCache(CacheRemoval, CacheFiles):
         if torch.compiler.is_dynamo_compiling():  # it cannot trace a lock
             return self._splat(cameras, valid, extent_scale, features, cull, near)
         with self._store.lock:
-            return self._splat(cameras, valid, extent_scale, features, cull, near)
+            try:
+                return self._splat(cameras, valid, extent_scale, features, cull, near)
+            except (RuntimeError, MemoryError) as error:
+                _memory.raise_explained(error, "splat", rows=self.state.rows, cameras=cameras)
 
     def _splat(
         self,

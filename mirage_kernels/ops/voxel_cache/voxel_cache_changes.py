@@ -25,8 +25,9 @@ from .voxel_cache_state import Layout, State
 
 _ROLL_BACK, _TORN = "roll back", "torn"  # values of Changes.unfinished, besides an insert
 
-# An insert in place: its result as soon as there is one, the rows and totals before it, its stamp and the voxel size.
-InPlace = tuple[list[tuple[Tensor, Tensor]], int, dict[str, int], int, float]
+# An insert in place: its result as soon as there is one, the rows and totals before it, its stamp, the voxel size, and
+# (N,) int64 to note touched rows with, because no memory may be needed once the rows are written.
+InPlace = tuple[list[tuple[Tensor, Tensor]], int, dict[str, int], int, float, Tensor | None]
 
 _Self = TypeVar("_Self", bound="Changes")
 _Args = ParamSpec("_Args")
@@ -162,7 +163,7 @@ class Changes:
 
     def _find_rows(self, change: InPlace) -> None:
         """Take note of an insert that has not returned. If it has written rows, the table leads to them."""
-        _, rows_before, totals, stamp, voxel_size = change
+        _, rows_before, totals, stamp, voxel_size, _ = change
         s = self.state
         rows = int(s.table.max()) + 1
         if rows <= rows_before:

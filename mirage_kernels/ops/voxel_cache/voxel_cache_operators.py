@@ -73,7 +73,7 @@ def insert(
     try:
         into.extend(starmap(run._op, (arguments,)))
     except (RuntimeError, MemoryError) as error:
-        raise _memory.explained(error, "insert", xyz=points.xyz, features=points.features) from None
+        _memory.raise_explained(error, "insert", xyz=points.xyz, features=points.features)
 
 
 def commit(
@@ -106,7 +106,7 @@ def commit(
             *(stamp, voxel_size, mode, points.footprint, state.scale, state.count),
         )
     except (RuntimeError, MemoryError) as error:
-        raise _memory.explained(error, "insert", xyz=points.xyz, features=points.features) from None
+        _memory.raise_explained(error, "insert", xyz=points.xyz, features=points.features)
 
 
 def index(state: State) -> None:
@@ -135,7 +135,7 @@ def carve(state: State, depth: Tensor, cameras: Cameras, *, factor: float) -> Te
     try:
         keep = run(state.xyz, depth, *views, *state.boxes, state.rows, factor)
     except (RuntimeError, MemoryError) as error:
-        raise _memory.explained(error, "carve", depth=depth, rows=state.rows) from None
+        _memory.raise_explained(error, "carve", depth=depth, rows=state.rows)
     return keep
 
 
@@ -158,7 +158,7 @@ def decode(state: State, index: Tensor, like: Tensor) -> Tensor:
     except (RuntimeError, MemoryError, IndexError) as error:
         if index.is_cpu and index.numel() and int(index.max()) >= state.rows:
             raise IndexError(f"index: expected rows below {state.rows}, got {int(index.max())}") from None
-        raise _memory.explained(error, "features", rows=state.rows, index=index) from None
+        _memory.raise_explained(error, "features", rows=state.rows, index=index)
     return features
 
 

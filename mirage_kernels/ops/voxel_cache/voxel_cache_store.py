@@ -106,7 +106,7 @@ class Store(Changes):
         try:
             new = self.state.resized(self.layout, capacity)
         except (RuntimeError, MemoryError) as error:
-            raise _memory.explained(error, "cache", rows=self.state.rows, capacity=capacity) from None
+            _memory.raise_explained(error, "cache", rows=self.state.rows, capacity=capacity)
         if len(new.table) != len(self.state.table):
             operators.index(new)
         return new
@@ -120,7 +120,9 @@ class Store(Changes):
         planned = None
         if self._undo is None and backend.is_native(self.state.keys):
             outcome: list[tuple[Tensor, Tensor]] = []
-            self.unfinished = change = (outcome, self.state.rows, self.totals, stamp, voxel_size)
+            s = self.state
+            room = None if s.touched is None else s.touched.new_empty(len(points.xyz))
+            self.unfinished = change = (outcome, s.rows, self.totals, stamp, voxel_size, room)
             operators.insert(self.state, points, stamp=stamp, voxel_size=voxel_size, fusion=fusion, into=outcome)
             counts = self.finish(change)
             if counts is not None:
@@ -130,14 +132,14 @@ class Store(Changes):
 
     def finish(self, change: InPlace) -> InsertCounts | None:
         """Take note of what an insert in place has written; return None if the state has no room for it."""
-        [(plan, counts)], rows_before, totals, stamp, voxel_size = change
+        [(plan, counts)], rows_before, totals, stamp, voxel_size, room = change
         added, rejected, kept, segments = counts.tolist()
         s, rows = self.state, rows_before + added
         if rows > s.capacity:
             self.unfinished = None
             return None
-        if s.touched is not None:
-            s.touched[Plan.unpack(plan, kept, segments).row.long()] = stamp
+        if s.touched is not None and room is not None:
+            s.touched.index_fill_(0, room[:segments].copy_(Plan.unpack(plan, kept, segments).row), stamp)
         s.rows, self.voxel_size = rows, voxel_size
         result = InsertCounts(added, kept - added, rejected, 0, None)
         self.totals = _add_counts(totals, result)

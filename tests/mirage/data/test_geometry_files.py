@@ -153,3 +153,15 @@ def test_what_does_not_agree_is_not_written(tmp_path: Path) -> None:
         write_geometry(path, geometry(frames=0, masks=False)._replace(depths=torch.ones(F, 5, W)))
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interrupt_is_not_hidden_by_the_error_of_an_open_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("numpy.lib.format.write_array", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_geometry(tmp_path / "geometry.npz", geometry())
+    assert not list(tmp_path.iterdir())
