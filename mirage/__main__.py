@@ -17,7 +17,8 @@ def main(argv: list[str] | None = None) -> int:
         argv: the arguments; by default those of the process.
 
     Returns:
-        The exit status: that of :func:`mirage.cli.main.main`, or 2 if a package is missing or cannot be loaded.
+        The exit status: that of :func:`mirage.cli.main.main`, also if the imports are interrupted, or 2 if a package is
+        missing or cannot be loaded.
     """
     try:
         from .cli.main import main as run
@@ -30,6 +31,9 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"mirage: error: {_reason(error)}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("mirage: interrupted", file=sys.stderr)
+        return 130
 
 
 def _note_missing_kernels(arguments: list[str]) -> None:

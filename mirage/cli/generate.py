@@ -43,7 +43,7 @@ examples:
   The example scene (pip install 'mirage-kernels[scenes]'); no files are needed:
     mirage generate --scene motorcycle
 
-  One photo; the camera orbits by 15 degrees and returns:
+  One photo; depth is guessed, so the camera orbits by 6 degrees only, and returns:
     mirage generate --image photo.jpg
 
   One photo with a depth network, turning right by 24 degrees and back:

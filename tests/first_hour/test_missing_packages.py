@@ -40,6 +40,19 @@ def test_the_command_line_says_what_to_install(
     tried(f"{way} {' '.join(arguments)}, no extras", "traceback, exit 1", result.stderr)
 
 
+@pytest.mark.parametrize("way", WAYS_IN)
+def test_an_interrupt_while_packages_are_imported_is_one_line(way: str) -> None:
+    program = """
+class Interrupts:
+    def find_spec(self, name, *rest):
+        if name == "torch":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupts())
+"""
+    result = run(program + WAYS_IN[way], "--help", absent=())
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "mirage: interrupted\n")
+
+
 @pytest.mark.parametrize("package", ["numpy", "PIL", "av", "tqdm"])
 def test_each_missing_package_is_named(package: str) -> None:
     result = run(WAYS_IN["mirage"], "--help", absent=(package,))
