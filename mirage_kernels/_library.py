@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -61,6 +62,7 @@ def define(
     fake: Callable[..., Any],
     triton: str | None = None,
     inference: bool = False,
+    symbolic: bool = False,
     differentiable: tuple[str, tuple[Any, ...]] | None = None,
 ) -> None:
     """Define an operation in every library.
@@ -73,6 +75,9 @@ def define(
             Triton library runs the reference on the device.
         inference: also define an overload named ``inference`` that has no gradient. For a small call, autograd's path
             through Python takes as long as the operation itself.
+        symbolic: also define an operation ``<name>_symbolic`` that takes () float64 tensors on the CPU in place of
+            floats. A program of torch.compile is compiled once for all values of a tensor, and again for every value
+            of a float. The fake kernel and the gradient must not use these arguments.
         differentiable: for an operation without a gradient, the one that has it and its further arguments. It runs
             under vmap, where a call cannot see whether an outer transform differentiates it.
     """
@@ -90,6 +95,33 @@ def define(
             _overloads[namespace, base, kind] = overload(namespace, base, kind)
         for namespace, function in implementations.items():
             _libraries[namespace].impl(name, function, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
+    if symbolic:
+        _define_symbolic(base, arguments, fake, "inference" if inference else "default")
+
+
+_FLOAT = re.compile(r"\bfloat (\w+)(=[^,)]+)?")
+
+
+def _define_symbolic(base: str, arguments: str, fake: Callable[..., Any], kind: str) -> None:
+    """Define ``<base>_symbolic``, which calls an overload of the operation below autograd."""
+    # It is not a third overload: with one of other types than the first two, torch 2.13 aborts when the process ends.
+    name = f"{base}_symbolic"
+    for namespace, library in _libraries.items():
+        define_in(library, namespace, f"{name}(" + _FLOAT.sub(r"Tensor \1", arguments), fake)
+        _overloads[namespace, name, "default"] = overload(namespace, name)
+        called = overload(namespace, base, kind)
+        floats = [i for i, argument in enumerate(called._schema.arguments) if str(argument.type) == "float"]
+        library.impl(name, _with_floats(called, floats), "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
+
+
+def _with_floats(operation: torch._ops.OpOverload, floats: list[int]) -> Callable[..., Any]:
+    def run(*args: Any) -> Any:
+        values = list(args)
+        for i in floats:
+            values[i] = args[i].item()
+        return operation(*values)
+
+    return run
 
 
 def _with_arguments(operation: torch._ops.OpOverload, further: tuple[Any, ...]) -> Callable[..., Any]:
@@ -133,6 +165,9 @@ def differentiate(name: str, *, setup_context: Callable[..., None], backward: Ca
 
         differentiated = _memory.explains(f"gradient of {name}")(functools.partial(backward, call))
         _register_gradient(library, namespace, name, name, setup_context, differentiated)
+        symbolic = f"{name}_symbolic"
+        if (namespace, symbolic, "default") in _overloads:
+            _register_gradient(library, namespace, symbolic, name, setup_context, differentiated)
 
 
 def differentiate_once(name: str, *operations: str) -> None:

@@ -48,11 +48,27 @@ def constants(*values: float) -> tuple[float, ...]:
     """Return float arguments of an operation as constants of the graph that ``torch.compile`` records.
 
     Call it only while torch.compile traces. A graph is compiled for each value. If the arguments stayed symbolic, torch
-    would find the compiled graph of another value in its cache (AOTAutogradCache, torch 2.13) and run that one.
+    would find the compiled graph of another value in its cache (AOTAutogradCache, torch 2.13) and run that one. For
+    arguments that are likely to vary, see :func:`symbolic_tensors`.
     """
     from torch.fx.experimental.symbolic_shapes import guard_scalar  # imports sympy
 
     return tuple([guard_scalar(value) for value in values])
+
+
+def are_symbolic(*values: float) -> bool:
+    """Return whether a float is symbolic in the program that ``torch.compile`` records. Call it only while it does."""
+    from torch.fx.experimental.symbolic_shapes import has_static_value
+
+    return not is_exporting() and not all(has_static_value(value) for value in values)
+
+
+def symbolic_tensors(*values: float) -> tuple[Tensor, ...]:
+    """Return float arguments as () float64 tensors on the CPU, for an operation ``<name>_symbolic``.
+
+    They are products, which torch.compile computes with tensors; torch.tensor(value) would be compiled for each value.
+    """
+    return tuple([torch.ones((), dtype=torch.float64, device="cpu") * value for value in values])
 
 
 def autograd_kernel(

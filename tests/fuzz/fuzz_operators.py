@@ -87,6 +87,8 @@ def _argument(data: Input, known: dict[str, Any], argument: Any) -> Any:
     if argument.name not in known:
         return None
     value = known[argument.name]
+    if isinstance(value, float) and str(argument.type) == "Tensor":  # of an operation "symbolic"
+        value = torch.tensor(value, dtype=torch.float64)
     kind = data.byte()
     if "Optional" in str(argument.type) and kind & 1:
         return None

@@ -13,7 +13,8 @@ import pytest
 import torch
 from every_backend import needs_grad
 from test_transforms import CAMERAS, FUNCTIONS, Net, gradient, trained
-from torch import Tensor
+from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounterWithBackend
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from mirage_kernels import VoxelCache, splat, testing, unproject
@@ -59,6 +60,15 @@ def test_recorded_floats_are_finite_constants() -> None:
         assert torch.tensor([0.0, *floats]).isfinite().all()
 
 
+class ReadsCache(nn.Module):
+    def __init__(self, cache: VoxelCache) -> None:
+        super().__init__()
+        self.cache = cache
+
+    def forward(self, *_: Any) -> Any:
+        return self.cache.splat(CAMERAS)
+
+
 def cache_of(scale: float) -> VoxelCache:
     case = testing.splat_case(1, n=40)
     cache = VoxelCache("auto", 3)
@@ -78,7 +88,7 @@ SCALED: dict[str, Callable[[Tensor, Tensor, float], Any]] = {
 
 
 @pytest.mark.parametrize("name", SCALED)
-def test_floats_of_compiled_calls_are_constants_of_the_graph(name: str) -> None:
+def test_floats_of_compiled_calls_are_tensors_or_constants_of_the_graph(name: str) -> None:
     """With symbolic floats, torch runs the graph that its cache has for another value."""
     torch.compiler.reset()
     case, function = testing.splat_case(1, n=40), SCALED[name]
@@ -96,6 +106,52 @@ def test_floats_of_compiled_calls_are_constants_of_the_graph(name: str) -> None:
             schema = getattr(node.target, "_schema", None)
             for argument, value in zip(schema.arguments if schema else (), node.args, strict=False):
                 assert str(argument.type) != "float" or isinstance(value, float), (node, argument.name)
+
+
+@pytest.mark.parametrize("name", ["extent", "radius", "near", "cache", "module"])
+def test_a_program_is_compiled_once_for_all_values_of_a_float(name: str) -> None:
+    """Twice, because the first value is a constant."""
+    torch.compiler.reset()
+    case = testing.splat_case(1, n=40)
+    net = ReadsCache(cache_of(1.0))
+    scaled = SCALED | {
+        "near": lambda xyz, f, s: splat(xyz, f, CAMERAS, near=s),
+        "cache": lambda _, __, s: net.cache.splat(CAMERAS, near=s),
+        "module": net,
+    }
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(scaled[name], backend=counter, fullgraph=True)
+    for k in range(12):
+        scale = 1.0 + 0.25 * k
+        net.cache = cache_of(scale)
+        testing.assert_same(compiled(case.xyz, case.features, scale), scaled[name](case.xyz, case.features, scale))
+    assert counter.frame_count <= 2
+
+
+def test_a_compiled_read_is_compiled_once_for_a_cache_that_grows() -> None:
+    torch.compiler.reset()
+    counter = CompileCounterWithBackend("aot_eager")
+    cache, g = VoxelCache(0.05, 3), torch.Generator().manual_seed(0)
+    read = torch.compile(lambda cache: cache.splat(CAMERAS), backend=counter, fullgraph=True)
+    for _ in range(12):
+        cache.insert(torch.rand(50, 3, generator=g), torch.rand(50, 3, generator=g))
+        testing.assert_same(read(cache), cache.splat(CAMERAS))
+    assert counter.frame_count <= 3
+
+
+def test_gradients_of_a_program_with_a_float_that_changes() -> None:
+    torch.compiler.reset()
+    case = testing.splat_case(1, n=40)
+
+    def loss(features: Tensor, scale: float) -> Tensor:
+        return splat(case.xyz * scale, features, CAMERAS, extent=0.05 * scale).features.square().sum()
+
+    compiled = torch.compile(loss, backend="aot_eager", fullgraph=True)
+    for scale in (1.0, 1.5, 2.0):
+        leaf = needs_grad(case.features)
+        (expected,) = torch.autograd.grad(loss(leaf, scale), leaf)
+        (result,) = torch.autograd.grad(compiled(leaf, scale), leaf)
+        assert torch.equal(result, expected)
 
 
 def test_a_compiled_read_follows_the_voxel_size() -> None:

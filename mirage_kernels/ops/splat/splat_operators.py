@@ -56,13 +56,20 @@ def splat_nearest(
     """
     h, w = cameras.size
     size = extent if extents is None else extent_scale
-    if torch.compiler.is_dynamo_compiling():
-        size, min_extent, radius, near = _transforms.constants(size, min_extent, radius, near)
-    run = backend.operation("splat", xyz, "default" if differentiable else "inference")
+    name, kind = "splat", "default" if differentiable else "inference"
     views = (cameras._intrinsics, cameras._world2cam, h, w)
-    shape: tuple[Any, ...] = (valid, extents, size, min_extent, radius, *boxes)
-    if near != NEAR:  # an argument that is not passed takes no time
-        shape = (*shape, near)
+    if torch.compiler.is_dynamo_compiling():
+        floats: tuple[Any, ...] = (size, min_extent, radius, near)
+        if _transforms.are_symbolic(*floats):
+            name, kind, floats = "splat_symbolic", "default", _transforms.symbolic_tensors(*floats)
+        else:
+            floats = _transforms.constants(*floats)
+        shape: tuple[Any, ...] = (valid, extents, *floats[:3], *boxes, floats[3])
+    else:
+        shape = (valid, extents, size, min_extent, radius, *boxes)
+        if near != NEAR:  # an argument that is not passed takes no time
+            shape = (*shape, near)
+    run = backend.operation(name, xyz, kind)
     result: tuple[Tensor, Tensor, Tensor]
     try:
         result = run(xyz, features, *views, *shape)
@@ -129,6 +136,7 @@ _library.define(
     fake=_fake_splat,
     triton=f"{__package__}.splat_triton",
     inference=True,
+    symbolic=True,
 )
 # Points without extent or mask, without a gradient. Each argument less saves 2 % of the time of a small call.
 _library.define(

@@ -29,6 +29,7 @@ def unproject(
     max_masked: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     b, c, h, w = features.shape
+    _check_grid(h, w)
     z, _ = _pool(depth, mask, h, w, pooling, min_valid, max_masked)  # (B, h, w), NaN in cells without depth
     k = intrinsics.to(depth.dtype)[:, :, :, None, None]
     m = cam2world.to(depth.dtype)[:, :, :, None, None]
@@ -81,6 +82,11 @@ def _pool(
         first = (values == z[..., None]).int().argmax(-1, keepdim=True)
         pixel = pixels.expand(b, -1, -1).gather(2, first)[..., 0]
     return torch.where(enough, z, torch.nan).reshape(b, h, w), pixel.reshape(b, h, w)
+
+
+def _check_grid(h: int, w: int) -> None:
+    if min(h, w) < 1:
+        raise ValueError(f"unproject: expected a grid of at least one cell, got {h}x{w}")
 
 
 def _run(cells: int, pixels: int) -> list[range]:
@@ -139,6 +145,7 @@ def _taps(height: int, width: int, h: int, w: int, like: Tensor) -> tuple[Tensor
 
 def unproject_backward_features(grad: Tensor, valid: Tensor, b: int, h: int, w: int) -> Tensor:
     """Copy the gradients of valid points to their cells; the others get 0."""
+    _check_grid(h, w)
     return torch.where(valid[:, None], grad, 0).reshape(b, h, w, grad.shape[1]).movedim(-1, 1).contiguous()
 
 
@@ -157,6 +164,7 @@ def unproject_backward_depth(
     max_masked: float,
 ) -> Tensor:
     """Add the gradient of each valid cell to the pixel it was read from, or to its four taps, in cell order."""
+    _check_grid(h, w)
     b, height, width = depth.shape
     k = intrinsics.to(depth.dtype)[:, :, :, None, None]
     m = cam2world.to(depth.dtype)[:, :, :, None, None]

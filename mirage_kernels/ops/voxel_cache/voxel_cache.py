@@ -18,6 +18,7 @@ from ..._results import Splat
 from ...cameras import NEAR, Cameras, check_cameras
 from ..splat.splat_operators import check_near, splat_nearest
 from . import voxel_cache_operators as operators
+from .voxel_cache_checks import check_voxel_size
 from .voxel_cache_files import CacheFiles
 from .voxel_cache_removal import CacheRemoval
 from .voxel_cache_state import MAX_ROWS, InsertInput, Layout
@@ -90,7 +91,7 @@ class VoxelCache(CacheRemoval, CacheFiles):
         auto_scale: float = 0.5,
     ) -> None:
         is_auto = isinstance(voxel_size, str) and voxel_size == "auto"
-        size = None if is_auto else _check_voxel_size("voxel_size", voxel_size)
+        size = None if is_auto else check_voxel_size("voxel_size", voxel_size)
         self.auto_scale = check.number("auto_scale", auto_scale, 1e-6)
         self.dtype = check.dtype("dtype", dtype)
         self.fusion: Fusion = check.choice("fusion", fusion, FUSIONS)
@@ -195,7 +196,7 @@ class VoxelCache(CacheRemoval, CacheFiles):
         if valid is not None:
             kept &= valid
         while bool(kept.any()):
-            size = _check_voxel_size("footprint", footprint[kept].median().item() * self.auto_scale)
+            size = check_voxel_size("footprint", footprint[kept].median().item() * self.auto_scale)
             in_range = operators.voxels_of(xyz, size)[1]
             if bool((in_range | ~kept).all()):
                 return size
@@ -322,11 +323,3 @@ class VoxelCache(CacheRemoval, CacheFiles):
 
 def _detached(tensor: Tensor) -> Tensor:
     return tensor.detach() if tensor.requires_grad else tensor
-
-
-def _check_voxel_size(name: str, value: Any) -> float:
-    """Check a voxel size and return it rounded to float32."""
-    size = float(torch.tensor(check.number(name, value), dtype=torch.float32, device="cpu").item())
-    if not 1e-18 < size < 1e18:
-        raise check.value_error(name, "between 1e-18 and 1e18", value)
-    return size

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -52,3 +54,11 @@ def _check_all(name: str, expected: str, values: Tensor, good: Tensor) -> None:
     if not bool(good.all()):
         row = int((~good).nonzero()[0])
         raise check.value_error(name, expected, f"{str(values[row].tolist())[:60]} at row {row}")
+
+
+def check_voxel_size(name: str, value: Any) -> float:
+    """Check a voxel size and return it rounded to float32."""
+    size = float(torch.tensor(check.number(name, value), dtype=torch.float32, device="cpu").item())
+    if not 1e-18 < size < 1e18:
+        raise check.value_error(name, "between 1e-18 and 1e18", value)
+    return size

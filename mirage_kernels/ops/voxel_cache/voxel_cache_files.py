@@ -122,7 +122,7 @@ class CacheFiles(CacheRows):
             store.track_touches()
         new = store.state
         for name, tensor in new.row_tensors():
-            tensor.copy_(tensors.get(name, tensors["stamp"]))
+            tensor.copy_(tensors.get(name, tensors["stamp"]).detach())
         new.rows = rows
         operators.index(new)
         self._store.replace(store)

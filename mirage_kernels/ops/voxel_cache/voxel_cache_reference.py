@@ -318,6 +318,8 @@ def carve(
 def decode(features: Tensor, scale: Tensor | None, count: Tensor | None, index: Tensor, like: Tensor) -> Tensor:
     """Return features (V, C, h, w), in the dtype of ``like``, of the rows ``index`` (V, h, w); zeros where it is -1."""
     v, h, w = index.shape
+    if features.shape[1] == 0:  # nothing is read
+        return like.new_zeros(v, 0, h, w)
     if len(features) == 0:
         if index.is_cpu and bool((index >= 0).any()):
             raise IndexError("index names a row that does not exist")

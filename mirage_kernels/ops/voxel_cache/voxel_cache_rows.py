@@ -13,6 +13,7 @@ from torch import Tensor
 from ... import check
 from ..._locks import reads, writes
 from . import voxel_cache_operators as operators
+from .voxel_cache_checks import check_voxel_size
 from .voxel_cache_index_reference import LIMIT
 from .voxel_cache_state import State
 from .voxel_cache_store import Store
@@ -49,11 +50,24 @@ class CacheRows:
 
     @property
     def voxel_size(self) -> float | None:
-        """Side of a voxel, world units; None before the first insert with voxel size ``"auto"``."""
+        """Side of a voxel, world units; None before the first insert with voxel size ``"auto"``.
+
+        It can be set while the cache has no rows.
+
+        Raises:
+            TypeError, ValueError: it is set to something else than a voxel size, or while there are rows.
+        """
         return self._store.voxel_size
 
     @voxel_size.setter
     def voxel_size(self, value: float | None) -> None:
+        self._set_voxel_size(None if value is None else check_voxel_size("voxel_size", value))
+
+    @writes
+    def _set_voxel_size(self, value: float | None) -> None:
+        self._store.recover()
+        if self.state.rows and value != self.voxel_size:
+            raise check.value_error("voxel_size", f"{self.voxel_size}, because the cache has rows", value)
         self._store.voxel_size = value
 
     @property
