@@ -50,6 +50,9 @@ PLANTED = {
     "thread": {("planted_race", "c_int64", "100000"): "data race"},
 }
 
+# Of calls with wrong arguments that ask for more memory than there is: not a fault, an error is raised.
+_REFUSED = re.compile(r"^==\d+==WARNING: AddressSanitizer failed to allocate 0x[0-9a-f]+ bytes\n", re.MULTILINE)
+
 
 class Run:
     """The run of one sanitizer."""
@@ -76,8 +79,10 @@ class Run:
         print(f"sanitize {self.name}: {text}", flush=True)
 
     def found(self) -> list[str]:
-        files = [path.read_text(errors="replace") for path in sorted(self.reports.iterdir())]
-        return files + re.findall(r"^.*: runtime error: .*(?:\n +#\d.*)*", "\n".join(self.stderr), re.MULTILINE)
+        files = [_REFUSED.sub("", path.read_text(errors="replace")) for path in sorted(self.reports.iterdir())]
+        return [text for text in files if text.strip()] + re.findall(
+            r"^.*: runtime error: .*(?:\n +#\d.*)*", "\n".join(self.stderr), re.MULTILINE
+        )
 
     def clear(self) -> None:
         shutil.rmtree(self.reports, ignore_errors=True)

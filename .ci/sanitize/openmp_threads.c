@@ -13,10 +13,11 @@ struct task {
   void (*run)(void*);
   void* data;
   int thread, threads;
+  pthread_barrier_t* barrier;
 };
 
-static int wanted = 2;
-static __thread struct task current = {0, 0, 0, 1};
+static __thread int wanted = 2;  // OpenMP's number of threads is one of each thread as well
+static __thread struct task current = {0, 0, 0, 1, 0};
 static __thread int inside = 0;
 
 static void* run_task(void* argument) {
@@ -36,11 +37,18 @@ void GOMP_parallel(void (*run)(void*), void* data, unsigned threads, unsigned fl
   const int count = inside ? 1 : asked < MOST_THREADS ? asked : MOST_THREADS;
   pthread_t handles[MOST_THREADS];
   struct task tasks[MOST_THREADS];
-  for (int i = 0; i < count; ++i) tasks[i] = (struct task){run, data, i, count};
+  pthread_barrier_t barrier;
+  if (pthread_barrier_init(&barrier, 0, (unsigned)count)) abort();
+  for (int i = 0; i < count; ++i) tasks[i] = (struct task){run, data, i, count, &barrier};
   for (int i = 1; i < count; ++i)
     if (pthread_create(&handles[i], 0, run_task, &tasks[i])) abort();
   run_task(&tasks[0]);
   for (int i = 1; i < count; ++i) pthread_join(handles[i], 0);
+  pthread_barrier_destroy(&barrier);
+}
+
+void GOMP_barrier(void) {
+  if (current.barrier) pthread_barrier_wait(current.barrier);
 }
 
 int omp_get_thread_num(void) { return current.thread; }
