@@ -41,8 +41,32 @@ def _define(schema: str, function: Callable[..., Any], fake: Callable[..., Any])
 
 
 def _check(intrinsics: Tensor, cam2world: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    k, m = (x.clone(memory_format=torch.contiguous_format) for x in (intrinsics, cam2world))
+    k, m = intrinsics.clone(), cam2world.clone()  # an operator must not return its arguments
     return k, m, _camera_values.check_cameras(k, m)
+
+
+def copy_checked(intrinsics: Tensor, cam2world: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Copy the tensors of cameras and check their values, which is done on the CPU.
+
+    Args:
+        intrinsics: (V, 3, 3), on any device.
+        cam2world: (V, 4, 4), on the same device.
+
+    Returns:
+        Copies of both, and world2cam (V, 3, 4), all float32 and contiguous, on that device.
+
+    Raises:
+        ValueError: a value is not valid; the message names the camera.
+    """
+    k, m = (
+        x.detach().to("cpu", torch.float32, copy=True, memory_format=torch.contiguous_format)
+        for x in (intrinsics, cam2world)
+    )
+    checked = _check_recorded(k, m) if is_recorded() else (k, m, _camera_values.check_cameras(k, m))
+    if cam2world.is_cpu:
+        return checked
+    k, m, world2cam = (x.to(cam2world.device) for x in checked)
+    return k, m, world2cam
 
 
 def _invert(world2cam: Tensor) -> Tensor:
@@ -90,7 +114,7 @@ def _fake_poses(like: Tensor, *_: Tensor) -> Tensor:
 
 
 # Takes float32 (V, 3, 3) and (V, 4, 4). Returns copies of them, and world2cam (V, 3, 4) float32.
-check_cameras = _define(
+_check_recorded = _define(
     "check_cameras(Tensor intrinsics, Tensor cam2world) -> (Tensor, Tensor, Tensor)",
     _check,
     lambda k, m: (k.new_empty(k.shape), m.new_empty(m.shape), m.new_empty(m.shape[0], 3, 4)),

@@ -181,8 +181,11 @@ def _read_header(file: BufferedReader) -> tuple[dict[str, str], dict[str, _Entry
     size = os.fstat(file.fileno()).st_size
     length = int.from_bytes(file.read(_LENGTH), "little")
     start = _LENGTH + length
+    if length and file.read(1) not in (b"{", b""):
+        raise ValueError("it begins like no safetensors file")
     if size < _LENGTH or start > size:
         raise ValueError("the file ends early")
+    file.seek(_LENGTH)
     if length > MAX_HEADER:
         raise ValueError(f"expected a header of at most {MAX_HEADER >> 20} MiB, got {length >> 20} MiB")
     try:

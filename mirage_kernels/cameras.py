@@ -81,7 +81,6 @@ class Cameras(_camera_values.PickledCameras):
     _cam2world: Tensor
     _world2cam: Tensor
 
-    @_memory.explains("cameras")
     def __init__(self, intrinsics: Tensor, cam2world: Tensor, size: tuple[int, int]) -> None:
         dims: check.Dims = {}
         if isinstance(cam2world, Tensor) and cam2world.dim() == 2:
@@ -93,12 +92,13 @@ class Cameras(_camera_values.PickledCameras):
         self._size: tuple[int, int] = check.size("size", size)
         if cam2world.is_meta:
             raise check.value_error("cam2world", "a tensor with values", "a tensor on meta")
-        with outside_inference_mode():
-            k, m = intrinsics.detach().to("cpu", torch.float32), cam2world.detach().to("cpu", torch.float32)
-            copies = _camera_operators.check_cameras(k, m)
-            on_device = copies if cam2world.is_cpu else (x.to(cam2world.device) for x in copies)
-            self._intrinsics, self._cam2world, self._world2cam = on_device
         self._limits: Limits = LIMITS
+        try:
+            with outside_inference_mode():
+                copies = _camera_operators.copy_checked(intrinsics, cam2world)
+                self._intrinsics, self._cam2world, self._world2cam = copies
+        except (RuntimeError, MemoryError) as error:
+            _memory.raise_explained(error, "cameras", intrinsics=intrinsics, cam2world=cam2world)
 
     @classmethod
     def _trusted(

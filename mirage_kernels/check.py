@@ -53,7 +53,8 @@ def one_of(names: list[str]) -> str:
 
 def type_error(name: str, expected: str, value: Any) -> TypeError:
     """Return ``TypeError("name: expected X, got <type of value>")``, to be raised by the caller."""
-    return TypeError(f"{name}: expected {expected}, got {type(value).__name__}")
+    hint = " (torch.from_numpy converts it)" if type(value).__name__ == "ndarray" and "tensor" in expected else ""
+    return TypeError(f"{name}: expected {expected}, got {type(value).__name__}{hint}")
 
 
 def value_error(name: str, expected: str, got: Any) -> ValueError:

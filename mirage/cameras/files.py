@@ -65,6 +65,14 @@ def read_cameras(
     return cameras if intrinsics is None else Cameras(intrinsics, cameras.cam2world.cpu(), size)
 
 
+def has_poses_alone(path: Path) -> bool:
+    """Return whether a camera file is a text of poses, which does not say by itself what its poses are."""
+    if not path.is_file() or is_npz(path):
+        return False
+    text = read_text(path, "cameras")
+    return not text.lstrip().startswith("{") and not is_realestate10k(text)
+
+
 def _read(path: Path, size: tuple[int, int], world2cam: bool, integer_centers: bool) -> Cameras | Tensor:
     """Read cameras, or poses (F, 4, 4) from a file without intrinsics."""
     if path.is_file() and is_npz(path):

@@ -70,6 +70,7 @@ def add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     add_start_options(generate)
     add_path_options(generate)
@@ -138,7 +139,7 @@ def _check_numbers(args: argparse.Namespace) -> None:
     if not 0 <= args.seed < 1 << 63:
         raise DataError(f"--seed: expected at least 0 and less than 2^63, got {args.seed}")
     if args.out.exists() and not args.out.is_dir():
-        raise DataError(f"{args.out}: expected a folder, got a file")
+        raise DataError(f"--out: expected a folder, got the file {args.out}")
     for path in (args.out, *args.out.parents):
         if path.is_symlink() and not path.exists():
             raise DataError(f"--out: expected a folder, got {args.out}: {path} is a link to what does not exist")

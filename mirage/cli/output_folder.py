@@ -58,8 +58,7 @@ class OutputFolder:
 
     Raises:
         DataError: the folder holds a run and ``overwrite`` is False, holds none and ``resume`` is True, or another
-            process writes to it.
-        OSError: the folder is not writable.
+            process writes to it, or it cannot be written.
     """
 
     def __init__(self, folder: Path, *, overwrite: bool = False, resume: bool = False) -> None:
@@ -72,9 +71,14 @@ class OutputFolder:
         self._worker = ThreadPoolExecutor(1, "video")
         self._lock: OutputLock | None = None
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock = OutputLock(folder)
-            _try_to_write(folder)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                self._lock = OutputLock(folder)
+                _try_to_write(folder)
+            except OSError as error:
+                raise DataError(
+                    f"--out: expected a folder that can be written, got {folder} ({error.strerror})"
+                ) from None
             self.stored = self._check(overwrite, resume)
         except BaseException:
             self._close()

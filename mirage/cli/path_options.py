@@ -29,6 +29,7 @@ from ..cameras import (
     worldscore_path,
 )
 from ..cameras.actions import STEP, TURN, parse_actions
+from ..cameras.files import has_poses_alone
 from ..data.scenes import Scene
 from ..errors import DataError
 from .messages import note
@@ -259,7 +260,9 @@ def _plan_path(args: argparse.Namespace, scene: Scene, is_guessed: bool) -> Came
     if source == "geometry":
         return _trim(args, args.geometry, _scale(args, scene.keys))
     if source in _FILES:
-        return _trim(args, getattr(args, source), _scale(args, _read_cameras(args, source, scene)))
+        cameras = _trim(args, getattr(args, source), _scale(args, _read_cameras(args, source, scene)))
+        note_pose_convention(args, getattr(args, source))
+        return cameras
     if source == "actions":
         controller = CameraController(
             start, step=STEP if args.step is None else args.step, turn=TURN if args.turn is None else args.turn
@@ -276,6 +279,12 @@ def _plan_path(args: argparse.Namespace, scene: Scene, is_guessed: bool) -> Came
     if amount is None and source in AMOUNTS:
         amount = AMOUNTS[source] * (GUESSED_AMOUNT if is_guessed else 1)
     return _move(args, source, scene, straight(frames) if args.one_way else out_and_back(frames), amount)
+
+
+def note_pose_convention(args: argparse.Namespace, path: Path) -> None:
+    """Print how the poses of a text file were read, unless ``--pose-convention`` was given."""
+    if args.pose_convention is None and has_poses_alone(path):
+        note(f"{path}: poses are read as world-to-camera; with --pose-convention c2w, as camera-to-world")
 
 
 def _read_cameras(args: argparse.Namespace, source: str, scene: Scene) -> Cameras:

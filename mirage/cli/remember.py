@@ -69,6 +69,7 @@ def add_remember(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     remember.add_argument("recording", type=Path, metavar="RECORDING", help="folder or file of the recording")
     output = remember.add_argument_group("output")

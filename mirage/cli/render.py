@@ -32,7 +32,15 @@ from ..rollout import Codec
 from .memory_views import DecodedView, decode_view
 from .messages import warn
 from .output_lock import LOCK, OutputLock
-from .path_options import FRAMES, add_path_options, check_fps, check_frames, find_path_source, plan_path
+from .path_options import (
+    FRAMES,
+    add_path_options,
+    check_fps,
+    check_frames,
+    find_path_source,
+    note_pose_convention,
+    plan_path,
+)
 from .recording_options import (
     add_codec_options,
     add_size_options,
@@ -72,6 +80,7 @@ def add_render(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     source = render.add_argument_group("input")
     source.add_argument(
@@ -223,6 +232,7 @@ def _plan(args: argparse.Namespace, source: str, start: Cameras, memory: LatentS
         cameras = _read_file(args, source, start)
         if args.frames is not None and args.frames > len(cameras):
             raise DataError(f"--frames: expected at most the {len(cameras)} cameras of --{source}, got {args.frames}")
+        note_pose_convention(args, getattr(args, source))
         return cameras[: args.frames]
     if source == "actions":
         step, turn = (STEP if args.step is None else args.step), (TURN if args.turn is None else args.turn)

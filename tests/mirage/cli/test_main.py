@@ -278,7 +278,7 @@ BAD: list[tuple[dict[str, str], tuple[str, ...], str]] = [
     ({}, ("--worldscore", "push_in", "fixed", "push_in"),
      "--frames: expected a multiple of 3 (the number of moves) plus 1, got 9"),
     ({"depth": "empty.npy"}, (), "empty.npy: expected a valid depth (above 0 and below 1e12) somewhere, got none"),
-    ({"out": "image.png"}, (), "image.png: expected a folder, got a file"),
+    ({"out": "image.png"}, (), "--out: expected a folder, got the file "),
     ({"out": "image.png/out"}, (), "image.png"),
 ]  # fmt: skip
 
