@@ -12,6 +12,7 @@ import secrets
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 
 # The temporary files of this process. To write one of them atomically is to write it in place, with its lock.
@@ -143,21 +144,6 @@ def _partial(path: str | Path, target: Path) -> Iterator[Path]:
             file.close()
 
 
-class _Descriptor:
-    """A file descriptor, which is closed at the latest when nothing refers to it: two interrupts may prevent that it is
-    closed before, and its lock would be held as long as the process lives."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-    def close(self) -> None:
-        number, self.number = self.number, -1
-        if number >= 0:
-            os.close(number)
-
-    __del__ = close
-
-
 def _prefix(target: Path) -> str:
     """What the names of a file's temporary files begin with, after a dot."""
     prefix = target.name
@@ -166,16 +152,21 @@ def _prefix(target: Path) -> str:
     return prefix
 
 
-def _create(target: Path) -> tuple[Path, _Descriptor]:
-    """A new file and its descriptor. Its name is drawn: process numbers repeat in containers and on other hosts."""
+def _create(target: Path) -> tuple[Path, FileIO]:
+    """A new file, which is open as long as its lock is needed.
+
+    It is closed at the latest when nothing refers to it, because two interrupts may prevent that it is closed before.
+    Its name is drawn: process numbers repeat in containers and on other hosts.
+    """
     mode = 0o600 if target.exists() else 0o666  # the content may be secret until the file has its permissions
     while True:
         partial = target.with_name(f".{_prefix(target)}.{secrets.token_hex(8)}.partial")
-        file = _Descriptor(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), mode))
+        # Not a class of our own with __del__, in which Python would drop an interrupt.
+        file = FileIO(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), mode), "r+")
         try:
-            _lock(file.number, wait=True)
+            _lock(file.fileno(), wait=True)
             # Another process may have taken it for litter before it was locked.
-            if partial.exists() and os.path.samestat(os.fstat(file.number), partial.stat()):
+            if partial.exists() and os.path.samestat(os.fstat(file.fileno()), partial.stat()):
                 return partial, file
         except BaseException:
             partial.unlink(missing_ok=True)

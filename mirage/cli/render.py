@@ -295,6 +295,7 @@ def _render_all(
     labels = [f"view {n}: {share:.1%} known" for n, share, _ in shown]
     write_image(folder / "contact_sheet.png", contact_sheet([[image for _, _, image in shown]], [labels]))
     write_cameras(folder / "cameras.json", cameras)
+    raise_again()
     return {"command": COMMAND, "views": len(cameras), "points": len(memory), "known_share": shares}
 
 

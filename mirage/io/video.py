@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+import errno
+import struct
 import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
 from fractions import Fraction
+from io import FileIO
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
@@ -120,21 +123,44 @@ def write_packets(path: str | Path, packets: Iterable[Packet], fps: int, size: t
         8
     """
     av = _import_av()
-    # A file of Python: a full disk raises, and is not found out only by who plays the video.
-    with (
-        atomic_write(path) as partial,
-        partial.open("wb") as file,
-        av.open(file, "w", format="mp4") as container,
-    ):
-        stream = container.add_stream("libx264", rate=fps, options=_FAST)
-        stream.height, stream.width = size
-        stream.pix_fmt = "yuv420p"
-        container.start_encoding()
-        for number, packet in enumerate(packets):
-            part = av.Packet(packet.data)
-            part.stream, part.time_base, part.is_keyframe = stream, Fraction(1, fps), packet.is_key
-            part.pts, part.dts, part.duration = packet.frame, number - _MAX_DELAY, 1
-            container.mux(part)
+    with atomic_write(path) as partial:
+        with _open_unbuffered(partial) as file, av.open(file, "w", format="mp4") as container:
+            stream = container.add_stream("libx264", rate=fps, options=_FAST)
+            stream.height, stream.width = size
+            stream.pix_fmt = "yuv420p"
+            container.start_encoding()
+            for number, packet in enumerate(packets):
+                part = av.Packet(packet.data)
+                part.stream, part.time_base, part.is_keyframe = stream, Fraction(1, fps), packet.is_key
+                part.pts, part.dts, part.duration = packet.frame, number - _MAX_DELAY, 1
+                container.mux(part)
+        _check_boxes(partial)
+
+
+def _open_unbuffered(path: Path) -> FileIO:
+    """Open a file for PyAV.
+
+    A file of Python, so that a full disk raises. Without a buffer, because Python's handlers of signals run when a
+    buffer is flushed: PyAV would drop the KeyboardInterrupt, and end the file as if it was complete.
+    """
+    return path.open("wb", buffering=0)
+
+
+def _check_boxes(path: Path) -> None:
+    """Check that an MP4 file is complete: PyAV drops the error of its last write.
+
+    Raises:
+        OSError: a box is missing or goes beyond the end of the file; the disk is full, for example.
+    """
+    size, at, kinds = path.stat().st_size, 0, set()
+    with path.open("rb") as file:
+        while at + 8 <= size:
+            file.seek(at)
+            length, kind, long = struct.unpack(">I4sQ", file.read(16).ljust(16, b"\0"))
+            kinds.add(kind)
+            at += {0: size - at, 1: max(long, 8)}.get(length, max(length, 8))
+    if at != size or not {b"mdat", b"moov"} <= kinds:
+        raise OSError(errno.ENOSPC, "the video could not be written completely", str(path))
 
 
 class VideoWriter:
@@ -164,7 +190,8 @@ class VideoWriter:
         av = _import_av()
         self._new_frame = av.VideoFrame.from_ndarray
         with ExitStack() as stack:
-            file = stack.enter_context(stack.enter_context(atomic_write(path)).open("wb"))
+            self._partial = stack.enter_context(atomic_write(path))
+            file = stack.enter_context(_open_unbuffered(self._partial))
             self._container = av.open(file, "w", format="mp4")
             self._files = stack.pop_all()
         self._stream = self._container.add_stream("libx264", rate=fps, options=_OPTIONS)
@@ -194,6 +221,8 @@ class VideoWriter:
             if error is None and self._size is not None:
                 self._container.mux(self._stream.encode())
             self._container.close()
+            if error is None and self._size is not None:
+                _check_boxes(self._partial)
         except BaseException:
             self._files.__exit__(*sys.exc_info())
             raise

@@ -102,18 +102,23 @@ class Writer(NamedTuple):
         return 0
 
     def run_until_interrupted(self, board: Board) -> int:
+        times = 1
         try:
             try:
                 with raise_on_signals():
                     self.run(board)
             except (KeyboardInterrupt, Terminated):
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
-        except KeyboardInterrupt:  # the second one
+        except KeyboardInterrupt:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-        return self.write_again(board.reported)
+            times = 2
+        return self.write_again(board.reported, times)
 
-    def write_again(self, reported: int) -> int:
-        """In another thread, which would wait for a lock that is held."""
+    def write_again(self, reported: int, times: int) -> int:
+        """In another thread, which would wait for a lock that is held.
+
+        A second interrupt may keep a temporary file from being removed, which the next process does.
+        """
         gc.collect()  # contextlib leaves cycles, which a second interrupt may leave with an open file
         kept, results = self.path.read_bytes(), []
 
@@ -126,7 +131,9 @@ class Writer(NamedTuple):
         thread.start()
         thread.join(60)
         is_right = len(results) == 3 and kept in (results[(reported - 1) % 3], results[reported % 3])
-        return 0 if is_right and os.listdir(self.path.parent) == [self.path.name] else 1
+        left = [name for name in os.listdir(self.path.parent) if times == 1 or not name.endswith(".partial")]
+        print(f"{len(results)} of 3 written again, the file is {'right' if is_right else 'wrong'}, left is {left}")
+        return 0 if is_right and left == [self.path.name] else 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -200,7 +207,8 @@ def test_remember(kind: str, existing: bool, tmp_path: Path, figures: Figures) -
         if kind == "interrupt":  # a process that ends by itself leaves one recording's files, and nothing else
             assert found in ((expected[0] if existing else {}), expected[1]), (moment, log.read_text())
             left = set(os.listdir(out)) - set(OUTPUTS) if out.exists() else set()
-            assert not left or len(moment.numbers) > 1, (moment, left)  # the second one comes during the clean-up
+            # A lock that nobody holds may be left, and what a second interrupt finds during the clean-up.
+            assert left <= {".m.safetensors.lock"} or len(moment.numbers) > 1, (moment, left)
         status = run_forked(remember(1, out), log=log)[0].status
         if found == expected[1] and not existing:  # it was done
             assert status == 2

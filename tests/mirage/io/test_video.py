@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import torch
 
 from mirage.io.images import write_image
 from mirage.io.packet_log import Packet
-from mirage.io.video import FrameEncoder, VideoWriter, write_packets
+from mirage.io.video import FrameEncoder, VideoWriter, _check_boxes, write_packets
 
 PERTURB = -6  # glibc's M_PERTURB: fill memory with this byte when it is allocated and when it is freed
 
@@ -95,3 +97,62 @@ def test_a_video_and_an_image_are_replaced_whole(tmp_path: Path) -> None:
         write_image(image, torch.zeros(2, 2, 2, 2))
     assert image.read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["image.png", "video.mp4"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # an interrupted Path.open
+@pytest.mark.parametrize("kind", ["writer", "packets"])
+def test_an_interrupt_is_raised_or_the_video_is_complete(tmp_path: Path, kind: str) -> None:
+    """PyAV drops what is raised while it calls Python, and signals interrupt Python anywhere."""
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (12, 3, 96, 160), np.uint8)
+    packets, images, path = encode(frames), torch.from_numpy(frames) / 255, tmp_path / "video.mp4"
+
+    def write() -> None:
+        if kind == "packets":
+            write_packets(path, packets, 8, (96, 160))
+            return
+        with VideoWriter(path, 8) as video:
+            for image in images:
+                video.write(image)
+
+    since = time.perf_counter()
+    write()
+    seconds, complete, raised, arrived = time.perf_counter() - since, path.read_bytes(), 0, []
+
+    writing = [False]
+
+    def interrupt(number: int, _: object) -> None:
+        if writing[0]:
+            arrived.append(number)
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for _ in range(150 if kind == "packets" else 30):
+            path.unlink(missing_ok=True)
+            try:
+                writing[0] = True
+                signal.setitimer(signal.ITIMER_REAL, max(seconds * rng.random(), 1e-5))
+                write()
+                writing[0] = False
+            except KeyboardInterrupt:
+                raised += 1
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            assert not path.exists() or path.read_bytes() == complete
+            assert len(arrived) == raised, "an interrupt was dropped"
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert raised > 5
+
+
+def test_a_video_that_lost_its_end_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "video.mp4"
+    write_packets(path, encode(np.zeros((3, 3, 64, 96), np.uint8)), 8, (64, 96))
+    _check_boxes(path)
+    content = path.read_bytes()
+    for size in (0, 7, 8, 40, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:size])
+        with pytest.raises(OSError, match="could not be written completely"):
+            _check_boxes(path)
