@@ -5,6 +5,7 @@ ran runs again."""
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import os
@@ -101,20 +102,18 @@ class Writer(NamedTuple):
             board.reported += 1
         return 0
 
-    def run_until_interrupted(self, board: Board) -> int:
-        times = 1
+    def run_until_interrupted(self, board: Board, signals: int) -> int:
         try:
             try:
                 with raise_on_signals():
                     self.run(board)
             except (KeyboardInterrupt, Terminated):
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt:  # the second one
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            times = 2
-        return self.write_again(board.reported, times)
+        return self.write_again(board.reported, signals)
 
-    def write_again(self, reported: int, times: int) -> int:
+    def write_again(self, reported: int, signals: int) -> int:
         """In another thread, which would wait for a lock that is held.
 
         A second interrupt may keep a temporary file from being removed, which the next process does.
@@ -131,7 +130,7 @@ class Writer(NamedTuple):
         thread.start()
         thread.join(60)
         is_right = len(results) == 3 and kept in (results[(reported - 1) % 3], results[reported % 3])
-        left = [name for name in os.listdir(self.path.parent) if times == 1 or not name.endswith(".partial")]
+        left = [name for name in os.listdir(self.path.parent) if signals == 1 or not name.endswith(".partial")]
         print(f"{len(results)} of 3 written again, the file is {'right' if is_right else 'wrong'}, left is {left}")
         return 0 if is_right and left == [self.path.name] else 1
 
@@ -147,10 +146,10 @@ def test_a_file_is_the_old_or_the_new_one(name: str, kind: str, tmp_path: Path, 
         contents.append(writer.path.read_bytes())
     undisturbed, places = measure(lambda board: writer.run(board, SAVES), folder), random.Random(f"{name} {kind}")
     signals, met = SIGNALS[kind], 0
-    run = writer.run if kind == "kill" else writer.run_until_interrupted
     for turn in range(TURNS):
         moment = undisturbed.moment(turn // len(signals), places, signals[turn % len(signals)])
-        ended, _ = run_forked(run, moment, watched=folder, log=log)
+        interrupted = functools.partial(writer.run_until_interrupted, signals=len(moment.numbers))
+        ended, _ = run_forked(writer.run if kind == "kill" else interrupted, moment, watched=folder, log=log)
         assert ended.status == (-signal.SIGKILL if kind == "kill" else 0), (moment, log.read_text())
         met += ended.met
         if kind == "kill":
