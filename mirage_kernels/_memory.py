@@ -44,7 +44,7 @@ def raise_explained(error: BaseException, name: str, **arguments: Any) -> NoRetu
     other = explained(error, name, **arguments)
     if other is error:
         raise error
-    raise other from None
+    raise other from error
 
 
 def explained(error: BaseException, name: str, **arguments: Any) -> BaseException:
@@ -62,7 +62,9 @@ def explained(error: BaseException, name: str, **arguments: Any) -> BaseExceptio
     reason = str(error).partition("\n")[0]
     if isinstance(error, torch.OutOfMemoryError) and _EXPLAINED.match(reason):
         return error
-    if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and not _EXHAUSTED.search(reason):
+    # Not a subclass of RuntimeError, which says what it is; torch.AcceleratorError is that of CUDA's allocations.
+    is_torchs = type(error) is RuntimeError or type(error).__name__ == "AcceleratorError"
+    if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and not (is_torchs and _EXHAUSTED.search(reason)):
         return error
     # " out of memory." is what accelerate's find_executable_batch_size looks for.
     shapes = ", ".join(f"{key} {_describe(value)}" for key, value in arguments.items() if value is not None)

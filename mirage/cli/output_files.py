@@ -23,7 +23,6 @@ from .preview import comparison_size
 from .run import Run
 from .run_state import Progress
 from .run_store import RunStore
-from .signals import raise_again
 
 RESUME = "resume"  # the folder of an unfinished run
 METRICS = "metrics.json"
@@ -122,4 +121,3 @@ def write_run(
             files[name].write_bytes(progress.pictures[name].numpy().tobytes())
         write_image(files["contact_sheet.png"], progress.sheet.make())
         files[METRICS].write_text(_json(metrics()))
-        raise_again()

@@ -34,7 +34,7 @@ from .preview import Preview, compare_with_real
 from .run import Run
 from .run_checks import check_stored, unpacking
 from .run_store import VIDEOS, RunStore, StoredRun, total_bytes
-from .signals import describe
+from .signals import describe, raise_again
 
 ROOM = 1 << 16  # bytes that are kept free on the disk besides the files that are known
 
@@ -65,7 +65,7 @@ class OutputFolder:
         self.folder, self.store, self.stored = folder, RunStore(folder / RESUME), None
         self._made = [path for path in (folder, *folder.parents) if not path.exists() and not path.is_symlink()]
         self._run: Run | None = None
-        self._is_finished, self._is_begun = False, False
+        self._is_finished, self._is_begun, self._replaces = False, False, False
         self._on_frame: Callable[[], None] = lambda: None
         self._future: Future[None] | None = None
         self._worker = ThreadPoolExecutor(1, "video")
@@ -85,6 +85,7 @@ class OutputFolder:
             raise
 
     def _check(self, overwrite: bool, resume: bool) -> StoredRun | None:
+        self.store.return_to_old()
         remove_leftover_partials(self.folder)
         is_finished = (read_status(self.folder) or {"finished": False}).get("finished", True)
         stored = None if overwrite or is_finished else self.store.load()
@@ -177,12 +178,19 @@ class OutputFolder:
             self._progress.pictures[name] = torch.from_numpy(np.frombuffer(buffer.getvalue(), np.uint8).copy())
 
     def _begin(self) -> None:
-        assert self._run is not None
-        remove_run(self.folder)
-        self.store.remove()
-        self.store.folder.mkdir()
+        """Make room for the run. An earlier one stays until the first chunk is finished."""
+        self._replaces = bool(status(self.folder))
+        self.store.begin()
         self._is_begun = True
-        self._write_running(0)
+        if not self._replaces:
+            self._write_running(0)
+
+    def _replace(self) -> None:
+        """Remove the earlier run, if this process has not done so."""
+        if self._replaces:
+            remove_run(self.folder)
+            self._replaces = False
+        self.store.forget()
 
     def _write_running(self, frames: int) -> None:
         """What ``metrics.json`` says during the run, and after SIGKILL or a power cut."""
@@ -201,6 +209,7 @@ class OutputFolder:
         for name, encoder in zip(VIDEOS, encoders, strict=True):
             self.store.logs[name].append(chunks, encoder.finish())
         self._progress.metrics.spend("video", time.perf_counter() - since, background=True)
+        self._replace()
         self._write_running(preview.start + len(preview.frames))
 
     def _check_lock(self) -> None:
@@ -240,6 +249,7 @@ class OutputFolder:
             if "loop_psnr" in values:
                 values["second_trip_known_share"] = metrics.second_trip(memory)
             metrics.spend("finish", time.perf_counter() - since)
+            raise_again()  # now, while nothing is replaced
             return {"finished": True, "frames_done": metrics.frames_done} | values | {"seconds": metrics.seconds}
 
         write_run(self.folder, self._run, memory, self._progress, self.store, report)
@@ -257,8 +267,11 @@ class OutputFolder:
         if stored is None:
             if self._is_begun:
                 self.store.remove()
-                remove_run(self.folder)
-            note("no chunk was finished, so nothing is kept")
+                self.store.return_to_old()
+                if not self._replaces:
+                    remove_run(self.folder)
+            earlier = f"; {self.folder} is as it was" if self._replaces else ""
+            note(f"no chunk was finished, so nothing is kept{earlier}")
             return
         self.store.release()
         progress, snapshot = run_state.unpack_progress(self._run, stored), run_state.unpack_snapshot(stored)

@@ -21,6 +21,7 @@ from ..evaluation import psnr
 from ..filters import ConsistencyFilter, EdgeFilter, Filters, read_filters
 from ..io.images import contact_sheet, write_image
 from ..memory import LatentSpatialMemory
+from ..memory.frames import MAX_FRAMES
 from ..recordings import RecordedFrame, Recording, read_recording
 from ..rollout import MemoryWriter
 from .memory_options import DEFAULT
@@ -142,8 +143,12 @@ def _check(args: argparse.Namespace) -> None:
     check_codec_options(args)
     if args.intrinsics is not None:
         read_intrinsics(args.intrinsics, (1, 1))  # an error now, not one per frame
-    if args.history < 1:
-        raise DataError(f"--history: expected at least 1, got {args.history}")
+    if not 1 <= args.history <= MAX_FRAMES:
+        raise DataError(f"--history: expected 1 to {MAX_FRAMES}, got {args.history}")
+    if (
+        args.out.suffix != ".safetensors" and not args.out.is_dir()
+    ):  # the other files are named after it without its ending
+        raise DataError(f"--out: expected a name that ends in .safetensors, got {args.out}")
 
 
 def _read_filters(text: str) -> Filters | None:

@@ -134,15 +134,19 @@ def _check(args: argparse.Namespace) -> str:
     check_codec_options(args)
     check_fps(args.fps)
     check_frames(args.frames)
-    if args.out.exists() and not args.out.is_dir():
-        raise DataError(f"--out: expected a folder, got the file {args.out}")
-    if args.out.is_dir() and any(path for path in args.out.iterdir() if not _is_leftover(path.name)):
-        if not _is_ours(args.out):
-            raise DataError(f"--out: expected a new or empty folder, got {args.out} with other files")
-        if not args.overwrite:
-            raise DataError(f"--out: expected a new or empty folder, got {args.out} with rendered views; --overwrite "
-                            "replaces them")  # fmt: skip
+    _check_folder(args.out, args.overwrite)
     return source
+
+
+def _check_folder(folder: Path, overwrite: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"--out: expected a folder, got the file {folder}")
+    if folder.is_dir() and any(path for path in folder.iterdir() if not _is_leftover(path.name)):
+        if not _is_ours(folder):
+            raise DataError(f"--out: expected a new or empty folder, got {folder} with other files")
+        if not overwrite:
+            raise DataError(f"--out: expected a new or empty folder, got {folder} with rendered views; --overwrite "
+                            "replaces them")  # fmt: skip
 
 
 def _is_leftover(name: str) -> bool:
@@ -198,7 +202,7 @@ def render(args: argparse.Namespace) -> dict[str, Any]:
     start = cover(last.rescale(recorded), size)
     cameras = _plan(args, source, start, memory, codec)
     settings = loaded.settings | {"memory": str(args.memory), "size": list(size), "path": source, "fps": args.fps}
-    with _output_folder(args.out) as partial:
+    with _output_folder(args.out, args.overwrite) as partial:
         report = _render_all(args, memory, codec, cameras, partial)
         report["settings"] = settings
         (partial / "report.json").write_text(json.dumps(report, indent=1) + "\n")
@@ -313,7 +317,7 @@ def _write_depth(path: Path, view: DecodedView) -> bool:
 
 
 @contextmanager
-def _output_folder(folder: Path) -> Iterator[Path]:
+def _output_folder(folder: Path, overwrite: bool) -> Iterator[Path]:
     """Yield a hidden folder in ``folder``. At the end its content is moved up, the report last; if the block raises, or
     a file cannot be moved, everything is as before."""
     is_new = not folder.exists()
@@ -321,6 +325,7 @@ def _output_folder(folder: Path) -> Iterator[Path]:
     lock = OutputLock(folder)
     partial, moved = folder / PARTIAL, []
     try:
+        _check_folder(folder, overwrite)  # another process may have written it before it released the lock
         for path in folder.glob(".render*.partial"):  # of a process that was killed: it has released its lock
             shutil.rmtree(path, ignore_errors=True)
         partial.mkdir()

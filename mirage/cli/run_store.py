@@ -56,7 +56,7 @@ class RunStore:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self._old = folder, folder.with_name(f".{folder.name}.old")
         self.logs = {name: PacketLog(folder / f"{name}.packets") for name in VIDEOS}
         self._parts: dict[str, list[str]] = {}  # file of fixed tensors -> their names
         self._bytes: dict[str, int] = {}  # size of each fixed tensor
@@ -164,6 +164,31 @@ class RunStore:
         """Give the reserved room back."""
         with suppress(OSError):
             (self.folder / "reserve").unlink(missing_ok=True)
+
+    def begin(self) -> None:
+        """Make a new, empty folder. That of an earlier run is set aside until :meth:`forget` or :meth:`return_to_old`.
+
+        Raises:
+            OSError: the folder cannot be made.
+        """
+        self.return_to_old()
+        if self.folder.exists():
+            self.folder.rename(self._old)
+        self.folder.mkdir()
+
+    def forget(self) -> None:
+        """Delete the folder that was set aside."""
+        shutil.rmtree(self._old, ignore_errors=True)
+
+    def return_to_old(self) -> None:
+        """Put a folder that was set aside back in its place, as after a run that was killed during its first chunk.
+
+        Raises:
+            OSError: the folder cannot be moved.
+        """
+        if self._old.exists():
+            self.remove()
+            self._old.rename(self.folder)
 
     def remove(self) -> None:
         """Delete the folder."""

@@ -70,7 +70,8 @@ class AtomicMemory:
     def atomic(self, change: Callable[[], _Result], undo: Callable[[], None] | None = None) -> _Result:
         """Run a function that changes the memory. If it fails or is interrupted, the memory is as it was before.
 
-        The changes of several methods, such as :meth:`LatentSpatialMemory.write`, become one.
+        The changes of several methods, such as :meth:`LatentSpatialMemory.write`, become one. An error in one of them
+        must leave the function, because what it has done is undone only with all of the others.
 
         Args:
             change: the function. Other threads cannot use the memory meanwhile.

@@ -37,6 +37,17 @@ class Frames(NamedTuple):
     surface: Tensor
 
 
+def check_codec(codec: Any) -> str:
+    """Check the name of a codec and return it.
+
+    Raises:
+        ValueError: it is no text, longer than 200 characters, or has characters that cannot be printed.
+    """
+    if not isinstance(codec, str) or len(codec) > 200 or not codec.isprintable():
+        raise check.value_error("codec", "a name of at most 200 characters", repr(codec)[:60])
+    return codec
+
+
 def check_frames(
     channels: int,
     latents: Tensor,
@@ -86,9 +97,8 @@ def check_settings(settings: Any) -> dict[str, Any]:
     """
     if not isinstance(settings, dict):
         raise check.type_error("settings", "an object", settings)
-    max_frames, codec = check.integer("max_frames", settings["max_frames"], 0, MAX_FRAMES), settings["codec"]
-    if not isinstance(codec, str) or len(codec) > 200 or not codec.isprintable():
-        raise check.value_error("codec", "a name", repr(codec)[:60])
+    max_frames = check.integer("max_frames", settings["max_frames"], 0, MAX_FRAMES)
+    codec = check_codec(settings["codec"])
     return {"max_frames": max_frames, "codec": codec, "origin": settings.get("origin", (0.0, 0.0, 0.0))}
 
 

@@ -14,7 +14,7 @@ from mirage_kernels import Cameras, check, group_voxels, overlap, splat, visible
 
 from ..errors import DataError
 from ..geometry.grids import flat_index
-from .frames import Frames, clear_non_finite
+from .frames import MAX_FRAMES, Frames, clear_non_finite
 from .inference import outside_inference_mode
 from .locks import Locked, OwnLock, locked
 from .view_rule import occludes
@@ -75,7 +75,7 @@ class History:
     ) -> None:
         channels, dtype = check.integer("channels", channels, 0), check.dtype("dtype", dtype)
         device = check.device("device", device)
-        self.max_frames = check.integer("max_frames", max_frames, 0)
+        self.max_frames = check.integer("max_frames", max_frames, 0, MAX_FRAMES)
         self.voxel_size = check.positive("voxel_size", voxel_size)
         if not isinstance(origin, (tuple, list)) or len(origin) != 3:
             raise check.value_error("origin", "(x, y, z)", repr(origin))

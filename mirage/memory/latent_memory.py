@@ -18,7 +18,7 @@ from ..errors import DataError
 from ..geometry.grids import masked_cells
 from ..geometry.hole_filling import fill_from_far_side
 from .changes import AtomicMemory
-from .frames import check_frames, check_settings, nearest_depth, unproject_frame
+from .frames import check_codec, check_frames, check_settings, nearest_depth, unproject_frame
 from .history import History, References
 from .locks import locked
 from .row_layers import RowLayers
@@ -89,7 +89,7 @@ class LatentSpatialMemory(AtomicMemory):
         codec: str = "",
         origin: Sequence[float] = (0.0, 0.0, 0.0),
     ) -> None:
-        self.codec = codec
+        self.codec = check_codec(codec)
         cache = VoxelCache(
             "auto",
             channels,

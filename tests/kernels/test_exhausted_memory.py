@@ -80,6 +80,20 @@ def test_other_errors_are_not_changed() -> None:
     error = RuntimeError("splat: radius must be 0 to 2^24")
     assert mk._memory.explained(error, "splat", xyz=XYZ) is error
 
+    class OwnError(RuntimeError):
+        """Says what it is, and may speak of memory."""
+
+    own = OwnError("the memory server ran out of memory")
+    assert mk._memory.explained(own, "splat", xyz=XYZ) is own
+
+
+def test_the_cause_is_kept() -> None:
+    cause = RuntimeError("CUDA error: out of memory")
+    with pytest.raises(torch.OutOfMemoryError) as raised:
+        mk._memory.raise_explained(cause, "splat", xyz=XYZ)
+    assert raised.value.__cause__ is cause
+    assert mk._memory.explained(raised.value, "insert") is raised.value
+
 
 LIMITED = """
 import resource, sys, torch

@@ -190,6 +190,17 @@ def test_an_interrupted_roll_back_is_completed_by_the_next_call() -> None:
     change.check(cache, (0,))
 
 
+def test_touches_are_rolled_back() -> None:
+    cache = filled(1, eviction="untouched")
+    before = contents(cache)
+    with cache.lock:
+        cache.begin()
+        for stamp in (7, 8):
+            cache.touch(torch.tensor([3, 3, 0, 5]), stamp)
+        cache.roll_back()
+    assert same(contents(cache), before)
+
+
 @pytest.mark.parametrize("name", ["insert in place", "evict"])
 def test_a_thread_that_was_interrupted_holds_no_lock(name: str) -> None:
     change = Change(name)

@@ -190,6 +190,8 @@ CASES = [
     (evict, {"eviction": "farthest"}, TypeError, "position: expected a tensor, got NoneType"),
     (evict, {"eviction": "farthest", "position": XYZ}, ValueError, "position: expected (3,), got (7, 3)"),
     (evict, {"eviction": "farthest", "position": ROWS}, TypeError, "position: expected float32, got int64"),
+    (evict, {"eviction": "farthest", "position": torch.full((3,), torch.nan)}, ValueError,
+     "position: expected finite coordinates, got [nan, nan, nan]"),
     (evict, {"eviction": "farthest", "position": XYZ[0].to("meta")}, ValueError,
      "position: expected a tensor on cpu like the cache, got meta"),
     (evict, {"position": XYZ[0]}, ValueError, "position: expected None with eviction 'oldest', got Tensor"),

@@ -135,6 +135,16 @@ class Changes:
         saved = [(tensor, tensor.index_select(0, rows)) for name, tensor in s.row_tensors() if name != "keys"]
         self._undo.append(functools.partial(_put_back, s, s.rows, rows, saved))
 
+    def save_touched(self, touched: Tensor, rows: Tensor) -> None:
+        """Copy what a change of ``touched`` in place is about to overwrite.
+
+        Args:
+            touched: (R,) int64.
+            rows: int64, rows in use; a row may be given more than once.
+        """
+        if self._undo is not None:
+            self._undo.append(functools.partial(_restore, touched, rows, touched.index_select(0, rows)))
+
     def recover(self) -> None:
         """Complete what an interrupt has left unfinished.
 
@@ -179,6 +189,10 @@ class Changes:
         if not is_free and (self.unfinished is not None or self._undo is not None):
             self.unfinished = _TORN
         self.lock = Lock()
+
+
+def _restore(tensor: Tensor, rows: Tensor, values: Tensor) -> None:
+    tensor.index_copy_(0, rows, values)
 
 
 def _put_back(state: State, count: int, rows: Tensor, saved: list[tuple[Tensor, Tensor]]) -> None:

@@ -88,6 +88,8 @@ class CacheRemoval(CacheRows):
             raise check.value_error("max_rows", "either max_rows or max_bytes", got)
         if mode == "farthest":
             check.tensor("position", position, (3,), {}, like=("the cache", self.state.keys))
+            if position is not None and not bool(position.isfinite().all()):
+                raise check.value_error("position", "finite coordinates", position.tolist())
         elif position is not None:
             raise check.value_error("position", f"None with eviction {mode!r}", type(position).__name__)
         self._store.recover()

@@ -193,6 +193,7 @@ class Store(Changes):
         self.track_touches()
         touched = self.state.touched
         assert touched is not None
+        self.save_touched(touched, rows)
         touched[rows] = stamp
 
     def track_touches(self) -> None:

@@ -138,7 +138,7 @@ def test_a_recording_without_a_readable_frame_is_an_error(
         (["--depth-scale", "0"], "--depth-scale: expected a number above 0, got 0"),
         (["--filters", "missing.json"], "missing.json: no such file"),
         (["--max-bytes", "much"], "--max-bytes: expected a number of bytes, such as 500M or 2G, got 'much'"),
-        (["--history", "0"], "--history: expected at least 1, got 0"),
+        (["--history", "0"], "--history: expected 1 to 1048576, got 0"),
         (["--device", "cpu"], "--device: expected --model FOLDER, got --model embedded"),
         (["--intrinsics", "missing.txt"], "missing.txt: no such file"),
         (["--model", "missing"], "--block: expected --model embedded, got --model missing"),

@@ -118,3 +118,14 @@ def test_a_memory_written_in_inference_mode_can_be_written_outside() -> None:
         memories.append(state(memory))
     for other in memories[1:]:
         assert all(torch.equal(x, other[name]) for name, x in memories[0].items())
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"codec": None}, "codec: expected a name of at most 200 characters, got None"),
+    ({"codec": "a\0b"}, "codec: expected a name"),
+    ({"codec": "x" * 201}, "codec: expected a name"),
+    ({"max_frames": (1 << 20) + 1}, "max_frames: expected 0 to 1048576"),
+])  # fmt: skip
+def test_what_a_file_could_not_hold_is_refused_at_once(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LatentSpatialMemory(4, **options)

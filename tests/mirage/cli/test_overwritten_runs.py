@@ -1,0 +1,151 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Results that a new run replaces stay until there is something in their place."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import layouts
+import numpy as np
+import pytest
+from PIL import Image
+
+from mirage.cli import render
+from mirage.cli.main import main
+from mirage.cli.output_folder import OutputFolder
+from mirage.cli.run_store import RunStore
+from mirage.memory import LatentSpatialMemory
+from mirage.rollout import Chunk, RolloutSession
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> list[str]:
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (32, 48, 3), dtype=np.uint8)).save(tmp_path / "image.png")
+    np.save(tmp_path / "depth.npy", np.full((32, 48), 2, np.float32))
+    files = [f"--{name}={tmp_path / file}" for name, file in (("image", "image.png"), ("depth", "depth.npy"))]
+    return ["generate", *files, "--fov=60", "--block=8", "--frames=13", "--chunk=5", f"--out={tmp_path / 'out'}"]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def end(error: BaseException, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """End a run before the step of a chunk, or for chunk 1 when it is saved, or its videos are encoded."""
+    step, encode = RolloutSession.step, OutputFolder._encode
+
+    def fail(*_: Any) -> None:
+        raise error
+
+    def fail_in_step(self: RolloutSession, *args: Any, **options: Any) -> Chunk:
+        if self.chunks == chunk - 1:
+            raise error
+        return step(self, *args, **options)
+
+    def fail_in_encoding(self: OutputFolder, chunks: int, *args: Any) -> None:
+        if chunks == 1:
+            raise error
+        encode(self, chunks, *args)
+
+    if chunk == 1 and isinstance(error, KeyboardInterrupt):
+        monkeypatch.setattr(RunStore, "save", fail)
+    elif chunk == 1:
+        monkeypatch.setattr(OutputFolder, "_encode", fail_in_encoding)
+    else:
+        monkeypatch.setattr(RolloutSession, "step", fail_in_step)
+
+
+@pytest.mark.parametrize("is_finished", [True, False])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=["disk", "Ctrl-C"])
+def test_an_earlier_run_stays_until_the_first_chunk_is_finished(
+    arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    is_finished: bool,
+) -> None:
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        if not is_finished:
+            end(KeyboardInterrupt(), 3, patch)
+        assert main(arguments) == (0 if is_finished else 130)
+    before = contents(out)
+    with monkeypatch.context() as patch:
+        end(error, 1, patch)
+        assert main([*arguments, "--seed=1", "--overwrite"]) in (2, 130)
+    assert "is as it was" in capsys.readouterr().err
+    assert contents(out) == before
+    if not is_finished:
+        assert main(["generate", "--resume", str(out)]) == 0
+    with monkeypatch.context() as patch:
+        end(KeyboardInterrupt(), 2, patch)
+        assert main([*arguments, "--seed=1", "--overwrite"]) == 130
+    assert main(["generate", "--resume", str(out)]) == 0
+    assert not [name for name in contents(out) if "resume" in name]
+
+
+def test_an_earlier_run_comes_back_after_a_kill(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, killed = tmp_path / "out", tmp_path / "killed"
+    with monkeypatch.context() as patch:
+        end(KeyboardInterrupt(), 3, patch)
+        assert main(arguments) == 130
+    before, forget = contents(out), OutputFolder._replace
+
+    def copy_and_replace(self: OutputFolder) -> None:
+        if not killed.exists():
+            shutil.copytree(out, killed)  # what a kill would leave
+        forget(self)
+
+    monkeypatch.setattr(OutputFolder, "_replace", copy_and_replace)
+    assert main([*arguments, "--seed=1", "--overwrite"]) == 0
+    shutil.rmtree(out)
+    killed.rename(out)
+    with pytest.raises(ValueError, match="expected a folder without a run"):
+        OutputFolder(out)
+    assert contents(out) == before
+    assert main(["generate", "--resume", str(out)]) == 0
+
+
+def test_a_memory_is_continued_in_its_own_folder(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    assert main(arguments) == 0
+    before = (out / "memory.safetensors").read_bytes()
+    end(OSError(28, "No space left on device"), 1, monkeypatch)
+    again = ["generate", "--memory", str(out / "memory.safetensors"), "--frames=13", "--chunk=5", "--out", str(out)]
+    assert main([*again, "--overwrite"]) == 2
+    assert (out / "memory.safetensors").read_bytes() == before
+
+
+def test_views_that_another_process_has_made_meanwhile(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 0
+    views = ["render", "--memory", str(tmp_path / "out" / "memory.safetensors"), "--frames", "3", "--trajectory", "pan"]
+    load = LatentSpatialMemory.load.__func__  # type: ignore[attr-defined]
+
+    def load_slowly(cls: Any, *args: Any, **options: Any) -> Any:
+        with monkeypatch.context() as patch:
+            patch.setattr(LatentSpatialMemory, "load", classmethod(load))
+            assert main([*views, "--out", str(tmp_path / "views"), "--fps", "5"]) == 0
+        return load(cls, *args, **options)
+
+    monkeypatch.setattr(render.LatentSpatialMemory, "load", classmethod(load_slowly))
+    assert main([*views, "--out", str(tmp_path / "views")]) == 2
+    assert "got " in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("options", [["--out", "q.one"], ["--out", "q"], ["--history", "2000000"]])
+def test_what_could_not_be_read_later(options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    layouts.write_folder(tmp_path / "recording", layouts.make_frames(3))
+    assert main(["remember", "recording", *options]) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["recording"]
