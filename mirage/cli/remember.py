@@ -145,9 +145,8 @@ def _check(args: argparse.Namespace) -> None:
         read_intrinsics(args.intrinsics, (1, 1))  # an error now, not one per frame
     if not 1 <= args.history <= MAX_FRAMES:
         raise DataError(f"--history: expected 1 to {MAX_FRAMES}, got {args.history}")
-    if (
-        args.out.suffix != ".safetensors" and not args.out.is_dir()
-    ):  # the other files are named after it without its ending
+    # The other files are named after it without its ending.
+    if args.out.suffix != ".safetensors" and not args.out.is_dir():
         raise DataError(f"--out: expected a name that ends in .safetensors, got {args.out}")
 
 

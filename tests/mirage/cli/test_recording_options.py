@@ -76,7 +76,7 @@ def test_the_autoencoder_of_wan_alone(tmp_path: Path, capsys: pytest.CaptureFixt
     assert memory.codec == "wan-48-16"
     assert len(memory) > 0
     assert main(["render", "--memory", str(out), "--out", str(tmp_path / "r"), "--frames", "1", *wan]) == 0
-    assert main(["remember", str(folder), "--out", str(tmp_path / "x"), "--model", str(tmp_path)]) == 2
+    assert main(["remember", str(folder), "--out", str(tmp_path / "x.safetensors"), "--model", str(tmp_path)]) == 2
     assert "--model: expected a folder with vae/config.json" in capsys.readouterr().err
 
 
