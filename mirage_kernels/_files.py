@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import check
+from . import _memory, check
 from ._atomic import atomic_write
 from ._safetensors import SafetensorsReader, tensor_bytes, write_safetensors
 
@@ -86,6 +86,8 @@ def load_tensors(
 
     Raises:
         FileNotFoundError: there is no such file.
+        OSError: the file cannot be read.
+        torch.OutOfMemoryError: there is no memory for its tensors.
         TypeError, ValueError: ``device`` is not a device of this machine.
         ValueError: the file is damaged, or of another kind or version. The message names the file.
     """
@@ -105,7 +107,10 @@ def load_tensors(
         raise FileNotFoundError(f"{path}: no such file") from None
     except _FileError as error:
         raise ValueError(str(error)) from None
-    except (OSError, ValueError, RuntimeError) as error:
+    except OSError as error:  # it says nothing about the content
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from None
+    except (ValueError, RuntimeError, MemoryError) as error:
+        _memory.raise_if_exhausted(error, "load", file=path)
         raise ValueError(f"{path}: expected {expected}, got a damaged file ({error})") from None
     if digest != _digest(content, tensors):
         raise ValueError(f"{path}: expected {expected}, got a damaged file (wrong checksum)")

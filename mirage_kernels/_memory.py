@@ -72,5 +72,12 @@ def explained(error: BaseException, name: str, **arguments: Any) -> BaseExceptio
     return torch.OutOfMemoryError(f"{name}: out of memory. {reason}")
 
 
+def raise_if_exhausted(error: BaseException, name: str, **arguments: Any) -> None:
+    """Raise ``torch.OutOfMemoryError``, as :func:`explained` makes it, if the error is that of exhausted memory."""
+    other = explained(error, name, **arguments)
+    if isinstance(other, torch.OutOfMemoryError):
+        raise other from (None if other is error else error)
+
+
 def _describe(value: Any) -> str:
     return str(tuple(value.shape)) if isinstance(value, Tensor) else str(value)

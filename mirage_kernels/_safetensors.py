@@ -22,6 +22,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from . import _memory
+
 MAX_HEADER = 16 << 20  # bytes; that of a model with 30 blocks has some 100 KB
 _LENGTH = 8  # bytes of the length of the header
 _DTYPES = {
@@ -155,6 +157,8 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str
 
     Raises:
         FileNotFoundError: there is no such file.
+        OSError: the file cannot be read.
+        torch.OutOfMemoryError: there is no memory for its tensors.
         ValueError: the file is damaged. The message names the file.
 
     Example:
@@ -172,7 +176,10 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str
     try:
         with SafetensorsReader(path) as reader:
             return reader.read(), reader.metadata
-    except (OSError, ValueError, RuntimeError) as error:
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from None
+    except (ValueError, RuntimeError, MemoryError) as error:
+        _memory.raise_if_exhausted(error, "read_safetensors", file=path)
         raise ValueError(f"{path}: expected a safetensors file, got a damaged file ({error})") from None
 
 

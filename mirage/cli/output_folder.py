@@ -263,7 +263,13 @@ class OutputFolder:
             self._wait()
         if self._lock is None or not self._lock.is_in_place():
             return  # what is there now belongs to another process
-        stored = self.store.load() if self._is_begun else None
+        command = f"mirage generate {assign('--resume', self.folder)}"
+        try:
+            stored = self.store.load() if self._is_begun else None
+        except Exception as second:
+            note(f"{self.store.folder}: what is finished is kept, but it could not be read ({first_line(second)}); go "
+                 f"on with: {command}")  # fmt: skip
+            return
         if stored is None:
             if self._is_begun:
                 self.store.remove()
@@ -276,7 +282,6 @@ class OutputFolder:
         self.store.release()
         progress, snapshot = run_state.unpack_progress(self._run, stored), run_state.unpack_snapshot(stored)
         done, frames = progress.metrics.frames_done, len(self._run.cameras)
-        command = f"mirage generate {assign('--resume', self.folder)}"
         summary = {"finished": False, "reason": describe(error), "frames_done": done}
         try:
             metrics = summary | progress.metrics.report(snapshot)

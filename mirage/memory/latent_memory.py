@@ -223,12 +223,12 @@ class LatentSpatialMemory(AtomicMemory):
         return self.atomic(
             lambda: [
                 self._write_frame(
-                    latents[:, t],
+                    latents[:, t].detach(),  # values are kept, not how they were computed
                     cameras[t].rescale((h, w)),
-                    None if depth is None else depth[t],
+                    None if depth is None else depth[t].detach(),
                     None if mask is None else mask[t],
                     0 if stamps is None else stamps[t],
-                    (latents if history_latents is None else history_latents)[:, t],
+                    (latents if history_latents is None else history_latents)[:, t].detach(),
                     fill_depth,
                 )
                 for t in range(count)
@@ -373,6 +373,8 @@ class LatentSpatialMemory(AtomicMemory):
             raise DataError(str(error)) from None
         try:
             return cls._from_tensors(tensors, settings, device)
+        except torch.OutOfMemoryError:
+            raise
         except (KeyError, ValueError, TypeError, RuntimeError, OverflowError) as error:
             reason = f"there is no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:400]
             raise DataError(f"{path}: expected a memory, got a file that does not fit together ({reason})") from None

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mirage_kernels import read_safetensors, save_tensors
+from mirage_kernels import VoxelCache, load_tensors, read_safetensors, save_tensors
 from mirage_kernels._safetensors import MAX_HEADER, SafetensorsReader
 from mirage_kernels.testing import same_bits
 
@@ -156,3 +156,30 @@ def test_what_is_no_file(tmp_path: Path) -> None:
             read_safetensors(path)
     with pytest.raises(FileNotFoundError, match="no such file"):
         read_safetensors(tmp_path / "missing")
+
+
+@pytest.mark.parametrize(("error", "raised"), [
+    (OSError(5, "Input/output error"), OSError), (OSError(24, "Too many open files"), OSError),
+    (MemoryError(), torch.OutOfMemoryError), (RuntimeError("can't allocate memory"), torch.OutOfMemoryError),
+    (ValueError("x: the file ends early"), ValueError),
+])  # fmt: skip
+@pytest.mark.parametrize("read", [
+    read_safetensors, lambda path: load_tensors(path, kind="example", version=1), VoxelCache.load,
+])  # fmt: skip
+def test_a_file_that_could_not_be_read_is_not_called_damaged(
+    read: Any, error: Exception, raised: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    if read == VoxelCache.load:
+        VoxelCache(0.1, 2).save(path)
+    else:
+        save_tensors(path, {"x": torch.ones(2)}, kind="example", version=1, settings={})
+
+    def fail(_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(SafetensorsReader, "read", fail)
+    with pytest.raises(raised) as got:
+        read(path)
+    assert str(path) in str(got.value)
+    assert ("damaged" in str(got.value)) == (raised is ValueError)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from ... import check
+from ... import _memory, check
 from ..._atomic import atomic_write
 from ..._files import load_tensors, save_tensors
 from ..._locks import writes
@@ -168,6 +168,7 @@ class CacheFiles(CacheRows):
         try:
             return cls.from_state_dict(settings, tensors, device)
         except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+            _memory.raise_if_exhausted(error, "load", file=path)
             reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:400]
             raise ValueError(f"{path}: expected consistent settings and tensors of a cache, got {reason}") from None
 

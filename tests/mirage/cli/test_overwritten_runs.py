@@ -19,6 +19,7 @@ from mirage.cli.output_folder import OutputFolder
 from mirage.cli.run_store import RunStore
 from mirage.memory import LatentSpatialMemory
 from mirage.rollout import Chunk, RolloutSession
+from mirage_kernels._safetensors import SafetensorsReader
 
 
 @pytest.fixture
@@ -149,3 +150,26 @@ def test_what_could_not_be_read_later(options: list[str], tmp_path: Path, monkey
     layouts.write_folder(tmp_path / "recording", layouts.make_frames(3))
     assert main(["remember", "recording", *options]) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["recording"]
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), MemoryError(), RuntimeError("out of memory")])
+def test_what_is_finished_is_kept_when_it_cannot_be_read_again(
+    arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+) -> None:
+    """It is read when files are made of it, after an interrupt."""
+
+    def fail(*_: Any) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        end(KeyboardInterrupt(), 3, patch)
+        patch.setattr(SafetensorsReader, "read", fail)
+        assert main(arguments) == 130
+    note = capsys.readouterr().err.splitlines()[-2]
+    assert "what is finished is kept, but it could not be read" in note
+    assert RunStore(tmp_path / "out" / "resume").load() is not None
+    assert main(["generate", "--resume", str(tmp_path / "out")]) == 0

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from pathlib import Path
@@ -81,6 +82,17 @@ def test_latents_of_other_dtypes_are_refused(dtype: torch.dtype) -> None:
     with pytest.raises(TypeError, match=f"^history_latents: expected float32, bfloat16 or float16, got {name}$"):
         memory.write(latents(), START, wall(), history_latents=latents().to(dtype))
     assert len(memory) == len(memory.history) == 0
+
+
+def test_a_memory_keeps_no_graph() -> None:
+    memory, plain = LatentSpatialMemory(6), LatentSpatialMemory(6)
+    memory.write(latents().requires_grad_() * 1, START, wall().requires_grad_() * 1)
+    plain.write(latents(), START, wall())
+    assert not any(tensor.requires_grad for tensor in memory.history.tensors().values())
+    assert not memory.read(START.rescale(GRID)).latents.requires_grad
+    copied = copy.deepcopy(memory)
+    for name, tensor in plain.history.tensors().items():
+        assert torch.equal(copied.history.tensors()[name], tensor)
 
 
 def test_other_types_are_refused() -> None:
