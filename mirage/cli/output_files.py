@@ -57,7 +57,8 @@ def remove_run(folder: Path) -> None:
     """
     content = read_status(folder) or {}
     scenes = [name.removesuffix("_view_psnr") for name in content if name.endswith("_view_psnr")]
-    for name in (*FILES, *(f"{scene}_{view}.png" for scene in scenes for view in _VIEWS)):
+    views = [f"{scene}_{view}.png" for scene in scenes if re.fullmatch(r"\w+", scene) for view in _VIEWS]
+    for name in (*FILES, *views):
         Path(os.path.realpath(folder / name)).unlink(missing_ok=True)  # a link, to another disk perhaps, stays
 
 

@@ -85,6 +85,8 @@ class OutputFolder:
             raise
 
     def _check(self, overwrite: bool, resume: bool) -> StoredRun | None:
+        if self.store.holds_other_files():
+            raise DataError(f"--out: expected no files of others in {self.store.folder}, where the run has its own")
         self.store.return_to_old()
         remove_leftover_partials(self.folder)
         is_finished = (read_status(self.folder) or {"finished": False}).get("finished", True)
@@ -329,8 +331,9 @@ def remove_leftovers(folder: Path) -> None:
         OSError: the folder is not writable.
     """
     if any((folder / name).exists() for name in (RESUME, LOCK)):
-        lock = OutputLock(folder)
-        RunStore(folder / RESUME).remove()
+        lock, store = OutputLock(folder), RunStore(folder / RESUME)
+        if not store.holds_other_files():
+            store.remove()
         lock.release()
 
 

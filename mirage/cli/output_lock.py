@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,8 +31,9 @@ class OutputLock:
         file = Path(os.path.realpath(target))  # two links to one file
         self.path = target / LOCK if self._kind == "folder" else file.with_name(f".{file.name}{LOCK}")
         while True:
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
             try:
+                self._check_kind()
                 self._lock()
                 if self.is_in_place():  # another process may have removed the file after it was opened here
                     os.ftruncate(self._file, 0)
@@ -41,6 +43,11 @@ class OutputLock:
                 os.close(self._file)
                 raise
             os.close(self._file)
+
+    def _check_kind(self) -> None:
+        """Check that the file is a lock: empty, or with the number of a process."""
+        if not re.fullmatch(rb"(\d+( [^\n]*)?\n)?", os.pread(self._file, 1000, 0)):
+            raise DataError(f"{self.path}: expected a lock of mirage, got another file; move it")
 
     def _lock(self) -> None:
         try:

@@ -42,6 +42,11 @@ class StoredRun(NamedTuple):
     info: dict[str, Any]
 
 
+# The names of a run's files, and of those that are being written; the last is of the library safetensors, in earlier
+# versions.
+_OWN = re.compile(r"\.?((state|fixed)-\d+\.safetensors|\w+\.packets|reserve)(\.\w+\.partial)?|\.tmp\w{6}")
+
+
 class RunStore:
     """The states of a run on disk.
 
@@ -164,6 +169,14 @@ class RunStore:
         """Give the reserved room back."""
         with suppress(OSError):
             (self.folder / "reserve").unlink(missing_ok=True)
+
+    def holds_other_files(self) -> bool:
+        """Return whether something else than a run is where the folder has to be."""
+        if not self.folder.exists() and not self.folder.is_symlink():
+            return False
+        if self.folder.is_symlink() or not self.folder.is_dir():
+            return True
+        return not all(_OWN.fullmatch(path.name) for path in self.folder.iterdir())
 
     def begin(self) -> None:
         """Make a new, empty folder. That of an earlier run is set aside until :meth:`forget` or :meth:`return_to_old`.

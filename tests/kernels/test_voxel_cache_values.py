@@ -257,3 +257,19 @@ def test_means_do_not_drift() -> None:
         assert cache.state.count is not None
         assert cache.state.count[0] < MAX_COUNT
     assert cache.features().item() == pytest.approx(1.0, rel=0.01)
+
+
+@pytest.mark.parametrize("fusion", ["best", "latest"])
+@pytest.mark.parametrize("backend", READY)
+def test_an_insert_of_views_of_the_cache_itself(backend: Any, fusion: Any) -> None:
+    """Each point moves to the next voxel, around."""
+    with mk.use_backend(backend):
+        cache, copied = (VoxelCache(0.1, 1, fusion=fusion) for _ in range(2))
+        xyz = torch.tensor([[0.05, 0.05, 0.05], [0.15, 0.05, 0.05], [0.25, 0.05, 0.05]])
+        for made in (cache, copied):
+            made.insert(xyz, torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([0.3, 0.2, 0.1]))
+        order = [1, 2, 0]
+        copied.insert(xyz[order], copied.features(), copied.footprint.clone())
+        cache.insert(cache.xyz[order], cache.state_dict()["features"], cache.footprint)
+        assert torch.equal(cache.footprint, copied.footprint)
+        assert torch.equal(cache.features(), copied.features())

@@ -152,10 +152,23 @@ class VoxelCache(CacheRemoval, CacheFiles):
         footprint = None if footprint is None else _detached(footprint)
         points = InsertInput(_detached(xyz), _detached(features), footprint, valid)
         with self._store.lock:
+            if xyz._is_view() or features._is_view() or (footprint is not None and footprint._is_view()):
+                points = self._copy_of_own(points)
             try:
                 return self._insert(points, stamp)
             except (RuntimeError, MemoryError) as error:
                 _memory.raise_explained(error, "insert", xyz=xyz, features=features)
+
+    def _copy_of_own(self, points: InsertInput) -> InsertInput:
+        """Copy tensors that are views of the cache's own state, which an insert reads after it has written to it."""
+        s = self.state
+        own = {t.untyped_storage().data_ptr() for t in (s.xyz, s.footprint, s.features)}
+
+        def apart(tensor: Tensor) -> Tensor:
+            return tensor.clone() if tensor.untyped_storage().data_ptr() in own else tensor
+
+        footprint = None if points.footprint is None else apart(points.footprint)
+        return InsertInput(apart(points.xyz), apart(points.features), footprint, points.valid)
 
     def _are_points(self, xyz: Any, features: Any) -> bool:
         """Return whether :meth:`_check_points` accepts these."""

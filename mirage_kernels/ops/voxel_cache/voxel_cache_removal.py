@@ -60,7 +60,8 @@ class CacheRemoval(CacheRows):
         eviction: Eviction | None = None,
         position: Tensor | None = None,
     ) -> Tensor:
-        """Remove rows until a budget is met; ties go to the lower row. It waits for the device once.
+        """Remove rows until a budget is met; ties go to the lower row. It waits for the device once,
+        and with ``"farthest"`` twice.
 
         Args:
             max_rows, max_bytes: the budget; give one of them. Bytes are those of :attr:`nbytes`.

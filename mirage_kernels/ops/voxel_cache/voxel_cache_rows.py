@@ -157,7 +157,9 @@ class CacheRows:
     def begin(self, undo: Callable[[], None] | None = None) -> None:
         """Begin a transaction. Hold :attr:`lock` until :meth:`end` or :meth:`roll_back`.
 
-        Call this inside the ``try`` whose ``except BaseException`` calls :meth:`roll_back`.
+        Call this inside the ``try`` whose ``except BaseException`` calls :meth:`roll_back`. An error in a change must
+        end the transaction: what that change has done is undone only with all of it. Transactions do not nest: one that
+        is open already, as in a function of :meth:`mirage.LatentSpatialMemory.atomic`, is rolled back first.
 
         Args:
             undo: called by :meth:`roll_back` to undo what the transaction changed besides the cache. It must be right

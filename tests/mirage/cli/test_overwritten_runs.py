@@ -173,3 +173,48 @@ def test_what_is_finished_is_kept_when_it_cannot_be_read_again(
     assert "what is finished is kept, but it could not be read" in note
     assert RunStore(tmp_path / "out" / "resume").load() is not None
     assert main(["generate", "--resume", str(tmp_path / "out")]) == 0
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "link"])
+def test_what_is_called_resume_and_is_none_of_a_run(kind: str, arguments: list[str], tmp_path: Path) -> None:
+    out, other = tmp_path / "out", tmp_path / "other"
+    out.mkdir()
+    other.mkdir()
+    (other / "cv.txt").write_text("mine")
+    if kind == "link":
+        (out / "resume").symlink_to(other)
+    elif kind == "folder":
+        shutil.copytree(other, out / "resume")
+    else:
+        (out / "resume").write_text("mine")
+    before = contents(tmp_path)
+    assert main(arguments) == 2
+    assert main([*arguments, "--overwrite"]) == 2
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("command", ["generate", "remember"])
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_what_is_called_like_a_lock_and_is_none(kind: str, command: str, arguments: list[str], tmp_path: Path) -> None:
+    out, other = tmp_path / "out", tmp_path / "other"
+    out.mkdir()
+    other.write_text("mine")
+    lock = out / (".lock" if command == "generate" else ".m.safetensors.lock")
+    if kind == "link":
+        lock.symlink_to(other)
+    else:
+        lock.write_text("mine")
+    if command == "remember":
+        layouts.write_folder(tmp_path / "recording", layouts.make_frames(3))
+        arguments = ["remember", str(tmp_path / "recording"), "--out", str(out / "m.safetensors"), "--block", "8"]
+    assert main(arguments) == 2
+    assert (other.read_text(), lock.read_text()) == ("mine", "mine")
+
+
+def test_only_files_of_the_folder_are_removed(arguments: list[str], tmp_path: Path) -> None:
+    out, victim = tmp_path / "out", tmp_path / "victim_view.png"
+    out.mkdir()
+    victim.write_text("mine")
+    (out / "metrics.json").write_text('{"finished": true, "../victim_view_psnr": 3}')
+    assert main([*arguments, "--overwrite"]) == 0
+    assert victim.read_text() == "mine"
