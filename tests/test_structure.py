@@ -235,7 +235,8 @@ def test_cuda_kernels_carry_the_name_of_their_operation() -> None:
 
 def test_code_for_wide_instruction_sets_is_kept_to_itself() -> None:
     """An object built for AVX-512 must not define a symbol that the linker could pick for everyone."""
-    objects = sorted(ROOT.glob("build/**/*_isa.*.o"))
+    built = sorted(ROOT.glob("build/**/*_isa.*.o"))
+    objects = [path for path in built if "sanitize" not in path.parts]  # sanitizers add symbols, and stay here
     if not objects:
         pytest.skip("no objects of a build at hand")
     for path in objects:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -60,8 +62,7 @@ class CacheRemoval(CacheRows):
         eviction: Eviction | None = None,
         position: Tensor | None = None,
     ) -> Tensor:
-        """Remove rows until a budget is met; ties go to the lower row. It waits for the device once,
-        and with ``"farthest"`` twice.
+        """Remove rows until a budget is met; ties go to the lower row. It waits for the device once.
 
         Args:
             max_rows, max_bytes: the budget; give one of them. Bytes are those of :attr:`nbytes`.
@@ -73,7 +74,8 @@ class CacheRemoval(CacheRows):
             remap: (rows before,) int64, new index of every row, -1 if it was removed. The order of rows is kept.
 
         Raises:
-            TypeError, ValueError: an argument has the wrong type, dtype, shape, device or value.
+            TypeError, ValueError: an argument has the wrong type, dtype, shape, device or value. Whether ``position`` is
+                finite is checked on a CPU.
 
         Example:
             >>> import torch
@@ -89,7 +91,7 @@ class CacheRemoval(CacheRows):
             raise check.value_error("max_rows", "either max_rows or max_bytes", got)
         if mode == "farthest":
             check.tensor("position", position, (3,), {}, like=("the cache", self.state.keys))
-            if position is not None and not bool(position.isfinite().all()):
+            if position is not None and position.is_cpu and not all(map(math.isfinite, position.tolist())):
                 raise check.value_error("position", "finite coordinates", position.tolist())
         elif position is not None:
             raise check.value_error("position", f"None with eviction {mode!r}", type(position).__name__)
