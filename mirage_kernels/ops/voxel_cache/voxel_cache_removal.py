@@ -74,8 +74,8 @@ class CacheRemoval(CacheRows):
             remap: (rows before,) int64, new index of every row, -1 if it was removed. The order of rows is kept.
 
         Raises:
-            TypeError, ValueError: an argument has the wrong type, dtype, shape, device or value. Whether ``position`` is
-                finite is checked on a CPU.
+            TypeError, ValueError: an argument has the wrong type, dtype, shape, device or value. Whether ``position``
+                is finite is checked on a CPU.
 
         Example:
             >>> import torch
