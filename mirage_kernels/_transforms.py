@@ -57,10 +57,13 @@ def constants(*values: float) -> tuple[float, ...]:
 
 
 def are_symbolic(*values: float) -> bool:
-    """Return whether a float is symbolic in the program that ``torch.compile`` records. Call it only while it does."""
+    """Return whether a float is symbolic in the program that ``torch.compile`` records. Call it only while it does.
+
+    In a program that ``torch.export`` records, floats are constants.
+    """
     from torch.fx.experimental.symbolic_shapes import has_static_value
 
-    return not is_exporting() and not all(has_static_value(value) for value in values)
+    return not all(has_static_value(value) for value in values)
 
 
 def symbolic_tensors(*values: float) -> tuple[Tensor, ...]:

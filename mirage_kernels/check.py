@@ -248,10 +248,10 @@ def number(name: str, value: Any, minimum: float | None = None, maximum: float |
         raise value_error(name, f"at least {minimum:g}", value)
     if maximum is not None and not result <= maximum:
         raise value_error(name, f"at most {maximum:g}", value)
-    if result != result or result in (math.inf, -math.inf):
-        raise value_error(name, "a finite number", value)
-    if abs(result) > _MAX_FLOAT32:
-        raise value_error(name, f"a number within {_MAX_FLOAT32:g}, the range of float32", value)
+    if not abs(result) <= _MAX_FLOAT32:  # one comparison, which torch.compile can make of a symbolic float
+        is_finite = abs(result) < math.inf
+        expected = f"a number within {_MAX_FLOAT32:g}, the range of float32" if is_finite else "a finite number"
+        raise value_error(name, expected, value)
     return result
 
 
