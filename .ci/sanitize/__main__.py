@@ -31,7 +31,10 @@ TESTS = {
     ],
     "thread": ["threads", "splat", "splat_bilinear", "unproject", "overlap", "voxel_cache", "voxel_cache_atomic"],
 }
-SELECTED = {"address": "not compile and not fork", "thread": "thread or every or equal or same or one_version"}
+SELECTED = {
+    "address": "not compile and not fork and not 5000_chunks",  # whose resident memory grows: ASan keeps what is freed
+    "thread": "thread or every or equal or same or one_version",
+}
 EXAMPLES = {"address": "20", "thread": "10"}
 HOSTILE_CALLS = 4000
 RUN_PLANTED = """
