@@ -206,7 +206,7 @@ def test_remember(kind: str, existing: bool, tmp_path: Path, figures: Figures) -
         if kind == "interrupt":  # a process that ends by itself leaves one recording's files, and nothing else
             assert found in ((expected[0] if existing else {}), expected[1]), (moment, log.read_text())
             left = set(os.listdir(out)) - set(OUTPUTS) if out.exists() else set()
-            # A lock that nobody holds may be left, and what a second interrupt finds during the clean-up.
+            # A lock file that no process holds may be left, and anything else only after a second interrupt.
             assert left <= {".m.safetensors.lock"} or len(moment.numbers) > 1, (moment, left)
         status = run_forked(remember(1, out), log=log)[0].status
         if found == expected[1] and not existing:  # it was done

@@ -13,28 +13,24 @@ from pathlib import Path
 from typing import Any
 
 import layouts
-import numpy as np
 import pytest
-from PIL import Image
 
 from mirage.cli.main import main
+from mirage.cli.output_folder import OutputFolder
 from mirage.cli.output_lock import OutputLock
 from mirage.errors import DataError
 from mirage.recordings.frames import Recording
 from mirage.rollout import Chunk, RolloutSession
 
 
-@pytest.fixture
-def arguments(tmp_path: Path) -> list[str]:
-    rng = np.random.default_rng(0)
-    Image.fromarray(rng.integers(0, 256, (32, 48, 3), dtype=np.uint8)).save(tmp_path / "image.png")
-    np.save(tmp_path / "depth.npy", np.full((32, 48), 2, np.float32))
-    files = [f"--{name}={tmp_path / file}" for name, file in (("image", "image.png"), ("depth", "depth.npy"))]
-    return ["generate", *files, "--fov=60", "--block=8", "--frames=13", "--chunk=5", f"--out={tmp_path / 'out'}"]
-
-
 def before_chunk(monkeypatch: pytest.MonkeyPatch, number: int, action: Callable[[], None]) -> None:
-    step = RolloutSession.step
+    step, add = RolloutSession.step, OutputFolder.add
+
+    def add_and_wait(self: OutputFolder, *args: Any) -> None:
+        add(self, *args)
+        self._wait()  # else the other thread may write while the folder is deleted
+
+    monkeypatch.setattr(OutputFolder, "add", add_and_wait)
 
     def act(self: RolloutSession, *args: Any, **options: Any) -> Chunk:
         if self.chunks == number - 1:

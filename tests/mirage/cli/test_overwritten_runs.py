@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import layouts
-import numpy as np
 import pytest
-from PIL import Image
 
 from mirage.cli import render
 from mirage.cli.main import main
@@ -20,15 +18,6 @@ from mirage.cli.run_store import RunStore
 from mirage.memory import LatentSpatialMemory
 from mirage.rollout import Chunk, RolloutSession
 from mirage_kernels._safetensors import SafetensorsReader
-
-
-@pytest.fixture
-def arguments(tmp_path: Path) -> list[str]:
-    rng = np.random.default_rng(0)
-    Image.fromarray(rng.integers(0, 256, (32, 48, 3), dtype=np.uint8)).save(tmp_path / "image.png")
-    np.save(tmp_path / "depth.npy", np.full((32, 48), 2, np.float32))
-    files = [f"--{name}={tmp_path / file}" for name, file in (("image", "image.png"), ("depth", "depth.npy"))]
-    return ["generate", *files, "--fov=60", "--block=8", "--frames=13", "--chunk=5", f"--out={tmp_path / 'out'}"]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
