@@ -45,6 +45,13 @@ def _check(intrinsics: Tensor, cam2world: Tensor) -> tuple[Tensor, Tensor, Tenso
     return k, m, _camera_values.check_cameras(k, m)
 
 
+def _copy(x: Tensor) -> Tensor:
+    x = x.detach()
+    if x.is_cpu and x.dtype is torch.float32:
+        return x.clone(memory_format=torch.contiguous_format)  # takes two thirds of the time of to()
+    return x.to("cpu", torch.float32, copy=True, memory_format=torch.contiguous_format)
+
+
 def copy_checked(intrinsics: Tensor, cam2world: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Copy the tensors of cameras and check their values, which is done on the CPU.
 
@@ -58,10 +65,7 @@ def copy_checked(intrinsics: Tensor, cam2world: Tensor) -> tuple[Tensor, Tensor,
     Raises:
         ValueError: a value is not valid; the message names the camera.
     """
-    k, m = (
-        x.detach().to("cpu", torch.float32, copy=True, memory_format=torch.contiguous_format)
-        for x in (intrinsics, cam2world)
-    )
+    k, m = _copy(intrinsics), _copy(cam2world)
     checked = _check_recorded(k, m) if is_recorded() else (k, m, _camera_values.check_cameras(k, m))
     if cam2world.is_cpu:
         return checked
