@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mirage_kernels import Cameras, atomic_write
+from mirage_kernels import Cameras, atomic_write, check
 
 from ..errors import MAX_REASON, DataError, first_line
 from ..io.files import parse_json, read_json, read_text
@@ -92,7 +92,11 @@ def write_cameras(path: str | Path, cameras: Cameras) -> None:
 
     Args:
         path: the file.
-        cameras: F cameras.
+        cameras: F cameras, at least one.
+
+    Raises:
+        ValueError: there are no cameras.
+        OSError: the file cannot be written.
 
     Example:
         >>> import tempfile
@@ -104,6 +108,8 @@ def write_cameras(path: str | Path, cameras: Cameras) -> None:
         >>> read.intrinsics[0].tolist()
         [[32.0, 0.0, 32.0], [0.0, 32.0, 24.0], [0.0, 0.0, 1.0]]
     """
+    if not len(cameras):
+        raise check.value_error("cameras", "at least one camera", "none")
     cameras = cameras.to("cpu")
     content = {
         "convention": "OpenCV axes; pixel centers at +0.5; cam2world",

@@ -29,10 +29,16 @@ class AtomicMemory:
     cache: VoxelCache
     history: History
     _layers: RowLayers
+    _codec: str
 
     def _use(self, cache: VoxelCache) -> None:
         """Set the rows, with whose lock all methods and those of the history wait for each other."""
         self.cache = self.history.lock_owner = cache
+
+    @property
+    def codec(self) -> str:
+        """Name of the codec that made the latents; empty if none was given."""
+        return self._codec
 
     @property
     def channels(self) -> int:

@@ -91,6 +91,11 @@ class History:
             torch.zeros(0, 0, 0, dtype=torch.float32, device=device),
         )
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _SETTINGS and name in self.__dict__:  # a file with other ones than the constructor takes is not read
+            raise AttributeError(f"{name} of a History cannot change: pass it to the constructor")
+        super().__setattr__(name, value)
+
     @property
     def lock(self) -> Any:
         """The ``threading.RLock`` that every method holds. Hold it to call several methods on one version."""
@@ -105,8 +110,8 @@ class History:
     @property
     @locked
     def stamps(self) -> Tensor:
-        """(F,) int64."""
-        return self.version.stamps
+        """(F,) int64; a copy."""
+        return self.version.stamps.clone()
 
     @property
     def _latents(self) -> Tensor:
@@ -122,7 +127,7 @@ class History:
 
     def __len__(self) -> int:
         """Return the number F of frames."""
-        return len(self.stamps)
+        return len(self.version.stamps)
 
     def to_local(self, cameras: Cameras) -> Cameras:
         """Convert cameras from world coordinates to those of the points: relative to ``origin``."""
@@ -264,7 +269,7 @@ class History:
             before = check.integer("before", before, -(1 << 63))
         if self.cameras is None:
             latents = self._latents.new_zeros(self._latents.shape[1], 0, *cameras.size)
-            return References(latents, cameras[:0], self.stamps.clone(), self._surface.new_zeros(0))
+            return References(latents, cameras[:0], self.stamps, self._surface.new_zeros(0))
         groups, count = group_voxels(xyz, self.voxel_size)
         all_cameras = self.to_local(Cameras.cat([self.cameras, cameras.rescale(self.cameras.size)]))
         words = visible(xyz, all_cameras, groups=groups, num_groups=count)

@@ -55,7 +55,8 @@ class LatentSpatialMemory(AtomicMemory):
     different streams have to synchronize them.
 
     Attributes:
-        cache: the rows, relative to ``origin``; ``history.to_local`` converts cameras to these coordinates.
+        cache: the rows, relative to ``origin``; ``history.to_local`` converts cameras to these coordinates. Change it
+            by methods of the memory only.
         history: past latent frames, for :meth:`retrieve`.
 
     Example:
@@ -89,7 +90,7 @@ class LatentSpatialMemory(AtomicMemory):
         codec: str = "",
         origin: Sequence[float] = (0.0, 0.0, 0.0),
     ) -> None:
-        self.codec = check_codec(codec)
+        self._codec = check_codec(codec)
         cache = VoxelCache(
             "auto",
             channels,

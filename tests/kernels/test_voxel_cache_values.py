@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
@@ -32,6 +35,12 @@ def insert_counts(every_backend: EveryBackend, fill: Any) -> tuple[list[Any], Vo
     return list(counts[:4]), cache
 
 
+def largest_feature(dtype: torch.dtype, options: dict[str, Any]) -> float:
+    """Return the largest feature that a cache with these settings accepts."""
+    limit = 2.0**107 if options.get("fusion") == "mean" else 2.0**127 if options.get("storage") else math.inf
+    return min(limit, torch.finfo(dtype).max)
+
+
 @pytest.mark.usefixtures("native")
 @pytest.mark.parametrize("options", [{}, {"storage": "int8"}, {"fusion": "latest"}, {"fusion": "mean"}])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -42,7 +51,7 @@ def test_points_with_non_finite_features_are_rejected(
     """One bad value in any channel, of points that are valid and of points that are not."""
     g = torch.Generator().manual_seed(n)
     xyz, features = testing.random_points(g, "room", n), torch.randn(n, channels, generator=g)
-    largest = torch.finfo(dtype).max
+    largest = largest_feature(dtype, options)
     features = torch.where(torch.rand(n, channels, generator=g) < 0.1, -largest, features).to(dtype)
     bad = (torch.rand(n, generator=g) < 0.2).nonzero().squeeze(1)
     kinds = torch.tensor([math.nan, math.inf, -math.inf])
@@ -58,8 +67,61 @@ def test_points_with_non_finite_features_are_rejected(
     assert counts[2] == int(valid[bad].sum())
     assert counts[0] + counts[1] == int(valid.sum()) - counts[2]
     assert cache.memory_stats()["rejected"] == counts[2]
-    if options.get("fusion") != "mean" and "storage" not in options:  # there the largest numbers overflow when read
-        assert cache.features().isfinite().all()
+    assert cache.features().isfinite().all()
+
+
+@pytest.mark.usefixtures("native")
+@pytest.mark.parametrize("options", [{"storage": "int8"}, {"storage": "int8", "fusion": "latest"}, {"fusion": "mean"}])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_features_that_would_become_infinite_are_rejected(
+    dtype: torch.dtype, options: dict[str, Any], every_backend: EveryBackend, tmp_path: Path
+) -> None:
+    """The scale of an int8 row is rounded up, and sums grow: a cache would return infinity, and its file be refused."""
+    largest = largest_feature(dtype, options)
+    above = torch.tensor(largest, dtype=dtype).nextafter(torch.tensor(math.inf, dtype=dtype)).item()
+    features = torch.ones(6, 3)
+    features[:5, 1] = torch.tensor([largest, -largest, above, -above, torch.finfo(dtype).max])
+    xyz = torch.arange(6.0)[:, None].expand(6, 3).contiguous()
+
+    def fill() -> Any:
+        cache = VoxelCache(0.5, 3, dtype=dtype, **options)
+        counts = cache.insert(xyz, features.to(dtype))
+        assert cache.insert(xyz[2:5], features[2:5].to(dtype)) == mk.InsertCounts(0, 0, 3, 0, None)
+        return counts, cache
+
+    counts, cache = insert_counts(every_backend, fill)
+    assert counts == [3, 0, 3, 0]
+    assert cache.features().isfinite().all()
+    cache.save(tmp_path / "cache.safetensors")
+    assert same_bits(VoxelCache.load(tmp_path / "cache.safetensors").features(), cache.features())
+
+
+def test_sums_of_the_largest_features_are_finite() -> None:
+    cache = VoxelCache(0.5, 1, fusion="mean")
+    xyz, features = torch.zeros(1 << 20, 3), torch.full((1 << 20, 1), largest_feature(torch.float32, cache.settings))
+    for _ in range(2):
+        cache.insert(xyz, features)
+        assert cache.features().item() == features[0].item()
+
+
+def test_the_farthest_rows_are_found_at_any_distance() -> None:
+    """The square of a distance beyond 1.8e19 is no float32."""
+    cache = VoxelCache(1e17, 1)
+    cache.insert(torch.tensor([[-2e22, 0, 0], [-1e22, 0, 0], [5e21, 0, 0]]), torch.zeros(3, 1))
+    assert cache.evict(max_rows=1, eviction="farthest", position=torch.zeros(3)).tolist() == [-1, -1, 0]
+
+
+@pytest.mark.parametrize("name", [
+    "dtype", "fusion", "storage", "eviction", "extent_scale", "auto_scale", "max_rows", "max_bytes", "channels",
+])  # fmt: skip
+def test_settings_cannot_change(name: str) -> None:
+    """The tensors depend on them, and a file with other settings than the constructor takes could not be loaded."""
+    cache = VoxelCache(0.1, 2)
+    for one in (cache, cache.clone(), copy.deepcopy(cache), pickle.loads(pickle.dumps(cache))):
+        before = one.settings
+        with pytest.raises(AttributeError):
+            setattr(one, name, getattr(cache, name))
+        assert one.settings == before
 
 
 @pytest.mark.usefixtures("native")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ... import _memory, check
+from ..._camera_operators import is_recorded
 from ..._locks import writes
 from ..._modes import AUTOMATIC_EVICTIONS, FUSIONS, STORAGES, AutomaticEviction, Fusion, Storage
 from ..._pickling import copies, parts
@@ -21,7 +22,7 @@ from . import voxel_cache_operators as operators
 from .voxel_cache_checks import check_voxel_size
 from .voxel_cache_files import CacheFiles
 from .voxel_cache_removal import CacheRemoval
-from .voxel_cache_state import MAX_ROWS, InsertInput, Layout
+from .voxel_cache_state import MAX_AVERAGED, MAX_QUANTIZED, MAX_ROWS, InsertInput, Layout
 from .voxel_cache_store import InsertCounts, Store
 
 
@@ -132,7 +133,8 @@ class VoxelCache(CacheRemoval, CacheFiles):
 
         Args:
             xyz: (N, 3) float32, world units.
-            features: (N, C) in the dtype of the cache.
+            features: (N, C) in the dtype of the cache. Points with features that are not finite are rejected, and with
+                features beyond 2^127 if the storage is ``"int8"``, beyond 2^107 if they are averaged.
             footprint: (N,) float32, width of each point, world units; None uses the voxel size.
             valid: (N,) bool; points where it is False are skipped.
             stamp: a number that is stored with every row that changes, for example the number of a frame.
@@ -170,6 +172,15 @@ class VoxelCache(CacheRemoval, CacheFiles):
         footprint = None if points.footprint is None else apart(points.footprint)
         return InsertInput(apart(points.xyz), apart(points.features), footprint, points.valid)
 
+    def _in_range(self, features: Tensor) -> Tensor:
+        """Replace features by NaN, which is rejected, that a row of this cache would turn into infinity."""
+        largest = MAX_AVERAGED if self._store.layout.counted else MAX_QUANTIZED if self._store.layout.scaled else None
+        if largest is None or features.dtype is torch.float16 or not features.numel():
+            return features
+        if features.is_cpu and not is_recorded() and max(map(abs, torch.stack(features.aminmax()).tolist())) <= largest:
+            return features  # on a GPU this would wait
+        return features.masked_fill(features.abs() > largest, torch.nan)
+
     def _are_points(self, xyz: Any, features: Any) -> bool:
         """Return whether :meth:`_check_points` accepts these."""
         return (
@@ -193,6 +204,7 @@ class VoxelCache(CacheRemoval, CacheFiles):
 
     def _insert(self, points: InsertInput, stamp: int) -> InsertCounts:
         store = self._store
+        points = points._replace(features=self._in_range(points.features))
         size = self._automatic_voxel_size(points) if store.voxel_size is None else store.voxel_size
         if size is None:
             rejected = len(points.xyz) if points.valid is None else int(points.valid.sum())

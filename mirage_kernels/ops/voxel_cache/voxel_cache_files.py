@@ -31,6 +31,12 @@ _Cache = TypeVar("_Cache", bound="CacheFiles")
 class CacheFiles(CacheRows):
     """The methods of a voxel cache that save and load it."""
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # The tensors depend on the settings, and a file with others than the constructor takes could not be loaded.
+        if name in (*_REQUIRED[2:], *_SETTINGS) and name in self.__dict__:
+            raise AttributeError(f"{name} of a VoxelCache cannot change: pass it to the constructor")
+        super().__setattr__(name, value)
+
     @property
     @writes
     def settings(self) -> dict[str, Any]:

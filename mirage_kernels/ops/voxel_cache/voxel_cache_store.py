@@ -218,7 +218,7 @@ class Store(Changes):
         keep = torch.ones(s.rows, dtype=torch.bool, device=s.keys.device)
         if excess > 0:
             if position is not None:
-                x, y, z = (s.xyz[: s.rows] - position).unbind(1)
+                x, y, z = (s.xyz[: s.rows].double() - position).unbind(1)  # squares leave the range of float32
                 score = -((x * x + y * y) + z * z)
             else:
                 score = (s.touched if eviction == "untouched" and s.touched is not None else s.stamp)[: s.rows]

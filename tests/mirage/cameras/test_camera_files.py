@@ -194,3 +194,10 @@ def test_a_path_of_a_file_begins_where_it_is_told_to(data: Path) -> None:
     back = rebase(Cameras.cat([there, there[:1]]))
     torch.testing.assert_close(back.cam2world[:-1], path.cam2world, rtol=0, atol=1e-5)
     assert torch.equal(back.cam2world[-1], torch.eye(4))
+
+
+def test_a_file_without_cameras_is_not_written(tmp_path: Path) -> None:
+    """It could not be read."""
+    with pytest.raises(ValueError, match="cameras: expected at least one camera, got none"):
+        write_cameras(tmp_path / "cameras.json", Cameras(torch.eye(3), torch.eye(4), SIZE)[:0])
+    assert not list(tmp_path.iterdir())

@@ -100,6 +100,22 @@ def test_a_history_keeps_copies() -> None:
     assert all(torch.equal(a, b) for a, b in zip(before, (other.latents, other.surface, other.stamps), strict=True))
 
 
+def test_settings_cannot_change() -> None:
+    """A file of a memory with other settings than the constructor takes could not be loaded."""
+    memory = written()
+    for one, name in ((memory, "codec"), *((memory.history, x) for x in ("max_frames", "voxel_size", "origin"))):
+        with pytest.raises(AttributeError, match=name):
+            setattr(one, name, getattr(one, name))
+
+
+def test_stamps_and_latents_of_a_history_are_copies() -> None:
+    history = written().history
+    for name in ("stamps", "latents"):
+        before = getattr(history, name).clone()
+        getattr(history, name).fill_(7)
+        assert torch.equal(getattr(history, name), before), name
+
+
 def state(memory: LatentSpatialMemory) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in memory._tensors().items()}
 
