@@ -55,8 +55,7 @@ class LatentSpatialMemory(AtomicMemory):
     different streams have to synchronize them.
 
     Attributes:
-        cache: the rows, relative to ``origin``; ``history.to_local`` converts cameras to these coordinates. Change it
-            by methods of the memory only.
+        cache: the rows, relative to ``origin`` as ``history.to_local(cameras)``; only the memory may change them.
         history: past latent frames, for :meth:`retrieve`.
 
     Example:
@@ -221,11 +220,12 @@ class LatentSpatialMemory(AtomicMemory):
         check_frames(self.channels, latents, cameras, depth, mask, stamps, history_latents)
         count, h, w = latents.shape[1:]
         self.history.check_grid((h, w))
+        cells = cameras.rescale((h, w))
         return self.atomic(
             lambda: [
                 self._write_frame(
                     latents[:, t].detach(),  # values are kept, not how they were computed
-                    cameras[t].rescale((h, w)),
+                    cells[t],
                     None if depth is None else depth[t].detach(),
                     None if mask is None else mask[t],
                     0 if stamps is None else stamps[t],
