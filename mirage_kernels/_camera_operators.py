@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import _camera_values, _library, check
+from . import _camera_poses, _camera_values, _library, check
 
 
 def is_recorded() -> bool:
@@ -73,12 +73,31 @@ def copy_checked(intrinsics: Tensor, cam2world: Tensor) -> tuple[Tensor, Tensor,
     return k, m, world2cam
 
 
-def _invert(world2cam: Tensor) -> Tensor:
-    pose = torch.eye(4, dtype=torch.float64, device="cpu").repeat(world2cam.shape[0], 1, 1)
-    pose[:, : world2cam.shape[1]] = world2cam
-    _camera_values.check_poses("world2cam", pose)
-    pose[:, :3] = _camera_values.invert_rigid(pose)
-    return pose
+def _check_world2cam(intrinsics: Tensor, world2cam: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    k, m = intrinsics.clone(), world2cam.clone()
+    cam2world = _camera_values.check_world2cam(k, m)
+    return k, cam2world, m[:, :3].clone()
+
+
+def copy_inverted(intrinsics: Tensor, world2cam: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Copy the tensors of cameras with world-to-camera poses, check their values, and invert the poses, on the CPU.
+
+    Args:
+        intrinsics: (V, 3, 3), on any device.
+        world2cam: (V, 4, 4), on the same device.
+
+    Returns:
+        Intrinsics, cam2world (V, 4, 4) and world2cam (V, 3, 4), as of :func:`copy_checked`.
+
+    Raises:
+        ValueError: a value is not valid; the message names the camera.
+    """
+    k, m = (x.detach().to("cpu", torch.float32, memory_format=torch.contiguous_format) for x in (intrinsics, world2cam))
+    checked = _check_inverted(k, m) if is_recorded() else _check_world2cam(k, m)
+    if world2cam.is_cpu:
+        return checked
+    k, m, inverse = (x.to(world2cam.device) for x in checked)
+    return k, m, inverse
 
 
 def _look_at(eye: Tensor, target: Tensor, up: Tensor) -> Tensor:
@@ -107,7 +126,7 @@ def _interpolate(intrinsics: Tensor, cam2world: Tensor, times: Tensor) -> tuple[
     fraction = times - first
     k, m, weight = intrinsics.double(), cam2world.double(), fraction[:, None, None]
     between_k, between_m = torch.lerp(k[first], k[second], weight), torch.lerp(m[first], m[second], weight)
-    between_m[:, :3, :3] = _camera_values.slerp(m[first, :3, :3], m[second, :3, :3], fraction)
+    between_m[:, :3, :3] = _camera_poses.slerp(m[first, :3, :3], m[second, :3, :3], fraction)
     for key, exact in ((first, fraction == 0), (second, fraction == 1)):
         between_k[exact], between_m[exact] = k[key[exact]], m[key[exact]]
     return between_k, between_m
@@ -123,8 +142,12 @@ _check_recorded = _define(
     _check,
     lambda k, m: (k.new_empty(k.shape), m.new_empty(m.shape), m.new_empty(m.shape[0], 3, 4)),
 )
-# Takes float64 (V, 3, 4) or (V, 4, 4). Returns cam2world (V, 4, 4) float64.
-invert_poses = _define("invert_poses(Tensor world2cam) -> Tensor", _invert, _fake_poses)
+# Takes float32 (V, 3, 3) and (V, 4, 4). Returns a copy of the first, cam2world (V, 4, 4), and world2cam (V, 3, 4).
+_check_inverted = _define(
+    "check_world2cam(Tensor intrinsics, Tensor world2cam) -> (Tensor, Tensor, Tensor)",
+    _check_world2cam,
+    lambda k, m: (k.new_empty(k.shape), m.new_empty(m.shape), m.new_empty(m.shape[0], 3, 4)),
+)
 # Takes float64 (V, 3), (V, 3) and (3,). Returns cam2world (V, 4, 4) float64.
 look_at = _define("look_at(Tensor eye, Tensor target, Tensor up) -> Tensor", _look_at, _fake_poses)
 # Takes float32 (V, 3, 3) and (V, 4, 4), and times (T,) float64. Returns (T, 3, 3) and (T, 4, 4) float64.

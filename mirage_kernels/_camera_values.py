@@ -11,30 +11,12 @@ import torch
 from torch import Tensor
 
 from . import _library, backend, check
+from ._camera_poses import IDENTITY, invert, invert_rigid
 from ._pickling import copies
 
 RIGID_TOLERANCE = 1e-3
-
-
-def invert_rigid(m: Tensor) -> Tensor:
-    """Invert poses (V, 4, 4) to (V, 3, 4): ``R^T`` and ``-((r00 tx + r10 ty) + r20 tz)`` and so on.
-
-    It uses elementwise arithmetic, because the result of LAPACK depends on the machine.
-    """
-    r = m[:, :3, :3]
-    x, y, z = (r * m[:, :3, 3:]).unbind(1)  # row a holds r[a, b] t[a]
-    return torch.cat([r.mT, torch.neg((x + y) + z)[:, :, None]], 2)
-
-
-def translate(cam2world: Tensor, offset: Any) -> tuple[Tensor, Tensor]:
-    """Add an offset (x, y, z) to the positions of poses (V, 4, 4) float32; return cam2world and world2cam."""
-    if not isinstance(offset, (tuple, list)) or len(offset) != 3:
-        raise check.value_error("offset", "(x, y, z)", check.one_line(offset, repr))
-    moved = cam2world.double()
-    for axis, distance in enumerate(offset):  # Python numbers, because copying them to the device would wait for it
-        moved[:, axis, 3].add_(check.number(f"offset[{axis}]", distance, -1e30, 1e30))
-    moved = moved.float()
-    return moved, invert_rigid(moved.double()).float()
+LAST_ROW_TOLERANCE = 1e-5  # of poses, for the rounding of torch.linalg.inv
+_INVERSE_TOLERANCE = 4e-3  # of two poses that are rigid within RIGID_TOLERANCE, where one is computed from the other
 
 
 # The bounds of every entry: a tensor that clamping does not change is finite and within bounds. Those of focal lengths,
@@ -140,28 +122,6 @@ def _bounds(entries: list[tuple[float, float]], side: int) -> tuple[Tensor, Tens
 
 _INTRINSICS_LOW, _INTRINSICS_HIGH = _bounds([_FOCAL, _ZERO, _CENTER, _ZERO, _FOCAL, _CENTER, _ZERO, _ZERO, _ONE], 3)
 _POSE_LOW, _POSE_HIGH = _bounds([*[_ROTATION] * 3, _SHIFT] * 3 + [_ZERO, _ZERO, _ZERO, _ONE], 4)
-_IDENTITY = torch.eye(3, dtype=torch.float64, device="cpu")
-
-
-def slerp(a: Tensor, b: Tensor, fraction: Tensor) -> Tensor:
-    """Return rotations (T, 3, 3) at ``fraction`` (T,) of the way from a to b, float64: axis and angle of ``a^T b``."""
-    rotation = a.transpose(1, 2) @ b
-    skew = rotation - rotation.mT
-    w = torch.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], 1)
-    sine, cosine = w.norm(dim=1) / 2, (rotation.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2
-    angle = torch.atan2(sine, cosine)
-    # A rotation by 180 degrees has w = 0; its axis is then the longest column of (rotation + 1).
-    symmetric = rotation + _IDENTITY
-    longest = symmetric.norm(dim=1).argmax(1)
-    fallback = symmetric[torch.arange(len(rotation), device="cpu", dtype=torch.int64), :, longest]
-    axis = torch.where((sine > 1e-9)[:, None], w, torch.where((cosine < 0)[:, None], fallback, torch.zeros_like(w)))
-    axis = axis / axis.norm(dim=1, keepdim=True).clamp(min=1e-300)
-    x, y, z = axis.unbind(1)
-    zero = torch.zeros_like(x)
-    k = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], 1).reshape(-1, 3, 3)
-    theta = (fraction * angle)[:, None, None]
-    step = _IDENTITY + theta.sin() * k + (1 - theta.cos()) * (k @ k)  # Rodrigues
-    return a @ step
 
 
 def _within(x: Tensor, low: Any, high: Any) -> bool:
@@ -176,15 +136,9 @@ def _poses_are_valid(m: Tensor) -> bool:
     r = m[:, :3, :3]
     return (
         _within(m, _POSE_LOW, _POSE_HIGH)
-        and _within(r @ r.mT - _IDENTITY, -RIGID_TOLERANCE, RIGID_TOLERANCE)
+        and _within(r @ r.mT - IDENTITY, -RIGID_TOLERANCE, RIGID_TOLERANCE)
         and bool((torch.linalg.det(r) > 0).all())
     )
-
-
-def check_poses(name: str, m: Tensor) -> None:
-    """Raise ValueError unless all poses (V, 4, 4) float64 are rigid."""
-    if not _poses_are_valid(m):
-        raise_for_poses(name, m)
 
 
 def raise_for_intrinsics(k: Tensor) -> None:
@@ -217,7 +171,7 @@ def raise_for_poses(name: str, m: Tensor) -> None:
         if not _within(matrix[:3, 3], -MAX_TRANSLATION, MAX_TRANSLATION):
             raise check.value_error(pose, "a position within 2^126 of the origin", matrix[:3, 3].tolist())
         r = matrix[:3, :3]
-        error = (r @ r.mT - _IDENTITY).abs().max().item()
+        error = (r @ r.mT - IDENTITY).abs().max().item()
         if not error <= RIGID_TOLERANCE:
             raise check.value_error(pose, f"a rigid pose (max |R R^T - 1| <= {RIGID_TOLERANCE:g})", f"{error:.3g}")
         if torch.linalg.det(r) < 0:
@@ -238,11 +192,13 @@ def prepare(intrinsics: Tensor, cam2world: Tensor) -> tuple[Tensor, bool]:
     return world2cam, valid
 
 
-def check_cameras(intrinsics: Tensor, cam2world: Tensor) -> Tensor:
+def check_cameras(intrinsics: Tensor, cam2world: Tensor, name: str = "cam2world") -> Tensor:
     """Check all values and invert the poses.
 
     Args:
-        intrinsics, cam2world: as for :func:`prepare`.
+        intrinsics, cam2world: as for :func:`prepare`. The last row of the poses is set to 0, 0, 0, 1 if it is that
+            up to rounding.
+        name: of the poses, for errors.
 
     Returns:
         world2cam (V, 3, 4) float32.
@@ -251,10 +207,58 @@ def check_cameras(intrinsics: Tensor, cam2world: Tensor) -> Tensor:
         ValueError: a value is not valid; the message names the camera.
     """
     world2cam, valid = prepare(intrinsics, cam2world)
+    if not valid and _round_last_row(cam2world):
+        world2cam, valid = prepare(intrinsics, cam2world)
     if not valid:
         raise_for_intrinsics(intrinsics.double())
-        raise_for_poses("cam2world", cam2world.double())
+        raise_for_poses(name, cam2world.double())
     return world2cam
+
+
+def check_world2cam(intrinsics: Tensor, world2cam: Tensor) -> Tensor:
+    """Check all values of cameras with world-to-camera poses and invert the poses.
+
+    Args:
+        intrinsics, world2cam: as ``intrinsics`` and ``cam2world`` of :func:`check_cameras`.
+
+    Returns:
+        cam2world (V, 4, 4) float32.
+
+    Raises:
+        ValueError: as :func:`check_cameras`.
+    """
+    check_cameras(intrinsics, world2cam, "world2cam")
+    cam2world = invert(world2cam.double()).float()
+    check_cameras(intrinsics, cam2world, "world2cam")  # the inverse may be less rigid
+    return cam2world
+
+
+def check_inverse(cam2world: Tensor, world2cam: Tensor) -> None:
+    """Check that poses (V, 3, 4) float32 are the inverse of poses (V, 4, 4) float32 up to rounding, on the CPU.
+
+    Raises:
+        ValueError: they are not; the message names ``world2cam``.
+    """
+    m, inverse = cam2world.double(), world2cam.double()
+    product = inverse[:, :, :3] @ m[:, :3]
+    scale = m[:, :3, 3].abs().amax(1) + inverse[:, :, 3].abs().amax(1)
+    turned = (product[:, :, :3] - IDENTITY).abs().flatten(1).amax(1)
+    moved = (product[:, :, 3] + inverse[:, :, 3]).abs().amax(1)
+    fits = (turned <= _INVERSE_TOLERANCE) & (moved <= _INVERSE_TOLERANCE * scale)
+    if not bool(fits.all()):
+        at = int((~fits).nonzero()[0])
+        raise check.value_error(f"world2cam[{at}]", "the inverse of cam2world", world2cam[at].tolist())
+
+
+def _round_last_row(m: Tensor) -> bool:
+    """Set the last row of poses (V, 4, 4) in place if rounding may have changed it. Return whether it did."""
+    last = m.new_zeros(4)
+    last[3] = 1
+    off = (m[:, 3] - last).abs()
+    if not bool((off > 0).any()) or not bool((off <= LAST_ROW_TOLERANCE).all()):
+        return False
+    m[:, 3] = last
+    return True
 
 
 def _prepare_reference(intrinsics: Tensor, cam2world: Tensor) -> tuple[Tensor, bool]:
@@ -296,8 +300,9 @@ class PickledCameras:
 
     def __getstate__(self) -> dict[str, Any]:
         cameras: Any = self
+        matrices = {name: getattr(cameras, name) for name in ("intrinsics", "cam2world", "world2cam")}
         return {
-            **copies({"intrinsics": cameras.intrinsics, "cam2world": cameras.cam2world}),
+            **copies(matrices),
             "size": tuple(cameras.size),
             **({} if cameras._limits == LIMITS else {"limits": tuple(cameras._limits)}),
         }
@@ -308,7 +313,9 @@ class PickledCameras:
         limits, intrinsics = state.get("limits", LIMITS), state["intrinsics"]
         if limits == LIMITS:
             cameras.__init__(intrinsics, state["cam2world"], state["size"])
-            return
-        usual = _clamp_intrinsics(intrinsics, limits)
-        cameras.__init__(usual, state["cam2world"], state["size"])
-        cameras._intrinsics, cameras._limits = intrinsics.clone(), tuple(limits)
+        else:
+            usual = _clamp_intrinsics(intrinsics, limits)
+            cameras.__init__(usual, state["cam2world"], state["size"])
+            cameras._intrinsics, cameras._limits = intrinsics.clone(), tuple(limits)
+        if "world2cam" in state:  # as of 0.3
+            cameras._keep_world2cam(state["world2cam"])

@@ -27,17 +27,16 @@ from typing import Any, SupportsIndex
 import torch
 from torch import Tensor
 
-from . import _camera_index, _camera_operators, _camera_values, _memory, check
-from ._camera_values import LIMITS, Limits
+from . import _camera_index, _camera_inputs, _camera_operators, _camera_poses, _camera_values, _memory, check
+from ._camera_forms import CameraForms
+from ._camera_values import LIMITS, Limits, PickledCameras
 from ._inference import outside_inference_mode
 from ._projection import NEAR, inside, project
 
 __all__ = ["NEAR", "Cameras", "check_cameras", "check_cameras_of_maps", "inside", "project"]
 
-_GEOMETRY_DTYPES = (torch.float32, torch.float64)
 
-
-class Cameras(_camera_values.PickledCameras):
+class Cameras(PickledCameras, CameraForms):
     """V pinhole cameras over a grid of one size.
 
     Cameras do not change: the constructor copies the tensors it is given, and the attributes return copies. It checks
@@ -48,11 +47,15 @@ class Cameras(_camera_values.PickledCameras):
     ``cameras[i]`` is ``Cameras`` as well, for an integer, a slice, a list, or a tensor (K,) of integers or bool.
 
     Args:
-        intrinsics: (V, 3, 3), or (3, 3) for all cameras, float32 or float64, in cells of this grid:
-            ``[[fx, 0, cx], [0, fy, cy], [0, 0, 1]]``, focal lengths of 2^-64 to 2^64.
-        cam2world: (V, 4, 4), or (4, 4) for one camera, float32 or float64, rigid: ``max |R R^T - 1| <= 1e-3`` and a
-            positive determinant.
+        intrinsics: (V, 3, 3), or (3, 3) for all cameras, in cells of this grid:
+            ``[[fx, 0, cx], [0, fy, cy], [0, 0, 1]]``, focal lengths of 2^-64 to 2^64. Also (V, 4, 4), which has a last
+            row and column more, and (V, 4) of ``[fx, fy, cx, cy]``.
+        cam2world: (V, 4, 4) or (V, 3, 4), or one of them for all intrinsics, rigid: ``max |R R^T - 1| <= 1e-3`` and a
+            positive determinant. A last row that is 0, 0, 0, 1 within 1e-5 is set to that.
         size: (h, w) of the grid, in cells.
+        integer_centers: whether pixel centers have integer coordinates, as in OpenCV; then 0.5 is added to cx and cy.
+
+    Both are float32 or float64 tensors, arrays or nested lists; further leading dimensions are flattened into V.
 
     Attributes:
         intrinsics: (V, 3, 3) float32.
@@ -81,24 +84,17 @@ class Cameras(_camera_values.PickledCameras):
     _cam2world: Tensor
     _world2cam: Tensor
 
-    def __init__(self, intrinsics: Tensor, cam2world: Tensor, size: tuple[int, int]) -> None:
-        dims: check.Dims = {}
-        if isinstance(cam2world, Tensor) and cam2world.dim() == 2:
-            cam2world = check.dense("cam2world", cam2world)[None]
-        check.tensor("cam2world", cam2world, ("V", 4, 4), dims, _GEOMETRY_DTYPES)
-        if isinstance(intrinsics, Tensor) and intrinsics.dim() == 2:
-            intrinsics = check.dense("intrinsics", intrinsics).expand(dims["V"], -1, -1)
-        check.tensor("intrinsics", intrinsics, ("V", 3, 3), dims, _GEOMETRY_DTYPES, ("cam2world", cam2world))
+    def __init__(
+        self, intrinsics: Any, cam2world: Any, size: tuple[int, int], *, integer_centers: bool = False
+    ) -> None:
+        k, m = _camera_inputs.matrices(intrinsics, "cam2world", cam2world, integer_centers)
         self._size: tuple[int, int] = check.size("size", size)
-        if cam2world.is_meta:
-            raise check.value_error("cam2world", "a tensor with values", "a tensor on meta")
         self._limits: Limits = LIMITS
         try:
             with outside_inference_mode():
-                copies = _camera_operators.copy_checked(intrinsics, cam2world)
-                self._intrinsics, self._cam2world, self._world2cam = copies
+                self._intrinsics, self._cam2world, self._world2cam = _camera_operators.copy_checked(k, m)
         except (RuntimeError, MemoryError) as error:
-            _memory.raise_explained(error, "cameras", intrinsics=intrinsics, cam2world=cam2world)
+            _memory.raise_explained(error, "cameras", intrinsics=k, cam2world=m)
 
     @classmethod
     def _trusted(
@@ -109,71 +105,6 @@ class Cameras(_camera_values.PickledCameras):
         self._intrinsics, self._cam2world, self._world2cam = intrinsics, cam2world, world2cam
         self._size, self._limits = size, limits
         return self
-
-    @classmethod
-    def from_world2cam(cls, intrinsics: Tensor, world2cam: Tensor, size: tuple[int, int]) -> Cameras:
-        """Construct cameras from world-to-camera poses.
-
-        Args:
-            intrinsics: as for :class:`Cameras`.
-            world2cam: (V, 4, 4), (V, 3, 4), (4, 4) or (3, 4), float32 or float64, rigid.
-            size: (h, w) of the grid.
-
-        Raises:
-            TypeError, ValueError: as :class:`Cameras` does.
-        """
-        if check.dense("world2cam", world2cam).dim() == 2:
-            world2cam = world2cam[None]
-        if world2cam.dim() != 3 or world2cam.shape[1] not in (3, 4):
-            raise check.value_error("world2cam", "(V, 4, 4) or (V, 3, 4)", tuple(world2cam.shape))
-        check.tensor("world2cam", world2cam, ("V", world2cam.shape[1], 4), {}, _GEOMETRY_DTYPES)
-        pose = _camera_operators.invert_poses(_camera_values.on_cpu("world2cam", world2cam))
-        return cls(intrinsics, pose.to(world2cam.device), size)
-
-    @classmethod
-    def look_at(
-        cls,
-        eye: Tensor,
-        target: Tensor,
-        intrinsics: Tensor,
-        size: tuple[int, int],
-        up: Sequence[float] = (0.0, -1.0, 0.0),
-    ) -> Cameras:
-        """Construct cameras from positions and the points they look at.
-
-        The poses are computed on the CPU, so that they have the same bits on every device.
-
-        Args:
-            eye: (V, 3) float32 or float64, positions of the cameras, world units.
-            target: (V, 3), or (3,) for all cameras, on the device of ``eye``; it is projected to the principal point.
-            intrinsics: (V, 3, 3), or (3, 3) for all cameras.
-            size: (h, w) of the grid.
-            up: direction in the world that points up in the image. The default fits a world whose y axis points down.
-
-        Raises:
-            TypeError, ValueError: as :class:`Cameras` does; ValueError also if the viewing direction of a camera is
-                zero or parallel to ``up``.
-
-        Example:
-            >>> import torch
-            >>> from mirage_kernels import Cameras
-            >>> intrinsics = torch.tensor([[60.0, 0, 40], [0, 60, 22], [0, 0, 1]])
-            >>> cameras = Cameras.look_at(torch.tensor([[0.0, 0, -2]]), torch.zeros(3), intrinsics, size=(44, 80))
-            >>> cameras.cam2world[0, :3, 3].tolist()
-            [0.0, 0.0, -2.0]
-        """
-        dims: check.Dims = {}
-        check.tensor("eye", eye, ("V", 3), dims, _GEOMETRY_DTYPES)
-        if check.dense("target", target).dim() == 1:
-            target = target.expand(dims["V"], -1)
-        check.tensor("target", target, ("V", 3), dims, _GEOMETRY_DTYPES, ("eye", eye))
-        up = _camera_values.numbers("up", up, 3)
-        cam2world = _camera_operators.look_at(
-            _camera_values.on_cpu("eye", eye),
-            _camera_values.on_cpu("target", target),
-            torch.tensor(up, dtype=torch.float64, device="cpu"),
-        )
-        return cls(intrinsics, cam2world.to(eye.device), size)
 
     @classmethod
     @_memory.explains("cameras")
@@ -241,6 +172,38 @@ class Cameras(_camera_values.PickledCameras):
     def world2cam(self) -> Tensor:
         """(V, 3, 4) float32; a copy."""
         return self._world2cam.clone()
+
+    @property
+    def viewmats(self) -> Tensor:
+        """(V, 4, 4) float32: :attr:`world2cam` with a last row, as gsplat takes it."""
+        last = self._cam2world[:, 3:]
+        return torch.cat([self._world2cam, last], 1)
+
+    @property
+    def Ks(self) -> Tensor:  # noqa: N802, gsplat's name
+        """(V, 3, 3) float32: :attr:`intrinsics`, by gsplat's name."""
+        return self.intrinsics
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return copies of all tensors, for files and for the ``collate`` function of a data loader.
+
+        Returns:
+            ``intrinsics`` (V, 3, 3), ``cam2world`` (V, 4, 4) and ``world2cam`` (V, 3, 4), float32, and ``size`` (2,)
+            int64, on the CPU: what :meth:`from_tensors` takes.
+        """
+        matrices = {"intrinsics": self.intrinsics, "cam2world": self.cam2world, "world2cam": self.world2cam}
+        return {**matrices, "size": torch.tensor(self._size, dtype=torch.int64, device="cpu")}
+
+    def _keep_world2cam(self, world2cam: Any) -> None:
+        given = _camera_inputs.poses("world2cam", world2cam, self._cam2world)[:, :3]
+        check.tensor(
+            "world2cam", given, ("V", 3, 4), {"V": len(self)}, (torch.float32,), ("cam2world", self._cam2world)
+        )
+        if torch.equal(given, self._world2cam):
+            return
+        _camera_values.check_inverse(self._cam2world.cpu(), given.detach().cpu())
+        with outside_inference_mode():
+            self._world2cam = given.detach().clone(memory_format=torch.contiguous_format)
 
     @property
     def device(self) -> torch.device:
@@ -319,7 +282,7 @@ class Cameras(_camera_values.PickledCameras):
             TypeError, ValueError: ``offset`` is not three finite numbers.
         """
         with outside_inference_mode():
-            cam2world, world2cam = _camera_values.translate(self._cam2world, offset)
+            cam2world, world2cam = _camera_poses.translate(self._cam2world, self._world2cam, offset)
             return self._trusted(self._intrinsics, cam2world, world2cam, self._size, self._limits)
 
     @_memory.explains("cameras")
@@ -344,7 +307,7 @@ class Cameras(_camera_values.PickledCameras):
             >>> uv.tolist(), depth.tolist(), inside.tolist()
             ([[[55.0, 22.0]]], [[2.0]], [[True]])
         """
-        check.tensor("xyz", xyz, ("N", 3), {}, _GEOMETRY_DTYPES, ("cameras", self._intrinsics))
+        check.tensor("xyz", xyz, ("N", 3), {}, _camera_inputs.DTYPES, ("cameras", self._intrinsics))
         u, v, depth, _ = project(xyz, self._world2cam, self._intrinsics)
         return torch.stack([u, v], -1), depth, inside(u, v, depth, self._size)
 
@@ -364,7 +327,7 @@ class Cameras(_camera_values.PickledCameras):
         Raises:
             TypeError, ValueError: ``times`` has another dtype or shape, or a value out of range.
         """
-        check.tensor("times", times, ("T",), {}, _GEOMETRY_DTYPES)
+        check.tensor("times", times, ("T",), {}, _camera_inputs.DTYPES)
         key_frames = (_camera_values.on_cpu("cameras", t, t.dtype) for t in (self._intrinsics, self._cam2world))
         intrinsics, cam2world = _camera_operators.interpolate(*key_frames, _camera_values.on_cpu("times", times))
         return Cameras(intrinsics.to(self.device), cam2world.to(self.device), self._size)

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import operator
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -272,13 +273,15 @@ def integer(name: str, value: Any, minimum: int, maximum: int | None = None) -> 
     Without a maximum, 64 bits must represent it.
 
     Raises:
-        TypeError: ``value`` is not an integer: an ``int`` or one of NumPy's integers.
+        TypeError: ``value`` is not an integer: an ``int``, one of NumPy's integers, or a tensor with one integer.
         ValueError: ``value`` is out of bounds.
     """
     if type(value) is not int and not isinstance(value, torch.SymInt):
-        if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-            raise type_error(name, "an integer", value)
-        value = int(value)
+        is_bool = isinstance(value, bool) or (isinstance(value, Tensor) and value.dtype is torch.bool)
+        try:
+            value = operator.index("" if is_bool else value)
+        except (TypeError, RuntimeError):  # RuntimeError: of a tensor without values
+            raise type_error(name, "an integer", value) from None
     last = _MAX_INT64 if maximum is None else maximum
     if not minimum <= value <= last:
         expected = f"at least {minimum}" if maximum is None and value < minimum else f"{minimum} to {last}"
@@ -294,6 +297,8 @@ def size(name: str, value: Any) -> tuple[int, int]:
         TypeError: ``h`` or ``w`` is not an integer.
         ValueError: ``value`` is not a pair, or a size is out of bounds.
     """
+    if not isinstance(value, (tuple, list)) and getattr(value, "ndim", 0) == 1:
+        value = value.tolist()  # of NumPy and torch
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise value_error(name, "(h, w)", one_line(value, repr))
     h, w = integer(f"{name}[0]", value[0], 1, 1 << 24), integer(f"{name}[1]", value[1], 1, 1 << 24)

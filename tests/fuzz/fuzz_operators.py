@@ -76,8 +76,8 @@ def arguments(data: Input, name: str) -> list[Any]:
         known |= {"xyz": state.xyz, "footprint": state.footprint}
     if name == "voxel_cache_carve":
         known["xyz"] = state.xyz
-    if name in ("invert_poses", "interpolate_cameras"):
-        known |= {"world2cam": cameras.world2cam.double()}
+    if name == "check_world2cam":
+        known |= {"world2cam": cameras.viewmats}
     schema = _library.overload(_library.NATIVE, name)._schema
     return [_argument(data, known, argument) for argument in schema.arguments]
 

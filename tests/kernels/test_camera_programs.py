@@ -181,7 +181,7 @@ def test_cameras_in_vmap() -> None:
 
 OPERATORS: dict[str, tuple[Tensor, ...]] = {
     "check_cameras": (K.repeat(2, 1, 1), POSES),
-    "invert_poses": (POSES.double(),),
+    "check_world2cam": (K.repeat(2, 1, 1), POSES),
     "look_at": (torch.zeros(2, 3).double(), torch.ones(2, 3).double(), torch.tensor([0.0, -1, 0]).double()),
     "interpolate_cameras": (K.repeat(2, 1, 1), POSES, torch.tensor([0.0, 0.3, 1]).double()),
 }
