@@ -238,12 +238,12 @@ class CameraForms:
         return cls(intrinsics, cam2world.to(eye.device), size)
 
     @classmethod
-    def from_tensors(cls: type[_Self], tensors: dict[str, Tensor]) -> _Self:
+    def from_tensors(cls: type[_Self], tensors: dict[str, Any]) -> _Self:
         """Construct cameras from what :meth:`Cameras.tensors` returned, with the same bits.
 
         Args:
-            tensors: the tensors; ``world2cam`` may be missing. Leading dimensions that a ``collate`` function of a data
-                loader has added are flattened.
+            tensors: the tensors; ``world2cam`` may be missing, and ``size`` be a tuple. Leading dimensions that a
+                ``collate`` function of a data loader has added are flattened.
 
         Raises:
             TypeError, ValueError: an entry is missing, or as :class:`Cameras` does; ValueError also if the poses are
@@ -253,7 +253,7 @@ class CameraForms:
             raise check.type_error("tensors", "a dict of tensors", tensors)
         if missing := [name for name in ("intrinsics", "cam2world", "size") if name not in tensors]:
             raise check.value_error("tensors", f"an entry {missing[0]!r}", f"only {', '.join(tensors) or 'none'}")
-        sizes = torch.as_tensor(tensors["size"]).reshape(-1, 2)
+        sizes = torch.as_tensor(tensors["size"], device="cpu").reshape(-1, 2)
         if len(sizes) == 0 or not bool((sizes == sizes[0]).all()):
             raise check.value_error("size", "(h, w), the same for all cameras", sizes.tolist())
         made = cls(tensors["intrinsics"], tensors["cam2world"], tuple(sizes[0].tolist()))

@@ -300,9 +300,8 @@ class PickledCameras:
 
     def __getstate__(self) -> dict[str, Any]:
         cameras: Any = self
-        matrices = {name: getattr(cameras, name) for name in ("intrinsics", "cam2world", "world2cam")}
         return {
-            **copies(matrices),
+            **copies(cameras.matrices()),
             "size": tuple(cameras.size),
             **({} if cameras._limits == LIMITS else {"limits": tuple(cameras._limits)}),
         }

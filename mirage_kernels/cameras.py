@@ -189,10 +189,14 @@ class Cameras(PickledCameras, CameraForms):
 
         Returns:
             ``intrinsics`` (V, 3, 3), ``cam2world`` (V, 4, 4) and ``world2cam`` (V, 3, 4), float32, and ``size`` (2,)
-            int64, on the CPU: what :meth:`from_tensors` takes.
+            int64, which is on the CPU: what :meth:`from_tensors` takes.
         """
-        matrices = {"intrinsics": self.intrinsics, "cam2world": self.cam2world, "world2cam": self.world2cam}
-        return {**matrices, "size": torch.tensor(self._size, dtype=torch.int64, device="cpu")}
+        size = torch.tensor(self._size, dtype=torch.int64, device="cpu")
+        return {**self.matrices(), "size": size}
+
+    def matrices(self) -> dict[str, Tensor]:
+        """Return what :meth:`tensors` does, without the size."""
+        return {"intrinsics": self.intrinsics, "cam2world": self.cam2world, "world2cam": self.world2cam}
 
     def _keep_world2cam(self, world2cam: Any) -> None:
         given = _camera_inputs.poses("world2cam", world2cam, self._cam2world)[:, :3]

@@ -277,9 +277,10 @@ def integer(name: str, value: Any, minimum: int, maximum: int | None = None) -> 
         ValueError: ``value`` is out of bounds.
     """
     if type(value) is not int and not isinstance(value, torch.SymInt):
-        is_bool = isinstance(value, bool) or (isinstance(value, Tensor) and value.dtype is torch.bool)
+        if isinstance(value, bool) or (isinstance(value, Tensor) and value.dtype is torch.bool):
+            raise type_error(name, "an integer", value)
         try:
-            value = operator.index("" if is_bool else value)
+            value = operator.index(value)
         except (TypeError, RuntimeError):  # RuntimeError: of a tensor without values
             raise type_error(name, "an integer", value) from None
     last = _MAX_INT64 if maximum is None else maximum

@@ -78,7 +78,8 @@ def check_stored(stored: StoredRun) -> None:
         check.tensor(f"scene:real.{name}", fixed[f"scene:real.{name}"], (3, "H", "W"), dims)
         check.integer(f"real.{name}", info["real"][name], 0, len(fixed["scene:keys.cam2world"]) - 1)
     check.tensor("cameras:intrinsics", fixed["cameras:intrinsics"], ("frames", 3, 3), dims)
-    Cameras(fixed["cameras:intrinsics"], fixed["cameras:cam2world"], (dims["H"], dims["W"]))
+    cameras = {name.removeprefix("cameras:"): tensor for name, tensor in fixed.items() if name.startswith("cameras:")}
+    Cameras.from_tensors({**cameras, "size": (dims["H"], dims["W"])})
     check.tensor("known_at_start", changing["known_at_start"], ("h", "w"), dims, (torch.bool,))
     check.tensor("session:mask", changing["session:mask"], ("T", "h", "w"), {}, (torch.bool,))
     for name, tensor in {**fixed, **changing}.items():

@@ -55,12 +55,10 @@ def pack(run: Run, progress: Progress, session: RolloutSession) -> StoredRun:
     changing["known_at_start"] = progress.known_at_start
     scene = {
         "image": run.scene.image,
-        "keys.intrinsics": run.scene.keys.intrinsics,
-        "keys.cam2world": run.scene.keys.cam2world,
+        **{f"keys.{name}": tensor for name, tensor in run.scene.keys.matrices().items()},
         **{f"real.{name}": image for name, (_, image) in run.scene.real.items()},
     }
-    cameras = {"intrinsics": run.cameras.intrinsics, "cam2world": run.cameras.cam2world}
-    fixed = _prefix("memory", snapshot.fixed) | _prefix("scene", scene) | _prefix("cameras", cameras)
+    fixed = _prefix("memory", snapshot.fixed) | _prefix("scene", scene) | _prefix("cameras", run.cameras.matrices())
     fixed |= _prefix("sheet", progress.sheet.images) | _prefix("picture", progress.pictures)
     info = {
         "options": run.options,
@@ -80,10 +78,12 @@ def unpack_start(stored: StoredRun) -> tuple[Scene, Cameras]:
     """The scene, without its depth, and the cameras of a stored run."""
     scene, cameras = _unprefix("scene", stored.fixed), _unprefix("cameras", stored.fixed)
     size = (scene["image"].shape[1], scene["image"].shape[2])
-    keys = Cameras(scene["keys.intrinsics"], scene["keys.cam2world"], size)
+    part = "keys."
+    keys = {name.removeprefix(part): tensor for name, tensor in scene.items() if name.startswith(part)}
     real = {name: (key, scene[f"real.{name}"]) for name, key in stored.info["real"].items()}
-    start = Scene(scene["image"], torch.zeros(size, dtype=torch.float32, device="cpu"), keys, real)
-    return start, Cameras(cameras["intrinsics"], cameras["cam2world"], size)
+    depth = torch.zeros(size, dtype=torch.float32, device="cpu")
+    start = Scene(scene["image"], depth, Cameras.from_tensors({**keys, "size": size}), real)
+    return start, Cameras.from_tensors({**cameras, "size": size})
 
 
 def unpack_snapshot(stored: StoredRun) -> MemorySnapshot:

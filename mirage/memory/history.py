@@ -335,8 +335,7 @@ class History:
         if self.cameras is None:
             return {}
         return {
-            "intrinsics": self.cameras.intrinsics,
-            "cam2world": self.cameras.cam2world,
+            **self.cameras.matrices(),
             "latents": self.latents.contiguous(),
             "surface": self.surface.contiguous(),
             "stamps": self.stamps,
@@ -376,8 +375,8 @@ class History:
         check.tensor("stamps", stamps, ("F",), dims, (torch.int64,))
         for name, shape in (("intrinsics", ("F", 3, 3)), ("cam2world", ("F", 4, 4))):
             check.tensor(name, tensors[name], shape, dims)
-        count, h, w = surface.shape
-        cameras = Cameras(tensors["intrinsics"], tensors["cam2world"], (h, w))
+        count = len(surface)
+        cameras = Cameras.from_tensors({**tensors, "size": surface.shape[1:]})
         valid = (("surface", "depths above 0 or infinity", surface, surface > 0),
                  ("latents", "finite numbers", latents, latents.isfinite()))  # fmt: skip
         for name, expected, values, good in valid:

@@ -67,8 +67,7 @@ def _take_snapshot(memory: LatentSpatialMemory) -> MemorySnapshot:
     changing |= {f"layers.{name}": tensor for name, tensor in memory._layers.tensors(len(memory)).items()}
     if history.cameras is not None:
         changing |= {
-            "history.intrinsics": history.cameras.intrinsics,
-            "history.cam2world": history.cameras.cam2world,
+            **{f"history.{name}": tensor for name, tensor in history.cameras.matrices().items()},
             "history.surface": history.surface,
             "history.stamps": history.stamps,
         }
@@ -98,9 +97,7 @@ def restore_snapshot(snapshot: MemorySnapshot, device: torch.device | str = "cpu
     """
     settings, notes = snapshot.settings, check_settings(snapshot.settings)
     tensors = {name: tensor.to(device) for name, tensor in snapshot.changing.items()}
-    part = "cache."
-    rows = {name.removeprefix(part): tensor for name, tensor in tensors.items() if name.startswith(part)}
-    cache = VoxelCache.from_state_dict(settings["cache"], rows, device)
+    cache = VoxelCache.from_state_dict(settings["cache"], _part("cache", tensors), device)
     memory = LatentSpatialMemory(
         cache.channels,
         dtype=cache.dtype,
@@ -109,18 +106,19 @@ def restore_snapshot(snapshot: MemorySnapshot, device: torch.device | str = "cpu
         **notes,
     )
     memory._use(cache)
-    part = "layers."
-    layers = {name.removeprefix(part): tensor for name, tensor in tensors.items() if name.startswith(part)}
-    memory._layers.load(layers, len(cache))
+    memory._layers.load(_part("layers", tensors), len(cache))
     slots = _check_slots(settings["slots"])
     if slots:
         stamps = tensors["history.stamps"].tolist()
         latents = [snapshot.fixed[f"history.{slot}.{stamp}"] for slot, stamp in zip(slots, stamps, strict=True)]
-        names = ("intrinsics", "cam2world", "surface", "stamps")
-        state = {name: tensors[f"history.{name}"] for name in names}
-        memory.history.load(state | {"latents": torch.stack(latents, 1).to(device)})
+        memory.history.load(_part("history", tensors) | {"latents": torch.stack(latents, 1).to(device)})
         _move_to_slots(memory, slots)
     return memory
+
+
+def _part(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    start = f"{part}."
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
 
 
 def _check_slots(slots: Any) -> list[int]:

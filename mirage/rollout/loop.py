@@ -197,8 +197,7 @@ class RolloutSession:
             "view": self._view,
             "mask": self._mask,
             "generator": self.generator.get_state(),
-            "intrinsics": self.camera.intrinsics,
-            "cam2world": self.camera.cam2world,
+            **self.camera.matrices(),
         }
         values = {"frame": self.frame, "chunks": self.chunks, "stamp": self.stamp, "prompt": self.prompt}
         return SessionState(tensors | pack_observations(self._writer.past), values)
@@ -207,7 +206,7 @@ class RolloutSession:
         tensors, device = state.tensors, self.memory.device
         self._history, self._view, self._mask = (tensors[name].to(device) for name in ("history", "view", "mask"))
         self.generator.set_state(tensors["generator"].cpu())
-        self.camera = Cameras(tensors["intrinsics"], tensors["cam2world"], self.camera.size).to(device)
+        self.camera = Cameras.from_tensors({**tensors, "size": self.camera.size}).to(device)
         self.frame, self.chunks, self.stamp, self.prompt = (
             state.values[name] for name in ("frame", "chunks", "stamp", "prompt")
         )

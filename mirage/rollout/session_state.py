@@ -34,8 +34,7 @@ def pack_observations(observations: Iterable[FrameObservation]) -> dict[str, Ten
     """
     tensors: dict[str, Tensor] = {}
     for number, past in enumerate(observations):
-        parts = {"frame": past.frame, "depth": past.depth}
-        parts |= {"intrinsics": past.camera.intrinsics, "cam2world": past.camera.cam2world}
+        parts = {"frame": past.frame, "depth": past.depth, **past.camera.matrices()}
         tensors |= {f"past.{number}.{name}": tensor for name, tensor in parts.items()}
     return tensors
 
@@ -48,7 +47,8 @@ def unpack_observations(tensors: dict[str, Tensor]) -> list[FrameObservation]:
     """
     frames: list[FrameObservation] = []
     while f"past.{len(frames)}.frame" in tensors:
-        get = {name: tensors[f"past.{len(frames)}.{name}"] for name in ("frame", "depth", "intrinsics", "cam2world")}
-        size = (get["depth"].shape[0], get["depth"].shape[1])
-        frames.append(FrameObservation(get["frame"], get["depth"], Cameras(get["intrinsics"], get["cam2world"], size)))
+        part = f"past.{len(frames)}."
+        get = {name.removeprefix(part): tensor for name, tensor in tensors.items() if name.startswith(part)}
+        camera = Cameras.from_tensors({**get, "size": get["depth"].shape})
+        frames.append(FrameObservation(get["frame"], get["depth"], camera))
     return frames
