@@ -12,6 +12,7 @@ All take and return tensors on the CPU. Their arguments have been checked but fo
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -46,6 +47,9 @@ def _check(intrinsics: Tensor, cam2world: Tensor) -> tuple[Tensor, Tensor, Tenso
 
 
 def _copy(x: Tensor) -> Tensor:
+    if x.requires_grad and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        message = "cameras: poses and intrinsics get no gradient; examples/refine_pose.py moves the points instead"
+        warnings.warn(message, stacklevel=4)
     x = x.detach()
     if x.is_cpu and x.dtype is torch.float32:
         return x.clone(memory_format=torch.contiguous_format)  # takes two thirds of the time of to()
@@ -92,7 +96,7 @@ def copy_inverted(intrinsics: Tensor, world2cam: Tensor) -> tuple[Tensor, Tensor
     Raises:
         ValueError: a value is not valid; the message names the camera.
     """
-    k, m = (x.detach().to("cpu", torch.float32, memory_format=torch.contiguous_format) for x in (intrinsics, world2cam))
+    k, m = _copy(intrinsics), _copy(world2cam)
     checked = _check_inverted(k, m) if is_recorded() else _check_world2cam(k, m)
     if world2cam.is_cpu:
         return checked
