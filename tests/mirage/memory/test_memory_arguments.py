@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from mirage.memory import LatentSpatialMemory
 from mirage.memory.history import History
+from mirage.memory.snapshot import restore_snapshot, take_snapshot
 from mirage_kernels import Cameras
 
 COUNT, SIZE = 12, (48, 64)
@@ -114,6 +116,21 @@ def test_stamps_and_latents_of_a_history_are_copies() -> None:
         before = getattr(history, name).clone()
         getattr(history, name).fill_(7)
         assert torch.equal(getattr(history, name), before), name
+
+
+def test_a_file_and_a_copy_keep_the_given_world2cam(tmp_path: Path) -> None:
+    """It need not be the exact inverse of cam2world; a memory that is loaded goes on exactly as the other would."""
+    poses = CAMERAS.viewmats
+    poses[:, :3, :3] *= 1 + 4e-4
+    cameras = Cameras.from_world2cam(CAMERAS.intrinsics, poses, SIZE)
+    memory = LatentSpatialMemory(4)
+    memory.write(LATENTS, cameras, DEPTH)
+    memory.save(tmp_path / "a.safetensors")
+    expected = cameras.rescale((6, 8)).world2cam
+    restored = (LatentSpatialMemory.load(tmp_path / "a.safetensors"), restore_snapshot(take_snapshot(memory)))
+    for other in (memory, copy.deepcopy(memory), *restored):
+        assert other.history.cameras is not None
+        assert torch.equal(other.history.cameras.world2cam, expected)
 
 
 def state(memory: LatentSpatialMemory) -> dict[str, Tensor]:
