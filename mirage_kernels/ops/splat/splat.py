@@ -14,9 +14,10 @@ from ..._modes import SPLAT_MODES, SplatMode
 from ..._results import Splat
 from ...cameras import NEAR, Cameras
 from .splat_bilinear_operators import splat_bilinear
+from .splat_clouds_operators import splat_clouds
 from .splat_inputs import SplatInputs, check_inputs
 from .splat_operators import splat_nearest
-from .splat_views import fill_holes, one_mask_each, without_far
+from .splat_views import copy_labels, fill_holes, one_by_one
 
 
 def splat(
@@ -32,6 +33,7 @@ def splat(
     near: float = NEAR,
     far: float | None = None,
     background: float | Tensor | None = None,
+    offsets: Tensor | None = None,
 ) -> Splat:
     """Render points into the grid of every camera. In each cell the nearest point wins; ties go to the lower index.
 
@@ -52,18 +54,25 @@ def splat(
 
     The function does not wait for the device (no synchronization).
 
+    Several clouds are rendered in one call if ``xyz`` is (B, N, 3), or (N, 3) with ``offsets``: V is a multiple of B,
+    and cameras b V / B to (b + 1) V / B - 1 see cloud b. Results are those of one call per cloud, concatenated, bit for
+    bit, gradients too; an index counts within its cloud. (Mode "bilinear" makes these calls, and reads ``offsets`` on
+    the host.)
+
     Args:
-        xyz: (N, 3) float32, or float64 that is rounded to float32 once; world units. Decisions are made in float32, so
-            that every backend makes the same; gradients flow back through the rounding.
-        features: (N, C) float32, bfloat16 or float16; or None, which renders depth and index, and maps of 0 channels.
+        xyz: (N, 3) or (B, N, 3) float32, or float64 that is rounded to float32 once; world units. Decisions are made in
+            float32, so that every backend makes the same; gradients flow back through the rounding.
+        features: (N, C), with B clouds (B, N, C), float32, bfloat16 or float16; in mode "nearest" also int64, int32,
+            uint8 or bool (labels, colors), copied bit for bit, without a gradient; or None, which renders depth and
+            index, and maps of 0 channels.
         cameras: V cameras over a grid (h, w), on the same device.
-        valid: (N,), or (V, N) with a mask for each view, bool; points where it is False are skipped. A mask may also be
-            uint8 or floating point, where whatever is not 0 is True. Pass the ``valid`` of :func:`unproject`: a cell
-            without depth is a point at the origin, which a camera may see.
-        extent: world units, a number, or (N,) float32 or float64. A point is rendered as a square of this half-size
-            that faces the camera: it covers its own cell and all cells whose centers lie within the square. This closes
-            the holes that appear when a surface is rendered from nearer than it was observed. A point whose extent is
-            not positive covers only its own cell.
+        valid: (N,), with B clouds (B, N), or (V, N) with a mask for each view, bool; points where it is False are
+            skipped. A mask may also be uint8 or floating point, where whatever is not 0 is True. Pass the ``valid`` of
+            :func:`unproject`: a cell without depth is a point at the origin, which a camera may see.
+        extent: world units, a number, or (N,), with B clouds (B, N), float32 or float64. A point is rendered as a square
+            of this half-size that faces the camera: it covers its own cell and all cells whose centers lie within the
+            square. This closes the holes that appear when a surface is rendered from nearer than it was observed. A
+            point whose extent is not positive covers only its own cell.
         radius: cells, 0 to 2^24. A point is rendered as a disc of this radius around its projection (u, v): it covers
             its own cell and all cells (i, j) with ((j + 0.5) - u)^2 + ((i + 0.5) - v)^2 <= radius^2. Not together with
             ``extent``.
@@ -74,6 +83,8 @@ def splat(
         far: world units, more than ``near``. Points at this depth or beyond are skipped. None: no limit.
         background: the features of a hole, a number or (C,) in the dtype of ``features``, default 0. A hole stays a
             hole in ``mask``, ``depth`` and ``index``. Gradients flow to it.
+        offsets: (B + 1,) int64, on the same device: the rows of ``xyz`` (N, 3) from ``offsets[b]`` to
+            ``offsets[b + 1]`` - 1 are cloud b. They ascend; values beyond 0 to N are clamped.
 
     Returns:
         :class:`Splat`: features (V, C, h, w), depth (V, h, w), index (V, h, w); its ``mask`` is False in holes.
@@ -95,7 +106,7 @@ def splat(
     """
     no_disc = isinstance(radius, (int, float)) and radius == 0
     plain = no_disc and valid is None and extent is None and type(near) is float and near == NEAR and type(mode) is str
-    plain = plain and far is None and background is None
+    plain = plain and far is None and background is None and offsets is None
     plain = plain and mode == "nearest" and check.are_points(xyz, features)
     if plain and features is not None and isinstance(cameras, Cameras):
         intrinsics, (h, w) = cameras._intrinsics, cameras._size
@@ -117,32 +128,46 @@ def splat(
         near=near,
         far=far,
         background=background,
+        offsets=offsets,
+        blend=isinstance(mode, str) and mode == "bilinear",
     )
     if check.choice("mode", mode, SPLAT_MODES) == "nearest":
-        view = one_mask_each(inputs, _splat_nearest)
-        return fill_holes(view, inputs.far, inputs.background)
+        return fill_holes(copy_labels(inputs, _splat_nearest), inputs.far, inputs.background)
     if extent is not None:
         raise check.value_error("extent", "None in mode 'bilinear'", type(extent).__name__)
     if radius != 0:
         raise check.value_error("radius", "0 in mode 'bilinear'", radius)
     band = check.number("band", band, 0)
-    view = one_mask_each(without_far(inputs), lambda part: _splat_bilinear(part, band))
-    return fill_holes(view, math.inf, inputs.background)
+    return fill_holes(one_by_one(inputs, lambda part: _splat_bilinear(part, band)), math.inf, inputs.background)
 
 
 def _splat_nearest(inputs: SplatInputs) -> Splat:
     recorded = (inputs.xyz.requires_grad or inputs.features.requires_grad) and torch.is_grad_enabled()
-    return Splat(
-        *splat_nearest(
-            *(inputs.xyz, inputs.features, inputs.cameras),
+    differentiable = recorded or _transforms.is_active()
+    points = (inputs.xyz, inputs.features, inputs.cameras)
+    if inputs.is_one_cloud:
+        view = splat_nearest(
+            *points,
             valid=inputs.valid,
             extent=inputs.extent,
             extents=inputs.extents,
             radius=inputs.radius,
             near=inputs.near,
-            differentiable=recorded or _transforms.is_active(),
+            differentiable=differentiable,
         )
-    )
+    else:
+        view = splat_clouds(
+            *points,
+            valid=inputs.valid,
+            extent=inputs.extent,
+            extents=inputs.extents,
+            radius=inputs.radius,
+            near=inputs.near,
+            clouds=inputs.clouds,
+            offsets=inputs.offsets,
+            differentiable=differentiable,
+        )
+    return Splat(*view)
 
 
 def _splat_bilinear(inputs: SplatInputs, band: float) -> Splat:

@@ -1,32 +1,73 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What ``splat`` does around its operations: calls for parts of the views, and what a hole contains."""
+"""What ``splat`` does around its operations: labels, calls for each cloud, and what a hole contains."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from ..._results import Splat
 from ...cameras import project
-from .splat_inputs import SplatInputs
+from .splat_clouds_reference import rows_of_index, rows_of_views
+from .splat_inputs import LABEL_DTYPES, SplatInputs
+
+Render = Callable[[SplatInputs], Splat]
 
 
-def one_mask_each(inputs: SplatInputs, run: Callable[[SplatInputs], Splat]) -> Splat:
-    """Run a function that takes one mask for all views: once, or once per view if each has a mask of its own."""
-    if inputs.valid is None or inputs.valid.dim() == 1:
-        return run(inputs)
-    views = [run(inputs._replace(cameras=inputs.cameras[v], valid=mask)) for v, mask in enumerate(inputs.valid)]
+def copy_labels(inputs: SplatInputs, render: Render) -> Splat:
+    """Render features of any dtype bit for bit: render the index, then copy the rows that it names."""
+    labels = inputs.features
+    if labels.dtype not in LABEL_DTYPES:
+        return render(inputs)
+    _, depth, index = render(inputs._replace(features=inputs.xyz.new_empty(len(labels), 0)))
+    if not len(labels):
+        return Splat(labels.new_zeros(len(index), labels.shape[1], *inputs.cameras.size), depth, index)
+    rows = rows_of_index(index, len(labels), inputs.clouds, inputs.offsets)
+    winners = torch.where((rows >= 0)[..., None], labels[rows.clamp(min=0)], labels.new_zeros(()))
+    return Splat(winners.permute(0, 3, 1, 2).contiguous(), depth, index)
+
+
+def one_by_one(inputs: SplatInputs, render: Render) -> Splat:
+    """Render several clouds, or points with several masks, by a function that takes one cloud and one mask."""
+    if inputs.is_one_cloud and inputs.far == math.inf:
+        return render(inputs)
+    views = [render(part) for cloud in _clouds(inputs) for part in _masks(_without_far(cloud))]
     if not views:
-        return run(inputs._replace(valid=None))
+        return render(inputs._replace(valid=None, clouds=1, offsets=None))
     return Splat(*(torch.cat(parts) for parts in zip(*views, strict=True)))
 
 
-def without_far(inputs: SplatInputs) -> SplatInputs:
-    """Turn the limit ``far`` into a mask per view. (In mode "nearest", :func:`fill_holes` does the same for less.)"""
+def _clouds(inputs: SplatInputs) -> Iterator[SplatInputs]:
+    """Yield the clouds with their views. Offsets wait for the device."""
+    views, valid = len(inputs.cameras), inputs.valid
+    each = max(views // max(inputs.clouds, 1), 1)
+    rows = rows_of_views(len(inputs.xyz), views, inputs.clouds, inputs.offsets)
+    for view, (first, end) in list(enumerate(rows))[::each]:
+        some = slice(view, view + each)
+        yield inputs._replace(
+            xyz=inputs.xyz[first:end],
+            features=inputs.features[first:end],
+            cameras=inputs.cameras[some],
+            valid=valid if valid is None else valid[some] if valid.dim() == 2 else valid[first:end],
+            clouds=1,
+            offsets=None,
+        )
+
+
+def _masks(inputs: SplatInputs) -> Iterator[SplatInputs]:
+    if inputs.valid is None or inputs.valid.dim() == 1:
+        yield inputs
+    else:
+        for view, mask in enumerate(inputs.valid):
+            yield inputs._replace(cameras=inputs.cameras[view], valid=mask)
+
+
+def _without_far(inputs: SplatInputs) -> SplatInputs:
+    """Turn the limit ``far`` of one cloud into a mask for each view."""
     if inputs.far == math.inf:
         return inputs
     cameras = inputs.cameras
