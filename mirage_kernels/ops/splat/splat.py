@@ -15,7 +15,7 @@ from ..._results import Splat
 from ...cameras import NEAR, Cameras
 from .splat_bilinear_operators import splat_bilinear
 from .splat_clouds_operators import splat_clouds
-from .splat_inputs import SplatInputs, check_inputs
+from .splat_inputs import SplatInputs, are_clouds, check_inputs
 from .splat_operators import splat_nearest
 from .splat_views import copy_labels, fill_holes, one_by_one
 
@@ -69,7 +69,7 @@ def splat(
         valid: (N,), with B clouds (B, N), or (V, N) with a mask for each view, bool; points where it is False are
             skipped. A mask may also be uint8 or floating point, where whatever is not 0 is True. Pass the ``valid`` of
             :func:`unproject`: a cell without depth is a point at the origin, which a camera may see.
-        extent: world units, a number, or (N,), with B clouds (B, N), float32 or float64. A point is rendered as a square
+        extent: world units, a number, or (N,), with B clouds (B, N), float32 or float64. A point is drawn as a square
             of this half-size that faces the camera: it covers its own cell and all cells whose centers lie within the
             square. This closes the holes that appear when a surface is rendered from nearer than it was observed. A
             point whose extent is not positive covers only its own cell.
@@ -107,14 +107,19 @@ def splat(
     no_disc = isinstance(radius, (int, float)) and radius == 0
     plain = no_disc and valid is None and extent is None and type(near) is float and near == NEAR and type(mode) is str
     plain = plain and far is None and background is None and offsets is None
-    plain = plain and mode == "nearest" and check.are_points(xyz, features)
-    if plain and features is not None and isinstance(cameras, Cameras):
+    name = None
+    if plain and mode == "nearest" and features is not None and isinstance(cameras, Cameras):
+        if check.are_points(xyz, features):
+            name = "splat_plain"
+        elif are_clouds(xyz, features, len(cameras)):
+            name = "splat_clouds_plain"
+    if name is not None and features is not None:
         intrinsics, (h, w) = cameras._intrinsics, cameras._size
         # Written out, as the call of the operation below, because a call of 64 points takes microseconds.
         differentiable = (xyz.requires_grad or features.requires_grad) and torch.is_grad_enabled()
         differentiable = differentiable or _transforms.is_active()
         if (intrinsics.is_cpu if xyz.is_cpu else intrinsics.device == xyz.device) and not differentiable:
-            operation = backend.operation("splat_plain", xyz)
+            operation = backend.operation(name, xyz)
             try:
                 # tuple.__new__, because the constructor of a named tuple takes as long as a check.
                 return tuple.__new__(Splat, operation(xyz, features, intrinsics, cameras._world2cam, h, w))
@@ -163,7 +168,6 @@ def _splat_nearest(inputs: SplatInputs) -> Splat:
             extents=inputs.extents,
             radius=inputs.radius,
             near=inputs.near,
-            clouds=inputs.clouds,
             offsets=inputs.offsets,
             differentiable=differentiable,
         )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..._results import Splat
 from ...cameras import project
-from .splat_clouds_reference import rows_of_index, rows_of_views
+from .splat_clouds_reference import count_clouds, has_own_masks, rows_of_index, rows_of_views
 from .splat_inputs import LABEL_DTYPES, SplatInputs
 
 Render = Callable[[SplatInputs], Splat]
@@ -23,10 +23,11 @@ def copy_labels(inputs: SplatInputs, render: Render) -> Splat:
     labels = inputs.features
     if labels.dtype not in LABEL_DTYPES:
         return render(inputs)
-    _, depth, index = render(inputs._replace(features=inputs.xyz.new_empty(len(labels), 0)))
+    _, depth, index = render(inputs._replace(features=inputs.xyz.new_empty(*labels.shape[:-1], 0)))
+    labels = labels.flatten(0, -2)
     if not len(labels):
         return Splat(labels.new_zeros(len(index), labels.shape[1], *inputs.cameras.size), depth, index)
-    rows = rows_of_index(index, len(labels), inputs.clouds, inputs.offsets)
+    rows = rows_of_index(index, len(labels), count_clouds(inputs.xyz, inputs.offsets), inputs.offsets)
     winners = torch.where((rows >= 0)[..., None], labels[rows.clamp(min=0)], labels.new_zeros(()))
     return Splat(winners.permute(0, 3, 1, 2).contiguous(), depth, index)
 
@@ -37,23 +38,25 @@ def one_by_one(inputs: SplatInputs, render: Render) -> Splat:
         return render(inputs)
     views = [render(part) for cloud in _clouds(inputs) for part in _masks(_without_far(cloud))]
     if not views:
-        return render(inputs._replace(valid=None, clouds=1, offsets=None))
+        xyz, features = inputs.xyz.flatten(0, -2), inputs.features.flatten(0, -2)
+        return render(inputs._replace(xyz=xyz, features=features, valid=None, offsets=None))
     return Splat(*(torch.cat(parts) for parts in zip(*views, strict=True)))
 
 
 def _clouds(inputs: SplatInputs) -> Iterator[SplatInputs]:
     """Yield the clouds with their views. Offsets wait for the device."""
-    views, valid = len(inputs.cameras), inputs.valid
-    each = max(views // max(inputs.clouds, 1), 1)
-    rows = rows_of_views(len(inputs.xyz), views, inputs.clouds, inputs.offsets)
+    views, clouds = len(inputs.cameras), count_clouds(inputs.xyz, inputs.offsets)
+    xyz, features, valid = inputs.xyz.flatten(0, -2), inputs.features.flatten(0, -2), inputs.valid
+    own_masks = has_own_masks(inputs.xyz, valid)
+    each = max(views // max(clouds, 1), 1)
+    rows = rows_of_views(len(xyz), views, clouds, inputs.offsets)
     for view, (first, end) in list(enumerate(rows))[::each]:
         some = slice(view, view + each)
         yield inputs._replace(
-            xyz=inputs.xyz[first:end],
-            features=inputs.features[first:end],
+            xyz=xyz[first:end],
+            features=features[first:end],
             cameras=inputs.cameras[some],
-            valid=valid if valid is None else valid[some] if valid.dim() == 2 else valid[first:end],
-            clouds=1,
+            valid=valid if valid is None else valid[some] if own_masks else valid.flatten()[first:end],
             offsets=None,
         )
 
