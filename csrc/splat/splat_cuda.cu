@@ -40,7 +40,8 @@ void rasterize_clouds(const Cloud& cloud, const Clouds& clouds, const CameraTens
   const int64_t blocks = std::min(ceil_div(n, each * kRasterThreads), std::max<int64_t>(kMaxBlocks / groups, 1));
   const int64_t columns = std::max<int64_t>(kBlocksWanted / (blocks * groups + 1), 1);
   for_each_batch(cameras, views, keys, of_group, columns, [&](const SomeViews& some, int64_t) {
-    const dim3 grid(static_cast<unsigned>(blocks * groups), static_cast<unsigned>(ceil_div(some.count, some.of_column)));
+    const dim3 grid(static_cast<unsigned>(blocks * groups),
+                    static_cast<unsigned>(ceil_div(some.count, some.of_column)));
     launch(
         each == kMany ? splat_rasterize_kernel<kShape, false, kMany> : splat_rasterize_kernel<kShape, false, kPerLane>,
         grid, kRasterThreads, 0, stream, cloud, clouds, static_cast<unsigned>(blocks), some, LeafList{});
@@ -67,8 +68,8 @@ void rasterize_leaves(const Cloud& cloud, const Clouds& clouds, const BoxPyramid
 }
 
 template <Shape kShape>
-void rasterize_points(const SplatPoints& points, const CameraTensors& cameras, const ViewsOnDevice& views,
-                      Word64* keys, cudaStream_t stream) {
+void rasterize_points(const SplatPoints& points, const CameraTensors& cameras, const ViewsOnDevice& views, Word64* keys,
+                      cudaStream_t stream) {
   if (points.boxes.level0)
     rasterize_leaves<kShape>(points, points.clouds, points.boxes, cameras, views, keys, stream);
   else
@@ -91,8 +92,8 @@ struct SplatOnCuda : CudaDevice {
       const int64_t c = in.channels(), cells = in.cameras.cells();
       const Features f = plan_tiles<Word>(c, data<Word>(in.out), cells, data<Word>(in.features), c);
       launch(splat_resolve_kernel<Word>, blocks_of(in.cameras.count * ceil_div(cells, kTileCells), 1), kTileThreads,
-             bytes_of_tile<Word>(f), on.stream, f, cells, points.clouds, data<Word>(in.features), mutable_data<uint64_t>(in.index),
-             mutable_data<float>(in.depth), mutable_data<Word>(in.out));
+             bytes_of_tile<Word>(f), on.stream, f, cells, points.clouds, data<Word>(in.features),
+             mutable_data<uint64_t>(in.index), mutable_data<float>(in.depth), mutable_data<Word>(in.out));
     });
   }
 };

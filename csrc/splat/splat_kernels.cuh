@@ -250,7 +250,8 @@ __global__ void __launch_bounds__(kRasterThreads)
 // (V, C, cells).
 template <class Word>
 __global__ void __launch_bounds__(kTileThreads)
-    splat_resolve_kernel(Features f, int64_t cells, Clouds clouds, const Word* all_rows, uint64_t* keys, float* depth, Word* maps) {
+    splat_resolve_kernel(Features f, int64_t cells, Clouds clouds, const Word* all_rows, uint64_t* keys, float* depth,
+                         Word* maps) {
   MIRAGE_DYNAMIC_SHARED(Word, tile);
   __shared__ uint32_t winners[kTileCells];
   __shared__ unsigned ballots[2];

@@ -56,8 +56,8 @@ struct SplatOperands {
                 const OptionalTensor& boxes2, double near, const OptionalTensor& offsets_ = {})
       : n(count_rows(xyz_, 1)), clouds(count_clouds(xyz_, offsets_)),
         xyz(expect_rows(xyz_, ScalarType::Float, n, {3}, "splat: xyz must be float32 (N, 3)")),
-        features(expect_rows(features_, features_.scalar_type(), n, {features_.size(-1)},
-                             "splat: features must be (N, C)")),
+        features(
+            expect_rows(features_, features_.scalar_type(), n, {features_.size(-1)}, "splat: features must be (N, C)")),
         cameras(intrinsics, world2cam, h, w),
         own_masks(valid_ && valid_->dim() == 2 && !(xyz_.dim() == 3 && valid_->size(0) == clouds)),
         valid(expect_rows(valid_, ScalarType::Bool, own_masks ? n / std::max<int64_t>(clouds, 1) * cameras.count : n,
@@ -118,8 +118,8 @@ std::tuple<Tensor, Tensor, Tensor> splat_clouds(const Tensor& xyz, const Tensor&
                                                 const Tensor& world2cam, int64_t h, int64_t w, OptionalTensor valid,
                                                 OptionalTensor extents, OptionalTensor offsets, double extent,
                                                 double radius, double near) {
-  Device::guard_device(xyz, {&features, &intrinsics, &world2cam, pointer_to(valid), pointer_to(extents),
-                             pointer_to(offsets)});
+  Device::guard_device(
+      xyz, {&features, &intrinsics, &world2cam, pointer_to(valid), pointer_to(extents), pointer_to(offsets)});
   const double scale = extents ? 1.0 : extent, no_minimum = -std::numeric_limits<float>::max();
   const SplatOperands in(xyz, features, intrinsics, world2cam, h, w, valid, extents, scale, no_minimum, radius, {}, {},
                          {}, near, offsets);
