@@ -15,7 +15,7 @@ from torch import Tensor
 from ...cameras import NEAR
 from . import splat_reference as reference
 
-_NO_MIN_EXTENT = -torch.finfo(torch.float32).max
+NO_MIN_EXTENT = -torch.finfo(torch.float32).max
 
 
 def splat_clouds(
@@ -53,7 +53,7 @@ def splat_clouds(
         if extents is None:
             parts.append(reference.splat(*cloud, None, extent, radius=radius, near=near))
         else:
-            parts.append(reference.splat(*cloud, extents.flatten()[seen], 1.0, _NO_MIN_EXTENT, near=near))
+            parts.append(reference.splat(*cloud, extents.flatten()[seen], 1.0, NO_MIN_EXTENT, near=near))
     if not parts:
         return reference.splat(points, rows, intrinsics, world2cam, h, w)
     maps, depth, index = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
