@@ -94,9 +94,23 @@ def define(
             define_in(library, namespace, f"{name}({arguments}", fake, run)
             _overloads[namespace, base, kind] = overload(namespace, base, kind)
         for namespace, function in implementations.items():
-            _libraries[namespace].impl(name, function, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
+            kernel = _without_autocast(function)
+            _libraries[namespace].impl(name, kernel, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
     if symbolic:
         _define_symbolic(base, arguments, fake, "inference" if inference else "default")
+
+
+def _without_autocast(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Make an implementation that calls operations of torch keep its dtypes under ``torch.autocast``."""
+
+    @functools.wraps(function)
+    def run(*args: Any) -> Any:
+        if not torch._C._is_any_autocast_enabled():
+            return function(*args)
+        with torch._C._DisableAutocast():
+            return function(*args)
+
+    return run
 
 
 _FLOAT = re.compile(r"\bfloat (\w+)(=[^,)]+)?")

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 BackendName = Literal["cuda", "triton", "cpp", "reference"]
 SplatMode = Literal["nearest", "bilinear"]
 Pooling = Literal["median", "nearest", "min", "bilinear"]
+DepthType = Literal["z", "ray"]
 Fusion = Literal["best", "latest", "mean"]
 Storage = Literal["int8"]
 Eviction = Literal["oldest", "untouched", "farthest"]
@@ -18,6 +19,7 @@ AutomaticEviction = Literal["oldest", "untouched"]
 BACKENDS: tuple[BackendName, ...] = get_args(BackendName)  # in order of preference
 SPLAT_MODES: tuple[SplatMode, ...] = get_args(SplatMode)
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)  # the operations take the position in this tuple
+DEPTH_TYPES: tuple[DepthType, ...] = get_args(DepthType)
 FUSIONS: tuple[Fusion, ...] = get_args(Fusion)  # likewise
 STORAGES: tuple[Storage, ...] = get_args(Storage)
 EVICTIONS: tuple[Eviction, ...] = get_args(Eviction)

@@ -14,7 +14,7 @@ class Splat(NamedTuple):
 
     Attributes:
         features: (V, C, h, w) in the dtype of the points' features: the features of the nearest point of every cell,
-            copied bit for bit (in mode "bilinear": a weighted mean); zeros in holes.
+            copied bit for bit (in mode "bilinear": a weighted mean); zeros, or the ``background``, in holes.
         depth: (V, h, w) float32, z-depth of the nearest point in world units; +inf in holes.
         index: (V, h, w) int64, index of the nearest point; of several at the same depth the lowest index; -1 in holes.
     """

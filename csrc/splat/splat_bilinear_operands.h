@@ -27,7 +27,8 @@ struct BilinearCloud {
         cameras(intrinsics, world2cam, h, w), points{{data<float>(xyz), data<uint8_t>(valid), nullptr, 0.0f, 0.0f, 0.0f,
                                                       static_cast<float>(near), xyz.size(0)},
                                                      Shape::kCorners,
-                                                     {}},
+                                                     {},
+                                                     one_cloud(xyz.size(0), cameras.count)},
         band(static_cast<float>(band_)) {
     guard(near >= kNear, "splat_bilinear: near must be at least 1e-6");
     guard(points.n <= UINT32_MAX, "splat_bilinear: more than 2^32 - 1 points");

@@ -53,8 +53,8 @@ void move_few_winners(const Columns<Word>& view, int64_t begin, int64_t end) {
 
 // Turns keys into depth and index, and moves the winners' features.
 template <class Word>
-void resolve(const Keys& keys, const Word* features, int64_t channels, int64_t views, int64_t cells, Word* out,
-             float* depth) {
+void resolve(const Keys& keys, const Word* features, int64_t channels, const Clouds& clouds, int64_t views,
+             int64_t cells, Word* out, float* depth) {
   const std::vector<Word> hole(channels);
   const SplatKernels& kernels = MIRAGE_KERNELS(splat_kernels);
   const int64_t groups = (cells + kGroup - 1) / kGroup;
@@ -71,7 +71,7 @@ void resolve(const Keys& keys, const Word* features, int64_t channels, int64_t v
       join_keys(keys, at, end - begin);
       const int64_t hits = kernels.decode(keys.first + at, end - begin, depth + at);
       const Columns<Word> view{reinterpret_cast<const int64_t*>(keys.first) + v * cells,
-                               features,
+                               features + clouds.rows_of(v).first * channels,
                                hole.data(),
                                out + v * channels * cells,
                                channels,
@@ -162,8 +162,8 @@ struct SplatOnCpu : CpuDevice {
                                 mutable_data<uint64_t>(in.index));  // in place
     with_word(in.features.scalar_type(), [&](auto word) {
       using Word = decltype(word);
-      resolve<Word>(keys, data<Word>(in.features), in.channels(), in.cameras.count, in.cameras.cells(),
-                    mutable_data<Word>(in.out), mutable_data<float>(in.depth));
+      resolve<Word>(keys, data<Word>(in.features), in.channels(), in.points.clouds, in.cameras.count,
+                    in.cameras.cells(), mutable_data<Word>(in.out), mutable_data<float>(in.depth));
     });
   }
 

@@ -16,7 +16,7 @@ inline Fill init_zbuffer(const CameraTensors& cameras, Word64* keys) {
 }
 
 // keys (V, h w): the minimum with those of the points, in the cells of their taps (mode "bilinear").
-void rasterize_corners(const Cloud& cloud, const CameraTensors& cameras, const ViewsOnDevice& views, Word64* keys,
-                       cudaStream_t stream);
+void rasterize_corners(const SplatPoints& points, const CameraTensors& cameras, const ViewsOnDevice& views,
+                       Word64* keys, cudaStream_t stream);
 
 }  // namespace mirage

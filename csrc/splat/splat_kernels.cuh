@@ -18,10 +18,18 @@ constexpr int kRasterThreads = kRasterWarps * kWarp;
 
 using RasterViews = ViewsOfBlock<kViewBatch, kRasterThreads>;
 
-struct SomeViews {  // at most kViewBatch
-  PreparedViews views;
-  Word64* keys;  // (count, h w)
+struct SomeViews {  // at most kViewBatch, of one group
+  PreparedViews views;         // of all groups
+  Word64* keys;                // (V, h w)
+  int64_t first;               // view of the group
   int count, of_column, h, w;  // of all, and of those that share blockIdx.y
+
+  // Those from a quad on; the number of views before the first goes to `skipped`.
+  __device__ __forceinline__ SomeViews of_group(int64_t view_of_group, int* skipped) const {
+    const int64_t at = view_of_group + first, quad = at / kQuad * kQuad;
+    *skipped = static_cast<int>(at - quad);
+    return {views.from(quad), keys + quad * (static_cast<int64_t>(h) * w), 0, count, of_column, h, w};
+  }
 };
 
 // Leaves of points that some of the views may see, in any order.
@@ -153,21 +161,27 @@ __device__ __forceinline__ void rasterize_in_ranges(const PointsOfWarp<kEach>& p
 }
 
 // A warp rasterizes its points into the views that may see them: those in the list; or, without a list, those that the
-// warp finds among its column's.
+// warp finds among its column's. Every `blocks` in a row take one group of views and what it sees.
 template <Shape kShape, bool kListed, int kEach>
 __global__ void __launch_bounds__(kRasterThreads, 32 / (kEach + 2))
-    splat_rasterize_kernel(Cloud cloud, SomeViews some, LeafList list) {
+    splat_rasterize_kernel(Cloud all, Clouds clouds, unsigned blocks, SomeViews of_groups, LeafList list) {
   __shared__ RasterViews views;
   __shared__ SharedRange shared_ranges[kRasterWarps][kWarp];
-  const int first = static_cast<int>(blockIdx.y) * some.of_column, last = min(first + some.of_column, some.count);
+  const int64_t view = kListed ? 0 : blockIdx.x / blocks * clouds.views_of_group();
+  const unsigned block = kListed ? blockIdx.x : blockIdx.x % blocks;
+  const Cloud cloud = kListed ? all : clouds.cloud_of(all, view);
+  int skipped;
+  const SomeViews some = of_groups.of_group(view, &skipped);
+  const int of_column = static_cast<int>(blockIdx.y) * some.of_column;
+  const int first = skipped + of_column, last = skipped + min(of_column + some.of_column, some.count);
   const unsigned cells = some.h * some.w;
   views.start_load(some.views, first, last, !kListed);
   constexpr int kHeld = kEach * kWarp;
   const int64_t runs = kListed ? *list.count : (cloud.n + kHeld - 1) / kHeld;
   bool loaded = kListed;  // the views: while they come, so does the length of the list, or do the first points
   if (kListed) views.wait();
-  for (int64_t run = static_cast<int64_t>(blockIdx.x) * kRasterWarps + threadIdx.x / kWarp;;
-       run += static_cast<int64_t>(gridDim.x) * kRasterWarps) {
+  for (int64_t run = static_cast<int64_t>(block) * kRasterWarps + threadIdx.x / kWarp;;
+       run += static_cast<int64_t>(blocks) * kRasterWarps) {
     if (kListed && run >= runs) break;
     const auto points = load_points<kShape, kEach>(cloud, kHeld * (kListed ? int64_t{__ldg(list.leaves + run)} : run));
     if (!loaded) views.wait();
@@ -201,7 +215,7 @@ __global__ void __launch_bounds__(kRasterThreads, 32 / (kEach + 2))
 __global__ void __launch_bounds__(kRasterThreads)
     splat_list_leaves_kernel(BoxPyramid boxes, ExtentRule rule, SomeViews some, LeafList list) {
   __shared__ RasterViews views;
-  views.start_load(some.views, 0, some.count);
+  views.start_load(some.views.from(some.first), 0, some.count);
   views.wait();
   const auto span_at = [&](const PyramidBox* leaf) {
     return span_of(leaf->box, scaled_extent(rule.scale, leaf->extent, rule.min));
@@ -236,7 +250,8 @@ __global__ void __launch_bounds__(kRasterThreads)
 // (V, C, cells).
 template <class Word>
 __global__ void __launch_bounds__(kTileThreads)
-    splat_resolve_kernel(Features f, int64_t cells, const Word* rows, uint64_t* keys, float* depth, Word* maps) {
+    splat_resolve_kernel(Features f, int64_t cells, Clouds clouds, const Word* all_rows, uint64_t* keys, float* depth,
+                         Word* maps) {
   MIRAGE_DYNAMIC_SHARED(Word, tile);
   __shared__ uint32_t winners[kTileCells];
   __shared__ unsigned ballots[2];
@@ -251,6 +266,7 @@ __global__ void __launch_bounds__(kTileThreads)
     winners[threadIdx.x] = static_cast<uint32_t>(point.index);
   }
   const uint64_t hits = broadcast_valid(hit, ballots);
+  const Word* rows = all_rows + clouds.rows_of(location.b).first * f.channels;
   for (int64_t c = 0; c < f.channels; c += f.depth) {
     const TileOfFeatures t = tile_of(f, location, cells, c);
     gather_to_tile(t, rows, winners, hits, tile);

@@ -1,5 +1,6 @@
 // SPDX-FileCopyrightText: 2026 The Mirage authors
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <memory>
 
 #include "splat/splat_cpu.h"
@@ -15,12 +16,20 @@ constexpr int64_t kMinPointsPerThread = 8192;  // points in views that are worth
 Keys fill_keys(Scatter scatter, const SplatPoints& points, const std::vector<View>& views, int h, int w,
                uint64_t* first) {
   const int64_t v = static_cast<int64_t>(views.size()), cells = static_cast<int64_t>(h) * w;
-  const int64_t parts = choose_parts(points.n, v, cells, kMinPointsPerThread);
+  const Clouds& clouds = points.clouds;
+  const int64_t n = points.n / std::max<int64_t>(clouds.count, 1);  // that a view sees, on average
+  const int64_t parts = choose_parts(n, v, cells, kMinPointsPerThread);
   Keys keys{first, nullptr, parts, v * cells};
   if (parts > 1) keys.others = std::make_unique_for_overwrite<uint64_t[]>((parts - 1) * v * cells);
-  each_part(points.n, v, parts, kMinPointsPerThread, [&](int64_t part, int64_t view, int64_t count) {
+  each_part(n, v, parts, kMinPointsPerThread, [&](int64_t part, int64_t view, int64_t count) {
     uint64_t* buffer = part == 0 ? keys.first : keys.others.get() + (part - 1) * keys.size;
-    scatter(points, {&views[view], buffer + view * cells, static_cast<int>(count), h, w, part, parts});
+    for (const int64_t last = view + count; view < last;) {
+      const int64_t run = std::min(last - view, clouds.views_of_group() - view % clouds.views_of_group());
+      SplatPoints seen = points;
+      static_cast<Cloud&>(seen) = clouds.cloud_of(points, view);
+      scatter(seen, {&views[view], buffer + view * cells, static_cast<int>(run), h, w, part, parts});
+      view += run;
+    }
   });
   return keys;
 }

@@ -25,13 +25,30 @@ if INTERPRETED:
     pytest.skip("kernels that are interpreted cannot be compiled", allow_module_level=True)
 
 # Types of arguments that have the same name in several kernels; sizes are not specialized.
-SIZES = ("height", "width", "h", "w", "max_rows", "max_columns", "tiles", "cells", "views", "sets", "words")
+SIZES = (
+    "height",
+    "width",
+    "h",
+    "w",
+    "max_rows",
+    "max_columns",
+    "tiles",
+    "cells",
+    "views",
+    "sets",
+    "words",
+    "first_group",
+    "of_cloud",
+    "of_group",
+)
 TYPES = {
     **dict.fromkeys((*SIZES, "num_a", "num_b", "view_batch", "first_view"), "i32"),
-    **dict.fromkeys(("n", "min_valid", "max_masked", "groups", "halves", "points"), "i64"),
+    **dict.fromkeys(("n", "min_valid", "max_masked", "groups", "halves", "points", "num_rows", "mask_rows"), "i64"),
     **dict.fromkeys(("extent", "min_extent", "radius", "band", "near"), "fp32"),
     **dict.fromkeys(("mask", "valid"), "*u8"),
-    **dict.fromkeys(("group", "a", "b", "size_a", "size_b", "counts", "keys", "index", "order", "starts"), "*i64"),
+    **dict.fromkeys(
+        ("group", "a", "b", "size_a", "size_b", "counts", "keys", "index", "order", "starts", "offsets"), "*i64"
+    ),
     **dict.fromkeys(("bits", "pairs"), "*i32"),
 }
 CACHE_TYPES = {
@@ -92,6 +109,12 @@ def blended(part: str, name: str, *of_dtype: str, aligned: tuple[str, ...] = (),
 ROWS: dict[str, Any] = {"CHANNELS": 48, "BLOCK": 64}
 BACKWARD = "splat_bilinear_backward"
 
+
+def resolve(word: str, **constants: Any) -> Kernel:
+    types = {"rows": word, "features": word}
+    return Kernel("splat", "splat_resolve_kernel", {**ROWS, **constants}, types, ("cells",))
+
+
 KERNELS = {
     "lift_median": lift(0, True),
     "lift_median_of_large_cells": lift(0, False, mask=None),
@@ -106,11 +129,14 @@ KERNELS = {
     "visible": Kernel("overlap", "overlap_visible_kernel", {"valid": None, "group": None}),
     "visible_groups": Kernel("overlap", "overlap_visible_kernel", {}),
     "count": Kernel("overlap", "overlap_count_bits_kernel", {}, aligned=("words",)),
-    "rasterize_points": rasterize(0, valid=None, extents=None),
-    "rasterize_squares": rasterize(1),
-    "rasterize_discs": rasterize(2, extents=None),
-    "resolve_float32": Kernel("splat", "splat_resolve_kernel", ROWS, {"rows": "*i32", "features": "*i32"}, ("cells",)),
-    "resolve_bfloat16": Kernel("splat", "splat_resolve_kernel", ROWS, {"rows": "*i16", "features": "*i16"}, ("cells",)),
+    "rasterize_points": rasterize(0, valid=None, extents=None, offsets=None),
+    "rasterize_points_of_clouds": rasterize(0, extents=None),
+    "rasterize_squares": rasterize(1, offsets=None),
+    "rasterize_squares_of_clouds": rasterize(1),
+    "rasterize_discs": rasterize(2, extents=None, offsets=None),
+    "resolve_float32": resolve("*i32", offsets=None),
+    "resolve_bfloat16": resolve("*i16", offsets=None),
+    "resolve_clouds": resolve("*i16"),
     "backward_features": blended("splat_backward", "splat_backward_features_kernel", "grad", "sums", **ROWS),
     "backward_xyz": blended("splat_backward", "splat_backward_xyz_kernel"),
     "bilinear_rasterize": blended("splat_bilinear", "splat_bilinear_rasterize_kernel", valid=None),
@@ -244,6 +270,7 @@ def many_views(operation: str) -> Any:
     blend = (*cameras, None, depth, depth, 0.05)
     return {
         "splat": (xyz, features, *cameras, h, w, None, None, 0.0, 0.0, 0.0),
+        "splat_clouds": (xyz.view(900, 1, 3)[:800], features[:800, None], *cameras, h, w),
         "splat_bilinear": (xyz, features, *cameras, h, w, None, 0.05),
         "splat_backward_features": (maps, index, n),
         "splat_backward_xyz": (depth, index, cameras[1], n),
@@ -259,6 +286,7 @@ def many_views(operation: str) -> Any:
     ("folder", "module", "operation"),
     [
         ("splat", "splat", "splat"),
+        ("splat", "splat_clouds", "splat_clouds"),
         ("splat", "splat_bilinear", "splat_bilinear"),
         ("splat", "splat_backward", "splat_backward_features"),
         ("splat", "splat_backward", "splat_backward_xyz"),
@@ -275,13 +303,16 @@ def test_any_number_of_views_fits_a_grid(
     from mirage_kernels._triton_common import launch
 
     kernels = importlib.import_module(f"mirage_kernels.ops.{folder}.{module}_triton")
+    launching = (
+        importlib.import_module("mirage_kernels.ops.splat.splat_triton") if module == "splat_clouds" else kernels
+    )
     grids: list[tuple[int, ...]] = []
 
     def record(_: Any, grid: tuple[int, ...], *args: Any, **options: Any) -> None:
         launch(Nothing(), grid, *args, **options)
         grids.append(grid)
 
-    monkeypatch.setattr(kernels, "launch", record)
+    monkeypatch.setattr(launching, "launch", record)
     with torch.device("meta"):
         getattr(kernels, operation)(*many_views(operation))
     assert grids

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ... import _memory, check
+from ... import _inputs, _memory, check
 from ...cameras import Cameras, check_cameras
 from .overlap_operators import intersection_over_union, visible_groups
 
@@ -33,9 +33,10 @@ def visible(
     no gradient, and the function does not wait for the device.
 
     Args:
-        xyz: (N, 3) float32, world units.
+        xyz: (N, 3) float32, or float64 that is rounded to float32 once; world units.
         cameras: V cameras over one grid, on the same device.
-        valid: (N,) bool; points that are False are in no view.
+        valid: (N,) bool; points that are False are in no view. It may also be uint8 or floating point, where whatever
+            is not 0 is True.
         groups: (N,) int64, the group of every point, 0 to G - 1. A point with any other number, such as -1, belongs to
             no group and is ignored. If None, every point is a group of its own and G = N.
         num_groups: G; required with ``groups``, None without.
@@ -56,11 +57,11 @@ def visible(
         ['101']
     """
     dims: check.Dims = {}
-    check.tensor("xyz", xyz, ("N", 3), dims)
+    xyz = _inputs.geometry("xyz", xyz, ("N", 3), dims)
     like = ("xyz", xyz)
     check_cameras(cameras, "xyz", xyz)
     if valid is not None:
-        check.tensor("valid", valid, ("N",), dims, (torch.bool,), like)
+        valid = _inputs.mask("valid", valid, ("N",), dims, like)
     if groups is not None:
         check.tensor("groups", groups, ("N",), dims, (torch.int64,), like)
         count = check.integer("num_groups", num_groups, 0, MAX_GROUPS)
@@ -130,9 +131,9 @@ def group_voxels(xyz: Tensor, voxel_size: float, valid: Tensor | None = None) ->
     It is written in plain PyTorch and waits for the device, so call it when points change, not in every frame.
 
     Args:
-        xyz: (N, 3) float32, world units.
+        xyz: (N, 3) float32, or float64 that is rounded to float32 once; world units.
         voxel_size: side of a voxel, world units, a normal float32 number above 0.
-        valid: (N,) bool; points that are False get no group.
+        valid: (N,), a mask as :func:`visible` takes it; points that are False get no group.
 
     Returns:
         :class:`Groups`. A point that is not valid, or whose voxel is not a finite float32 number, has group -1.
@@ -148,11 +149,11 @@ def group_voxels(xyz: Tensor, voxel_size: float, valid: Tensor | None = None) ->
         Groups(groups=tensor([1, 0, 1]), num_groups=2)
     """
     dims: check.Dims = {}
-    check.tensor("xyz", xyz, ("N", 3), dims)
+    xyz = _inputs.geometry("xyz", xyz, ("N", 3), dims)
     check.dense("xyz", xyz, values=True)
     side = check.number("voxel_size", voxel_size, _MIN_SIZE, _MAX_SIZE)
     if valid is not None:
-        check.tensor("valid", valid, ("N",), dims, (torch.bool,), ("xyz", xyz))
+        valid = _inputs.mask("valid", valid, ("N",), dims, ("xyz", xyz))
     if not dims["N"]:
         return Groups(torch.empty(0, dtype=torch.int64, device=xyz.device), 0)
     # The divisor is a tensor, because a GPU divides by a number by multiplying with its reciprocal. Adding 0 turns -0

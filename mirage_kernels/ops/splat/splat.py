@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
 import torch
 from torch import Tensor
@@ -12,14 +12,17 @@ from torch import Tensor
 from ... import _memory, _transforms, backend, check
 from ..._modes import SPLAT_MODES, SplatMode
 from ..._results import Splat
-from ...cameras import NEAR, Cameras, check_cameras
+from ...cameras import NEAR, Cameras
 from .splat_bilinear_operators import splat_bilinear
-from .splat_operators import check_near, splat_nearest
+from .splat_clouds_operators import splat_clouds
+from .splat_inputs import SplatInputs, are_clouds, check_inputs
+from .splat_operators import splat_nearest
+from .splat_views import copy_labels, fill_holes, one_by_one
 
 
 def splat(
     xyz: Tensor,
-    features: Tensor,
+    features: Tensor | None,
     cameras: Cameras,
     *,
     valid: Tensor | None = None,
@@ -28,6 +31,9 @@ def splat(
     mode: SplatMode = "nearest",
     band: float = 0.05,
     near: float = NEAR,
+    far: float | None = None,
+    background: float | Tensor | None = None,
+    offsets: Tensor | None = None,
 ) -> Splat:
     """Render points into the grid of every camera. In each cell the nearest point wins; ties go to the lower index.
 
@@ -48,16 +54,25 @@ def splat(
 
     The function does not wait for the device (no synchronization).
 
+    Several clouds are rendered in one call if ``xyz`` is (B, N, 3), or (N, 3) with ``offsets``: V is a multiple of B,
+    and cameras b V / B to (b + 1) V / B - 1 see cloud b. Results are those of one call per cloud, concatenated, bit for
+    bit, gradients too; an index counts within its cloud. (Mode "bilinear" makes these calls, and reads ``offsets`` on
+    the host.)
+
     Args:
-        xyz: (N, 3) float32, world units.
-        features: (N, C) float32, bfloat16 or float16.
+        xyz: (N, 3) or (B, N, 3) float32, or float64 that is rounded to float32 once; world units. Decisions are made in
+            float32, so that every backend makes the same; gradients flow back through the rounding.
+        features: (N, C), with B clouds (B, N, C), float32, bfloat16 or float16; in mode "nearest" also int64, int32,
+            uint8 or bool (labels, colors), copied bit for bit, without a gradient; or None, which renders depth and
+            index, and maps of 0 channels.
         cameras: V cameras over a grid (h, w), on the same device.
-        valid: (N,) bool; points where it is False are skipped. Pass the ``valid`` of :func:`unproject`: a cell without
-            depth is a point at the origin, which a camera may see.
-        extent: world units, a number or (N,) float32. A point is rendered as a square of this half-size that faces the
-            camera: it covers its own cell and all cells whose centers lie within the square. This closes the holes that
-            appear when a surface is rendered from nearer than it was observed. A point whose extent is not positive
-            covers only its own cell.
+        valid: (N,), with B clouds (B, N), or (V, N) with a mask for each view, bool; points where it is False are
+            skipped. A mask may also be uint8 or floating point, where whatever is not 0 is True. Pass the ``valid`` of
+            :func:`unproject`: a cell without depth is a point at the origin, which a camera may see.
+        extent: world units, a number, or (N,), with B clouds (B, N), float32 or float64. A point is drawn as a square
+            of this half-size that faces the camera: it covers its own cell and all cells whose centers lie within the
+            square. This closes the holes that appear when a surface is rendered from nearer than it was observed. A
+            point whose extent is not positive covers only its own cell.
         radius: cells, 0 to 2^24. A point is rendered as a disc of this radius around its projection (u, v): it covers
             its own cell and all cells (i, j) with ((j + 0.5) - u)^2 + ((i + 0.5) - v)^2 <= radius^2. Not together with
             ``extent``.
@@ -65,6 +80,11 @@ def splat(
         band: relative depth range of the points that mode "bilinear" blends, at least 0.
         near: world units, 1e-6 to 3e38. Points up to this depth are skipped. With an ``extent``, a point just in front
             of a camera covers the whole grid.
+        far: world units, more than ``near``. Points at this depth or beyond are skipped. None: no limit.
+        background: the features of a hole, a number or (C,) in the dtype of ``features``, default 0. A hole stays a
+            hole in ``mask``, ``depth`` and ``index``. Gradients flow to it.
+        offsets: (B + 1,) int64, on the same device: the rows of ``xyz`` (N, 3) from ``offsets[b]`` to
+            ``offsets[b + 1]`` - 1 are cloud b. They ascend; values beyond 0 to N are clamped.
 
     Returns:
         :class:`Splat`: features (V, C, h, w), depth (V, h, w), index (V, h, w); its ``mask`` is False in holes.
@@ -86,80 +106,76 @@ def splat(
     """
     no_disc = isinstance(radius, (int, float)) and radius == 0
     plain = no_disc and valid is None and extent is None and type(near) is float and near == NEAR and type(mode) is str
-    if plain and mode == "nearest" and check.are_points(xyz, features) and isinstance(cameras, Cameras):
+    plain = plain and far is None and background is None and offsets is None
+    name = None
+    if plain and mode == "nearest" and features is not None and isinstance(cameras, Cameras):
+        if check.are_points(xyz, features):
+            name = "splat_plain"
+        elif are_clouds(xyz, features, len(cameras)):
+            name = "splat_clouds_plain"
+    if name is not None and features is not None:
         intrinsics, (h, w) = cameras._intrinsics, cameras._size
         # Written out, as the call of the operation below, because a call of 64 points takes microseconds.
         differentiable = (xyz.requires_grad or features.requires_grad) and torch.is_grad_enabled()
         differentiable = differentiable or _transforms.is_active()
         if (intrinsics.is_cpu if xyz.is_cpu else intrinsics.device == xyz.device) and not differentiable:
-            operation = backend.operation("splat_plain", xyz)
+            operation = backend.operation(name, xyz)
             try:
                 # tuple.__new__, because the constructor of a named tuple takes as long as a check.
                 return tuple.__new__(Splat, operation(xyz, features, intrinsics, cameras._world2cam, h, w))
             except (RuntimeError, MemoryError) as error:
                 _memory.raise_explained(error, "splat", xyz=xyz, features=features, cameras=cameras)
-    dims = _check_operands(xyz, features, cameras, valid)
-    if not no_disc:
-        radius = check.number("radius", radius, 0, 1 << 24)
-    near = check_near(near)
-    if check.choice("mode", mode, SPLAT_MODES) != "nearest":
-        return _splat_bilinear(xyz, features, cameras, valid, extent, radius, check.number("band", band, 0), near)
-    size, extents = _check_extent(extent, radius, xyz, dims)
-    recorded = (xyz.requires_grad or features.requires_grad) and torch.is_grad_enabled()
-    return Splat(
-        *splat_nearest(
-            xyz,
-            features,
-            cameras,
-            valid=valid,
-            extent=size,
-            extents=extents,
-            radius=radius,
-            near=near,
-            differentiable=recorded or _transforms.is_active(),
-        )
+    inputs = check_inputs(
+        *(xyz, features, cameras),
+        valid=valid,
+        extent=extent,
+        radius=radius,
+        near=near,
+        far=far,
+        background=background,
+        offsets=offsets,
+        blend=isinstance(mode, str) and mode == "bilinear",
     )
-
-
-def _check_operands(xyz: Any, features: Any, cameras: Any, valid: Any) -> check.Dims:
-    dims: check.Dims = {}
-    check.tensor("xyz", xyz, ("N", 3), dims)
-    like = ("xyz", xyz)
-    check.tensor("features", features, ("N", "C"), dims, check.FEATURE_DTYPES, like)
-    check_cameras(cameras, "xyz", xyz)
-    if valid is not None:
-        check.tensor("valid", valid, ("N",), dims, (torch.bool,), like)
-    if dims["N"] >= 1 << 32:
-        raise check.value_error("xyz", "fewer than 2^32 points", dims["N"])
-    return dims
-
-
-def _check_extent(extent: Any, radius: float, xyz: Tensor, dims: check.Dims) -> tuple[float, Tensor | None]:
-    """Return the extent of all points, 0 if it is not given as a number, and the extent of each point (N,) or None."""
-    size, extents = 0.0, None
-    if isinstance(extent, Tensor):
-        check.tensor("extent", extent, ("N",), dims, like=("xyz", xyz))
-        extents = extent
-    elif extent is not None:
-        size = check.number("extent", extent, 0)
-    if extent is not None and radius != 0:
-        raise check.value_error("radius", "0 if extent is given", radius)
-    return size, extents
-
-
-def _splat_bilinear(
-    xyz: Tensor,
-    features: Tensor,
-    cameras: Cameras,
-    valid: Tensor | None,
-    extent: float | Tensor | None,
-    radius: float,
-    band: float,
-    near: float,
-) -> Splat:
+    if check.choice("mode", mode, SPLAT_MODES) == "nearest":
+        return fill_holes(copy_labels(inputs, _splat_nearest), inputs.far, inputs.background)
     if extent is not None:
         raise check.value_error("extent", "None in mode 'bilinear'", type(extent).__name__)
     if radius != 0:
         raise check.value_error("radius", "0 in mode 'bilinear'", radius)
-    blended, depth, index, _ = splat_bilinear(xyz, features, cameras, valid=valid, band=band, near=near)
-    return Splat(blended, depth, index)
+    band = check.number("band", band, 0)
+    return fill_holes(one_by_one(inputs, lambda part: _splat_bilinear(part, band)), math.inf, inputs.background)
+
+
+def _splat_nearest(inputs: SplatInputs) -> Splat:
+    recorded = (inputs.xyz.requires_grad or inputs.features.requires_grad) and torch.is_grad_enabled()
+    differentiable = recorded or _transforms.is_active()
+    points = (inputs.xyz, inputs.features, inputs.cameras)
+    if inputs.is_one_cloud:
+        view = splat_nearest(
+            *points,
+            valid=inputs.valid,
+            extent=inputs.extent,
+            extents=inputs.extents,
+            radius=inputs.radius,
+            near=inputs.near,
+            differentiable=differentiable,
+        )
+    else:
+        view = splat_clouds(
+            *points,
+            valid=inputs.valid,
+            extent=inputs.extent,
+            extents=inputs.extents,
+            radius=inputs.radius,
+            near=inputs.near,
+            offsets=inputs.offsets,
+            differentiable=differentiable,
+        )
+    return Splat(*view)
+
+
+def _splat_bilinear(inputs: SplatInputs, band: float) -> Splat:
+    features, depth, index, _ = splat_bilinear(
+        *(inputs.xyz, inputs.features, inputs.cameras), valid=inputs.valid, band=band, near=inputs.near
+    )
+    return Splat(features, depth, index)

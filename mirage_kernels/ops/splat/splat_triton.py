@@ -8,12 +8,14 @@ winner. Bounding boxes are ignored.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..._triton_common import launch, on_grid, project
+from ..._triton_common import GRID_LIMITS, launch, on_grid, project
 from ...backend import INTERPRETED
 from ...cameras import NEAR
 from . import splat_reference as reference
@@ -29,6 +31,7 @@ from .splat_cells_triton import (
     key_depth,
     key_index,
 )
+from .splat_clouds_reference import count_clouds, has_own_masks
 
 POINT, SQUARE, DISC = (tl.constexpr(i) for i in range(3))
 
@@ -38,26 +41,48 @@ _CELLS = tl.constexpr(64)  # cells per program that resolves the z-buffer
 _PROGRAMS = 1024  # number of programs that occupies a large GPU
 
 
-@triton.jit(do_not_specialize=["n", "views", "view_batch", "h", "w"])
+@triton.jit
+def first_row(offsets, cloud, rows, size):
+    """Return where the rows of a cloud begin: at an offset, or after ``cloud`` clouds of ``size`` rows."""
+    row = cloud * size
+    if offsets is not None:
+        row = tl.minimum(tl.maximum(tl.load(offsets + cloud), 0), rows)
+    return row
+
+
+@triton.jit(
+    do_not_specialize=["first_group", "num_rows", "n", "of_cloud", "of_group", "mask_rows", "view_batch", "h", "w"]
+)
 def splat_rasterize_kernel(
-    xyz, valid, extents, intrinsics, world2cam, keys, n, views, view_batch, h, w, extent, min_extent, radius,
-    near, SHAPE: tl.constexpr,
+    xyz, valid, extents, offsets, intrinsics, world2cam, keys, first_group, num_rows, n, of_cloud, of_group,
+    mask_rows, view_batch, h, w, extent, min_extent, radius, near, SHAPE: tl.constexpr,
 ):  # fmt: skip
-    """Rasterize ``_POINTS`` points into the z-buffers of ``view_batch`` views."""
+    """Rasterize ``_POINTS`` points into the z-buffers of ``view_batch`` views.
+
+    Programs along axis 2 take groups of ``of_group`` views, which see the same points: those of cloud
+    ``view // of_cloud``. ``mask_rows`` is the number of points in the mask of a view, 0 if views share masks.
+    """
+    view = (tl.program_id(2) + first_group) * of_group
+    cloud = (view // of_cloud).to(tl.int64)
+    first = first_row(offsets, cloud, num_rows, n)
+    count = first_row(offsets, cloud + 1, num_rows, n) - first
     point = tl.program_id(0).to(tl.int64) * _POINTS + tl.arange(0, _POINTS)
-    in_bounds = point < n
-    x = tl.load(xyz + 3 * point, mask=in_bounds, other=0.0)
-    y = tl.load(xyz + 3 * point + 1, mask=in_bounds, other=0.0)
-    z = tl.load(xyz + 3 * point + 2, mask=in_bounds, other=0.0)
+    in_bounds = point < count
+    start = xyz + 3 * first
+    x = tl.load(start + 3 * point, mask=in_bounds, other=0.0)
+    y = tl.load(start + 3 * point + 1, mask=in_bounds, other=0.0)
+    z = tl.load(start + 3 * point + 2, mask=in_bounds, other=0.0)
     if extents is None:
         size = extent
     else:
-        size = tl.load(extents + point, mask=in_bounds, other=0.0)
+        size = tl.load(extents + first + point, mask=in_bounds, other=0.0)
         size = tl.where(size > min_extent, size, min_extent) * extent
     if valid is not None:
-        in_bounds = in_bounds & (tl.load(valid + point, mask=in_bounds, other=0) != 0)
-    view = tl.program_id(1) * view_batch
-    last = tl.minimum(view + view_batch, views)
+        flags = valid + tl.where(mask_rows > 0, view.to(tl.int64) * mask_rows, first)
+        in_bounds = in_bounds & (tl.load(flags + point, mask=in_bounds, other=0) != 0)
+    last = tl.minimum(view + (tl.program_id(1) + 1) * view_batch, view + of_group)
+    view += tl.program_id(1) * view_batch
+    last = tl.where(tl.program_id(0).to(tl.int64) * _POINTS < count, last, view)  # programs beyond a short cloud
     while view < last:
         at, pinhole = view.to(tl.int64), intrinsics + 9 * view.to(tl.int64)
         u, v, depth, inverse = project(world2cam + 12 * at, pinhole, x, y, z)
@@ -116,8 +141,11 @@ def _select(chosen, values):
     return tl.sum(tl.where(chosen, values, tl.zeros_like(values)), 0)
 
 
-@triton.jit(do_not_specialize=["tiles"])
-def splat_resolve_kernel(keys, rows, features, depth, index, tiles, cells, CHANNELS: tl.constexpr, BLOCK: tl.constexpr):
+@triton.jit(do_not_specialize=["tiles", "num_rows", "n", "of_cloud"])
+def splat_resolve_kernel(
+    keys, rows, offsets, features, depth, index, tiles, cells, num_rows, n, of_cloud, CHANNELS: tl.constexpr,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
     """Write depth, index and features of ``_CELLS`` cells of a view.
 
     ``cells`` = h w is specialized: a multiple of 16 compiles to a kernel with vector stores.
@@ -131,7 +159,8 @@ def splat_resolve_kernel(keys, rows, features, depth, index, tiles, cells, CHANN
         tl.store(depth + view * cells + cell, key_depth(key), mask=in_bounds)
         tl.store(index + view * cells + cell, point, mask=in_bounds)
     c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    row_at = rows + point[:, None] * CHANNELS + c[None, :]
+    row = first_row(offsets, view // of_cloud, num_rows, n) + point
+    row_at = rows + row[:, None] * CHANNELS + c[None, :]
     values = tl.load(row_at, mask=(point >= 0)[:, None] & (c < CHANNELS)[None, :], other=0)
     map_at = features + (view * CHANNELS + c)[:, None] * cells + cell[None, :]
     tl.store(map_at, tl.trans(values), mask=(c < CHANNELS)[:, None] & in_bounds[None, :])
@@ -159,31 +188,61 @@ def splat(
     boxes2: Tensor | None = None,
     near: float = NEAR,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    n, views, channels = xyz.shape[0], world2cam.shape[0], features.shape[1]
+    shape = (valid, extents, None, extent, min_extent, radius, near)
+    return rasterize_and_resolve(xyz, features, intrinsics, world2cam, h, w, *shape)
+
+
+def rasterize_and_resolve(
+    xyz: Tensor,
+    features: Tensor,
+    intrinsics: Tensor,
+    world2cam: Tensor,
+    h: int,
+    w: int,
+    valid: Tensor | None,
+    extents: Tensor | None,
+    offsets: Tensor | None,
+    extent: float,
+    min_extent: float,
+    radius: float,
+    near: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Launch the kernels, for one cloud or several, whose arguments are those of ``splat_clouds``."""
+    views, channels = world2cam.shape[0], features.shape[-1]
+    clouds, own_masks = max(count_clouds(xyz, offsets), 1), has_own_masks(xyz, valid)
+    rows = math.prod(xyz.shape[:-1])
+    n, of_cloud = rows // clouds, max(views // clouds, 1)
+    of_group = 1 if own_masks else of_cloud
     out = features.new_empty(views, channels, h, w)
     depth, index = xyz.new_empty(views, h, w), xyz.new_empty(views, h, w, dtype=torch.int64)
     keys = torch.full_like(index, reference.EMPTY)
     shape = SQUARE if extents is not None or extent > 0 else DISC if radius > 0 else POINT
-    blocks = triton.cdiv(n, _POINTS.value)
-    view_batch = min(max(blocks * views // _PROGRAMS, 1), max(views, 1))
-    launch(
-        splat_rasterize_kernel,
-        (blocks, triton.cdiv(views, view_batch)),
-        xyz.device,
+    blocks, groups = triton.cdiv(n if offsets is None else rows, _POINTS.value), views // of_group
+    view_batch = min(max(blocks * views // _PROGRAMS, 1), of_group)
+    offsets = None if offsets is None else offsets.contiguous()
+    tensors = (
         xyz.contiguous(),
         None if valid is None else valid.contiguous().view(torch.uint8),
         None if extents is None else extents.contiguous(),
-        *(intrinsics.contiguous(), world2cam.contiguous(), keys),
-        *(n, views, view_batch, h, w, float(extent), float(min_extent), float(radius), float(near)),
-        SHAPE=shape.value,
-        num_warps=1,
+        *(offsets, intrinsics.contiguous(), world2cam.contiguous(), keys),
     )
+    for first_group in range(0, groups, GRID_LIMITS[2]):
+        launch(
+            splat_rasterize_kernel,
+            (blocks, triton.cdiv(of_group, view_batch), min(groups - first_group, GRID_LIMITS[2])),
+            xyz.device,
+            *tensors,
+            *(first_group, rows, n, of_cloud, of_group, n if own_masks else 0, view_batch, h, w),
+            *(float(extent), float(min_extent), float(radius), float(near)),
+            SHAPE=shape.value,
+            num_warps=1,
+        )
     tiles, block = triton.cdiv(h * w, _CELLS.value), min(64, triton.next_power_of_2(max(channels, 1)))
     launch(
         splat_resolve_kernel,
         (views * tiles, max(triton.cdiv(channels, block), 1)),
         xyz.device,
-        *(keys, _bits(features), _bits(out), depth, index, tiles, h * w),
+        *(keys, _bits(features), offsets, _bits(out), depth, index, tiles, h * w, rows, n, of_cloud),
         CHANNELS=channels,
         BLOCK=block,
     )

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from ... import _memory, check
-from ..._modes import POOLINGS, Pooling
+from ..._modes import DEPTH_TYPES, POOLINGS, DepthType, Pooling
 from ...cameras import Cameras, check_cameras_of_maps
+from .unproject_inputs import depth_maps, depth_of_rays, latent_maps, mask_maps
 from .unproject_operators import unproject_cells
 
 
@@ -34,13 +35,15 @@ class Points(NamedTuple):
 
 def unproject(
     depth: Tensor,
-    features: Tensor,
+    features: Tensor | None,
     cameras: Cameras,
     *,
     mask: Tensor | None = None,
     pooling: Pooling = "median",
     min_valid: int = 1,
     max_masked: float = 0.0,
+    depth_type: DepthType = "z",
+    grid: tuple[int, int] | None = None,
 ) -> Points:
     """Unproject the center of every latent cell to a 3D point, at the depth that the depth map has in the cell.
 
@@ -53,16 +56,27 @@ def unproject(
     Gradients flow to ``features``, and to ``depth`` through ``xyz`` and ``footprint``, at the pixels that were read.
     The function does not wait for the device.
 
+    Below, B counts depth maps. For clips of T latents the order is clip by clip, as in ``latents[b, :, t]``: depth map
+    and camera b T + t belong to latent t of clip b.
+
     Args:
-        depth: (B, H, W) float32 z-depth, world units; not finite or not positive where there is none.
-        features: (B, C, h, w) float32, bfloat16 or float16.
+        depth: (B, H, W), (B, 1, H, W), (H, W) if B = 1, or (clips, T, H, W) with latents of clips; float32, or float64
+            that is rounded to float32 once, because decisions are made in float32 on every backend; world units; not
+            finite or not positive where there is none.
+        features: (B, C, h, w), (C, h, w) if B = 1, or latents (clips, C, T, h, w) with clips T = B; float32, bfloat16
+            or float16; or None: positions only, with features of 0 channels.
         cameras: B cameras over the grid (H, W) of the depth maps, on the same device; they are rescaled to (h, w).
-        mask: (B, H, W) bool, True at pixels to exclude, for example of moving objects.
+        mask: in the shapes of ``depth``, bool, True at pixels to exclude, for example of moving objects. It may also be
+            uint8 or floating point, where whatever is not 0 is True.
         pooling: depth of a cell: the lower ``"median"`` of its usable pixels, their ``"min"``, the pixel under its
             center (``"nearest"``), or ``"bilinear"`` between the four pixels around its center, which must all be
             usable.
         min_valid: minimum number of usable pixels of a valid cell, at least 1.
         max_masked: maximum fraction of masked pixels of a valid cell, 0 to 1.
+        depth_type: ``"z"``: depth is the z coordinate in the camera's frame. ``"ray"``: it is the distance from the
+            camera's center, and z = depth / sqrt(1 + ((c + 0.5 - cx) / fx)^2 + ((r + 0.5 - cy) / fy)^2) at pixel
+            (r, c), computed in float64 and rounded once.
+        grid: (h, w) of the cells if ``features`` is None; by default that of the depth maps.
 
     Returns:
         :class:`Points`: xyz (B h w, 3), features (B h w, C), valid (B h w,), footprint (B h w,).
@@ -82,18 +96,22 @@ def unproject(
         [1.0, 1.0]
     """
     dims: check.Dims = {}
-    check.tensor("depth", depth, ("B", "H", "W"), dims)
+    clips = isinstance(features, Tensor) and features.dim() == 5
+    depth = depth_maps("depth", depth, "B", dims, clips)
     like = ("depth", depth)
-    check.tensor("features", features, ("B", "C", "h", "w"), dims, check.FEATURE_DTYPES, like)
+    features, cells = latent_maps(features, grid, dims, like)
     check_cameras_of_maps(cameras, dims, "B", "depth", depth)
     if mask is not None:
-        check.tensor("mask", mask, ("B", "H", "W"), dims, (torch.bool,), like)
+        mask = mask_maps("mask", mask, "B", dims, like, clips)
     check.choice("pooling", pooling, POOLINGS)
     min_valid = check.integer("min_valid", min_valid, 1)
     check.number("max_masked", max_masked, 0, 1)
-    grid = check.size("features' grid", (dims["h"], dims["w"]))
+    if check.choice("depth_type", depth_type, DEPTH_TYPES) == "ray":
+        depth = depth_of_rays(depth, cameras)
+    if depth.dtype is not torch.float32:
+        depth = depth.float()
     try:
-        intrinsics = cameras._rescaled(grid)._intrinsics
+        intrinsics = cameras._rescaled(cells)._intrinsics
     except (RuntimeError, MemoryError) as error:
         _memory.raise_explained(error, "unproject", depth=depth, features=features)
     return Points(
@@ -130,9 +148,11 @@ def pool_depth(
     ``depth`` at the pixels that were read. The function does not wait for the device.
 
     Args:
-        depth: (V, H, W) float32 z-depth, world units; not finite or not positive where there is none.
+        depth: (V, H, W), (V, 1, H, W) or (H, W), float32, or float64 that is rounded to float32 once; z-depth, world
+            units; not finite or not positive where there is none.
         grid: (h, w) of the cells; H and W need not be multiples of h and w.
-        mask: (V, H, W) bool, True at pixels to exclude.
+        mask: in the shapes of ``depth``, bool, True at pixels to exclude; or uint8 or floating point, where whatever is
+            not 0 is True.
         max_masked: maximum fraction of masked pixels of a cell with depth, 0 to 1.
         pooling: ``"median"``, ``"min"``, ``"nearest"`` or ``"bilinear"``; see :func:`unproject`.
 
@@ -151,11 +171,11 @@ def pool_depth(
         tensor([[[1., inf]]])
     """
     dims: check.Dims = {}
-    check.tensor("depth", depth, ("V", "H", "W"), dims)
+    depth = depth_maps("depth", depth, "V", dims).float()
     check.size("depth's size", (dims["H"], dims["W"]))
     h, w = check.size("grid", grid)
     if mask is not None:
-        check.tensor("mask", mask, ("V", "H", "W"), dims, (torch.bool,), ("depth", depth))
+        mask = mask_maps("mask", mask, "V", dims, ("depth", depth))
     check.number("max_masked", max_masked, 0, 1)
     check.choice("pooling", pooling, POOLINGS)
     identity = torch.eye(4, dtype=depth.dtype, device=depth.device).repeat(dims["V"], 1, 1)

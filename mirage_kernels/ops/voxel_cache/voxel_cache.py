@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ... import _memory, check
+from ... import _inputs, _memory, check
 from ..._camera_operators import is_recorded
 from ..._locks import writes
 from ..._modes import AUTOMATIC_EVICTIONS, FUSIONS, STORAGES, AutomaticEviction, Fusion, Storage
@@ -132,11 +132,12 @@ class VoxelCache(CacheRemoval, CacheFiles):
         points. On any error the cache is unchanged. An interrupt leaves it unchanged, or with all of the points.
 
         Args:
-            xyz: (N, 3) float32, world units.
+            xyz: (N, 3) float32, or float64 that is rounded to float32 once; world units.
             features: (N, C) in the dtype of the cache. Points with features that are not finite are rejected, and with
                 features beyond 2^127 if the storage is ``"int8"``, beyond 2^107 if they are averaged.
-            footprint: (N,) float32, width of each point, world units; None uses the voxel size.
-            valid: (N,) bool; points where it is False are skipped.
+            footprint: (N,) float32 or float64, width of each point, world units; None uses the voxel size.
+            valid: (N,) bool; points where it is False are skipped. It may also be uint8 or floating point, where
+                whatever is not 0 is True.
             stamp: a number that is stored with every row that changes, for example the number of a frame.
 
         Returns:
@@ -149,7 +150,7 @@ class VoxelCache(CacheRemoval, CacheFiles):
                 the budget allows; or ``footprint`` is None in the first insert with voxel size ``"auto"``.
         """
         if not self._are_points(xyz, features) or footprint is not None or valid is not None:
-            self._check_points(xyz, features, footprint, valid)
+            xyz, footprint, valid = self._check_points(xyz, features, footprint, valid)
         stamp = check.integer("stamp", stamp, -(1 << 63), (1 << 63) - 1)
         footprint = None if footprint is None else _detached(footprint)
         points = InsertInput(_detached(xyz), _detached(features), footprint, valid)
@@ -190,17 +191,21 @@ class VoxelCache(CacheRemoval, CacheFiles):
             and xyz.device == self.device
         )
 
-    def _check_points(self, xyz: Any, features: Any, footprint: Any, valid: Any) -> None:
+    def _check_points(
+        self, xyz: Any, features: Any, footprint: Any, valid: Any
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Check points, and return xyz and footprint in float32 and the mask as bool."""
         dims: check.Dims = {"C": self.channels}
         like = ("the cache", self.state.keys)
-        check.tensor("xyz", xyz, ("N", 3), dims, like=like)
+        xyz = _inputs.geometry("xyz", xyz, ("N", 3), dims, like)
         check.tensor("features", features, ("N", "C"), dims, (self.dtype,), like)
         if footprint is not None:
-            check.tensor("footprint", footprint, ("N",), dims, like=like)
+            footprint = _inputs.geometry("footprint", footprint, ("N",), dims, like)
         if valid is not None:
-            check.tensor("valid", valid, ("N",), dims, (torch.bool,), like)
+            valid = _inputs.mask("valid", valid, ("N",), dims, like)
         if dims["N"] > MAX_ROWS:
             raise check.value_error("xyz", "fewer than 2^31 points", dims["N"])
+        return xyz, footprint, valid
 
     def _insert(self, points: InsertInput, stamp: int) -> InsertCounts:
         store = self._store
@@ -245,7 +250,7 @@ class VoxelCache(CacheRemoval, CacheFiles):
 
         Args:
             cameras: V cameras over a grid (h, w), on the device of the cache.
-            valid: (rows,) bool; rows that are False are skipped.
+            valid: (rows,), a mask as :meth:`insert` takes it; rows that are False are skipped.
             extent_scale: replaces the ``extent_scale`` of the cache for this call.
             features: False returns features of shape (V, 0, h, w); read them later with :meth:`feature_maps`.
             cull: False reads every row. The result is the same, bit for bit.
@@ -280,7 +285,7 @@ class VoxelCache(CacheRemoval, CacheFiles):
         rows = s.rows
         check_cameras(cameras, "the cache", s.keys)
         if valid is not None:
-            check.tensor("valid", valid, ("rows",), {"rows": rows}, (torch.bool,), ("the cache", s.keys))
+            valid = _inputs.mask("valid", valid, ("rows",), {"rows": rows}, ("the cache", s.keys))
         scale = self.extent_scale if extent_scale is None else check.number("extent_scale", extent_scale, 0)
         stored = s.features[:rows]
         encoded = s.scale is not None or s.count is not None

@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from ... import check
+from ... import _inputs, check
 from ..._locks import writes
 from ..._modes import EVICTIONS, AutomaticEviction, Eviction
 from ...cameras import Cameras, check_cameras_of_maps
@@ -27,7 +27,7 @@ class CacheRemoval(CacheRows):
         """Remove the rows that depth maps see through. It waits for the device once.
 
         Args:
-            depth: (V, H, W) float32 z-depth, world units; pixels without valid depth remove nothing.
+            depth: (V, H, W) float32 or float64 z-depth, world units; pixels without valid depth remove nothing.
             cameras: V cameras over (H, W), on the device of the cache.
             tolerance: a row at depth z is removed if a map has more than ``(1 + tolerance) * z`` at its pixel.
 
@@ -48,7 +48,7 @@ class CacheRemoval(CacheRows):
         """
         s = self.state
         dims: check.Dims = {}
-        check.tensor("depth", depth, ("V", "H", "W"), dims, like=("the cache", s.keys))
+        depth = _inputs.geometry("depth", depth, ("V", "H", "W"), dims, ("the cache", s.keys))
         check_cameras_of_maps(cameras, dims, "V", "the cache", s.keys)
         factor = 1 + check.number("tolerance", tolerance, 0)
         return self._store.compact(operators.carve(s, depth, cameras, factor=factor), "carved")
