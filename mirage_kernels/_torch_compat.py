@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the package needs of torch and older releases lack: from torch itself where it is there, else written here.
+"""What the package needs of torch and older releases lack: from torch where it is there, else written here.
 
-Each entry names the first release that has it. Remove an entry when that release is the oldest supported one.
+Each function names the first release that has it. Remove it when that release is the oldest supported one.
 """
 
 from __future__ import annotations
@@ -13,6 +13,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import _python_dispatch
+
+from .version import torch_release
+
+_RELEASE = torch_release(torch.__version__)
 
 
 def _find(path: str, older: Callable[..., Any]) -> Callable[..., Any]:
@@ -29,6 +34,20 @@ def _is_exporting() -> bool:
 
 def _any_requires_grad(*args: Any) -> bool:
     return any(isinstance(value, Tensor) and value.requires_grad for value in args)
+
+
+def guard_scalar(value: float) -> float:
+    """Return torch's answer (2.6); before, the value itself, for which torch.compile always compiles anew."""
+    from torch.fx.experimental import symbolic_shapes  # imports sympy
+
+    return value if _RELEASE < (2, 6) else symbolic_shapes.guard_scalar(value)
+
+
+def is_in_torch_dispatch_mode() -> bool:
+    """Return torch's answer (2.5); before, torch's stays True when a mode was entered twice."""
+    if _RELEASE < (2, 5):
+        return torch._C._len_torch_dispatch_stack() > 0
+    return _python_dispatch.is_in_torch_dispatch_mode()
 
 
 def has_static_value(value: Any) -> bool:

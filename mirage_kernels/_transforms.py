@@ -19,9 +19,14 @@ from torch._C._functorch import CInterpreter, peek_interpreter_stack
 from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd import forward_ad
 from torch.compiler import is_dynamo_compiling
-from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
-from ._torch_compat import any_requires_grad, has_static_value, is_exporting
+from ._torch_compat import (
+    any_requires_grad,
+    guard_scalar,
+    has_static_value,
+    is_exporting,
+    is_in_torch_dispatch_mode,
+)
 
 _READ_ON_THE_HOST = ("voxel_cache_plan",)  # operations whose results decide what the host does next
 
@@ -53,8 +58,6 @@ def constants(*values: float) -> tuple[float, ...]:
     would find the compiled graph of another value in its cache (AOTAutogradCache, torch 2.13) and run that one. For
     arguments that are likely to vary, see :func:`symbolic_tensors`.
     """
-    from torch.fx.experimental.symbolic_shapes import guard_scalar  # imports sympy
-
     return tuple([guard_scalar(value) for value in values])
 
 

@@ -78,7 +78,9 @@ struct Kernel<kFunction> {
 
 #define MIRAGE_BOX(function) &mirage::Kernel<function>::run
 #define STABLE_TORCH_LIBRARY_IMPL TORCH_LIBRARY_IMPL
+#ifndef STD_TORCH_CHECK
 #define STD_TORCH_CHECK TORCH_CHECK
+#endif
 #ifndef TORCH_ERROR_CODE_CHECK
 #define TORCH_ERROR_CODE_CHECK(call) TORCH_CHECK((call) == AOTI_TORCH_SUCCESS, "mirage_kernels: " #call)
 #endif
