@@ -119,7 +119,7 @@ class KernelsOnly(setuptools.Distribution):
         self.entry_points = {}
         kept = {name: needs for name, needs in self.extras_require.items() if name.partition(":")[0] in self.EXTRAS}
         self.extras_require = self.metadata.extras_require = kept
-        self.metadata.provides_extras = type(self.metadata.provides_extras)(self.EXTRAS)
+        self.metadata.provides_extras = type(self.metadata.provides_extras)(dict.fromkeys(self.EXTRAS))
 
 
 def main() -> None:
