@@ -12,11 +12,13 @@ READY := $(VENV)/.ready
 NATIVE = $(shell find $(1) -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 SOURCES := $(call NATIVE,csrc)
 FORMATTED := $(SOURCES) $(call NATIVE,tests)
-TORCHES := $(shell sed -n 's/^\([0-9][^ ]*\) .*/\1/p' .ci/torches.txt)
+TORCHES := $(shell sed -n 's/^\([0-9][^ ]*\) .* wheel$$/\1/p' .ci/torches.txt)
+OLDER_TORCHES := $(shell sed -n 's/^\([0-9][^ ]*\) .* sources$$/\1/p' .ci/torches.txt)
 HEADERS := $(VENV)/torch-headers
 WHEEL := build/wheel
 OLDEST_HEADERS := $(HEADERS)/$(firstword $(TORCHES))/.ready
 NEWEST_HEADERS := $(HEADERS)/$(lastword $(TORCHES))/.ready
+OLDER_HEADERS := $(HEADERS)/$(firstword $(OLDER_TORCHES))/.ready
 STRICT := MIRAGE_WERROR=$${MIRAGE_WERROR:-1}
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt
 
@@ -34,7 +36,7 @@ PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses auto --
 .PHONY: env demo test test-kernels test-mirage test-long test-install sanitize fuzz soak test-torches test-cuda-torch lint format docs bench \
 	bench-check bench-baseline bench-libraries gpu wheel wheel-manylinux clean
 
-env: $(READY) $(OLDEST_HEADERS)
+env: $(READY) $(OLDEST_HEADERS) $(OLDER_HEADERS)
 
 # torch comes first: the native build needs its headers, and an isolated build would fetch another torch for them.
 # torchvision is for tests alone and stands apart: where it was built for another torch, transformers cannot be imported
@@ -56,7 +58,7 @@ $(HEADERS)/%/.ready: | $(READY)
 demo: $(READY)
 	$(BIN)/mirage generate --scene motorcycle --frames 97 --seed 0 --out out/demo --overwrite
 
-test: $(READY) $(OLDEST_HEADERS)
+test: $(READY) $(OLDEST_HEADERS) $(OLDER_HEADERS)
 	$(PYTEST)
 
 # Short loops: the tests of one package.
@@ -67,7 +69,7 @@ test-mirage: $(READY)
 	$(PYTEST) tests/mirage
 
 # What takes minutes and does not change from day to day.
-test-long: $(READY) $(OLDEST_HEADERS) $(NEWEST_HEADERS)
+test-long: $(READY) $(OLDEST_HEADERS) $(NEWEST_HEADERS) $(OLDER_HEADERS)
 	$(PYTEST) -m long
 	MIRAGE_EXAMPLES=20000 MIRAGE_TEST_EMULATION=0 $(PYTEST) --quiet -k "$(ORACLES)" $(ORACLE_TESTS:%=tests/kernels/test_%.py)
 
@@ -93,8 +95,9 @@ soak: $(READY)
 test-install: $(READY)
 	$(PYTEST) -m install tests/first_hour
 
-# The wheel under every torch of .ci/torches.txt, each with its Python where that is on PATH, in build/torches (some 5 GB
-# a torch): the kernels' tests, and with nvcc a build of the sources. TORCH=2.10.0 asks for one.
+# The wheel, or the sources, under every torch of .ci/torches.txt, each with its Python where that is on PATH, in
+# build/torches (some 5 GB a torch): the kernels' tests, a table of backends and times, and with nvcc a build of the CUDA
+# sources. TORCH=2.10.0 asks for one.
 test-torches: wheel
 	$(WHEEL)/bin/python .ci/test_torches.py $(TORCH)
 
@@ -167,11 +170,14 @@ $(WHEEL)/.ready: .ci/constraints.txt .ci/torches.txt
 	$(WHEEL)/bin/python .ci/torch_headers.py $(firstword $(TORCHES)) $(WHEEL)/torch-headers
 	@touch $@
 
-# A wheel for this machine's system and newer ones, in dist: auditwheel names the oldest glibc that it runs with.
+# Wheels for this machine's system and newer ones, in dist: auditwheel names the oldest glibc that they run with. The one
+# of version +kernels has mirage_kernels alone; both hold the same native module, which is compiled once.
 wheel: $(WHEEL)/.ready
 	rm -rf $(WHEEL)/built
-	$(STRICT) MIRAGE_TORCH=$(WHEEL)/torch-headers/torch $(WHEEL)/bin/python -m pip wheel --quiet \
-		--disable-pip-version-check --no-build-isolation --no-deps --wheel-dir $(WHEEL)/built .
+	for only in 0 1; do \
+		$(STRICT) MIRAGE_KERNELS_ONLY=$$only MIRAGE_TORCH=$(WHEEL)/torch-headers/torch $(WHEEL)/bin/python -m pip wheel \
+			--quiet --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir $(WHEEL)/built . || exit 1; \
+	done
 	$(WHEEL)/bin/python .ci/tag_wheel.py $(WHEEL)/built dist
 	@ls dist/*.whl
 

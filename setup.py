@@ -1,14 +1,17 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Builds mirage_kernels._C, one abi3 binary on LibTorch's stable ABI (csrc/native_build.py).
+"""Builds the native module of mirage_kernels, one abi3 binary (csrc/native_build.py).
 
 The build needs the headers of torch, and nothing else of it. It uses those of the installed torch, also in an isolated
-build. If no torch is installed, torch is a requirement of the build.
+build. If no torch is installed, torch is a requirement of the build. Beside torch 2.10 or newer the module is
+mirage_kernels._C, on LibTorch's stable ABI, which runs on every later torch; beside an older torch it is
+mirage_kernels._C_torch<major>_<minor>, which runs on that release.
 
 Environment:
   CXX                   the C++ compiler, with options if need be (default: c++, g++ or clang++, the first found)
   MIRAGE_CPP            0: do not build it; 1: fail without a compiler (default: build it where one is found)
   MIRAGE_CUDA           0: leave the CUDA sources out; 1: fail without nvcc (default: build them where nvcc is found)
+  MIRAGE_KERNELS_ONLY   1: mirage_kernels alone, without the package mirage, its command and its extras
   MIRAGE_TORCH          a folder torch, of which include is used (default: the torch that is installed)
   MIRAGE_WERROR         1: warnings are errors, of nvcc too
   MIRAGE_SANITIZE       address or thread: with AddressSanitizer and UndefinedBehaviorSanitizer, or with ThreadSanitizer
@@ -21,6 +24,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import setuptools
 from setuptools import Extension, setup
@@ -65,7 +69,7 @@ def repository() -> str:
 def readme() -> str:
     """README.md with absolute links, for pages that show it beside no other file of the repository."""
     base = repository()
-    pages, files = f"{base}/blob/v{native.project_version()}/", f"{base}/raw/v{native.project_version()}/"
+    pages, files = (f"{base}/{kind}/v{native.VERSIONS['__version__']}/" for kind in ("blob", "raw"))
 
     def absolute(match: re.Match[str]) -> str:
         image, text, target = match.groups()
@@ -81,12 +85,16 @@ class BuildExtension(build_ext):
         cxx, torch = native.find_cxx(), native.find_torch()
         assert cxx is not None  # else there would be no extension
         if torch is None:
-            sys.exit("torch: expected 2.10 or newer, got none; pip install torch, or leave --no-build-isolation out")
+            sys.exit("torch: expected 2.4 or newer, got none; pip install torch, or leave --no-build-isolation out")
         native.check_cxx(cxx)
         output = Path(self.get_ext_fullpath(ext.name)).resolve()
         output.parent.mkdir(parents=True, exist_ok=True)
+        if not self.inplace:  # a wheel takes all that is in this folder: nothing of a build beside another torch
+            for other in output.parent.glob("_C*"):
+                other.unlink()
         # not setuptools' own folder, which an editable install throws away: the next build then starts from nothing
-        build = native.NativeBuild(ROOT / "build" / "native", cxx, native.find_nvcc(), torch)
+        folder = ROOT / "build" / ("native" if torch.is_stable else f"native{torch.module}")
+        build = native.NativeBuild(folder, cxx, native.find_nvcc(), torch)
         build.write(output)
         if not build.run():
             sys.exit(
@@ -95,23 +103,47 @@ class BuildExtension(build_ext):
             )
 
 
+class KernelsOnly(setuptools.Distribution):
+    """What pyproject.toml describes, without the package mirage and what needs it.
+
+    The name stays, so that pip replaces one by the other: distributions of two names would write the same files, and
+    the first to be uninstalled would take them from the other. A local version tells the two apart.
+    """
+
+    EXTRAS = ("triton",)
+
+    def parse_config_files(self, *args: Any, **kwargs: Any) -> None:
+        super().parse_config_files(*args, **kwargs)
+        self.metadata.version = f"{native.VERSIONS['__version__']}+kernels"
+        self.packages = [name for name in self.packages or () if name.partition(".")[0] == "mirage_kernels"]
+        self.entry_points = {}
+        kept = {name: needs for name, needs in self.extras_require.items() if name.partition(":")[0] in self.EXTRAS}
+        self.extras_require = self.metadata.extras_require = kept
+        self.metadata.provides_extras = type(self.metadata.provides_extras)(dict.fromkeys(self.EXTRAS))
+
+
 def main() -> None:
     os.chdir(ROOT)
     check_setuptools(sys.argv[1:])
     fields = {**license_field(), "long_description": readme(), "long_description_content_type": "text/markdown"}
-    cxx = native.find_cxx()
+    options = {"bdist_wheel": {"py_limited_api": "cp310"}}
+    if native.switch("MIRAGE_KERNELS_ONLY"):
+        fields["distclass"] = KernelsOnly
+        options["build"] = {"build_base": "build/kernels_only"}  # a wheel takes all that is in the folder of the build
+    cxx, torch = native.find_cxx(), native.find_torch()
     if cxx is None:
         print("mirage-kernels: no C++ compiler; installing without native kernels (backend 'reference' only)",
               file=sys.stderr)  # fmt: skip
-        setup(**fields)
+        setup(**fields, options={key: options[key] for key in options if key != "bdist_wheel"})
         return
+    module = torch.module if torch else "_C"
     setup(
         **fields,
         # An isolated build gets these, on top of pyproject.toml's.
-        setup_requires=[] if native.find_torch() else [f"torch>={'.'.join(map(str, native.OLDEST_TORCH))}"],
-        ext_modules=[Extension("mirage_kernels._C", sources=[], py_limited_api=True)],
+        setup_requires=[] if torch else [f"torch>={'.'.join(map(str, native.STABLE_TORCH))}"],
+        ext_modules=[Extension(f"mirage_kernels.{module}", sources=[], py_limited_api=True)],
         cmdclass={"build_ext": BuildExtension},
-        options={"bdist_wheel": {"py_limited_api": "cp310"}},
+        options=options,
     )
 
 

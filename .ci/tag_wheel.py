@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Gives a built wheel a true platform tag: ``python .ci/tag_wheel.py FOLDER OUT``.
+"""Gives built wheels a true platform tag: ``python .ci/tag_wheel.py FOLDER OUT``.
 
 On Linux auditwheel looks up which glibc the binary needs. torch's libraries are the user's, so they are not copied into
 the wheel. A wheel of pure Python, and one for another system, keeps its tag.
@@ -28,5 +28,5 @@ def tag(wheel: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    (built,) = Path(sys.argv[1]).glob("*.whl")
-    tag(built, Path(sys.argv[2]))
+    for built in sorted(Path(sys.argv[1]).glob("*.whl")):
+        tag(built, Path(sys.argv[2]))

@@ -54,7 +54,10 @@ PyModuleDef module = {PyModuleDef_HEAD_INIT, "_C", nullptr, -1, methods, nullptr
 
 }  // namespace
 
-PyMODINIT_FUNC PyInit__C() {
+#define MIRAGE_JOIN(a, b) a##b
+#define MIRAGE_INIT(module) MIRAGE_JOIN(PyInit_, module)
+
+PyMODINIT_FUNC MIRAGE_INIT(MIRAGE_MODULE)() {
   PyObject* m = PyModule_Create(&module);
   if (m && PyModule_AddStringConstant(m, "build_info", MIRAGE_BUILD_INFO) != 0) Py_CLEAR(m);
   return m;

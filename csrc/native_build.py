@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The build of mirage_kernels._C: finds compilers and torch's headers, and compiles. setup.py imports this file."""
+"""The build of the native module: finds compilers and torch's headers, and compiles. setup.py imports this file."""
 
 import importlib.util
 import json
 import os
 import platform
 import re
+import runpy
 import shlex
 import shutil
 import site
@@ -21,8 +22,10 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 CSRC = Path("csrc")
-OLDEST_TORCH = (2, 10)  # the binary runs on this release of torch and every later one
-TORCH_TARGET = "0x020a000000000000"
+VERSIONS = runpy.run_path(str(ROOT / "mirage_kernels" / "version.py"))
+OLDEST_TORCH: tuple[int, int] = VERSIONS["OLDEST_TORCH"]
+STABLE_TORCH: tuple[int, int] = VERSIONS["STABLE_TORCH"]
+TORCH_TARGET = "0x020a000000000000"  # STABLE_TORCH
 PYTHON_TARGET = "0x030a0000"  # 3.10, likewise
 CUDA_ARCHES = ("80", "90", "100", "120")  # machine code for GPUs of capability 8.x, 9.x, 10.x and 12.x
 
@@ -79,11 +82,6 @@ def max_jobs() -> int | None:
     if value and not re.fullmatch(r"[1-9]\d*", value):
         sys.exit(f"MAX_JOBS: expected a number of files of at least 1, got {value!r}")
     return int(value) if value else None
-
-
-def project_version() -> str:
-    lines = Path(ROOT, "mirage_kernels", "version.py").read_text().splitlines()
-    return next(line.split('"')[1] for line in lines if line.startswith("__version__"))
 
 
 def find_tool(switch_name: str, what: str, candidates: list[str]) -> str | None:
@@ -146,17 +144,48 @@ class Torch(NamedTuple):
 
     @classmethod
     def read(cls, folder: Path) -> "Torch | None":
-        """The torch of a folder, None where the headers are not there, or are too old to say their version."""
+        """The torch of a folder, None where there are no headers."""
         include = folder / "include"
-        header = include / "torch" / "headeronly" / "version.h"
-        if not header.is_file():
-            return None
-        numbers = re.findall(r"#define TORCH_VERSION_(?:MAJOR|MINOR|PATCH) (\d+)", header.read_text())
-        return cls(".".join(numbers), include)
+        for place in ("headeronly", "csrc/api/include/torch"):  # from 2.9 on, and before
+            header = include / "torch" / place / "version.h"
+            numbers = re.findall(r"#define TORCH_VERSION_(?:MAJOR|MINOR|PATCH) (\d+)", read_text(header))
+            if len(numbers) == 3:
+                return cls(".".join(numbers), include)
+        return None
 
     @property
-    def supported(self) -> bool:
-        return tuple(map(int, self.version.split(".")[:2])) >= OLDEST_TORCH
+    def release(self) -> tuple[int, int]:
+        return VERSIONS["torch_release"](self.version)
+
+    @property
+    def is_supported(self) -> bool:
+        return self.release >= OLDEST_TORCH
+
+    @property
+    def is_stable(self) -> bool:
+        """Whether the binary is built on the stable ABI, and so serves every later torch too."""
+        return self.release >= STABLE_TORCH
+
+    @property
+    def module(self) -> str:
+        """The name of the native module that is built against this torch."""
+        return VERSIONS["native_module"](self.release)
+
+    def flags(self) -> list[str]:
+        """What the compiler is told of this torch: of its stable ABI, or of its C++ API and how it was built itself."""
+        folders = [self.include, self.include / "torch" / "csrc" / "api" / "include"]
+        found = [f"-isystem {shlex.quote(str(folder))}" for folder in folders]
+        if self.is_stable:
+            return [*found, f"-DTORCH_TARGET_VERSION={TORCH_TARGET}"]
+        return [*found, f"-D_GLIBCXX_USE_CXX11_ABI={int(self.has_new_strings())}"]
+
+    def has_new_strings(self) -> bool:
+        """Whether std::string in torch's C++ API is that of libstdc++'s new ABI: PyPI's torch has the old one up to
+        2.6. Without torch's libraries, the answer is what PyPI has."""
+        library = self.include.parent / "lib" / "libc10.so"
+        if not library.is_file():
+            return self.release >= (2, 7)
+        return b"torchCheckFailEPKcS2_jRKSs" not in library.read_bytes()
 
 
 def torch_folders() -> list[Path]:
@@ -170,16 +199,17 @@ def torch_folders() -> list[Path]:
 
 
 def find_torch() -> Torch | None:
-    """The torch to compile against, None where none that is new enough is installed."""
+    """The torch to compile against, None where none that is new enough is installed: the first that Python would find,
+    as the package will run beside it."""
     named = os.environ.get("MIRAGE_TORCH")
     if named:
         torch = Torch.read(Path(named).resolve())
-        if torch is None or not torch.supported:
+        if torch is None or not torch.is_supported:
             got = f"the headers of torch {torch.version}" if torch else "none there"
-            sys.exit(f"MIRAGE_TORCH: expected a folder with the headers of torch 2.10 or newer, got {named!r} ({got})")
+            sys.exit(f"MIRAGE_TORCH: expected a folder with the headers of torch 2.4 or newer, got {named!r} ({got})")
         return torch
     found = filter(None, map(Torch.read, torch_folders()))
-    return next((torch for torch in found if torch.supported), None)
+    return next((torch for torch in found if torch.is_supported), None)
 
 
 def find_arches(nvcc: str) -> list[str]:
@@ -253,7 +283,7 @@ class NativeBuild:
 
     def info(self) -> dict[str, object]:
         return {
-            "version": project_version(),
+            "version": VERSIONS["__version__"],
             "cxx": tool_version(self.cxx),
             "nvcc": tool_version(shlex.quote(self.nvcc)) if self.nvcc and self.cuda_sources else None,
             "torch": self.torch.version,
@@ -264,7 +294,9 @@ class NativeBuild:
 
     def rules(self) -> dict[str, str]:
         """Commands, in which ninja, or string.Template, sets $in, $out and $flags."""
-        include = f"-I{shlex.quote(os.path.relpath(ROOT / CSRC, self.build_dir))} -I."
+        folders = [CSRC] if self.torch.is_stable else [CSRC / "classic", CSRC]  # headers of the first replace others
+        include = " ".join(f"-I{shlex.quote(os.path.relpath(ROOT / folder, self.build_dir))}" for folder in folders)
+        include += " -I."
         werror, nvcc_werror = ("-Werror", "-Werror=all-warnings") if switch("MIRAGE_WERROR") else ("", "")
         sanitized = " ".join(sanitizer())
         shared = f"{self.cxx} -shared {sanitized or '-s'} -Wl,--no-as-needed $in -Wl,--as-needed -o $out"
@@ -291,10 +323,12 @@ class NativeBuild:
         return [Edge(f"stubs/{name}", "stub", ["stub.cpp"], [f"-Wl,-soname,{name}"]) for name in names]
 
     def compile_edges(self) -> list[Edge]:
-        torch_includes = [self.torch.include, self.torch.include / "torch" / "csrc" / "api" / "include"]
-        torch = [f"-isystem {shlex.quote(str(path))}" for path in torch_includes]
-        torch.append(f"-DTORCH_TARGET_VERSION={TORCH_TARGET}")
+        torch = self.torch.flags()
         python = [f"-isystem {shlex.quote(sysconfig.get_path('include'))}", f"-DPy_LIMITED_API={PYTHON_TARGET}"]
+        # at::parallel_for is compiled into the binary, with the OpenMP library that torch has loaded. Clang's OpenMP
+        # needs another library than GCC's: its builds run on one thread.
+        if not self.torch.is_stable and "clang" not in tool_version(self.cxx):
+            python.append("-fopenmp")
         edges = []
 
         def add(rule: str, source: Path, flags: list[str], suffix: str) -> None:
@@ -328,7 +362,8 @@ class NativeBuild:
         write_if_changed(self.build_dir / "build.ninja", "\n".join(lines))
         write_if_changed(self.build_dir / "stub.cpp", "")
         info = json.dumps(json.dumps(self.info()))
-        write_if_changed(self.build_dir / "build_info.h", f"#pragma once\n#define MIRAGE_BUILD_INFO {info}\n")
+        header = f"#pragma once\n#define MIRAGE_MODULE {self.torch.module}\n#define MIRAGE_BUILD_INFO {info}\n"
+        write_if_changed(self.build_dir / "build_info.h", header)
 
     def command(self, edge: Edge) -> str:
         paths = {"in": shlex.join(edge.sources), "out": shlex.quote(edge.target), "flags": " ".join(edge.flags)}
@@ -363,6 +398,10 @@ def find_ninja() -> str | None:
 
         found = shutil.which("ninja", path=ninja.BIN_DIR)
     return found
+
+
+def read_text(path: Path) -> str:
+    return path.read_text() if path.is_file() else ""
 
 
 def write_if_changed(path: Path, text: str) -> None:

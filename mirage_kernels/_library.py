@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from . import _memory, _transforms
+from . import _memory, _torch_compat, _transforms
 
 NATIVE = "mirage_kernels"
 TRITON = "mirage_kernels_triton"
@@ -155,7 +155,7 @@ def define_in(
     base, _, kind = name.partition(".")
     torch.library.register_fake(f"{namespace}::{name}", fake, lib=library)
     rule = _transforms.vmap_rule(overload(namespace, base, kind or "default"), run_in_vmap)
-    torch.library.register_vmap(f"{namespace}::{name}", rule, lib=library)
+    _torch_compat.register_vmap(f"{namespace}::{name}", rule, lib=library)
 
 
 def differentiate(name: str, *, setup_context: Callable[..., None], backward: Callable[..., Any]) -> None:

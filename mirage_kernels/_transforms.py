@@ -18,8 +18,15 @@ from torch import Tensor
 from torch._C._functorch import CInterpreter, peek_interpreter_stack
 from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd import forward_ad
-from torch.compiler import is_dynamo_compiling, is_exporting
-from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+from torch.compiler import is_dynamo_compiling
+
+from ._torch_compat import (
+    any_requires_grad,
+    guard_scalar,
+    has_static_value,
+    is_exporting,
+    is_in_torch_dispatch_mode,
+)
 
 _READ_ON_THE_HOST = ("voxel_cache_plan",)  # operations whose results decide what the host does next
 
@@ -51,8 +58,6 @@ def constants(*values: float) -> tuple[float, ...]:
     would find the compiled graph of another value in its cache (AOTAutogradCache, torch 2.13) and run that one. For
     arguments that are likely to vary, see :func:`symbolic_tensors`.
     """
-    from torch.fx.experimental.symbolic_shapes import guard_scalar  # imports sympy
-
     return tuple([guard_scalar(value) for value in values])
 
 
@@ -61,8 +66,6 @@ def are_symbolic(*values: float) -> bool:
 
     In a program that ``torch.export`` records, floats are constants.
     """
-    from torch.fx.experimental.symbolic_shapes import has_static_value
-
     return not all(has_static_value(value) for value in values)
 
 
@@ -124,7 +127,7 @@ def autograd_kernel(
     )
 
     def run(keyset: Any, *args: Any) -> Any:
-        if forward_ad._current_level < 0 and not (torch.is_grad_enabled() and torch._C._any_requires_grad(*args)):
+        if forward_ad._current_level < 0 and not (torch.is_grad_enabled() and any_requires_grad(*args)):
             return run_below_autograd(keyset, args)
         with enable_single_level_autograd_function() if _is_in_functorch() else contextlib.nullcontext():
             return function.apply(*args, *defaults[len(args) :], keyset)

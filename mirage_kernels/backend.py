@@ -15,19 +15,16 @@ can see.
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import json
 import os
-import sys
-from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from . import _gpu, check
+from . import _gpu, _native_module, check
 from ._library import NATIVE, REFERENCE, TRITON, overload
 from ._modes import BACKENDS, BackendName
 
@@ -50,31 +47,9 @@ _other_devices: str | None = "reference"
 def _load_native() -> None:
     """Import the compiled module, which registers its kernels, or record why that failed."""
     global _native
-    try:
-        _native = importlib.import_module("mirage_kernels._C")
-    except ModuleNotFoundError:
-        _missing["cpp"] = _missing["cuda"] = _why_no_native_module(Path(__file__).resolve().parent)
-    except ImportError as error:
-        _missing["cpp"] = _missing["cuda"] = f"the native kernels could not be loaded: {error}"
-
-
-def _why_no_native_module(package: Path) -> str:
-    """Return why this package has no native module, and what to do.
-
-    Args:
-        package: the folder of this package.
-    """
-    root = package.parent
-    if not (root / "setup.py").is_file():
-        return (
-            "mirage_kernels was installed without its native kernels; with a C++ compiler at hand, reinstall it from "
-            "its sources with pip install --no-cache-dir ."
-        )
-    imported = f"you are importing the source tree in {root}, which has no built kernels"
-    for entry in map(Path, sys.path):
-        if (entry / package.name / "backend.py").is_file() and not (entry / package.name).samefile(package):
-            return f"{imported} and hides the installed package in {entry}; leave this folder, or pip install -e ."
-    return f"{imported}; build them with pip install -e . in that folder"
+    _native, reason = _native_module.load()
+    if _native is None:
+        _missing["cpp"] = _missing["cuda"] = reason
 
 
 def _find_gpu_backends() -> None:

@@ -115,8 +115,9 @@ def tensor(
     ok = len(got) == len(shape)
     if ok:
         for expected_size, size in zip(shape, got, strict=True):
-            bound_size = dims.setdefault(expected_size, size) if isinstance(expected_size, str) else expected_size
-            if bound_size != size:
+            if isinstance(expected_size, str) and expected_size not in dims:
+                dims[expected_size] = size
+            elif size != (dims[expected_size] if isinstance(expected_size, str) else expected_size):
                 ok = False
                 break
     if not ok:

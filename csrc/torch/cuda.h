@@ -24,7 +24,7 @@ struct CudaDevice {
   // Kernels follow any pointer: all tensors of a call must be on one device.
   static void guard_device(const Tensor& like, std::initializer_list<const Tensor*> others) {
     for (const Tensor* other : others)
-      guard(!other || (other->is_cuda() == like.is_cuda() && other->get_device_index() == like.get_device_index()),
+      guard(!other || (other->is_cuda() == like.is_cuda() && device_index(*other) == device_index(like)),
             "all tensors must be on one device");
   }
 };

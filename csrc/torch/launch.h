@@ -3,8 +3,6 @@
 #pragma once
 
 #include <dlfcn.h>
-#include <torch/csrc/stable/accelerator.h>
-#include <torch/headeronly/util/shim_utils.h>
 
 #include "check_cuda.h"
 
@@ -30,7 +28,7 @@ struct OnDevice {
   torch::stable::accelerator::DeviceGuard device;
   cudaStream_t stream;
   explicit OnDevice(const Tensor& like)
-      : device(like.get_device_index()), stream(current_stream(like.get_device_index())) {}
+      : device(device_index(like)), stream(current_stream(device_index(like))) {}
 };
 
 constexpr size_t kDefaultShared = 48 << 10;  // bytes of dynamic shared memory that a launch has without asking

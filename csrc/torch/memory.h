@@ -2,11 +2,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <torch/csrc/stable/library.h>
+#include <torch/csrc/inductor/aoti_torch/c/shim.h>
 
-#include <new>
 #include <sstream>
 #include <stdexcept>
+#include <string>
 
 // Errors for exhausted memory. They contain the words of torch's own allocators, by which Python turns them into
 // torch.OutOfMemoryError and other libraries (accelerate's find_executable_batch_size) recognize them.
@@ -23,16 +23,8 @@ constexpr const char* kNoHostMemory = "mirage_kernels: DefaultCPUAllocator: can'
   throw std::runtime_error(text.str());
 }
 
-// A boxed kernel whose std::bad_alloc, of a workspace, is such an error too.
-template <void (*kBoxed)(StableIValue*, uint64_t, uint64_t)>
-void run_boxed(StableIValue* stack, uint64_t num_args, uint64_t num_outputs) {
-  try {
-    kBoxed(stack, num_args, num_outputs);
-  } catch (const std::bad_alloc&) {
-    throw std::runtime_error(std::string(kNoHostMemory) + " Tried to allocate a workspace");
-  }
+[[noreturn]] inline void fail_workspace() {
+  throw std::runtime_error(std::string(kNoHostMemory) + " Tried to allocate a workspace");
 }
 
 }  // namespace mirage
-
-#define MIRAGE_BOX(function) mirage::run_boxed<TORCH_BOX(function)>

@@ -2,11 +2,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <torch/csrc/stable/ops.h>
-
 #include <atomic>
 #include <cstdint>
 #include <new>
+
+#include "torch/api.h"
 
 namespace mirage {
 

@@ -2,24 +2,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <torch/csrc/stable/library.h>
-#include <torch/csrc/stable/ops.h>
-#include <torch/csrc/stable/tensor.h>
-
 #include <algorithm>
 #include <initializer_list>
 #include <optional>
 
 #include "torch/allocate.h"
+#include "torch/api.h"
 
 // Guards that keep memory safe. Python checks the arguments first, with messages for users.
 namespace mirage {
 
-using torch::headeronly::ScalarType;
-using torch::stable::Tensor;
 using OptionalTensor = std::optional<Tensor>;
 
 inline void guard(bool ok, const char* what) { STD_TORCH_CHECK(ok, "mirage_kernels: ", what); }
+
+inline int32_t device_index(const Tensor& t) {
+  int32_t index = 0;
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_index(handle_of(t), &index));
+  return index;
+}
 
 inline Tensor dense(const Tensor& t) {
   if (t.is_contiguous()) return t;
@@ -27,7 +28,7 @@ inline Tensor dense(const Tensor& t) {
     return torch::stable::contiguous(t);
   } catch (const std::runtime_error&) {  // torch keeps the reason to itself; a copy needs nothing but memory
     int32_t device_type = 0;
-    TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(t.get(), &device_type));
+    TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(handle_of(t), &device_type));
     fail_allocation(device_type, t.dim(), t.sizes().data());
   }
 }
@@ -102,10 +103,9 @@ inline Tensor empty(std::initializer_list<int64_t> shape, ScalarType dtype, int3
 
 // On the device of `like`.
 inline Tensor new_empty(const Tensor& like, std::initializer_list<int64_t> shape, ScalarType dtype) {
-  int32_t device_type = 0, device_index = 0;
-  TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device_type));
-  TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_index(like.get(), &device_index));
-  return empty(shape, dtype, device_type, device_index);
+  int32_t device_type = 0;
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(handle_of(like), &device_type));
+  return empty(shape, dtype, device_type, device_index(like));
 }
 
 inline Tensor new_empty_on_host(std::initializer_list<int64_t> shape, ScalarType dtype) {

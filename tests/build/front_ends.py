@@ -20,10 +20,11 @@ FETCHED = Path(sys.prefix, "torch-headers")
 DEFINES = ["-DPy_LIMITED_API=0x030a0000", "-DTORCH_TARGET_VERSION=0x020a000000000000"]
 
 
-def versions() -> list[str]:
-    """The torches that are supported, the oldest first."""
+def versions(installed: str = "wheel") -> list[str]:
+    """The torches that are supported by the wheel, or by a build of the sources beside them, the oldest first."""
     lines = Path(ROOT, ".ci", "torches.txt").read_text().splitlines()
-    return [line.split()[0] for line in lines if line and not line.startswith("#")]
+    words = [line.split() for line in lines if line and not line.startswith("#")]
+    return [torch for torch, _, how in words if how == installed]
 
 
 def includes(version: str) -> list[str]:
@@ -34,7 +35,8 @@ def includes(version: str) -> list[str]:
         assert not Path(sys.prefix, ".ready").exists(), missing
         pytest.skip(missing)
     folders = [headers, headers / "torch" / "csrc" / "api" / "include", Path(sysconfig.get_path("include"))]
-    return [f"-I{CSRC}", *(option for folder in folders for option in ("-isystem", str(folder)))]
+    own = [CSRC] if version in versions() else [CSRC / "classic", CSRC]
+    return [*(f"-I{folder}" for folder in own), *(option for folder in folders for option in ("-isystem", str(folder)))]
 
 
 def run(command: list[str]) -> None:
@@ -46,7 +48,7 @@ def check_cpp(source: Path, version: str, scratch: Path) -> None:
     compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
     if not compiler:
         pytest.skip("needs a C++ compiler")
-    (scratch / "build_info.h").write_text('#define MIRAGE_BUILD_INFO "{}"\n')
+    (scratch / "build_info.h").write_text('#define MIRAGE_MODULE _C\n#define MIRAGE_BUILD_INFO "{}"\n')
     run([compiler, "-fsyntax-only", "-std=c++20", *DEFINES, *includes(version), f"-I{scratch}", str(source)])
 
 

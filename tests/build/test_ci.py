@@ -14,6 +14,8 @@ import pytest
 import torch
 from front_ends import ROOT, versions
 
+from mirage_kernels.version import OLDEST_TORCH, STABLE_TORCH
+
 
 def script(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, ROOT / ".ci" / f"{name}.py")
@@ -25,14 +27,16 @@ def script(name: str) -> ModuleType:
 
 
 def test_the_oldest_torch_is_the_one_that_the_package_asks_for() -> None:
+    older = versions("sources")
+    assert older[0] == "{}.{}.0".format(*OLDEST_TORCH)
+    assert f'"torch>={older[0][:-2]}"' in (ROOT / "pyproject.toml").read_text()
     oldest = versions()[0]
-    assert oldest.endswith(".0")
-    assert f"torch>={oldest[:-2]}" in (ROOT / "pyproject.toml").read_text()
+    assert oldest == "{}.{}.0".format(*STABLE_TORCH)
     target = re.search(r'TORCH_TARGET = "0x(..)(..)0{12}"', (ROOT / "csrc" / "native_build.py").read_text())
     assert target is not None
     assert f"{int(target[1], 16)}.{int(target[2], 16)}.0" == oldest
     torches = script("test_torches").listed()
-    assert list(torches) == versions() == sorted(torches, key=lambda version: [int(n) for n in version.split(".")])
+    assert list(torches) == [*older, *versions()] == sorted(torches, key=lambda version: [int(n) for n in version.split(".")])
 
 
 def test_a_python_that_is_not_there_is_not_taken_for_another() -> None:
@@ -42,7 +46,7 @@ def test_a_python_that_is_not_there_is_not_taken_for_another() -> None:
 
 
 def test_an_unknown_torch_is_named() -> None:
-    with pytest.raises(SystemExit, match=r"^TORCH: expected one of 2\.10\.0, .*, got 1\.0$"):
+    with pytest.raises(SystemExit, match=r"^TORCH: expected one of 2\.4\.0, .*, got 1\.0$"):
         script("test_torches").main(["1.0"])
 
 

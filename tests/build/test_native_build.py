@@ -150,7 +150,7 @@ def test_the_build_takes_the_headers_of_the_installed_torch(
     found = native.find_torch()
     assert found.version == torch.__version__.split("+")[0]
     assert found.include.is_dir()
-    old, new = headers(tmp_path / "old", "2.9.1"), headers(tmp_path / "new", "3.0.0")
+    old, new = headers(tmp_path / "old", "2.3.1"), headers(tmp_path / "new", "3.0.0")
     monkeypatch.setattr(native, "torch_folders", lambda: [tmp_path / "none", old, new])
     assert native.find_torch().version == "3.0.0"
     monkeypatch.setattr(native, "torch_folders", lambda: [tmp_path / "none", old])
@@ -165,11 +165,11 @@ def test_an_isolated_build_finds_the_torch_that_is_hidden_from_it(native: Module
 def test_a_named_torch_is_used_or_refused(native: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIRAGE_TORCH", str(headers(tmp_path / "new", "2.12.3")))
     assert native.find_torch() == native.Torch("2.12.3", tmp_path / "new" / "torch" / "include")
-    old = headers(tmp_path / "old", "2.9.1")
-    for folder, got in [(old, "the headers of torch 2.9.1"), (tmp_path, "none there")]:
+    old = headers(tmp_path / "old", "2.3.1")
+    for folder, got in [(old, "the headers of torch 2.3.1"), (tmp_path, "none there")]:
         monkeypatch.setenv("MIRAGE_TORCH", str(folder))
         assert error(native.find_torch) == (
-            f"MIRAGE_TORCH: expected a folder with the headers of torch 2.10 or newer, got {str(folder)!r} ({got})"
+            f"MIRAGE_TORCH: expected a folder with the headers of torch 2.4 or newer, got {str(folder)!r} ({got})"
         )
 
 

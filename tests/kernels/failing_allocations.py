@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 import mirage_kernels as mk
-from mirage_kernels import Cameras, VoxelCache, overlap, splat, testing, unproject, visible
+from mirage_kernels import Cameras, VoxelCache, _native_module, overlap, splat, testing, unproject, visible
 
 LIBRARY = ctypes.CDLL(None)
 LIBRARY.failing_range.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
@@ -27,7 +27,7 @@ Make = Callable[[], tuple[Any, Callable[[], Any]]]  # a state to look at, and th
 
 def find_kernels() -> None:
     """Say which addresses are those of the native kernels."""
-    path = str(Path(mk._C.__file__).resolve())
+    path = str(Path(sys.modules[f"mirage_kernels.{_native_module.NAME}"].__file__).resolve())
     spans = [line.split()[0].split("-") for line in Path("/proc/self/maps").read_text().splitlines() if path in line]
     LIBRARY.failing_range(min(int(first, 16) for first, _ in spans), max(int(last, 16) for _, last in spans))
 

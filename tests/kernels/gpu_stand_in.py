@@ -215,7 +215,7 @@ def _load_device_guard() -> None:
         includes = [f"-isystem{path}" for path in cpp_extension.include_paths()]
         libraries = [*(f"-L{path}" for path in cpp_extension.library_paths()), "-lc10"]
         source = str(HERE / "gpu_stand_in.cpp")
-        flags = ["-std=c++20", "-shared", "-fPIC"]
+        flags = ["-std=c++20", "-shared", "-fPIC", f"-D_GLIBCXX_USE_CXX11_ABI={torch._C._GLIBCXX_USE_CXX11_ABI:d}"]
         subprocess.run([compiler, *flags, *includes, source, *libraries, "-o", str(built)], check=True)
         ctypes.CDLL(str(built))
 

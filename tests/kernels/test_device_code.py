@@ -17,6 +17,7 @@ import torch
 from torch.utils import cpp_extension
 
 import mirage_kernels as mk
+from mirage_kernels import _native_module
 
 HERE = Path(__file__).resolve().parent
 CSRC = HERE.parents[1] / "csrc"
@@ -105,7 +106,7 @@ def module() -> ModuleType:
     """The native module, built with CUDA."""
     if not mk.build_info().get("cuda_arches"):
         pytest.skip("built without CUDA")
-    return sys.modules["mirage_kernels._C"]
+    return sys.modules[f"mirage_kernels.{_native_module.NAME}"]
 
 
 class Code:

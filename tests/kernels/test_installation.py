@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mirage_kernels import backend
+from mirage_kernels import _native_module, backend
 
 PACKAGE = Path(backend.__file__).parent
 
@@ -25,11 +25,11 @@ def package(folder: Path, *, sources: bool = False) -> Path:
 
 
 def test_an_installation_without_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reason = backend._why_no_native_module(package(tmp_path))
+    reason = _native_module.why_missing(package(tmp_path))
     assert reason.startswith("mirage_kernels was installed without its native kernels; with a C++ compiler at hand, ")
     assert reason.endswith("pip install --no-cache-dir .")
     monkeypatch.setattr(sys, "path", [str(tmp_path), str(package(tmp_path / "other", sources=True).parent)])
-    assert backend._why_no_native_module(tmp_path / "mirage_kernels") == reason
+    assert _native_module.why_missing(tmp_path / "mirage_kernels") == reason
 
 
 @pytest.mark.parametrize("link", [False, True])
@@ -42,7 +42,7 @@ def test_a_source_tree_that_hides_the_installed_package(
         (tmp_path / "link").symlink_to(tree.parent)
         entries.insert(0, str(tmp_path / "link"))
     monkeypatch.setattr(sys, "path", entries)
-    assert backend._why_no_native_module(tree) == (
+    assert _native_module.why_missing(tree) == (
         f"you are importing the source tree in {tree.parent}, which has no built kernels and hides the installed "
         f"package in {installed.parent}; leave this folder, or pip install -e ."
     )
@@ -52,7 +52,7 @@ def test_a_source_tree_that_is_not_built(tmp_path: Path, monkeypatch: pytest.Mon
     tree = package(tmp_path, sources=True)
     monkeypatch.setattr(sys, "path", ["", str(tmp_path)])
     monkeypatch.chdir(tmp_path)
-    assert backend._why_no_native_module(tree) == (
+    assert _native_module.why_missing(tree) == (
         f"you are importing the source tree in {tmp_path}, which has no built kernels; "
         "build them with pip install -e . in that folder"
     )

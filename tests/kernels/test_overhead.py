@@ -10,6 +10,7 @@ from unittest import mock
 
 import pytest
 import torch
+from torch_releases import since
 
 import mirage_kernels as mk
 from mirage_kernels import VoxelCache, backend, testing
@@ -33,6 +34,7 @@ def calls() -> dict[str, Callable[[], Any]]:
     }
 
 
+@since(2, 5, "acc_events")
 @pytest.mark.usefixtures("native")
 @pytest.mark.parametrize("name", list(calls()))
 def test_native_operations_call_no_torch_operation(name: str) -> None:

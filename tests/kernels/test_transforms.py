@@ -15,7 +15,8 @@ import torch
 from every_backend import needs_grad
 from torch import Tensor, nn
 from torch.autograd import forward_ad
-from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
+from torch.utils import checkpoint
+from torch_releases import since
 
 import mirage_kernels as mk
 from mirage_kernels import Cameras, VoxelCache, _library, splat, testing, unproject, visible
@@ -157,22 +158,32 @@ def test_functional_call_and_checkpoint() -> None:
     parameters = {name: p.detach() for name, p in net.named_parameters()}
     assert torch.equal(torch.func.grad(loss)(parameters)["layer.weight"], expected)
 
-    def save_matmuls(_: Any, operation: Any, *__: Any, **___: Any) -> CheckpointPolicy:
+    assert torch.equal(recomputed(net, case.features, use_reentrant=True), expected)
+    assert torch.equal(recomputed(net, case.features, use_reentrant=False), expected)
+
+
+def recomputed(net: Net, features: Tensor, **options: Any) -> Tensor:
+    """Return the gradient of the weight under a checkpoint."""
+    net.zero_grad()
+    torch.autograd.backward(checkpoint.checkpoint(net, needs_grad(features), **options).square().sum())
+    assert net.layer.weight.grad is not None
+    return net.layer.weight.grad
+
+
+@since(2, 5, "selective checkpoints")
+def test_selective_checkpoint() -> None:
+    case = testing.splat_case(1, n=40)
+    net = Net(case.xyz)
+
+    def save_matmuls(_: Any, operation: Any, *__: Any, **___: Any) -> checkpoint.CheckpointPolicy:
         saved = operation is torch.ops.aten.addmm.default
-        return CheckpointPolicy.MUST_SAVE if saved else CheckpointPolicy.PREFER_RECOMPUTE
+        return checkpoint.CheckpointPolicy.MUST_SAVE if saved else checkpoint.CheckpointPolicy.PREFER_RECOMPUTE
 
     def selective() -> Any:
-        return create_selective_checkpoint_contexts(save_matmuls)  # type: ignore[no-untyped-call]
+        return checkpoint.create_selective_checkpoint_contexts(save_matmuls)  # type: ignore[no-untyped-call]
 
-    def again(**options: Any) -> Tensor:
-        net.zero_grad()
-        torch.autograd.backward(checkpoint(net, needs_grad(case.features), **options).square().sum())
-        assert net.layer.weight.grad is not None
-        return net.layer.weight.grad
-
-    assert torch.equal(again(use_reentrant=True), expected)
-    assert torch.equal(again(use_reentrant=False), expected)
-    assert torch.equal(again(use_reentrant=False, context_fn=selective), expected)
+    expected = trained(net, net.layer.weight, case.features)
+    assert torch.equal(recomputed(net, case.features, use_reentrant=False, context_fn=selective), expected)
 
 
 def test_vmap_is_a_loop() -> None:

@@ -1,0 +1,17 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tests of what older releases of torch do not have."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mirage_kernels.version import torch_release
+
+TORCH = torch_release(torch.__version__)
+
+
+def since(major: int, minor: int, what: str) -> pytest.MarkDecorator:
+    """Skip a test where torch is older than the release that brought what it tests."""
+    return pytest.mark.skipif((major, minor) > TORCH, reason=f"torch {major}.{minor} is the first with {what}")
