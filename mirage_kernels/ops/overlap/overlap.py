@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -12,7 +13,8 @@ from torch import Tensor
 
 from ... import _inputs, _memory, check
 from ...cameras import Cameras, check_cameras
-from .overlap_operators import intersection_over_union, visible_groups
+from .overlap_occlusion import check_count, groups_in_view, groups_in_view_of_first_points
+from .overlap_operators import intersection_over_union
 
 MAX_GROUPS = 1 << 32  # half a gigabyte of bits for each view
 
@@ -24,13 +26,15 @@ def visible(
     valid: Tensor | None = None,
     groups: Tensor | None = None,
     num_groups: int | None = None,
+    occlusion: bool = False,
+    count: Sequence[int] | Tensor | None = None,
 ) -> Tensor:
     """Compute which groups of points every camera has in its view, as bit sets with one bit per group.
 
     Bit g % 64 of word g // 64 is set if any point of group g is inside the view: in front of the camera and on its
-    grid, by the arithmetic of :mod:`mirage_kernels.cameras`. Occlusion is ignored. Points with a coordinate that is not
-    finite are in no view. The result is the same, bit for bit, on every backend, device and number of threads. It has
-    no gradient, and the function does not wait for the device.
+    grid, by the arithmetic of :mod:`mirage_kernels.cameras`. Points with a coordinate that is not finite are in no
+    view. The result is the same, bit for bit, on every backend, device and number of threads. It has no gradient, and
+    without ``count`` the function does not wait for the device.
 
     Args:
         xyz: (N, 3) float32, or float64 that is rounded to float32 once; world units.
@@ -40,6 +44,10 @@ def visible(
         groups: (N,) int64, the group of every point, 0 to G - 1. A point with any other number, such as -1, belongs to
             no group and is ignored. If None, every point is a group of its own and G = N.
         num_groups: G; required with ``groups``, None without.
+        occlusion: False ignores occlusion. True sets the bit of a group only if one of its points is the nearest in a
+            cell of the grid, as :func:`splat` renders points; choose a grid about as coarse as the points are dense.
+        count: V integers, 0 to N: camera v sees only the first ``count[v]`` points, for frames that saw a cloud before
+            it grew. A tensor is read on the host.
 
     Returns:
         (V, ceil(G / 64)) int64; unused bits are 0.
@@ -64,12 +72,19 @@ def visible(
         valid = _inputs.mask("valid", valid, ("N",), dims, like)
     if groups is not None:
         check.tensor("groups", groups, ("N",), dims, (torch.int64,), like)
-        count = check.integer("num_groups", num_groups, 0, MAX_GROUPS)
+        number = check.integer("num_groups", num_groups, 0, MAX_GROUPS)
     elif num_groups is not None:
         raise check.value_error("num_groups", "None if groups is None", num_groups)
     else:
-        count = dims["N"]
-    return visible_groups(xyz, cameras, valid=valid, groups=groups, num_groups=count)
+        number = dims["N"]
+    if not isinstance(occlusion, bool):
+        raise check.type_error("occlusion", "a bool", occlusion)
+    if count is None:
+        return groups_in_view(xyz, cameras, occlusion, valid=valid, groups=groups, num_groups=number)
+    first = check_count(count, len(cameras), dims["N"])
+    return groups_in_view_of_first_points(
+        *(xyz, cameras, occlusion, first), valid=valid, groups=groups, num_groups=number
+    )
 
 
 def overlap(a: Tensor, b: Tensor) -> Tensor:
