@@ -75,5 +75,3 @@ def walk_on(viewer: MemoryViewer, session: RolloutSession, folder: Path) -> None
 def frames_per_key(codec: Codec) -> int:
     """Frames for one key: at least 8, a multiple of the codec's temporal stride."""
     return -(-8 // codec.temporal_stride) * codec.temporal_stride
-
-

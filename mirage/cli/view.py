@@ -13,7 +13,7 @@ from ..io.images import write_image
 from ..memory import LatentSpatialMemory
 from ..rollout import RolloutSession
 from ..viewer import MemoryViewer, Walk, draw_overview, make_point_cloud
-from ..viewer.point_cloud import COLORINGS
+from ..viewer.point_cloud import COLORINGS, Coloring
 from ..viewer.vantage import VIEWS
 from .frame_size import MAX_SIDE
 from .live_view import add_port, codec_of, frames_per_key, open_viewer
@@ -112,7 +112,8 @@ def run(args: argparse.Namespace) -> str:
     model = load_model(args, codec=memory.codec)
     if memory.device.type != model.device.type:
         memory = LatentSpatialMemory.load(args.memory, model.device)
-    before, session = len(memory), _start(args, memory, model)
+    session = _start(args, memory, model)
+    before = len(memory)
     with open_viewer(memory, model.codec, args.memory.name, args.port) as viewer:
         chunks = _walk(args, viewer, session)
     if args.save is not None:
@@ -123,7 +124,7 @@ def run(args: argparse.Namespace) -> str:
 
 def _draw(args: argparse.Namespace, memory: LatentSpatialMemory) -> str:
     codec = codec_of(memory)
-    color = args.color or ("components" if codec is None else "image")
+    color: Coloring = args.color or ("components" if codec is None else "image")
     if color == "image" and codec is None:
         raise DataError(f"--color: expected 'components' or 'frame' for latents of {memory.codec!r}, got 'image'")
     cloud = make_point_cloud(memory, codec, color=color, detail=DETAIL)

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 PORT = 8080
 MAX_POINTS = 400_000  # that a browser without a fast GPU can turn smoothly; MAX_DETAIL is reduced to it
 MAX_DETAIL = 4
-WHY = "mirage.viewer.MemoryViewer"
 
 _logger = logging.getLogger(__name__)
 
@@ -77,7 +76,7 @@ class MemoryViewer:
         host: str = "127.0.0.1",
         port: int = PORT,
     ) -> None:
-        require(WHY, "viewer", "viser")
+        require("the viewer", "viewer", "viser")
         check.integer("port", port, 0, 65535)
         self.memory, self.codec, self.lock = memory, codec, threading.RLock()
         self._colorings: list[Coloring] = ["components", "frame"]
