@@ -60,11 +60,11 @@ class ComponentColors:
         # The sign of an eigenvector is arbitrary: its largest entry becomes positive.
         largest = basis.gather(0, basis.abs().argmax(0, keepdim=True))
         self._basis = nnf.pad(basis * largest.sign(), (0, 3 - basis.shape[1]))
-        scores = centered @ self._basis
+        scores = centered @ self._basis if len(values) else values.new_zeros(1, 3)
         ends = torch.tensor([0.02, 0.98], dtype=torch.float64, device="cpu")
         self._low: Tensor
         self._high: Tensor
-        self._low, self._high = scores[:: max(len(scores) >> 16, 1)].quantile(ends, 0) if len(scores) else (ends, ends)
+        self._low, self._high = scores[:: max(len(scores) >> 16, 1)].quantile(ends, 0)
 
     def __call__(self, latents: Tensor) -> Tensor:
         """Color latents.

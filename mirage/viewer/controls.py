@@ -57,21 +57,21 @@ class Controls:
         gui = server.gui
         gui.configure_theme(show_logo=False, show_share_button=False, control_width="large")
         self._gui = gui
-        self._title = gui.add_markdown(f"**{title}**")
-        self._status = gui.add_markdown("", visible=False)
-        self.read_folder = gui.add_folder("memory from this camera")
-        with gui.add_folder("points"):
+        self._title = gui.add_markdown(f"**{title}**", order=0)
+        self._status = gui.add_markdown("", order=1, visible=False)
+        self.read_folder = gui.add_folder("memory from this camera", order=2)
+        with gui.add_folder("points", order=5):
             self.coloring = gui.add_dropdown("color", list(colorings), initial_value=colorings[0], hint=COLORING_HINT)
             self.frame = gui.add_slider("up to frame", 0, 1, 1, 0, hint="hides what later frames have added")
             self.only = gui.add_checkbox("only what it added", False)
             self._added = gui.add_markdown("")
-        with gui.add_folder("cameras"):
+        with gui.add_folder("cameras", order=6):
             self.show_cameras = gui.add_checkbox("show", True)
             self.camera = gui.add_slider("number", 0, 1, 1, 0)
             self.fly = gui.add_button("fly to this camera", hint="a click on a camera in the scene does the same")
             self.overview = gui.add_button("see everything")
             self.follow = gui.add_checkbox("follow new frames", True, visible=False)
-        self._frames = gui.add_folder("last generated frame", visible=False)
+        self._frames = gui.add_folder("last generated frame", order=4, visible=False)
         self._image: viser.GuiImageHandle | None = None
         self._reasons: viser.GuiMarkdownHandle | None = None
 
@@ -82,7 +82,7 @@ class Controls:
             frames: that each key stands for.
         """
         gui = self._gui
-        with gui.add_folder("walk", order=0.5):
+        with gui.add_folder("walk", order=3):
             gui.add_markdown(", ".join(f"**{key.lower()}** {meaning}" for key, meaning in KEYS.items()))
             text = gui.add_text("actions", "w*8 l*8", hint="keys and frames, such as w*16 w+l*8")
             go = gui.add_button("go")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MAX_GROUPS = 64  # of points that are shown and hidden together
 MAX_FRUSTA = 48
 POINT_SCALE = 1.3  # side of a point in sides of its square: seen at an angle, squares that just touch leave gaps
-FRUSTUM_SCALE = 0.06  # of the distance of the scene
+FRUSTUM_SCALE = 0.03  # of the distance of the scene
 PATH_COLOR, FRUSTUM_COLOR, LAST_COLOR = (230, 60, 30), (60, 60, 60), (230, 60, 30)
 
 

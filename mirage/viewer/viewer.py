@@ -131,7 +131,8 @@ class MemoryViewer:
                 image = overlay(image, FilterResult(*(part.cpu() for part in results[-1])))
             self.controls.show_frame(to_bytes(image), chunk.start + chunk.frames.shape[1] - 1, results[-1:])
         added = sum(chunk.written)
-        self.update(f"frames up to {chunk.start + chunk.frames.shape[1] - 1}: {added} points added")
+        count = len(chunk.cameras) - (chunk.start == 0)  # the first frame is the start image
+        self.update(f"{count} frames generated, {added} points added")
         if self.controls.follow.value:
             for client in self._server.get_clients().values():
                 self.fly(client, chunk.cameras[-1:])
