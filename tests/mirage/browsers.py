@@ -117,6 +117,7 @@ class Browser:
         self._process = subprocess.Popen(
             [program, *OPTIONS, f"--user-data-dir={folder}", "--window-size={},{}".format(*size), "about:blank"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env=os.environ | {"LC_ALL": "en_US.UTF-8"},  # of the locale C, some make a language that is none
         )  # fmt: skip
         self.errors: list[str] = []
         self._count = 0
@@ -148,7 +149,8 @@ class Browser:
         while True:
             answer = json.loads(self._socket.recv(timeout=60))
             if answer.get("method") == "Runtime.exceptionThrown":
-                self.errors.append(str(answer["params"]["exceptionDetails"])[:500])
+                details = answer["params"]["exceptionDetails"]
+                self.errors.append(str(details.get("exception", {}).get("description", details))[:500])
             if answer.get("id") == self._count:
                 assert "error" not in answer, answer
                 result: dict[str, Any] = answer["result"]
