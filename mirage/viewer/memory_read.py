@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from mirage_kernels import Cameras
@@ -31,16 +32,20 @@ class MemoryRead(NamedTuple):
     known_share: float
 
 
-def image_size(memory: LatentSpatialMemory, codec: Codec | None) -> tuple[int, int]:
-    """The size (H, W) of the images that a memory is read as: that of its frames.
+def frame_camera(memory: LatentSpatialMemory, codec: Codec | None) -> Cameras:
+    """The camera, over pixels, of the images that a memory is read as: that of its last frame.
 
     Args:
         memory: the memory.
         codec: the codec of its latents, if it is at hand.
     """
     cell, cameras = CELL if codec is None else codec.spatial_stride, memory.history.cameras
-    h, w = (32, 48) if cameras is None else cameras.size
-    return h * cell, w * cell
+    if cameras is None:
+        unit = [[48.0, 0, 24], [0, 48.0, 16], [0, 0, 1]]
+        eye = torch.eye(4, dtype=torch.float32, device="cpu")
+        cameras = Cameras(torch.tensor(unit, dtype=torch.float32, device="cpu"), eye, (32, 48))
+    h, w = cameras.size
+    return cameras[-1].to("cpu").rescale((h * cell, w * cell))
 
 
 def read_image(

@@ -66,28 +66,30 @@ def to_rotation(wxyz: Sequence[float]) -> Tensor:
 
 
 def browser_camera(
-    wxyz: Sequence[float], position: Sequence[float], fov: float, size: tuple[int, int], origin: Sequence[float]
+    wxyz: Sequence[float], position: Sequence[float], fov: float, like: Cameras, origin: Sequence[float]
 ) -> Cameras:
-    """The camera of a browser, over another image.
+    """A camera where that of a browser is, for images of a memory.
 
     Args:
-        wxyz: its rotation, from the camera to the world.
+        wxyz: rotation of the browser's camera, to the world.
         position: relative to ``origin``, world units.
         fov: vertical field of view in radians; it is limited to 1 to 175 degrees.
-        size: (H, W) of the image; its pixels are square, and its center is the principal point.
+        like: the camera of an image; the result has its size, its principal point, and the aspect of its pixels, so
+            that a browser that has flown to a frame has the view of that frame.
         origin: (x, y, z) in world units.
 
     Raises:
         ValueError: a number is not finite.
     """
     check.number("fov", fov)
-    focal = size[0] / 2 / math.tan(min(max(fov, MIN_FOV), MAX_FOV) / 2)
-    k = [[focal, 0, size[1] / 2], [0, focal, size[0] / 2], [0, 0, 1]]
+    k = like.intrinsics[0].double().cpu()
+    focal = like.size[0] / 2 / math.tan(min(max(fov, MIN_FOV), MAX_FOV) / 2)
+    k[:2, :2] *= focal / k[1, 1]
     pose = torch.eye(4, dtype=torch.float64, device="cpu")
     pose[:3, :3] = to_rotation(wxyz)
     pose[:3, 3] = torch.tensor(position, dtype=torch.float64, device="cpu")
     pose[:3, 3] += torch.tensor(origin, dtype=torch.float64, device="cpu")
-    return Cameras(torch.tensor(k, dtype=torch.float64, device="cpu"), pose, size)
+    return Cameras(k, pose, like.size)
 
 
 def vertical_fov(cameras: Cameras) -> float:

@@ -24,7 +24,7 @@ from ..memory import LatentSpatialMemory
 from ..rollout import Chunk, Codec
 from .colors import ComponentColors
 from .controls import Controls
-from .memory_read import image_size, read_image
+from .memory_read import frame_camera, read_image
 from .point_cloud import Coloring, make_point_cloud
 from .poses import browser_camera, to_quaternion, vertical_fov
 from .scene import CameraNodes, PointGroups
@@ -142,8 +142,8 @@ class MemoryViewer:
 
         Args:
             client: the browser.
-            camera: one camera, world units. Its vertical field of view is taken over; a principal point off the center
-                is not.
+            camera: one camera, world units. Its vertical field of view is taken over; in the scene, though not in
+                what is read, the principal point is at the center.
         """
         pose = self.memory.history.to_local(camera).cam2world[0].cpu()
         self._move(client, pose, vertical_fov(camera))
@@ -227,7 +227,8 @@ class MemoryViewer:
 
     def _add_client(self, client: viser.ClientHandle) -> None:
         """Give a browser an image of what the memory renders from its camera."""
-        black = to_bytes(torch.zeros(3, *image_size(self.memory, self.codec), dtype=torch.float32, device="cpu"))
+        size = frame_camera(self.memory, self.codec).size
+        black = to_bytes(torch.zeros(3, *size, dtype=torch.float32, device="cpu"))
         with self.controls.read_folder:
             self._reads[client.client_id] = client.gui.add_image(black, label="memory, read from here")
         client.camera.on_update(lambda _: self._read(client))
@@ -247,7 +248,7 @@ class MemoryViewer:
             camera.wxyz.tolist(),
             camera.position.tolist(),
             camera.fov,
-            image_size(self.memory, self.codec),
+            frame_camera(self.memory, self.codec),
             self.memory.history.origin,
         )
         with self.lock:

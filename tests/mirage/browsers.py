@@ -35,9 +35,7 @@ class Messages:
     """
 
     def __init__(self, url: str) -> None:
-        self._socket = connect(
-            url.replace("http", "ws"), subprotocols=[f"viser-v{viser.__version__}"], max_size=None
-        )
+        self._socket = connect(url.replace("http", "ws"), subprotocols=[f"viser-v{viser.__version__}"], max_size=None)
         self.all: list[dict[str, Any]] = []
         self._since = 0
 
@@ -160,16 +158,16 @@ class Browser:
         self._call("Page.enable")
         self._call("Page.navigate", url=url)
         until = time.monotonic() + 30
-        while not self._evaluate(f"location.href.startsWith({json.dumps(url)}) && document.readyState === 'complete'"):
+        while not self.evaluate(f"location.href.startsWith({json.dumps(url)}) && document.readyState === 'complete'"):
             assert time.monotonic() < until, f"the browser does not open {url}"
             time.sleep(0.1)
 
-    def _evaluate(self, expression: str) -> Any:
+    def evaluate(self, expression: str) -> Any:
         return self._call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
 
     def text(self) -> str:
         """What the page says."""
-        return str(self._evaluate("document.body.innerText"))
+        return str(self.evaluate("document.body.innerText"))
 
     def screenshot(self) -> bytes:
         """The page as PNG."""

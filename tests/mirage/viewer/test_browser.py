@@ -77,7 +77,7 @@ def shows_the_wall(image: np.ndarray) -> bool:
     return share(image, 0) > 0.01 and share(image, 1) > 0.003
 
 
-def test_it_shows_points(browser: Browser, viewer: MemoryViewer) -> None:
+def test_it_shows_points(browser: Browser) -> None:
     image = wait_for(browser, shows_the_wall)
     red, green = ((image[..., c] > 180) & (image[..., 1 - c] < 40) for c in (0, 1))
     assert np.nonzero(red)[1].mean() < np.nonzero(green)[1].mean()  # green is on the right
@@ -103,7 +103,12 @@ def test_it_reacts_to_a_key(browser: Browser, viewer: MemoryViewer) -> None:
     image = np.zeros((3, *CAMERA.size), np.float32)
     image[1] = 1
     session = RolloutSession(
-        torch.from_numpy(image), None, CAMERA.translate((SHIFT, 0, 0)), memory=viewer.memory, codec=CODEC, model=FillModel()
+        torch.from_numpy(image),
+        None,
+        CAMERA.translate((SHIFT, 0, 0)),
+        memory=viewer.memory,
+        codec=CODEC,
+        model=FillModel(),
     )
     with Walk(viewer, session, turn=5.0) as walk:
         wait_for(browser, shows_the_wall)

@@ -26,13 +26,13 @@ def test_quaternions_stand_for_their_matrices() -> None:
 
 
 def test_a_browser_at_a_camera_has_its_view() -> None:
-    camera = CAMERA.translate((1, 2, 3))
-    same = browser_camera(to_quaternion(camera.cam2world[0, :3, :3]), (0.5, 2, 3), vertical_fov(camera), (32, 48),
+    camera = CAMERA.translate((1, 2, 3)).crop(5, 10, (20, 30))  # with a principal point off the center
+    same = browser_camera(to_quaternion(camera.cam2world[0, :3, :3]), (0.5, 2, 3), vertical_fov(camera), camera,
                           (0.5, 0, 0))  # fmt: skip
     assert torch.equal(same.cam2world, camera.cam2world)
     assert (same.intrinsics - camera.intrinsics).abs().max() < 1e-5
     with pytest.raises(ValueError, match="fov: expected"):
-        browser_camera((1, 0, 0, 0), (0, 0, 0), math.nan, (32, 48), (0, 0, 0))
+        browser_camera((1, 0, 0, 0), (0, 0, 0), math.nan, camera, (0, 0, 0))
 
 
 def test_a_worker_skips_what_is_out_of_date_and_survives_errors() -> None:

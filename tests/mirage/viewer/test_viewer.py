@@ -118,9 +118,11 @@ def test_a_camera_change_reads_the_memory_from_there(page: Messages) -> None:
     page.wait_for(lambda message: "known" in str(updates(message).get("label")))
 
 
-def test_the_slider_hides_what_later_frames_added(page: Messages, viewer: MemoryViewer) -> None:
+def test_the_slider_hides_what_later_frames_added(page: Messages) -> None:
     set_control(page, "up to frame", 0)
-    hidden = page.wait_for(lambda message: message["type"] == "SetSceneNodeVisibilityMessage" and not message["visible"])
+    hidden = page.wait_for(
+        lambda message: message["type"] == "SetSceneNodeVisibilityMessage" and not message["visible"]
+    )
     assert hidden["name"] == "/memory/001"
     page.wait_for(is_text("frame 0 added **24** points; **24** of 32"))
     set_control(page, "up to frame", 1)
