@@ -33,7 +33,7 @@ ONLY ?= *
 
 PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-.PHONY: env demo test test-kernels test-mirage test-long test-install sanitize fuzz soak test-torches test-cuda-torch lint format docs bench \
+.PHONY: env demo test test-kernels test-mirage test-viewer test-long test-install sanitize fuzz soak test-torches test-cuda-torch lint format docs bench \
 	bench-check bench-baseline bench-libraries gpu wheel wheel-manylinux clean
 
 env: $(READY) $(OLDEST_HEADERS) $(OLDER_HEADERS)
@@ -67,6 +67,10 @@ test-kernels: $(READY)
 
 test-mirage: $(READY)
 	$(PYTEST) tests/mirage
+
+# The page of the viewer in a real browser: one that is found, or the Chromium of npm's package.
+test-viewer: $(READY)
+	BROWSER_BINARY=$$($(BIN)/python .ci/find_browser.py) $(BIN)/python -m pytest -m browser tests/mirage/viewer
 
 # What takes minutes and does not change from day to day.
 test-long: $(READY) $(OLDEST_HEADERS) $(NEWEST_HEADERS) $(OLDER_HEADERS)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 import functools
 import time
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from ..memory import LatentSpatialMemory
 from ..memory.snapshot import restore_snapshot
 from ..rollout import RolloutSession, plan_chunks
 from .frame_size import add_size_options
+from .live_view import add_port, open_viewer, walk_on
 from .memory_options import MemoryOptions, add_memory_options, load_memory_options, read_filters
 from .messages import note
 from .model_options import EMBEDDED, LoadedModel, add_model_options, check_model_options, load_model
@@ -103,6 +104,13 @@ def add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="N",
         help="frames generated at a time, a multiple of 4 plus 1 (default: 33)",
     )
+    output.add_argument(
+        "--view",
+        action="store_true",
+        help="show the memory in a browser while it grows, and walk on by keys when the video is finished, until "
+        "Ctrl-C; needs viser (default: no)",
+    )
+    add_port(output)
     output.add_argument("--seed", type=int, default=0, metavar="N", help="random seed, for Wan2.2 (default: 0)")
     add_memory_options(generate)
     add_model_options(generate)
@@ -234,7 +242,11 @@ def _roll_out(
     """Generate and write all chunks that are not finished yet."""
     stride, cameras = video.codec.temporal_stride, video.cameras
     stored = unpacking(output.store.folder) if "state" in start else nullcontext()
-    with tqdm(total=len(cameras), unit="frame", desc="generating") as bar:
+    with ExitStack() as stack:
+        viewer = None
+        if args.view:
+            viewer = stack.enter_context(open_viewer(video.memory, video.codec, str(output.folder), args.port))
+        bar = stack.enter_context(tqdm(total=len(cameras), unit="frame", desc="generating"))
         with stored:
             plan = plan_chunks(len(cameras), args.chunk, stride)
             output.start(video, lambda: bar.update())
@@ -257,10 +269,18 @@ def _roll_out(
         bar.update(session.frame + 1 if session.chunks else 0)
         for part in plan[session.chunks :]:
             raise_again()
-            output.add(session.step(cameras[1 + stride * part.start : 1 + stride * (part.stop - 1)]), session)
+            with nullcontext() if viewer is None else viewer.lock:
+                chunk = session.step(cameras[1 + stride * part.start : 1 + stride * (part.stop - 1)])
+            output.add(chunk, session)
+            if viewer is not None:
+                viewer.show_chunk(chunk)
         raise_again()
         bar.set_postfix_str(f"writing, {len(video.memory)} points, {output.known_share[-1]:.1%} known")
-        return output.finish()
+        metrics = output.finish()
+        if viewer is not None:
+            bar.close()
+            walk_on(viewer, session, output.folder)
+        return metrics
 
 
 def _show(bar: tqdm[Any], text: str) -> None:

@@ -38,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     from .generate import add_generate
     from .remember import add_remember
     from .render import add_render
+    from .view import add_view
 
     parser = argparse.ArgumentParser(
         prog="mirage",
@@ -51,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_generate(commands)
     add_remember(commands)
     add_render(commands)
+    add_view(commands)
     return parser
 
 

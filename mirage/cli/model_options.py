@@ -47,16 +47,24 @@ class LoadedModel(NamedTuple):
     settings: dict[str, Any]
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options for the model to a parser."""
+def add_model_options(
+    parser: argparse.ArgumentParser, *, default: str | None = EMBEDDED, embedded: str = EMBEDDED
+) -> None:
+    """Add the options for the model to a parser.
+
+    Args:
+        parser: the parser.
+        default: of ``--model``; None for no model.
+        embedded: name of the built-in model.
+    """
     model = parser.add_argument_group("model")
     model.add_argument(
         "--model",
-        default=EMBEDDED,
+        default=default,
         metavar="FOLDER",
-        help="'embedded' for the built-in model, which needs no download: it shows the memory with smoothly filled "
+        help=f"'{embedded}' for the built-in model, which needs no download: it shows the memory with smoothly filled "
         f"holes; or a folder with Wan2.2 in diffusers' layout ({WAN}) or with a saved MiragePipeline "
-        "(default: embedded)",
+        f"(default: {default or 'no model'})",
     )
     model.add_argument(
         "--block",

@@ -24,8 +24,8 @@ from ..memory import LatentSpatialMemory
 from ..memory.frames import MAX_FRAMES
 from ..recordings import RecordedFrame, Recording, read_recording
 from ..rollout import MemoryWriter
+from ..viewer.decoded_view import decode_view
 from .memory_options import DEFAULT
-from .memory_views import decode_view
 from .messages import assign, note, warn
 from .recording_options import (
     LoadedCodec,

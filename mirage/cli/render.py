@@ -29,7 +29,7 @@ from ..io.images import contact_sheet, to_pil, write_image
 from ..io.video import VideoWriter
 from ..memory import LatentSpatialMemory
 from ..rollout import Codec
-from .memory_views import DecodedView, decode_view
+from ..viewer.decoded_view import DecodedView, decode_view
 from .messages import warn
 from .output_lock import LOCK, OutputLock
 from .path_options import (

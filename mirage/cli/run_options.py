@@ -13,7 +13,8 @@ from ..errors import DataError
 from .model_options import EMBEDDED
 
 _SAMPLE = 1 << 20  # bytes from the beginning and the end of a file that tell whether it changed
-_UNUSED = ("run", "command", "since", "resume", "out", "overwrite")
+VIEW_OPTIONS = ("view", "port")
+_UNUSED = ("run", "command", "since", "resume", "out", "overwrite", *VIEW_OPTIONS)
 
 
 def pack_options(args: argparse.Namespace) -> dict[str, Any]:
@@ -60,13 +61,13 @@ def unpack_options(args: argparse.Namespace, options: dict[str, Any]) -> argpars
 
 
 def check_alone(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    """Check that ``--resume`` is the only option.
+    """Check that ``--resume`` is the only option, besides those of the viewer.
 
     Raises:
         DataError: there is another one.
     """
     for name, value in vars(args).items():
-        if name not in ("run", "command", "since", "resume") and value != parser.get_default(name):
+        if name not in ("run", "command", "since", "resume", *VIEW_OPTIONS) and value != parser.get_default(name):
             option = name.replace("_", "-")
             raise DataError(f"--resume: expected no other option, because a run goes on with its own, got --{option}")
 
