@@ -35,9 +35,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as nnf
 
-from mirage_kernels import Cameras, Points, Splat, atomic_write, check, group_voxels, overlap, splat, unproject, visible
+from mirage_kernels import Cameras, Points, Splat, atomic_write, check, overlap, splat, unproject, visible
 
 from ._arrays import as_tensor, cameras_of
+from ._seen_voxels import SeenFrame, VoxelNumbers, past_bits
 
 Placement = Literal["release", "exact"]
 PLACEMENTS: tuple[Placement, ...] = ("release", "exact")
@@ -87,7 +88,7 @@ class LatentPointCloud:
         self.intrinsics_latent = as_tensor("intrinsics_latent", intrinsics_latent, (3, 3), {}, points_world.device)
         self._rows = (points_world, features, valid_mask)
         self._count = len(points_world)
-        self._numbers: dict[float, _VoxelNumbers] = {}
+        self._numbers: dict[float, VoxelNumbers] = {}
 
     @property
     def points_world(self) -> Tensor:
@@ -260,8 +261,8 @@ class LatentPointCloud:
         hw = data["latent_hw"]
         return cls(*(data[name] for name in names[:4]), (int(hw[0]), int(hw[1])), placement=placement)
 
-    def _voxel_numbers(self, voxel_size: float) -> _VoxelNumbers:
-        numbers = self._numbers.setdefault(voxel_size, _VoxelNumbers(voxel_size, self.points_world.device))
+    def _voxel_numbers(self, voxel_size: float) -> VoxelNumbers:
+        numbers = self._numbers.setdefault(voxel_size, VoxelNumbers(voxel_size, self.points_world.device))
         numbers.extend(self.points_world, self.valid_mask)
         return numbers
 
@@ -294,40 +295,6 @@ def _lift(
     half = _OFFSET["release"]
     cameras = cameras_of(k, cam2worlds, grid, depths.device, inverse=False, offset=half, name="cam2worlds")
     return unproject(depths, latents, cameras, mask=excluded, pooling="nearest")
-
-
-class _VoxelNumbers:
-    """Numbers of the voxels of a cloud that stay as they are when the cloud grows.
-
-    Attributes:
-        groups: (N,) int64, the number of the voxel of every point, -1 for points without one.
-        count: number of voxels.
-    """
-
-    def __init__(self, voxel_size: float, device: torch.device) -> None:
-        self.voxel_size, self.count = voxel_size, 0
-        self.groups = torch.empty(0, dtype=torch.int64, device=device)
-
-    def extend(self, xyz: Tensor, valid: Tensor) -> None:
-        """Number the voxels of the points that have been appended."""
-        known = len(self.groups)
-        if known == len(xyz):
-            return
-        found, total = group_voxels(xyz, self.voxel_size, valid)
-        number = torch.full((total + 1,), -1, dtype=torch.int64, device=xyz.device)  # the last for points without one
-        numbered = self.groups >= 0
-        number[found[:known][numbered]] = self.groups[numbered]
-        new = (number[:total] < 0).nonzero().squeeze(1)
-        number[new] = torch.arange(self.count, self.count + len(new), device=xyz.device)
-        self.groups, self.count = number[found], self.count + len(new)
-
-
-class SeenFrame:
-    """What a past latent frame saw: the points of the cloud, as it was then, in the view of its camera."""
-
-    def __init__(self, camera: Cameras, rows: int) -> None:
-        self.camera, self.rows = camera, rows
-        self._bits: dict[float, Tensor] = {}
 
 
 def update_frame_visibility(
@@ -389,7 +356,7 @@ def select_reference_latents(
     target = functools.reduce(torch.bitwise_or, seen)
     if not target.any():
         return None, []
-    past = _past_bits(lpc, list(frame_visible_points.values()), numbers)
+    past = past_bits(lpc.points_world, list(frame_visible_points.values()), numbers)
     iou, order = overlap(target[None], past)[0].sort(descending=True, stable=True)
     keys = list(frame_visible_points)
     selected = [keys[i] for i in order[iou >= iou_threshold][:max_reference_frames].tolist()]
@@ -432,19 +399,3 @@ def _view_cameras(lpc: LatentPointCloud, geometry: Any, indices: Sequence[int]) 
     """Cameras of frames over the latent grid. Retrieval, unlike projection, does not round: no half cell is added."""
     intrinsics, poses = _frames_of(lpc, geometry, indices)
     return cameras_of(intrinsics, poses, lpc.latent_hw, lpc.points_world.device, inverse=False)
-
-
-def _past_bits(lpc: LatentPointCloud, frames: list[SeenFrame], numbers: _VoxelNumbers) -> Tensor:
-    """The sets of voxels (H, W) that past frames saw. Those of a frame are computed once."""
-    size = numbers.voxel_size
-    new: dict[int, list[SeenFrame]] = {}
-    for frame in frames:
-        if size not in frame._bits:
-            new.setdefault(frame.rows, []).append(frame)
-    for rows, some in new.items():
-        cameras, groups = Cameras.cat([frame.camera for frame in some]), numbers.groups[:rows]
-        bits = visible(lpc.points_world[:rows], cameras, groups=groups, num_groups=numbers.count)
-        for frame, words in zip(some, bits, strict=True):
-            frame._bits[size] = words
-    width = -(-numbers.count // 64)
-    return torch.stack([nnf.pad(frame._bits[size], (0, width - len(frame._bits[size]))) for frame in frames])
