@@ -115,10 +115,12 @@ def cameras_of(
 
 
 @lru_cache(maxsize=32)
-def homogeneous_camera(size: tuple[int, int], device: torch.device, offset: float, scale: float = 1.0) -> Cameras:
-    """A camera for points given as (u z, v z, z): such a point is projected to (scale u + offset, scale v + offset).
+def homogeneous_camera(
+    size: tuple[int, int], device: torch.device, center: tuple[float, float], scale: float = 1.0
+) -> Cameras:
+    """A camera for points given as (u z, v z, z): such a point is projected to (scale u, scale v) + ``center``.
 
-    With an offset of 0.5, u and v are coordinates in which pixel centers are integers.
+    With the center (0.5, 0.5), u and v are coordinates in which pixel centers are integers.
     """
-    matrix = torch.tensor([[scale, 0, offset], [0, scale, offset], [0, 0, 1]], device=device)
+    matrix = torch.tensor([[scale, 0, center[0]], [0, scale, center[1]], [0, 0, 1]], device=device)
     return Cameras(matrix, torch.eye(4, device=device), size)

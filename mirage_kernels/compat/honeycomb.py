@@ -28,7 +28,7 @@ from mirage_kernels import check, splat
 from ._arrays import as_tensor, cameras_of
 
 
-def indexed_project(cloud: Any, c2w: Any, K: Any = None) -> tuple[Tensor, Tensor]:  # noqa: N803
+def indexed_project(cloud: Any, c2w: Any, K: Any = None) -> tuple[Tensor, Tensor]:
     """Find the nearest point of every cell of a view.
 
     Args:
