@@ -13,6 +13,20 @@ from torch import Tensor
 from mirage_kernels import Cameras, check
 
 
+def numbers(name: str, value: Any, dtype: torch.dtype, device: torch.device | str | None = None) -> Tensor:
+    """Convert a tensor, an array or nested numbers to a tensor of any shape.
+
+    Raises:
+        TypeError: ``value`` is not numeric.
+    """
+    if not getattr(getattr(value, "flags", None), "writeable", True):
+        value = value.copy()  # torch warns of NumPy's arrays that are read-only
+    try:
+        return torch.as_tensor(value, dtype=dtype, device=device)
+    except (TypeError, ValueError, RuntimeError):
+        raise check.type_error(name, "a tensor or an array of numbers", value) from None
+
+
 def as_tensor(
     name: str,
     value: Any,
@@ -35,10 +49,7 @@ def as_tensor(
         TypeError: ``value`` is not numeric.
         ValueError: it has another shape.
     """
-    try:
-        tensor = torch.as_tensor(value, dtype=dtype, device=device)
-    except (TypeError, ValueError, RuntimeError):
-        raise check.type_error(name, "a tensor or an array of numbers", value) from None
+    tensor = numbers(name, value, dtype, device)
     check.tensor(name, tensor, shape, dims, (dtype,))
     return tensor
 
@@ -58,10 +69,7 @@ def intrinsics_matrix(
     Raises:
         TypeError, ValueError: ``intrinsics`` is no array of such a shape.
     """
-    try:
-        given = torch.as_tensor(intrinsics, dtype=torch.float64, device=device)
-    except (TypeError, ValueError, RuntimeError):
-        raise check.type_error(name, "a tensor or an array of numbers", intrinsics) from None
+    given = numbers(name, intrinsics, torch.float64, device)
     if given.shape in ((4,), (count, 4)):
         fx, fy, cx, cy = given.unbind(-1)
         zero = torch.zeros_like(fx)
@@ -99,10 +107,7 @@ def cameras_of(
     Raises:
         TypeError, ValueError: an argument is no array of such a shape, or its values are no camera's.
     """
-    try:
-        given = torch.as_tensor(poses, dtype=torch.float64, device=device)
-    except (TypeError, ValueError, RuntimeError):
-        raise check.type_error(name, "a tensor or an array of numbers", poses) from None
+    given = numbers(name, poses, torch.float64, device)
     if given.dim() == 2:
         given = given[None]
     if given.dim() != 3 or given.shape[1] not in (3, 4) or given.shape[2] != 4:

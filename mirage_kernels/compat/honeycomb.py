@@ -25,7 +25,7 @@ from torch import Tensor
 
 from mirage_kernels import check, splat
 
-from ._arrays import as_tensor, cameras_of
+from ._arrays import as_tensor, cameras_of, numbers
 
 
 def indexed_project(cloud: Any, c2w: Any, K: Any = None) -> tuple[Tensor, Tensor]:
@@ -65,6 +65,6 @@ def indexed_project(cloud: Any, c2w: Any, K: Any = None) -> tuple[Tensor, Tensor
     intrinsics = cloud.intrinsics_latent if K is None else K
     cameras = cameras_of(intrinsics, c2w, size, xyz.device, inverse=False, offset=offset, name="c2w")
     view = splat(xyz, xyz.new_empty(len(xyz), 0), cameras, valid=valid)
-    if torch.as_tensor(c2w).dim() == 2:
+    if numbers("c2w", c2w, torch.float64).dim() == 2:
         return view.index[0], view.mask[0]
     return view.index, view.mask

@@ -20,8 +20,8 @@ depths, with pixel centers at +0.5, as the rest of :mod:`mirage_kernels` does.
 
 **Differs**: the nearest point of a cell wins always, and ties go to the lower index; the original sorts, scatters and
 leaves repeated indices to PyTorch, so that farther points show, another set in every run. Points that are not finite
-are skipped. Rounding is ``floor(u + 0.5)``: exact halves go up, not to the even number. Rows of ``points_world`` that
-are not valid are zeros. Files are read without pickled objects. ``from_image_path`` is not here: it needs models.
+are skipped. Rounding is ``floor(u + 0.5)``: exact halves go up, not to the even number. Points and features that are
+not valid are zeros. Files are read without pickled objects. ``from_image_path`` is not here: it needs models.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from torch.nn import functional as nnf
 
 from mirage_kernels import Cameras, Points, Splat, atomic_write, check, overlap, splat, unproject, visible
 
-from ._arrays import as_tensor, cameras_of
+from ._arrays import as_tensor, cameras_of, numbers
 from ._seen_voxels import SeenFrame, VoxelNumbers, past_bits
 
 Placement = Literal["release", "exact"]
@@ -273,7 +273,7 @@ def _batched(value: Any, dims: int) -> Any:
 
 def scale_intrinsics_to_hw(intrinsics: Any, source_hw: Sequence[int], target_hw: Sequence[int]) -> Tensor:
     """Scale intrinsics (..., 3, 3) from one grid size (h, w) to another; float32."""
-    scaled = torch.as_tensor(intrinsics, dtype=torch.float32).clone()
+    scaled = numbers("intrinsics", intrinsics, torch.float32).clone()
     scaled[..., 0, :] *= target_hw[1] / source_hw[1]
     scaled[..., 1, :] *= target_hw[0] / source_hw[0]
     return scaled
@@ -390,8 +390,8 @@ def patch(pipeline: Any) -> None:
 
 def _frames_of(lpc: LatentPointCloud, geometry: Any, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Intrinsics of the latent grid and poses of frames of a geometry."""
-    k = torch.stack([torch.as_tensor(geometry.intrinsics[i], dtype=torch.float32) for i in indices])
-    poses = torch.stack([torch.as_tensor(geometry.poses_c2w[i], dtype=torch.float64) for i in indices])
+    k = torch.stack([numbers("geometry.intrinsics", geometry.intrinsics[i], torch.float32) for i in indices])
+    poses = torch.stack([numbers("geometry.poses_c2w", geometry.poses_c2w[i], torch.float64) for i in indices])
     return scale_intrinsics_to_hw(k, geometry.frames.shape[1:3], lpc.latent_hw), poses
 
 

@@ -21,8 +21,7 @@ all points; fields of view are tested without angles, on the points that the que
 **As the original**: the samples of the frustum, and its bounds (near and far excluded, borders of the image included);
 the axes of the angles, and the distance of at most 8.
 
-**Differs**: float32 instead of float64 where points are tested, so that a point within a rounding error of a border may
-fall to the other side. Results are tensors; ``fov_overlap`` of one query returns (M,), as in the original.
+**Differs**: results are float32 tensors. A point within a rounding error of a border may fall to the other side.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from torch import Tensor
 
 from mirage_kernels import check
 
-from ._arrays import as_tensor
+from ._arrays import as_tensor, numbers
 
 _VISION_RANGE = 8.0
 _VALUES_AT_ONCE = 1 << 22
@@ -85,17 +84,17 @@ def frustum_overlap(
     counts = check.integer("grid_uv", grid_uv, 1), check.integer("grid_depth", grid_depth, 1)
     samples = _frustum_samples((fx, fy, cx, cy), (h, w), (near, far), *counts).to(queries.device)
     world = queries @ samples  # (Q, 4, P)
-    # Of a camera's coordinates: positive inside. The borders of the image are inside, so they are moved outward by less
-    # than any sample is away from them.
+    # Products with a camera's coordinates are positive inside. The borders of the image are inside as well: they are
+    # moved outward by a rounding error.
     planes = torch.tensor(
         [[fx, 0, cx, 0], [-fx, 0, w - cx, 0], [0, fy, cy, 0], [0, -fy, h - cy, 0], [0, 0, 1, -near], [0, 0, -1, far]],
         dtype=torch.float64,
         device=queries.device,
     )
     planes = planes / planes[:, :3].norm(dim=1, keepdim=True)
-    border = torch.tensor([-1e-6 * far] * 4 + [0.0] * 2, device=queries.device)[:, None]
-    tests = (planes @ _inverse(past)).float()  # (H, 6, 4)
-    points = world.float().movedim(0, 1).reshape(4, -1)  # (4, Q P)
+    border = torch.tensor([-1e-12 * far] * 4 + [0.0] * 2, dtype=torch.float64, device=queries.device)[:, None]
+    tests = planes @ _inverse(past)  # (H, 6, 4)
+    points = world.movedim(0, 1).reshape(4, -1)  # (4, Q P)
     shares, step = [], max(1, _VALUES_AT_ONCE // max(1, 6 * points.shape[1]))
     for some in tests.split(step):
         inside = ((some @ points) > border).all(1)
@@ -114,7 +113,8 @@ def fov_overlap(query_c2w: Any, cand_c2w: Any, frustum: Any) -> Tensor:
     Returns:
         (M,), or (Q, M).
     """
-    queries, past = torch.as_tensor(query_c2w), torch.as_tensor(cand_c2w)
+    queries = numbers("query_c2w", query_c2w, torch.float64)
+    past = numbers("cand_c2w", cand_c2w, torch.float64)
     shares = frustum_overlap(
         queries[None] if queries.dim() == 2 else queries,
         past[None] if past.dim() == 2 else past,

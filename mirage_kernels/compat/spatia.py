@@ -13,8 +13,8 @@ without PyTorch3D.
 **As the original**: poses are world-to-camera; points within 1e-6 of the nearest depth of their pixel are all
 front-most; pixels are cut off toward zero, so that points less than a pixel outside the left and the upper border count
 as in the first column or row. Renderings have square pixels, five layers per pixel, opacity 1 - d^2 / r^2, and a
-**mirrored principal point**: it is cx - (W - 1) / 2 to the wrong side of the middle. ``principal_point="given"`` puts it
-where it belongs.
+**mirrored principal point**: it is cx - (W - 1) / 2 to the wrong side of the middle. ``principal_point="given"`` puts
+it where it belongs.
 
 **Differs**: a call covers all its points. ``inference.py`` calls it with batches of points, and each batch then has a
 z-buffer of its own; set ``--point_retrieval_batch_size`` above the number of points. Arithmetic is float32. Renderings
@@ -108,13 +108,17 @@ def _float32(value: float) -> float:
 def _mark_nearest(
     front: Tensor, xyz: Tensor, cameras: Cameras, valid: Tensor | None, limit: float | Tensor, near: float
 ) -> Tensor:
-    """Mark the nearest point of every cell whose depth is at most ``limit``; return the depth of cells (V, h, w)."""
+    """Mark the nearest point of every cell whose depth is at most ``limit``.
+
+    Returns:
+        The depth (V, h, w) of the points that were marked, -inf elsewhere.
+    """
     view = splat(xyz, xyz.new_empty(len(xyz), 0), cameras, valid=valid, near=near)
     depth, index = _join_first(*_join_first(view.depth, view.index, 1), 2)
     seen = (index >= 0) & (depth <= limit)
     first = torch.arange(len(cameras), device=xyz.device)[:, None, None] * len(xyz)
     front.view(-1)[(first + index)[seen]] = True
-    return torch.where(seen, depth, math.inf)
+    return torch.where(seen, depth, -math.inf)
 
 
 def _join_first(depth: Tensor, index: Tensor, dim: int) -> tuple[Tensor, Tensor]:

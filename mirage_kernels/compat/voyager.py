@@ -29,7 +29,7 @@ from torch import Tensor
 
 from mirage_kernels import check, splat
 
-from ._arrays import as_tensor, cameras_of, homogeneous_camera, intrinsics_matrix
+from ._arrays import as_tensor, cameras_of, homogeneous_camera, intrinsics_matrix, numbers
 
 _FAR = 60000.0
 Depth = Literal["farthest", "nearest"]
@@ -80,7 +80,7 @@ def render_from_cameras_videos(
         raise check.value_error("colors", f"(N={len(xyz)}, 3 or more)", tuple(rgb.shape))
     check.choice("depth", depth, ("farthest", "nearest"))
     size = check.size("(height, width)", (height, width))
-    poses = torch.as_tensor(extrinsics, dtype=torch.float64, device=xyz.device)
+    poses = numbers("extrinsics", extrinsics, torch.float64, xyz.device)
     cameras = cameras_of(intrinsics, poses, size, xyz.device, inverse=True, offset=0.5, name="extrinsics")
     view = splat(xyz, xyz.new_empty(len(xyz), 0), cameras)
     mask = view.mask & (view.depth < _FAR)
