@@ -98,7 +98,7 @@ def frustum_overlap(
     shares, step = [], max(1, _VALUES_AT_ONCE // max(1, 6 * points.shape[1]))
     for some in tests.split(step):
         inside = ((some @ points) > border).all(1)
-        shares.append(inside.reshape(len(some), len(queries), -1).float().mean(2))
+        shares.append(inside.reshape(len(some), len(queries), samples.shape[1]).float().mean(2))
     return torch.cat(shares).T.contiguous() if shares else queries.new_zeros(len(queries), 0, dtype=torch.float32)
 
 
