@@ -44,9 +44,7 @@ def append_latents(
     return LatentCloud(xyz, features, valid)
 
 
-def project_latents(
-    cloud: LatentCloud, cam2world: Tensor, k: Tensor, size: tuple[int, int]
-) -> tuple[Tensor, Tensor]:
+def project_latents(cloud: LatentCloud, cam2world: Tensor, k: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """LatentSpatialMemory: project, round, sort from far to near, scatter. Features (C, h, w) and mask (h, w)."""
     h, w = size
     world2cam = torch.inverse(cam2world)
@@ -100,7 +98,8 @@ def warp_points(depth: Tensor, world2cam1: Tensor, world2cam2: Tensor, k1: Tenso
     relative = world2cam2 @ torch.linalg.inv(world2cam1)
     points = depth[:, 0, :, :, None, None] * (torch.linalg.inv(k1)[:, None, None] @ pixel_grid(h, w)[None])
     points = torch.cat([points, torch.ones_like(points[:, :, :, :1])], 3)
-    return (k2[:, None, None] @ (relative[:, None, None] @ points)[:, :, :, :3])[..., 0]
+    projected: Tensor = k2[:, None, None] @ (relative[:, None, None] @ points)[:, :, :, :3]
+    return projected[..., 0]
 
 
 def project_world_points(points: Tensor, world2cam: Tensor, k: Tensor) -> Tensor:
@@ -171,7 +170,7 @@ def nearest_in_discs(points: Tensor, size: tuple[int, int], radius: float, count
     far = ((w - (2 * j + 1)) / s - points[:, :1, None]) ** 2 + ((h - (2 * i + 1)) / s - points[:, 1:2, None]) ** 2
     covered = (far < radius**2) & (i >= 0) & (i < h) & (j >= 0) & (j < w) & (points[:, 2, None, None] >= 0)
     point, di, dj = covered.nonzero().unbind(1)
-    cell = (i[:, :, 0][point, di] * w + j[:, 0][point, dj])
+    cell = i[:, :, 0][point, di] * w + j[:, 0][point, dj]
     order = points[point, 2].argsort(stable=True)
     order = order[cell[order].argsort(stable=True)]
     cell, point, far = cell[order], point[order], far[covered][order]

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -81,6 +82,14 @@ def intrinsics_matrix(
     matrix = given.expand(count, 3, 3).clone()
     matrix[:, :2, 2] += offset
     return matrix
+
+
+def scale_intrinsics(intrinsics: Any, source_hw: Sequence[int], target_hw: Sequence[int]) -> Tensor:
+    """Scale intrinsics (..., 3, 3) from one grid size (h, w) to another; float32."""
+    scaled = numbers("intrinsics", intrinsics, torch.float32).clone()
+    scaled[..., 0, :] *= target_hw[1] / source_hw[1]
+    scaled[..., 1, :] *= target_hw[0] / source_hw[0]
+    return scaled
 
 
 def cameras_of(

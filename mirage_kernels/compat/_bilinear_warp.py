@@ -57,7 +57,8 @@ def z_depth(distance: Tensor, intrinsic: Tensor) -> Tensor:
     y, x = torch.meshgrid(*axes, indexing="ij")
     pixels = torch.stack([x, y, torch.ones_like(x)]).reshape(3, -1)
     rays = torch.linalg.inv(intrinsic.double()) @ pixels
-    return (distance / rays.norm(dim=1).reshape(-1, 1, h, w)).to(distance.dtype)
+    length: Tensor = rays.norm(dim=1)
+    return (distance / length.reshape(-1, 1, h, w)).to(distance.dtype)
 
 
 class Projection(NamedTuple):

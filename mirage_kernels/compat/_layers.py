@@ -24,7 +24,7 @@ class Layers(NamedTuple):
         distance2: (V, K, h, w) float32, squared distance of the point to the center of the cell, in cells.
     """
 
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index
     distance2: Tensor
 
 

@@ -37,7 +37,7 @@ from torch.nn import functional as nnf
 
 from mirage_kernels import Cameras, Points, Splat, atomic_write, check, overlap, splat, unproject, visible
 
-from ._arrays import as_tensor, cameras_of, numbers
+from ._arrays import as_tensor, cameras_of, numbers, scale_intrinsics
 from ._seen_voxels import SeenFrame, VoxelNumbers, past_bits
 
 Placement = Literal["release", "exact"]
@@ -143,7 +143,7 @@ class LatentPointCloud:
         placement = check.choice("placement", placement, PLACEMENTS)
         points = _lift(depths, k, cam2world, latents[:, 0][None], masks, placement)
         grid = (dims["h"], dims["w"])
-        scaled = scale_intrinsics_to_hw(k, depths.shape[1:], grid)
+        scaled = scale_intrinsics(k, depths.shape[1:], grid)
         return cls(points.xyz, points.features, points.valid, scaled, grid, placement=placement)
 
     @classmethod
@@ -198,7 +198,7 @@ class LatentPointCloud:
             self._rows = tuple(rows.new_empty(capacity, *rows.shape[1:]) for rows in old)  # type: ignore[assignment]
             for rows, kept in zip(self._rows, old, strict=True):
                 rows[: self._count] = kept
-        for rows, new in zip(self._rows, (xyz, features, True), strict=True):
+        for rows, new in zip(self._rows, (xyz, features, xyz.new_ones(len(xyz), dtype=torch.bool)), strict=True):
             rows[self._count : needed] = new
         self._count = needed
 
@@ -259,7 +259,8 @@ class LatentPointCloud:
             raise check.value_error("path", f"a file with {', '.join(names)}", path)
         placement = data.get("placement", "release")
         hw = data["latent_hw"]
-        return cls(*(data[name] for name in names[:4]), (int(hw[0]), int(hw[1])), placement=placement)
+        xyz, features, valid, intrinsics = (data[name] for name in names[:4])
+        return cls(xyz, features, valid, intrinsics, (int(hw[0]), int(hw[1])), placement=placement)
 
     def _voxel_numbers(self, voxel_size: float) -> VoxelNumbers:
         numbers = self._numbers.setdefault(voxel_size, VoxelNumbers(voxel_size, self.points_world.device))
@@ -271,19 +272,12 @@ def _batched(value: Any, dims: int) -> Any:
     return value[None] if getattr(value, "ndim", None) == dims else value
 
 
-def scale_intrinsics_to_hw(intrinsics: Any, source_hw: Sequence[int], target_hw: Sequence[int]) -> Tensor:
-    """Scale intrinsics (..., 3, 3) from one grid size (h, w) to another; float32."""
-    scaled = numbers("intrinsics", intrinsics, torch.float32).clone()
-    scaled[..., 0, :] *= target_hw[1] / source_hw[1]
-    scaled[..., 1, :] *= target_hw[0] / source_hw[0]
-    return scaled
-
-
 def _lift(
     depths: Tensor, intrinsics: Any, cam2worlds: Any, latents: Tensor, masks: Tensor | None, placement: Placement
 ) -> Points:
     """Unproject the cells of T frames with one of the placements; arguments as those of ``update``."""
-    size, grid = tuple(depths.shape[1:]), tuple(latents.shape[2:])
+    (_, height, width), (_, _, h, w) = depths.shape, latents.shape
+    size, grid = (height, width), (h, w)
     excluded = None if masks is None else masks > 0
     if placement == "exact":
         cameras = cameras_of(intrinsics, cam2worlds, size, depths.device, inverse=False, name="cam2worlds")
@@ -291,7 +285,7 @@ def _lift(
     depths = nnf.interpolate(depths[:, None], grid, mode="bilinear", align_corners=False)[:, 0]
     if masks is not None:
         excluded = nnf.interpolate(masks[:, None], grid, mode="nearest")[:, 0] > 0
-    k = scale_intrinsics_to_hw(intrinsics, size, grid)
+    k = scale_intrinsics(intrinsics, size, grid)
     half = _OFFSET["release"]
     cameras = cameras_of(k, cam2worlds, grid, depths.device, inverse=False, offset=half, name="cam2worlds")
     return unproject(depths, latents, cameras, mask=excluded, pooling="nearest")
@@ -392,7 +386,7 @@ def _frames_of(lpc: LatentPointCloud, geometry: Any, indices: Sequence[int]) -> 
     """Intrinsics of the latent grid and poses of frames of a geometry."""
     k = torch.stack([numbers("geometry.intrinsics", geometry.intrinsics[i], torch.float32) for i in indices])
     poses = torch.stack([numbers("geometry.poses_c2w", geometry.poses_c2w[i], torch.float64) for i in indices])
-    return scale_intrinsics_to_hw(k, geometry.frames.shape[1:3], lpc.latent_hw), poses
+    return scale_intrinsics(k, geometry.frames.shape[1:3], lpc.latent_hw), poses
 
 
 def _view_cameras(lpc: LatentPointCloud, geometry: Any, indices: Sequence[int]) -> Cameras:

@@ -96,7 +96,8 @@ def frustum_overlap(
     tests = planes @ _inverse(past)  # (H, 6, 4)
     points = world.movedim(0, 1).reshape(4, -1)  # (4, Q P)
     shares, step = [], max(1, _VALUES_AT_ONCE // max(1, 6 * points.shape[1]))
-    for some in tests.split(step):
+    for first in range(0, len(tests), step):
+        some = tests[first : first + step]
         inside = ((some @ points) > border).all(1)
         shares.append(inside.reshape(len(some), len(queries), samples.shape[1]).float().mean(2))
     return torch.cat(shares).T.contiguous() if shares else queries.new_zeros(len(queries), 0, dtype=torch.float32)
@@ -171,16 +172,13 @@ def fov_overlap_similarity(
         return points.new_zeros(len(queries), len(history))
     relative = queries[:, None] @ _inverse(history)  # (Q, H, 4, 4): a past camera in the axes of the query
     at, ahead = relative[..., :3, 3].flatten(0, 1).float(), relative[..., :3, 2].flatten(0, 1).float()
-    shares = []
-    for some, direction in zip(at.split(_step(points)), ahead.split(_step(points)), strict=True):
+    shares, step = [], max(1, _VALUES_AT_ONCE // len(points))
+    for first in range(0, len(at), step):
+        some, direction = at[first : first + step], ahead[first : first + step]
         vectors = points.T[:, None] - some.T[..., None]  # (3, pairs, N)
         near = vectors.square().sum(0) < _VISION_RANGE**2
         shares.append((near & _in_field(vectors, direction, half_h, half_v)).float().mean(1))
-    return torch.cat(shares).reshape(len(queries), len(history)) if shares else at.new_zeros(len(queries), len(history))
-
-
-def _step(points: Tensor) -> int:
-    return max(1, _VALUES_AT_ONCE // len(points))
+    return torch.cat([at.new_zeros(0), *shares]).reshape(len(queries), len(history))
 
 
 def _in_field(vectors: Tensor, ahead: Tensor, half_h: float, half_v: float) -> Tensor:
@@ -192,9 +190,10 @@ def _in_field(vectors: Tensor, ahead: Tensor, half_h: float, half_v: float) -> T
     x, y, z = vectors
     ax, ay, az = ahead.T[..., None]
     level, ahead_level = (x * x + z * z).sqrt(), (ax * ax + az * az).sqrt()
-    horizontal = (x * ax + z * az) > math.cos(half_h) * level * ahead_level
+    horizontal: Tensor = (x * ax + z * az) > math.cos(half_h) * level * ahead_level
     length = (level * level + y * y).sqrt() * (ahead_level * ahead_level + ay * ay).sqrt()
-    return horizontal & (level * ahead_level + y * ay > math.cos(half_v) * length)
+    vertical: Tensor = level * ahead_level + y * ay > math.cos(half_v) * length
+    return horizontal & vertical
 
 
 def _inverse(poses: Tensor) -> Tensor:
