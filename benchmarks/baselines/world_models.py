@@ -1,16 +1,19 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The methods of other world models, in plain PyTorch, written from their descriptions: what the stand-ins of
+"""The methods of other world models, in plain PyTorch or NumPy, written from their descriptions: what the stand-ins of
 ``mirage_kernels.compat`` replace. Each takes the steps of the original, in its order and layout."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as nnf
+
+Array = np.ndarray[Any, Any]
 
 
 class LatentCloud(NamedTuple):
@@ -64,7 +67,7 @@ def project_latents(cloud: LatentCloud, cam2world: Tensor, k: Tensor, size: tupl
 
 def project_indices(cloud: LatentCloud, cam2world: Tensor, k: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """HoneyComb: as :func:`project_latents`, with the index of the point of every cell."""
-    numbers = torch.arange(len(cloud.xyz), dtype=torch.float64)[:, None]
+    numbers = torch.arange(len(cloud.xyz), dtype=torch.float32)[:, None]  # exact up to 2^24
     index, mask = project_latents(cloud._replace(features=numbers), cam2world, k, size)
     return torch.where(mask, index[0].long(), -1), mask
 
@@ -204,3 +207,45 @@ def overlap_of_frusta(query: Tensor, past: Tensor, near: float, far: float, k: S
     u, v = x * fx / divisor + cx, y * fy / divisor + cy
     inside = (z > near) & (z < far) & (u >= 0) & (u <= 2 * cx) & (v >= 0) & (v <= 2 * cy)
     return inside.double().mean(1)
+
+
+def overlap_of_fields(query: Tensor, past: Tensor, points: Tensor, fov_h: float, fov_v: float) -> float:
+    """HY-WorldPlay: the fraction of the sample points in the field of view of one camera that another one sees."""
+
+    def angles(vectors: Tensor) -> tuple[Tensor, Tensor]:
+        x, y, z = vectors.unbind(-1)
+        return torch.atan2(x, z).rad2deg(), torch.atan2(y, (x**2 + z**2).sqrt()).rad2deg()
+
+    def sees(vectors: Tensor, ahead: Tensor) -> Tensor:
+        (yaw, pitch), (yaw0, pitch0) = angles(vectors), angles(ahead)
+        turn, tilt = torch.remainder(yaw - yaw0 + 180, 360) - 180, torch.remainder(pitch - pitch0 + 180, 360) - 180
+        return (turn.abs() < fov_h / 2) & (tilt.abs() < fov_v / 2)
+
+    relative = query @ torch.linalg.inv(past)
+    seen = sees(points, torch.tensor([0.0, 0, 1]))
+    vectors = points - relative[:3, 3]
+    both = seen & sees(vectors, relative[:3, 2]) & (vectors.norm(dim=1) < 8)
+    return float(both.sum() / seen.sum())
+
+
+def render_colored(
+    points: Array, colors: Array, world2cams: Array, k: Array, h: int, w: int
+) -> tuple[list[Array], list[Array], list[Array]]:
+    """Voyager: colored points (N, 3) in V views, in NumPy: images, masks and the depth of the farthest points."""
+    homogeneous = np.hstack([points, np.ones((len(points), 1))])
+    images, masks, depths = [], [], []
+    for pose in world2cams:
+        projected = (k @ (pose @ homogeneous.T).T[:, :3].T).T
+        z = projected[:, 2]
+        pixel = np.round(projected[:, :2] / z[:, None]).astype(int)
+        kept = (pixel >= 0).all(1) & (pixel[:, 0] < w) & (pixel[:, 1] < h) & (z > 0) & (z < 60000)
+        order = np.argsort(z[kept])
+        column, row, z = pixel[kept, 0][order], pixel[kept, 1][order], z[kept][order]
+        depth, image = np.full((h, w), np.inf), np.zeros((h, w, 3), np.uint8)
+        depth[row, column] = np.minimum(depth[row, column], z)
+        cell, first = np.unique(row * w + column, return_index=True)
+        image[cell // w, cell % w] = colors[kept][order][first].astype(np.uint8)
+        images.append(image)
+        masks.append(np.where(depth != np.inf, 255, 0).astype(np.uint8))
+        depths.append(depth)
+    return images, masks, depths
