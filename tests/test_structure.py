@@ -55,6 +55,19 @@ def test_the_kernels_need_only_torch(path: Path) -> None:
         assert not private, "an operation imports the typed calls of another one, <op>_operators.py, and nothing else"
 
 
+@pytest.mark.parametrize("path", KERNELS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_stand_ins_use_public_names_and_nothing_uses_them(path: Path) -> None:
+    import mirage_kernels
+
+    used = {m for m in imports(path) if m.startswith("mirage_kernels.")}
+    own = {m for m in used if m.startswith("mirage_kernels.compat")}
+    if path.parent.name != "compat":
+        assert not own
+        return
+    assert used - own <= {f"mirage_kernels.{name}" for name in mirage_kernels.__all__}
+    assert "torch.ops" not in path.read_text()
+
+
 @pytest.mark.parametrize("path", PIPELINE, ids=lambda p: str(p.relative_to(ROOT)))
 def test_the_pipeline_uses_public_names_only(path: Path) -> None:
     import mirage_kernels

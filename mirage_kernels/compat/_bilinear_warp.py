@@ -1,0 +1,177 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""GEN3C's bilinear warp: pixels are projected, weighted by their depth, and added to the four cells around them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+MAX_DEPTH = 1e4
+_DEPTH_WEIGHT_SCALE, _MAX_EXPONENT = 50.0, 80.0
+_EPS = 1e-7
+_PIXELS_AT_ONCE = 1 << 16
+
+
+class Warped(NamedTuple):
+    """Warped frames (b, c, h, w), masks (b, 1, h, w), depth (b, h, w) and flow (b, 2, h, w), or those of one frame."""
+
+    image: Tensor
+    mask: Tensor
+    depth: Tensor | None
+    flow: Tensor | None
+
+    @classmethod
+    def empty(cls, shape: Sequence[int], device: torch.device, *, depth: bool, flow: bool = True) -> Warped:
+        """Allocate results for frames of a shape (b, c, h, w), in float32."""
+        b, _, h, w = shape
+        wanted = (tuple(shape), (b, 1, h, w), (b, h, w) if depth else None, (b, 2, h, w) if flow else None)
+        return cls(*(None if size is None else torch.empty(size, device=device) for size in wanted))  # type: ignore[arg-type]
+
+    def of(self, i: int) -> Warped:
+        return Warped(*(None if x is None else x[i] for x in self))  # type: ignore[arg-type]
+
+
+def matrices(intrinsic: Tensor, world2cam: Tensor) -> Tensor:
+    """(b, 3, 4) float32, from world points to (u z, v z, z), computed in float64."""
+    return (intrinsic.double() @ world2cam.double()[:, :3]).float()
+
+
+def relative_matrices(
+    world2cam1: Tensor, world2cam2: Tensor, intrinsic1: Tensor, intrinsic2: Tensor
+) -> tuple[Tensor, Tensor]:
+    """(b, 3, 3) and (b, 3): pixel (x, y) at depth d is projected to (u z, v z, z) = d matrix (x, y, 1) + offset."""
+    relative, k = world2cam2.double() @ torch.linalg.inv(world2cam1.double()), intrinsic2.double()
+    turn = k @ relative[:, :3, :3] @ torch.linalg.inv(intrinsic1.double())
+    return turn.float(), (k @ relative[:, :3, 3:])[..., 0].float()
+
+
+def z_depth(distance: Tensor, intrinsic: Tensor) -> Tensor:
+    """Convert lengths of rays (b, 1, h, w) to z-depth."""
+    h, w = distance.shape[2:]
+    axes = [torch.arange(size, dtype=torch.float64, device=distance.device) for size in (h, w)]
+    y, x = torch.meshgrid(*axes, indexing="ij")
+    pixels = torch.stack([x, y, torch.ones_like(x)]).reshape(3, -1)
+    rays = torch.linalg.inv(intrinsic.double()) @ pixels
+    length: Tensor = rays.norm(dim=1)
+    return (distance / length.reshape(-1, 1, h, w)).to(distance.dtype)
+
+
+class Projection(NamedTuple):
+    """How the pixels of a frame are projected.
+
+    Attributes:
+        planes: returns the coordinates (u z, v z, z) of the pixels of some rows, from the first up to but without the
+            last one, as planes (3, n).
+        depth: returns the last of these planes, (1, n).
+    """
+
+    planes: Callable[[int, int], Tensor]
+    depth: Callable[[int, int], Tensor]
+
+
+def depth_projection(depth: Tensor, matrix: Tensor, offset: Tensor) -> Projection:
+    """The projection of pixels with a depth (h, w) by :func:`relative_matrices`."""
+    x = torch.arange(depth.shape[1], dtype=torch.float32, device=depth.device)
+    depth = torch.nan_to_num(depth.float(), nan=MAX_DEPTH).clamp_(0, MAX_DEPTH)
+
+    def project(matrix: Tensor, offset: Tensor, first: int, last: int) -> Tensor:
+        y = torch.arange(first, last, dtype=torch.float32, device=depth.device)
+        rays = (matrix[:, :1] * x)[:, None] + (matrix[:, 1:2] * y + matrix[:, 2:])[..., None]
+        return rays.mul_(depth[first:last]).add_(offset[:, None, None]).reshape(len(matrix), -1)
+
+    return Projection(functools.partial(project, matrix, offset), functools.partial(project, matrix[2:], offset[2:]))
+
+
+def world_projection(points: Tensor, matrix: Tensor) -> Projection:
+    """The projection of the world points (h, w, 3) of pixels by a matrix (3, 4)."""
+
+    def project(matrix: Tensor, first: int, last: int) -> Tensor:
+        return torch.addmm(matrix[:, 3:], matrix[:, :3], points[first:last].reshape(-1, 3).float().T)
+
+    return Projection(functools.partial(project, matrix), functools.partial(project, matrix[2:]))
+
+
+def _blocks(h: int, w: int) -> Iterator[tuple[int, int]]:
+    """Ranges of rows whose planes stay in the processor's cache."""
+    rows = max(1, _PIXELS_AT_ONCE // w)
+    return ((first, min(first + rows, h)) for first in range(0, h, rows))
+
+
+def depth_scale(projections: Sequence[Projection], h: int, w: int) -> Tensor:
+    """The factor of log1p(z) in the exponent of the weights of frames."""
+    farthest = torch.stack([project.depth(*rows).max() for project in projections for rows in _blocks(h, w)]).max()
+    return _DEPTH_WEIGHT_SCALE / (farthest.clamp(min=0).log1p() + _EPS)
+
+
+def splat_frame(
+    frame: Tensor, mask: Tensor | None, project: Projection, scale: Tensor, is_image: bool, out: Warped
+) -> None:
+    """Warp one frame (c, h, w) with weights (h, w)."""
+    c, h, w = frame.shape
+    width = w + 2  # a border of one cell takes what is projected outside, and one more row the taps beyond it
+    canvas = torch.zeros(c + 1 + (out.depth is not None), (h + 3) * width + 1, device=frame.device)
+    for first, last in _blocks(h, w):
+        weights = None if mask is None else mask[first:last].reshape(-1)
+        at = _splat_rows(canvas, frame[:, first:last], project.planes(first, last), scale, weights, h)
+        if out.flow is not None:
+            x = torch.arange(w, dtype=torch.float32, device=frame.device)
+            y = torch.arange(first, last, dtype=torch.float32, device=frame.device)
+            torch.sub(at[0].reshape(-1, w), x, out=out.flow[0, first:last])
+            torch.sub(at[1].reshape(-1, w), y[:, None], out=out.flow[1, first:last])
+    sums = canvas[:, : (h + 2) * width].reshape(-1, h + 2, width)[:, 1:-1, 1:-1]
+    known = torch.gt(sums[c], 0, out=out.mask[0])
+    hole = 1 - known
+    total = sums[c] + hole  # not 0
+    if is_image:
+        torch.sub(sums[:c], hole, out=out.image).div_(total).clamp_(-1, 1)
+    else:
+        torch.div(sums[:c], total, out=out.image)
+    if out.depth is not None:
+        torch.div(sums[c + 1], total, out=out.depth)
+
+
+def _splat_rows(
+    canvas: Tensor, frame: Tensor, planes: Tensor, scale: Tensor, mask: Tensor | None, height: int
+) -> Tensor:
+    """Add some rows of a frame (c, rows, w) at the coordinates (u z, v z, z) of ``planes`` (3, n) to the canvas.
+
+    Returns:
+        The coordinates (u, v), (2, n).
+    """
+    c, _, w = frame.shape
+    z = planes[2]
+    at = planes[:2] / (z + _EPS)
+    weight = (z.clamp(min=0).log1p_() * scale).clamp_(max=_MAX_EXPONENT).exp_().add_(_EPS).reciprocal_()
+    behind = (z > 0).logical_not_()  # NaN as well
+    weight.masked_fill_(behind, 0)
+    if mask is not None:
+        weight *= mask
+    (left, right, column), (up, down, row) = _taps(at[0], w, behind), _taps(at[1], height, behind)
+    cell = row.mul_(w + 2).add_(column).expand(len(canvas), -1)
+    values = frame.float().reshape(c, -1)
+    source = torch.empty(len(canvas), len(z), device=frame.device)
+    size = canvas.shape[1] - (w + 3)
+    for y, vertical in ((0, up.mul_(weight)), (w + 2, down.mul_(weight))):
+        for x, horizontal in ((0, left), (1, right)):
+            torch.mul(vertical, horizontal, out=source[c])
+            torch.mul(values, source[c], out=source[:c])
+            if len(canvas) > c + 1:
+                torch.mul(z, source[c], out=source[c + 1])
+            canvas[:, x + y : x + y + size].scatter_add_(1, cell, source)
+    return at
+
+
+def _taps(at: Tensor, size: int, behind: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The weights of the two cells around coordinates (n,) on one axis, and the lower cell, in a grid with a border.
+
+    Both cells are the pixel itself where a coordinate is an integer, each with the weight 1.
+    """
+    inside = (at + 1).clamp_(0, size + 1).masked_fill_(behind, 0)
+    low = inside.floor()
+    fraction = inside.sub_(low)
+    return (1 - fraction).add_(fraction == 0), fraction, low.long()

@@ -1,0 +1,395 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Stand-ins for LatentSpatialMemory (microsoft/LatentSpatialMemory, package ``mirage``).
+
+Two lines, after which its pipeline runs unchanged::
+
+    import mirage.inference.mirage_pipeline as pipeline
+    from mirage_kernels.compat import latent_spatial_memory
+
+    latent_spatial_memory.patch(pipeline)
+
+**Faster**: views of a chunk (one call for all of them), retrieval of reference latents (bit sets that are kept, instead
+of Python sets that are made again), and updates (no copy of the whole cloud).
+
+**Placement**. ``placement="release"``, the default, places points as the released code does, so that a released adapter
+is shown what it was trained on: depth is resampled to the latent grid bilinearly, across edges and holes; the point of
+cell (i, j) lies on the ray through its corner (j, i) instead of its center, half a cell off; projections are rounded,
+which is the same half cell. ``placement="exact"`` places points at the centers of cells, at the median of their valid
+depths, with pixel centers at +0.5, as the rest of :mod:`mirage_kernels` does.
+
+**Differs**: the nearest point of a cell wins always, and ties go to the lower index; the original sorts, scatters and
+leaves repeated indices to PyTorch, so that farther points show, another set in every run. Points that are not finite
+are skipped. Rounding is ``floor(u + 0.5)``: exact halves go up, not to the even number. Points and features that are
+not valid are zeros. Files are read without pickled objects. ``from_image_path`` is not here: it needs models.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as nnf
+
+from mirage_kernels import Cameras, Points, Splat, atomic_write, check, overlap, splat, unproject, visible
+
+from ._arrays import as_tensor, cameras_of, numbers, scale_intrinsics
+from ._seen_voxels import SeenFrame, VoxelNumbers, past_bits
+
+Placement = Literal["release", "exact"]
+PLACEMENTS: tuple[Placement, ...] = ("release", "exact")
+_OFFSET = {"release": 0.5, "exact": 0.0}  # cells, added to the principal point
+_GROWTH = 1.5
+
+
+class LatentPointCloud:
+    """A point cloud that only grows, with a latent feature vector per point.
+
+    Args:
+        points_world: (N, 3) float32, world units.
+        features: (N, C) float32.
+        valid_mask: (N,) bool; points that are False are not rendered.
+        intrinsics_latent: (3, 3) float32, intrinsics of the latent grid.
+        latent_hw: (h, w) of the latent grid.
+        placement: where points and projections lie in a cell; see the module.
+
+    Example:
+        >>> import torch
+        >>> from mirage_kernels.compat.latent_spatial_memory import LatentPointCloud
+        >>> intrinsics = torch.tensor([[64.0, 0, 64], [0, 64, 48], [0, 0, 1]])
+        >>> depth, latent = torch.full((96, 128), 2.0), torch.randn(4, 1, 6, 8)
+        >>> cloud = LatentPointCloud.from_geometry(depth, intrinsics, torch.eye(4), latent)
+        >>> image, mask = cloud.project(torch.eye(4))
+        >>> torch.equal(image, latent[:, 0]), bool(mask.all())
+        (True, True)
+    """
+
+    def __init__(
+        self,
+        points_world: Tensor,
+        features: Tensor,
+        valid_mask: Tensor,
+        intrinsics_latent: Tensor,
+        latent_hw: tuple[int, int],
+        *,
+        placement: Placement = "release",
+    ) -> None:
+        dims: check.Dims = {}
+        check.tensor("points_world", points_world, ("N", 3), dims)
+        like = ("points_world", points_world)
+        check.tensor("features", features, ("N", "C"), dims, check.FEATURE_DTYPES, like)
+        check.tensor("valid_mask", valid_mask, ("N",), dims, (torch.bool,), like)
+        self.placement = check.choice("placement", placement, PLACEMENTS)
+        self.latent_hw = check.size("latent_hw", tuple(latent_hw))
+        self.intrinsics_latent = as_tensor("intrinsics_latent", intrinsics_latent, (3, 3), {}, points_world.device)
+        self._rows = (points_world, features, valid_mask)
+        self._count = len(points_world)
+        self._numbers: dict[float, VoxelNumbers] = {}
+
+    @property
+    def points_world(self) -> Tensor:
+        """(N, 3) float32, world units."""
+        return self._rows[0][: self._count]
+
+    @property
+    def features(self) -> Tensor:
+        """(N, C), latents."""
+        return self._rows[1][: self._count]
+
+    @property
+    def valid_mask(self) -> Tensor:
+        """(N,) bool."""
+        return self._rows[2][: self._count]
+
+    def __len__(self) -> int:
+        return self._count
+
+    @classmethod
+    def from_geometry(
+        cls,
+        depth: Any,
+        intrinsics: Any,
+        cam2world: Any,
+        latent: Tensor,
+        mask: Any = None,
+        device: torch.device | str | None = None,
+        *,
+        placement: Placement = "release",
+    ) -> LatentPointCloud:
+        """Build a cloud from one frame.
+
+        Args:
+            depth: (H, W), z-depth in world units; not positive where there is none.
+            intrinsics: (3, 3), of the depth map.
+            cam2world: (4, 4), OpenCV axes.
+            latent: (C, 1, h, w), converted to float32.
+            mask: (H, W), not zero at pixels to exclude.
+            device: device of the cloud; by default a GPU if there is one.
+            placement: see the module.
+
+        Raises:
+            TypeError, ValueError: an argument has another type or shape.
+        """
+        where = torch.device("cuda" if torch.cuda.is_available() else "cpu") if device is None else torch.device(device)
+        dims: check.Dims = {}
+        latents = as_tensor("latent", latent, ("C", 1, "h", "w"), dims, where)
+        depths = as_tensor("depth", depth, ("H", "W"), dims, where)[None]
+        masks = None if mask is None else as_tensor("mask", mask, ("H", "W"), dims, where)[None]
+        k = as_tensor("intrinsics", intrinsics, (3, 3), {}, where)
+        placement = check.choice("placement", placement, PLACEMENTS)
+        points = _lift(depths, k, cam2world, latents[:, 0][None], masks, placement)
+        grid = (dims["h"], dims["w"])
+        scaled = scale_intrinsics(k, depths.shape[1:], grid)
+        return cls(points.xyz, points.features, points.valid, scaled, grid, placement=placement)
+
+    @classmethod
+    def from_video_geometry(
+        cls,
+        geometry: Any,
+        frame_idx: int,
+        latent: Tensor,
+        mask: Any = None,
+        device: torch.device | str | None = None,
+        *,
+        placement: Placement = "release",
+    ) -> LatentPointCloud:
+        """Build a cloud from frame ``frame_idx`` of an object with ``depths``, ``intrinsics`` and ``poses_c2w``."""
+        return cls.from_geometry(
+            geometry.depths[frame_idx],
+            geometry.intrinsics[frame_idx],
+            geometry.poses_c2w[frame_idx],
+            latent,
+            mask,
+            device,
+            placement=placement,
+        )
+
+    def update(self, depths: Any, intrinsics: Any, cam2worlds: Any, latents: Tensor, masks: Any = None) -> None:
+        """Append the valid cells of T frames, or of one frame without the dimension T.
+
+        Args:
+            depths: (T, H, W), z-depth in world units; not positive where there is none.
+            intrinsics: (T, 3, 3), of the depth maps, or (3, 3) for all.
+            cam2worlds: (T, 4, 4).
+            latents: (T, C, h, w).
+            masks: (T, H, W), not zero at pixels to exclude.
+
+        Raises:
+            TypeError, ValueError: an argument has another type or shape.
+        """
+        where, dims = self.points_world.device, {"C": self.features.shape[1]}
+        latents = as_tensor("latents", _batched(latents, 3), ("T", "C", "h", "w"), dims, where, self.features.dtype)
+        depths = as_tensor("depths", _batched(depths, 2), ("T", "H", "W"), dims, where)
+        if masks is not None:
+            masks = as_tensor("masks", _batched(masks, 2), ("T", "H", "W"), dims, where)
+        points = _lift(depths, intrinsics, cam2worlds, latents, masks, self.placement)
+        kept = points.valid.nonzero().squeeze(1)
+        self._append(points.xyz[kept], points.features[kept])
+
+    def _append(self, xyz: Tensor, features: Tensor) -> None:
+        needed = self._count + len(xyz)
+        if needed > len(self._rows[0]):
+            capacity = max(needed, int(_GROWTH * self._count))
+            old = (self.points_world, self.features, self.valid_mask)
+            self._rows = tuple(rows.new_empty(capacity, *rows.shape[1:]) for rows in old)  # type: ignore[assignment]
+            for rows, kept in zip(self._rows, old, strict=True):
+                rows[: self._count] = kept
+        for rows, new in zip(self._rows, (xyz, features, xyz.new_ones(len(xyz), dtype=torch.bool)), strict=True):
+            rows[self._count : needed] = new
+        self._count = needed
+
+    def project(self, cam2world: Any, intrinsics: Any = None) -> tuple[Tensor, Tensor]:
+        """Render the cloud into one view.
+
+        Args:
+            cam2world: (4, 4).
+            intrinsics: (3, 3) of the latent grid; by default those of the cloud.
+
+        Returns:
+            The features (C, h, w), zeros in holes, and the mask (h, w) bool, False in holes.
+        """
+        view = self.splat(cam2world, intrinsics)
+        return view.features[0], view.mask[0]
+
+    def project_views(self, cam2worlds: Any, intrinsics: Any = None) -> tuple[Tensor, Tensor]:
+        """Render V views in one call: features (V, C, h, w) and mask (V, h, w).
+
+        Args:
+            cam2worlds: (V, 4, 4).
+            intrinsics: (V, 3, 3) or (3, 3), of the latent grid; by default those of the cloud.
+        """
+        view = self.splat(cam2worlds, intrinsics)
+        return view.features, view.mask
+
+    def splat(self, cam2worlds: Any, intrinsics: Any = None) -> Splat:
+        """Render V views, with the depth and the index of the point of every cell: see :func:`mirage_kernels.splat`."""
+        return splat(self.points_world, self.features, self.cameras(cam2worlds, intrinsics), valid=self.valid_mask)
+
+    def cameras(self, cam2worlds: Any, intrinsics: Any = None) -> Cameras:
+        """The cameras of V views, as the cloud's placement projects."""
+        k = self.intrinsics_latent if intrinsics is None else intrinsics
+        offset = _OFFSET[self.placement]
+        device = self.points_world.device
+        return cameras_of(k, cam2worlds, self.latent_hw, device, inverse=False, offset=offset, name="cam2world")
+
+    def save(self, path: str | Path) -> None:
+        """Save the cloud to a file that the original reads as well. The file is replaced as a whole."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = {"points_world": self.points_world, "features": self.features, "valid_mask": self.valid_mask}
+        rows = {name: tensor.clone() for name, tensor in rows.items()}  # without the capacity for more rows
+        settings = {"latent_hw": self.latent_hw, "placement": self.placement}
+        with atomic_write(path) as partial:
+            torch.save(rows | settings | {"intrinsics_latent": self.intrinsics_latent}, partial)
+
+    @classmethod
+    def from_file(cls, path: str | Path, map_location: torch.device | str | None = None) -> LatentPointCloud:
+        """Load a cloud that this class or the original has saved. Only tensors and numbers are read, no objects.
+
+        Raises:
+            ValueError: the file is not such a cloud.
+        """
+        data = torch.load(path, map_location=map_location, weights_only=True)
+        names = ("points_world", "features", "valid_mask", "intrinsics_latent", "latent_hw")
+        if not isinstance(data, dict) or not set(names) <= set(data):
+            raise check.value_error("path", f"a file with {', '.join(names)}", path)
+        placement = data.get("placement", "release")
+        hw = data["latent_hw"]
+        xyz, features, valid, intrinsics = (data[name] for name in names[:4])
+        return cls(xyz, features, valid, intrinsics, (int(hw[0]), int(hw[1])), placement=placement)
+
+    def _voxel_numbers(self, voxel_size: float) -> VoxelNumbers:
+        numbers = self._numbers.setdefault(voxel_size, VoxelNumbers(voxel_size, self.points_world.device))
+        numbers.extend(self.points_world, self.valid_mask)
+        return numbers
+
+
+def _batched(value: Any, dims: int) -> Any:
+    return value[None] if getattr(value, "ndim", None) == dims else value
+
+
+def _lift(
+    depths: Tensor, intrinsics: Any, cam2worlds: Any, latents: Tensor, masks: Tensor | None, placement: Placement
+) -> Points:
+    """Unproject the cells of T frames with one of the placements; arguments as those of ``update``."""
+    (_, height, width), (_, _, h, w) = depths.shape, latents.shape
+    size, grid = (height, width), (h, w)
+    excluded = None if masks is None else masks > 0
+    if placement == "exact":
+        cameras = cameras_of(intrinsics, cam2worlds, size, depths.device, inverse=False, name="cam2worlds")
+        return unproject(depths, latents, cameras, mask=excluded)
+    depths = nnf.interpolate(depths[:, None], grid, mode="bilinear", align_corners=False)[:, 0]
+    if masks is not None:
+        excluded = nnf.interpolate(masks[:, None], grid, mode="nearest")[:, 0] > 0
+    k = scale_intrinsics(intrinsics, size, grid)
+    half = _OFFSET["release"]
+    cameras = cameras_of(k, cam2worlds, grid, depths.device, inverse=False, offset=half, name="cam2worlds")
+    return unproject(depths, latents, cameras, mask=excluded, pooling="nearest")
+
+
+def update_frame_visibility(
+    *,
+    lpc: LatentPointCloud,
+    geometry: Any,
+    pose_indices: Sequence[int],
+    frame_visible_points: dict[int, SeenFrame],
+    start_output_latent: int,
+) -> None:
+    """Record which points new latent frames see, for :func:`select_reference_latents`.
+
+    Args:
+        lpc: the cloud.
+        geometry: an object with ``frames`` (F, H, W, 3), ``intrinsics`` (F, 3, 3) and ``poses_c2w`` (F, 4, 4).
+        pose_indices: the frames of the geometry that the new latents stand for.
+        frame_visible_points: one entry per past latent frame; updated in place.
+        start_output_latent: number of the first new latent frame.
+    """
+    cameras = _view_cameras(lpc, geometry, pose_indices)
+    for offset in range(len(pose_indices)):
+        frame_visible_points[start_output_latent + offset] = SeenFrame(cameras[offset], len(lpc))
+
+
+def select_reference_latents(
+    *,
+    lpc: LatentPointCloud,
+    geometry: Any,
+    target_pose_indices: Sequence[int],
+    generated_latents: Sequence[Tensor],
+    frame_visible_points: dict[int, SeenFrame],
+    max_reference_frames: int,
+    iou_threshold: float,
+    voxel_size: float,
+) -> tuple[Tensor | None, list[int]]:
+    """Select the past latents that saw most of what the target views see: the same frames as the original.
+
+    A frame's overlap is the intersection over union of voxels: those of the points in any target view, and those of the
+    points that the frame saw when it was written. Ties keep the order of ``frame_visible_points``.
+
+    Args:
+        lpc: the cloud.
+        geometry: as for :func:`update_frame_visibility`.
+        target_pose_indices: frames of the geometry.
+        generated_latents: past latents, each (C, h, w).
+        frame_visible_points: filled by :func:`update_frame_visibility`.
+        max_reference_frames: number of frames to select at most.
+        iou_threshold: minimum overlap.
+        voxel_size: side of a voxel, world units.
+
+    Returns:
+        The latents (1, C, R, h, w) and their numbers, best first; None and an empty list if there are none.
+    """
+    if max_reference_frames <= 0 or not generated_latents or not frame_visible_points:
+        return None, []
+    numbers = lpc._voxel_numbers(voxel_size)
+    cameras = _view_cameras(lpc, geometry, target_pose_indices)
+    seen = visible(lpc.points_world, cameras, groups=numbers.groups, num_groups=numbers.count)
+    target = functools.reduce(torch.bitwise_or, seen)
+    if not target.any():
+        return None, []
+    past = past_bits(lpc.points_world, list(frame_visible_points.values()), numbers)
+    iou, order = overlap(target[None], past)[0].sort(descending=True, stable=True)
+    keys = list(frame_visible_points)
+    selected = [keys[i] for i in order[iou >= iou_threshold][:max_reference_frames].tolist()]
+    if not selected:
+        return None, []
+    return torch.stack([generated_latents[key] for key in selected], 1)[None], selected
+
+
+def project_lpc_sequence(*, lpc: LatentPointCloud, geometry: Any, frame_indices: Sequence[int]) -> Tensor:
+    """Render the views of frames of a geometry in one call: (C, T, h, w)."""
+    intrinsics, poses = _frames_of(lpc, geometry, frame_indices)
+    return lpc.project_views(poses, intrinsics)[0].movedim(0, 1)
+
+
+def patch(pipeline: Any) -> None:
+    """Replace the class and functions of a pipeline's module by those of this module.
+
+    Args:
+        pipeline: the module ``mirage.inference.mirage_pipeline`` of LatentSpatialMemory.
+
+    Raises:
+        ValueError: it has no such names.
+    """
+    stand_ins = (LatentPointCloud, project_lpc_sequence, select_reference_latents, update_frame_visibility)
+    for stand_in in stand_ins:
+        if not hasattr(pipeline, stand_in.__name__):
+            raise check.value_error("pipeline", f"a module with {stand_in.__name__}", pipeline)
+    for stand_in in stand_ins:
+        setattr(pipeline, stand_in.__name__, stand_in)
+
+
+def _frames_of(lpc: LatentPointCloud, geometry: Any, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Intrinsics of the latent grid and poses of frames of a geometry."""
+    k = torch.stack([numbers("geometry.intrinsics", geometry.intrinsics[i], torch.float32) for i in indices])
+    poses = torch.stack([numbers("geometry.poses_c2w", geometry.poses_c2w[i], torch.float64) for i in indices])
+    return scale_intrinsics(k, geometry.frames.shape[1:3], lpc.latent_hw), poses
+
+
+def _view_cameras(lpc: LatentPointCloud, geometry: Any, indices: Sequence[int]) -> Cameras:
+    """Cameras of frames over the latent grid. Retrieval, unlike projection, does not round: no half cell is added."""
+    intrinsics, poses = _frames_of(lpc, geometry, indices)
+    return cameras_of(intrinsics, poses, lpc.latent_hw, lpc.points_world.device, inverse=False)

@@ -1,0 +1,191 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Stand-ins for Spatia (ZhaoJingjing713/Spatia).
+
+Two lines in ``inference.py``, and the same in ``utils/render_point.py``::
+
+    from mirage_kernels.compat.spatia import frustum_frontmost_mask as frustum_frontmost_mask_triton
+    from mirage_kernels.compat.spatia import render_multi_view_pointcloud
+
+**Faster**: masks of front-most points (one z-buffer for all views, instead of one scatter per view), and renderings,
+without PyTorch3D.
+
+**As the original**: poses are world-to-camera; points within 1e-6 of the nearest depth of their pixel are all
+front-most; pixels are cut off toward zero, so that points less than a pixel outside the left and the upper border count
+as in the first column or row. Renderings have square pixels, five layers per pixel, opacity 1 - d^2 / r^2, and a
+**mirrored principal point**: it is cx - (W - 1) / 2 to the wrong side of the middle. ``principal_point="given"`` puts
+it where it belongs.
+
+**Differs**: a call covers all its points. ``inference.py`` calls it with batches of points, and each batch then has a
+z-buffer of its own; set ``--point_retrieval_batch_size`` above the number of points. Arithmetic is float32. Renderings
+do not subsample: ``max_points_to_render`` is an error where it would, and ``batch_size``, ``max_retry_attempts``,
+``verbose``, ``downsample_points`` and ``voxel_size`` are ignored. More than one layer needs ``splat(k=)``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from mirage_kernels import Cameras, check, splat
+
+from ._arrays import as_tensor, cameras_of
+from ._layers import composite_alpha, nearest_layers
+
+_SAME_DEPTH = 1e-6
+_NEAR = 1e-6  # of splat
+_PASSES = 8  # over points of the same depth, before they are compared one by one
+_LAYERS = 5
+PrincipalPoint = Literal["mirrored", "given"]
+
+
+@torch.no_grad()
+def frustum_frontmost_mask(
+    points_xyz_rgb: Tensor,
+    w2c_matrices: Any,
+    intrinsics: Any,
+    image_size: tuple[int, int],
+    near: float | None = None,
+    far: float | None = None,
+    background_depth: float = 1e9,
+) -> Tensor:
+    """Find the points that are the nearest of their pixel, for every view.
+
+    Args:
+        points_xyz_rgb: (N, 3 or more), the first three in world units.
+        w2c_matrices: (T, 4, 4) or (T, 3, 4), world-to-camera.
+        intrinsics: (4,) or (T, 4), ``fx, fy, cx, cy`` in pixels.
+        image_size: (H, W).
+        near, far: bounds of the depth, included.
+        background_depth: points farther than this are not front-most.
+
+    Returns:
+        (T, N) bool.
+
+    Raises:
+        TypeError, ValueError: an argument has another type or shape.
+
+    Example:
+        >>> import torch
+        >>> from mirage_kernels.compat.spatia import frustum_frontmost_mask
+        >>> points = torch.tensor([[0.0, 0, 2], [0, 0, 1], [0.5, 0, 1]])
+        >>> frustum_frontmost_mask(points, torch.eye(4)[None], torch.tensor([2.0, 2, 1, 0]), (1, 3)).tolist()
+        [[False, True, True]]
+    """
+    xyz = as_tensor("points_xyz_rgb", points_xyz_rgb, ("N", "C"), {})[:, :3].contiguous()
+    check.tensor("points_xyz_rgb", xyz, ("N", 3), {})
+    h, w = check.size("image_size", tuple(image_size))
+    cameras = cameras_of(intrinsics, w2c_matrices, (h, w), xyz.device, inverse=True, name="w2c_matrices")
+    front = torch.zeros(len(cameras), len(xyz), dtype=torch.bool, device=xyz.device)
+    if not len(xyz) or not len(cameras):
+        return front
+    cameras = cameras.crop(-1, -1, (h + 1, w + 1))  # a row and a column more, for what is cut off toward zero
+    skip = _NEAR if near is None or near <= _NEAR else math.nextafter(_float32(near), 0)
+    limit = min(background_depth, math.inf if far is None else far)
+    depth = _mark_nearest(front, xyz, cameras, None, limit, skip)
+    for view in range(len(cameras)):
+        row, reach = front[view : view + 1], depth[view] + _SAME_DEPTH
+        for _ in range(_PASSES):
+            before = row.clone()
+            _mark_nearest(row, xyz, cameras[view], ~row[0], reach, skip)
+            if torch.equal(row, before):
+                break
+        else:
+            _mark_within(row[0], xyz, cameras[view], reach, skip)
+    return front
+
+
+frustum_frontmost_mask_triton = frustum_frontmost_mask
+
+
+def _float32(value: float) -> float:
+    return float(torch.tensor(value, dtype=torch.float32))
+
+
+def _mark_nearest(
+    front: Tensor, xyz: Tensor, cameras: Cameras, valid: Tensor | None, limit: float | Tensor, near: float
+) -> Tensor:
+    """Mark the nearest point of every cell whose depth is at most ``limit``.
+
+    Returns:
+        The depth (V, h, w) of the points that were marked, -inf elsewhere.
+    """
+    view = splat(xyz, xyz.new_empty(len(xyz), 0), cameras, valid=valid, near=near)
+    depth, index = _join_first(*_join_first(view.depth, view.index, 1), 2)
+    seen = (index >= 0) & (depth <= limit)
+    first = torch.arange(len(cameras), device=xyz.device)[:, None, None] * len(xyz)
+    front.view(-1)[(first + index)[seen]] = True
+    return torch.where(seen, depth, -math.inf)
+
+
+def _join_first(depth: Tensor, index: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """Join the first two rows or columns of a z-buffer: the nearer cell wins."""
+    size = depth.shape[dim] - 1
+    (extra, first), (extra_index, first_index) = (x.narrow(dim, 0, 2).unbind(dim) for x in (depth, index))
+    nearer = (extra < first) | ((extra == first) & (extra_index < first_index))
+    depth, index = depth.narrow(dim, 1, size).clone(), index.narrow(dim, 1, size).clone()
+    depth.select(dim, 0)[nearer], index.select(dim, 0)[nearer] = extra[nearer], extra_index[nearer]
+    return depth, index
+
+
+def _mark_within(front: Tensor, xyz: Tensor, camera: Cameras, reach: Tensor, near: float) -> None:
+    """Mark all points (N,) of a view that are not farther than ``reach`` (h, w)."""
+    uv, depth, inside = camera.project(xyz)
+    column, row = (uv[0].long() - 1).clamp(min=0).unbind(1)
+    h, w = reach.shape
+    nearest = reach[row.clamp(max=h - 1), column.clamp(max=w - 1)]
+    front |= inside[0] & (depth[0] > near) & (depth[0] <= nearest)
+
+
+@torch.no_grad()
+def render_multi_view_pointcloud(
+    points_xyz_rgb: Tensor,
+    w2c_matrices: Any,
+    normalized_intrinsics: Any,
+    image_size: tuple[int, int],
+    point_radius: float = 0.01,
+    batch_size: int = 64,  # noqa: ARG001
+    max_retry_attempts: int = 3,  # noqa: ARG001
+    max_points_to_render: int | None = None,
+    verbose: bool = False,  # noqa: ARG001
+    downsample_points: bool = False,  # noqa: ARG001
+    voxel_size: float = 0.01,  # noqa: ARG001
+    *,
+    principal_point: PrincipalPoint = "mirrored",
+) -> Tensor:
+    """Render colored points as discs.
+
+    Args:
+        points_xyz_rgb: (N, 6), positions in world units and colors 0 to 1.
+        w2c_matrices: (T, 4, 4) or (T, 3, 4), world-to-camera.
+        normalized_intrinsics: ``fx, fy, cx, cy`` in pixels, despite the name.
+        image_size: (H, W).
+        point_radius: of the discs, in normalized device coordinates: the shorter side of the image has the length 2.
+        max_points_to_render: must not be less than N.
+        principal_point: ``"mirrored"`` as in the original, or ``"given"``.
+
+    Returns:
+        (T, H, W, 3) float32, 0 to 1, black in holes.
+
+    Raises:
+        TypeError, ValueError: an argument has another type, shape or value.
+        NotImplementedError: this version of ``splat`` finds one layer only.
+    """
+    points = as_tensor("points_xyz_rgb", points_xyz_rgb, ("N", 6), {})
+    if max_points_to_render is not None and max_points_to_render < len(points):
+        raise check.value_error("max_points_to_render", f"None or at least N={len(points)}", max_points_to_render)
+    check.choice("principal_point", principal_point, ("mirrored", "given"))
+    h, w = check.size("image_size", tuple(image_size))
+    radius = check.positive("point_radius", point_radius) * min(h, w) / 2  # in pixels
+    fx, fy, cx, cy = as_tensor("normalized_intrinsics", normalized_intrinsics, (4,), {}, dtype=torch.float64).tolist()
+    side = min(h, w) / (min(h, w) - 1)
+    sign = -1 if principal_point == "mirrored" else 1
+    centers = [w / 2 + sign * side * (cx - (w - 1) / 2), h / 2 + sign * side * (cy - (h - 1) / 2)]
+    k = torch.tensor([side * fx, side * fy, *centers], dtype=torch.float64)
+    xyz, rgb = points[:, :3].contiguous(), points[:, 3:].contiguous()
+    cameras = cameras_of(k, w2c_matrices, (h, w), xyz.device, inverse=True, name="w2c_matrices")
+    layers = nearest_layers(xyz, cameras, radius, _LAYERS)
+    return composite_alpha(rgb, layers.index, 1 - layers.distance2 / radius**2).clamp_(0, 1)

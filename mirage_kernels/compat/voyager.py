@@ -1,0 +1,108 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Stand-ins for Voyager (Tencent-Hunyuan/HunyuanWorld-Voyager, ``data_engine/create_input.py``).
+
+Two lines::
+
+    from mirage_kernels.compat.voyager import render_from_cameras_videos
+
+    render_list, mask_list, depth_list = render_from_cameras_videos(points, colors, extrinsics, intrinsics, h, w)
+
+**Faster**: all views in one z-buffer, without sorting the points of every view.
+
+**As the original**: poses are world-to-camera, pixel centers have integer coordinates, depths are 0 to 60000, images
+are uint8, masks 255, and depth is infinite in holes. Its depth maps hold the depth of the **farthest** point of a
+pixel, not of the nearest that the image shows: its assignment with repeated indices keeps the last one.
+``depth="nearest"`` gives the depth of what the image shows, and is faster still.
+
+**Differs**: positions are float32; rounding is ``floor(u + 0.5)``, so exact halves go up, not to the even number; of
+points at the same depth the lower index wins.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from mirage_kernels import check, splat
+
+from ._arrays import as_tensor, cameras_of, homogeneous_camera, intrinsics_matrix, numbers
+
+_FAR = 60000.0
+Depth = Literal["farthest", "nearest"]
+
+
+def render_from_cameras_videos(
+    points: Any,
+    colors: Any,
+    extrinsics: Any,
+    intrinsics: Any,
+    height: int,
+    width: int,
+    *,
+    depth: Depth = "farthest",
+) -> tuple[list[Any], list[Any], list[Any]]:
+    """Render colored points from cameras.
+
+    Args:
+        points: (N, 3), world units.
+        colors: (N, 3 or more), 0 to 255; the first three are used.
+        extrinsics: (V, 4, 4) or (V, 3, 4), world-to-camera.
+        intrinsics: (V, 3, 3) or (3, 3), in pixels.
+        height, width: size of the images.
+        depth: which point of a pixel the depth maps show; see the module.
+
+    Returns:
+        V images (height, width, 3) uint8, V masks (height, width) uint8, 255 or 0 in holes, and V depth maps
+        (height, width) float64, infinite in holes, as NumPy arrays.
+
+    Raises:
+        TypeError, ValueError: an argument has another type or shape.
+
+    Example:
+        >>> from mirage_kernels.compat.voyager import render_from_cameras_videos
+        >>> pose, K = [[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]], [[2.0, 0, 1], [0, 2, 0], [0, 0, 1]]
+        >>> points, colors = [[0.0, 0, 2], [0, 0, 1]], [[255, 0, 0], [0, 255, 0]]
+        >>> images, masks, depths = render_from_cameras_videos(points, colors, [pose], K, 1, 3)
+        >>> images[0].tolist(), masks[0].tolist(), depths[0].tolist()
+        ([[[0, 0, 0], [0, 255, 0], [0, 0, 0]]], [[0, 255, 0]], [[inf, 2.0, inf]])
+    """
+    dims: check.Dims = {}
+    xyz = as_tensor("points", points, ("N", 3), dims)
+    try:
+        rgb = torch.as_tensor(colors, device=xyz.device)
+    except (TypeError, ValueError, RuntimeError):
+        raise check.type_error("colors", "a tensor or an array of numbers", colors) from None
+    if rgb.dim() != 2 or rgb.shape[0] != len(xyz) or rgb.shape[1] < 3:
+        raise check.value_error("colors", f"(N={len(xyz)}, 3 or more)", tuple(rgb.shape))
+    check.choice("depth", depth, ("farthest", "nearest"))
+    size = check.size("(height, width)", (height, width))
+    poses = numbers("extrinsics", extrinsics, torch.float64, xyz.device)
+    cameras = cameras_of(intrinsics, poses, size, xyz.device, inverse=True, offset=0.5, name="extrinsics")
+    view = splat(xyz, xyz.new_empty(len(xyz), 0), cameras)
+    mask = view.mask & (view.depth < _FAR)
+    index = torch.where(mask, view.index, len(xyz))
+    images = torch.cat([rgb[:, :3].to(torch.uint8), rgb.new_zeros(1, 3, dtype=torch.uint8)])[index]
+    depths = torch.where(mask, view.depth, math.inf)
+    if depth == "farthest":
+        matrix = intrinsics_matrix(intrinsics, len(poses), xyz.device, offset=0.0) @ poses[:, :3]
+        farthest = torch.stack([_farthest(xyz, m.float(), size) for m in matrix])
+        depths = torch.where(mask, torch.maximum(depths, farthest), math.inf)
+    arrays = (images, mask.to(torch.uint8) * 255, depths.double())
+    rendered, masks, maps = ([frame.cpu().numpy() for frame in array] for array in arrays)
+    return rendered, masks, maps
+
+
+def _farthest(xyz: Tensor, matrix: Tensor, size: tuple[int, int]) -> Tensor:
+    """The largest depth in every pixel (h, w), -inf in holes, of a view with a projection matrix (3, 4)."""
+    homogeneous = torch.addmm(matrix[:, 3], xyz, matrix[:, :3].T)
+    z = homogeneous[:, 2]
+    valid = (z > 0) & (z < _FAR)
+    # (u z, v z, z) / z^2 is projected to the same (u, v), at the depth 1 / z: the farthest point becomes the nearest.
+    inverted = homogeneous / (z * z)[:, None]
+    camera = homogeneous_camera(size, xyz.device, (0.5, 0.5))
+    view = splat(inverted, xyz.new_empty(len(xyz), 0), camera, valid=valid)
+    return torch.where(view.mask[0], z[view.index[0].clamp(min=0)], -math.inf) if len(xyz) else view.depth[0].neg()
