@@ -37,10 +37,10 @@ def _any_requires_grad(*args: Any) -> bool:
 
 
 def guard_scalar(value: float) -> float:
-    """Return torch's answer (2.6); before, the value itself, for which torch.compile always compiles anew."""
+    """Return torch's answer (2.8); before, the value itself, which torch.compile makes a constant by itself."""
     from torch.fx.experimental import symbolic_shapes  # imports sympy
 
-    return value if _RELEASE < (2, 6) else symbolic_shapes.guard_scalar(value)
+    return value if _RELEASE < (2, 8) else symbolic_shapes.guard_scalar(value)
 
 
 def is_in_torch_dispatch_mode() -> bool:
