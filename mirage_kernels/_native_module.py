@@ -43,7 +43,9 @@ def load() -> tuple[ModuleType | None, str]:
     except ImportError as error:
         reason = f"the native kernels could not be loaded: {error}"
     if not os.environ.get("MIRAGE_KERNELS_BACKEND"):
-        message = f"mirage_kernels: the native kernels are not used, and the backends that are left are slower: {reason}"
+        message = (
+            f"mirage_kernels: the native kernels are not used, and the backends that are left are slower: {reason}"
+        )
         warnings.warn(message, RuntimeWarning, stacklevel=2)
     return None, reason
 

@@ -69,7 +69,7 @@ def _register_vmap(qualname: str, rule: Callable[..., Any], *, lib: torch.librar
     base, _, kind = name.partition(".")
     operation = getattr(getattr(getattr(torch.ops, lib.ns), base), kind or "default")
 
-    def run(keyset: Any, *args: Any) -> Any:
+    def run(_: Any, *args: Any) -> Any:
         interpreter = retrieve_current_functorch_interpreter()
         level = interpreter.level()
         unwrapped, in_dims = unwrap_batched(args, level)

@@ -36,7 +36,11 @@ def test_the_oldest_torch_is_the_one_that_the_package_asks_for() -> None:
     assert target is not None
     assert f"{int(target[1], 16)}.{int(target[2], 16)}.0" == oldest
     torches = script("test_torches").listed()
-    assert list(torches) == [*older, *versions()] == sorted(torches, key=lambda version: [int(n) for n in version.split(".")])
+    assert (
+        list(torches)
+        == [*older, *versions()]
+        == sorted(torches, key=lambda version: [int(n) for n in version.split(".")])
+    )
 
 
 def test_a_python_that_is_not_there_is_not_taken_for_another() -> None:

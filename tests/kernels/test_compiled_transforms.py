@@ -21,7 +21,9 @@ from torch_releases import whole_graphs
 from mirage_kernels import VoxelCache, splat, testing, unproject
 
 
-@pytest.mark.parametrize("name", ["splat, features", "splat bilinear, xyz", pytest.param("unproject, depth", marks=whole_graphs)])
+@pytest.mark.parametrize(
+    "name", ["splat, features", "splat bilinear, xyz", pytest.param("unproject, depth", marks=whole_graphs)]
+)
 def test_gradients_of_compiled_transforms(name: str) -> None:
     loss, value = FUNCTIONS[name]
     expected = gradient(loss, value)

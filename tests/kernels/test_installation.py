@@ -100,7 +100,7 @@ def test_only_a_failure_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, f"mirage_kernels.{_native_module.NAME}", None)
     assert _native_module.load() == (None, _native_module.why_missing(tmp_path / "mirage_kernels"))
 
-    def fail(name: str) -> None:
+    def fail(_: str) -> None:
         raise ImportError("undefined symbol: x")
 
     monkeypatch.setattr(importlib, "import_module", fail)
