@@ -8,10 +8,13 @@ backend, the backend is not available at all, because the backend is selected by
 
 from __future__ import annotations
 
+import importlib.metadata
+
 import torch
 
 # Triton's README states 8.0. tests/kernels/test_triton.py checks that it compiles these kernels for 7.5 too.
 TRITON_CAPABILITY = (7, 5)
+OLDEST_TRITON = (3, 4)  # of the extra "triton"; that of torch 2.8
 
 Capability = tuple[int, int]
 
@@ -62,6 +65,18 @@ def cuda_unavailable_reason(arches: list[str], problem: str | None) -> str | Non
     built = ", ".join(_name(arch) for arch in sorted(map(_parse, arches)))
     reason = f"{_first_unsupported(supported)}, the CUDA kernels were built for {built} and newer"
     return f"{reason}; hide it with CUDA_VISIBLE_DEVICES"
+
+
+def triton_too_old() -> str | None:
+    """Return why the installed Triton cannot compile the kernels, None if it can. Triton is not imported."""
+    try:
+        version = importlib.metadata.version("triton")
+    except importlib.metadata.PackageNotFoundError:  # torch for AMD GPUs has it under another name
+        return None
+    if tuple(map(int, version.split(".")[:2])) >= OLDEST_TRITON:
+        return None
+    oldest = ".".join(map(str, OLDEST_TRITON))
+    return f"the kernels need triton {oldest} or newer, as torch 2.8 and later bring it; this is {version}"
 
 
 def triton_unavailable_reason() -> str | None:

@@ -37,10 +37,10 @@ def _any_requires_grad(*args: Any) -> bool:
 
 
 def guard_scalar(value: float) -> float:
-    """Return torch's answer (2.6); before, the value itself, for which torch.compile always compiles anew."""
+    """Return torch's answer (2.8); before, the value itself, which torch.compile makes a constant by itself."""
     from torch.fx.experimental import symbolic_shapes  # imports sympy
 
-    return value if _RELEASE < (2, 6) else symbolic_shapes.guard_scalar(value)
+    return value if _RELEASE < (2, 8) else symbolic_shapes.guard_scalar(value)
 
 
 def is_in_torch_dispatch_mode() -> bool:
@@ -69,7 +69,7 @@ def _register_vmap(qualname: str, rule: Callable[..., Any], *, lib: torch.librar
     base, _, kind = name.partition(".")
     operation = getattr(getattr(getattr(torch.ops, lib.ns), base), kind or "default")
 
-    def run(keyset: Any, *args: Any) -> Any:
+    def run(_: Any, *args: Any) -> Any:
         interpreter = retrieve_current_functorch_interpreter()
         level = interpreter.level()
         unwrapped, in_dims = unwrap_batched(args, level)

@@ -64,6 +64,8 @@ def _find_gpu_backends() -> None:
         )
     if importlib.util.find_spec("triton") is None:
         _missing["triton"] = "triton is not installed; pip install triton (Linux)"
+    elif reason := _gpu.triton_too_old():
+        _missing["triton"] = reason
 
 
 def _unavailable_reason(name: str) -> str | None:

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sources compile against the oldest supported torch and the newest, whatever torch is installed.
 
-The binary is built for torch 2.10, but the headers of a newer torch also declare what 2.10 has not. Beside an older torch
-the sources are compiled against its C++ API instead.
+The binary is built for torch 2.10, but the headers of a newer torch also declare what 2.10 has not. Beside an older
+torch the sources are compiled against its C++ API instead.
 """
 
 from __future__ import annotations

@@ -130,10 +130,10 @@ def test_the_compiler_of_this_machine_is_accepted(native: ModuleType) -> None:
     native.check_cxx(cxx)
 
 
-def headers(folder: Path, release: str) -> Path:
+def headers(folder: Path, release: str, place: str = "headeronly") -> Path:
     """A folder torch that has nothing but the header of its version."""
     major, minor, patch = release.split(".")
-    header = folder / "torch" / "include" / "torch" / "headeronly" / "version.h"
+    header = folder / "torch" / "include" / "torch" / place / "version.h"
     header.parent.mkdir(parents=True)
     header.write_text(f"""#define TORCH_VERSION_MAJOR {major}
 #define TORCH_VERSION_MINOR {minor}
@@ -155,6 +155,34 @@ def test_the_build_takes_the_headers_of_the_installed_torch(
     assert native.find_torch().version == "3.0.0"
     monkeypatch.setattr(native, "torch_folders", lambda: [tmp_path / "none", old])
     assert native.find_torch() is None
+
+
+@pytest.mark.parametrize(("release", "symbol", "new_strings"), [
+    ("2.4.0", b"torchCheckFailEPKcS2_jRKSs", 0), ("2.6.0", b"torchCheckFailEPKcS2_jRKNSt7__cxx1112basic_string", 1),
+    ("2.6.0", None, 0), ("2.7.0", None, 1),
+])  # fmt: skip
+def test_an_older_torch_is_compiled_against_its_own_api(
+    native: ModuleType, tmp_path: Path, release: str, symbol: bytes | None, new_strings: int
+) -> None:
+    """Its version is in another header, and its library tells which std::string it was built with."""
+    folder = headers(tmp_path, release, "csrc/api/include/torch")
+    if symbol:
+        (folder / "lib").mkdir()
+        (folder / "lib" / "libc10.so").write_bytes(b"\0_ZN3c106detail14" + symbol + b"\0")
+    torch = native.Torch.read(folder)
+    assert (torch.version, torch.is_stable) == (release, False)
+    assert torch.module == f"_C_torch2_{release[2]}"
+    assert f"-D_GLIBCXX_USE_CXX11_ABI={new_strings}" in torch.flags()
+    assert not [flag for flag in torch.flags() if "TORCH_TARGET_VERSION" in flag]
+    cxx = fake_cxx(tmp_path / "tools")
+    build = native.NativeBuild(tmp_path / "build", str(cxx), None, torch)
+    build.write(tmp_path / "out.so")
+    command = build.rules()["cxx"]
+    assert command.index("csrc/classic") < command.index("/csrc ")
+    assert f"#define MIRAGE_MODULE {torch.module}\n" in (tmp_path / "build" / "build_info.h").read_text()
+    flags = {edge.target: edge.flags for edge in build.edges}
+    assert "-fopenmp" in flags["csrc/module.o"]
+    assert "-fopenmp" not in flags["csrc/splat/splat_isa.baseline.o"], "loops keep their order of sums"
 
 
 def test_an_isolated_build_finds_the_torch_that_is_hidden_from_it(native: ModuleType) -> None:

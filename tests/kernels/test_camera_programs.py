@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch_releases import whole_graphs
 
 from mirage_kernels import Cameras, splat, testing, unproject
 from mirage_kernels._library import REFERENCE, overload
@@ -134,6 +135,7 @@ def check(case: Case, record: Callable[[Function, Any], Function]) -> None:
 
 
 # A few of the combinations; the long run has all.
+@whole_graphs
 @pytest.mark.parametrize("name", ["scaled", "focal", "world2cam", "look_at", "interpolate"])
 def test_a_compiled_function_checks_cameras(name: str) -> None:
     check(CASES[name], compiled)
@@ -141,18 +143,21 @@ def test_a_compiled_function_checks_cameras(name: str) -> None:
 
 # torch 2.10, in export.load
 @pytest.mark.filterwarnings("ignore:The given buffer is not writable:UserWarning")
+@whole_graphs
 @pytest.mark.parametrize("recorder", [name for name in RECORDERS if name != "compile"])
 def test_a_recorded_function_checks_cameras(recorder: str) -> None:
     check(CASES["scaled"], RECORDERS[recorder])
 
 
 @pytest.mark.long
+@whole_graphs
 @pytest.mark.parametrize("recorder", [*RECORDERS, "inductor"])
 @pytest.mark.parametrize("name", CASES)
 def test_every_recorder_checks_every_case(name: str, recorder: str) -> None:
     check(CASES[name], RECORDERS.get(recorder, inductor))
 
 
+@whole_graphs
 def test_other_poses_compile_nothing_anew() -> None:
     torch.compiler.reset()
     counter = torch._dynamo.testing.CompileCounter()
@@ -163,6 +168,7 @@ def test_other_poses_compile_nothing_anew() -> None:
     assert counter.frame_count == 1
 
 
+@whole_graphs
 def test_cameras_made_by_a_compiled_function_are_like_others() -> None:
     torch.compiler.reset()
     cameras = torch.compile(lambda k, m: Cameras(k, m, SIZE), fullgraph=True, backend="aot_eager")(K, POSES)

@@ -16,11 +16,14 @@ from test_transforms import CAMERAS, FUNCTIONS, Net, gradient, trained
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch_releases import whole_graphs
 
 from mirage_kernels import VoxelCache, splat, testing, unproject
 
 
-@pytest.mark.parametrize("name", ["splat, features", "splat bilinear, xyz", "unproject, depth"])
+@pytest.mark.parametrize(
+    "name", ["splat, features", "splat bilinear, xyz", pytest.param("unproject, depth", marks=whole_graphs)]
+)
 def test_gradients_of_compiled_transforms(name: str) -> None:
     loss, value = FUNCTIONS[name]
     expected = gradient(loss, value)
@@ -32,6 +35,7 @@ def test_gradients_of_compiled_transforms(name: str) -> None:
         torch.compile(lambda v: torch.func.jvp(loss, (v,), (v,)), backend="aot_eager", fullgraph=True)(value)
 
 
+@whole_graphs
 @pytest.mark.parametrize("options", [{}, {"extent": 0.3}, {"mode": "bilinear"}])
 def test_a_graph_recorded_without_gradients_can_be_trained(options: dict[str, Any]) -> None:
     case = testing.splat_case(1, n=40)
@@ -51,6 +55,7 @@ def test_a_graph_recorded_without_gradients_can_be_trained(options: dict[str, An
     assert torch.equal(trained(lambda f: graph(leaf, f), leaf, case.features), expected)
 
 
+@whole_graphs
 def test_recorded_floats_are_finite_constants() -> None:
     """AOTInductor cannot load a program with an infinite constant."""
     case = testing.splat_case(1, n=40)
@@ -87,6 +92,7 @@ SCALED: dict[str, Callable[[Tensor, Tensor, float], Any]] = {
 }
 
 
+@whole_graphs
 @pytest.mark.parametrize("name", SCALED)
 def test_floats_of_compiled_calls_are_tensors_or_constants_of_the_graph(name: str) -> None:
     """With symbolic floats, torch runs the graph that its cache has for another value."""
@@ -108,6 +114,7 @@ def test_floats_of_compiled_calls_are_tensors_or_constants_of_the_graph(name: st
                 assert str(argument.type) != "float" or isinstance(value, float), (node, argument.name)
 
 
+@whole_graphs
 @pytest.mark.parametrize("name", ["extent", "radius", "near", "cache", "module"])
 def test_a_program_is_compiled_once_for_all_values_of_a_float(name: str) -> None:
     """Twice, because the first value is a constant."""

@@ -8,6 +8,7 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+import re
 
 import pytest
 
@@ -16,7 +17,7 @@ import mirage_kernels
 MODULES = [
     module.name
     for module in pkgutil.walk_packages(mirage_kernels.__path__, "mirage_kernels.")
-    if not module.name.endswith(("_triton", "_triton_common", "_C", "__main__"))
+    if not re.search(r"_triton$|_triton_common$|_C(_torch\d+_\d+)?$|__main__$", module.name)
 ]
 # The functions and classes that a user calls first.
 ENTRY_POINTS = [

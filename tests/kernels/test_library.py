@@ -10,6 +10,7 @@ import pytest
 import torch
 from every_backend import READY, needs_grad
 from torch import Tensor
+from torch_releases import whole_graphs
 
 import mirage_kernels as mk
 from mirage_kernels import Cameras, Points, Splat, _library, splat, testing, unproject
@@ -92,6 +93,7 @@ def memory_step(depth: Tensor, latents: Tensor, cameras: Cameras, views: Cameras
     )
 
 
+@whole_graphs
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_operations_compile_into_one_graph(backend: str, dynamic: bool) -> None:
     torch.compiler.reset()
@@ -108,6 +110,7 @@ def test_operations_compile_into_one_graph(backend: str, dynamic: bool) -> None:
                 assert_same(result, expected)
 
 
+@whole_graphs
 def test_a_compiled_graph_has_the_gradients_of_the_eager_one() -> None:
     torch.compiler.reset()
     case = unproject_case(3)

@@ -15,12 +15,14 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from mirage_kernels._gpu import TRITON_CAPABILITY
+from mirage_kernels._gpu import TRITON_CAPABILITY, triton_too_old
 from mirage_kernels.backend import INTERPRETED
 
 HERE = Path(__file__).resolve().parent
 
 triton = pytest.importorskip("triton")
+if reason := triton_too_old():
+    pytest.skip(reason, allow_module_level=True)
 if INTERPRETED:
     pytest.skip("kernels that are interpreted cannot be compiled", allow_module_level=True)
 

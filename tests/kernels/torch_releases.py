@@ -13,5 +13,12 @@ TORCH = torch_release(torch.__version__)
 
 
 def since(major: int, minor: int, what: str) -> pytest.MarkDecorator:
-    """Skip a test where torch is older than the release that brought what it tests."""
-    return pytest.mark.skipif((major, minor) > TORCH, reason=f"torch {major}.{minor} is the first with {what}")
+    """Skip a test where torch is older than the first release, of .ci/torches.txt, that has what it tests."""
+    return pytest.mark.skipif(
+        (major, minor) > TORCH, reason=f"torch {major}.{minor} is the first tested one with {what}"
+    )
+
+
+# In older ones, torch.compile leaves the graph to make an object with __new__ and compiles anew for each float, and
+# torch.export takes no tensor that a program finds in a variable of its module.
+whole_graphs = since(2, 9, "whole graphs of programs that make cameras or export them")
