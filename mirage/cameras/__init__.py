@@ -8,7 +8,7 @@ from .formats import read_cameras_json, read_poses, write_cameras
 from .intrinsics import centered_intrinsics, intrinsics_from_fov, read_intrinsics
 from .realestate10k import read_realestate10k
 from .trajectories import dolly, orbit, out_and_back, pan, rebase, spiral, straight, through, truck
-from .worldscore import WORLDSCORE_MOVES, read_worldscore, worldscore_path
+from .worldscore import WORLDSCORE_MOVES, read_worldscore, worldscore_path, write_worldscore
 
 __all__ = [
     "WORLDSCORE_MOVES",
@@ -34,4 +34,5 @@ __all__ = [
     "truck",
     "worldscore_path",
     "write_cameras",
+    "write_worldscore",
 ]

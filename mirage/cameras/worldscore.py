@@ -18,13 +18,14 @@ Each move is relative to the camera at the end of the move before. The speed sca
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from mirage_kernels import Cameras, check
+from mirage_kernels import Cameras, atomic_write, check
 
 from ..errors import MAX_REASON, DataError, first_line
 from ..io.files import read_json
@@ -143,3 +144,45 @@ def read_worldscore(
     except ValueError as error:
         raise DataError(f"{path}: {error}") from None
     return rebase(cameras) if rebased else cameras
+
+
+def write_worldscore(path: str | Path, cameras: Cameras, frames: int, *, speed: float = 1.0) -> None:
+    """Write cameras as WorldScore's ``camera_data.json``, in the axes that :func:`read_worldscore` describes.
+
+    The file is replaced atomically.
+
+    Args:
+        path: the file.
+        cameras: those of all frames, see :func:`worldscore_path`.
+        frames: frames per move, including its first and last; the cameras in between are left out of ``cameras``.
+        speed: written as ``scale``.
+
+    Raises:
+        TypeError, ValueError: ``frames`` does not divide the path, or ``speed`` is not a finite number.
+        OSError: the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> start = Cameras(torch.tensor([[500.0, 0, 64], [0, 500, 48], [0, 0, 1]]), torch.eye(4), (96, 128))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_worldscore(Path(folder) / "camera_data.json", worldscore_path(start, ["push_in"], 5), 5)
+        ...     read_worldscore(Path(folder) / "camera_data.json", (96, 128)).cam2world[-1, :3, 3].tolist()
+        [0.0, 0.0, 1.0]
+    """
+    frames, speed = check.integer("frames", frames, 2), check.number("speed", speed)
+    if (len(cameras) - 1) % (frames - 1):
+        raise check.value_error("frames", f"a divisor of {len(cameras) - 1} plus 1", frames)
+    # From OpenCV's axes to Blender's for the camera, and PyTorch3D's for the world.
+    poses = cameras.to("cpu").cam2world.double()
+    local = poses[0].inverse() @ poses
+    world = torch.tensor([-1.0, -1.0, 1.0, 1.0], dtype=torch.float64, device="cpu")
+    camera = torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64, device="cpu")
+    matrices = world[:, None] * local * camera
+    content = {
+        "focal_length": cameras.intrinsics[0, 0, 0].item(),
+        "scale": speed,
+        "cameras": matrices[:: frames - 1].tolist(),
+        "cameras_interp": matrices.tolist(),
+    }
+    with atomic_write(path) as partial:
+        partial.write_text(json.dumps(content, indent=4) + "\n")

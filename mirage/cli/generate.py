@@ -105,6 +105,11 @@ def add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="frames generated at a time, a multiple of 4 plus 1 (default: 33)",
     )
     output.add_argument(
+        "--save-frames",
+        action="store_true",
+        help="also write the frames as images, frames/000000.png and so on (default: no)",
+    )
+    output.add_argument(
         "--view",
         action="store_true",
         help="show the memory in a browser while it grows, and walk on by keys when the video is finished, until "

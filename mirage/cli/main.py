@@ -39,6 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     from .remember import add_remember
     from .render import add_render
     from .view import add_view
+    from .worldscore import add_worldscore
 
     parser = argparse.ArgumentParser(
         prog="mirage",
@@ -53,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_remember(commands)
     add_render(commands)
     add_view(commands)
+    add_worldscore(commands)
     return parser
 
 

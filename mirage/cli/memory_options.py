@@ -45,8 +45,8 @@ def default_filters() -> Filters:
     return Filters([EdgeFilter(), MotionFilter(), ConsistencyFilter()])
 
 
-def add_memory_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--depth-model``, ``--filters`` and ``--mask`` to a parser."""
+def add_memory_options(parser: argparse.ArgumentParser, *, mask: bool = True) -> None:
+    """Add ``--depth-model``, ``--filters`` and, if wanted, ``--mask`` to a parser."""
     group = parser.add_argument_group("what is written to the memory")
     group.add_argument(
         "--depth-model",
@@ -61,6 +61,8 @@ def add_memory_options(parser: argparse.ArgumentParser) -> None:
         help="keep unreliable cells out of the memory: 'default' for depth edges, moving objects and contradictions to "
         "the memory, or a JSON file of filters (default: no filters)",
     )
+    if not mask:
+        return
     group.add_argument(
         "--mask",
         type=Path,

@@ -22,10 +22,10 @@ from ..memory import LatentSpatialMemory
 from .preview import comparison_size
 from .run import Run
 from .run_state import Progress
-from .run_store import RunStore
+from .run_store import RunStore, remove_frames
 
 RESUME = "resume"  # the folder of an unfinished run
-METRICS = "metrics.json"
+METRICS, FRAMES = "metrics.json", "frames"
 FILES = (METRICS, "cameras.json", "memory.safetensors", "contact_sheet.png", "result.mp4", "video.mp4")
 _VIEWS = ("view", "known", "real")  # PNG files of a scene with real images
 
@@ -60,6 +60,7 @@ def remove_run(folder: Path) -> None:
     views = [f"{scene}_{view}.png" for scene in scenes if re.fullmatch(r"\w+", scene) for view in _VIEWS]
     for name in (*FILES, *views):
         Path(os.path.realpath(folder / name)).unlink(missing_ok=True)  # a link, to another disk perhaps, stays
+    remove_frames(folder / FRAMES)
 
 
 def remove_leftover_partials(folder: Path) -> None:
@@ -121,4 +122,6 @@ def write_run(
         for name in pictures:
             files[name].write_bytes(progress.pictures[name].numpy().tobytes())
         write_image(files["contact_sheet.png"], progress.sheet.make())
+        if run.options.get("save_frames"):
+            store.export_frames(folder / FRAMES, progress.metrics.frames_done)
         files[METRICS].write_text(_json(metrics()))

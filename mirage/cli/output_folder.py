@@ -208,6 +208,8 @@ class OutputFolder:
                 encoder.add(image)
             self._on_frame()
         self._check_lock()
+        if self._run.options.get("save_frames"):
+            self.store.save_frames(preview.start, preview.frames)
         for name, encoder in zip(VIDEOS, encoders, strict=True):
             self.store.logs[name].append(chunks, encoder.finish())
         self._progress.metrics.spend("video", time.perf_counter() - since, background=True)

@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from PIL import Image
 from torch import Tensor
 
 from mirage_kernels import load_tensors, save_tensors
@@ -44,7 +46,9 @@ class StoredRun(NamedTuple):
 
 # The names of a run's files, and of those that are being written; the last is of the library safetensors, in earlier
 # versions.
-_OWN = re.compile(r"\.?((state|fixed)-\d+\.safetensors|\w+\.packets|reserve)(\.\w+\.partial)?|\.tmp\w{6}")
+_OWN = re.compile(
+    r"\.?((state|fixed)-\d+\.safetensors|frame-\d+\.png|\w+\.packets|reserve)(\.\w+\.partial)?|\.tmp\w{6}"
+)
 
 
 class RunStore:
@@ -170,6 +174,48 @@ class RunStore:
         with suppress(OSError):
             (self.folder / "reserve").unlink(missing_ok=True)
 
+    def save_frames(self, start: int, frames: list[np.ndarray]) -> None:
+        """Write the frames of a chunk as images, for :meth:`export_frames`, and wait until they are on the disk.
+
+        The chunk is not finished before its packets are in the logs, so these files need not appear at once.
+
+        Args:
+            start: number of the first one.
+            frames: (3, H, W) uint8 each.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
+        for number, frame in enumerate(frames, start):
+            with self._frame(number).open("wb") as file:
+                Image.fromarray(np.ascontiguousarray(frame.transpose(1, 2, 0))).save(file, format="PNG")
+                file.flush()
+                os.fsync(file.fileno())
+
+    def _frame(self, number: int) -> Path:
+        return self.folder / f"frame-{number:06}.png"
+
+    def export_frames(self, folder: Path, count: int) -> None:
+        """Make a folder of the first frames, ``000000.png`` and so on; each appears there as a whole.
+
+        Args:
+            folder: it need not exist. Later frames of an earlier run are removed from it.
+            count: number of frames.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
+        folder.mkdir(exist_ok=True)
+        for number in range(count):
+            link = folder / f".{number:06}.png.partial"
+            link.unlink(missing_ok=True)
+            try:
+                os.link(self._frame(number), link)
+            except OSError:  # a file system without hard links
+                shutil.copyfile(self._frame(number), link)
+            link.replace(folder / f"{number:06}.png")
+        remove_frames(folder, count)
+
     def holds_other_files(self) -> bool:
         """Return whether something else than a run is where the folder has to be."""
         if not self.folder.exists() and not self.folder.is_symlink():
@@ -231,6 +277,20 @@ def _check_settings(path: Path, settings: Any) -> tuple[dict[str, list[str]], li
     if not isinstance(info, dict):
         raise DataError(f"{path}: info: expected an object, got {type(info).__name__}")
     return parts, names or [], info
+
+
+def remove_frames(folder: Path, start: int = 0) -> None:
+    """Remove the frames from a number on that :meth:`RunStore.export_frames` has made, and the folder if it is empty.
+
+    Raises:
+        OSError: a file cannot be removed.
+    """
+    for path in folder.glob("*.png*"):
+        found = re.fullmatch(r"(\d{6,})\.png|\.\d{6,}\.png\.partial", path.name)
+        if found and (found[1] is None or int(found[1]) >= start):
+            path.unlink()
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def total_bytes(tensors: Iterable[Tensor]) -> int:

@@ -1,0 +1,217 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""``mirage worldscore``: videos for the WorldScore benchmark."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+import torch
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from mirage_kernels import Cameras
+
+from ..cameras import centered_intrinsics, worldscore_path
+from ..cameras.worldscore import FOCAL_LENGTH
+from ..data.scenes import Scene
+from ..depth import guess_depth
+from ..errors import DataError
+from ..evaluation.worldscore import (
+    OUTPUT,
+    ResultWriter,
+    WorldScoreSample,
+    is_finished,
+    read_worldscore_dataset,
+    write_result,
+)
+from ..io.files import read_image
+from ..io.photos import read_photo_info
+from ..memory import LatentSpatialMemory
+from ..rollout import RolloutSession
+from .frame_size import add_size_options, check_size_options, choose_size, expected_size, fit_scene, size_before_fit
+from .memory_options import MemoryOptions, add_memory_options, load_memory_options, read_filters
+from .messages import note, warn
+from .model_options import LoadedModel, add_model_options, check_model_options, load_model
+from .output_lock import OutputLock
+from .signals import raise_again
+
+_DESCRIPTION = """\
+Generate the videos of the WorldScore benchmark's still scenes, in the folders that its scorer reads:
+OUT/worldscore_output/static/STYLE/SCENE/CATEGORY/NAME with frames, camera_data.json, image_data.json and
+input_image.png. Samples that are finished are skipped, so the command can be started again.
+"""
+_EXAMPLES = """\
+examples:
+  The first of four machines that share a folder:
+    mirage worldscore --dataset WorldScore-Dataset/static/static.json --out runs/mirage --shard 1/4 \\
+        --height 704 --width 1280 --depth-model FOLDER --model WAN --adapter FILE
+"""
+
+
+def add_worldscore(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser's commands."""
+    parser = commands.add_parser(
+        "worldscore",
+        help="generate the videos of the WorldScore benchmark",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--dataset", type=Path, required=True, metavar="FILE", help="static.json of the data set (no default: required)"
+    )
+    parser.add_argument(
+        "--images",
+        type=Path,
+        metavar="FOLDER",
+        help="folder that the paths of images in the data set begin in (default: the nearest folder above --dataset "
+        "with the first image)",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="runs_root of the model's "
+                        "configuration in the benchmark (no default: required)")  # fmt: skip
+    parser.add_argument(
+        "--shard", default="1/1", metavar="I/N", help="generate every N-th sample, from the I-th on (default: 1/1)"
+    )
+    parser.add_argument(
+        "--frames", type=int, default=33, metavar="N", help="frames of a move, with its first and last (default: 33)"
+    )
+    parser.add_argument("--chunk", type=int, default=33, metavar="N", help="frames generated at a time (default: 33)")
+    parser.add_argument("--speed", type=float, default=1.0, metavar="METERS", help="of a push in (default: 1)")
+    parser.add_argument(
+        "--focal-length", type=float, default=FOCAL_LENGTH, metavar="PIXELS", help="of the frames (default: 500)"
+    )
+    add_size_options(parser.add_argument_group("size"))
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="random seed, for Wan2.2 (default: 0)")
+    add_memory_options(parser, mask=False)
+    add_model_options(parser)
+    parser.set_defaults(run=run)
+
+
+def _check(args: argparse.Namespace) -> tuple[int, int]:
+    """Check the options, and return the shard and the number of shards."""
+    if args.prompt is not None:
+        raise DataError(f"--prompt: expected none, because the data set has the prompts, got {args.prompt!r}")
+    check_size_options(args)
+    check_model_options(args)
+    read_filters(args)
+    for name, minimum in (("frames", 2), ("chunk", 2)):
+        if not minimum <= getattr(args, name) <= 1_000_000:
+            raise DataError(f"--{name}: expected {minimum} to 1000000, got {getattr(args, name)}")
+    for name in ("speed", "focal_length"):
+        if not 0 < getattr(args, name) <= 1e6:
+            option = name.replace("_", "-")
+            raise DataError(f"--{option}: expected a number above 0 and up to 1e6, got {getattr(args, name):g}")
+    if not 0 <= args.seed < 1 << 63:
+        raise DataError(f"--seed: expected at least 0 and less than 2^63, got {args.seed}")
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", args.shard)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise DataError(f"--shard: expected I/N with I from 1 to N, got {args.shard!r}")
+    if args.out.exists() and not args.out.is_dir():
+        raise DataError(f"--out: expected a folder, got the file {args.out}")
+    return int(found[1]), int(found[2])
+
+
+def run(args: argparse.Namespace) -> str:
+    """Generate the videos, and return a summary of one line."""
+    shard, count = _check(args)
+    samples, dynamic = read_worldscore_dataset(args.dataset)
+    if not samples:
+        raise DataError(f"{args.dataset}: expected samples of still scenes, got none")
+    root = _find_images(args, samples[0])
+    if dynamic:
+        note(f"{args.dataset}: {dynamic} samples with moving objects are left out")
+    chosen = samples[shard - 1 :: count]
+    base = args.out / OUTPUT
+    base.mkdir(parents=True, exist_ok=True)
+    lock = OutputLock(base / f"shard-{shard}-of-{count}")
+    try:
+        todo = [s for s in chosen if not is_finished(base / s.folder, s.total_frames(args.frames))]
+        failed = _generate_all(args, todo, root, base) if todo else []
+    finally:
+        lock.release()
+    if failed:
+        raise DataError(f"{len(failed)} of {len(chosen)} samples could not be generated, the first one because of "
+                        f"{failed[0]}; the others are finished")  # fmt: skip
+    return f"{base}: {len(todo)} samples generated, {len(chosen) - len(todo)} were finished"
+
+
+def _find_images(args: argparse.Namespace, sample: WorldScoreSample) -> Path:
+    folders: list[Path] = [*args.dataset.absolute().parents] if args.images is None else [args.images]
+    for folder in folders:
+        if (folder / sample.image).is_file():
+            return folder
+    if args.images is not None:
+        raise DataError(f"--images: expected a folder with {sample.image}, got {args.images}")
+    raise DataError(f"--dataset: expected {sample.image} in a folder above {args.dataset}, got none; pass --images")
+
+
+def _generate_all(args: argparse.Namespace, samples: list[WorldScoreSample], root: Path, base: Path) -> list[str]:
+    """Generate samples, and return why some could not be."""
+    size = expected_size(args, read_photo_info(root / samples[0].image).size)
+    model, failed = load_model(args, size), []
+    stride = model.codec.temporal_stride
+    for name in ("frames", "chunk"):
+        if (getattr(args, name) - 1) % stride:
+            raise DataError(f"--{name}: expected a multiple of {stride} plus 1, got {getattr(args, name)}")
+    options = load_memory_options(args, model.device)
+    for sample in tqdm(samples, unit="sample", desc="generating"):
+        raise_again()
+        try:
+            with write_result(base / sample.folder, sample, args.frames) as writer:
+                _generate(args, sample, root / sample.image, model, options, writer)
+                raise_again()
+        except DataError as error:
+            warn(f"{sample.folder}: {error}")
+            failed.append(str(error))
+    return failed
+
+
+def _generate(
+    args: argparse.Namespace,
+    sample: WorldScoreSample,
+    image: Path,
+    model: LoadedModel,
+    options: MemoryOptions,
+    writer: ResultWriter,
+) -> None:
+    codec = model.codec
+    scene = _read_scene(args, image, codec.spatial_stride * model.chunk_model.patch)
+    size = (scene.image.shape[1], scene.image.shape[2])
+    pose = torch.eye(4, dtype=torch.float64, device="cpu")
+    camera = Cameras(centered_intrinsics(args.focal_length, size), pose, size)
+    cameras = worldscore_path(camera, sample.moves, args.frames, speed=args.speed)
+    writer.start(scene.image, cameras, args.speed)
+    depth = guess_depth(scene.image[:, None], camera).depth[0] if options.estimator is None else None
+    session = RolloutSession(
+        scene.image,
+        depth,
+        camera,
+        memory=LatentSpatialMemory(codec.channels, device=model.device, codec=codec.name),
+        codec=codec,
+        model=model.chunk_model,
+        generator=torch.Generator(device="cpu").manual_seed(args.seed),
+        boundary=args.boundary,
+        references=args.references,
+        estimator=options.estimator,
+        filters=options.filters,
+        exclude=scene.exclude,
+    )
+    for number, prompt in enumerate(sample.prompts):
+        move = cameras[1 + number * (args.frames - 1) : 1 + (number + 1) * (args.frames - 1)]
+        for start in range(0, len(move), args.chunk - 1):
+            raise_again()
+            writer.add(session.step(move[start : start + args.chunk - 1], prompt).frames)
+
+
+def _read_scene(args: argparse.Namespace, path: Path, step: int) -> Scene:
+    """The image at the size of the frames; its cameras are not those of the result."""
+    info = read_photo_info(path)
+    target = choose_size(args, info.size, step, path)
+    image = read_image(path, at_least=size_before_fit(args, info.size, target))
+    size = (image.shape[1], image.shape[2])
+    pose = torch.eye(4, dtype=torch.float64, device="cpu")
+    keys = Cameras(centered_intrinsics(max(size), size), pose, size)
+    return fit_scene(Scene(image, torch.zeros(size, dtype=torch.float32, device="cpu"), keys, {}), args, target, path)

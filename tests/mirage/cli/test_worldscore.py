@@ -1,0 +1,195 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""``mirage worldscore``: the folders that the benchmark's scorer reads."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mirage.cameras import read_worldscore, worldscore_path
+from mirage.cli.main import main
+from mirage.errors import DataError
+from mirage.evaluation.worldscore import read_worldscore_dataset
+from mirage.rollout import Chunk, RolloutSession
+from mirage_kernels import Cameras
+
+SAMPLE: dict[str, Any] = {
+    "visual_movement": "static",
+    "visual_style": "photorealistic",
+    "scene_type": "indoor",
+    "style": "photorealistic",
+    "image": "./static/photorealistic/images/dining_spaces/000.jpg",
+    "prompt_list": ["A table.", "A window", "A door."],
+    "content_list": [["table"], ["window"], ["door"]],
+    "camera_path": ["push_in", "pan_left"],
+}
+DYNAMIC = {"visual_movement": "dynamic", "image": "./dynamic/photorealistic/images/fluid/001.jpg"}
+
+
+def sample(**changes: Any) -> dict[str, Any]:
+    return copy.deepcopy(SAMPLE) | changes
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """Three still scenes and a moving one, in the layout of the data set."""
+    names = ["dining_spaces/000", "dining_spaces/001", "bath rooms/000"]
+    entries = [sample(image=f"./static/photorealistic/images/{name}.jpg") for name in names]
+    entries[1]["camera_path"] = ["orbit_left"]
+    rng = np.random.default_rng(0)
+    for name in names:
+        image = tmp_path / "data" / "static" / "photorealistic" / "images" / f"{name}.jpg"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)).save(image)
+    file = tmp_path / "data" / "static" / "static.json"
+    file.write_text(json.dumps([*entries, DYNAMIC]))
+    return file
+
+
+def worldscore(dataset: Path, out: Path, *options: str) -> int:
+    size = ["--height=32", "--width=48", "--block=8", "--frames=5", "--chunk=3", "--focal-length=40"]
+    return main(["worldscore", f"--dataset={dataset}", f"--out={out}", *size, *options])
+
+
+def results(out: Path) -> list[str]:
+    base = out / "worldscore_output" / "static" / "photorealistic" / "indoor"
+    return sorted(str(path.relative_to(base)) for path in base.glob("*/*"))
+
+
+def test_a_result_has_the_published_layout(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts: list[str | None] = []
+    step = RolloutSession.step
+
+    def keep(self: RolloutSession, cameras: Cameras, prompt: str | None = None) -> Chunk:
+        prompts.append(prompt)
+        return step(self, cameras, prompt)
+
+    monkeypatch.setattr(RolloutSession, "step", keep)
+    out = tmp_path / "runs"
+    assert worldscore(dataset, out) == 0
+    captured = capsys.readouterr()
+    assert captured.out == f"{out / 'worldscore_output'}: 3 samples generated, 0 were finished\n"
+    assert "1 samples with moving objects are left out" in captured.err
+    assert results(out) == ["bath rooms/000", "dining_spaces/000", "dining_spaces/001"]
+    folder = out / "worldscore_output" / "static" / "photorealistic" / "indoor" / "dining_spaces" / "000"
+    names = {"frames", "camera_data.json", "image_data.json", "input_image.png"}
+    assert {path.name for path in folder.iterdir()} == names
+    frames = sorted(path.name for path in (folder / "frames").iterdir())
+    assert frames == [f"{number:03}.png" for number in range(9)]  # 2 moves of 5 frames that share one
+    data = json.loads((folder / "image_data.json").read_text())
+    expected = SAMPLE | {"num_scenes": 2, "total_frames": 9, "anchor_frame_idx": [0, 4, 8]}
+    assert data == expected
+    assert prompts[:4] == ["A window. photorealistic"] * 2 + ["A door. photorealistic"] * 2
+    image = np.asarray(Image.open(folder / "input_image.png"))
+    assert image.shape == (32, 48, 3)
+    first = np.asarray(Image.open(folder / "frames" / "000.png")).astype(int)
+    assert np.abs(first - image).mean() < 45  # the codec keeps the lowest frequencies of the noise
+
+
+def test_the_cameras_are_those_of_the_benchmark(dataset: Path, tmp_path: Path) -> None:
+    assert worldscore(dataset, tmp_path / "runs", "--speed=0.5", "--shard=1/3") == 0
+    assert results(tmp_path / "runs") == ["dining_spaces/000"]
+    (file,) = (tmp_path / "runs").rglob("camera_data.json")
+    data = json.loads(file.read_text())
+    assert (data["focal_length"], data["scale"], len(data["cameras"]), len(data["cameras_interp"])) == (40, 0.5, 3, 9)
+    assert data["cameras_interp"][0] == np.diag([-1.0, 1, -1, 1]).tolist()  # Blender's axes in PyTorch3D's
+    assert data["cameras"] == data["cameras_interp"][::4]
+    read = read_worldscore(file, (32, 48))
+    start = Cameras(read.intrinsics[0], torch.eye(4), (32, 48))
+    assert (read.cam2world - worldscore_path(start, SAMPLE["camera_path"], 5, speed=0.5).cam2world).abs().max() < 1e-6
+
+
+def test_an_interrupted_command_goes_on(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    step, count = RolloutSession.step, 0
+
+    def fail(self: RolloutSession, cameras: Cameras, prompt: str | None = None) -> Chunk:
+        nonlocal count
+        count += 1
+        if count == 6:  # in the middle of the second sample
+            raise KeyboardInterrupt
+        return step(self, cameras, prompt)
+
+    out = tmp_path / "runs"
+    with monkeypatch.context() as patch:
+        patch.setattr(RolloutSession, "step", fail)
+        assert worldscore(dataset, out) == 130
+    assert results(out) == ["dining_spaces/000"]
+    finished = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
+    leftover = out / "worldscore_output" / "static" / "photorealistic" / "indoor" / "dining_spaces" / ".001.partial"
+    (leftover / "frames").mkdir(parents=True)  # of a process that was killed
+    capsys.readouterr()
+    assert worldscore(dataset, out) == 0
+    assert capsys.readouterr().out.endswith("2 samples generated, 1 were finished\n")
+    assert results(out) == ["bath rooms/000", "dining_spaces/000", "dining_spaces/001"]
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    assert worldscore(dataset, out, "--frames=3") == 2
+    assert "expected a result of 5 frames, got one of 9; use another --out" in capsys.readouterr().err
+
+
+def test_a_broken_image_does_not_stop_the_others(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (dataset.parent / "photorealistic" / "images" / "dining_spaces" / "001.jpg").write_bytes(b"no image")
+    assert worldscore(dataset, tmp_path / "runs", "--shard=2/3") == 2
+    assert "expected an image" in capsys.readouterr().err
+    assert worldscore(dataset, tmp_path / "runs", "--shard=3/3") == 0
+    assert results(tmp_path / "runs") == ["bath rooms/000"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"camera_path": ["jump"]}, "camera_path: expected moves among fixed,"),
+        ({"camera_path": []}, "camera_path: expected a list of texts, got []"),
+        ({"image": "../../a/b.jpg"}, "image: expected a path in the data set"),
+        ({"image": "/etc/a/b.jpg"}, "image: expected a path in the data set"),
+        ({"visual_style": ".."}, "expected names of folders, got '..'"),
+        ({"scene_type": "a/b"}, "expected names of folders, got 'a/b'"),
+        ({"prompt_list": [1]}, "prompt_list: expected a list of texts"),
+        ({"style": None}, "style: expected a text, got None"),
+        ({"visual_movement": "slow"}, "visual_movement: expected static or dynamic, got slow"),
+    ],
+)
+def test_what_is_no_sample_is_named(tmp_path: Path, changes: dict[str, Any], error: str) -> None:
+    file = tmp_path / "static.json"
+    file.write_text(json.dumps([sample(image="./a/x/1.jpg"), sample(**changes)]))
+    with pytest.raises(DataError) as raised:
+        read_worldscore_dataset(file)
+    assert str(raised.value).startswith(f"{file}: entry 1: {error}")
+
+
+def test_two_samples_of_one_name_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "static.json"
+    file.write_text(json.dumps([SAMPLE, SAMPLE]))
+    with pytest.raises(DataError, match=r"expected samples of different names, got .*dining_spaces/000 twice"):
+        read_worldscore_dataset(file)
+
+
+@pytest.mark.parametrize(
+    ("option", "error"),
+    [
+        ("--shard=0/3", "--shard: expected I/N with I from 1 to N, got '0/3'"),
+        ("--shard=4/3", "--shard: expected I/N with I from 1 to N, got '4/3'"),
+        ("--frames=1", "--frames: expected 2 to 1000000, got 1"),
+        ("--speed=0", "--speed: expected a number above 0"),
+        ("--images=nowhere", "--images: expected a folder with"),
+        ("--prompt=x", "--prompt: expected none, because the data set has the prompts, got 'x'"),
+    ],
+)
+def test_wrong_options(
+    dataset: Path, tmp_path: Path, option: str, error: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert worldscore(dataset, tmp_path / "runs", option) == 2
+    assert error in capsys.readouterr().err
