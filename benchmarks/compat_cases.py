@@ -73,10 +73,9 @@ def project(scene: str, of: Video | int, views: int) -> Pair:
 
     size = f"{len(ours):,} points, {views} view{'s' * (views > 1)}"
     run = partial(ours.project_views, poses, k) if views > 1 else partial(ours.project, poses[0], k)
-    first = (lambda found: found[0]) if views > 1 else (lambda found: found[0][None])
 
-    def compare(found: Any, expected: list[Tensor]) -> float:
-        return different(first(found), torch.stack(expected))
+    def compare(found: tuple[Tensor, Tensor], expected: list[Tensor]) -> float:
+        return different(found[0].reshape(views, CHANNELS, *GRID), torch.stack(expected))
 
     return Pair(size, run, render, compare, 0.2)  # the sort shows farther points, another set in every run
 

@@ -58,7 +58,7 @@ def as_tensor(
 def intrinsics_matrix(
     intrinsics: Any, count: int, device: torch.device, *, offset: float, name: str = "intrinsics"
 ) -> Tensor:
-    """Return intrinsics (V, 3, 3) float64, with ``offset`` cells added to the principal point.
+    """Return intrinsics (V, 3, 3) or (3, 3) float64, with ``offset`` cells added to the principal point.
 
     Args:
         intrinsics: (V, 3, 3), (3, 3), (V, 4) or (4,), the last two ``fx, fy, cx, cy``.
@@ -79,9 +79,12 @@ def intrinsics_matrix(
     if given.shape not in ((3, 3), (count, 3, 3)):
         expected = f"(V={count}, 3, 3), (3, 3), (V={count}, 4) or (4,)"
         raise check.value_error(name, expected, tuple(given.shape))
-    matrix = given.expand(count, 3, 3).clone()
-    matrix[:, :2, 2] += offset
-    return matrix
+    return given + _principal_shift(offset, device) if offset else given
+
+
+@lru_cache(maxsize=8)
+def _principal_shift(offset: float, device: torch.device) -> Tensor:
+    return torch.tensor([[0, 0, offset], [0, 0, offset], [0, 0, 0]], dtype=torch.float64, device=device)
 
 
 def scale_intrinsics(intrinsics: Any, source_hw: Sequence[int], target_hw: Sequence[int]) -> Tensor:
@@ -124,6 +127,11 @@ def cameras_of(
     matrix = intrinsics_matrix(intrinsics, len(given), device, offset=offset)
     if inverse:
         return Cameras.from_world2cam(matrix, given[:, :3], size)
+    if given.shape[1] == 4:
+        try:
+            return Cameras(matrix, given, size)
+        except ValueError:  # such as a last row that is off, as that of an inverse often is
+            pass
     last = given.new_tensor([0, 0, 0, 1]).expand(len(given), 1, 4)
     return Cameras(matrix, torch.cat([given[:, :3], last], 1), size)
 

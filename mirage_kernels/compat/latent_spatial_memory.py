@@ -168,6 +168,7 @@ class LatentPointCloud:
             placement=placement,
         )
 
+    @torch.no_grad()
     def update(self, depths: Any, intrinsics: Any, cam2worlds: Any, latents: Tensor, masks: Any = None) -> None:
         """Append the valid cells of T frames, or of one frame without the dimension T.
 
@@ -187,19 +188,19 @@ class LatentPointCloud:
         if masks is not None:
             masks = as_tensor("masks", _batched(masks, 2), ("T", "H", "W"), dims, where)
         points = _lift(depths, intrinsics, cam2worlds, latents, masks, self.placement)
-        kept = points.valid.nonzero().squeeze(1)
-        self._append(points.xyz[kept], points.features[kept])
+        self._append(points)
 
-    def _append(self, xyz: Tensor, features: Tensor) -> None:
-        needed = self._count + len(xyz)
+    def _append(self, points: Points) -> None:
+        kept = points.valid.nonzero().squeeze(1)
+        needed = self._count + len(kept)
         if needed > len(self._rows[0]):
             capacity = max(needed, int(_GROWTH * self._count))
             old = (self.points_world, self.features, self.valid_mask)
             self._rows = tuple(rows.new_empty(capacity, *rows.shape[1:]) for rows in old)  # type: ignore[assignment]
             for rows, kept in zip(self._rows, old, strict=True):
                 rows[: self._count] = kept
-        for rows, new in zip(self._rows, (xyz, features, xyz.new_ones(len(xyz), dtype=torch.bool)), strict=True):
-            rows[self._count : needed] = new
+        for rows, new in zip(self._rows, points[:3], strict=True):
+            torch.index_select(new, 0, kept, out=rows[self._count : needed])
         self._count = needed
 
     def project(self, cam2world: Any, intrinsics: Any = None) -> tuple[Tensor, Tensor]:
