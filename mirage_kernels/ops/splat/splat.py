@@ -4,22 +4,56 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor
 
 from ... import _memory, _transforms, backend, check
 from ..._modes import SPLAT_MODES, SplatMode
-from ..._results import Splat
+from ..._results import Layers, Splat
 from ...cameras import NEAR, Cameras, check_cameras
 from .splat_bilinear_operators import splat_bilinear
+from .splat_layers_operators import splat_layers
 from .splat_operators import check_near, splat_nearest
+
+
+MAX_LAYERS = 256
+
+
+@overload
+def splat(
+    xyz: Tensor,
+    features: Tensor,
+    cameras: Cameras,
+    *,
+    valid: Tensor | None = ...,
+    extent: float | Tensor | None = ...,
+    radius: float = ...,
+    mode: SplatMode = ...,
+    band: float = ...,
+    near: float = ...,
+    k: None = ...,
+) -> Splat: ...
+
+
+@overload
+def splat(
+    xyz: Tensor,
+    features: Tensor | None,
+    cameras: Cameras,
+    *,
+    k: int,
+    valid: Tensor | None = ...,
+    extent: float | Tensor | None = ...,
+    radius: float = ...,
+    near: float = ...,
+) -> Layers: ...
 
 
 def splat(
     xyz: Tensor,
-    features: Tensor,
+    features: Tensor | None,
     cameras: Cameras,
     *,
     valid: Tensor | None = None,
@@ -28,7 +62,8 @@ def splat(
     mode: SplatMode = "nearest",
     band: float = 0.05,
     near: float = NEAR,
-) -> Splat:
+    k: int | None = None,
+) -> Splat | Layers:
     """Render points into the grid of every camera. In each cell the nearest point wins; ties go to the lower index.
 
     In mode "nearest" a cell holds the features and the depth of exactly one point; points are never blended. The result
@@ -42,15 +77,19 @@ def splat(
     nearest point: sum(weight * feature) / sum(weight), with both sums in float32 in the order of the points, rounded
     once. Cells with sum(weight) <= 1e-4 are holes. ``depth`` and ``index`` are those of the nearest point.
 
+    With ``k``, the result is the k nearest of the points that cover each cell, as indices, depths and distances, and
+    :func:`composite` blends their features. The first layer is what mode "nearest" returns, bit for bit.
+
     Gradients flow to ``features``, and to ``xyz`` through ``depth``; in mode "bilinear" also to ``xyz`` through the
     weights, with the set of blended points taken as constant. The gradient of ``features`` is summed in float32, in
-    (view, cell) order, and rounded once. Cameras have no gradient.
+    (view, cell) order, and rounded once. With ``k``, gradients flow to ``xyz`` through ``depth`` and ``distance2``.
+    Cameras have no gradient.
 
     The function does not wait for the device (no synchronization).
 
     Args:
         xyz: (N, 3) float32, world units.
-        features: (N, C) float32, bfloat16 or float16.
+        features: (N, C) float32, bfloat16 or float16; None, or not used, with ``k``.
         cameras: V cameras over a grid (h, w), on the same device.
         valid: (N,) bool; points where it is False are skipped. Pass the ``valid`` of :func:`unproject`: a cell without
             depth is a point at the origin, which a camera may see.
@@ -65,9 +104,11 @@ def splat(
         band: relative depth range of the points that mode "bilinear" blends, at least 0.
         near: world units, 1e-6 to 3e38. Points up to this depth are skipped. With an ``extent``, a point just in front
             of a camera covers the whole grid.
+        k: 1 to 256: return the k nearest points of every cell. In mode "nearest" only.
 
     Returns:
         :class:`Splat`: features (V, C, h, w), depth (V, h, w), index (V, h, w); its ``mask`` is False in holes.
+        With ``k``, :class:`Layers`: index, depth and distance2, (V, k, h, w).
 
     Raises:
         TypeError: an argument has the wrong type or dtype.
@@ -86,7 +127,7 @@ def splat(
     """
     no_disc = isinstance(radius, (int, float)) and radius == 0
     plain = no_disc and valid is None and extent is None and type(near) is float and near == NEAR and type(mode) is str
-    if plain and mode == "nearest" and check.are_points(xyz, features) and isinstance(cameras, Cameras):
+    if plain and k is None and mode == "nearest" and check.are_points(xyz, features) and isinstance(cameras, Cameras):
         intrinsics, (h, w) = cameras._intrinsics, cameras._size
         # Written out, as the call of the operation below, because a call of 64 points takes microseconds.
         differentiable = (xyz.requires_grad or features.requires_grad) and torch.is_grad_enabled()
@@ -98,13 +139,22 @@ def splat(
                 return tuple.__new__(Splat, operation(xyz, features, intrinsics, cameras._world2cam, h, w))
             except (RuntimeError, MemoryError) as error:
                 _memory.raise_explained(error, "splat", xyz=xyz, features=features, cameras=cameras)
-    dims = _check_operands(xyz, features, cameras, valid)
+    dims = _check_operands(xyz, features, cameras, valid, required=k is None)
     if not no_disc:
         radius = check.number("radius", radius, 0, 1 << 24)
     near = check_near(near)
     if check.choice("mode", mode, SPLAT_MODES) != "nearest":
+        if k is not None:
+            raise check.value_error("k", f"None in mode {mode!r}", k)
+        assert features is not None
         return _splat_bilinear(xyz, features, cameras, valid, extent, radius, check.number("band", band, 0), near)
     size, extents = _check_extent(extent, radius, xyz, dims)
+    if k is not None:
+        k = check.integer("k", k, 1, MAX_LAYERS)
+        return Layers(
+            *splat_layers(xyz, cameras, k, valid=valid, extent=size, extents=extents, radius=radius, near=near)
+        )
+    assert features is not None
     recorded = (xyz.requires_grad or features.requires_grad) and torch.is_grad_enabled()
     return Splat(
         *splat_nearest(
@@ -121,11 +171,12 @@ def splat(
     )
 
 
-def _check_operands(xyz: Any, features: Any, cameras: Any, valid: Any) -> check.Dims:
+def _check_operands(xyz: Any, features: Any, cameras: Any, valid: Any, *, required: bool) -> check.Dims:
     dims: check.Dims = {}
     check.tensor("xyz", xyz, ("N", 3), dims)
     like = ("xyz", xyz)
-    check.tensor("features", features, ("N", "C"), dims, check.FEATURE_DTYPES, like)
+    if features is not None or required:
+        check.tensor("features", features, ("N", "C"), dims, check.FEATURE_DTYPES, like)
     check_cameras(cameras, "xyz", xyz)
     if valid is not None:
         check.tensor("valid", valid, ("N",), dims, (torch.bool,), like)
