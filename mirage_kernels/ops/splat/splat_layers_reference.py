@@ -47,7 +47,7 @@ def splat_layers(
     hit = keys != EMPTY
     index = torch.where(hit, keys & 0xFFFFFFFF, -1)
     depth = torch.where(hit, (keys >> 32).int().view(torch.float32), torch.inf)
-    if xyz.shape[0] == 0:
+    if not xyz.shape[0] or not len(index):
         return index, depth, torch.full_like(depth, torch.inf)
     x, y, z = _to_center(xyz, intrinsics, world2cam, index)
     if xyz.dtype != torch.float32:  # the key holds float32 depths; the returned depth has the precision of the input
