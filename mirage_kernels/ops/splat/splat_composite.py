@@ -65,5 +65,7 @@ def composite(features: Tensor, layers: Layers, weights: Tensor, *, mode: Compos
     check.tensor("features", features, ("N", "C"), dims, check.FEATURE_DTYPES)
     like = ("features", features)
     check.tensor("layers.index", layers.index, ("V", "k", "h", "w"), dims, (torch.int64,), like)
+    if dims["k"] == 0:
+        raise check.value_error("layers", "at least 1 layer", 0)
     check.tensor("weights", weights, ("V", "k", "h", "w"), dims, like=like)
     return composite_layers(features, layers.index, weights, check.choice("mode", mode, COMPOSITE_MODES))
