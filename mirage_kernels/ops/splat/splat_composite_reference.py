@@ -1,7 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reference implementation of ``composite`` in pure PyTorch; all backends return the same bits, except for the
-gradient of the weights, whose sums over channels run in another order.
+"""Reference implementation of ``composite`` in pure PyTorch; all backends return the same bits.
 
 N points, V views, k layers, C channels, grid (h, w).
 """
@@ -15,6 +14,7 @@ from ..._modes import COMPOSITE_MODES
 from ..._ordered_sums import add_in_order
 
 MIN_TOTAL = 1e-4  # mode "normalized" divides by at least this
+SUM_LANES = 16
 ALPHA, WEIGHTED, NORMALIZED = range(len(COMPOSITE_MODES))
 
 
@@ -73,21 +73,41 @@ def composite_backward_features(grad: Tensor, index: Tensor, weights: Tensor, nu
 
 
 def composite_backward_weights(grad: Tensor, features: Tensor, index: Tensor, weights: Tensor, mode: int) -> Tensor:
-    """Compute the gradient of the weights from the products of the gradient with the features of every layer."""
+    """Compute the gradient of the weights from the products of the gradient with the features of every layer.
+
+    Sums run in float32 (float64 for float64): over layers from the nearest to the farthest, over channels as
+    :func:`_sum_in_order` does.
+    """
     dtype = torch.promote_types(grad.dtype, torch.float32)
     hit, w = index >= 0, weights.to(dtype)
     if not features.shape[0]:
         return torch.zeros_like(weights)
     maps = grad.to(dtype).movedim(1, -1)
-    dots = [(maps * features[of_layer.clamp(min=0)].to(dtype)).sum(-1) for of_layer in index.unbind(1)]
-    by_layer = torch.where(hit, torch.stack(dots, 1), 0)
+    products = [_sum_in_order(maps * features[layer.clamp(min=0)].to(dtype)) for layer in index.unbind(1)]
+    by_layer = torch.stack(products, 1)
     if mode == ALPHA:
         by_layer = _transmittance(index, w) * (by_layer - _behind(hit, w, by_layer))
     if mode == NORMALIZED:
         total, divisor = _total(index, w)[:, None], _divisors(index, w)[:, None]
-        mean = torch.where(hit, w * by_layer, 0).sum(1, keepdim=True) / divisor
+        mean = _total(index, w * by_layer)[:, None] / divisor
         by_layer = torch.where(total > MIN_TOTAL, by_layer - mean, by_layer) / divisor
     return torch.where(hit, by_layer, 0).to(weights.dtype)
+
+
+def _sum_in_order(terms: Tensor) -> Tensor:
+    """Sum over the last dimension in the order that native kernels can divide between lanes.
+
+    Lane l adds the terms l, l + 16, ... as far as there are 16 of them; then come the terms that are left, and then the
+    lanes, both in ascending order.
+    """
+    rounds = terms.shape[-1] // SUM_LANES
+    lanes = terms.new_zeros(*terms.shape[:-1], SUM_LANES)
+    for i in range(rounds):
+        lanes = lanes + terms[..., i * SUM_LANES : (i + 1) * SUM_LANES]
+    total = terms.new_zeros(terms.shape[:-1])
+    for part in (*terms[..., rounds * SUM_LANES :].unbind(-1), *lanes.unbind(-1)):
+        total = total + part
+    return total
 
 
 def _behind(hit: Tensor, weights: Tensor, by_layer: Tensor) -> Tensor:
