@@ -30,19 +30,20 @@ struct Compositor {
 
 // The layers of a cell, `stride` apart.
 struct CellLayers {
-  const int64_t* index;  // negative: the layer holds no point
+  const int64_t* index;
   const float* weights;
-  int64_t layers, stride;
+  int64_t layers, stride, points;
   CompositeMode mode;
+
+  // Indices of points that do not exist count as layers without a point.
+  MIRAGE_HD bool has_point(int64_t l) const { return (index[l * stride] >= 0) & (index[l * stride] < points); }
 
   // Calls visit(layer, point, scale) for the layers that hold a point; returns the state after the last.
   template <class Visit>
   MIRAGE_HD Compositor each(const Visit& visit) const {
     Compositor state{mode};
-    for (int64_t l = 0; l < layers; ++l) {
-      const int64_t point = index[l * stride];
-      if (point >= 0) visit(l, point, state.scale(weights[l * stride]));
-    }
+    for (int64_t l = 0; l < layers; ++l)
+      if (has_point(l)) visit(l, index[l * stride], state.scale(weights[l * stride]));
     return state;
   }
 
@@ -51,7 +52,7 @@ struct CellLayers {
     const Compositor state = each([&](int64_t l, int64_t, float scale) { scales[l * stride] = scale; });
     if (!state.is_divided()) return;
     for (int64_t l = 0; l < layers; ++l)
-      if (index[l * stride] >= 0) scales[l * stride] = scales[l * stride] / state.divisor();
+      if (has_point(l)) scales[l * stride] = scales[l * stride] / state.divisor();
   }
 
   // Turns by_layer (layers, stride), the products of the cell's gradient with the features of every layer that holds a
@@ -65,7 +66,7 @@ struct CellLayers {
     float behind = 0.0f;
     for (int64_t l = layers - 1; l >= 0; --l) {
       float& own = by_layer[l * stride];
-      if (index[l * stride] < 0) {
+      if (!has_point(l)) {
         own = 0.0f;
         continue;
       }
@@ -80,7 +81,7 @@ struct CellLayers {
     if (mode != CompositeMode::kAlpha) return;
     float through = 1.0f;
     for (int64_t l = 0; l < layers; ++l) {
-      if (index[l * stride] < 0) continue;
+      if (!has_point(l)) continue;
       by_layer[l * stride] = through * by_layer[l * stride];
       through = through * (1.0f - weights[l * stride]);
     }
@@ -91,7 +92,7 @@ struct CellLayers {
 struct CompositeLayers {
   const int64_t* index;
   const float* weights;
-  int64_t layers, cells;
+  int64_t layers, cells, points;
   CompositeMode mode;
 
   MIRAGE_HD int64_t first_of(int64_t cell) const {  // number of the first layer of a cell (V, h w)
@@ -99,8 +100,9 @@ struct CompositeLayers {
   }
   MIRAGE_HD CellLayers of(int64_t cell) const {
     const int64_t at = first_of(cell);
-    return {index + at, weights + at, layers, cells, mode};
+    return {index + at, weights + at, layers, cells, points, mode};
   }
+  MIRAGE_HD bool has_point(int64_t entry) const { return (index[entry] >= 0) & (index[entry] < points); }
   MIRAGE_HD int64_t cell_of_entry(int64_t entry) const {  // cell (V, h w) of an entry (V, k, h w)
     return entry / (layers * cells) * cells + entry % cells;
   }

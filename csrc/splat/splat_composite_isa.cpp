@@ -13,9 +13,8 @@ constexpr int64_t kAhead = 4;  // cells whose features are fetched before they a
 template <class T>
 void fetch(const CellLayers& cell, const T* features, int64_t channels) {
   for (int64_t l = 0; l < cell.layers; ++l) {
-    const int64_t point = cell.index[l * cell.stride];
-    if (point < 0) continue;
-    const T* row = features + point * channels;
+    if (!cell.has_point(l)) continue;
+    const T* row = features + cell.index[l * cell.stride] * channels;
     for (int64_t c = 0; c < channels; c += 64 / sizeof(T)) __builtin_prefetch(row + c);
   }
 }

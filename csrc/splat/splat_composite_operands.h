@@ -26,7 +26,9 @@ struct CompositeOperands {
 
   int64_t views() const { return index.size(0); }
   int64_t cells() const { return index.size(2) * index.size(3); }  // of a view
-  CompositeLayers layers() const { return {data<int64_t>(index), data<float>(weights), index.size(1), cells(), mode}; }
+  CompositeLayers layers(int64_t points) const {
+    return {data<int64_t>(index), data<float>(weights), index.size(1), cells(), points, mode};
+  }
 };
 
 inline Tensor expect_composite_grad(const Tensor& grad, const CompositeOperands& in, int64_t channels) {
