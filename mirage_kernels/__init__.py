@@ -15,9 +15,9 @@ Example:
     >>> bool(view.mask.all())
     True
 
-:func:`unproject`, :func:`pool_depth`, :func:`splat`, :func:`composite`, :func:`visible`, :func:`overlap` and the reads
-of a :class:`VoxelCache` do not wait for the device, and a CUDA graph can capture them. Before a capture, call them once with
-the same shapes and dtypes: the first call loads the kernels, and Triton compiles its kernels then.
+These functions and the reads of a :class:`VoxelCache` do not wait for the device, and a CUDA graph can capture them.
+Before a capture, call them once with the same shapes and dtypes: the first call loads the kernels, and Triton compiles
+its kernels then.
 
 Public modules: :mod:`~mirage_kernels.backend`, :mod:`~mirage_kernels.cameras`, :mod:`~mirage_kernels.check` (argument
 checks), :mod:`~mirage_kernels.self_test` and :mod:`~mirage_kernels.testing` (test cases and comparisons). The modules

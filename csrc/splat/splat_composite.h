@@ -59,7 +59,8 @@ struct CellLayers {
   // point, into the gradients of the weights.
   MIRAGE_HD void backward_weights(float* by_layer) const {
     float sum = 0.0f;  // of weight * by_layer
-    const Compositor state = each([&](int64_t l, int64_t, float) { sum += weights[l * stride] * by_layer[l * stride]; });
+    const Compositor state = each(
+        [&](int64_t l, int64_t, float) { sum += weights[l * stride] * by_layer[l * stride]; });
     const float divisor = state.divisor();
     const float mean = state.total > kMinTotal ? sum / divisor : 0.0f;
     // In mode "alpha" first what lies behind a layer, from the farthest to the nearest, then what lies in front of it.

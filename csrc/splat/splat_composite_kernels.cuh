@@ -22,9 +22,8 @@ __global__ void __launch_bounds__(kTileThreads)
       const CellLayers layers = in.of(location.b * in.cells + location.first + cell);
       for (int c = threadIdx.x % kWarp; c < t.depth; c += kWarp) {
         float sum = 0.0f;
-        const Compositor state = layers.each([&](int64_t, int64_t point, float scale) {
-          sum += scale * to_float(rows[point * f.channels + c0 + c]);
-        });
+        const Compositor state = layers.each(
+            [&](int64_t, int64_t point, float scale) { sum += scale * to_float(rows[point * f.channels + c0 + c]); });
         if (state.is_divided()) sum = sum / state.divisor();
         T value;
         from_float(sum, &value);

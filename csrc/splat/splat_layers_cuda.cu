@@ -53,9 +53,8 @@ struct LayersOnCuda : CudaDevice {
     fill_bytes(in.out.mutable_data_ptr(), 0, in.out.numel() * sizeof(float), on.stream);
     if (in.index.numel() == 0) return;
     const SortedCells entries(in.index, in.xyz.size(0), on.stream);
-    launch(splat_sum_layers_kernel, blocks_of(in.index.numel(), kListThreads), kListThreads, 0, on.stream,
-           entries.list, in.layer_cameras(), data<float>(in.grad_depth), data<float>(in.grad_distance2),
-           mutable_data<float>(in.out));
+    launch(splat_sum_layers_kernel, blocks_of(in.index.numel(), kListThreads), kListThreads, 0, on.stream, entries.list,
+           in.layer_cameras(), data<float>(in.grad_depth), data<float>(in.grad_distance2), mutable_data<float>(in.out));
   }
 };
 

@@ -63,8 +63,7 @@ __global__ void __launch_bounds__(kEntryThreads)
   const bool hit = point.index >= 0;
   keys[entry] = static_cast<uint64_t>(point.index);
   depth[entry] = point.depth;
-  distance2[entry] =
-      hit ? layer_distance2(cameras, layer_entry(cameras, entry), point.index) : bits_float(0x7f800000u);
+  distance2[entry] = hit ? layer_distance2(cameras, layer_entry(cameras, entry), point.index) : bits_float(0x7f800000u);
 }
 
 // One thread per point, where its entries begin. grad (n,) of depth and of squared distance -> out (N, 3), which is

@@ -27,19 +27,18 @@ struct LayersOperands {
         xyz(expect(xyz_, ScalarType::Float, {n, 3}, "splat_layers: xyz must be float32 (N, 3)")),
         valid(expect(valid_, ScalarType::Bool, {n}, "splat_layers: valid must be bool (N,)")),
         extents(expect(extents_, ScalarType::Float, {n}, "splat_layers: extents must be float32 (N,)")),
-        cameras(intrinsics, world2cam, h, w),
-        index(new_empty(xyz, {cameras.count, layers, h, w}, ScalarType::Long)),
+        cameras(intrinsics, world2cam, h, w), index(new_empty(xyz, {cameras.count, layers, h, w}, ScalarType::Long)),
         depth(new_empty(xyz, {cameras.count, layers, h, w}, ScalarType::Float)),
         distance2(new_empty(xyz, {cameras.count, layers, h, w}, ScalarType::Float)) {
     guard(n <= UINT32_MAX, "splat_layers: more than 2^32 - 1 points");
     guard(near >= kNear, "splat_layers: near must be at least 1e-6");
     guard(radius >= 0 && radius <= kMaxRadius, "splat_layers: radius must be 0 to 2^24");
     // A point's own extent is scaled by 1 and has no minimum.
-    points = {{data<float>(xyz), data<uint8_t>(valid), data<float>(extents),
-               extents ? 1.0f : static_cast<float>(extent), -bits_float(0x7f800000u), static_cast<float>(radius),
-               static_cast<float>(near), n},
-              Shape::kPoint,
-              BoxPyramid{}};
+    points = {
+        {data<float>(xyz), data<uint8_t>(valid), data<float>(extents), extents ? 1.0f : static_cast<float>(extent),
+         -bits_float(0x7f800000u), static_cast<float>(radius), static_cast<float>(near), n},
+        Shape::kPoint,
+        BoxPyramid{}};
     if (points.extent > 0.0f)
       points.shape = Shape::kSquare;
     else if (points.radius > 0.0f)

@@ -17,7 +17,6 @@ from .splat_bilinear_operators import splat_bilinear
 from .splat_layers_operators import splat_layers
 from .splat_operators import check_near, splat_nearest
 
-
 MAX_LAYERS = 256
 
 

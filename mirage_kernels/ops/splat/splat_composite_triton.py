@@ -7,7 +7,6 @@ Layers are index and weights (V, k, h, w). Indices of points that do not exist c
 
 from __future__ import annotations
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
