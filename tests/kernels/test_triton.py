@@ -25,13 +25,15 @@ if INTERPRETED:
     pytest.skip("kernels that are interpreted cannot be compiled", allow_module_level=True)
 
 # Types of arguments that have the same name in several kernels; sizes are not specialized.
-SIZES = ("height", "width", "h", "w", "max_rows", "max_columns", "tiles", "cells", "views", "sets", "words")
+SIZES = ("height", "layers", "width", "h", "w", "max_rows", "max_columns", "tiles", "cells", "views", "sets", "words")
 TYPES = {
     **dict.fromkeys((*SIZES, "num_a", "num_b", "view_batch", "first_view"), "i32"),
-    **dict.fromkeys(("n", "min_valid", "max_masked", "groups", "halves", "points"), "i64"),
+    **dict.fromkeys(("n", "min_valid", "max_masked", "groups", "halves", "points", "entries", "all_cells"), "i64"),
     **dict.fromkeys(("extent", "min_extent", "radius", "band", "near"), "fp32"),
     **dict.fromkeys(("mask", "valid"), "*u8"),
-    **dict.fromkeys(("group", "a", "b", "size_a", "size_b", "counts", "keys", "index", "order", "starts"), "*i64"),
+    **dict.fromkeys(
+        ("group", "a", "b", "size_a", "size_b", "counts", "keys", "floors", "index", "order", "starts"), "*i64"
+    ),
     **dict.fromkeys(("bits", "pairs"), "*i32"),
 }
 CACHE_TYPES = {
@@ -80,7 +82,8 @@ def cache_features(name: str, warps: int, dtype: str, kept: str, *aligned: str, 
 
 
 def rasterize(shape: int, **constants: Any) -> Kernel:
-    return Kernel("splat", "splat_rasterize_kernel", {"SHAPE": shape, **constants}, warps=1)
+    constants = {"SHAPE": shape, "floors": None, **constants}
+    return Kernel("splat", "splat_rasterize_kernel", {k: v for k, v in constants.items() if v != "given"}, warps=1)
 
 
 def blended(part: str, name: str, *of_dtype: str, aligned: tuple[str, ...] = (), **constants: Any) -> Kernel:
@@ -109,6 +112,8 @@ KERNELS = {
     "rasterize_points": rasterize(0, valid=None, extents=None),
     "rasterize_squares": rasterize(1),
     "rasterize_discs": rasterize(2, extents=None),
+    "rasterize_layer": rasterize(0, valid=None, extents=None, floors="given"),
+    "rasterize_layer_of_discs": rasterize(2, extents=None, floors="given"),
     "resolve_float32": Kernel("splat", "splat_resolve_kernel", ROWS, {"rows": "*i32", "features": "*i32"}, ("cells",)),
     "resolve_bfloat16": Kernel("splat", "splat_resolve_kernel", ROWS, {"rows": "*i16", "features": "*i16"}, ("cells",)),
     "backward_features": blended("splat_backward", "splat_backward_features_kernel", "grad", "sums", **ROWS),
@@ -120,6 +125,28 @@ KERNELS = {
     ),
     "bilinear_backward_features": blended(BACKWARD, "splat_bilinear_backward_features_kernel", "grad", "sums", **ROWS),
     "bilinear_backward_xyz": blended(BACKWARD, "splat_bilinear_backward_xyz_kernel", "grad", "maps", "rows", **ROWS),
+    "layers_resolve": blended("splat_layers", "splat_layers_resolve_kernel"),
+    "layers_backward_xyz": blended("splat_layers", "splat_layers_backward_xyz_kernel"),
+    **{
+        f"composite_{mode}": blended(
+            "splat_composite", "splat_composite_kernel", "features", "out", aligned=("cells",), MODE=mode, **ROWS
+        )
+        for mode in (0, 1, 2)
+    },
+    "composite_scales": blended("splat_composite", "splat_composite_scales_kernel", MODE=0),
+    "composite_scales_normalized": blended("splat_composite", "splat_composite_scales_kernel", MODE=2),
+    "composite_backward_features": blended(
+        "splat_composite", "splat_composite_backward_features_kernel", "grad", "sums", **ROWS
+    ),
+    "composite_products": blended(
+        "splat_composite", "splat_composite_products_kernel", "grad", "features", CHANNELS=48
+    ),
+    **{
+        f"composite_backward_weights_{mode}": blended(
+            "splat_composite", "splat_composite_backward_weights_kernel", MODE=mode
+        )
+        for mode in (0, 1, 2)
+    },
     "overlap": Kernel("overlap", "overlap_iou_kernel", {}, aligned=("words",)),
     "cache_encode": cache("encode", CHANNELS=48, BLOCK=64),
     "cache_find_starts": cache("find_starts"),
@@ -242,6 +269,7 @@ def many_views(operation: str) -> Any:
     maps, index = torch.empty(views, 70, h, w), torch.empty(views, h, w, dtype=torch.int64)
     depth, n = torch.empty(views, h, w), len(xyz)
     blend = (*cameras, None, depth, depth, 0.05)
+    layers, weights = torch.empty(views, 2, h, w, dtype=torch.int64), torch.empty(views, 2, h, w)
     return {
         "splat": (xyz, features, *cameras, h, w, None, None, 0.0, 0.0, 0.0),
         "splat_bilinear": (xyz, features, *cameras, h, w, None, 0.05),
@@ -249,6 +277,11 @@ def many_views(operation: str) -> Any:
         "splat_backward_xyz": (depth, index, cameras[1], n),
         "splat_bilinear_backward_features": (maps, xyz, *blend),
         "splat_bilinear_backward_xyz": (maps, maps, xyz, features, *blend),
+        "splat_layers": (xyz, *cameras, h, w, 2, None, None, 0.0, 0.0),
+        "splat_layers_backward_xyz": (weights, weights, xyz, *cameras, layers),
+        "composite": (features, layers, weights, 0),
+        "composite_backward_features": (maps, layers, weights, n, 0),
+        "composite_backward_weights": (maps, features, layers, weights, 0),
         "visible": (xyz, *cameras, h, w, None, None, n),
         "unproject": (depth, maps, cameras[0], torch.empty(views, 4, 4), None, 0, 1, 0.0),
         "voxel_cache_decode": (features, None, None, index, features[:0]),
@@ -264,6 +297,11 @@ def many_views(operation: str) -> Any:
         ("splat", "splat_backward", "splat_backward_xyz"),
         ("splat", "splat_bilinear_backward", "splat_bilinear_backward_features"),
         ("splat", "splat_bilinear_backward", "splat_bilinear_backward_xyz"),
+        ("splat", "splat_layers", "splat_layers"),
+        ("splat", "splat_layers", "splat_layers_backward_xyz"),
+        ("splat", "splat_composite", "composite"),
+        ("splat", "splat_composite", "composite_backward_features"),
+        ("splat", "splat_composite", "composite_backward_weights"),
         ("overlap", "overlap", "visible"),
         ("unproject", "unproject", "unproject"),
         ("voxel_cache", "voxel_cache", "voxel_cache_decode"),
