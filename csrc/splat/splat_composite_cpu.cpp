@@ -16,7 +16,7 @@ constexpr int64_t kWidth = 16;  // channels summed together: a cache line of sum
 // Calls run(first, last) in parallel for cells (V, h w), a group of one view at a time.
 template <class Run>
 void for_each_group(const CompositeOperands& in, int64_t channels, const Run& run) {
-  const int64_t cells = in.cells(), groups = ceil_div(cells, kGroup);
+  const int64_t cells = in.layers.cells, groups = ceil_div(cells, kGroup);
   const int64_t grain = std::max<int64_t>(1, 65536 / (channels * in.index.size(1) + 1) / kGroup);
   parallel_for(0, in.views() * groups, grain, [&](int64_t task, int64_t last_task) {
     for (; task < last_task; ++task) {
@@ -40,15 +40,14 @@ void sum_channels(const CompositeLayers& in, int64_t entries, const float* scale
 struct CompositeOnCpu : CpuDevice {
   static void composite(const CompositeOperands& in, const Tensor& features, const Tensor& out) {
     guard_index(in.index, features.size(0));
-    const int64_t channels = features.size(1), cells = in.cells();
-    const CompositeLayers layers = in.layers(features.size(0));
+    const int64_t channels = features.size(1), cells = in.layers.cells;
     const auto blend = MIRAGE_KERNELS(composite_kernels).blend[dtype_number(features.scalar_type())];
     with_word(features.scalar_type(), [&](auto word) {
       using Word = decltype(word);
       for_each_group(in, channels, [&](int64_t first, int64_t last) {
         const auto sums = std::make_unique_for_overwrite<float[]>(channels);
         const auto blended = std::make_unique_for_overwrite<Word[]>(kGroup * channels);
-        blend(layers, first, last, features.const_data_ptr(), channels, sums.get(), blended.get());
+        blend(in.layers, first, last, features.const_data_ptr(), channels, sums.get(), blended.get());
         const Word* rows[kGroup];
         for (int64_t k = 0; k < last - first; ++k) rows[k] = blended.get() + k * channels;
         Word* to = mutable_data<Word>(out) + first / cells * channels * cells + first % cells;
@@ -60,7 +59,7 @@ struct CompositeOnCpu : CpuDevice {
   static void backward_features(const CompositeOperands& in, const Tensor& grad, const Tensor& out) {
     guard_index(in.index, out.size(0));
     const int64_t channels = out.size(1);
-    const CompositeLayers layers = in.layers(out.size(0));
+    const CompositeLayers& layers = in.layers;
     const auto scales = std::make_unique_for_overwrite<float[]>(in.index.numel());
     for_each_group(in, 1, [&](int64_t first, int64_t last) {
       for (int64_t cell = first; cell < last; ++cell)
@@ -80,10 +79,9 @@ struct CompositeOnCpu : CpuDevice {
                                const Tensor& out) {
     guard_index(in.index, features.size(0));
     const auto run = MIRAGE_KERNELS(composite_kernels).backward_weights[dtype_number(features.scalar_type())];
-    const CompositeLayers layers = in.layers(features.size(0));
     const auto rows = rows_of(grad);
     for_each_group(in, features.size(1), [&](int64_t first, int64_t last) {
-      run(layers, first, last, rows.get(), features.const_data_ptr(), features.size(1), mutable_data<float>(out));
+      run(in.layers, first, last, rows.get(), features.const_data_ptr(), features.size(1), mutable_data<float>(out));
     });
   }
 };

@@ -11,10 +11,10 @@ namespace mirage {
 namespace {
 
 // A warp blends the rows of features (N, C) in one cell after the other; maps (V, C, cells).
-template <class T, class Word>
+template <class T>
 __global__ void __launch_bounds__(kTileThreads)
-    splat_composite_kernel(Features f, CompositeLayers in, const T* rows, Word* maps) {
-  MIRAGE_DYNAMIC_SHARED(Word, tile);
+    splat_composite_kernel(Features f, CompositeLayers in, const T* rows, WordOf<T>* maps) {
+  MIRAGE_DYNAMIC_SHARED(WordOf<T>, tile);
   const TileLocation<kTileCells> location(in.cells);
   for (int64_t c0 = 0; c0 < f.channels; c0 += f.depth) {
     const TileOfFeatures t = tile_of(f, location, in.cells, c0);
@@ -67,7 +67,7 @@ __global__ void __launch_bounds__(kRowThreads)
 template <class T>
 __global__ void __launch_bounds__(kRowThreads)
     splat_composite_products_kernel(CompositeLayers in, int64_t all_cells, const T* grad, const T* features,
-                                    int64_t channels, float* out) {
+                                    int64_t channels, float* products) {
   const int64_t cell = static_cast<int64_t>(blockIdx.x) * kRowWarps + threadIdx.x / kWarp;
   if (cell >= all_cells) return;
   const int lane = threadIdx.x % kWarp;
@@ -78,7 +78,7 @@ __global__ void __launch_bounds__(kRowThreads)
     const float sum = sum_in_order(channels, HalfWarp{}, [&](int64_t c) {
       return hit ? to_float(grad[cell * channels + c]) * to_float(row[c]) : 0.0f;
     });
-    if (lane % kSumLanes == 0 && l < in.layers) out[entry] = sum;
+    if (lane % kSumLanes == 0 && l < in.layers) products[entry] = sum;
   }
 }
 

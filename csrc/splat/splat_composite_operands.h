@@ -16,19 +16,17 @@ inline CompositeMode composite_mode(int64_t mode) {
 // Checked inputs: the layers.
 struct CompositeOperands {
   Tensor index, weights;  // (V, k, h, w)
-  CompositeMode mode;
+  CompositeLayers layers;  // with the indices of `points` points
 
-  CompositeOperands(const Tensor& index_, const Tensor& weights_, int64_t mode_)
+  CompositeOperands(const Tensor& index_, const Tensor& weights_, int64_t mode, int64_t points)
       : index(expect(index_, ScalarType::Long, {-1, -1, -1, -1}, "composite: index must be int64 (V, k, h, w)")),
         weights(expect(weights_, ScalarType::Float, {index.size(0), index.size(1), index.size(2), index.size(3)},
                        "composite: weights must be float32 (V, k, h, w)")),
-        mode(composite_mode(mode_)) {}
+        layers{data<int64_t>(index), data<float>(weights), index.size(1), index.size(2) * index.size(3), points,
+               composite_mode(mode)} {}
 
   int64_t views() const { return index.size(0); }
-  int64_t cells() const { return index.size(2) * index.size(3); }  // of a view
-  CompositeLayers layers(int64_t points) const {
-    return {data<int64_t>(index), data<float>(weights), index.size(1), cells(), points, mode};
-  }
+  int64_t cells() const { return views() * layers.cells; }  // of all views
 };
 
 inline Tensor expect_composite_grad(const Tensor& grad, const CompositeOperands& in, int64_t channels) {
@@ -39,8 +37,8 @@ inline Tensor expect_composite_grad(const Tensor& grad, const CompositeOperands&
 template <class Device>
 Tensor composite(const Tensor& features, const Tensor& index, const Tensor& weights, int64_t mode) {
   Device::guard_device(features, {&index, &weights});
-  const CompositeOperands in(index, weights, mode);
   const Tensor rows = expect(features, features.scalar_type(), {-1, -1}, "composite: features must be (N, C)");
+  const CompositeOperands in(index, weights, mode, rows.size(0));
   const Tensor out = new_empty(rows, {in.views(), rows.size(1), index.size(2), index.size(3)}, rows.scalar_type());
   if (out.numel() > 0) Device::composite(in, rows, out);
   return out;
@@ -51,7 +49,7 @@ Tensor composite_backward_features(const Tensor& grad, const Tensor& index, cons
                                    int64_t mode) {
   Device::guard_device(grad, {&index, &weights});
   guard(num_points >= 0, "composite: num_points must be >= 0");
-  const CompositeOperands in(index, weights, mode);
+  const CompositeOperands in(index, weights, mode, num_points);
   const Tensor maps = expect_composite_grad(grad, in, grad.size(1));
   const Tensor out = new_empty(maps, {num_points, maps.size(1)}, maps.scalar_type());
   if (out.numel() > 0) Device::backward_features(in, maps, out);
@@ -62,8 +60,8 @@ template <class Device>
 Tensor composite_backward_weights(const Tensor& grad, const Tensor& features, const Tensor& index,
                                   const Tensor& weights, int64_t mode) {
   Device::guard_device(grad, {&features, &index, &weights});
-  const CompositeOperands in(index, weights, mode);
   const Tensor rows = expect(features, grad.scalar_type(), {-1, -1}, "composite: features must be of grad's dtype");
+  const CompositeOperands in(index, weights, mode, rows.size(0));
   const Tensor maps = expect_composite_grad(grad, in, rows.size(1));
   const Tensor out = new_empty(in.weights, {in.views(), index.size(1), index.size(2), index.size(3)},
                                ScalarType::Float);

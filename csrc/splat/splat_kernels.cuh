@@ -23,7 +23,7 @@ struct LeafList {
   unsigned* count;
 };
 
-struct KeyBuffer {  // of one view: the nearest point of every cell
+struct KeyBuffer {
   Word64* keys;  // (h w,)
 
   __device__ __forceinline__ void add(int64_t cell, Word64 key) const { atomic_min_key(keys + cell, key); }

@@ -86,11 +86,11 @@ void decode(const SplatPoints& points, const View& view, int w, const LayerBuffe
   const Pinhole pinhole = view.pinhole;
   for (int64_t first = out.first; first < out.last; first += kLanes) {
     const int count = static_cast<int>(out.last - first < kLanes ? out.last - first : kLanes);
-    for (int64_t layer = 0; layer < in.layers; ++layer) {
+    for (int64_t k = 0; k < in.layers; ++k) {
       DecodedPoints p{};
-      const int64_t to = layer * in.cells + first;
+      const int64_t to = k * in.cells + first;
       for (int l = 0; l < count; ++l) {
-        const int64_t key = in.keys[(first + l) * in.stride + layer];
+        const int64_t key = in.keys[(first + l) * in.stride + k];
         const bool hit = key != kNoLayer;
         const float* xyz = hit ? points.xyz + 3 * key_index(static_cast<uint64_t>(key)) : origin;
         p.x[l] = xyz[0];

@@ -19,7 +19,7 @@ struct LayerViews {  // at most kViewBatch
   int count, of_column, h, w;  // of all views, and of those that share blockIdx.y
 };
 
-struct LayerBuffer {  // of one view
+struct LayerBuffer {
   Word64* keys;
   const Word64* floors;
 

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <type_traits>
+
 #include "common/feature_tile.cuh"
 #include "common/float16.h"
 #include "splat/splat.h"
@@ -9,6 +11,10 @@
 // Sums of rows of features (R, C) in float32, in a stated order, by the lanes of a warp.
 namespace mirage {
 namespace {
+
+// An unsigned word of the size of one feature.
+template <class T>
+using WordOf = std::conditional_t<sizeof(T) == sizeof(uint32_t), uint32_t, uint16_t>;
 
 constexpr int kSumsOfLane = 4;
 constexpr int kChannelBatch = kSumsOfLane * kWarp;
