@@ -23,8 +23,11 @@ STRICT := MIRAGE_WERROR=$${MIRAGE_WERROR:-1}
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt
 
 # Tests against an oracle, or the reference, which make test-long runs with 20,000 random examples each.
-ORACLE_TESTS := splat splat_bilinear unproject overlap voxel_cache
+ORACLE_TESTS := splat splat_bilinear splat_layers splat_composite unproject overlap voxel_cache
 ORACLES := (follows_the_contract or cpp_equals_reference or python_dict or python_sets or after_every_step) and not whole
+
+# And with 1,000 on every backend, Triton's interpreter and the CUDA code on a CPU included.
+LAYERS := layers composite
 
 # Of make fuzz.
 SECONDS ?= 60
@@ -75,6 +78,7 @@ test-viewer: $(READY)
 # What takes minutes and does not change from day to day.
 test-long: $(READY) $(OLDEST_HEADERS) $(NEWEST_HEADERS) $(OLDER_HEADERS)
 	$(PYTEST) -m long
+	TRITON_INTERPRET=1 MIRAGE_EXAMPLES=1000 $(PYTEST) --quiet -k cpp_equals_reference $(LAYERS:%=tests/kernels/test_splat_%.py)
 	MIRAGE_EXAMPLES=20000 MIRAGE_TEST_EMULATION=0 $(PYTEST) --quiet -k "$(ORACLES)" $(ORACLE_TESTS:%=tests/kernels/test_%.py)
 
 # The kernels' tests on code that is built with sanitizers, in build/sanitize. SANITIZE=address or thread asks for one.

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
@@ -18,7 +17,6 @@ from torch import Tensor
 from benchmarks import scenes
 from benchmarks.baselines import world_models as peers
 from benchmarks.sizes import CHANNELS, CHUNK, GRID, POINTS, Video
-from mirage_kernels import splat
 from mirage_kernels.compat import gen3c, honeycomb, pose_bank, pytorch3d, spatia, voyager
 from mirage_kernels.compat import latent_spatial_memory as lsm
 
@@ -301,9 +299,8 @@ def pairs(scene: str) -> dict[str, Callable[[], Pair]]:
         "frustum_frontmost_mask": partial(frontmost, scene),
         "render_from_cameras_videos": partial(colored_video, scene),
         "rasterize_points": partial(rasterize, scene, 1),
+        "rasterize_points, K = 8": partial(rasterize, scene, 8),
         "fov_overlap": partial(frusta, scene),
         "fov_overlap_similarity": partial(fields, scene),
     }
-    if "k" in inspect.signature(splat).parameters:
-        found["rasterize_points, K = 8"] = partial(rasterize, scene, 8)
     return found

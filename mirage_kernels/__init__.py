@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Operations for a spatial memory of latents in video world models, with the same results on every backend.
 
-:func:`unproject` converts latents and depth to points, :func:`splat` renders points into cameras, :class:`VoxelCache`
-stores points, :func:`visible` and :func:`overlap` measure which frames have the same part of a scene in view, and
-:func:`pool_depth` pools depth maps to latent cells.
+:func:`unproject` converts latents and depth to points, :func:`splat` renders points into cameras, :func:`composite`
+blends the nearest points of every cell, :class:`VoxelCache` stores points, :func:`visible` and :func:`overlap` measure
+which frames have the same part of a scene in view, and :func:`pool_depth` pools depth maps to latent cells.
 
 Example:
     >>> import torch
@@ -15,9 +15,9 @@ Example:
     >>> bool(view.mask.all())
     True
 
-:func:`unproject`, :func:`pool_depth`, :func:`splat`, :func:`visible`, :func:`overlap` and the reads of a
-:class:`VoxelCache` do not wait for the device, and a CUDA graph can capture them. Before a capture, call them once with
-the same shapes and dtypes: the first call loads the kernels, and Triton compiles its kernels then.
+These functions and the reads of a :class:`VoxelCache` do not wait for the device, and a CUDA graph can capture them.
+Before a capture, call them once with the same shapes and dtypes: the first call loads the kernels, and Triton compiles
+its kernels then.
 
 Public modules: :mod:`~mirage_kernels.backend`, :mod:`~mirage_kernels.cameras`, :mod:`~mirage_kernels.check` (argument
 checks), :mod:`~mirage_kernels.self_test` and :mod:`~mirage_kernels.testing` (test cases and comparisons). The modules
@@ -27,8 +27,8 @@ of ``mirage_kernels.ops`` are private.
 from . import _pickling, check
 from ._atomic import atomic_write, atomic_writes, remove_partials
 from ._files import load_tensors, save_tensors
-from ._modes import AutomaticEviction, BackendName, Eviction, Fusion, Pooling, SplatMode, Storage
-from ._results import Splat
+from ._modes import AutomaticEviction, BackendName, CompositeMode, Eviction, Fusion, Pooling, SplatMode, Storage
+from ._results import Layers, Splat
 from ._safetensors import read_safetensors
 from .backend import (
     backends,
@@ -41,6 +41,7 @@ from .backend import (
 from .cameras import Cameras
 from .ops.overlap.overlap import Groups, group_voxels, overlap, visible
 from .ops.splat.splat import splat
+from .ops.splat.splat_composite import composite
 from .ops.unproject.unproject import Points, pool_depth, unproject
 from .ops.voxel_cache.voxel_cache import VoxelCache
 from .ops.voxel_cache.voxel_cache_store import InsertCounts
@@ -50,10 +51,12 @@ __all__ = [
     "AutomaticEviction",
     "BackendName",
     "Cameras",
+    "CompositeMode",
     "Eviction",
     "Fusion",
     "Groups",
     "InsertCounts",
+    "Layers",
     "Points",
     "Pooling",
     "Splat",
@@ -66,6 +69,7 @@ __all__ = [
     "backends",
     "build_info",
     "check",
+    "composite",
     "current_backend",
     "group_voxels",
     "instruction_sets",
@@ -82,4 +86,4 @@ __all__ = [
     "visible",
 ]
 
-_pickling.allow_weights_only([Cameras, Groups, InsertCounts, Points, Splat, VoxelCache])
+_pickling.allow_weights_only([Cameras, Groups, InsertCounts, Layers, Points, Splat, VoxelCache])

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 BackendName = Literal["cuda", "triton", "cpp", "reference"]
 SplatMode = Literal["nearest", "bilinear"]
+CompositeMode = Literal["alpha", "weighted", "normalized"]
 Pooling = Literal["median", "nearest", "min", "bilinear"]
 DepthType = Literal["z", "ray"]
 Fusion = Literal["best", "latest", "mean"]
@@ -18,9 +19,11 @@ AutomaticEviction = Literal["oldest", "untouched"]
 
 BACKENDS: tuple[BackendName, ...] = get_args(BackendName)  # in order of preference
 SPLAT_MODES: tuple[SplatMode, ...] = get_args(SplatMode)
-POOLINGS: tuple[Pooling, ...] = get_args(Pooling)  # the operations take the position in this tuple
+# Operations take the position of a pooling, a fusion or a mode of composite in its tuple.
+COMPOSITE_MODES: tuple[CompositeMode, ...] = get_args(CompositeMode)
+POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
+FUSIONS: tuple[Fusion, ...] = get_args(Fusion)
 DEPTH_TYPES: tuple[DepthType, ...] = get_args(DepthType)
-FUSIONS: tuple[Fusion, ...] = get_args(Fusion)  # likewise
 STORAGES: tuple[Storage, ...] = get_args(Storage)
 EVICTIONS: tuple[Eviction, ...] = get_args(Eviction)
 AUTOMATIC_EVICTIONS: tuple[AutomaticEviction, ...] = get_args(AutomaticEviction)

@@ -61,7 +61,7 @@ def _register_vmap(qualname: str, rule: Callable[..., Any], *, lib: torch.librar
     """Register a rule that returns one tensor with its dimension, or a tuple of tensors with theirs."""
     from torch._functorch.autograd_function import VmapInfo
     from torch._functorch.pyfunctorch import retrieve_current_functorch_interpreter
-    from torch._functorch.vmap import _add_batch_dim, unwrap_batched
+    from torch._functorch.vmap import _add_batch_dim, unwrap_batched  # type: ignore[attr-defined]
     from torch.utils import _pytree as pytree
 
     batched = torch._C.DispatchKeySet(torch._C.DispatchKey.FuncTorchBatched)
@@ -70,7 +70,7 @@ def _register_vmap(qualname: str, rule: Callable[..., Any], *, lib: torch.librar
     operation = getattr(getattr(getattr(torch.ops, lib.ns), base), kind or "default")
 
     def run(_: Any, *args: Any) -> Any:
-        interpreter = retrieve_current_functorch_interpreter()
+        interpreter: Any = retrieve_current_functorch_interpreter()
         level = interpreter.level()
         unwrapped, in_dims = unwrap_batched(args, level)
         with torch._C._ExcludeDispatchKeyGuard(batched):

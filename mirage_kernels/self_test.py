@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 
 from . import backend, testing
-from ._modes import FUSIONS, POOLINGS, BackendName
+from ._modes import COMPOSITE_MODES, FUSIONS, POOLINGS, BackendName
 from .cameras import Cameras
 from .ops.overlap.overlap import overlap, visible
 from .ops.splat.splat import splat
+from .ops.splat.splat_composite import composite
 from .ops.unproject.unproject import unproject
 from .ops.voxel_cache.voxel_cache import VoxelCache
 
@@ -72,6 +73,20 @@ def _splat(device: str) -> Outputs:
     yield from _run(testing.splat_case(4, valid=True), splat, device, ("features",), sums=True, mode="bilinear")
 
 
+def _composite(device: str) -> Outputs:
+    for seed, mode in enumerate(COMPOSITE_MODES):
+        shape: dict[str, Any] = ({}, {"extent": "each", "valid": True}, {"radius": 1.5})[seed]
+        case = testing.to_device(
+            testing.splat_case(seed, dtype=(torch.float32, torch.bfloat16)[seed % 2], **shape), device
+        )
+        xyz, features = (tensor.clone().requires_grad_() for tensor in (case.xyz, case.features))
+        layers = case._replace(xyz=xyz).run(splat, k=4)
+        yield from (part.detach() for part in layers)
+        blended = composite(features, layers, (1 - layers.distance2 / 9).clamp(min=0), mode=mode)
+        yield Sum(blended.detach())
+        yield from map(Sum, torch.autograd.grad(blended, (xyz, features), blended.detach()))
+
+
 def _voxel_cache(device: str) -> Outputs:
     for seed, fusion in enumerate(FUSIONS):
         g = torch.Generator(device="cpu").manual_seed(seed)
@@ -117,6 +132,7 @@ OPERATIONS: dict[str, Callable[[str], Outputs]] = {
     "cameras": _cameras,
     "unproject": _unproject,
     "splat": _splat,
+    "composite": _composite,
     "voxel_cache": _voxel_cache,
     "visible": _visible,
     "overlap": _overlap,

@@ -25,11 +25,15 @@ from builds import Build
 # Tests of native code. Left out is what compiles programs or starts processes, and takes minutes here.
 TESTS = {
     "address": [
-        *("splat", "splat_bilinear", "unproject", "overlap", "cameras", "ordered_sums", "threads", "library"),
+        *("splat", "splat_bilinear", "splat_layers", "splat_composite", "unproject", "overlap", "cameras"),
+        *("ordered_sums", "threads", "library"),
         *("voxel_cache", "voxel_cache_budget", "voxel_cache_errors", "voxel_cache_files", "voxel_cache_library"),
         *("voxel_cache_values", "voxel_cache_atomic", "errors"),
     ],
-    "thread": ["threads", "splat", "splat_bilinear", "unproject", "overlap", "voxel_cache", "voxel_cache_atomic"],
+    "thread": [
+        *("threads", "splat", "splat_bilinear", "splat_layers", "splat_composite", "unproject", "overlap"),
+        *("voxel_cache", "voxel_cache_atomic"),
+    ],
 }
 SELECTED = {
     "address": "not compile and not fork and not 5000_chunks",  # whose resident memory grows: ASan keeps what is freed

@@ -49,12 +49,21 @@ MIRAGE_HD CellRange covered_cells(const Projection& p, const Pinhole& k, float e
 
 constexpr float kMaxRadius = 16777216.0f;  // of a disc, in cells; no grid is larger
 
+struct Offset {  // in cells
+  float x, y;
+
+  MIRAGE_HD float length2() const { return x * x + y * y; }
+};
+
+// From (u, v) to the center of cell (i, j).
+MIRAGE_HD Offset to_center(float u, float v, int32_t i, int32_t j) {
+  return {(static_cast<float>(j) + 0.5f) - u, (static_cast<float>(i) + 0.5f) - v};
+}
+
 // Whether a disc of `radius` cells around (u, v) covers the center of cell (i, j); false for NaN. A point that is a
 // disc takes the cells it covers and the cell it lands in, whose center is the nearest of all.
 MIRAGE_HD bool disc_covers(float u, float v, float radius, int32_t i, int32_t j) {
-  const float x = (static_cast<float>(j) + 0.5f) - u;
-  const float y = (static_cast<float>(i) + 0.5f) - v;
-  return x * x + y * y <= radius * radius;
+  return to_center(u, v, i, j).length2() <= radius * radius;
 }
 
 // A range that leaves out no cell that disc_covers, and few others: the slack is more than the rounding of both, which

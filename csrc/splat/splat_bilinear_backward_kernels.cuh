@@ -101,19 +101,6 @@ __global__ void __launch_bounds__(kRowThreads)
   });
 }
 
-static_assert(2 * kSumLanes == kWarp);
-
-// The lanes of sum_in_order: those of either half of a warp, which has a sum of its own.
-struct HalfWarp {
-  float sum = 0.0f;
-
-  template <class Term>
-  __device__ __forceinline__ void add(int64_t first, const Term& term) {
-    sum += term(first + threadIdx.x % kSumLanes);
-  }
-  __device__ __forceinline__ float at(int lane) const { return __shfl_sync(kAllLanes, sum, lane, kSumLanes); }
-};
-
 template <class T>
 struct BlendedRows {
   const T *grad, *blended;  // (V h w, C)

@@ -2,52 +2,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <memory>
-#include <type_traits>
 #include <vector>
 
 #include "splat/splat_bilinear_isa.h"
 #include "splat/splat_bilinear_operands.h"
 #include "splat/splat_cpu.h"
+#include "splat/splat_rows_cpu.h"
 #include "torch/parallel.h"
 
 namespace mirage {
 namespace {
 
-// Where a table of functions by dtype has a dtype.
-int dtype_number(ScalarType dtype) {
-  int number = 0;
-  with_type(dtype, [&](auto type) {
-    if (std::is_same_v<decltype(type), BFloat16>) number = 1;
-    if (std::is_same_v<decltype(type), Float16>) number = 2;
-  });
-  return number;
-}
-
 std::unique_ptr<float[]> limits_of(const float* depth, int64_t n, float band) {
   auto limits = std::make_unique_for_overwrite<float[]>(n);
   for (int64_t i = 0; i < n; ++i) limits[i] = blend_limit(depth[i], band);
   return limits;
-}
-
-// maps (V, C, cells) -> float rows (V, cells, C)
-template <class T>
-void to_rows(const T* maps, int64_t views, int64_t channels, int64_t cells, float* rows) {
-  const int64_t groups = (cells + kGroup - 1) / kGroup;
-  parallel_for(0, views * groups, 16, [&](int64_t task, int64_t end) {
-    for (; task < end; ++task) {
-      const int64_t v = task / groups, first = task % groups * kGroup, last = std::min(cells, first + kGroup);
-      for (int64_t k = first; k < last; ++k)
-        for (int64_t c = 0; c < channels; ++c)
-          rows[(v * cells + k) * channels + c] = to_float(maps[(v * channels + c) * cells + k]);
-    }
-  });
-}
-
-std::unique_ptr<float[]> rows_of(const Tensor& maps) {
-  const int64_t v = maps.size(0), c = maps.size(1), cells = maps.size(2) * maps.size(3);
-  auto rows = std::make_unique_for_overwrite<float[]>(v * c * cells);
-  with_type(maps.scalar_type(), [&](auto type) { to_rows(data<decltype(type)>(maps), v, c, cells, rows.get()); });
-  return rows;
 }
 
 struct Gradient {  // what the kernels of both gradients take, and what keeps it alive
@@ -106,21 +75,11 @@ struct BilinearOnCpu : CpuDevice {
 
   static void backward_features(const BilinearGradient& in, const Tensor& out) {
     const Gradient g(in);
-    const int64_t size = out.numel();
-    const int type = dtype_number(out.scalar_type());
-    const auto scratch = type == 0 ? nullptr : std::make_unique_for_overwrite<float[]>(size);
-    float* sums = type == 0 ? mutable_data<float>(out) : scratch.get();
-    std::fill_n(sums, size, 0.0f);
+    const RoundedSums sums(out);
     for_each_block(in.points, g.job, [&](const BlendGradient& job) {
-      MIRAGE_KERNELS(bilinear_kernels).backward_features(in.points, g.grid, job, sums);
+      MIRAGE_KERNELS(bilinear_kernels).backward_features(in.points, g.grid, job, sums.first);
     });
-    const auto round = [&](auto* to) {
-      parallel_for(0, size, 65536, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) from_float(sums[i], to + i);
-      });
-    };
-    if (type == 1) round(mutable_data<BFloat16>(out));
-    if (type == 2) round(mutable_data<Float16>(out));
+    sums.round();
   }
 
   static void backward_xyz(const BilinearGradient& in, const Tensor& features, const Tensor& blended,

@@ -3,6 +3,7 @@
 #include "splat/splat_bilinear_isa.h"
 
 #include "splat/splat_block.h"
+#include "splat/splat_lanes.h"
 
 namespace mirage {
 namespace MIRAGE_ISA {
@@ -149,17 +150,6 @@ void backward_features(const SplatPoints& points, const BlendGrid& grid, const B
     }
   }
 }
-
-// The lanes of sum_in_order.
-struct Lanes {
-  float sum[kSumLanes] = {};
-
-  template <class Term>
-  MIRAGE_HD void add(int64_t first, const Term& term) {
-    for (int l = 0; l < kSumLanes; ++l) sum[l] += term(first + l);
-  }
-  MIRAGE_HD float at(int lane) const { return sum[lane]; }
-};
 
 template <class T>
 void backward_xyz(const SplatPoints& points, const BlendGrid& grid, const BlendGradient& job, const void* features,

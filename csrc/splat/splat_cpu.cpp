@@ -149,12 +149,6 @@ void sum_features(const T* grad, const int64_t* index, int64_t views, int64_t ce
   });
 }
 
-void guard_index(const Tensor& index, int64_t num_points) {
-  const int64_t* at = data<int64_t>(index);
-  const bool ok = std::all_of(at, at + index.numel(), [&](int64_t i) { return i < num_points; });
-  guard(ok, "splat: index names a point that does not exist");
-}
-
 struct SplatOnCpu : CpuDevice {
   static void splat(const SplatOperands& in) {
     const std::vector<View> views = load_views(in.cameras, in.points.radius);

@@ -2,13 +2,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
 #include "splat/splat_isa.h"
 #include "torch/views.h"
 
-// Used by both modes of splat. N points, V views, grid (h, w).
+// Used by several files. N points, V views, grid (h, w).
 namespace mirage {
 
 constexpr int64_t kGroup = 64;  // cells moved together: all their rows are fetched before the first is needed
@@ -26,5 +27,11 @@ Keys fill_keys(Scatter scatter, const SplatPoints& points, const std::vector<Vie
 
 // Joins cells [at, at + n) of all views and parts into the first part's.
 void join_keys(const Keys& keys, int64_t at, int64_t n);
+
+inline void guard_index(const Tensor& index, int64_t num_points) {
+  const int64_t* at = data<int64_t>(index);
+  const bool ok = std::all_of(at, at + index.numel(), [&](int64_t i) { return i < num_points; });
+  guard(ok, "splat: index names a point that does not exist");
+}
 
 }  // namespace mirage

@@ -3,20 +3,12 @@
 #pragma once
 
 #include "common/feature_tile.cuh"
-#include "common/points_of_warp.cuh"
-#include "common/views_of_block.cuh"
-#include "splat/splat.h"
-#include "splat/splat_cloud.h"
+#include "splat/splat_raster.cuh"
 
 // The z-buffer: N points into V views, grid (h, w). Keys (V, h w) lie in global memory, where a 64-bit minimum is one
 // instruction.
 namespace mirage {
 namespace {
-
-constexpr int kRasterWarps = 4;
-constexpr int kRasterThreads = kRasterWarps * kWarp;
-
-using RasterViews = ViewsOfBlock<kViewBatch, kRasterThreads>;
 
 struct SomeViews {  // at most kViewBatch, of one group
   PreparedViews views;         // of all groups
@@ -39,79 +31,11 @@ struct LeafList {
   unsigned* count;
 };
 
-// Most points do not win: the cell has a nearer one. A key read too early is only larger, and costs an atomic in vain.
-__device__ __forceinline__ void atomic_min_key(Word64* cell, Word64 key) {
-  if (key < __ldcg(cell)) atomicMin(cell, key);
-}
+struct KeyBuffer {
+  Word64* keys;  // (h w,)
 
-template <int kEach>  // points of a lane
-struct PointsOfWarp {
-  float at[3][kEach];  // NaN where there is no point, which no view sees
-  float extent[kEach];
-  uint32_t index[kEach];
-  float largest_extent;  // of the lane's
+  __device__ __forceinline__ void add(int64_t cell, Word64 key) const { atomic_min_key(keys + cell, key); }
 };
-
-template <Shape kShape, int kEach>
-__device__ __forceinline__ PointsOfWarp<kEach> load_points(const Cloud& cloud, int64_t first) {
-  PointsOfWarp<kEach> points;
-  points.largest_extent = 0.0f;
-#pragma unroll
-  for (int k = 0; k < kEach; ++k) {
-    const int64_t n = first + kWarp * k + threadIdx.x % kWarp;
-    const bool valid = n < cloud.n && (!cloud.valid || __ldg(cloud.valid + n) != 0);
-    for (int axis = 0; axis < 3; ++axis)
-      points.at[axis][k] = valid ? __ldg(cloud.xyz + 3 * n + axis) : bits_float(0x7fc00000u);
-    points.index[k] = static_cast<uint32_t>(n);
-    if (kShape == Shape::kSquare) {
-      points.extent[k] = cloud.extent;
-      if (cloud.extents)
-        points.extent[k] = valid ? scaled_extent(cloud.extent, __ldg(cloud.extents + n), cloud.min_extent) : 0.0f;
-      points.largest_extent = larger(points.extent[k], points.largest_extent);  // a NaN counts for nothing
-    }
-  }
-  return points;
-}
-
-constexpr int kMaxCellsOfLane = 8;  // where a point covers more, its warp divides them
-
-template <class Covers>
-__device__ __forceinline__ void atomic_min_cells(const CellRange& range, int from, int step, int w, Word64 key,
-                                                 Word64* keys, const Covers& covers) {
-  const unsigned width = range.j1 - range.j0 + 1, cells = (range.i1 - range.i0 + 1) * width;
-#pragma unroll 1
-  for (unsigned c = from; c < cells; c += step) {
-    const int i = range.i0 + static_cast<int>(c / width), j = range.j0 + static_cast<int>(c % width);
-    if (covers(i, j)) atomic_min_key(keys + static_cast<int64_t>(i) * w + j, key);
-  }
-}
-
-struct alignas(16) SharedRange {  // of a lane whose point covers many cells
-  CellRange range;
-  float u, v;
-  Word64 key;
-};
-
-// Every lane has a point with the cells of `range`, if any, and rasterizes it into those where covers(u, v, i, j). All
-// lanes of a warp call it, with its `shared_ranges` (32,) in shared memory.
-template <class Covers>
-__device__ __forceinline__ void atomic_min_ranges(const CellRange& range, const Projection& p, int w, Word64 key,
-                                                  Word64* keys, SharedRange* shared_ranges, const Covers& covers) {
-  const int lane = threadIdx.x % kWarp;
-  const int cells = range.i1 < range.i0 ? 0 : (range.i1 - range.i0 + 1) * (range.j1 - range.j0 + 1);
-  if (cells > 0 && cells <= kMaxCellsOfLane)
-    atomic_min_cells(range, 0, 1, w, key, keys, [&](int i, int j) { return covers(p.u, p.v, i, j); });
-  unsigned left = __ballot_sync(kAllLanes, cells > kMaxCellsOfLane);
-  if (!left) return;
-  shared_ranges[lane] = {range, p.u, p.v, key};
-  __syncwarp();
-  for (; left; left &= left - 1) {
-    const SharedRange shared = shared_ranges[__ffs(static_cast<int>(left)) - 1];
-    atomic_min_cells(shared.range, lane, kWarp, w, shared.key, keys,
-                     [&](int i, int j) { return covers(shared.u, shared.v, i, j); });
-  }
-  __syncwarp();
-}
 
 // Points that cover one cell: all loads are issued before the first is needed.
 template <int kEach>
@@ -131,33 +55,6 @@ __device__ __forceinline__ void rasterize_in_cells(const PointsOfWarp<kEach>& po
 #pragma unroll
   for (int k = 0; k < kEach; ++k)
     if (key[k] < nearest[k]) atomicMin(cell[k], key[k]);
-}
-
-template <Shape kShape, int kEach>  // but kPoint
-__device__ __forceinline__ void rasterize_in_ranges(const PointsOfWarp<kEach>& points, const CameraOfView& camera,
-                                                    float radius, float near, int h, int w, Word64* keys,
-                                                    SharedRange* shared_ranges) {
-#pragma unroll
-  for (int k = 0; k < kEach; ++k) {
-    const Projection p = project(camera.world2cam, camera.pinhole, points.at[0][k], points.at[1][k], points.at[2][k]);
-    const Word64 key = depth_key(p.z, points.index[k]);
-    if (kShape == Shape::kSquare) {
-      const CellRange range = covered_cells(p, camera.pinhole, points.extent[k], h, w, near);
-      atomic_min_ranges(range, p, w, key, keys, shared_ranges, [](float, float, int, int) { return true; });
-    } else if (kShape == Shape::kDisc) {
-      const int32_t own = cell_of(p, h, w, near);
-      if (own >= 0) atomic_min_key(keys + own, key);
-      atomic_min_ranges(cells_around(p, radius, h, w, near), p, w, key, keys, shared_ranges,
-                        [&](float u, float v, int i, int j) { return disc_covers(u, v, radius, i, j); });
-    } else {
-      const Corners corners = corners_of(p, h, w, near);
-#pragma unroll
-      for (int corner = 0; corner < 4; ++corner) {
-        const BilinearTap tap = bilinear_tap(corners, corner, h, w);
-        if (tap.cell >= 0) atomic_min_key(keys + tap.cell, key);
-      }
-    }
-  }
 }
 
 // A warp rasterizes its points into the views that may see them: those in the list; or, without a list, those that the
@@ -204,8 +101,8 @@ __global__ void __launch_bounds__(kRasterThreads, 32 / (kEach + 2))
         if constexpr (kShape == Shape::kPoint)
           rasterize_in_cells(points, views.cameras[v], cloud.near, some.h, some.w, keys);
         else
-          rasterize_in_ranges<kShape>(points, views.cameras[v], cloud.radius, cloud.near, some.h, some.w, keys,
-                                      shared_ranges[threadIdx.x / kWarp]);
+          rasterize_in_ranges<kShape>(points, views.cameras[v], cloud.radius, cloud.near, some.h, some.w,
+                                      KeyBuffer{keys}, shared_ranges[threadIdx.x / kWarp]);
       }
     }
   }

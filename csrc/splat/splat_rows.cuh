@@ -2,12 +2,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <type_traits>
+
 #include "common/feature_tile.cuh"
 #include "common/float16.h"
+#include "splat/splat.h"
 
 // Sums of rows of features (R, C) in float32, in a stated order, by the lanes of a warp.
 namespace mirage {
 namespace {
+
+// An unsigned word of the size of one feature.
+template <class T>
+using WordOf = std::conditional_t<sizeof(T) == sizeof(uint32_t), uint32_t, uint16_t>;
 
 constexpr int kSumsOfLane = 4;
 constexpr int kChannelBatch = kSumsOfLane * kWarp;
@@ -40,6 +47,19 @@ struct SumOfRows {  // lane l: channels l, l + 32, ... of `count`
   __device__ __forceinline__ void round(T* row) {
     each([&](int c, float& sum) { from_float(sum, row + c); });
   }
+};
+
+static_assert(2 * kSumLanes == kWarp);
+
+// The lanes of sum_in_order: those of either half of a warp, which has a sum of its own.
+struct HalfWarp {
+  float sum = 0.0f;
+
+  template <class Term>
+  __device__ __forceinline__ void add(int64_t first, const Term& term) {
+    sum += term(first + threadIdx.x % kSumLanes);
+  }
+  __device__ __forceinline__ float at(int lane) const { return __shfl_sync(kAllLanes, sum, lane, kSumLanes); }
 };
 
 constexpr int kRowWarps = 8;

@@ -59,7 +59,6 @@ def rasterize_points(
 
     Raises:
         TypeError, ValueError: an argument has another type or shape.
-        NotImplementedError: ``points_per_pixel`` is more than this version finds.
 
     Example:
         >>> import torch

@@ -19,7 +19,7 @@ it where it belongs.
 **Differs**: a call covers all its points. ``inference.py`` calls it with batches of points, and each batch then has a
 z-buffer of its own; set ``--point_retrieval_batch_size`` above the number of points. Arithmetic is float32. Renderings
 do not subsample: ``max_points_to_render`` is an error where it would, and ``batch_size``, ``max_retry_attempts``,
-``verbose``, ``downsample_points`` and ``voxel_size`` are ignored. More than one layer needs ``splat(k=)``.
+``verbose``, ``downsample_points`` and ``voxel_size`` are ignored.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from mirage_kernels import Cameras, check, splat
+from mirage_kernels import Cameras, check, composite, splat
 
 from ._arrays import as_tensor, cameras_of
-from ._layers import composite_alpha, nearest_layers
+from ._layers import nearest_layers
 
 _SAME_DEPTH = 1e-6
 _NEAR = 1e-6  # of splat
@@ -172,7 +172,6 @@ def render_multi_view_pointcloud(
 
     Raises:
         TypeError, ValueError: an argument has another type, shape or value.
-        NotImplementedError: this version of ``splat`` finds one layer only.
     """
     points = as_tensor("points_xyz_rgb", points_xyz_rgb, ("N", 6), {})
     if max_points_to_render is not None and max_points_to_render < len(points):
@@ -188,4 +187,5 @@ def render_multi_view_pointcloud(
     xyz, rgb = points[:, :3].contiguous(), points[:, 3:].contiguous()
     cameras = cameras_of(k, w2c_matrices, (h, w), xyz.device, inverse=True, name="w2c_matrices")
     layers = nearest_layers(xyz, cameras, radius, _LAYERS)
-    return composite_alpha(rgb, layers.index, 1 - layers.distance2 / radius**2).clamp_(0, 1)
+    blended = composite(rgb, layers, 1 - layers.distance2 / radius**2, mode="alpha")
+    return blended.permute(0, 2, 3, 1).clamp(0, 1)

@@ -72,6 +72,11 @@ def arguments(data: Input, name: str) -> list[Any]:
         known["h"], known["w"], known["mask"] = 3, 4, torch.rand(views, h, w) < 0.2
         order = ("depth", "features", "intrinsics", "cam2world", "mask", "pooling", "min_valid", "max_masked")
         known["valid"] = _library.overload(_library.REFERENCE, "unproject")(*(known[name] for name in order))[2]
+    if name.startswith(("splat_layers", "composite")):
+        shape = (views, 2, h, w)
+        known |= {"index": torch.randint(-1, max(n, 1), shape, generator=g), "weights": torch.rand(shape), "k": 2}
+        known |= {"grad": known["grad_features"], "mode": data.integer(0, 2)}
+        known |= {"grad_depth": torch.randn(shape), "grad_distance2": torch.randn(shape)}
     if name == "voxel_cache_index":
         known |= {"xyz": state.xyz, "footprint": state.footprint}
     if name == "voxel_cache_carve":

@@ -33,7 +33,7 @@ def find_kernels() -> None:
 
 
 def splats(**options: Any) -> Make:
-    mode = {"mode": options.pop("mode")} if "mode" in options else {}
+    mode = {name: options.pop(name) for name in ("mode", "k") if name in options}
     case = testing.splat_case(0, **({"n": 9000, "size": (24, 40)} | options))
     return lambda: (None, lambda: case.run(splat, **mode))
 
@@ -108,6 +108,7 @@ CALLS: dict[str, Make] = {
     "splat": splats(),
     "splat extents": splats(extent="each", boxes=True, valid=True),
     "splat radius": splats(radius=1.5, dtype=torch.bfloat16, strided=True),
+    "splat layers": splats(k=5),
     "splat bilinear": splats(mode="bilinear"),
     "splat bilinear float16": splats(mode="bilinear", dtype=torch.float16, strided=True),
     "gradient of splat": gradients(splat, "xyz"),

@@ -21,7 +21,7 @@ import torch
 from test_voxel_cache_library import cloned, insert
 from torch import Tensor
 
-from mirage_kernels import VoxelCache, _library, splat, testing, unproject
+from mirage_kernels import VoxelCache, _library, composite, splat, testing, unproject
 
 WHOLE = [0, 1, 2, 3, 63, 64, 65, 300, -1, -(2**31), -(2**63), *(2**n + d for n in (31, 32, 53, 62) for d in (-1, 0, 1))]
 WHOLE += [2**63 - 1]
@@ -63,6 +63,18 @@ def of_unproject(pooling: int) -> dict[str, tuple[Any, ...]]:
     }
 
 
+def of_composite(case: testing.SplatCase) -> dict[str, tuple[Any, ...]]:
+    layers, mode = splat(case.xyz, None, case.cameras, k=3), 0
+    depth, out = torch.rand(layers.depth.shape), composite(case.features, layers, layers.depth)
+    views = (case.cameras.intrinsics, case.cameras.world2cam)
+    return {
+        "splat_layers_backward_xyz": (depth, depth, case.xyz, *views, layers.index),
+        "composite": (case.features, layers.index, depth, mode),
+        "composite_backward_features": (out, layers.index, depth, len(case.xyz), mode),
+        "composite_backward_weights": (out, case.features, layers.index, depth, mode),
+    }
+
+
 def of_cache(options: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
     cache, inserted, committed = insert(True, **options)
     s, cameras = cache.state, testing.random_cameras(torch.Generator().manual_seed(1), 2, (6, 9))
@@ -98,6 +110,8 @@ def good_calls(source: random.Random) -> dict[str, tuple[Any, ...]]:
     return {
         "splat": case.arguments(),
         "splat_plain": case.arguments()[:6],
+        "splat_layers": (*case.arguments()[:1], *case.arguments()[2:6], 3, *case.arguments()[6:8], 0.1, 0.5),
+        **of_composite(case),
         "visible": (seen.xyz, *camera, seen.valid, seen.groups, 70),
         "overlap": (torch.arange(60).reshape(3, 20), torch.arange(40).reshape(2, 20)),
         "prepare_cameras": (seen.cameras.intrinsics, seen.cameras.cam2world),

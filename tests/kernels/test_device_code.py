@@ -36,6 +36,7 @@ NEEDED = {
     r"unproject_backward_features_kernel": [WIDE_LOAD, WIDE_STORE],
     # the z-buffer: look first, past the first-level cache, and an atomic that returns nothing
     r"splat_rasterize_kernelI": [r"LDG\.E\.64\.STRONG\.GPU", r"REDG?\.E\.MIN\.64"],
+    r"splat_rasterize_layer_kernelI": [r"LDG\.E\.64\.STRONG\.GPU", r"REDG?\.E\.MIN\.64"],
     r"splat_list_leaves_kernel": [r"VOTE", r"ATOMG\.E\.ADD"],
     r"splat_resolve_kernelI": [WIDE_LOAD, WIDE_STORE],
     r"splat_transpose_kernelI": [WIDE_LOAD, WIDE_STORE],
@@ -55,7 +56,9 @@ FORBIDDEN = {
     r"splat_list_leaves_kernel": [FLOAT64],
     r"voxel_cache_carve_kernel": [FLOAT64],
     r"splat_rasterize_kernelI": [r"CAS", r"ATOMG", r"ATOMS", FLOAT64],
-    r"splat_bilinear_blend_kernelI": [r"ATOM", r"RED\b|REDG"],  # sums in order
+    r"splat_rasterize_layer_kernelI": [r"CAS", r"ATOMG", r"ATOMS", FLOAT64],
+    r"splat_composite_sum_features_kernelI": [r"ATOM", r"RED\b|REDG"],  # sums in order
+    r"splat_bilinear_blend_kernelI": [r"ATOM", r"RED\b|REDG"],
     r"splat_sum_features_kernelI": [r"ATOM", r"RED\b|REDG"],
     r"splat_bilinear_backward_features_kernelI": [r"ATOM", r"RED\b|REDG"],
     r"splat_bilinear_backward_xyz_kernelI": [r"ATOM", r"RED\b|REDG"],
@@ -230,4 +233,6 @@ def test_the_module_registers_every_kernel_that_the_tests_run_on_a_cpu(cuda_code
     cache = {f"voxel_cache_{name}" for name in ("insert", "commit", "index", "carve", "decode")}
     splat = {"splat", "splat.inference", "splat_plain", "splat_backward_features", "splat_backward_xyz"}
     bilinear = {"splat_bilinear", "splat_bilinear_backward_features", "splat_bilinear_backward_xyz"}
-    assert cuda_code.operations() >= {"visible", "overlap"} | unproject | splat | bilinear | cache
+    layers = {"splat_layers", "splat_layers_backward_xyz"}
+    composite = {"composite", "composite_backward_features", "composite_backward_weights"}
+    assert cuda_code.operations() >= {"visible", "overlap"} | unproject | splat | bilinear | layers | composite | cache

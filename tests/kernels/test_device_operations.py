@@ -11,7 +11,7 @@ import pytest
 import torch
 from emulated import Emulated, Operations
 
-from mirage_kernels import Cameras, VoxelCache, overlap, splat, testing, visible
+from mirage_kernels import Cameras, VoxelCache, composite, overlap, splat, testing, visible
 
 SIZE = (6, 9)
 Call = Callable[[], Any]
@@ -33,6 +33,20 @@ def splat_backward(mode: str) -> Call:
         xyz, features = case.xyz.clone().requires_grad_(), case.features.clone().requires_grad_()
         result = case._replace(xyz=xyz, features=features).run(splat, mode=mode)
         torch.autograd.grad([result.features.sum(), result.depth.nan_to_num(0, 0, 0).sum()], [xyz, features])
+
+    return run
+
+
+def blend(backward: bool) -> Call:
+    case = testing.splat_case(0)
+    layers = case.run(splat, k=3)
+    weights = torch.rand(layers.depth.shape, requires_grad=backward)
+    features = case.features.clone().requires_grad_(backward)
+
+    def run() -> None:
+        out = composite(features, layers, weights)
+        if backward:
+            torch.autograd.grad(out.sum(), (features, weights))
 
     return run
 
@@ -73,6 +87,11 @@ CALLS: dict[str, tuple[Callable[[], Call], Operations]] = {
     "splat": (lambda: splat_points(9), Operations(launches=3, fills=0, sorts=0, waits=0)),
     # rasterize once for every 64 views
     "splat, 130 views": (lambda: splat_points(130), Operations(launches=5, fills=0, sorts=0, waits=0)),
+    # prepare, rasterize for every layer, resolve
+    "splat layers": (lambda: splat_points(9, k=4), Operations(launches=6, fills=0, sorts=0, waits=0)),
+    "composite": (lambda: blend(backward=False), Operations(launches=1, fills=0, sorts=0, waits=0)),
+    # beside the forward's: scales, list_cells, transpose, sum_features; transpose, products, backward_weights
+    "composite backward": (lambda: blend(backward=True), Operations(launches=8, fills=1, sorts=1, waits=0)),
     # prepare, rasterize; find_bases, find_lists, blend
     "splat bilinear": (lambda: splat_points(2, mode="bilinear"), Operations(launches=5, fills=0, sorts=1, waits=0)),
     # prepare, list_leaves, rasterize, resolve

@@ -23,7 +23,17 @@ MODULES = [
 ENTRY_POINTS = [
     *("Cameras", "Cameras.look_at", "Cameras.project"),
     *("VoxelCache", "VoxelCache.carve", "VoxelCache.evict", "VoxelCache.save"),
-    *("backends", "group_voxels", "overlap", "pool_depth", "save_tensors", "splat", "unproject", "use_backend"),
+    *(
+        "backends",
+        "composite",
+        "group_voxels",
+        "overlap",
+        "pool_depth",
+        "save_tensors",
+        "splat",
+        "unproject",
+        "use_backend",
+    ),
     "visible",
 ]
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from every_backend import assert_refused
 
-from mirage_kernels import Cameras, group_voxels, overlap, splat, testing, unproject, visible
+from mirage_kernels import Cameras, Layers, composite, group_voxels, overlap, splat, testing, unproject, visible
 
 K = torch.tensor([[50.0, 0, 40], [0, 45.0, 22], [0, 0, 1]])
 POSE = torch.eye(4)
@@ -26,6 +26,14 @@ def changed(matrix: torch.Tensor, row: int, column: int, value: float) -> torch.
     matrix = matrix.clone()
     matrix[..., row, column] = value
     return matrix
+
+
+LAYERS = Layers(torch.zeros(1, 2, 3, 4, dtype=torch.int64), torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 3, 4))
+
+
+def call_composite(**wrong: Any) -> None:
+    given = {"features": FEATURES, "layers": LAYERS, "weights": torch.zeros(1, 2, 3, 4)} | wrong
+    composite(given.pop("features"), given.pop("layers"), given.pop("weights"), **given)
 
 
 class OnMeta:
@@ -158,6 +166,31 @@ CASES = [
      "extent: expected None in mode 'bilinear', got float"),
     (call_splat, {"mode": "bilinear", "radius": 0.5}, ValueError, "radius: expected 0 in mode 'bilinear', got 0.5"),
     (call_splat, {"mode": "bilinear", "band": -0.1}, ValueError, "band: expected at least 0, got -0.1"),
+    (call_splat, {"mode": "bilinear", "k": 2}, ValueError, "k: expected None in mode 'bilinear', got 2"),
+    (call_splat, {"k": 0}, ValueError, "k: expected 1 to 256, got 0"),
+    (call_splat, {"k": 257}, ValueError, "k: expected 1 to 256, got 257"),
+    (call_splat, {"k": 2.0}, TypeError, "k: expected an integer, got float"),
+    (call_splat, {"k": True}, TypeError, "k: expected an integer, got bool"),
+    (call_splat, {"k": 2, "features": torch.zeros(8, 5)}, ValueError, "features: expected (N=7, C), got (8, 5)"),
+    # composite
+    (call_composite, {"features": [1.0]}, TypeError, "features: expected a tensor, got list"),
+    (call_composite, {"features": torch.zeros(7)}, ValueError, "features: expected (N, C), got (7,)"),
+    (call_composite, {"features": torch.zeros(7, 5).double()}, TypeError,
+     "features: expected float32, bfloat16 or float16, got float64"),
+    (call_composite, {"layers": LAYERS.index}, TypeError,
+     "layers: expected Layers, the result of splat with k, got Tensor"),
+    (call_composite, {"layers": LAYERS._replace(index=torch.zeros(1, 2, 3))}, TypeError,
+     "layers.index: expected int64, got float32"),
+    (call_composite, {"layers": LAYERS._replace(index=LAYERS.index[0])}, ValueError,
+     "layers.index: expected (V, k, h, w), got (2, 3, 4)"),
+    (call_composite, {"layers": LAYERS._replace(index=LAYERS.index[:, :0])}, ValueError,
+     "layers: expected at least 1 layer, got 0"),
+    (call_composite, {"weights": torch.zeros(1, 3, 3, 4)}, ValueError,
+     "weights: expected (V=1, k=2, h=3, w=4), got (1, 3, 3, 4)"),
+    (call_composite, {"weights": torch.zeros(1, 2, 3, 4).half()}, TypeError,
+     "weights: expected float32, got float16"),
+    (call_composite, {"mode": "mean"}, ValueError,
+     "mode: expected 'alpha', 'weighted' or 'normalized', got 'mean'"),
     (call_splat, {"mode": "bilinear", "band": None}, TypeError, "band: expected a number, got NoneType"),
     # unproject
     (call_unproject, {"depth": DEPTH[0, 0]}, ValueError, "depth: expected (B, H, W), got (20,)"),
@@ -291,6 +324,7 @@ def test_wrong_argument(call: Any, wrong: dict[str, Any], kind: type[Exception],
 
 def test_calls_without_a_wrong_argument_succeed() -> None:
     call_splat()
+    call_composite()
     call_unproject()
     call_visible()
     call_visible(groups=GROUPS, num_groups=1)

@@ -22,7 +22,7 @@ from cache_steps import snapshot
 from torch import Tensor
 
 import mirage_kernels as mk
-from mirage_kernels import Cameras, VoxelCache, overlap, splat, testing, unproject, visible
+from mirage_kernels import Cameras, VoxelCache, composite, overlap, splat, testing, unproject, visible
 from mirage_kernels._modes import POOLINGS
 from mirage_kernels.backend import devices, operation
 from mirage_kernels.testing import (
@@ -86,7 +86,7 @@ def filled(device: str = GPU, **options: Any) -> VoxelCache:
 
 
 def splat_call(**options: Any) -> Callable[[], Any]:
-    mode = {"mode": options.pop("mode")} if "mode" in options else {}
+    mode = {name: options.pop(name) for name in ("mode", "k") if name in options}
     case = splat_case(0, n=POINTS // 4, channels=48, size=GRID, views=VIEWS, valid=True, **options)
     moved = to_device(case, GPU)
     return lambda: moved.run(splat, **mode)
@@ -100,6 +100,13 @@ def unproject_call(**options: Any) -> Callable[[], Any]:
 def visible_call(num_groups: int | None) -> Callable[[], Tensor]:
     case = to_device(visible_case(0, n=POINTS // 4, views=3, num_groups=num_groups), GPU)
     return lambda: case.run(visible)
+
+
+def composite_call() -> Callable[[], Tensor]:
+    case = to_device(splat_case(0, n=POINTS // 4, channels=48, size=GRID, views=VIEWS), GPU)
+    layers = case.run(splat, k=4)
+    weights = torch.rand(layers.depth.shape, device=GPU)
+    return lambda: composite(case.features, layers, weights)
 
 
 def overlap_call() -> Callable[[], Tensor]:
@@ -126,6 +133,8 @@ READS: dict[str, Callable[[], Callable[[], Any]]] = {
     "splat, discs": partial(splat_call, radius=1.5),
     "splat, squares": partial(splat_call, extent="one"),
     "splat, squares of their own": partial(splat_call, extent="each"),
+    "splat, layers": partial(splat_call, k=4),
+    "composite": composite_call,
     "splat, bilinear": partial(splat_call, mode="bilinear"),
     "visible": partial(visible_call, None),
     "visible, groups": partial(visible_call, 300),

@@ -17,7 +17,18 @@ from every_backend import needs_grad, random_gradients
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mirage_kernels import Cameras, Pooling, VoxelCache, overlap, pool_depth, splat, testing, unproject, visible
+from mirage_kernels import (
+    Cameras,
+    Pooling,
+    VoxelCache,
+    composite,
+    overlap,
+    pool_depth,
+    splat,
+    testing,
+    unproject,
+    visible,
+)
 from mirage_kernels._modes import POOLINGS
 from mirage_kernels.testing import splat_case, unproject_case, visible_case
 
@@ -75,6 +86,14 @@ def splat_with_gradients(mode: str = "nearest", **options: Any) -> Callable[[], 
     return run
 
 
+def composite_with_gradients() -> list[Tensor]:
+    case = splat_case(0, radius=1.5)
+    case = case._replace(xyz=needs_grad(case.xyz), features=needs_grad(case.features))
+    layers = case.run(splat, k=3)
+    out = composite(case.features, layers, 1 - layers.distance2)
+    return random_gradients([out, layers.depth], [case.xyz, case.features], 0)
+
+
 def unproject_with_gradients(pooling: str) -> Callable[[], Any]:
     case = unproject_case(0, mask=True, pooling=pooling)
     case = case._replace(depth=needs_grad(case.depth), features=needs_grad(case.features))
@@ -121,6 +140,7 @@ READS: dict[str, Callable[[], Callable[[], Any]]] = {
     **{f"splat {name}": partial(splat_with_gradients, valid=True, **shape) for name, shape in SHAPES.items()},
     "splat one extent": partial(splat_with_gradients, extent="one"),
     "splat bilinear": partial(splat_with_gradients, mode="bilinear"),
+    "splat layers and composite": lambda: composite_with_gradients,
     **{f"pool_depth {pooling}": partial(pool, pooling) for pooling in POOLINGS},
     "visible and overlap": partial(of_sets, None),
     "visible groups": partial(of_sets, 70),

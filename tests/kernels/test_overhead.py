@@ -22,7 +22,10 @@ def calls() -> dict[str, Callable[[], Any]]:
     bits = torch.zeros(1, 4, dtype=torch.int64)
     cache = VoxelCache(0.05, 48)
     cache.insert(case.xyz, case.features)
+    layers = mk.splat(case.xyz, None, case.cameras, k=2)
     return {
+        "layers": lambda: mk.splat(case.xyz, None, case.cameras, k=2),
+        "composite": lambda: mk.composite(case.features, layers, layers.depth),
         "splat": lambda: mk.splat(case.xyz, case.features, case.cameras),
         "bilinear": lambda: mk.splat(case.xyz, case.features, case.cameras, mode="bilinear"),
         "insert": lambda: cache.insert(case.xyz, case.features),

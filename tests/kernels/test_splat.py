@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import emulated
 import numpy as np
@@ -20,13 +21,23 @@ from mirage_kernels import Cameras, splat, testing
 from mirage_kernels.testing import SplatCase, assert_same, same_bits, same_sums, splat_case
 
 
-def oracle(case: SplatCase) -> tuple[Tensor, Tensor]:
-    """Compute depth and index as documented: one numpy float32 operation after the other, one point at a
+class CoveredCell(NamedTuple):
+    """A cell that a point covers: view, row, column, index and depth of the point, and its projection (u, v)."""
+
+    view: int
+    i: int
+    j: int
+    index: int
+    depth: np.float32
+    u: np.float32
+    v: np.float32
+
+
+def covered_cells(case: SplatCase) -> Iterator[CoveredCell]:
+    """Compute the cells of every point as documented: one numpy float32 operation after the other, one point at a
     time."""
     f = np.float32
     h, w = case.cameras.size
-    depth = torch.full((len(case.cameras), h, w), math.inf)
-    index = torch.full((len(case.cameras), h, w), -1, dtype=torch.int64)
     for v, (k, m) in enumerate(zip(case.cameras.intrinsics.numpy(), case.cameras.world2cam.numpy(), strict=True)):
         for n, (x, y, z) in enumerate(case.xyz.numpy()):
             if case.valid is not None and not case.valid[n]:
@@ -50,8 +61,17 @@ def oracle(case: SplatCase) -> tuple[Tensor, Tensor]:
             if not cells and 0 <= u < w and 0 <= r < h:
                 cells = [(int(r), int(u))]
             for i, j in cells:
-                if float(pz) < depth[v, i, j]:
-                    depth[v, i, j], index[v, i, j] = float(pz), n
+                yield CoveredCell(v, i, j, n, pz, u, r)
+
+
+def oracle(case: SplatCase) -> tuple[Tensor, Tensor]:
+    """Compute depth and index of the nearest points."""
+    depth = torch.full((len(case.cameras), *case.cameras.size), math.inf)
+    index = torch.full(depth.shape, -1, dtype=torch.int64)
+    for cell in covered_cells(case):
+        at = cell.view, cell.i, cell.j
+        if float(cell.depth) < depth[at]:
+            depth[at], index[at] = float(cell.depth), cell.index
     return depth, index
 
 

@@ -27,30 +27,16 @@ if INTERPRETED:
     pytest.skip("kernels that are interpreted cannot be compiled", allow_module_level=True)
 
 # Types of arguments that have the same name in several kernels; sizes are not specialized.
-SIZES = (
-    "height",
-    "width",
-    "h",
-    "w",
-    "max_rows",
-    "max_columns",
-    "tiles",
-    "cells",
-    "views",
-    "sets",
-    "words",
-    "first_group",
-    "of_cloud",
-    "of_group",
-)
+SIZES = ("height", "layers", "width", "h", "w", "max_rows", "max_columns", "tiles", "cells", "views", "sets", "words")
+OF_CLOUDS = ("first_group", "of_cloud", "of_group")
+COUNTS = ("n", "min_valid", "max_masked", "groups", "halves", "points", "num_rows", "mask_rows", "entries", "all_cells")
+SORTED = ("keys", "floors", "index", "order", "starts", "offsets")
 TYPES = {
-    **dict.fromkeys((*SIZES, "num_a", "num_b", "view_batch", "first_view"), "i32"),
-    **dict.fromkeys(("n", "min_valid", "max_masked", "groups", "halves", "points", "num_rows", "mask_rows"), "i64"),
+    **dict.fromkeys((*SIZES, *OF_CLOUDS, "num_a", "num_b", "view_batch", "first_view"), "i32"),
+    **dict.fromkeys(COUNTS, "i64"),
     **dict.fromkeys(("extent", "min_extent", "radius", "band", "near"), "fp32"),
     **dict.fromkeys(("mask", "valid"), "*u8"),
-    **dict.fromkeys(
-        ("group", "a", "b", "size_a", "size_b", "counts", "keys", "index", "order", "starts", "offsets"), "*i64"
-    ),
+    **dict.fromkeys(("group", "a", "b", "size_a", "size_b", "counts", *SORTED), "*i64"),
     **dict.fromkeys(("bits", "pairs"), "*i32"),
 }
 CACHE_TYPES = {
@@ -99,7 +85,8 @@ def cache_features(name: str, warps: int, dtype: str, kept: str, *aligned: str, 
 
 
 def rasterize(shape: int, **constants: Any) -> Kernel:
-    return Kernel("splat", "splat_rasterize_kernel", {"SHAPE": shape, **constants}, warps=1)
+    constants = {"SHAPE": shape, "floors": None, **constants}
+    return Kernel("splat", "splat_rasterize_kernel", {k: v for k, v in constants.items() if v != "given"}, warps=1)
 
 
 def blended(part: str, name: str, *of_dtype: str, aligned: tuple[str, ...] = (), **constants: Any) -> Kernel:
@@ -136,6 +123,8 @@ KERNELS = {
     "rasterize_squares": rasterize(1, offsets=None),
     "rasterize_squares_of_clouds": rasterize(1),
     "rasterize_discs": rasterize(2, extents=None, offsets=None),
+    "rasterize_layer": rasterize(0, valid=None, extents=None, offsets=None, floors="given"),
+    "rasterize_layer_of_discs": rasterize(2, extents=None, offsets=None, floors="given"),
     "resolve_float32": resolve("*i32", offsets=None),
     "resolve_bfloat16": resolve("*i16", offsets=None),
     "resolve_clouds": resolve("*i16"),
@@ -148,6 +137,28 @@ KERNELS = {
     ),
     "bilinear_backward_features": blended(BACKWARD, "splat_bilinear_backward_features_kernel", "grad", "sums", **ROWS),
     "bilinear_backward_xyz": blended(BACKWARD, "splat_bilinear_backward_xyz_kernel", "grad", "maps", "rows", **ROWS),
+    "layers_resolve": blended("splat_layers", "splat_layers_resolve_kernel"),
+    "layers_backward_xyz": blended("splat_layers", "splat_layers_backward_xyz_kernel"),
+    **{
+        f"composite_{mode}": blended(
+            "splat_composite", "splat_composite_kernel", "features", "out", aligned=("cells",), MODE=mode, **ROWS
+        )
+        for mode in (0, 1, 2)
+    },
+    "composite_scales": blended("splat_composite", "splat_composite_scales_kernel", MODE=0),
+    "composite_scales_normalized": blended("splat_composite", "splat_composite_scales_kernel", MODE=2),
+    "composite_backward_features": blended(
+        "splat_composite", "splat_composite_backward_features_kernel", "grad", "sums", **ROWS
+    ),
+    "composite_products": blended(
+        "splat_composite", "splat_composite_products_kernel", "grad", "features", CHANNELS=48
+    ),
+    **{
+        f"composite_backward_weights_{mode}": blended(
+            "splat_composite", "splat_composite_backward_weights_kernel", MODE=mode
+        )
+        for mode in (0, 1, 2)
+    },
     "overlap": Kernel("overlap", "overlap_iou_kernel", {}, aligned=("words",)),
     "cache_encode": cache("encode", CHANNELS=48, BLOCK=64),
     "cache_find_starts": cache("find_starts"),
@@ -270,6 +281,7 @@ def many_views(operation: str) -> Any:
     maps, index = torch.empty(views, 70, h, w), torch.empty(views, h, w, dtype=torch.int64)
     depth, n = torch.empty(views, h, w), len(xyz)
     blend = (*cameras, None, depth, depth, 0.05)
+    layers, weights = torch.empty(views, 2, h, w, dtype=torch.int64), torch.empty(views, 2, h, w)
     return {
         "splat": (xyz, features, *cameras, h, w, None, None, 0.0, 0.0, 0.0),
         "splat_clouds": (xyz.view(900, 1, 3)[:800], features[:800, None], *cameras, h, w),
@@ -278,6 +290,11 @@ def many_views(operation: str) -> Any:
         "splat_backward_xyz": (depth, index, cameras[1], n),
         "splat_bilinear_backward_features": (maps, xyz, *blend),
         "splat_bilinear_backward_xyz": (maps, maps, xyz, features, *blend),
+        "splat_layers": (xyz, *cameras, h, w, 2, None, None, 0.0, 0.0),
+        "splat_layers_backward_xyz": (weights, weights, xyz, *cameras, layers),
+        "composite": (features, layers, weights, 0),
+        "composite_backward_features": (maps, layers, weights, n, 0),
+        "composite_backward_weights": (maps, features, layers, weights, 0),
         "visible": (xyz, *cameras, h, w, None, None, n),
         "unproject": (depth, maps, cameras[0], torch.empty(views, 4, 4), None, 0, 1, 0.0),
         "voxel_cache_decode": (features, None, None, index, features[:0]),
@@ -294,6 +311,11 @@ def many_views(operation: str) -> Any:
         ("splat", "splat_backward", "splat_backward_xyz"),
         ("splat", "splat_bilinear_backward", "splat_bilinear_backward_features"),
         ("splat", "splat_bilinear_backward", "splat_bilinear_backward_xyz"),
+        ("splat", "splat_layers", "splat_layers"),
+        ("splat", "splat_layers", "splat_layers_backward_xyz"),
+        ("splat", "splat_composite", "composite"),
+        ("splat", "splat_composite", "composite_backward_features"),
+        ("splat", "splat_composite", "composite_backward_weights"),
         ("overlap", "overlap", "visible"),
         ("unproject", "unproject", "unproject"),
         ("voxel_cache", "voxel_cache", "voxel_cache_decode"),

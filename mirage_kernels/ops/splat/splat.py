@@ -5,19 +5,60 @@
 from __future__ import annotations
 
 import math
+from typing import overload
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 
-from ... import _memory, _transforms, backend, check
+from ... import _hints, _memory, _transforms, backend, check
 from ..._modes import SPLAT_MODES, SplatMode
-from ..._results import Splat
+from ..._results import Layers, Splat
 from ...cameras import NEAR, Cameras
 from .splat_bilinear_operators import splat_bilinear
 from .splat_clouds_operators import splat_clouds
 from .splat_inputs import SplatInputs, are_clouds, check_inputs
+from .splat_layers_operators import splat_layers
 from .splat_operators import splat_nearest
-from .splat_views import copy_labels, fill_holes, one_by_one
+from .splat_views import copy_labels, fill_holes, normalize, one_by_one, weigh
+
+MAX_LAYERS = 256
+
+
+@overload
+def splat(
+    xyz: Tensor,
+    features: Tensor | None,
+    cameras: Cameras,
+    *,
+    valid: Tensor | None = ...,
+    extent: float | Tensor | None = ...,
+    radius: float = ...,
+    mode: SplatMode = ...,
+    band: float = ...,
+    weights: Tensor | None = ...,
+    near: float = ...,
+    far: float | None = ...,
+    background: float | Tensor | None = ...,
+    offsets: Tensor | None = ...,
+    k: None = ...,
+) -> Splat: ...
+
+
+@overload
+def splat(
+    xyz: Tensor,
+    features: Tensor | None,
+    cameras: Cameras,
+    *,
+    k: int,
+    valid: Tensor | None = ...,
+    extent: float | Tensor | None = ...,
+    radius: float = ...,
+    near: float = ...,
+    far: float | None = ...,
+    offsets: Tensor | None = ...,
+) -> Layers: ...
 
 
 def splat(
@@ -30,11 +71,13 @@ def splat(
     radius: float = 0.0,
     mode: SplatMode = "nearest",
     band: float = 0.05,
+    weights: Tensor | None = None,
     near: float = NEAR,
     far: float | None = None,
     background: float | Tensor | None = None,
     offsets: Tensor | None = None,
-) -> Splat:
+    k: int | None = None,
+) -> Splat | Layers:
     """Render points into the grid of every camera. In each cell the nearest point wins; ties go to the lower index.
 
     In mode "nearest" a cell holds the features and the depth of exactly one point; points are never blended. The result
@@ -48,16 +91,20 @@ def splat(
     nearest point: sum(weight * feature) / sum(weight), with both sums in float32 in the order of the points, rounded
     once. Cells with sum(weight) <= 1e-4 are holes. ``depth`` and ``index`` are those of the nearest point.
 
+    With ``k``, the result is the k nearest of the points that cover each cell, as indices, depths and distances, and
+    :func:`composite` blends their features. The first layer is what mode "nearest" returns, bit for bit.
+
     Gradients flow to ``features``, and to ``xyz`` through ``depth``; in mode "bilinear" also to ``xyz`` through the
     weights, with the set of blended points taken as constant. The gradient of ``features`` is summed in float32, in
-    (view, cell) order, and rounded once. Cameras have no gradient.
+    (view, cell) order, and rounded once. With ``k``, gradients flow to ``xyz`` through ``depth`` and ``distance2``.
+    Cameras have no gradient.
 
     The function does not wait for the device (no synchronization).
 
     Several clouds are rendered in one call if ``xyz`` is (B, N, 3), or (N, 3) with ``offsets``: V is a multiple of B,
     and cameras b V / B to (b + 1) V / B - 1 see cloud b. Results are those of one call per cloud, concatenated, bit for
-    bit, gradients too; an index counts within its cloud. (Mode "bilinear" makes these calls, and reads ``offsets`` on
-    the host.)
+    bit, gradients too; an index counts within its cloud. (Mode "bilinear" and ``k`` make these calls, and read
+    ``offsets`` on the host.)
 
     Args:
         xyz: (N, 3) or (B, N, 3) float32, or float64 that is rounded to float32 once; world units. Decisions are made in
@@ -78,6 +125,9 @@ def splat(
             ``extent``.
         mode: "nearest" or "bilinear"; "bilinear" takes neither ``extent`` nor ``radius``.
         band: relative depth range of the points that mode "bilinear" blends, at least 0.
+        weights: (N,), with B clouds (B, N), float32 or float64, of the points in mode "bilinear", such as 1 / depth or
+            softmax splatting's exp(importance): sum(weight * weights * feature) / sum(weight * weights). Large
+            ``band`` blends all points of a cell. Gradients flow to them. Cells without a positive sum are holes.
         near: world units, 1e-6 to 3e38. Points up to this depth are skipped. With an ``extent``, a point just in front
             of a camera covers the whole grid.
         far: world units, more than ``near``. Points at this depth or beyond are skipped. None: no limit.
@@ -85,9 +135,11 @@ def splat(
             hole in ``mask``, ``depth`` and ``index``. Gradients flow to it.
         offsets: (B + 1,) int64, on the same device: the rows of ``xyz`` (N, 3) from ``offsets[b]`` to
             ``offsets[b + 1]`` - 1 are cloud b. They ascend; values beyond 0 to N are clamped.
+        k: 1 to 256: return the k nearest points of every cell instead, in mode "nearest"; ``features`` are not used.
 
     Returns:
         :class:`Splat`: features (V, C, h, w), depth (V, h, w), index (V, h, w); its ``mask`` is False in holes.
+        With ``k``, :class:`Layers`: index, depth and distance2, (V, k, h, w).
 
     Raises:
         TypeError: an argument has the wrong type or dtype.
@@ -106,7 +158,7 @@ def splat(
     """
     no_disc = isinstance(radius, (int, float)) and radius == 0
     plain = no_disc and valid is None and extent is None and type(near) is float and near == NEAR and type(mode) is str
-    plain = plain and far is None and background is None and offsets is None
+    plain = plain and far is None and background is None and offsets is None and k is None
     name = None
     if plain and mode == "nearest" and features is not None and isinstance(cameras, Cameras):
         if check.are_points(xyz, features):
@@ -122,9 +174,12 @@ def splat(
             operation = backend.operation(name, xyz)
             try:
                 # tuple.__new__, because the constructor of a named tuple takes as long as a check.
-                return tuple.__new__(Splat, operation(xyz, features, intrinsics, cameras._world2cam, h, w))
+                view: Splat = tuple.__new__(Splat, operation(xyz, features, intrinsics, cameras._world2cam, h, w))
             except (RuntimeError, MemoryError) as error:
                 _memory.raise_explained(error, "splat", xyz=xyz, features=features, cameras=cameras)
+            if not is_dynamo_compiling() and _hints.is_pending:
+                _hints.look(xyz, cameras, view.index)
+            return view
     inputs = check_inputs(
         *(xyz, features, cameras),
         valid=valid,
@@ -134,14 +189,24 @@ def splat(
         far=far,
         background=background,
         offsets=offsets,
+        weights=weights,
         blend=isinstance(mode, str) and mode == "bilinear",
     )
-    if check.choice("mode", mode, SPLAT_MODES) == "nearest":
-        return fill_holes(copy_labels(inputs, _splat_nearest), inputs.far, inputs.background)
-    if extent is not None:
-        raise check.value_error("extent", "None in mode 'bilinear'", type(extent).__name__)
-    if radius != 0:
-        raise check.value_error("radius", "0 in mode 'bilinear'", radius)
+    mode = check.choice("mode", mode, SPLAT_MODES)
+    not_given = {"extent": extent, "radius": radius or None, "k": k} if mode == "bilinear" else {"weights": weights}
+    not_given |= {} if k is None else {"background": background}
+    for name, value in not_given.items():
+        if value is not None:
+            expected = f"not given {f'in mode {mode!r}' if name != 'background' else 'with k'}"
+            raise check.value_error(name, expected, type(value).__name__)
+    if k is not None:
+        layers = check.integer("k", k, 1, MAX_LAYERS)
+        return one_by_one(inputs, lambda part: _splat_layers(part, layers))
+    if mode == "nearest":
+        view = fill_holes(copy_labels(inputs, _splat_nearest), inputs.far, inputs.background)
+        if not is_dynamo_compiling() and _hints.is_pending:
+            _hints.look(inputs.xyz, cameras, view.index)
+        return view
     band = check.number("band", band, 0)
     return fill_holes(one_by_one(inputs, lambda part: _splat_bilinear(part, band)), math.inf, inputs.background)
 
@@ -174,8 +239,23 @@ def _splat_nearest(inputs: SplatInputs) -> Splat:
     return Splat(*view)
 
 
-def _splat_bilinear(inputs: SplatInputs, band: float) -> Splat:
-    features, depth, index, _ = splat_bilinear(
-        *(inputs.xyz, inputs.features, inputs.cameras), valid=inputs.valid, band=band, near=inputs.near
+def _splat_layers(inputs: SplatInputs, k: int) -> Layers:
+    return Layers(
+        *splat_layers(
+            *(inputs.xyz, inputs.cameras, k),
+            valid=inputs.valid,
+            extent=inputs.extent,
+            extents=inputs.extents,
+            radius=inputs.radius,
+            near=inputs.near,
+        )
     )
-    return Splat(features, depth, index)
+
+
+def _splat_bilinear(inputs: SplatInputs, band: float) -> Splat:
+    features = inputs.features if inputs.weights is None else weigh(inputs.features, inputs.weights)
+    maps, depth, index, _ = splat_bilinear(
+        *(inputs.xyz, features, inputs.cameras), valid=inputs.valid, band=band, near=inputs.near
+    )
+    view = Splat(maps, depth, index)
+    return view if inputs.weights is None else normalize(view, inputs.features.dtype)

@@ -22,7 +22,7 @@ _ROWS = tl.constexpr(256 if INTERPRETED else 128)  # points per program that sum
 
 
 @triton.jit
-def _entries_of(starts, point, points):
+def entries_of(starts, point, points):
     """Return the first entry of a point and the number of its entries."""
     first = tl.load(starts + point, mask=point < points, other=0)
     return first, tl.load(starts + point + 1, mask=point < points, other=0) - first
@@ -33,7 +33,7 @@ def splat_backward_features_kernel(grad, order, starts, sums, points, CHANNELS: 
     """Sum the rows of ``grad`` (V h w, C) of every point."""
     point = tl.program_id(0).to(tl.int64) * _POINTS + tl.arange(0, _POINTS)
     c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    first, count = _entries_of(starts, point, points)
+    first, count = entries_of(starts, point, points)
     max_count = tl.max(count, 0)
     total = tl.zeros((_POINTS, BLOCK), tl.float32)
     k = tl.zeros((), tl.int64)
@@ -50,7 +50,7 @@ def splat_backward_features_kernel(grad, order, starts, sums, points, CHANNELS: 
 def splat_backward_xyz_kernel(grad, order, starts, world2cam, sums, points, cells):
     """Sum ``grad`` (V h w,) times the third row of the view's pose over the cells of every point."""
     point = tl.program_id(0).to(tl.int64) * _ROWS + tl.arange(0, _ROWS)
-    first, count = _entries_of(starts, point, points)
+    first, count = entries_of(starts, point, points)
     max_count = tl.max(count, 0)
     x, y, z = tl.zeros((_ROWS,), tl.float32), tl.zeros((_ROWS,), tl.float32), tl.zeros((_ROWS,), tl.float32)
     k = tl.zeros((), tl.int64)
@@ -69,7 +69,7 @@ def splat_backward_xyz_kernel(grad, order, starts, world2cam, sums, points, cell
     tl.store(sums + 3 * point + 2, z, mask=in_bounds)
 
 
-def _by_point(index: Tensor, points: int) -> tuple[Tensor, Tensor]:
+def by_point(index: Tensor, points: int) -> tuple[Tensor, Tensor]:
     """Return the entries (V h w,) sorted by point, and the start of every point's entries (points + 1,)."""
     point, order = index.flatten().sort(stable=True)
     return order, torch.searchsorted(point, torch.arange(points + 1, device=index.device, dtype=torch.int64))
@@ -80,14 +80,14 @@ def splat_backward_features(grad_features: Tensor, index: Tensor, num_points: in
     out = grad_features.new_empty(num_points, channels)
     block = min(64, triton.next_power_of_2(max(channels, 1)))
     grid = (triton.cdiv(num_points, _POINTS.value), triton.cdiv(channels, block))
-    args = (grad_features.movedim(1, -1).contiguous(), *_by_point(index, num_points), out, num_points)
+    args = (grad_features.movedim(1, -1).contiguous(), *by_point(index, num_points), out, num_points)
     launch(splat_backward_features_kernel, grid, out.device, *args, CHANNELS=channels, BLOCK=block)
     return out
 
 
 def splat_backward_xyz(grad_depth: Tensor, index: Tensor, world2cam: Tensor, num_points: int) -> Tensor:
     out = grad_depth.new_empty(num_points, 3)
-    args = (grad_depth.contiguous(), *_by_point(index, num_points), world2cam.contiguous(), out, num_points)
+    args = (grad_depth.contiguous(), *by_point(index, num_points), world2cam.contiguous(), out, num_points)
     grid = (triton.cdiv(num_points, _ROWS.value),)
     launch(splat_backward_xyz_kernel, grid, out.device, *args, index.shape[1] * index.shape[2])
     return out

@@ -33,6 +33,7 @@ class SplatInputs(NamedTuple):
         far: points from this depth on are skipped; inf if there is no limit.
         background: () or (C,) in the dtype of ``features``: the features of a hole; or None.
         offsets: (B + 1,) int64, where the rows (N, 3) of each cloud begin; or None.
+        weights: (N,) or (B, N) float32, of blended points, or None.
     """
 
     xyz: Tensor
@@ -46,6 +47,7 @@ class SplatInputs(NamedTuple):
     far: float
     background: Tensor | None
     offsets: Tensor | None
+    weights: Tensor | None
 
     @property
     def is_one_cloud(self) -> bool:
@@ -87,6 +89,7 @@ def check_inputs(
     far: Any,
     background: Any,
     offsets: Any,
+    weights: Any,
     blend: bool,
 ) -> SplatInputs:
     """Check the arguments of :func:`mirage_kernels.splat` and convert them.
@@ -115,6 +118,7 @@ def check_inputs(
         far=math.inf if far is None else _check_far(far, near),
         background=background,
         offsets=offsets,
+        weights=None if weights is None else _inputs.geometry("weights", weights, rows, dims, like),
     )
 
 

@@ -7,6 +7,8 @@ N points, V views, C channels, grid (h, w).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -47,30 +49,10 @@ def splat(
     n, views, channels = xyz.shape[0], world2cam.shape[0], features.shape[1]
     # The last slot takes the points that are not rendered.
     keys = torch.full((views, h * w + 1), EMPTY, dtype=torch.int64, device=xyz.device)
-    order = torch.arange(n, device=xyz.device, dtype=torch.int64)
     for v in range(views):
-        u, row, depth, inverse = (x[0] for x in project(xyz, world2cam[v : v + 1], intrinsics[v : v + 1]))
-        key = (depth.float().view(torch.int32).long() << 32) | order
-        rendered = (depth > near) & (depth < torch.inf)
-        if valid is not None:
-            rendered = rendered & valid
-        in_cell = rendered & inside(u, row, depth, (h, w))
-        if extents is not None or extent > 0:
-            reach = torch.full_like(depth, extent) if extents is None else _scaled(extent, extents, min_extent, depth)
-            half = reach * inverse  # negative or NaN: covers no cell center
-            columns = _centers_within(u, half * intrinsics[v, 0, 0], w, rendered)
-            rows = _centers_within(row, half * intrinsics[v, 1, 1], h, rendered)
-            in_cell = in_cell & ~((rows[0] <= rows[1]) & (columns[0] <= columns[1]))
-            _scatter_cells(keys[v], key, rows, columns, w)
-        elif radius > 0:
-            # Slightly larger than the disc, so that rounding loses none of its cells: see cells_around in splat.h.
-            size = torch.tensor(radius, dtype=depth.dtype, device=depth.device)
-            reach = size * 1.001 + 2**-7
-            columns = _centers_within(u, reach + w * 2**-20, w, rendered)
-            rows = _centers_within(row, reach + h * 2**-20, h, rendered)
-            _scatter_cells(keys[v], key, rows, columns, w, (row, u, size))
-        cell = torch.where(in_cell, row.long() * w + u.long(), h * w)
-        keys[v].scatter_reduce_(0, cell, key, "amin")
+        camera = (intrinsics[v : v + 1], world2cam[v : v + 1], h, w)
+        for cell, key in covered_cells(xyz, *camera, valid, extents, extent, min_extent, radius, near):
+            keys[v].scatter_reduce_(0, cell, key, "amin")
     keys = keys[:, :-1].reshape(views, h, w)
     hit = keys != EMPTY
     index = torch.where(hit, keys & 0xFFFFFFFF, -1)
@@ -82,6 +64,47 @@ def splat(
     winners = features.index_select(0, index.clamp(min=0).flatten()).reshape(views, h * w, channels)
     winners = torch.where(hit.reshape(views, h * w, 1), winners, 0)
     return winners.transpose(1, 2).reshape(views, channels, h, w).contiguous(), depth, index
+
+
+def covered_cells(
+    xyz: Tensor,
+    intrinsics: Tensor,
+    world2cam: Tensor,
+    h: int,
+    w: int,
+    valid: Tensor | None,
+    extents: Tensor | None,
+    extent: float,
+    min_extent: float,
+    radius: float,
+    near: float,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the cells that points cover in one view, and the keys of these points, a batch of pairs at a time.
+
+    Every pair of a cell and a point comes once; a disc's own cell may come twice. Cell h w stands for no cell.
+    """
+    u, row, depth, inverse = (x[0] for x in project(xyz, world2cam, intrinsics))
+    order = torch.arange(xyz.shape[0], device=xyz.device, dtype=torch.int64)
+    key = (depth.float().view(torch.int32).long() << 32) | order
+    rendered = (depth > near) & (depth < torch.inf)
+    if valid is not None:
+        rendered = rendered & valid
+    in_cell = rendered & inside(u, row, depth, (h, w))
+    if extents is not None or extent > 0:
+        reach = torch.full_like(depth, extent) if extents is None else _scaled(extent, extents, min_extent, depth)
+        half = reach * inverse  # negative or NaN: covers no cell center
+        columns = _centers_within(u, half * intrinsics[0, 0, 0], w, rendered)
+        rows = _centers_within(row, half * intrinsics[0, 1, 1], h, rendered)
+        in_cell = in_cell & ~((rows[0] <= rows[1]) & (columns[0] <= columns[1]))
+        yield from _cells_of_ranges(key, rows, columns, (h, w))
+    elif radius > 0:
+        # Slightly larger than the disc, so that rounding loses none of its cells: see cells_around in splat.h.
+        size = torch.tensor(radius, dtype=depth.dtype, device=depth.device)
+        reach = size * 1.001 + 2**-7
+        columns = _centers_within(u, reach + w * 2**-20, w, rendered)
+        rows = _centers_within(row, reach + h * 2**-20, h, rendered)
+        yield from _cells_of_ranges(key, rows, columns, (h, w), (row, u, size))
+    yield torch.where(in_cell, row.long() * w + u.long(), h * w), key
 
 
 def _depth_of(xyz: Tensor, world2cam: Tensor, index: Tensor) -> Tensor:
@@ -108,18 +131,18 @@ def _centers_within(at: Tensor, reach: Tensor, size: int, rendered: Tensor) -> t
     return torch.where(some, first, 1), torch.where(some, last, 0)
 
 
-def _scatter_cells(
-    keys: Tensor,
+def _cells_of_ranges(
     key: Tensor,
     rows: tuple[Tensor, Tensor],
     columns: tuple[Tensor, Tensor],
-    w: int,
+    grid: tuple[int, int],
     disc: tuple[Tensor, Tensor, Tensor] | None = None,
-) -> None:
-    """Apply the key of every point to ``keys`` (h w + 1,) in the cells of its rows and columns, by minimum.
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the cells in the rows and columns of every point, and the key of the point, a batch of pairs at a time.
 
-    With ``disc`` (v, u, radius), only in the cells whose centers are within the disc.
+    With ``disc`` (v, u, radius), only the cells whose centers are within the disc; cell h w stands for the others.
     """
+    h, w = grid
     some = (rows[0] <= rows[1]) & (columns[0] <= columns[1])
     width = columns[1] - columns[0] + 1
     area = torch.where(some, (rows[1] - rows[0] + 1) * width, 0)
@@ -133,8 +156,8 @@ def _scatter_cells(
         cell = i * w + j
         if disc is not None:
             x, y = (j.to(disc[1].dtype) + 0.5) - disc[1][point], (i.to(disc[0].dtype) + 0.5) - disc[0][point]
-            cell = torch.where(x * x + y * y <= disc[2] * disc[2], cell, keys.shape[0] - 1)
-        keys.scatter_reduce_(0, cell, key[point], "amin")
+            cell = torch.where(x * x + y * y <= disc[2] * disc[2], cell, h * w)
+        yield cell, key[point]
 
 
 def splat_backward_features(grad_features: Tensor, index: Tensor, num_points: int) -> Tensor:

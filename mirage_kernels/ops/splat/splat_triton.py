@@ -54,13 +54,14 @@ def first_row(offsets, cloud, rows, size):
     do_not_specialize=["first_group", "num_rows", "n", "of_cloud", "of_group", "mask_rows", "view_batch", "h", "w"]
 )
 def splat_rasterize_kernel(
-    xyz, valid, extents, offsets, intrinsics, world2cam, keys, first_group, num_rows, n, of_cloud, of_group,
+    xyz, valid, extents, offsets, intrinsics, world2cam, keys, floors, first_group, num_rows, n, of_cloud, of_group,
     mask_rows, view_batch, h, w, extent, min_extent, radius, near, SHAPE: tl.constexpr,
 ):  # fmt: skip
     """Rasterize ``_POINTS`` points into the z-buffers of ``view_batch`` views.
 
     Programs along axis 2 take groups of ``of_group`` views, which see the same points: those of cloud
-    ``view // of_cloud``. ``mask_rows`` is the number of points in the mask of a view, 0 if views share masks.
+    ``view // of_cloud``. ``mask_rows`` is the number of points in the mask of a view, 0 if views share masks. With
+    ``floors``, which has the shape of ``keys``, a cell takes only keys that are larger than its floor.
     """
     view = (tl.program_id(2) + first_group) * of_group
     cloud = (view // of_cloud).to(tl.int64)
@@ -88,21 +89,23 @@ def splat_rasterize_kernel(
         u, v, depth, inverse = project(world2cam + 12 * at, pinhole, x, y, z)
         rendered = in_bounds & in_front(depth, near)
         in_cell = rendered & on_grid(u, v, h, w)
-        key, cells = depth_key(depth, point), keys + at * h * w
+        key, cells, above = depth_key(depth, point), keys + at * h * w, floors
+        if floors is not None:
+            above = floors + at * h * w
         if SHAPE != SQUARE:
             i, j = cell_of_point(u, v, in_cell)
-            atomic_min_key(cells, i * w + j, key, in_cell)
+            _add_key(cells, above, i * w + j, key, in_cell)
         if SHAPE == SQUARE:
             i0, j0, width, area = covered_cells(u, v, inverse, pinhole, size, rendered, in_cell, h, w)
-            _rasterize_cells(cells, key, i0, j0, width, area, u, v, radius, w, SHAPE)
+            _rasterize_cells(cells, above, key, i0, j0, width, area, u, v, radius, w, SHAPE)
         if SHAPE == DISC:
             i0, j0, width, area = cells_around(u, v, radius, rendered, h, w)
-            _rasterize_cells(cells, key, i0, j0, width, area, u, v, radius, w, SHAPE)
+            _rasterize_cells(cells, above, key, i0, j0, width, area, u, v, radius, w, SHAPE)
         view += 1
 
 
 @triton.jit
-def _rasterize_cells(keys, key, i0, j0, width, area, u, v, radius, w, SHAPE: tl.constexpr):
+def _rasterize_cells(keys, floors, key, i0, j0, width, area, u, v, radius, w, SHAPE: tl.constexpr):
     """Rasterize points with many cells.
 
     Every lane rasterizes the first ``_CELLS_PER_LANE`` cells of its point. The remaining cells of larger points are
@@ -111,7 +114,7 @@ def _rasterize_cells(keys, key, i0, j0, width, area, u, v, radius, w, SHAPE: tl.
     max_area = tl.max(area, 0)
     step = 0
     while step < tl.minimum(max_area, _CELLS_PER_LANE):
-        _rasterize_cell(keys, key, i0 + step // width, j0 + step % width, step < area, u, v, radius, w, SHAPE)
+        _rasterize_cell(keys, floors, key, i0 + step // width, j0 + step % width, step < area, u, v, radius, w, SHAPE)
         step += 1
     lane = tl.arange(0, _POINTS)
     while max_area > _CELLS_PER_LANE:
@@ -122,17 +125,24 @@ def _rasterize_cells(keys, key, i0, j0, width, area, u, v, radius, w, SHAPE: tl.
         while step < max_area:
             k = step + lane
             i, j = large_i0 + k // large_width, large_j0 + k % large_width
-            _rasterize_cell(keys, large_key, i, j, k < max_area, large_u, large_v, radius, w, SHAPE)
+            _rasterize_cell(keys, floors, large_key, i, j, k < max_area, large_u, large_v, radius, w, SHAPE)
             step += _POINTS
         area = tl.where(chosen, 0, area)
         max_area = tl.max(area, 0)
 
 
 @triton.jit
-def _rasterize_cell(keys, key, i, j, active, u, v, radius, w, SHAPE: tl.constexpr):
+def _rasterize_cell(keys, floors, key, i, j, active, u, v, radius, w, SHAPE: tl.constexpr):
     if SHAPE == DISC:
         active = active & disc_covers(u, v, radius, i, j)
-    atomic_min_key(keys, i * w + j, key, active)
+    _add_key(keys, floors, i * w + j, key, active)
+
+
+@triton.jit
+def _add_key(keys, floors, cell, key, active):
+    if floors is not None:
+        active = active & (key > tl.load(floors + cell, mask=active, other=0))
+    atomic_min_key(keys, cell, key, active)
 
 
 @triton.jit
@@ -169,6 +179,51 @@ def splat_resolve_kernel(
 def _bits(features: Tensor) -> Tensor:
     """Reinterpret features as integers, so that they are copied bit for bit."""
     return features.contiguous().view({2: torch.int16, 4: torch.int32}[features.element_size()])
+
+
+def rasterize(
+    xyz: Tensor,
+    intrinsics: Tensor,
+    world2cam: Tensor,
+    keys: Tensor,
+    floors: Tensor | None,
+    valid: Tensor | None,
+    extents: Tensor | None,
+    extent: float,
+    min_extent: float,
+    radius: float,
+    near: float,
+    offsets: Tensor | None = None,
+) -> None:
+    """Rasterize points, of one cloud or several, into ``keys`` (V, h, w), by minimum.
+
+    With ``floors`` (V, h, w), a cell takes only keys above its floor. Other arguments are those of ``splat_clouds``.
+    """
+    views, h, w = keys.shape
+    clouds, own_masks = max(count_clouds(xyz, offsets), 1), has_own_masks(xyz, valid)
+    rows = math.prod(xyz.shape[:-1])
+    n, of_cloud = rows // clouds, max(views // clouds, 1)
+    of_group = 1 if own_masks else of_cloud
+    shape = SQUARE if extents is not None or extent > 0 else DISC if radius > 0 else POINT
+    blocks, groups = triton.cdiv(n if offsets is None else rows, _POINTS.value), views // of_group
+    view_batch = min(max(blocks * views // _PROGRAMS, 1), of_group)
+    tensors = (
+        xyz.contiguous(),
+        None if valid is None else valid.contiguous().view(torch.uint8),
+        None if extents is None else extents.contiguous(),
+        *(offsets, intrinsics.contiguous(), world2cam.contiguous(), keys, floors),
+    )
+    for first_group in range(0, groups, GRID_LIMITS[2]):
+        launch(
+            splat_rasterize_kernel,
+            (blocks, triton.cdiv(of_group, view_batch), min(groups - first_group, GRID_LIMITS[2])),
+            xyz.device,
+            *tensors,
+            *(first_group, rows, n, of_cloud, of_group, n if own_masks else 0, view_batch, h, w),
+            *(float(extent), float(min_extent), float(radius), float(near)),
+            SHAPE=shape.value,
+            num_warps=1,
+        )
 
 
 def splat(
@@ -209,34 +264,13 @@ def rasterize_and_resolve(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Launch the kernels, for one cloud or several, whose arguments are those of ``splat_clouds``."""
     views, channels = world2cam.shape[0], features.shape[-1]
-    clouds, own_masks = max(count_clouds(xyz, offsets), 1), has_own_masks(xyz, valid)
-    rows = math.prod(xyz.shape[:-1])
+    rows, clouds = math.prod(xyz.shape[:-1]), max(count_clouds(xyz, offsets), 1)
     n, of_cloud = rows // clouds, max(views // clouds, 1)
-    of_group = 1 if own_masks else of_cloud
+    offsets = None if offsets is None else offsets.contiguous()
     out = features.new_empty(views, channels, h, w)
     depth, index = xyz.new_empty(views, h, w), xyz.new_empty(views, h, w, dtype=torch.int64)
     keys = torch.full_like(index, reference.EMPTY)
-    shape = SQUARE if extents is not None or extent > 0 else DISC if radius > 0 else POINT
-    blocks, groups = triton.cdiv(n if offsets is None else rows, _POINTS.value), views // of_group
-    view_batch = min(max(blocks * views // _PROGRAMS, 1), of_group)
-    offsets = None if offsets is None else offsets.contiguous()
-    tensors = (
-        xyz.contiguous(),
-        None if valid is None else valid.contiguous().view(torch.uint8),
-        None if extents is None else extents.contiguous(),
-        *(offsets, intrinsics.contiguous(), world2cam.contiguous(), keys),
-    )
-    for first_group in range(0, groups, GRID_LIMITS[2]):
-        launch(
-            splat_rasterize_kernel,
-            (blocks, triton.cdiv(of_group, view_batch), min(groups - first_group, GRID_LIMITS[2])),
-            xyz.device,
-            *tensors,
-            *(first_group, rows, n, of_cloud, of_group, n if own_masks else 0, view_batch, h, w),
-            *(float(extent), float(min_extent), float(radius), float(near)),
-            SHAPE=shape.value,
-            num_warps=1,
-        )
+    rasterize(xyz, intrinsics, world2cam, keys, None, valid, extents, extent, min_extent, radius, near, offsets)
     tiles, block = triton.cdiv(h * w, _CELLS.value), min(64, triton.next_power_of_2(max(channels, 1)))
     launch(
         splat_resolve_kernel,

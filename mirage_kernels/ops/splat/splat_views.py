@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from .splat_clouds_reference import count_clouds, has_own_masks, rows_of_index, 
 from .splat_inputs import LABEL_DTYPES, SplatInputs
 
 Render = Callable[[SplatInputs], Splat]
+_View = TypeVar("_View", bound=tuple[Any, ...])  # Splat or Layers
 
 
 def copy_labels(inputs: SplatInputs, render: Render) -> Splat:
@@ -32,21 +34,27 @@ def copy_labels(inputs: SplatInputs, render: Render) -> Splat:
     return Splat(winners.permute(0, 3, 1, 2).contiguous(), depth, index)
 
 
-def one_by_one(inputs: SplatInputs, render: Render) -> Splat:
+def one_by_one(inputs: SplatInputs, render: Callable[[SplatInputs], _View]) -> _View:
     """Render several clouds, or points with several masks, by a function that takes one cloud and one mask."""
     if inputs.is_one_cloud and inputs.far == math.inf:
         return render(inputs)
     views = [render(part) for cloud in _clouds(inputs) for part in _masks(_without_far(cloud))]
     if not views:
         xyz, features = inputs.xyz.flatten(0, -2), inputs.features.flatten(0, -2)
-        return render(inputs._replace(xyz=xyz, features=features, valid=None, offsets=None))
-    return Splat(*(torch.cat(parts) for parts in zip(*views, strict=True)))
+        part = inputs._replace(xyz=xyz, features=features, valid=None, offsets=None)
+        return render(part._replace(extents=_flat(inputs.extents), weights=_flat(inputs.weights)))
+    return type(views[0])(*(torch.cat(parts) for parts in zip(*views, strict=True)))
+
+
+def _flat(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.flatten()
 
 
 def _clouds(inputs: SplatInputs) -> Iterator[SplatInputs]:
     """Yield the clouds with their views. Offsets wait for the device."""
     views, clouds = len(inputs.cameras), count_clouds(inputs.xyz, inputs.offsets)
     xyz, features, valid = inputs.xyz.flatten(0, -2), inputs.features.flatten(0, -2), inputs.valid
+    extents, weights = _flat(inputs.extents), _flat(inputs.weights)
     own_masks = has_own_masks(inputs.xyz, valid)
     each = max(views // max(clouds, 1), 1)
     rows = rows_of_views(len(xyz), views, clouds, inputs.offsets)
@@ -57,6 +65,8 @@ def _clouds(inputs: SplatInputs) -> Iterator[SplatInputs]:
             features=features[first:end],
             cameras=inputs.cameras[some],
             valid=valid if valid is None else valid[some] if own_masks else valid.flatten()[first:end],
+            extents=None if extents is None else extents[first:end],
+            weights=None if weights is None else weights[first:end],
             offsets=None,
         )
 
@@ -77,6 +87,21 @@ def _without_far(inputs: SplatInputs) -> SplatInputs:
     depth = project(inputs.xyz.detach(), cameras._world2cam, cameras._intrinsics)[2]  # (V, N)
     nearer = depth < inputs.far
     return inputs._replace(valid=nearer if inputs.valid is None else nearer & inputs.valid, far=math.inf)
+
+
+def weigh(features: Tensor, weights: Tensor) -> Tensor:
+    """Return features (N, C + 1) float32 whose blend :func:`normalize` turns into a weighted one."""
+    column = weights[:, None]
+    return torch.cat([features.float() * column, column], 1)
+
+
+def normalize(view: Splat, dtype: torch.dtype) -> Splat:
+    """Divide blended weighted features by the blended weights; where these are not positive, there is a hole."""
+    features, weight = view.features[:, :-1], view.features[:, -1:]
+    hole = ~(weight > 0)
+    features = torch.where(hole, 0.0, features / torch.where(hole, 1.0, weight)).to(dtype)
+    hole = hole[:, 0]
+    return Splat(features, torch.where(hole, math.inf, view.depth), torch.where(hole, -1, view.index))
 
 
 def fill_holes(view: Splat, far: float, background: Tensor | None) -> Splat:

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import inspect
 import math
 from typing import Any
 
@@ -12,12 +11,10 @@ import pytest
 import torch
 from compat_scenes import Scene, clear_points, random_scene
 
-from mirage_kernels import splat
 from mirage_kernels.compat import spatia
 from mirage_kernels.compat.pytorch3d import rasterize_points
 
 GRID = (12, 18)
-needs_layers = pytest.mark.skipif("k" not in inspect.signature(splat).parameters, reason="this splat has no k=")
 
 
 def on_grid(scene: Scene) -> np.ndarray:
@@ -68,7 +65,7 @@ def ndc_points(seed: int, count: int = 60) -> np.ndarray:
     return np.stack([*rng.uniform(-1.6, 1.6, (2, count)), z], 1).astype(np.float32).astype(np.float64)
 
 
-@pytest.mark.parametrize("count", [1, *(pytest.param(k, marks=needs_layers) for k in (2, 5, 8, 16))])
+@pytest.mark.parametrize("count", [1, 2, 5, 8, 16])
 @pytest.mark.parametrize(("size", "radius"), [((6, 9), 0.3), ((9, 6), 0.11), ((7, 7), 0.05)])
 def test_the_rasterizer_finds_the_nearest_points(size: tuple[int, int], radius: float, count: int) -> None:
     clouds = [ndc_points(1), ndc_points(2, 40)]
@@ -114,7 +111,6 @@ def rendered(scene: Scene, points: np.ndarray, k: np.ndarray, radius: float, vie
     return oracles.composite(points[:, 3:], index, 1 - distance / radius**2)
 
 
-@needs_layers
 def test_renderings_have_the_mirrored_principal_point(scene: Scene) -> None:
     rng, k, radius = np.random.default_rng(0), on_grid(scene), 0.2
     points = scene.points()
@@ -151,9 +147,6 @@ def test_wrong_arguments_are_named() -> None:
     wrong: Any = 3
     with pytest.raises(TypeError, match="pointclouds: expected at least one cloud"):
         rasterize_points(wrong)
-    if "k" not in inspect.signature(splat).parameters:
-        with pytest.raises(NotImplementedError, match=r"points_per_pixel: expected 1, as .* got 8"):
-            rasterize_points(points[None, :, :3])
 
 
 def test_a_small_disc_covers_only_what_it_reaches() -> None:
@@ -161,7 +154,6 @@ def test_a_small_disc_covers_only_what_it_reaches() -> None:
     k = on_grid(scene)
     intrinsics = [k[0, 0], k[1, 1], k[0, 2], k[1, 2]]
     points = torch.tensor(np.concatenate([scene.points(), np.ones_like(scene.points())], 1), dtype=torch.float32)
-    if "k" in inspect.signature(splat).parameters:
-        small = spatia.render_multi_view_pointcloud(points, scene.world2cams(), intrinsics, GRID, 0.05)
-        large = spatia.render_multi_view_pointcloud(points, scene.world2cams(), intrinsics, GRID, 0.2)
-        assert 0 < (small > 0).sum() < (large > 0).sum()
+    small = spatia.render_multi_view_pointcloud(points, scene.world2cams(), intrinsics, GRID, 0.05)
+    large = spatia.render_multi_view_pointcloud(points, scene.world2cams(), intrinsics, GRID, 0.2)
+    assert 0 < (small > 0).sum() < (large > 0).sum()

@@ -1,0 +1,125 @@
+// SPDX-FileCopyrightText: 2026 The Mirage authors
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "splat/splat_block.h"
+
+// The cells that the points of a block cover, for z-buffers with one key in a cell or several. For splat*_isa.cpp only.
+namespace mirage {
+namespace MIRAGE_ISA {
+namespace {
+
+struct alignas(64) Candidates {
+  int32_t cell[kBlock];    // negative: nothing to rasterize; of a disc: where it lands
+  uint32_t depth[kBlock];  // bits of Z
+  int32_t i0[kBlock], i1[kBlock], j0[kBlock], j1[kBlock];
+  float u[kBlock], v[kBlock];
+  int32_t mark[kBlock];           // of a disc: negative where there is nothing to rasterize
+  int32_t hits[kBlock + kLanes];  // the lanes with something to rasterize
+};
+
+MIRAGE_HD uint64_t key_of(const SplatBlock& block, const Candidates& c, int lane) {
+  return depth_key(bits_float(c.depth[lane]), index_of(block, lane));
+}
+
+struct RasterView {
+  const View& view;
+  int h, w;
+  float radius;  // of discs, in cells
+};
+
+// Adds the points of a block to the buffer of one view: buffer.add(cell, key) once for every cell that a point covers. A
+// point not nearer than the depth in the upper half of buffer.limits()[cell] may be left out.
+template <class Buffer>
+using Rasterize = void (*)(const SplatBlock&, const RasterView&, const Buffer&, Candidates&);
+
+template <class Buffer>
+void rasterize_points(const SplatBlock& block, const RasterView& to, const Buffer& buffer, Candidates& c) {
+  const Rigid m = to.view.world2cam;
+  const Pinhole pinhole = to.view.pinhole;
+  const int h = to.h, w = to.w, lanes = block.lanes;
+  const float near = block.near;
+  for_each_lane(lanes, [&](int k) {
+    const Projection p = project(m, pinhole, block.x[k], block.y[k], block.z[k]);
+    c.cell[k] = cell_of(p, h, w, near);
+    c.depth[k] = float_bits(p.z);
+  });
+  const int n = pack_winners<false>(c.cell, c.depth, lanes, buffer.limits(), c.hits);
+  for (int hit = 0; hit < n; ++hit) {
+    const int k = c.hits[hit];
+    buffer.add(c.cell[k], key_of(block, c, k));
+  }
+}
+
+template <class Buffer>
+void rasterize_squares(const SplatBlock& block, const RasterView& to, const Buffer& buffer, Candidates& c) {
+  const Rigid m = to.view.world2cam;
+  const Pinhole pinhole = to.view.pinhole;
+  const int h = to.h, w = to.w, lanes = block.lanes;
+  const float near = block.near;
+  for_each_lane(lanes, [&](int k) {
+    const Projection p = project(m, pinhole, block.x[k], block.y[k], block.z[k]);
+    const CellRange cells = covered_cells(p, pinhole, block.extent[k], h, w, near);
+    c.i0[k] = cells.i0;
+    c.i1[k] = cells.i1;
+    c.j0[k] = cells.j0;
+    c.j1[k] = cells.j1;
+    c.cell[k] = cells.i1 - cells.i0;
+    c.depth[k] = float_bits(p.z);
+  });
+  const int n = pack_marked(c.cell, lanes, c.hits);
+  for (int hit = 0; hit < n; ++hit) {
+    const int k = c.hits[hit];
+    const uint64_t key = key_of(block, c, k);
+    for (int i = c.i0[k]; i <= c.i1[k]; ++i)
+      for (int j = c.j0[k]; j <= c.j1[k]; ++j) buffer.add(static_cast<int64_t>(i) * w + j, key);
+  }
+}
+
+template <class Buffer>
+void rasterize_discs(const SplatBlock& block, const RasterView& to, const Buffer& buffer, Candidates& c) {
+  const Rigid m = to.view.world2cam;
+  const Pinhole pinhole = to.view.pinhole;
+  const int h = to.h, w = to.w, lanes = block.lanes;
+  const float near = block.near;
+  const float radius = to.radius;
+  for_each_lane(lanes, [&](int k) {
+    const Projection p = project(m, pinhole, block.x[k], block.y[k], block.z[k]);
+    const CellRange cells = cells_around(p, radius, h, w, near);
+    c.u[k] = p.u;
+    c.v[k] = p.v;
+    c.i0[k] = cells.i0;
+    c.i1[k] = cells.i1;
+    c.j0[k] = cells.j0;
+    c.j1[k] = cells.j1;
+    c.cell[k] = cell_of(p, h, w, near);
+    c.mark[k] = c.cell[k] >= 0 ? 0 : cells.i1 - cells.i0;
+    c.depth[k] = float_bits(p.z);
+  });
+  const int n = pack_marked(c.mark, lanes, c.hits);
+  for (int hit = 0; hit < n; ++hit) {
+    const int k = c.hits[hit];
+    const uint64_t key = key_of(block, c, k);
+    const int64_t own = c.cell[k];
+    if (own >= 0) buffer.add(own, key);
+    for (int i = c.i0[k]; i <= c.i1[k]; ++i) {
+      for (int j = c.j0[k]; j <= c.j1[k]; ++j) {
+        const int64_t cell = static_cast<int64_t>(i) * w + j;
+        if (cell != own && disc_covers(c.u[k], c.v[k], radius, i, j)) buffer.add(cell, key);
+      }
+    }
+  }
+}
+
+template <class Buffer>
+Rasterize<Buffer> choose_rasterizer(Shape shape) {
+  switch (shape) {
+    case Shape::kSquare: return rasterize_squares<Buffer>;
+    case Shape::kDisc: return rasterize_discs<Buffer>;
+    default: return rasterize_points<Buffer>;
+  }
+}
+
+}  // namespace
+}  // namespace MIRAGE_ISA
+}  // namespace mirage
