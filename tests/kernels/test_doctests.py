@@ -20,7 +20,7 @@ MODULES = [
 ]
 # The functions and classes that a user calls first.
 ENTRY_POINTS = [
-    *("Cameras", "Cameras.look_at", "Cameras.project"),
+    *("Cameras", "Cameras.flow", "Cameras.look_at", "Cameras.project"),
     *("VoxelCache", "VoxelCache.carve", "VoxelCache.evict", "VoxelCache.save"),
     *("backends", "group_voxels", "overlap", "pool_depth", "save_tensors", "splat", "unproject", "use_backend"),
     "visible",
