@@ -53,8 +53,9 @@ def _flow(depth: Tensor, cameras: Views, target: Views) -> Tensor:
     views, (h, w) = len(cameras), cameras._size
     xyz, valid = _unproject(depth, cameras)
     if len(target) == views:
-        own = zip(xyz.reshape(views, h * w, 3).unbind(), *(m.split(1) for m in _matrices(target)), strict=True)
-        projected = [project_points(points, k, m, (h, w)) for points, k, m in own]
+        k, m = _matrices(target)
+        own = enumerate(xyz.reshape(views, h * w, 3).unbind())
+        projected = [project_points(points, k[i : i + 1], m[i : i + 1], (h, w)) for i, points in own]
     else:
         projected = [project_points(xyz, *_matrices(target), (h, w))]
     uv = torch.cat([uv[0] for uv, _, _ in projected] or [depth.new_empty(0, 2)])

@@ -215,7 +215,9 @@ def test_a_guard_has_its_message_to_itself() -> None:
     messages = Counter(
         message
         for path in NATIVE
-        for message in re.findall(r'"((?:splat|unproject|visible|overlap|project|voxel_cache)\w*: [^"]+)"', path.read_text())
+        for message in re.findall(
+            r'"((?:splat|unproject|visible|overlap|project|voxel_cache)\w*: [^"]+)"', path.read_text()
+        )
     )
     assert len(messages) > 40
     assert not [message for message, count in messages.items() if count > 1]

@@ -31,6 +31,7 @@ NEEDED = {
     r"overlap_mark_visible_kernelILb0": [r"VOTE", r"LDS\.128", r"STG\.E\.64", r"REDUX"],
     r"overlap_mark_visible_kernelILb1": [r"LDS\.128", r"REDG?\.E\.OR\.64"],
     r"overlap_count_kernel": [WIDE_LOAD, r"LDS\.128", r"POPC", r"REDG?\.E\.ADD\.64"],
+    r"project_points_kernel": [r"STG\.E\.64"],
     r"unproject_lift_kernel": [WIDE_LOAD, WIDE_STORE, r"REDUX"],
     r"unproject_backward_features_kernel": [WIDE_LOAD, WIDE_STORE],
     # the z-buffer: look first, past the first-level cache, and an atomic that returns nothing
@@ -229,4 +230,4 @@ def test_the_module_registers_every_kernel_that_the_tests_run_on_a_cpu(cuda_code
     cache = {f"voxel_cache_{name}" for name in ("insert", "commit", "index", "carve", "decode")}
     splat = {"splat", "splat.inference", "splat_plain", "splat_backward_features", "splat_backward_xyz"}
     bilinear = {"splat_bilinear", "splat_bilinear_backward_features", "splat_bilinear_backward_xyz"}
-    assert cuda_code.operations() >= {"visible", "overlap"} | unproject | splat | bilinear | cache
+    assert cuda_code.operations() >= {"visible", "overlap", "project"} | unproject | splat | bilinear | cache

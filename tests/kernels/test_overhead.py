@@ -29,6 +29,7 @@ def calls() -> dict[str, Callable[[], Any]]:
         "features": lambda: cache.features(),
         "visible": lambda: mk.visible(case.xyz, case.cameras),
         "overlap": lambda: mk.overlap(bits, bits),
+        "project": lambda: case.cameras.project(case.xyz),
         "unproject": lambda: lifted.run(mk.unproject),
     }
 
