@@ -31,7 +31,8 @@ from ._torch_compat import (
 _READ_ON_THE_HOST = ("voxel_cache_plan",)  # operations whose results decide what the host does next
 
 
-def _is_in_functorch() -> bool:
+def is_in_functorch() -> bool:
+    """Return whether a transform of ``torch.func`` runs."""
     # Not `peek_interpreter_stack() is not None`, which torch.compile always evaluates to True, and not
     # torch._C._are_functorch_transforms_active(), which it leaves in the graph.
     return isinstance(peek_interpreter_stack(), CInterpreter)
@@ -45,7 +46,7 @@ def is_active() -> bool:
     argument requires a gradient.
     """
     if is_dynamo_compiling():
-        return is_exporting() or _is_in_functorch() or forward_ad._current_level >= 0
+        return is_exporting() or is_in_functorch() or forward_ad._current_level >= 0
     # Every call with few points pays for this, so it does not look for a transform: under torch.func.grad a tensor
     # requires a gradient, and under vmap the operations without a gradient run as those that have one (vmap_rule).
     return forward_ad._current_level >= 0 or is_in_torch_dispatch_mode()
@@ -102,7 +103,7 @@ def autograd_kernel(
 
     def forward(ctx: Any, *inputs: Any) -> Any:
         *args, keyset = inputs
-        if _is_in_functorch():
+        if is_in_functorch():
             # autograd.Function switches both modes off; an outer transform of torch.func needs them.
             with torch.enable_grad(), forward_ad._set_fwd_grad_enabled(True):
                 output = run_below_autograd(keyset, tuple(args))
@@ -129,7 +130,7 @@ def autograd_kernel(
     def run(keyset: Any, *args: Any) -> Any:
         if forward_ad._current_level < 0 and not (torch.is_grad_enabled() and any_requires_grad(*args)):
             return run_below_autograd(keyset, args)
-        with enable_single_level_autograd_function() if _is_in_functorch() else contextlib.nullcontext():
+        with enable_single_level_autograd_function() if is_in_functorch() else contextlib.nullcontext():
             return function.apply(*args, *defaults[len(args) :], keyset)
 
     return run

@@ -27,11 +27,12 @@ from typing import Any, SupportsIndex
 import torch
 from torch import Tensor
 
-from . import _camera_index, _camera_inputs, _camera_operators, _camera_poses, _camera_values, _memory, check
+from . import _camera_index, _camera_inputs, _camera_operators, _camera_poses, _camera_values, _flow, _memory, check
 from ._camera_forms import CameraForms
 from ._camera_values import LIMITS, Limits, PickledCameras
 from ._inference import outside_inference_mode
 from ._projection import NEAR, inside, project
+from .ops.project.project_operators import project_points
 
 __all__ = ["NEAR", "Cameras", "check_cameras", "check_cameras_of_maps", "inside", "project"]
 
@@ -289,7 +290,6 @@ class Cameras(PickledCameras, CameraForms):
             cam2world, world2cam = _camera_poses.translate(self._cam2world, self._world2cam, offset)
             return self._trusted(self._intrinsics, cam2world, world2cam, self._size, self._limits)
 
-    @_memory.explains("cameras")
     def project(self, xyz: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Project points into all cameras.
 
@@ -312,8 +312,35 @@ class Cameras(PickledCameras, CameraForms):
             ([[[55.0, 22.0]]], [[2.0]], [[True]])
         """
         check.tensor("xyz", xyz, ("N", 3), {}, _camera_inputs.DTYPES, ("cameras", self._intrinsics))
-        u, v, depth, _ = project(xyz, self._world2cam, self._intrinsics)
-        return torch.stack([u, v], -1), depth, inside(u, v, depth, self._size)
+        return project_points(xyz, self._intrinsics, self._world2cam, self._size)
+
+    def flow(self, depth: Tensor, target: Cameras) -> Tensor:
+        """Compute the optical flow of a static scene that the motion from these cameras to others causes.
+
+        The center of each pixel is unprojected as by :func:`mirage_kernels.unproject` and projected into ``target``.
+        Occlusion is ignored. The result has a gradient with respect to ``depth``.
+
+        Args:
+            depth: (V, H, W) float32 z-depth over the grid of these cameras, world units.
+            target: V cameras, or one for all, over a grid of the same size.
+
+        Returns:
+            (V, H, W, 2) float32, the displacement (du, dv) in pixels, which may lead beyond the grid. NaN where depth
+            is not valid, and where the point is not in front of its target: not at a depth above 1e-6.
+
+        Raises:
+            TypeError, ValueError: an argument has the wrong type, dtype, shape, size or device.
+
+        Example:
+            >>> import torch
+            >>> from mirage_kernels import Cameras
+            >>> camera = Cameras(torch.tensor([[60.0, 0, 40], [0, 60, 22], [0, 0, 1]]), torch.eye(4), size=(44, 80))
+            >>> camera.flow(torch.full((1, 44, 80), 2.0), camera.translate((0.5, 0, 0)))[0, 20, 30].tolist()
+            [-15.0, 0.0]
+        """
+        if not isinstance(target, Cameras):
+            raise check.type_error("target", "Cameras", target)
+        return _flow.flow(depth, self, target)
 
     @_memory.explains("cameras")
     def interpolate(self, times: Tensor) -> Cameras:

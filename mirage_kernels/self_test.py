@@ -123,6 +123,14 @@ def _overlap(device: str) -> Outputs:
     yield overlap(a, b & b.roll(1, 0))
 
 
+def _project(device: str) -> Outputs:
+    g = torch.Generator(device="cpu").manual_seed(0)
+    cameras = testing.random_cameras(g, 3, (6, 9)).to(device)
+    for kind in ("room", "wild"):
+        uv, depth, inside = cameras.project(testing.random_points(g, kind, 700).to(device))
+        yield from (Sum(uv), Sum(depth), inside)
+
+
 def _cameras(device: str) -> Outputs:
     cameras = testing.random_cameras(torch.Generator(device="cpu").manual_seed(0), 4, (6, 9))
     yield Cameras(cameras.intrinsics.to(device), cameras.cam2world.to(device), (6, 9)).world2cam
@@ -136,6 +144,7 @@ OPERATIONS: dict[str, Callable[[str], Outputs]] = {
     "voxel_cache": _voxel_cache,
     "visible": _visible,
     "overlap": _overlap,
+    "project": _project,
 }
 
 

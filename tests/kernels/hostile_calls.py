@@ -114,6 +114,7 @@ def good_calls(source: random.Random) -> dict[str, tuple[Any, ...]]:
         **of_composite(case),
         "visible": (seen.xyz, *camera, seen.valid, seen.groups, 70),
         "overlap": (torch.arange(60).reshape(3, 20), torch.arange(40).reshape(2, 20)),
+        "project": (seen.xyz, *camera),
         "prepare_cameras": (seen.cameras.intrinsics, seen.cameras.cam2world),
         **backward_of_splat(),
         **of_unproject(source.randrange(4)),

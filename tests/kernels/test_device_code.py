@@ -32,6 +32,7 @@ NEEDED = {
     r"overlap_mark_visible_kernelILb0": [r"VOTE", r"LDS\.128", r"STG\.E\.64", r"REDUX"],
     r"overlap_mark_visible_kernelILb1": [r"LDS\.128", r"REDG?\.E\.OR\.64"],
     r"overlap_count_kernel": [WIDE_LOAD, r"LDS\.128", r"POPC", r"REDG?\.E\.ADD\.64"],
+    r"project_points_kernel": [r"STG\.E\.64"],
     r"unproject_lift_kernel": [WIDE_LOAD, WIDE_STORE, r"REDUX"],
     r"unproject_backward_features_kernel": [WIDE_LOAD, WIDE_STORE],
     # the z-buffer: look first, past the first-level cache, and an atomic that returns nothing
@@ -235,4 +236,5 @@ def test_the_module_registers_every_kernel_that_the_tests_run_on_a_cpu(cuda_code
     bilinear = {"splat_bilinear", "splat_bilinear_backward_features", "splat_bilinear_backward_xyz"}
     layers = {"splat_layers", "splat_layers_backward_xyz"}
     composite = {"composite", "composite_backward_features", "composite_backward_weights"}
-    assert cuda_code.operations() >= {"visible", "overlap"} | unproject | splat | bilinear | layers | composite | cache
+    others = {"visible", "overlap", "project"}
+    assert cuda_code.operations() >= others | unproject | splat | bilinear | layers | composite | cache

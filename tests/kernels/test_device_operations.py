@@ -62,6 +62,11 @@ def compare(count: int) -> Call:
     return lambda: overlap(sets[:2], sets)
 
 
+def project(views: int) -> Call:
+    xyz = torch.randn(300, 3, generator=torch.Generator().manual_seed(0))
+    return lambda: cameras(views).project(xyz)
+
+
 class Cache:
     """A cache that holds some points already."""
 
@@ -112,6 +117,8 @@ CALLS: dict[str, tuple[Callable[[], Call], Operations]] = {
     "visible, groups": (lambda: see(9, grouped=True), Operations(launches=2, fills=0, sorts=0, waits=0)),
     # count twice, iou
     "overlap": (lambda: compare(40), Operations(launches=3, fills=2, sorts=0, waits=0)),
+    # project
+    "project": (lambda: project(9), Operations(launches=1, fills=0, sorts=0, waits=0)),
     # prepare, carve
     "carve": (lambda: Cache(300).carve(3), Operations(launches=2, fills=0, sorts=0, waits=0)),
     # beside the forward's: list_cells twice, sum_features, sum_depths, transpose

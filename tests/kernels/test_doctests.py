@@ -21,7 +21,7 @@ MODULES = [
 ]
 # The functions and classes that a user calls first.
 ENTRY_POINTS = [
-    *("Cameras", "Cameras.look_at", "Cameras.project"),
+    *("Cameras", "Cameras.flow", "Cameras.look_at", "Cameras.project"),
     *("VoxelCache", "VoxelCache.carve", "VoxelCache.evict", "VoxelCache.save"),
     *(
         "backends",

@@ -33,6 +33,7 @@ def calls() -> dict[str, Callable[[], Any]]:
         "features": lambda: cache.features(),
         "visible": lambda: mk.visible(case.xyz, case.cameras),
         "overlap": lambda: mk.overlap(bits, bits),
+        "project": lambda: case.cameras.project(case.xyz),
         "unproject": lambda: lifted.run(mk.unproject),
     }
 

@@ -117,6 +117,7 @@ KERNELS = {
     "features_unaligned": features("*bf16", False),
     "visible": Kernel("overlap", "overlap_visible_kernel", {"valid": None, "group": None}),
     "visible_groups": Kernel("overlap", "overlap_visible_kernel", {}),
+    "project": Kernel("project", "project_points_kernel", {}, {"seen": "*u8"}),
     "count": Kernel("overlap", "overlap_count_bits_kernel", {}, aligned=("words",)),
     "rasterize_points": rasterize(0, valid=None, extents=None, offsets=None),
     "rasterize_points_of_clouds": rasterize(0, extents=None),
@@ -241,7 +242,9 @@ def test_compiled_kernels(name: str, capability: int, tmp_path: Path) -> None:
     # One rounding per operation, denormals kept.
     for wrong in (r"\bfma\.", r"\bmad\.\S*f(32|64)", r"div\.(full|approx)", r"\brcp\.", r"\.ftz"):
         assert not re.search(wrong, ptx), wrong
-    if name.startswith(("lift", "backward_median", "backward_bilinear", "visible", "gather", "rasterize", "bilinear")):
+    if name.startswith(
+        ("lift", "backward_median", "backward_bilinear", "visible", "project", "gather", "rasterize", "bilinear")
+    ):
         assert "div.rn.f32" in ptx
     if "rasterize" in name:  # one instruction, not a loop that compares and swaps
         assert re.search(r"atom\.\S*relaxed\S*\.min\.s64", ptx)
@@ -296,6 +299,7 @@ def many_views(operation: str) -> Any:
         "composite_backward_features": (maps, layers, weights, n, 0),
         "composite_backward_weights": (maps, features, layers, weights, 0),
         "visible": (xyz, *cameras, h, w, None, None, n),
+        "project": (xyz, *cameras, h, w),
         "unproject": (depth, maps, cameras[0], torch.empty(views, 4, 4), None, 0, 1, 0.0),
         "voxel_cache_decode": (features, None, None, index, features[:0]),
     }[operation]
@@ -317,6 +321,7 @@ def many_views(operation: str) -> Any:
         ("splat", "splat_composite", "composite_backward_features"),
         ("splat", "splat_composite", "composite_backward_weights"),
         ("overlap", "overlap", "visible"),
+        ("project", "project", "project"),
         ("unproject", "unproject", "unproject"),
         ("voxel_cache", "voxel_cache", "voxel_cache_decode"),
     ],

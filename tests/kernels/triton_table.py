@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from stand_ins import ThroughDevice
 from strategies import SEEDS, unproject_cases, visible_cases
 from test_overlap import random_sets, retrieve
+from test_project import arguments, case, same
 from test_unproject import gradients
 from test_voxel_cache import assert_same_logs, record, room
 from test_voxel_cache_library import CACHES, cloned, insert
@@ -255,6 +256,21 @@ def test_opcheck_unproject(pooling: int) -> None:
     depth, features = case.depth.requires_grad_(), case.features.requires_grad_()
     args = (depth, features, intrinsics, case.cameras.cam2world, case.mask, pooling, 1, 0.5)
     torch.library.opcheck(_library.overload(_library.TRITON, "unproject"), args)
+
+
+@pytest.mark.parametrize("kind", testing.POINT_KINDS)
+@pytest.mark.parametrize(("n", "views"), [(0, 2), (1, 1), (2100, 3), (300, 0)])
+def test_project_equals_reference(kind: str, n: int, views: int) -> None:
+    xyz, cameras = case(0, kind, n, views)
+    expected = run_reference(lambda: cameras.project(xyz))
+    assert same(run_triton(lambda: tuple(x.cpu() for x in cameras.to(DEVICE).project(xyz.to(DEVICE)))), expected)
+    strided = xyz.T.contiguous().T.to(DEVICE)
+    assert same(run_triton(lambda: tuple(x.cpu() for x in cameras.to(DEVICE).project(strided))), expected)
+
+
+def test_opcheck_project() -> None:
+    on_device = (to_device(x, DEVICE) for x in arguments(*case(1, n=70)))
+    torch.library.opcheck(_library.overload(_library.TRITON, "project"), tuple(on_device))
 
 
 @pytest.mark.parametrize("groups", [None, 70])
