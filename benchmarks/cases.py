@@ -26,7 +26,7 @@ from mirage.data.scenes import motorcycle
 from mirage.memory import LatentSpatialMemory
 from mirage.models.embedded import DctCodec, FillModel
 from mirage.rollout import rollout
-from mirage_kernels import Fusion, Pooling, VoxelCache, overlap, splat, unproject
+from mirage_kernels import Fusion, Layers, Pooling, VoxelCache, composite, overlap, splat, unproject
 from mirage_kernels.testing import assert_same, same_bits, to_device
 
 PROJECT, UNPROJECT = 25, 27
@@ -89,6 +89,38 @@ def splat_cloud(scene: str, of: Video | int, kind: str = "") -> Case:
         check_same("splat_cloud", scene, of, kind),
         facts=facts if kind else facts | {"operations": PROJECT * points * views},
     )  # fmt: skip
+
+
+def splat_layers(scene: str, points: int, k: int) -> Case:
+    """Find the k nearest points of every cell of nine views."""
+    c = to_device(scenes.cloud(scene, points), DEVICE)
+    views, (h, w) = len(c.cameras), c.cameras.size
+    nbytes = 12 * len(c.xyz) + views * h * w * k * (8 + 4 + 4)
+    return Case(
+        "splat, k nearest", scene, f"{points:,} points, k = {k}",
+        lambda: splat(c.xyz, None, c.cameras, valid=c.valid, k=k),
+        check_same("splat_layers", scene, points, k),
+        facts={"points": points, "views": views, "bytes": nbytes},
+    )  # fmt: skip
+
+
+def layers_to_blend(scene: str, points: int, k: int) -> tuple[Tensor, Layers, Tensor]:
+    """Features, the k nearest points of every cell of nine views, and weights by their distance from its center."""
+    c = to_device(scenes.cloud(scene, points), DEVICE)
+    layers = splat(c.xyz, None, c.cameras, valid=c.valid, k=k)
+    return c.features, layers, 1 - layers.distance2
+
+
+def composite_layers(scene: str, points: int, k: int) -> Case:
+    """Blend the k nearest points of every cell of nine views."""
+    features, layers, weights = layers_to_blend(scene, points, k)
+
+    def check(result: Tensor) -> None:
+        with mk.use_backend("reference"):
+            expected = composite(features.cpu(), to_device(layers, "cpu"), weights.cpu())
+        assert_bits(result, expected)
+
+    return Case("composite", scene, f"{points:,} points, k = {k}", lambda: composite(features, layers, weights), check)
 
 
 def splat_gradient(scene: str, video: Video) -> Case:

@@ -11,6 +11,7 @@ import torch
 
 import mirage_kernels as mk
 from benchmarks import cases, scenes
+from benchmarks.baselines import sorted_layers
 from benchmarks.sizes import CHUNK, GRID, POINTS, VIDEOS, Video
 from benchmarks.timing import Case, backends, time_case
 from mirage.evaluation.baselines import argsort
@@ -41,6 +42,40 @@ def test_argsort(benchmark: Any, scene: str, of: Video | int) -> None:
 @pytest.mark.parametrize("kind", ["extents", "radius 0.7", "bilinear"])
 def test_other_kinds(benchmark: Any, kind: str, of: Video | int, backend: str) -> None:
     time_case(benchmark, cases.splat_cloud(scenes.scenes()[-1], of, kind), backend)
+
+
+@pytest.mark.parametrize("backend", backends())
+@pytest.mark.parametrize("k", [1, 8, 16])
+def test_layers(benchmark: Any, k: int, backend: str) -> None:
+    time_case(benchmark, cases.splat_layers("room", POINTS[0], k), backend)
+
+
+def test_sorted_layers(benchmark: Any) -> None:
+    ours = cases.splat_layers("room", POINTS[0], 8)
+    xyz, _, _ = scenes.valid_points("room", POINTS[0])
+    cameras = scenes.cloud("room", POINTS[0]).cameras
+
+    def check(result: torch.Tensor) -> None:  # rounding differs at the borders
+        assert ((result >= 0) == ours.run().mask).float().mean() > 0.99
+
+    case = ours._replace(run=lambda: sorted_layers.read(xyz, cameras, 8), check=check)
+    time_case(benchmark, case, "sort by cell and depth", "method")
+
+
+@pytest.mark.parametrize("backend", backends())
+def test_composite(benchmark: Any, backend: str) -> None:
+    time_case(benchmark, cases.composite_layers("room", POINTS[0], 8), backend)
+
+
+def test_gathered_composite(benchmark: Any) -> None:
+    ours = cases.composite_layers("room", POINTS[0], 8)
+    features, layers, weights = cases.layers_to_blend("room", POINTS[0], 8)
+
+    def check(result: torch.Tensor) -> None:
+        torch.testing.assert_close(result, ours.run(), rtol=1e-4, atol=1e-4)
+
+    case = ours._replace(run=lambda: sorted_layers.composite(features, layers.index, weights), check=check)
+    time_case(benchmark, case, "gather and einsum", "method")
 
 
 @pytest.mark.parametrize("backend", backends())
