@@ -21,6 +21,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
 from mirage.cameras import read_cameras, read_intrinsics, write_cameras
+from mirage.cameras.colmap_files import read_depth_map, read_model, read_points
 from mirage.cli.run_checks import check_stored
 from mirage.cli.run_store import VIDEOS, RunStore
 from mirage.data.geometry import Geometry, read_geometry, write_geometry
@@ -30,7 +31,6 @@ from mirage.io.packet_log import Packet
 from mirage.io.photos import read_photo_info
 from mirage.memory import LatentSpatialMemory
 from mirage.recordings import read_recording
-from mirage.recordings.colmap_files import read_depth_map, read_model, read_points
 from mirage_kernels import Cameras, VoxelCache, read_safetensors
 
 SIZE = (6, 8)
