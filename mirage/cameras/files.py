@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -98,7 +99,7 @@ def read_cameras(
 
 def has_poses_alone(path: Path) -> bool:
     """Return whether a camera file is a text of poses, which does not say by itself what its poses are."""
-    return path.is_file() and _find_format(path) == "text of poses"
+    return os.path.isfile(path) and _find_format(path) == "text of poses"
 
 
 def _find_format(path: Path) -> Format:
@@ -107,7 +108,7 @@ def _find_format(path: Path) -> Format:
     Raises:
         DataError: there is no such file, or its format is unknown.
     """
-    if path.is_dir():
+    if os.path.isdir(path):  # False for a name that is too long
         if (path / "transforms.json").is_file():
             return "nerfstudio"
         if find_model(path) is None:
