@@ -37,8 +37,8 @@ def read_colmap(path: str | Path, size: tuple[int, int], *, integer_centers: boo
         ...     _ = (Path(folder) / "cameras.txt").write_text("1 PINHOLE 128 96 64 64 64 48")
         ...     _ = (Path(folder) / "images.txt").write_text("1 1 0 0 0 0 0 2 1 a.png")
         ...     cameras = read_colmap(folder, size=(48, 64))
-        >>> cameras.centers.tolist(), cameras.intrinsics[0, 0].tolist()
-        ([[0.0, 0.0, -2.0]], [32.0, 0.0, 32.0])
+        >>> cameras.centers[0, 2].item(), cameras.intrinsics[0, 0].tolist()
+        (-2.0, [32.0, 0.0, 32.0])
     """
     path, size = Path(path), check.size("size", size)
     model = read_model((find_model(path) or path) if path.is_dir() else path)
