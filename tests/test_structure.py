@@ -229,11 +229,7 @@ def test_a_guard_has_its_message_to_itself() -> None:
         message
         for path in NATIVE
         for message in re.findall(
-<<<<<<< HEAD
-            r'"((?:splat|composite|unproject|visible|overlap|voxel_cache)\w*: [^"]+)"', path.read_text()
-=======
-            r'"((?:splat|unproject|visible|overlap|project|voxel_cache)\w*: [^"]+)"', path.read_text()
->>>>>>> wt/project
+            r'"((?:splat|composite|unproject|visible|overlap|project|voxel_cache)\w*: [^"]+)"', path.read_text()
         )
     )
     assert len(messages) > 40

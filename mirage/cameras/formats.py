@@ -14,6 +14,7 @@ from mirage_kernels import Cameras, atomic_write, check
 
 from ..errors import MAX_REASON, DataError, first_line
 from ..io.files import parse_json, read_json, read_text
+from .intrinsics import UNIT
 
 
 def _pose(line: str, where: str) -> list[float]:
@@ -42,25 +43,33 @@ def read_poses(path: str | Path, *, world2cam: bool) -> Tensor:
     Raises:
         DataError: the file is missing or empty, or a line, which the error names, is not a rigid pose.
     """
+    return read_posed_cameras(path, world2cam=world2cam).cam2world.double()
+
+
+def read_posed_cameras(path: str | Path, *, world2cam: bool) -> Cameras:
+    """Read what :func:`read_poses` does as cameras over (1, 1) with unit intrinsics, which keep given world2cam."""
     lines = enumerate(read_text(Path(path), "camera poses").splitlines(), 1)
     poses = [_pose(line, f"{path}:{n}") for n, line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not poses:
         raise DataError(f"{path}: expected camera poses, got an empty file")
     matrices = torch.tensor(poses, dtype=torch.float64, device="cpu").reshape(-1, 4, 4)
     try:  # Cameras checks the values
-        unit = torch.eye(3, dtype=torch.float64, device="cpu")
         build = Cameras.from_world2cam if world2cam else Cameras
-        return build(unit, matrices, (1, 1)).cam2world.double()
+        return build(UNIT, matrices, (1, 1))
     except ValueError as error:
         raise DataError(f"{path}: {error}") from None
 
 
-def read_cameras_json(path: str | Path, size: tuple[int, int] | None = None) -> Cameras:
+def read_cameras_json(
+    path: str | Path, size: tuple[int, int] | None = None, *, integer_centers: bool = False
+) -> Cameras:
     """Read cameras that :func:`write_cameras` wrote, bit for bit.
 
     Args:
-        path: the file.
+        path: the file; ``world2cam`` may be missing.
         size: size (H, W) to rescale the cameras to; None keeps the size of the file.
+        integer_centers: whether pixel centers have integer coordinates, in a file that others wrote; then 0.5 is added
+            to cx and cy, in pixels of the file.
 
     Returns:
         The cameras.
@@ -70,13 +79,15 @@ def read_cameras_json(path: str | Path, size: tuple[int, int] | None = None) -> 
     """
     data = read_json(Path(path), "cameras")
     try:
-        values = [torch.tensor(data[name], dtype=torch.float32, device="cpu") for name in ("intrinsics", "cam2world")]
+        names = ("intrinsics", "cam2world", *(("world2cam",) if data.get("world2cam") is not None else ()))
+        values = {name: torch.tensor(data[name], dtype=torch.float32, device="cpu") for name in names}
         height, width = data["size"]
-    except (ValueError, TypeError, KeyError, RuntimeError, OverflowError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, OverflowError) as error:
         got = f"{type(error).__name__}: {first_line(error)[:MAX_REASON]}"
         raise DataError(f"{path}: expected JSON with size, intrinsics and cam2world, got {got}") from None
     try:
-        cameras = Cameras(values[0], values[1], (height, width))
+        cameras = Cameras.from_tensors({**values, "size": check.size("size", (height, width))})
+        cameras = cameras.crop(-0.5, -0.5, cameras.size) if integer_centers else cameras
     except (ValueError, TypeError) as error:
         raise DataError(f"{path}: {error}") from None
     if len(cameras) == 0:
@@ -87,8 +98,8 @@ def read_cameras_json(path: str | Path, size: tuple[int, int] | None = None) -> 
 def write_cameras(path: str | Path, cameras: Cameras) -> None:
     """Write cameras to a JSON file.
 
-    The file contains one object with ``size`` (H, W), ``convention``, ``intrinsics`` (F, 3, 3) in pixels and
-    ``cam2world`` (F, 4, 4). It is replaced atomically.
+    The file contains one object with ``size`` (H, W), ``convention``, ``intrinsics`` (F, 3, 3) in pixels,
+    ``cam2world`` (F, 4, 4) and ``world2cam`` (F, 3, 4). It is replaced atomically.
 
     Args:
         path: the file.
@@ -114,8 +125,7 @@ def write_cameras(path: str | Path, cameras: Cameras) -> None:
     content = {
         "convention": "OpenCV axes; pixel centers at +0.5; cam2world",
         "size": list(cameras.size),
-        "intrinsics": cameras.intrinsics.tolist(),
-        "cam2world": cameras.cam2world.tolist(),
+        **{name: tensor.tolist() for name, tensor in cameras.matrices().items()},
     }
     with atomic_write(path) as partial:
         partial.write_text(json.dumps(content) + "\n")

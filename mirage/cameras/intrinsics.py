@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Intrinsics of one camera: from text, JSON or NumPy files, from numbers, or from a field of view."""
+"""Intrinsics of a camera: from text, JSON or NumPy files, from numbers, or from a field of view; and their scaling."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from ..io.files import parse_json, read_text
 
 MAX_FRACTION = 10  # intrinsics of which none is larger are fractions of the image's size
 MAX_ASPECT_ERROR = 0.02  # relative, between the size that a file of intrinsics states and the image's
+UNIT = (1.0, 1.0, 0.0, 0.0)  # intrinsics of cameras over (1, 1) that hold poses alone
 _EXPECTED = "a 3x3 matrix or fx fy cx cy"
 _MATRICES = ("K", "k", "intrinsics", "intrinsic", "camera_matrix", "intrinsic_matrix", "cameraMatrix", "intrinsic_mat")
 _FX = ("fx", "fl_x", "f_x", "focal_length_x", "focal_x", "focal_length", "focal", "fl", "f")
@@ -63,10 +64,7 @@ def read_intrinsics(source: str | Path, size: tuple[int, int], *, integer_center
     is_fraction = bool(k[:2].abs().max() <= MAX_FRACTION)
     if is_fraction:
         calibrated = (1, 1)
-    elif integer_centers:
-        k[:2, 2] += 0.5
-    k[0] *= size[1] / calibrated[1]
-    k[1] *= size[0] / calibrated[0]
+    k = scale_intrinsics(k, calibrated, size, integer_centers=integer_centers and not is_fraction)
     try:
         Cameras(k, torch.eye(4, dtype=torch.float64, device="cpu"), size)
     except ValueError as error:
@@ -100,8 +98,41 @@ def intrinsics_from_fov(degrees: float, size: tuple[int, int]) -> Tensor:
 def centered_intrinsics(focal: float, size: tuple[int, int]) -> Tensor:
     """Make intrinsics (3, 3) float64 with a focal length in pixels and the principal point in the center of (H, W)."""
     focal, (height, width) = check.positive("focal", focal), check.size("size", size)
-    rows = [[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]]
-    return torch.tensor(rows, dtype=torch.float64, device="cpu")
+    return pinhole_intrinsics(focal, focal, width / 2, height / 2)
+
+
+def pinhole_intrinsics(fx: float, fy: float, cx: float, cy: float) -> Tensor:
+    """Make intrinsics (3, 3) float64 from focal lengths and the principal point, without a check."""
+    return torch.tensor([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], dtype=torch.float64, device="cpu")
+
+
+def scale_intrinsics(
+    intrinsics: Tensor, calibrated: tuple[float, float], size: tuple[int, int], *, integer_centers: bool = False
+) -> Tensor:
+    """Scale intrinsics (3, 3) float64 in pixels of ``calibrated`` (H, W) to pixels of ``size``.
+
+    With ``integer_centers``, 0.5 is added to cx and cy before.
+    """
+    k = intrinsics.clone()
+    if integer_centers:
+        k[:2, 2] += 0.5
+    k[0] *= size[1] / calibrated[1]
+    k[1] *= size[0] / calibrated[0]
+    return k
+
+
+def with_intrinsics(cameras: Cameras, intrinsics: Tensor, size: tuple[int, int]) -> Cameras:
+    """Return cameras with the same poses, both cam2world and world2cam bit for bit, and other intrinsics.
+
+    Args:
+        cameras: F cameras.
+        intrinsics: (3, 3) or (F, 3, 3) on the CPU, in pixels of ``size``.
+        size: (H, W).
+
+    Raises:
+        TypeError, ValueError: as :class:`mirage_kernels.Cameras` does.
+    """
+    return Cameras.from_tensors({**cameras.to("cpu").matrices(), "intrinsics": intrinsics, "size": size})
 
 
 def _read(source: str | Path, size: tuple[int, int]) -> tuple[Tensor, tuple[float, float]]:

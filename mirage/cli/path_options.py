@@ -107,8 +107,9 @@ def _add_file_options(path: argparse._ArgumentGroup) -> None:
         "--cameras",
         type=Path,
         metavar="FILE",
-        help="camera file: RealEstate10K, geometry.npz, WorldScore JSON, cameras.json of an earlier video, or poses as "
-        "text. Its intrinsics are also the image's if neither --intrinsics nor --fov is set (default: none)",
+        help="cameras: a COLMAP model (folder, images.bin or images.txt), nerfstudio's transforms.json, RealEstate10K, "
+        "geometry.npz, WorldScore JSON, cameras.json of an earlier video, a TUM trajectory, or poses as text. The "
+        "file's intrinsics are also the image's if neither --intrinsics nor --fov is set (default: none)",
     )
     path.add_argument(
         "--poses", type=Path, metavar="FILE", help="text file with one camera pose per line (default: none)"

@@ -100,7 +100,7 @@ def add_render(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     source.add_argument(
         "--integer-centers",
         action="store_true",
-        help="pixel centers have integer coordinates in a geometry.npz of --cameras: add half a pixel to cx and cy "
+        help="pixel centers have integer coordinates in the file of --cameras: add half a pixel to cx and cy "
         "(default: they are at half pixels)",
     )
     output = render.add_argument_group("output")

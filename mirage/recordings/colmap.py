@@ -10,12 +10,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..cameras.colmap import cameras_of
+from ..cameras.colmap_files import (
+    ColmapCamera,
+    ColmapImage,
+    find_model,
+    parameters,
+    read_depth_map,
+    read_model,
+    read_points,
+    scaled_intrinsics,
+)
+from ..cameras.intrinsics import UNIT
 from ..errors import DataError
 from ..io.files import read_depth
-from .colmap_files import ColmapCamera, ColmapImage, find_model, parameters, read_depth_map, read_model, read_points
+from ..io.listings import DEPTH_SUFFIXES, natural_key
 from .distortion import Distortion
 from .frames import ReadOptions, Recording, SourceFrame, check_aspect, image_size, read_pixels
-from .poses import DEPTH_SUFFIXES, natural_key, rotation_matrix
 
 DEPTH_FOLDERS = ("depth", "depths")
 
@@ -76,17 +87,14 @@ class ColmapRecording(Recording):
         camera, size = self._cameras[entry.camera], image_size(image)
         given = self._given_intrinsics(size)
         if given is None:
-            k, values = parameters(camera)
+            k = scaled_intrinsics(camera, size, integer_centers=self.has_integer_centers)
             check_aspect("camera", camera.size, size)
-            k[0], k[1] = k[0] * (size[1] / camera.size[1]), k[1] * (size[0] / camera.size[0])
-            if self.has_integer_centers:
-                k[:2, 2] += 0.5
-            lens = _distortion(values)
+            lens = _distortion(parameters(camera)[1])
         else:
             k, lens = given, None
         depth = None if path is None else self._read_depth(path)
         xyz = self._points_of(entry) if path is None else None
-        return SourceFrame(image, k, _read_pose(entry), depth, xyz, distortion=lens)
+        return SourceFrame(image, k, cameras_of([entry], UNIT, (1, 1)), depth, xyz, distortion=lens)
 
     def _read_depth(self, path: Path) -> Tensor:
         scale = self.options.depth_scale
@@ -112,12 +120,3 @@ def _is_distorted(camera: ColmapCamera) -> bool:
         return _distortion(parameters(camera)[1]) is not None
     except DataError:  # of another model: an error when a frame of it is read
         return False
-
-
-def _read_pose(entry: ColmapImage) -> Tensor:
-    """The camera-to-world pose of an image."""
-    w, x, y, z = entry.pose[:4]
-    pose = torch.eye(4, dtype=torch.float64, device="cpu")
-    pose[:3, :3] = rotation_matrix([x, y, z, w]).T
-    pose[:3, 3] = -pose[:3, :3] @ torch.tensor(entry.pose[4:], dtype=torch.float64, device="cpu")
-    return pose

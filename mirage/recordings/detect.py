@@ -7,15 +7,15 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from ..cameras.colmap_files import find_model
 from ..data.geometry import is_npz
 from ..errors import DataError, check_file
+from ..io.listings import IMAGE_SUFFIXES, list_files
 from .colmap import ColmapRecording
-from .colmap_files import find_model
 from .frames import ReadOptions, Recording
 from .geometry_file import GeometryRecording
 from .nerfstudio import NerfstudioRecording
 from .posed_folder import DEPTH_FOLDERS, IMAGE_FOLDERS, POSE_FILES, PosedFolder, find
-from .poses import IMAGE_SUFFIXES, list_files
 from .tum import TumRecording
 
 LAYOUTS = (

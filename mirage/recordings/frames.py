@@ -15,7 +15,7 @@ from torch.nn import functional as nnf
 
 from mirage_kernels import Cameras
 
-from ..cameras import read_intrinsics
+from ..cameras.intrinsics import read_intrinsics, with_intrinsics
 from ..errors import DataError
 from ..geometry.grids import resize_depth, usable_depth
 from ..io.files import read_image
@@ -50,7 +50,7 @@ class SourceFrame(NamedTuple):
     Attributes:
         image: (3, H, W) float32, values 0 to 1.
         intrinsics: (3, 3) float64, in pixels of the image; pixel centers at +0.5.
-        cam2world: (4, 4) float64, OpenCV axes.
+        pose: one camera over any grid, for its pose; its intrinsics are not used.
         depth: (h, w) float32 z-depth in world units, of any size with the image's aspect; None if ``xyz`` is given.
         xyz: (N, 3) points that the frame shows, in world units, if it has no depth map.
         exclude: (H, W) bool; None for nowhere.
@@ -59,7 +59,7 @@ class SourceFrame(NamedTuple):
 
     image: Tensor
     intrinsics: Tensor
-    cam2world: Tensor
+    pose: Cameras
     depth: Tensor | None = None
     xyz: Tensor | None = None
     exclude: Tensor | None = None
@@ -153,7 +153,7 @@ class Recording(ABC):
             source = self._read(number)
             source = fit_frame(check_source(source), size, crop)
             height, width = source.image.shape[1:]
-            camera = Cameras(source.intrinsics, source.cam2world, (height, width))
+            camera = with_intrinsics(source.pose, source.intrinsics, (height, width))
         except ImportError:
             raise
         except Exception as error:  # numbers of the files may be anything: see mirage.errors.reading

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from mirage_kernels import Cameras
+
+from ..cameras.intrinsics import UNIT
 from ..data.geometry import check_arrays, check_sizes
 from ..errors import DataError, reading
 from ..io.npy import Archive, read_values
@@ -52,7 +55,7 @@ class GeometryRecording(Recording):
         return SourceFrame(
             image,
             intrinsics,
-            torch.from_numpy(self._poses[number]),
+            Cameras(UNIT, self._poses[number], (1, 1)),
             torch.from_numpy(values["depths"].astype(np.float32)) * (self.options.depth_scale or 1.0),
             exclude=torch.from_numpy(values["masks"] == 0) if "masks" in values else None,
         )

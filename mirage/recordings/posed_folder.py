@@ -4,16 +4,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-import torch
+import numpy as np
 from torch import Tensor
 
-from ..cameras import read_intrinsics
+from mirage_kernels import Cameras
+
+from ..cameras.intrinsics import UNIT, pinhole_intrinsics, read_intrinsics, scale_intrinsics
+from ..cameras.tum import cameras_of
 from ..errors import DataError
 from ..io.files import read_depth
+from ..io.listings import DEPTH_SUFFIXES, IMAGE_SUFFIXES, list_files, natural_key, read_numbers, read_rows
 from .frames import ReadOptions, Recording, SourceFrame, image_size, read_pixels
-from .poses import DEPTH_SUFFIXES, IMAGE_SUFFIXES, list_files, natural_key, pose_matrix, read_numbers, read_rows
 
 IMAGE_FOLDERS = ("images", "color", "rgb")
 DEPTH_FOLDERS = ("depth", "depths")
@@ -68,7 +72,7 @@ class PosedFolder(Recording):
             raise DataError(f"{name}: expected an image and a depth map, got only one of them")
         image = read_pixels(image_path)
         line, words = self._poses[number]
-        pose = pose_matrix(read_numbers(self._poses_file, line, words))
+        pose = read_pose(read_numbers(self._poses_file, line, words))
         depth = read_depth(depth_path, scale=self.options.depth_scale)
         return SourceFrame(image, self._find_intrinsics(image_size(image)), pose, depth)
 
@@ -92,9 +96,23 @@ def fixed_intrinsics(
     if size != expected:
         known = f"{expected[1]}x{expected[0]}"
         raise DataError(f"--intrinsics: expected a file, because the known ones are for {known}, got none")
-    fx, fy, cx, cy = numbers
-    half = 0.5 if integer_centers else 0.0
-    return torch.tensor([[fx, 0, cx + half], [0, fy, cy + half], [0, 0, 1]], dtype=torch.float64, device="cpu")
+    return scale_intrinsics(pinhole_intrinsics(*numbers), expected, size, integer_centers=integer_centers)
+
+
+def read_pose(numbers: Sequence[float]) -> Cameras:
+    """Make a camera over (1, 1) from the numbers of its camera-to-world pose.
+
+    Args:
+        numbers: 16 or 12 numbers of a matrix in row-major order, or 7 numbers tx ty tz qx qy qz qw.
+
+    Raises:
+        ValueError: there is another number of numbers, or they are not a pose.
+    """
+    if len(numbers) == 7:
+        return cameras_of([list(numbers)])
+    if len(numbers) not in (12, 16):
+        raise DataError(f"pose: expected 16, 12 or 7 numbers, got {len(numbers)}")
+    return Cameras(UNIT, np.reshape(numbers, (-1, 4)), (1, 1))
 
 
 def _pair(folder: Path, images: list[Path], depths: list[Path]) -> list[tuple[str, Path | None, Path | None]]:

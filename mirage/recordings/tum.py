@@ -9,11 +9,12 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ..cameras.tum import cameras_of, read_trajectory
 from ..errors import DataError
 from ..io.files import read_depth
+from ..io.listings import read_numbers, read_rows
 from .frames import ReadOptions, Recording, SourceFrame, image_size, read_pixels
 from .posed_folder import fixed_intrinsics
-from .poses import pose_matrix, read_numbers, read_rows
 
 MAX_SECONDS = 0.02  # largest difference of times that belong together, as in the benchmark's associate.py
 DEPTH_UNIT = 5000.0  # of the 16-bit PNG: 5000 is one meter
@@ -36,9 +37,9 @@ class TumRecording(Recording):
             if not (folder / name).is_file():
                 raise DataError(f"{folder}: expected rgb.txt, depth.txt and groundtruth.txt, got no {name}")
         self._images, self._depths = _read_list(folder / "rgb.txt"), _read_list(folder / "depth.txt")
-        self._poses = _read_trajectory(folder / "groundtruth.txt")
+        self._poses = sorted(read_trajectory(folder / "groundtruth.txt"))
         self._depth_times = [time for time, _ in self._depths]
-        self._pose_times = [time for time, _ in self._poses]
+        self._pose_times = [values[0] for values in self._poses]
         super().__init__(folder, [name for _, name in self._images], options)
         if options.intrinsics is None:
             numbers = " ".join(f"{value:g}" for value in INTRINSICS)
@@ -48,11 +49,11 @@ class TumRecording(Recording):
     def _read(self, number: int) -> SourceFrame:
         time, name = self._images[number]
         _, depth_name = self._depths[_nearest(self._depth_times, time, "depth map")]
-        _, pose = self._poses[_nearest(self._pose_times, time, "pose")]
+        pose = cameras_of([self._poses[_nearest(self._pose_times, time, "pose")][1:]])
         image = read_pixels(self.path / name)
         scale = self.options.depth_scale
         depth = read_depth(self.path / depth_name, scale=1 / DEPTH_UNIT if scale is None else scale)
-        return SourceFrame(image, self._find_intrinsics(image_size(image)), pose_matrix(pose), depth)
+        return SourceFrame(image, self._find_intrinsics(image_size(image)), pose, depth)
 
     def _find_intrinsics(self, size: tuple[int, int]) -> Tensor:
         given = self._given_intrinsics(size)
@@ -66,15 +67,6 @@ def _read_list(path: Path) -> list[tuple[float, str]]:
         if len(words) != 2:
             raise DataError(f"{path}:{number}: expected a time and a file name, got {' '.join(words)[:60]!r}")
     return sorted((read_numbers(path, number, words[:1])[0], words[1]) for number, words in rows)
-
-
-def _read_trajectory(path: Path) -> list[tuple[float, list[float]]]:
-    """Time and pose (tx ty tz qx qy qz qw) per line, in order of time."""
-    rows = [(number, read_numbers(path, number, words)) for number, words in read_rows(path, "a pose per line")]
-    for number, values in rows:
-        if len(values) != 8:
-            raise DataError(f"{path}:{number}: expected a time and 7 numbers of a pose, got {len(values)} numbers")
-    return sorted((values[0], values[1:]) for _, values in rows)
 
 
 def _nearest(times: list[float], time: float, what: str) -> int:

@@ -21,6 +21,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
 from mirage.cameras import read_cameras, read_intrinsics, write_cameras
+from mirage.cameras.colmap_files import read_depth_map, read_model, read_points
 from mirage.cli.run_checks import check_stored
 from mirage.cli.run_store import VIDEOS, RunStore
 from mirage.data.geometry import Geometry, read_geometry, write_geometry
@@ -30,7 +31,6 @@ from mirage.io.packet_log import Packet
 from mirage.io.photos import read_photo_info
 from mirage.memory import LatentSpatialMemory
 from mirage.recordings import read_recording
-from mirage.recordings.colmap_files import read_depth_map, read_model, read_points
 from mirage_kernels import Cameras, VoxelCache, read_safetensors
 
 SIZE = (6, 8)
@@ -174,6 +174,11 @@ def worldscore(path: Path) -> None:
     path.write_text(json.dumps({"focal_length": 500, "cameras_interp": poses}))
 
 
+def own_cameras(path: Path) -> Any:
+    """Cameras with the intrinsics of the file."""
+    return read_cameras(path, SIZE)
+
+
 REALESTATE = "http://video\n" + "".join(f"{n} 0.9 1.2 0.5 0.5 0 0 1 0 0 0 0 1 0 0 0 0 1 0\n" for n in range(2))
 KINDS = {
     "photo": Kind("photo.jpg", make_photo, lambda path: (read_photo_info(path), read_image(path))),
@@ -208,6 +213,11 @@ KINDS = {
     "RealEstate10K": Kind("cameras.txt", lambda path: path.write_text(REALESTATE), cameras),
     "WorldScore": Kind("cameras.json", worldscore, cameras),
     "cameras": Kind("cameras.json", lambda path: write_cameras(path, CAMERA), cameras),
+    "COLMAP model": Kind("images.bin", make_colmap, own_cameras),
+    "COLMAP model as text": Kind("images.txt", make_colmap, own_cameras),
+    "COLMAP cameras as text": Kind("cameras.txt", make_colmap, lambda path: own_cameras(path.parent)),
+    "transforms": Kind("transforms.json", make_transforms, own_cameras),
+    "TUM trajectory": Kind("groundtruth.txt", make_tum, cameras),
     "nerfstudio": Kind("transforms.json", make_transforms, read_first_frame),
     "folder": Kind("poses.txt", make_posed, read_first_frame),
     "TUM images": Kind("rgb.txt", make_tum, read_tum),

@@ -29,6 +29,6 @@ def test_a_short_message_is_kept() -> None:
 def test_names_in_a_file_of_any_length(tmp_path: Path) -> None:
     path = tmp_path / "cameras.json"
     path.write_text(json.dumps({f"{number}" + "[" * 10_000: 1 for number in range(20)}))
-    with pytest.raises(DataError, match="expected JSON with cam2world or cameras_interp, got ") as error:
+    with pytest.raises(DataError, match="expected JSON with cam2world, cameras_interp or frames, got ") as error:
         read_cameras(path, (6, 8))
     assert len(str(error.value)) < 600 + len(str(path))

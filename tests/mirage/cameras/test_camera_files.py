@@ -164,7 +164,7 @@ BAD: list[tuple[Any, str, str]] = [
     (read_cameras_json, ours(cam2world=[IDENTITY] * 3, intrinsics=[[50, 50, 30, 20]] * 2),
      "intrinsics: expected (V=3, 3, 3), got (2, 3, 3)"),
     (read_cameras_json, ours(cam2world=[], intrinsics=[]), "cam2world: expected (V, 4, 4) or (V, 3, 4), or one"),
-    (read_cameras, '{"a": 1, "b": 2}', "expected JSON with cam2world or cameras_interp, got 'a, b'"),
+    (read_cameras, '{"a": 1, "b": 2}', "expected JSON with cam2world, cameras_interp or frames, got 'a, b'"),
     (read_cameras, "{", "expected cameras, got damaged JSON"),
     (read_cameras, "", "expected camera poses, got an empty file"),
     (read_cameras, "hello", ":1: expected a pose of 4x4 or 3x4 numbers, got 'hello'"),

@@ -12,8 +12,8 @@ import pytest
 import torch
 from layouts import make_frames
 
+from mirage.cameras.colmap_files import ColmapCamera, parameters
 from mirage.recordings import read_recording
-from mirage.recordings.colmap_files import ColmapCamera, parameters
 from mirage.recordings.distortion import Distortion
 
 

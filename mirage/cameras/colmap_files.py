@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..errors import DataError, reading
 from ..io.files import read_text
+from .intrinsics import pinhole_intrinsics, scale_intrinsics
 
 # Model: number in binary files, and number of parameters. Only these have an image plane.
 _MODELS = {
@@ -27,6 +28,8 @@ _MODELS = {
 # Parameters of the other models, to skip them in binary files.
 _OTHER_MODELS = {5: 8, 7: 5, 8: 4, 9: 5, 10: 12, 11: 16, 12: 4, 13: 5}
 MAX_NAME = 4096
+MAX_BYTES = 4 << 30  # of a binary file
+IMAGE_FILES = ("images.bin", "images.txt")
 
 
 class ColmapCamera(NamedTuple):
@@ -67,22 +70,23 @@ def find_model(folder: Path) -> Path | None:
     return None
 
 
-def read_model(folder: Path) -> ColmapModel:
+def read_model(path: Path) -> ColmapModel:
     """Read cameras and images of a sparse model.
 
     Args:
-        folder: with ``cameras`` and ``images``, as ``.bin`` or ``.txt``; binary files take precedence.
+        path: a folder with ``cameras`` and ``images``, as ``.bin`` or ``.txt``, where binary files take precedence; or
+            its file ``images.bin`` or ``images.txt``, beside which ``cameras`` has the same suffix.
 
     Raises:
         DataError: a file is missing or damaged.
     """
-    binary = (folder / "images.bin").is_file()
-    suffix = "bin" if binary else "txt"
-    paths = [folder / f"{name}.{suffix}" for name in ("cameras", "images")]
-    with reading(paths[0], "a COLMAP model"):
-        cameras = _binary_cameras(paths[0]) if binary else _text_cameras(paths[0])
-    with reading(paths[1], "a COLMAP model"):
-        return ColmapModel(cameras, _binary_images(paths[1]) if binary else _text_images(paths[1]))
+    if path.is_dir():
+        path = path / IMAGE_FILES[0 if (path / IMAGE_FILES[0]).is_file() else 1]
+    binary, cameras_path = path.suffix == ".bin", path.with_name(f"cameras{path.suffix}")
+    with reading(cameras_path, "a COLMAP model"):
+        cameras = _binary_cameras(cameras_path) if binary else _text_cameras(cameras_path)
+    with reading(path, "a COLMAP model"):
+        return ColmapModel(cameras, _binary_images(path) if binary else _text_images(path))
 
 
 def read_points(folder: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -117,7 +121,7 @@ def read_depth_map(path: Path) -> Tensor:
         DataError: the file is missing or damaged.
     """
     with reading(path, "a depth map of COLMAP"):
-        data = path.read_bytes()
+        data = _read_bytes(path)
         header = data[:64].split(b"&")
         width, height, channels = (int(part) for part in header[:3])
         if min(width, height, channels) < 1:
@@ -127,11 +131,19 @@ def read_depth_map(path: Path) -> Tensor:
         return torch.from_numpy(values.reshape(channels, height, width)[0].copy())
 
 
+def _read_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise DataError(f"{path}: expected a file of at most {MAX_BYTES >> 30} GiB, got a larger one")
+    return data
+
+
 class _Reader:
     """Reads numbers from the bytes of a file."""
 
     def __init__(self, path: Path) -> None:
-        self.data, self.at = path.read_bytes(), 0
+        self.data, self.at = _read_bytes(path), 0
 
     def take(self, layout: str) -> tuple[float, ...]:
         values = struct.unpack_from(f"<{layout}", self.data, self.at)
@@ -227,5 +239,16 @@ def parameters(camera: ColmapCamera) -> tuple[Tensor, tuple[float, ...]]:
     if camera.model in ("SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL"):
         values = (values[0], *values)
     fx, fy, cx, cy, *distortion = values
-    k = torch.tensor([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], dtype=torch.float64, device="cpu")
-    return k, (*distortion, *(8 - len(distortion)) * (0.0,))
+    return pinhole_intrinsics(fx, fy, cx, cy), (*distortion, *(8 - len(distortion)) * (0.0,))
+
+
+def scaled_intrinsics(camera: ColmapCamera, size: tuple[int, int], *, integer_centers: bool = False) -> Tensor:
+    """Intrinsics (3, 3) float64 of a camera, in pixels of ``size`` (H, W).
+
+    Raises:
+        DataError: as :func:`parameters`, or its images have no pixels.
+    """
+    k, _ = parameters(camera)
+    if min(camera.size) < 1:
+        raise DataError(f"camera: expected images of at least one pixel, got size {camera.size}")
+    return scale_intrinsics(k, camera.size, size, integer_centers=integer_centers)

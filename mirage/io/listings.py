@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Poses, and lists of files, as folders of recordings have them."""
+"""Files of a folder in natural order, and rows of text files."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from ..errors import DataError
-from ..io.files import read_text
+from .files import read_text
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".ppm", ".bmp", ".tif", ".tiff", ".webp")
 DEPTH_SUFFIXES = (".png", ".pgm", ".npy", ".exr", ".tif", ".tiff", ".npz")
@@ -38,64 +35,6 @@ def list_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
         return []
     paths = [path for path in folder.iterdir() if path.suffix.lower() in suffixes and not path.name.startswith(".")]
     return sorted(paths, key=lambda path: natural_key(path.name))
-
-
-def rotation_matrix(quaternion: Sequence[float]) -> Tensor:
-    """Convert a quaternion to a rotation matrix.
-
-    Args:
-        quaternion: x, y, z, w; of any length but 0.
-
-    Returns:
-        (3, 3) float64.
-
-    Raises:
-        DataError: the quaternion has no direction.
-
-    Example:
-        >>> rotation_matrix([0, 0, 1, 1]).round().tolist()  # 90 degrees about z
-        [[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
-    """
-    values = torch.tensor(quaternion, dtype=torch.float64, device="cpu")
-    norm = values.norm()
-    if not 1e-9 < norm < float("inf"):
-        raise DataError(f"pose: expected a quaternion, got {list(quaternion)}")
-    x, y, z, w = (values / norm).tolist()
-    return torch.tensor(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ],
-        dtype=torch.float64,
-        device="cpu",
-    )
-
-
-def pose_matrix(numbers: Sequence[float]) -> Tensor:
-    """Convert the numbers of a pose to a matrix.
-
-    Args:
-        numbers: 16 or 12 numbers of a matrix in row-major order, or 7 numbers tx ty tz qx qy qz qw.
-
-    Returns:
-        (4, 4) float64.
-
-    Raises:
-        DataError: there is another number of numbers, or a quaternion has no direction.
-    """
-    pose = torch.eye(4, dtype=torch.float64, device="cpu")
-    if len(numbers) == 7:
-        pose[:3, :3], pose[:3, 3] = (
-            rotation_matrix(numbers[3:]),
-            torch.tensor(numbers[:3], dtype=torch.float64, device="cpu"),
-        )
-    elif len(numbers) in (12, 16):
-        rows = torch.tensor(numbers, dtype=torch.float64, device="cpu").reshape(-1, 4)
-        pose[: len(rows)] = rows
-    else:
-        raise DataError(f"pose: expected 16, 12 or 7 numbers, got {len(numbers)}")
-    return pose
 
 
 def read_rows(path: Path, what: str) -> list[tuple[int, list[str]]]:
