@@ -187,10 +187,9 @@ class RunStore:
             OSError: a file cannot be written.
         """
         for number, frame in enumerate(frames, start):
-            with self._frame(number).open("wb") as file:
-                Image.fromarray(np.ascontiguousarray(frame.transpose(1, 2, 0))).save(file, format="PNG")
-                file.flush()
-                os.fsync(file.fileno())
+            Image.fromarray(np.ascontiguousarray(frame.transpose(1, 2, 0))).save(self._frame(number), format="PNG")
+        if hasattr(os, "sync"):  # once, instead of for each of the files
+            os.sync()
 
     def _frame(self, number: int) -> Path:
         return self.folder / f"frame-{number:06}.png"

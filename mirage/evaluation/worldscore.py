@@ -206,18 +206,9 @@ def write_result(folder: Path, sample: WorldScoreSample, frames: int) -> Iterato
     partial.mkdir(parents=True)
     try:
         yield ResultWriter(partial, sample, frames)
-        for path in partial.rglob("*"):
-            _sync(path)
+        if hasattr(os, "sync"):  # once, instead of for each of the files
+            os.sync()
         partial.rename(folder)
     finally:
         with suppress(FileNotFoundError):
             shutil.rmtree(partial)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file or folder is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

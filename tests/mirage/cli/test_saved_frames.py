@@ -14,6 +14,7 @@ from PIL import Image
 from mirage.cli.main import main
 from mirage.cli.output_folder import OutputFolder
 from mirage.cli.preview import Preview
+from mirage.cli.run_store import RunStore, remove_frames
 from mirage.rollout import Chunk, RolloutSession
 from mirage_kernels import Cameras
 
@@ -54,12 +55,9 @@ def test_the_folder_has_every_frame_as_it_was_generated(
         assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / "frames" / name)), planes.transpose(1, 2, 0))
 
 
-@pytest.mark.parametrize("links", [True, False])
 def test_an_interrupted_run_has_the_frames_of_its_finished_chunks(
-    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not links:
-        monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("no hard links")))
     assert main([*arguments, "--save-frames"]) == 0
     whole = contents(tmp_path / "out" / "frames")
     with monkeypatch.context() as patch:
@@ -80,8 +78,21 @@ def test_a_later_run_removes_the_frames_and_nothing_else(arguments: list[str], t
     assert sorted(contents(frames)) == [*names(5), "mine.png"]
     assert main([*arguments, "--overwrite"]) == 0
     assert sorted(contents(frames)) == ["mine.png"]
-    (frames / "mine.png").unlink()
-    frames.rmdir()
-    assert main([*arguments, "--overwrite", "--save-frames"]) == 0
-    assert main([*arguments, "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_frames_are_exported_with_and_without_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    if not links:
+        monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("no hard links")))
+    (tmp_path / "resume").mkdir()
+    store, frames = RunStore(tmp_path / "resume"), tmp_path / "frames"
+    store.save_frames(0, [np.full((3, 4, 6), number, np.uint8) for number in range(3)])
+    store.export_frames(frames, 3)
+    store.export_frames(frames, 2)
+    assert sorted(contents(frames)) == names(2)
+    assert np.asarray(Image.open(frames / "000001.png")).max() == 1
+    assert not store.holds_other_files()
+    remove_frames(frames)
     assert not frames.exists()
