@@ -27,8 +27,7 @@ inline cudaStream_t current_stream(int32_t device) {
 struct OnDevice {
   torch::stable::accelerator::DeviceGuard device;
   cudaStream_t stream;
-  explicit OnDevice(const Tensor& like)
-      : device(device_index(like)), stream(current_stream(device_index(like))) {}
+  explicit OnDevice(const Tensor& like) : device(device_index(like)), stream(current_stream(device_index(like))) {}
 };
 
 constexpr size_t kDefaultShared = 48 << 10;  // bytes of dynamic shared memory that a launch has without asking
