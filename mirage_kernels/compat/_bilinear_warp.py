@@ -103,8 +103,9 @@ def _blocks(h: int, w: int) -> Iterator[tuple[int, int]]:
 
 
 def depth_scale(projections: Sequence[Projection], h: int, w: int) -> Tensor:
-    """The factor of log1p(z) in the exponent of the weights of frames."""
-    farthest = torch.stack([project.depth(*rows).max() for project in projections for rows in _blocks(h, w)]).max()
+    """The factor of log1p(z) in the exponent of the weights of frames. Depths that are NaN are ignored."""
+    depths = (project.depth(*rows) for project in projections for rows in _blocks(h, w))
+    farthest = torch.stack([depth.nan_to_num_(nan=0.0, posinf=torch.inf).max() for depth in depths]).max()
     return _DEPTH_WEIGHT_SCALE / (farthest.clamp(min=0).log1p() + _EPS)
 
 

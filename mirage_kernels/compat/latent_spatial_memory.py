@@ -197,8 +197,8 @@ class LatentPointCloud:
             capacity = max(needed, int(_GROWTH * self._count))
             old = (self.points_world, self.features, self.valid_mask)
             self._rows = tuple(rows.new_empty(capacity, *rows.shape[1:]) for rows in old)  # type: ignore[assignment]
-            for rows, present in zip(self._rows, old, strict=True):
-                rows[: self._count] = present
+            for rows, before in zip(self._rows, old, strict=True):
+                rows[: self._count] = before
         for rows, new in zip(self._rows, points[:3], strict=True):
             torch.index_select(new, 0, kept, out=rows[self._count : needed])
         self._count = needed
