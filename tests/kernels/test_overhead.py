@@ -23,6 +23,7 @@ def calls() -> dict[str, Callable[[], Any]]:
     cache.insert(case.xyz, case.features)
     return {
         "splat": lambda: mk.splat(case.xyz, case.features, case.cameras),
+        "clouds": lambda: mk.splat(case.xyz[None], case.features[None], case.cameras),
         "bilinear": lambda: mk.splat(case.xyz, case.features, case.cameras, mode="bilinear"),
         "insert": lambda: cache.insert(case.xyz, case.features),
         "read": lambda: cache.splat(case.cameras),
