@@ -51,6 +51,17 @@ def backward_of_splat() -> dict[str, tuple[Any, ...]]:
     }
 
 
+def of_clouds(case: testing.SplatCase, source: random.Random) -> tuple[Any, ...]:
+    """Two clouds, as (2, N / 2, ...) or by offsets."""
+    xyz, features, *views, valid, extents = case.arguments()[:8]
+    if source.random() < 0.5:
+        offsets = torch.tensor([0, len(xyz) // 3, len(xyz)])
+        return (xyz, features, *views, valid, extents, offsets, 0.1, 0.5, 1e-6)
+    shape = (2, len(xyz) // 2)
+    of_points = [None if t is None else t.view(shape) for t in (valid, extents)]
+    return (xyz.view(*shape, 3), features.view(*shape, features.shape[1]), *views, *of_points, None, 0.1, 0.5, 1e-6)
+
+
 def of_unproject(pooling: int) -> dict[str, tuple[Any, ...]]:
     case = testing.unproject_case(0, mask=True)
     camera = (case.cameras.rescale((3, 5)).intrinsics, case.cameras.cam2world, case.mask)
@@ -112,6 +123,7 @@ def good_calls(source: random.Random) -> dict[str, tuple[Any, ...]]:
         "splat_plain": case.arguments()[:6],
         "splat_layers": (*case.arguments()[:1], *case.arguments()[2:6], 3, *case.arguments()[6:8], 0.1, 0.5),
         **of_composite(case),
+        "splat_clouds": of_clouds(case, source),
         "visible": (seen.xyz, *camera, seen.valid, seen.groups, 70),
         "overlap": (torch.arange(60).reshape(3, 20), torch.arange(40).reshape(2, 20)),
         "project": (seen.xyz, *camera),

@@ -26,6 +26,12 @@ def splat_points(views: int, **options: Any) -> Call:
     return lambda: case.run(splat, **options)
 
 
+def splat_clouds(clouds: int) -> Call:
+    case = testing.splat_case(0, views=clouds)
+    xyz, features = case.xyz.view(clouds, -1, 3), case.features.view(clouds, len(case.xyz) // clouds, -1)
+    return lambda: splat(xyz, features, case.cameras)
+
+
 def splat_backward(mode: str) -> Call:
     case = testing.splat_case(0)
 
@@ -97,6 +103,7 @@ CALLS: dict[str, tuple[Callable[[], Call], Operations]] = {
     "composite": (lambda: blend(backward=False), Operations(launches=1, fills=0, sorts=0, waits=0)),
     # beside the forward's: scales, list_cells, transpose, sum_features; transpose, products, backward_weights
     "composite backward": (lambda: blend(backward=True), Operations(launches=8, fills=1, sorts=1, waits=0)),
+    "splat, 8 clouds": (lambda: splat_clouds(8), Operations(launches=3, fills=0, sorts=0, waits=0)),
     # prepare, rasterize; find_bases, find_lists, blend
     "splat bilinear": (lambda: splat_points(2, mode="bilinear"), Operations(launches=5, fills=0, sorts=1, waits=0)),
     # prepare, list_leaves, rasterize, resolve

@@ -27,6 +27,7 @@ def calls() -> dict[str, Callable[[], Any]]:
         "layers": lambda: mk.splat(case.xyz, None, case.cameras, k=2),
         "composite": lambda: mk.composite(case.features, layers, layers.depth),
         "splat": lambda: mk.splat(case.xyz, case.features, case.cameras),
+        "clouds": lambda: mk.splat(case.xyz[None], case.features[None], case.cameras),
         "bilinear": lambda: mk.splat(case.xyz, case.features, case.cameras, mode="bilinear"),
         "insert": lambda: cache.insert(case.xyz, case.features),
         "read": lambda: cache.splat(case.cameras),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from strategies import SEEDS, examples
 from torch import Tensor
 
-from mirage_kernels import Cameras, Splat, splat
+from mirage_kernels import Cameras, Splat, _library, splat
 from mirage_kernels.testing import assert_same, random_cameras, random_points, same_bits
 
 SIZE = (6, 9)
@@ -175,5 +175,9 @@ def test_opcheck(ragged: bool, namespace: str) -> None:
     if not ragged:
         xyz, features = needs_grad(case.xyz.view(3, 20, 3)), needs_grad(case.features.view(3, 20, 3))
     views = (case.cameras.intrinsics, case.cameras.world2cam, *SIZE)
-    operation = getattr(torch.ops, namespace).splat_clouds
-    torch.library.opcheck(operation, (xyz, features, *views, None, None, case.offsets, 0.0, 0.0, 1e-6))
+    arguments = (xyz, features, *views, None, None, case.offsets, 0.0, 0.0, 1e-6)
+    torch.library.opcheck(_library.overload(namespace, "splat_clouds"), arguments)
+    points = (xyz.detach(), features.detach())
+    torch.library.opcheck(_library.overload(namespace, "splat_clouds", "inference"), (*points, *arguments[2:]))
+    if not ragged:
+        torch.library.opcheck(_library.overload(namespace, "splat_clouds_plain"), (*points, *views))
