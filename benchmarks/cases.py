@@ -123,6 +123,22 @@ def composite_layers(scene: str, points: int, k: int) -> Case:
     return Case("composite", scene, f"{points:,} points, k = {k}", lambda: composite(features, layers, weights), check)
 
 
+def project_cloud(scene: str, of: Video | int, views: int) -> Case:
+    """Project the points of a cloud into its first views."""
+    c = to_device(scenes.cloud(scene, of), DEVICE)
+    cameras, points = c.cameras[:views], len(c.xyz)
+
+    def check(result: tuple[Tensor, ...]) -> None:
+        for part, known in zip(result, expected("project_cloud", scene, of, views), strict=True):
+            assert_bits(part, known)
+
+    return Case(
+        "project", scene, f"{points:,} points, {views} view{'s' * (views > 1)}",
+        lambda: cameras.project(c.xyz), check,
+        facts={"points": points, "views": views, "bytes": points * (12 + 13 * views)},
+    )  # fmt: skip
+
+
 def splat_gradient(scene: str, video: Video) -> Case:
     """The gradient of a splat with respect to its features."""
     c: scenes.Cloud = to_device(scenes.cloud(scene, video), DEVICE)

@@ -157,6 +157,7 @@ READS: dict[str, Callable[[], Callable[[], Any]]] = {
     "cameras cat": partial(of_cameras, lambda c: Cameras.cat([c, c])),
     "cameras centers": partial(of_cameras, lambda c: c.centers),
     "cameras project": partial(of_cameras, lambda c: c.project(c.centers)),
+    "cameras flow": partial(of_cameras, lambda c: c.flow(torch.ones(len(c), *c.size), c[0])),
 }
 
 
