@@ -318,14 +318,26 @@ def test_cameras_json_keeps_given_world2cam(tmp_path: Path) -> None:
     shifted = read_cameras(path, SIZE, integer_centers=True)
     assert torch.equal(shifted.intrinsics[:, :2, 2], cameras.intrinsics[:, :2, 2] + 0.5)
     assert torch.equal(shifted.world2cam, cameras.world2cam)
+
+
+def test_world2cam_of_a_cameras_json_is_optional_and_checked(tmp_path: Path) -> None:
+    path, cameras = tmp_path / "cameras.json", Cameras(K, POSES, SIZE)
+    write_cameras(path, cameras)
     content = json.loads(path.read_text())
-    for world2cam in (None, content.pop("world2cam")):  # as of 0.3, and another camera's
-        path.write_text(json.dumps(content | ({} if world2cam is None else {"world2cam": world2cam[::-1]})))
-        if world2cam is None:
-            assert torch.equal(read_cameras_json(path).cam2world, cameras.cam2world)
-            continue
-        with pytest.raises(DataError, match=r"world2cam\[0\]: expected the inverse of cam2world"):
+    world2cam = content.pop("world2cam")
+    path.write_text(json.dumps(content))  # as of earlier versions
+    for name, values in cameras.tensors().items():
+        assert torch.equal(values, read_cameras_json(path).tensors()[name]), name
+    for wrong, message in (
+        (world2cam[::-1], "world2cam[0]: expected the inverse of cam2world"),
+        (world2cam[:1], "world2cam: expected (V=3, 3, 4), got (1, 3, 4)"),
+        ([[1.0]], "world2cam: expected (V, 4, 4) or (V, 3, 4)"),
+        ("left", "expected JSON with size, intrinsics and cam2world, got TypeError"),
+    ):
+        path.write_text(json.dumps(content | {"world2cam": wrong}))
+        with pytest.raises(DataError) as error:
             read_cameras_json(path)
+        assert str(error.value).startswith(f"{path}: {message}")
 
 
 def test_a_text_of_world_to_camera_poses_is_kept(tmp_path: Path) -> None:

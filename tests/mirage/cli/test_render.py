@@ -113,6 +113,25 @@ def test_files_are_in_the_coordinates_of_the_memory_or_from_the_last_camera(memo
     assert torch.equal(moved.cam2world[0], cameras.cam2world[-1])
 
 
+def test_cameras_of_other_programs(memory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A COLMAP folder, a transforms.json and a TUM trajectory, whose poses need no --pose-convention."""
+    frames, cameras = make_frames(3), read_cameras_json(recorded(memory))
+    trajectory = tmp_path / "trajectory.txt"
+    poses = [f"{layouts.text(p[:3, 3])} {layouts.text(layouts.quaternion(p[:3, :3]))}" for p in frames.poses]
+    trajectory.write_text("\n".join(f"{n} {pose}" for n, pose in enumerate(poses)))
+    for path, order in (
+        (layouts.write_colmap(tmp_path / "colmap", frames, binary=True), [0, 1]),
+        (layouts.write_transforms(tmp_path / "nerfstudio", frames) / "transforms.json", [2, 1]),
+        (trajectory, [0, 1]),
+    ):
+        out = tmp_path / f"out-{path.name}"
+        assert render(memory, out, "--cameras", str(path), "--frames", "2") == 0
+        found = read_cameras_json(out / "cameras.json")
+        torch.testing.assert_close(found.cam2world, cameras.cam2world[order])
+        torch.testing.assert_close(found.intrinsics, cameras.intrinsics[order])
+    assert "--pose-convention" not in capsys.readouterr().err
+
+
 def test_the_size_keeps_the_shape_of_pixels(memory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     expected = {
         ("--height", "96"): (96, 128),
