@@ -63,7 +63,7 @@ std::tuple<Tensor, Tensor, Tensor> splat_layers(const Tensor& xyz, const Tensor&
   Device::guard_device(xyz, {&intrinsics, &world2cam, pointer_to(valid), pointer_to(extents)});
   const LayersOperands in(xyz, intrinsics, world2cam, h, w, k, valid, extents, extent, radius, near);
   if (in.cameras.count > 0) Device::splat_layers(in);
-  return {in.index, in.depth, in.distance2};
+  return {in.depth, in.distance2, in.index};
 }
 
 struct LayersGradient {

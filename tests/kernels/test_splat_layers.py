@@ -198,7 +198,7 @@ def test_reference_gradients_are_those_of_the_function(extent: float, radius: fl
 
     def render(xyz: Tensor) -> tuple[Tensor, Tensor]:
         operation = torch.ops.mirage_kernels_reference.splat_layers
-        index, depth, distance2 = operation(xyz, k, m, 4, 5, 3, None, None, extent, radius)
+        depth, distance2, index = operation(xyz, k, m, 4, 5, 3, None, None, extent, radius)
         return torch.where(index >= 0, depth, 0), torch.where(index >= 0, distance2, 0)
 
     assert torch.autograd.gradcheck(render, (case.xyz.double().requires_grad_(),))

@@ -240,16 +240,15 @@ def _splat_nearest(inputs: SplatInputs) -> Splat:
 
 
 def _splat_layers(inputs: SplatInputs, k: int) -> Layers:
-    return Layers(
-        *splat_layers(
-            *(inputs.xyz, inputs.cameras, k),
-            valid=inputs.valid,
-            extent=inputs.extent,
-            extents=inputs.extents,
-            radius=inputs.radius,
-            near=inputs.near,
-        )
+    depth, distance2, index = splat_layers(
+        *(inputs.xyz, inputs.cameras, k),
+        valid=inputs.valid,
+        extent=inputs.extent,
+        extents=inputs.extents,
+        radius=inputs.radius,
+        near=inputs.near,
     )
+    return Layers(index, depth, distance2)
 
 
 def _splat_bilinear(inputs: SplatInputs, band: float) -> Splat:

@@ -38,7 +38,7 @@ def splat_layers(
         near: points up to this depth are skipped.
 
     Returns:
-        index, depth and distance2 (V, k, h, w), as in :class:`mirage_kernels.Layers`.
+        depth, distance2 and index (V, k, h, w), as in :class:`mirage_kernels.Layers`.
     """
     h, w = cameras.size
     run = backend.operation("splat_layers", xyz)
@@ -57,17 +57,17 @@ def _fake_splat_layers(
     xyz: Tensor, intrinsics: Tensor, world2cam: Tensor, h: int, w: int, k: int, *_: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     shape = (world2cam.shape[0], k, h, w)
-    return xyz.new_empty(shape, dtype=torch.int64), xyz.new_empty(shape), xyz.new_empty(shape)
+    return xyz.new_empty(shape), xyz.new_empty(shape), xyz.new_empty(shape, dtype=torch.int64)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     xyz, intrinsics, world2cam, *_ = inputs
-    ctx.mark_non_differentiable(output[0])
-    ctx.save_for_backward(xyz, intrinsics, world2cam, output[0])
+    ctx.mark_non_differentiable(output[2])
+    ctx.save_for_backward(xyz, intrinsics, world2cam, output[2])
 
 
 def _backward(
-    call: Any, ctx: Any, _: None, grad_depth: Tensor | None, grad_distance2: Tensor | None
+    call: Any, ctx: Any, grad_depth: Tensor | None, grad_distance2: Tensor | None, _: None
 ) -> tuple[Tensor | None, ...]:
     xyz, intrinsics, world2cam, index = ctx.saved_tensors
     grads: list[Tensor | None] = [None] * 11

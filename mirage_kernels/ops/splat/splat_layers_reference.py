@@ -43,16 +43,16 @@ def splat_layers(
         camera = (intrinsics[v : v + 1], world2cam[v : v + 1], h, w)
         for cell, key in covered_cells(xyz, *camera, valid, extents, scale, minimum, radius, near):
             keys[v] = _insert(keys[v], cell, key)
-    keys = keys.movedim(2, 1).reshape(-1, k, h, w)
+    keys = keys.movedim(2, 1).contiguous().view(len(keys), k, h, w)
     hit = keys != EMPTY
     index = torch.where(hit, keys & 0xFFFFFFFF, -1)
     depth = torch.where(hit, (keys >> 32).int().view(torch.float32), torch.inf)
     if not xyz.shape[0] or not len(index):
-        return index, depth, torch.full_like(depth, torch.inf)
+        return depth, torch.full_like(depth, torch.inf), index
     x, y, z = _to_center(xyz, intrinsics, world2cam, index)
     if xyz.dtype != torch.float32:  # the key holds float32 depths; the returned depth has the precision of the input
         depth = torch.where(hit, z, torch.inf)
-    return index, depth, torch.where(hit, x * x + y * y, torch.inf)
+    return depth, torch.where(hit, x * x + y * y, torch.inf), index
 
 
 def _insert(keys: Tensor, cell: Tensor, key: Tensor) -> Tensor:

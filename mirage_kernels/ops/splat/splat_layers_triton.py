@@ -121,7 +121,7 @@ def splat_layers(
         *(keys, xyz.contiguous(), intrinsics.contiguous(), world2cam.contiguous(), index, depth, distance2),
         *(index.numel(), views, k, h, w),
     )
-    return index, depth, distance2
+    return depth, distance2, index
 
 
 def splat_layers_backward_xyz(
