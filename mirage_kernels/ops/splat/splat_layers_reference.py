@@ -92,12 +92,12 @@ def splat_layers_backward_xyz(
     """Sum the gradients of the points in every layer in (view, layer, cell) order, in float32 (float64 for float64)."""
     hit = index >= 0
     if not len(xyz) or not len(index):
-        return torch.zeros_like(xyz)
+        return xyz.new_zeros(xyz.shape)
     x, y, _ = _to_center(xyz, intrinsics, world2cam, index)
     column = torch.where(hit, -2 * x * grad_distance2, 0)
     row = torch.where(hit, -2 * y * grad_distance2, 0)
     grads = _project_backward(xyz, intrinsics, world2cam, index, column, row, grad_depth)
-    return add_in_order(torch.zeros_like(xyz), index[hit], torch.stack(grads, -1)[hit])
+    return add_in_order(xyz.new_zeros(xyz.shape), index[hit], torch.stack(grads, -1)[hit])
 
 
 def _project_backward(
