@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 from typing import NamedTuple
@@ -133,10 +134,10 @@ def read_depth_map(path: Path) -> Tensor:
 
 def _read_bytes(path: Path) -> bytes:
     with path.open("rb") as file:
-        data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise DataError(f"{path}: expected a file of at most {MAX_BYTES >> 30} GiB, got a larger one")
-    return data
+        size = os.fstat(file.fileno()).st_size
+        if size > MAX_BYTES:
+            raise DataError(f"{path}: expected a file of at most {MAX_BYTES >> 30} GiB, got {size / 2**30:.3g} GiB")
+        return file.read(size)
 
 
 class _Reader:
