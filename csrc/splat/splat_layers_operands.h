@@ -38,7 +38,8 @@ struct LayersOperands {
         {data<float>(xyz), data<uint8_t>(valid), data<float>(extents), extents ? 1.0f : static_cast<float>(extent),
          -bits_float(0x7f800000u), static_cast<float>(radius), static_cast<float>(near), n},
         Shape::kPoint,
-        BoxPyramid{}};
+        BoxPyramid{},
+        Clouds{nullptr, 1, n, cameras.count, 0}};
     if (points.extent > 0.0f)
       points.shape = Shape::kSquare;
     else if (points.radius > 0.0f)
