@@ -7,8 +7,8 @@ Two lines in ``inference.py``, and the same in ``utils/render_point.py``::
     from mirage_kernels.compat.spatia import frustum_frontmost_mask as frustum_frontmost_mask_triton
     from mirage_kernels.compat.spatia import render_multi_view_pointcloud
 
-**Faster**: renderings, without PyTorch3D. Masks of front-most points come from one z-buffer for all views instead of one
-scatter per view; for images with more pixels than points that is not faster yet.
+**Faster**: renderings, without PyTorch3D. Masks of front-most points come from one z-buffer for all views instead of
+one scatter per view; for images with more pixels than points that is not faster yet.
 
 **As the original**: poses are world-to-camera; points within 1e-6 of the nearest depth of their pixel are all
 front-most; pixels are cut off toward zero, so that points less than a pixel outside the left and the upper border count
