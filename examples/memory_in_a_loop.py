@@ -42,9 +42,8 @@ def main() -> None:
         latents = their_model(view.latents, view.mask)
         depth = torch.full((len(cameras), *SIZE), 2.0)  # of a depth network
         added = memory.write(latents, cameras, depth, stamps=range(chunk * FRAMES, (chunk + 1) * FRAMES, STRIDE))  # (3)
-        print(
-            f"chunk {chunk}: {view.mask.float().mean():.0%} known before, {sum(added)} points added, {len(memory)} kept"
-        )
+        known = view.mask.float().mean()
+        print(f"chunk {chunk}: {known:.0%} known before, {sum(added)} points added, {len(memory)} kept")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from mirage.cameras import out_and_back, pan
 from mirage.io.video import VideoWriter
@@ -29,10 +29,10 @@ class ShuffleCodec:
 
     def encode(self, frames: Tensor) -> Tensor:  # (B, 3, 4 (T - 1) + 1, H, W) -> (B, 48, T, H / 4, W / 4)
         every_fourth = frames[:, :, ::4].transpose(1, 2)
-        return F.pixel_unshuffle(every_fourth, 4).transpose(1, 2)
+        return pixel_unshuffle(every_fourth, 4).transpose(1, 2)
 
     def decode(self, latents: Tensor) -> Tensor:  # (B, 48, T, h, w) -> (B, 3, 4 (T - 1) + 1, 4 h, 4 w)
-        frames = F.pixel_shuffle(latents.transpose(1, 2), 4).transpose(1, 2)
+        frames = pixel_shuffle(latents.transpose(1, 2), 4).transpose(1, 2)
         return frames.repeat_interleave(4, dim=2)[:, :, 3:]
 
 
@@ -41,7 +41,7 @@ class GrayModel:
 
     patch = 1  # h and w must be multiples of this number
 
-    def __call__(self, view: Tensor, mask: Tensor, *, first: Tensor, **conditions: Any) -> Tensor:
+    def __call__(self, view: Tensor, mask: Tensor, *, first: Tensor, **_: Any) -> Tensor:  # and other conditions
         latents = torch.where(mask, view, 0.5)
         return torch.cat([first[:, None], latents[:, 1:]], dim=1)  # keep the first latent
 

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Refine a camera's pose by gradient descent on what it sees.
 
-Poses get no gradient: ``Cameras`` are checked and rounded once. So the pose moves the points instead, before a camera at
-the origin, and mode "bilinear" passes gradients to the points.
+Poses get no gradient: ``Cameras`` are checked and rounded once. So the pose moves the points instead, before a camera
+at the origin, and mode "bilinear" passes gradients to the points.
 
 python examples/refine_pose.py
 """
