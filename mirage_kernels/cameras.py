@@ -334,9 +334,9 @@ class Cameras(PickledCameras, CameraForms):
         Example:
             >>> import torch
             >>> from mirage_kernels import Cameras
-            >>> camera = Cameras(torch.tensor([[60.0, 0, 40], [0, 60, 22], [0, 0, 1]]), torch.eye(4), size=(44, 80))
+            >>> camera = Cameras(torch.tensor([[64.0, 0, 40], [0, 64, 22], [0, 0, 1]]), torch.eye(4), size=(44, 80))
             >>> camera.flow(torch.full((1, 44, 80), 2.0), camera.translate((0.5, 0, 0)))[0, 20, 30].tolist()
-            [-15.0, 0.0]
+            [-16.0, 0.0]
         """
         if not isinstance(target, Cameras):
             raise check.type_error("target", "Cameras", target)

@@ -26,7 +26,7 @@ from builds import Build
 TESTS = {
     "address": [
         *("splat", "splat_bilinear", "splat_layers", "splat_composite", "unproject", "overlap", "cameras"),
-        *("ordered_sums", "threads", "library"),
+        *("ordered_sums", "threads", "library", "project", "flow"),
         *("voxel_cache", "voxel_cache_budget", "voxel_cache_errors", "voxel_cache_files", "voxel_cache_library"),
         *("voxel_cache_values", "voxel_cache_atomic", "errors"),
     ],

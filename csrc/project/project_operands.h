@@ -18,8 +18,7 @@ struct ProjectOperands {
 
   ProjectOperands(const Tensor& xyz_, const Tensor& intrinsics, const Tensor& world2cam, int64_t h, int64_t w)
       : xyz(expect(xyz_, ScalarType::Float, {-1, 3}, "project: xyz must be float32 (N, 3)")),
-        cameras(intrinsics, world2cam, h, w),
-        uv(new_empty(xyz, {cameras.count, xyz.size(0), 2}, ScalarType::Float)),
+        cameras(intrinsics, world2cam, h, w), uv(new_empty(xyz, {cameras.count, xyz.size(0), 2}, ScalarType::Float)),
         depth(new_empty(xyz, {cameras.count, xyz.size(0)}, ScalarType::Float)),
         inside(new_empty(xyz, {cameras.count, xyz.size(0)}, ScalarType::Bool)) {}
 

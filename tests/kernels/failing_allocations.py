@@ -122,6 +122,7 @@ CALLS: dict[str, Make] = {
     "visible": seen(),
     "visible groups": seen(num_groups=300, valid=True, strided=True),
     "overlap": compared,
+    "project": lambda: (None, lambda: VIEWS.project(INSERTED[20_000, torch.float32][0])),
     "cameras": cameras,
     "first insert": caches(insert(300), rows=0),
     "first insert auto": caches(insert(300), rows=0, voxel_size="auto"),

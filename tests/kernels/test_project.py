@@ -69,7 +69,7 @@ def test_reference_follows_the_contract(kind: str) -> None:
     views=st.integers(0, 4),
     strided=st.booleans(),
 )
-def test_every_backend_equals_reference(
+def test_cpp_equals_reference(
     every_backend: EveryBackend, seed: int, kind: str, n: int, views: int, strided: bool
 ) -> None:
     xyz, cameras = case(seed, kind, n, views)
