@@ -10,9 +10,9 @@ namespace {
 struct ProjectOnCuda : CudaDevice {
   static void project(const ProjectOperands& in) {
     const OnDevice on(in.xyz);
-    const ProjectJob job = in.job();
-    const int64_t blocks = ceil_div(job.n, kProjectThreads);
-    launch(project_points_kernel, blocks_of(blocks * job.views, 1), kProjectThreads, 0, on.stream, job, blocks);
+    const ProjectJob points = in.job();
+    const int64_t blocks = ceil_div(points.n, kProjectThreads);
+    launch(project_points_kernel, blocks_of(blocks * points.views, 1), kProjectThreads, 0, on.stream, points, blocks);
   }
 };
 

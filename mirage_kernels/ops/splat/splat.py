@@ -17,7 +17,7 @@ from ..._results import Layers, Splat
 from ...cameras import NEAR, Cameras
 from .splat_bilinear_operators import splat_bilinear
 from .splat_clouds_operators import splat_clouds
-from .splat_inputs import SplatInputs, are_clouds, check_inputs
+from .splat_inputs import SplatInputs, are_clouds, check_combination, check_inputs
 from .splat_layers_operators import splat_layers
 from .splat_operators import splat_nearest
 from .splat_views import copy_labels, fill_holes, normalize, one_by_one, weigh
@@ -158,7 +158,7 @@ def splat(
     """
     no_disc = isinstance(radius, (int, float)) and radius == 0
     plain = no_disc and valid is None and extent is None and type(near) is float and near == NEAR and type(mode) is str
-    plain = plain and far is None and background is None and offsets is None and k is None
+    plain = plain and far is None and background is None and offsets is None and k is None and weights is None
     name = None
     if plain and mode == "nearest" and features is not None and isinstance(cameras, Cameras):
         if check.are_points(xyz, features):
@@ -193,22 +193,20 @@ def splat(
         blend=isinstance(mode, str) and mode == "bilinear",
     )
     mode = check.choice("mode", mode, SPLAT_MODES)
-    not_given = {"extent": extent, "radius": radius or None, "k": k} if mode == "bilinear" else {"weights": weights}
-    not_given |= {} if k is None else {"background": background}
-    for name, value in not_given.items():
-        if value is not None:
-            expected = f"not given {f'in mode {mode!r}' if name != 'background' else 'with k'}"
-            raise check.value_error(name, expected, type(value).__name__)
+    check_combination(mode, extent=extent, radius=radius, weights=weights, background=background, k=k)
+    return _render(inputs, mode, k, check.number("band", band, 0))
+
+
+def _render(inputs: SplatInputs, mode: SplatMode, k: int | None, band: float) -> Splat | Layers:
     if k is not None:
         layers = check.integer("k", k, 1, MAX_LAYERS)
         return one_by_one(inputs, lambda part: _splat_layers(part, layers))
-    if mode == "nearest":
-        view = fill_holes(copy_labels(inputs, _splat_nearest), inputs.far, inputs.background)
-        if not is_dynamo_compiling() and _hints.is_pending:
-            _hints.look(inputs.xyz, cameras, view.index)
-        return view
-    band = check.number("band", band, 0)
-    return fill_holes(one_by_one(inputs, lambda part: _splat_bilinear(part, band)), math.inf, inputs.background)
+    if mode == "bilinear":
+        return fill_holes(one_by_one(inputs, lambda part: _splat_bilinear(part, band)), math.inf, inputs.background)
+    view = fill_holes(copy_labels(inputs, _splat_nearest), inputs.far, inputs.background)
+    if not is_dynamo_compiling() and _hints.is_pending:
+        _hints.look(inputs.xyz, inputs.cameras, view.index)
+    return view
 
 
 def _splat_nearest(inputs: SplatInputs) -> Splat:

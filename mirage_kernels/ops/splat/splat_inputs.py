@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ... import _inputs, check
+from ..._modes import SplatMode
 from ...cameras import Cameras, check_cameras
 from .splat_operators import check_near
 
@@ -120,6 +121,18 @@ def check_inputs(
         offsets=offsets,
         weights=None if weights is None else _inputs.geometry("weights", weights, rows, dims, like),
     )
+
+
+def check_combination(mode: SplatMode, *, extent: Any, radius: float, weights: Any, background: Any, k: Any) -> None:
+    """Raise ValueError for an argument that has no meaning in this mode, or with ``k``."""
+    unused = {"extent": extent, "k": k} if mode == "bilinear" else {"weights": weights}
+    for name, value in unused.items():
+        if value is not None:
+            raise check.value_error(name, f"None in mode {mode!r}", type(value).__name__)
+    if mode == "bilinear" and radius != 0:
+        raise check.value_error("radius", "0 in mode 'bilinear'", radius)
+    if k is not None and background is not None:
+        raise check.value_error("background", "None with k", type(background).__name__)
 
 
 def _check_features(features: Any, rows: tuple[str, ...], dims: check.Dims, like: _inputs.Like, blend: bool) -> Tensor:
