@@ -119,7 +119,7 @@ def test_several_clouds_are_the_loop() -> None:
     ({"weights": torch.ones(61), "mode": "bilinear"}, ValueError, r"weights: expected \(N=60,\), got \(61,\)"),
     ({"weights": torch.ones(60).half(), "mode": "bilinear"}, TypeError, "weights: expected float32 or float64"),
     ({"weights": 2.0, "mode": "bilinear"}, TypeError, "weights: expected a tensor, got float"),
-    ({"k": 2, "mode": "bilinear"}, ValueError, "k: expected None in mode 'bilinear', got int"),
+    ({"k": 2, "mode": "bilinear"}, ValueError, "k: expected None in mode 'bilinear', got 2"),
     ({"k": 2, "background": 1.0}, ValueError, "background: expected None with k, got float"),
     ({"k": 0}, ValueError, "k: expected 1 to 256, got 0"),
 ])  # fmt: skip

@@ -128,7 +128,7 @@ def check_combination(mode: SplatMode, *, extent: Any, radius: float, weights: A
     unused = {"extent": extent, "k": k} if mode == "bilinear" else {"weights": weights}
     for name, value in unused.items():
         if value is not None:
-            raise check.value_error(name, f"None in mode {mode!r}", type(value).__name__)
+            raise check.value_error(name, f"None in mode {mode!r}", value if name == "k" else type(value).__name__)
     if mode == "bilinear" and radius != 0:
         raise check.value_error("radius", "0 in mode 'bilinear'", radius)
     if k is not None and background is not None:
