@@ -45,8 +45,8 @@ def _copied(name: str, value: Any) -> Tensor:
         kind, itemsize = value.dtype.kind, value.dtype.itemsize
         if kind in "iu" or (kind == "f" and itemsize >= 4):
             # A copy, because torch takes neither negative strides nor the byte order of another machine.
-            array = value.astype("float32" if kind == "f" and itemsize == 4 else "float64", order="C")
-            return torch.tensor(array, device="cpu")
+            name_of, dtype = ("float32", torch.float32) if kind == "f" and itemsize == 4 else ("float64", torch.float64)
+            return torch.tensor(value.astype(name_of, order="C"), dtype=dtype, device="cpu")
     except (AttributeError, TypeError, ValueError, RuntimeError, OverflowError):
         pass
     raise check.type_error(name, "a tensor, an array or nested lists of numbers", value)

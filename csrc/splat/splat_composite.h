@@ -11,21 +11,12 @@ enum class CompositeMode : int64_t { kAlpha = 0, kWeighted = 1, kNormalized = 2 
 
 constexpr float kMinTotal = 1e-4f;  // mode "normalized" divides by at least this
 
-// The layers of a cell that hold a point, from the nearest to the farthest.
-struct Compositor {
-  CompositeMode mode;
-  float through = 1.0f;  // product of 1 - weight of the layers so far
-  float total = 0.0f;    // sum of their weights
+// What the layers of a cell that hold a point add up to.
+struct LayerTotals {
+  float through = 1.0f;  // product of 1 - weight
+  float total = 0.0f;    // sum of the weights
 
-  // What the features of the next layer are multiplied with, before the division.
-  MIRAGE_HD float scale(float weight) {
-    const float scale = mode == CompositeMode::kAlpha ? through * weight : weight;
-    through = through * (1.0f - weight);
-    total += weight;
-    return scale;
-  }
-  MIRAGE_HD bool is_divided() const { return mode == CompositeMode::kNormalized; }
-  MIRAGE_HD float divisor() const { return total > kMinTotal ? total : kMinTotal; }
+  MIRAGE_HD float divisor() const { return total > kMinTotal ? total : kMinTotal; }  // of mode "normalized"
 };
 
 // The layers of a cell, `stride` apart.
@@ -38,31 +29,40 @@ struct CellLayers {
   // Indices of points that do not exist count as layers without a point.
   MIRAGE_HD bool has_point(int64_t l) const { return (index[l * stride] >= 0) & (index[l * stride] < points); }
 
-  // Calls visit(layer, point, scale) for the layers that hold a point; returns the state after the last.
+  MIRAGE_HD bool is_divided() const { return mode == CompositeMode::kNormalized; }
+
+  // Calls visit(layer, point, scale) for the layers that hold a point, from the nearest to the farthest. `scale` is what
+  // its features are multiplied with, before the division.
   template <class Visit>
-  MIRAGE_HD Compositor each(const Visit& visit) const {
-    Compositor state{mode};
-    for (int64_t l = 0; l < layers; ++l)
-      if (has_point(l)) visit(l, index[l * stride], state.scale(weights[l * stride]));
-    return state;
+  MIRAGE_HD LayerTotals each(const Visit& visit) const {
+    LayerTotals totals;
+    for (int64_t l = 0; l < layers; ++l) {
+      const int64_t at = l * stride, point = index[at];
+      if (!((point >= 0) & (point < points))) continue;
+      const float weight = weights[at];
+      visit(l, point, mode == CompositeMode::kAlpha ? totals.through * weight : weight);
+      totals.through = totals.through * (1.0f - weight);
+      totals.total += weight;
+    }
+    return totals;
   }
 
   // What the features of every layer count in the end, in scales (layers, stride); layers without a point are left out.
   MIRAGE_HD void final_scales(float* scales) const {
-    const Compositor state = each([&](int64_t l, int64_t, float scale) { scales[l * stride] = scale; });
-    if (!state.is_divided()) return;
+    const LayerTotals totals = each([&](int64_t l, int64_t, float scale) { scales[l * stride] = scale; });
+    if (!is_divided()) return;
     for (int64_t l = 0; l < layers; ++l)
-      if (has_point(l)) scales[l * stride] = scales[l * stride] / state.divisor();
+      if (has_point(l)) scales[l * stride] = scales[l * stride] / totals.divisor();
   }
 
   // Turns by_layer (layers, stride), the products of the cell's gradient with the features of every layer that holds a
   // point, into the gradients of the weights.
   MIRAGE_HD void backward_weights(float* by_layer) const {
     float sum = 0.0f;  // of weight * by_layer
-    const Compositor state = each(
+    const LayerTotals totals = each(
         [&](int64_t l, int64_t, float) { sum += weights[l * stride] * by_layer[l * stride]; });
-    const float divisor = state.divisor();
-    const float mean = state.total > kMinTotal ? sum / divisor : 0.0f;
+    const float divisor = totals.divisor();
+    const float mean = totals.total > kMinTotal ? sum / divisor : 0.0f;
     // In mode "alpha" first what lies behind a layer, from the farthest to the nearest, then what lies in front of it.
     float behind = 0.0f;
     for (int64_t l = layers - 1; l >= 0; --l) {

@@ -27,12 +27,13 @@ void blend(const CompositeLayers& in, int64_t first, int64_t last, const void* f
   for (int64_t cell = first; cell < last; ++cell, to += channels) {
     if (cell + kAhead < last) fetch(in.of(cell + kAhead), from, channels);
     for (int64_t c = 0; c < channels; ++c) sums[c] = 0.0f;
-    const Compositor state = in.of(cell).each([&](int64_t, int64_t point, float scale) {
+    const CellLayers layers = in.of(cell);
+    const LayerTotals totals = layers.each([&](int64_t, int64_t point, float scale) {
       const T* row = from + point * channels;
       for (int64_t c = 0; c < channels; ++c) sums[c] += scale * to_float(row[c]);
     });
-    if (state.is_divided())
-      for (int64_t c = 0; c < channels; ++c) sums[c] = sums[c] / state.divisor();
+    if (layers.is_divided())
+      for (int64_t c = 0; c < channels; ++c) sums[c] = sums[c] / totals.divisor();
     for (int64_t c = 0; c < channels; ++c) from_float(sums[c], to + c);
   }
 }

@@ -12,7 +12,7 @@ namespace {
 
 // A warp blends the rows of features (N, C) in one cell after the other; maps (V, C, cells).
 template <class T>
-__global__ void __launch_bounds__(kTileThreads)
+__global__ void __launch_bounds__(kTileThreads, 4)
     splat_composite_kernel(Features f, CompositeLayers in, const T* rows, WordOf<T>* maps) {
   MIRAGE_DYNAMIC_SHARED(WordOf<T>, tile);
   const TileLocation<kTileCells> location(in.cells);
@@ -22,9 +22,10 @@ __global__ void __launch_bounds__(kTileThreads)
       const CellLayers layers = in.of(location.b * in.cells + location.first + cell);
       for (int c = threadIdx.x % kWarp; c < t.depth; c += kWarp) {
         float sum = 0.0f;
-        const Compositor state = layers.each(
-            [&](int64_t, int64_t point, float scale) { sum += scale * to_float(rows[point * f.channels + c0 + c]); });
-        if (state.is_divided()) sum = sum / state.divisor();
+        const T* channel = rows + (c0 + c);
+        const LayerTotals totals = layers.each(
+            [&](int64_t, int64_t point, float scale) { sum += scale * to_float(channel[point * f.channels]); });
+        if (layers.is_divided()) sum = sum / totals.divisor();
         T value;
         from_float(sum, &value);
         __builtin_memcpy(tile + cell * t.depth + c, &value, sizeof(value));

@@ -144,5 +144,5 @@ def homogeneous_camera(
 
     With the center (0.5, 0.5), u and v are coordinates in which pixel centers are integers.
     """
-    matrix = torch.tensor([[scale, 0, center[0]], [0, scale, center[1]], [0, 0, 1]], device=device)
-    return Cameras(matrix, torch.eye(4, device=device), size)
+    matrix = torch.tensor([[scale, 0, center[0]], [0, scale, center[1]], [0, 0, 1]], dtype=torch.float64, device=device)
+    return Cameras(matrix, torch.eye(4, dtype=torch.float64, device=device), size)

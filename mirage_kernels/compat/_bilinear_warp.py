@@ -30,7 +30,9 @@ class Warped(NamedTuple):
         """Allocate results for frames of a shape (b, c, h, w), in float32."""
         b, _, h, w = shape
         wanted = (tuple(shape), (b, 1, h, w), (b, h, w) if depth else None, (b, 2, h, w) if flow else None)
-        return cls(*(None if size is None else torch.empty(size, device=device) for size in wanted))  # type: ignore[arg-type]
+        return cls(
+            *(None if size is None else torch.empty(size, dtype=torch.float32, device=device) for size in wanted)
+        )  # type: ignore[arg-type]
 
     def of(self, i: int) -> Warped:
         return Warped(*(None if x is None else x[i] for x in self))  # type: ignore[arg-type]
@@ -115,7 +117,7 @@ def splat_frame(
     """Warp one frame (c, h, w) with weights (h, w)."""
     c, h, w = frame.shape
     width = w + 2  # a border of one cell takes what is projected outside, and one more row the taps beyond it
-    canvas = torch.zeros(c + 1 + (out.depth is not None), (h + 3) * width + 1, device=frame.device)
+    canvas = torch.zeros(c + 1 + (out.depth is not None), (h + 3) * width + 1, dtype=torch.float32, device=frame.device)
     for first, last in _blocks(h, w):
         weights = None if mask is None else mask[first:last].reshape(-1)
         at = _splat_rows(canvas, frame[:, first:last], project.planes(first, last), scale, weights, h)
@@ -155,7 +157,7 @@ def _splat_rows(
     (left, right, column), (up, down, row) = _taps(at[0], w, behind), _taps(at[1], height, behind)
     cell = row.mul_(w + 2).add_(column).expand(len(canvas), -1)
     values = frame.float().reshape(c, -1)
-    source = torch.empty(len(canvas), len(z), device=frame.device)
+    source = torch.empty(len(canvas), len(z), dtype=torch.float32, device=frame.device)
     size = canvas.shape[1] - (w + 3)
     for y, vertical in ((0, up.mul_(weight)), (w + 2, down.mul_(weight))):
         for x, horizontal in ((0, left), (1, right)):

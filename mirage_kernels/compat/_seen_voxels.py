@@ -33,7 +33,7 @@ class VoxelNumbers:
         numbered = self.groups >= 0
         number[found[:known][numbered]] = self.groups[numbered]
         new = (number[:total] < 0).nonzero().squeeze(1)
-        number[new] = torch.arange(self.count, self.count + len(new), device=xyz.device)
+        number[new] = torch.arange(self.count, self.count + len(new), dtype=torch.int64, device=xyz.device)
         self.groups, self.count = number[found], self.count + len(new)
 
 

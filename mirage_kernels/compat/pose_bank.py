@@ -166,7 +166,7 @@ def fov_overlap_similarity(
     history = as_tensor("w2c_history", w2c_history, ("H", 4, 4), {}, points.device, torch.float64)
     half_h = math.radians(check.number("fov_h_deg", fov_h_deg, 0, 360) / 2)
     half_v = math.radians(check.number("fov_v_deg", fov_v_deg, 0, 180) / 2)
-    forward = torch.tensor([[0.0, 0, 1]], device=points.device)
+    forward = torch.tensor([[0.0, 0, 1]], dtype=torch.float32, device=points.device)
     points = points[_in_field(points.T, forward, half_h, half_v)[0]]  # a query looks along its own z axis
     if not len(points):
         return points.new_zeros(len(queries), len(history))
@@ -215,9 +215,9 @@ def _frustum_samples(
 ) -> Tensor:
     """Homogeneous points (4, P) in a camera's frustum."""
     fx, fy, cx, cy = intrinsics
-    middles = (torch.arange(grid_uv, dtype=torch.float64) + 0.5) / grid_uv
+    middles = (torch.arange(grid_uv, dtype=torch.float64, device="cpu") + 0.5) / grid_uv
     x, y = torch.meshgrid((middles * size[1] - cx) / fx, (middles * size[0] - cy) / fy, indexing="ij")
-    edges = torch.linspace(math.log(depths[0]), math.log(depths[1]), grid_depth + 1, dtype=torch.float64)
+    edges = torch.linspace(math.log(depths[0]), math.log(depths[1]), grid_depth + 1, dtype=torch.float64, device="cpu")
     depth = ((edges[:-1] + edges[1:]) / 2).exp().repeat(grid_uv * grid_uv)
     x, y = (axis.reshape(-1).repeat_interleave(grid_depth) for axis in (x, y))
     return torch.stack([x * depth, y * depth, depth, torch.ones_like(depth)])

@@ -108,8 +108,8 @@ def _rasterize(
         none = points.new_full(index.shape, -1.0)
         return index.int(), none, none
     nearest = points[index.clamp(min=0)]  # (H, W, K, 3)
-    column = (w - 1 - 2 * torch.arange(w, device=points.device)) / side
-    row = (h - 1 - 2 * torch.arange(h, device=points.device)) / side
+    column = (w - 1 - 2 * torch.arange(w, dtype=torch.float32, device=points.device)) / side
+    row = (h - 1 - 2 * torch.arange(h, dtype=torch.float32, device=points.device)) / side
     dx, dy = nearest[..., 0] - column[:, None], nearest[..., 1] - row[:, None, None]
     dists = torch.where(hit, dx * dx + dy * dy, -1.0)
     return torch.where(hit, index + first, -1).int(), torch.where(hit, nearest[..., 2], -1.0), dists

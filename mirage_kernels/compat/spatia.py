@@ -100,7 +100,7 @@ frustum_frontmost_mask_triton = frustum_frontmost_mask
 
 
 def _float32(value: float) -> float:
-    return float(torch.tensor(value, dtype=torch.float32))
+    return float(torch.tensor(value, dtype=torch.float32, device="cpu"))
 
 
 @torch.no_grad()
@@ -146,7 +146,7 @@ def render_multi_view_pointcloud(
     side = min(h, w) / (min(h, w) - 1)
     sign = -1 if principal_point == "mirrored" else 1
     centers = [w / 2 + sign * side * (cx - (w - 1) / 2), h / 2 + sign * side * (cy - (h - 1) / 2)]
-    k = torch.tensor([side * fx, side * fy, *centers], dtype=torch.float64)
+    k = torch.tensor([side * fx, side * fy, *centers], dtype=torch.float64, device="cpu")
     xyz, rgb = points[:, :3].contiguous(), points[:, 3:].contiguous()
     cameras = cameras_of(k, w2c_matrices, (h, w), xyz.device, inverse=True, name="w2c_matrices")
     layers = nearest_layers(xyz, cameras, radius, _LAYERS)

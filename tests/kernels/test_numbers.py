@@ -87,10 +87,11 @@ def test_integers(name: str) -> None:
     expected = INTEGERS[name](3)
     for kind in (np.int64, np.int32, np.int8, np.uint8):
         assert same(INTEGERS[name](kind(3)), expected), kind
+    assert same(INTEGERS[name](torch.tensor(3)), expected)  # what has __index__ is an integer
     for wrong in (-(1 << 63) - 1, 1 << 63, 10**30, np.uint64(1 << 63)):
         with pytest.raises(ValueError, match="^" + name.replace("[", r"\[") + ": expected "):
             INTEGERS[name](wrong)
-    for wrong in (*NO_NUMBERS, 3.0, math.nan, True, np.float32(3), torch.tensor(3)):
+    for wrong in (*NO_NUMBERS, 3.0, math.nan, True, np.float32(3), torch.tensor(3.0), torch.tensor(True)):
         with pytest.raises(TypeError, match="^" + name.replace("[", r"\[") + ": expected "):
             INTEGERS[name](wrong)
 

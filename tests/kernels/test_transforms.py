@@ -19,13 +19,13 @@ from torch.utils import checkpoint
 from torch_releases import since
 
 import mirage_kernels as mk
-from mirage_kernels import Cameras, VoxelCache, _library, splat, testing, unproject, visible
+from mirage_kernels import Cameras, VoxelCache, _library, composite, splat, testing, unproject, visible
 
 Loss = Callable[[Tensor], Tensor]
-FORWARD = (
-    r"^(splat|splat_bilinear|unproject): forward-mode differentiation \(jvp, jacfwd, hessian\) is not implemented$"
+FORWARD = r"^(splat|splat_bilinear|splat_clouds|splat_layers|composite|unproject): forward-mode differentiation \(jvp, jacfwd, hessian\) is not implemented$"
+SECOND = (
+    r"^(splat|splat_bilinear|splat_clouds|splat_layers|composite|unproject): second derivatives are not implemented$"
 )
-SECOND = r"^(splat|splat_bilinear|unproject): second derivatives are not implemented$"
 CAMERAS = testing.random_cameras(torch.Generator().manual_seed(0), 2, (6, 9))
 
 
@@ -68,6 +68,40 @@ def of_pool_depth() -> Differentiable:
     return Differentiable(lambda value: mk.pool_depth(value, (2, 3)).square().sum(), depth)
 
 
+def of_clouds(parameter: str) -> Differentiable:
+    """Two clouds, each seen by one camera."""
+    case = testing.splat_case(1, n=40)
+    xyz, features = case.xyz.view(2, 20, 3), case.features.view(2, 20, -1)
+
+    def loss(value: Tensor) -> Tensor:
+        view = splat(*((xyz, value) if parameter == "features" else (value, features)), CAMERAS)
+        return torch.where(view.mask, view.depth, 0).square().sum() + view.features.square().sum()
+
+    return Differentiable(loss, features if parameter == "features" else xyz)
+
+
+def of_layers() -> Differentiable:
+    case = testing.splat_case(1, n=40)
+
+    def loss(value: Tensor) -> Tensor:
+        layers = splat(value, None, CAMERAS, radius=1.2, k=3)
+        return torch.where(layers.mask, layers.depth * layers.distance2, 0).sum()
+
+    return Differentiable(loss, case.xyz)
+
+
+def of_composite(parameter: str) -> Differentiable:
+    case = testing.splat_case(1, n=40)
+    layers = splat(case.xyz, None, CAMERAS, radius=1.2, k=3)
+    weights = torch.rand(layers.depth.shape, generator=torch.Generator().manual_seed(0))
+
+    def loss(value: Tensor) -> Tensor:
+        operands = (value, layers, weights) if parameter == "features" else (case.features, layers, value)
+        return composite(*operands).square().sum()
+
+    return Differentiable(loss, case.features if parameter == "features" else weights)
+
+
 FUNCTIONS: dict[str, Differentiable] = {
     "splat, features": of_splat("features"),
     "splat, xyz": of_splat("xyz"),
@@ -78,6 +112,11 @@ FUNCTIONS: dict[str, Differentiable] = {
     "unproject bilinear, depth": of_unproject("depth", pooling="bilinear"),
     "unproject, features": of_unproject("features"),
     "pool_depth": of_pool_depth(),
+    "splat clouds, features": of_clouds("features"),
+    "splat clouds, xyz": of_clouds("xyz"),
+    "splat layers, xyz": of_layers(),
+    "composite, features": of_composite("features"),
+    "composite, weights": of_composite("weights"),
 }
 
 
@@ -242,5 +281,6 @@ def test_every_operation_with_a_gradient_is_tested() -> None:
         and torch._C._dispatch_has_kernel_for_dispatch_key(schema.name, "Autograd")
     }
     backward = {name for name in registered if "backward" in name}
-    assert registered - backward == {"splat", "splat_symbolic", "splat_bilinear", "unproject"}
-    assert len(backward) == 6
+    of_splat = {"splat", "splat_symbolic", "splat_bilinear", "splat_clouds", "splat_layers"}
+    assert registered - backward == {*of_splat, "composite", "unproject"}
+    assert len(backward) == 9

@@ -201,7 +201,7 @@ SPILLED = {
     ("backward_median", 75): 16,
 }
 if tuple(map(int, triton.__version__.split(".")[:2])) < (3, 8):
-    SPILLED = {}
+    SPILLED = {("rasterize_layer_of_discs", 80): 16, ("rasterize_layer_of_discs", 90): 8}
 
 
 class Compiled(NamedTuple):
@@ -332,16 +332,15 @@ def test_any_number_of_views_fits_a_grid(
     from mirage_kernels._triton_common import launch
 
     kernels = importlib.import_module(f"mirage_kernels.ops.{folder}.{module}_triton")
-    launching = (
-        importlib.import_module("mirage_kernels.ops.splat.splat_triton") if module == "splat_clouds" else kernels
-    )
+    shared = importlib.import_module("mirage_kernels.ops.splat.splat_triton")
     grids: list[tuple[int, ...]] = []
 
     def record(_: Any, grid: tuple[int, ...], *args: Any, **options: Any) -> None:
         launch(Nothing(), grid, *args, **options)
         grids.append(grid)
 
-    monkeypatch.setattr(launching, "launch", record)
+    for launching in {kernels, shared}:
+        monkeypatch.setattr(launching, "launch", record, raising=False)
     with torch.device("meta"):
         getattr(kernels, operation)(*many_views(operation))
     assert grids
