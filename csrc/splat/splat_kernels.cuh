@@ -74,13 +74,12 @@ __global__ void __launch_bounds__(kRasterThreads, 32 / (kEach + 2))
   const unsigned cells = some.h * some.w;
   views.start_load(some.views, first, last, !kListed);
   constexpr int kHeld = kEach * kWarp;
-  const int64_t runs = kListed ? *list.count : (cloud.n + kHeld - 1) / kHeld;
+  const auto runs = static_cast<unsigned>(kListed ? *list.count : (cloud.n + kHeld - 1) / kHeld);  // of 2^32 points
   bool loaded = kListed;  // the views: while they come, so does the length of the list, or do the first points
   if (kListed) views.wait();
-  for (int64_t run = static_cast<int64_t>(block) * kRasterWarps + threadIdx.x / kWarp;;
-       run += static_cast<int64_t>(blocks) * kRasterWarps) {
+  for (unsigned run = block * kRasterWarps + threadIdx.x / kWarp;; run += blocks * kRasterWarps) {
     if (kListed && run >= runs) break;
-    const auto points = load_points<kShape, kEach>(cloud, kHeld * (kListed ? int64_t{__ldg(list.leaves + run)} : run));
+    const auto points = load_points<kShape, kEach>(cloud, int64_t{kHeld} * (kListed ? __ldg(list.leaves + run) : run));
     if (!loaded) views.wait();
     loaded = true;
     if (run >= runs) break;

@@ -33,17 +33,22 @@ template <Shape kShape, int kEach>
 __device__ __forceinline__ PointsOfWarp<kEach> load_points(const Cloud& cloud, int64_t first) {
   PointsOfWarp<kEach> points;
   points.largest_extent = 0.0f;
+  const int64_t lane = first + threadIdx.x % kWarp;  // the number of the lane's first point
+  const float* xyz = cloud.xyz + 3 * lane;
+  const unsigned n = static_cast<unsigned>(cloud.n);  // less than 2^32
+  const int64_t left = int64_t{n} - lane;
 #pragma unroll
   for (int k = 0; k < kEach; ++k) {
-    const int64_t n = first + kWarp * k + threadIdx.x % kWarp;
-    const bool valid = n < cloud.n && (!cloud.valid || __ldg(cloud.valid + n) != 0);
+    const bool valid = left > kWarp * k && (!cloud.valid || __ldg(cloud.valid + lane + kWarp * k) != 0);
     for (int axis = 0; axis < 3; ++axis)
-      points.at[axis][k] = valid ? __ldg(cloud.xyz + 3 * n + axis) : bits_float(0x7fc00000u);
-    points.index[k] = static_cast<uint32_t>(n);
+      points.at[axis][k] = valid ? __ldg(xyz + 3 * kWarp * k + axis) : bits_float(0x7fc00000u);
+    points.index[k] = static_cast<uint32_t>(lane) + kWarp * k;
     if (kShape == Shape::kSquare) {
       points.extent[k] = cloud.extent;
       if (cloud.extents)
-        points.extent[k] = valid ? scaled_extent(cloud.extent, __ldg(cloud.extents + n), cloud.min_extent) : 0.0f;
+        points.extent[k] = valid
+                               ? scaled_extent(cloud.extent, __ldg(cloud.extents + lane + kWarp * k), cloud.min_extent)
+                               : 0.0f;
       points.largest_extent = larger(points.extent[k], points.largest_extent);  // a NaN counts for nothing
     }
   }

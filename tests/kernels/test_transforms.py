@@ -22,10 +22,9 @@ import mirage_kernels as mk
 from mirage_kernels import Cameras, VoxelCache, _library, composite, splat, testing, unproject, visible
 
 Loss = Callable[[Tensor], Tensor]
-FORWARD = r"^(splat|splat_bilinear|splat_clouds|splat_layers|composite|unproject): forward-mode differentiation \(jvp, jacfwd, hessian\) is not implemented$"
-SECOND = (
-    r"^(splat|splat_bilinear|splat_clouds|splat_layers|composite|unproject): second derivatives are not implemented$"
-)
+NAMES = "splat|splat_bilinear|splat_clouds|splat_layers|composite|unproject"
+FORWARD = rf"^({NAMES}): forward-mode differentiation \(jvp, jacfwd, hessian\) is not implemented$"
+SECOND = rf"^({NAMES}): second derivatives are not implemented$"
 CAMERAS = testing.random_cameras(torch.Generator().manual_seed(0), 2, (6, 9))
 
 
