@@ -30,9 +30,8 @@ class Warped(NamedTuple):
         """Allocate results for frames of a shape (b, c, h, w), in float32."""
         b, _, h, w = shape
         wanted = (tuple(shape), (b, 1, h, w), (b, h, w) if depth else None, (b, 2, h, w) if flow else None)
-        return cls(
-            *(None if size is None else torch.empty(size, dtype=torch.float32, device=device) for size in wanted)
-        )  # type: ignore[arg-type]
+        make = functools.partial(torch.empty, dtype=torch.float32, device=device)
+        return cls(*(None if size is None else make(size) for size in wanted))  # type: ignore[arg-type]
 
     def of(self, i: int) -> Warped:
         return Warped(*(None if x is None else x[i] for x in self))  # type: ignore[arg-type]
