@@ -5,6 +5,7 @@ for wrong values. The arithmetic is float64, on the CPU."""
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -52,6 +53,12 @@ def rescale(limits: Limits, size: tuple[int, int], x: float, y: float) -> Limits
     if min_x < _MIN_SCALED or min_y < _MIN_SCALED or max_x > _MAX_SCALED or max_y > _MAX_SCALED:
         raise check.value_error("size", "a size for which float32 can represent the intrinsics", size)
     return min_x, max_x, min_y, max_y
+
+
+@functools.lru_cache(64)
+def row_factors(x: float, y: float) -> Tensor:
+    """Return (3, 1) float64 on the CPU, what a rescaling multiplies the rows of intrinsics with. Do not modify it."""
+    return torch.tensor([[x], [y], [1.0]], dtype=torch.float64, device="cpu")
 
 
 def shift(limits: Limits, x: float, y: float) -> Limits:

@@ -246,15 +246,17 @@ class Cameras(PickledCameras, CameraForms):
         """Rescale to a size that has been checked."""
         if size == self._size:
             return self
-        # In float64, rounded once. The factors are Python numbers, because copying a tensor of them from the host would
-        # wait for the device.
+        # In float64, rounded once.
         x, y = size[1] / self._size[1], size[0] / self._size[0]
         limits = _camera_values.rescale(self._limits, size, x, y)
         with outside_inference_mode():
             k = self._intrinsics.double()
-            first, second, _ = k.unbind(1)
-            first.mul_(x)
-            second.mul_(y)
+            if k.is_cpu and not _camera_operators.is_recorded():
+                k.mul_(_camera_values.row_factors(x, y))
+            else:  # Python numbers, because copying a tensor of them from the host would wait for the device
+                first, second, _ = k.unbind(1)
+                first.mul_(x)
+                second.mul_(y)
             return self._trusted(k.float(), self._cam2world, self._world2cam, size, limits)
 
     def crop(self, top: float, left: float, size: tuple[int, int]) -> Cameras:
