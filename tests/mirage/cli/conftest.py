@@ -13,7 +13,7 @@ from PIL import Image
 
 @pytest.fixture
 def arguments(tmp_path: Path) -> list[str]:
-    """Of a small run of three chunks, in the folder ``out``."""
+    """Return the command line of a small run of three chunks, in the folder ``out``."""
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 256, (32, 48, 3), dtype=np.uint8)).save(tmp_path / "image.png")
     np.save(tmp_path / "depth.npy", np.full((32, 48), 2, np.float32))
