@@ -251,7 +251,8 @@ def check_inverse(cam2world: Tensor, world2cam: Tensor) -> None:
     scale = m[:, :3, 3].abs().amax(1) + inverse[:, :, 3].abs().amax(1)
     turned = (product[:, :, :3] - IDENTITY).abs().flatten(1).amax(1)
     moved = (product[:, :, 3] + inverse[:, :, 3]).abs().amax(1)
-    fits = (turned <= _INVERSE_TOLERANCE) & (moved <= _INVERSE_TOLERANCE * scale)
+    # An infinite position would be within a tolerance that is relative to it.
+    fits = (turned <= _INVERSE_TOLERANCE) & (moved <= _INVERSE_TOLERANCE * scale) & (scale < torch.inf)
     if not bool(fits.all()):
         at = int((~fits).nonzero()[0])
         raise check.value_error(f"world2cam[{at}]", "the inverse of cam2world", world2cam[at].tolist())

@@ -282,6 +282,15 @@ def test_tensors_that_do_not_fit_are_refused(changed: dict[str, Tensor], message
         Cameras.from_tensors(tensors)
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 3e38])
+@pytest.mark.parametrize("place", list(np.ndindex(3, 4)))
+def test_no_entry_of_world2cam_may_be_another_number(place: tuple[int, int], value: float) -> None:
+    tensors = Cameras(K, random_poses(2), SIZE).tensors()
+    tensors["world2cam"][(1, *place)] = value
+    with pytest.raises(ValueError, match=r"world2cam\[1\]: expected the inverse of cam2world"):
+        Cameras.from_tensors(tensors)
+
+
 def test_translated_cameras_of_world2cam_project_with_its_rotation() -> None:
     poses = random_poses(5)
     cameras = Cameras.from_world2cam(K, inverses(poses), SIZE)
