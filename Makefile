@@ -37,14 +37,14 @@ ONLY ?= *
 PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 .PHONY: env demo test test-kernels test-mirage test-viewer test-long test-install sanitize fuzz soak test-torches test-cuda-torch lint format docs bench \
-	bench-check bench-baseline bench-libraries gpu wheel wheel-manylinux clean
+	bench-check bench-baseline bench-libraries gpu wheel wheel-manylinux hub clean
 
 env: $(READY) $(OLDEST_HEADERS) $(OLDER_HEADERS)
 
 # torch comes first: the native build needs its headers, and an isolated build would fetch another torch for them.
 # torchvision is for tests alone and stands apart: where it was built for another torch, transformers cannot be imported
 # beside it (tests/conftest.py).
-$(READY): pyproject.toml setup.py csrc/native_build.py .ci/constraints.txt $(SOURCES)
+$(READY): pyproject.toml setup.py $(wildcard csrc/*.py) .ci/constraints.txt $(SOURCES)
 	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "Python 3.10 or newer is needed; name one with make PYTHON=..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -188,6 +188,10 @@ wheel: $(WHEEL)/.ready
 	done
 	$(WHEEL)/bin/python .ci/tag_wheel.py $(WHEEL)/built dist
 	@ls dist/*.whl
+
+# The kernels as a repository of Hugging Face's kernel hub, in out/hub: kernels.get_local_kernel loads it.
+hub: wheel
+	$(WHEEL)/bin/python .ci/hub_layout.py dist/mirage_kernels-*+kernels-*.whl out/hub
 
 # The wheel that is published, built in a container (Docker or Podman) by cibuildwheel: see pyproject.toml.
 wheel-manylinux: $(READY)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Builds the native module of mirage_kernels, one abi3 binary (csrc/native_build.py).
+"""Builds the native module of mirage_kernels, one abi3 binary (csrc/native_build.py, csrc/native_torch.py).
 
 The build needs the headers of torch, and nothing else of it. It uses those of the installed torch, also in an isolated
 build. If no torch is installed, torch is a requirement of the build. Beside torch 2.10 or newer the module is
@@ -34,6 +34,7 @@ ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "csrc"))  # pip does not add the folder of setup.py
 
 import native_build as native  # noqa: E402
+from native_torch import STABLE_TORCH, VERSIONS, find_torch  # noqa: E402
 
 OLDEST_SETUPTOOLS = (64, 0)  # those before it do not read all of pyproject.toml, and some silently nothing
 SETUPTOOLS_WITH_WHEEL = (70, 1)  # the first to build wheels by itself
@@ -69,7 +70,7 @@ def repository() -> str:
 def readme() -> str:
     """README.md with absolute links, for pages that show it beside no other file of the repository."""
     base = repository()
-    pages, files = (f"{base}/{kind}/v{native.VERSIONS['__version__']}/" for kind in ("blob", "raw"))
+    pages, files = (f"{base}/{kind}/v{VERSIONS['__version__']}/" for kind in ("blob", "raw"))
 
     def absolute(match: re.Match[str]) -> str:
         image, text, target = match.groups()
@@ -82,7 +83,7 @@ def readme() -> str:
 
 class BuildExtension(build_ext):
     def build_extension(self, ext: Extension) -> None:
-        cxx, torch = native.find_cxx(), native.find_torch()
+        cxx, torch = native.find_cxx(), find_torch()
         assert cxx is not None  # else there would be no extension
         if torch is None:
             sys.exit("torch: expected 2.4 or newer, got none; pip install torch, or leave --no-build-isolation out")
@@ -114,7 +115,7 @@ class KernelsOnly(setuptools.Distribution):
 
     def parse_config_files(self, *args: Any, **kwargs: Any) -> None:
         super().parse_config_files(*args, **kwargs)
-        self.metadata.version = f"{native.VERSIONS['__version__']}+kernels"
+        self.metadata.version = f"{VERSIONS['__version__']}+kernels"
         self.packages = [name for name in self.packages or () if name.partition(".")[0] == "mirage_kernels"]
         self.entry_points = {}
         kept = {name: needs for name, needs in self.extras_require.items() if name.partition(":")[0] in self.EXTRAS}
@@ -130,7 +131,7 @@ def main() -> None:
     if native.switch("MIRAGE_KERNELS_ONLY"):
         fields["distclass"] = KernelsOnly
         options["build"] = {"build_base": "build/kernels_only"}  # a wheel takes all that is in the folder of the build
-    cxx, torch = native.find_cxx(), native.find_torch()
+    cxx, torch = native.find_cxx(), find_torch()
     if cxx is None:
         print("mirage-kernels: no C++ compiler; installing without native kernels (backend 'reference' only)",
               file=sys.stderr)  # fmt: skip
@@ -140,7 +141,7 @@ def main() -> None:
     setup(
         **fields,
         # An isolated build gets these, on top of pyproject.toml's.
-        setup_requires=[] if torch else [f"torch>={'.'.join(map(str, native.STABLE_TORCH))}"],
+        setup_requires=[] if torch else [f"torch>={'.'.join(map(str, STABLE_TORCH))}"],
         ext_modules=[Extension(f"mirage_kernels.{module}", sources=[], py_limited_api=True)],
         cmdclass={"build_ext": BuildExtension},
         options=options,

@@ -8,6 +8,7 @@
 
 #include "torch/allocate.h"
 #include "torch/api.h"
+#include "torch/huge_pages.h"
 
 // Guards that keep memory safe. Python checks the arguments first, with messages for users.
 namespace mirage {
@@ -98,7 +99,12 @@ inline Tensor empty(std::initializer_list<int64_t> shape, ScalarType dtype, int3
     overflows |= __builtin_mul_overflow(stride, std::max<int64_t>(shape.begin()[d], 1), &stride);
   }
   if (overflows) fail_allocation(device_type, dims, shape.begin());
-  return allocate(dims, shape.begin(), strides, dtype_code(dtype), device_type, device_index);
+  Tensor t = allocate(dims, shape.begin(), strides, dtype_code(dtype), device_type, device_index);
+  if (stride >= kFreshBytes / 8 && device_type == aoti_torch_device_type_cpu()) {  // 8 bytes an element at most
+    const int64_t bytes = stride * static_cast<int64_t>(t.element_size());
+    if (bytes >= kFreshBytes) prefer_huge_pages(t.mutable_data_ptr(), bytes);
+  }
+  return t;
 }
 
 // On the device of `like`.

@@ -103,6 +103,16 @@ class AtomicMemory:
         if undo is not None:
             undo()
 
+    def _tensors(self) -> dict[str, Tensor]:
+        """Return all tensors by name."""
+        tensors = {f"cache.{name}": tensor for name, tensor in self.cache.state_dict().items()}
+        tensors |= {f"history.{name}": tensor for name, tensor in self.history.tensors().items()}
+        return tensors | self._layers.tensors(len(self))
+
+    def _settings(self) -> dict[str, Any]:
+        """Return the settings, as JSON values."""
+        return {"cache": self.cache.settings, "codec": self.codec, **self.history.settings}
+
     @locked
     def __getstate__(self) -> dict[str, Any]:
         # Copies, because a pickled tensor carries its whole storage, and two processes share it.
@@ -115,14 +125,6 @@ class AtomicMemory:
         tensors = state["tensors"]
         loaded = type(self)._from_tensors(tensors, state["settings"], tensors["cache.keys"].device)
         self.__dict__.update(loaded.__dict__)
-
-    def _tensors(self) -> dict[str, Tensor]:
-        """Return all tensors by name."""
-        raise NotImplementedError
-
-    def _settings(self) -> dict[str, Any]:
-        """Return the settings, as JSON values."""
-        raise NotImplementedError
 
     @classmethod
     def _from_tensors(

@@ -6,16 +6,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 from mirage_kernels import Cameras, Points, check, pool_depth, unproject
+from mirage_kernels.compat.placement import Placement, resample_depth
 
 from ..geometry.grids import nearest_around, unproject_depth, valid_depth
 
 MAX_FRAMES = 1 << 20  # of the history, in a file
+UnprojectedFrame: TypeAlias = tuple[Points, Tensor, Tensor]  # points, valid, depth
 
 
 class Frames(NamedTuple):
@@ -90,7 +92,7 @@ def check_settings(settings: Any) -> dict[str, Any]:
         settings: as :meth:`LatentSpatialMemory.save` wrote them.
 
     Returns:
-        ``max_frames``, ``codec`` and ``origin``, which older files do not have.
+        ``max_frames``, ``codec``, and ``origin`` and ``placement``, which older files do not have.
 
     Raises:
         KeyError, TypeError, ValueError: one is missing or of another kind.
@@ -99,28 +101,67 @@ def check_settings(settings: Any) -> dict[str, Any]:
         raise check.type_error("settings", "an object", settings)
     max_frames = check.integer("max_frames", settings["max_frames"], 0, MAX_FRAMES)
     codec = check_codec(settings["codec"])
-    return {"max_frames": max_frames, "codec": codec, "origin": settings.get("origin", (0.0, 0.0, 0.0))}
+    defaults = {"origin": (0.0, 0.0, 0.0), "placement": "exact"}
+    later = {name: settings.get(name, default) for name, default in defaults.items()}
+    return {"max_frames": max_frames, "codec": codec, **later}
+
+
+def frames_of(tensors: dict[str, Tensor], channels: int, dtype: torch.dtype) -> Frames:
+    """Make a history's frames of tensors, which are copied.
+
+    Args:
+        tensors: as :meth:`mirage.memory.history.History.tensors` returns them, of one frame or more.
+        channels: channels C of the history.
+        dtype: dtype of its latents.
+
+    Raises:
+        ValueError: shapes or dtypes do not match.
+    """
+    surface, latents, stamps = tensors["surface"], tensors["latents"], tensors["stamps"]
+    dims: check.Dims = {"C": channels}
+    check.tensor("surface", surface, ("F", "h", "w"), dims)
+    check.tensor("latents", latents, ("C", "F", "h", "w"), dims, (dtype,))
+    check.tensor("stamps", stamps, ("F",), dims, (torch.int64,))
+    for name, shape in (("intrinsics", ("F", 3, 3)), ("cam2world", ("F", 4, 4))):
+        check.tensor(name, tensors[name], shape, dims)
+    cameras = Cameras.from_tensors({**tensors, "size": surface.shape[1:]})
+    valid = (("surface", "depths above 0 or infinity", surface, surface > 0),
+             ("latents", "finite numbers", latents, latents.isfinite()))  # fmt: skip
+    for name, expected, values, good in valid:
+        if not bool(good.all()):
+            raise check.value_error(name, expected, f"{values[~good][0].item():g}")
+    return Frames(
+        cameras,
+        stamps.clone(),
+        list(range(len(surface))),
+        latents.movedim(1, 0).clone(memory_format=torch.contiguous_format),
+        surface.clone(memory_format=torch.contiguous_format),
+    )
 
 
 def unproject_frame(
-    latent: Tensor, camera: Cameras, depth: Tensor, mask: Tensor | None
-) -> tuple[Points, Tensor, Tensor]:
+    latent: Tensor, camera: Cameras, depth: Tensor, mask: Tensor | None, placement: Placement
+) -> UnprojectedFrame:
     """Unproject the cells of a latent frame.
 
     Args:
         latent: (C, h, w).
-        camera: one camera over (h, w).
+        camera: one camera over (h, w), where the points lie.
         depth: (H, W) float32 z-depth in world units; not finite or not positive where invalid.
         mask: (H, W) bool of pixels or (h, w) bool of cells, True where nothing must be written; None masks nothing.
+        placement: "exact" for the median depth of a cell, "release" for depth that is resampled bilinearly.
 
     Returns:
         The h * w points; (h, w) bool, whether each cell is valid; (h, w) float32, its depth, +inf where it is not.
     """
     pixels = None if mask is None or mask.shape != depth.shape else mask[None]
-    size = (depth.shape[0], depth.shape[1])
-    points = unproject(depth[None].contiguous(), latent[None], camera.rescale(size), mask=pixels)
+    depths = depth[None].contiguous()
+    if placement == "release":
+        depths, pixels = resample_depth(depths, pixels, camera.size)
+    size = (depths.shape[1], depths.shape[2])
+    points = unproject(depths, latent[None], camera.rescale(size), mask=pixels)
     valid = points.valid.reshape(camera.size)
-    if mask is not None and pixels is None:
+    if mask is not None and pixels is None:  # of cells
         valid = valid & ~mask
     _, z, _ = camera.project(points.xyz)
     return points, valid, torch.where(valid, z[0].reshape(camera.size), torch.inf)

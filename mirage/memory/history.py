@@ -11,15 +11,16 @@ import torch
 from torch import Tensor
 
 from mirage_kernels import Cameras, check, group_voxels, overlap, splat, visible
+from mirage_kernels.compat.placement import OFFSETS, PLACEMENTS, Placement
 
 from ..errors import DataError
 from ..geometry.grids import flat_index
-from .frames import MAX_FRAMES, Frames, clear_non_finite
+from .frames import MAX_FRAMES, Frames, clear_non_finite, frames_of
 from .inference import outside_inference_mode
 from .locks import Locked, OwnLock, locked
 from .view_rule import occludes
 
-_SETTINGS = ("max_frames", "voxel_size", "origin")
+_SETTINGS = ("max_frames", "voxel_size", "origin", "placement")
 EVICTION_DIVISOR = 16  # a full history evicts max_frames // EVICTION_DIVISOR frames at once, besides the excess
 INITIAL_CAPACITY, GROWTH = 16, 1.5  # frames
 
@@ -53,6 +54,7 @@ class History:
         max_frames: maximum number of frames; 0 keeps none.
         voxel_size: size in world units of the voxels by which views are compared.
         origin: (x, y, z) in world units: the origin of the points that methods take.
+        placement: where in its cell a point lies; see :class:`mirage.memory.LatentSpatialMemory`.
 
     Raises:
         TypeError, ValueError: an argument has the wrong type, or is not finite or out of range.
@@ -72,6 +74,7 @@ class History:
         max_frames: int = 256,
         voxel_size: float = 0.1,
         origin: Sequence[float] = (0.0, 0.0, 0.0),
+        placement: Placement = "exact",
     ) -> None:
         channels, dtype = check.integer("channels", channels, 0), check.dtype("dtype", dtype)
         device = check.device("device", device)
@@ -81,6 +84,9 @@ class History:
             raise check.value_error("origin", "(x, y, z)", repr(origin))
         x, y, z = (check.number(f"origin[{axis}]", value, -1e30, 1e30) for axis, value in enumerate(origin))
         self.origin: tuple[float, float, float] = (x, y, z)
+        self.placement = check.choice("placement", placement, PLACEMENTS)
+        if self.placement == "release" and self.max_frames == 0:  # the grid of the frames is that of the history
+            raise check.value_error("max_frames", 'at least 1 with placement="release"', 0)
         self.lock_owner: Locked = OwnLock()
         # Latents and surface have spare capacity, so that adding a frame takes constant time.
         self.version = Frames(
@@ -130,9 +136,15 @@ class History:
         return len(self.version.stamps)
 
     def to_local(self, cameras: Cameras) -> Cameras:
-        """Convert cameras from world coordinates to those of the points: relative to ``origin``."""
+        """Convert cameras from the world to where the points lie: relative to ``origin``, and with
+        ``placement="release"`` half a latent cell off, in a grid of any size."""
         x, y, z = self.origin
-        return cameras if x == y == z == 0 else cameras.translate((-x, -y, -z))
+        local = cameras if x == y == z == 0 else cameras.translate((-x, -y, -z))
+        if self.placement == "exact":
+            return local
+        height, width = cameras.size if self.version.cameras is None else self.version.cameras.size
+        down, right = (OFFSETS[self.placement] * a / b for a, b in zip(cameras.size, (height, width), strict=True))
+        return local.crop(-down, -right, cameras.size)
 
     @property
     @locked
@@ -153,6 +165,11 @@ class History:
     def surface(self) -> Tensor:
         """(F, h, w) float32, depth of the surface that each frame observed; +inf where none. A view of the state."""
         return self._surface[: len(self)]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """JSON values for files."""
+        return {"max_frames": self.max_frames, "origin": list(self.origin), "placement": self.placement}
 
     @property
     def nbytes(self) -> int:
@@ -351,7 +368,7 @@ class History:
         if "empty" not in state:
             raise DataError("history: expected a pickle of this version, got another one")
         empty: Tensor = state["empty"]
-        settings = {name: state[name] for name in _SETTINGS}
+        settings = {name: state[name] for name in _SETTINGS if name in state or name != "placement"}  # it is newer
         History.__init__(self, empty.shape[1], dtype=empty.dtype, device=empty.device, **settings)
         self.load(state["tensors"])
 
@@ -368,24 +385,4 @@ class History:
         """
         if not tensors:
             return
-        surface, latents, stamps = tensors["surface"], tensors["latents"], tensors["stamps"]
-        dims = {"C": self._latents.shape[1]}
-        check.tensor("surface", surface, ("F", "h", "w"), dims)
-        check.tensor("latents", latents, ("C", "F", "h", "w"), dims, (self._latents.dtype,))
-        check.tensor("stamps", stamps, ("F",), dims, (torch.int64,))
-        for name, shape in (("intrinsics", ("F", 3, 3)), ("cam2world", ("F", 4, 4))):
-            check.tensor(name, tensors[name], shape, dims)
-        count = len(surface)
-        cameras = Cameras.from_tensors({**tensors, "size": surface.shape[1:]})
-        valid = (("surface", "depths above 0 or infinity", surface, surface > 0),
-                 ("latents", "finite numbers", latents, latents.isfinite()))  # fmt: skip
-        for name, expected, values, good in valid:
-            if not bool(good.all()):
-                raise check.value_error(name, expected, f"{values[~good][0].item():g}")
-        self.version = Frames(
-            cameras,
-            stamps.clone(),
-            list(range(count)),
-            latents.movedim(1, 0).clone(memory_format=torch.contiguous_format),
-            surface.clone(memory_format=torch.contiguous_format),
-        )
+        self.version = frames_of(tensors, self._latents.shape[1], self._latents.dtype)

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from mirage_kernels import Cameras, Points, Storage, VoxelCache, check, load_tensors, save_tensors
+from mirage_kernels.compat.placement import Placement
 
 from ..errors import DataError
 from ..geometry.grids import masked_cells
 from ..geometry.hole_filling import fill_from_far_side
 from .changes import AtomicMemory
-from .frames import check_codec, check_frames, check_settings, nearest_depth, unproject_frame
+from .frames import UnprojectedFrame, check_codec, check_frames, check_settings, nearest_depth, unproject_frame
 from .history import History, References
 from .locks import locked
 from .row_layers import RowLayers
@@ -50,6 +51,9 @@ class LatentSpatialMemory(AtomicMemory):
         codec: name of the codec that made the latents, such as ``"dct-16"``; saved in files.
         origin: (x, y, z) in world units, of the coordinates of the rows: for a scene far from the world's origin, such
             as one in UTM coordinates, a point in it. Points more than about 65,000 footprints away are rejected.
+        placement: "exact", or "release" to store points where the released code of LatentSpatialMemory does: half a
+            latent cell off, at depth that is resampled bilinearly. For adapters that were trained on its renderings;
+            see :mod:`mirage_kernels.compat.latent_spatial_memory`.
 
     Threads may share a memory: methods wait for each other, but for a compiled :meth:`read`. On a GPU, threads that use
     different streams have to synchronize them.
@@ -88,6 +92,7 @@ class LatentSpatialMemory(AtomicMemory):
         max_frames: int = 256,
         codec: str = "",
         origin: Sequence[float] = (0.0, 0.0, 0.0),
+        placement: Placement = "exact",
     ) -> None:
         self._codec = check_codec(codec)
         cache = VoxelCache(
@@ -100,7 +105,9 @@ class LatentSpatialMemory(AtomicMemory):
             max_bytes=max_bytes,
             auto_scale=VOXEL_SCALE,
         )
-        self.history = History(channels, dtype=dtype, device=device, max_frames=max_frames, origin=origin)
+        self.history = History(
+            channels, dtype=dtype, device=device, max_frames=max_frames, origin=origin, placement=placement
+        )
         self._use(cache)
         self._layers = RowLayers(device)
 
@@ -264,7 +271,7 @@ class LatentSpatialMemory(AtomicMemory):
     ) -> tuple[int, Tensor]:
         """Write a frame with depth by the view rule; return the number of points added, and the surface observed."""
         view = self.read(camera, latents=False, filled=False)
-        points, valid, cell_depth = unproject_frame(latent, self.history.to_local(camera), depth, mask)
+        points, valid, cell_depth = self._unproject(latent, camera, depth, mask)
         comparison = self._compare(points, valid, cell_depth, view)
         is_written, superseded = (valid & comparison.is_written).flatten(), view.row[0, valid & comparison.is_closer]
         operands = (points.xyz, points.features, points.footprint)
@@ -274,9 +281,7 @@ class LatentSpatialMemory(AtomicMemory):
     def _write_holes(self, latent: Tensor, camera: Cameras, mask: Tensor | None, stamp: int) -> tuple[int, Tensor]:
         """Write a frame without depth where the memory renders holes; return as :meth:`_write_surface`."""
         view = self.read(camera, latents=False)
-        points, valid, cell_depth = unproject_frame(
-            latent, self.history.to_local(camera), fill_from_far_side(view.depth)[0], mask
-        )
+        points, valid, cell_depth = self._unproject(latent, camera, fill_from_far_side(view.depth)[0], mask)
         # None of them may occlude what a frame has observed.
         holes, extent = valid & ~view.mask[0], self.cache.extent_scale * points.footprint
         is_written = holes.flatten() & ~self.history.find_occluders(points.xyz, extent, holes.flatten())
@@ -285,6 +290,9 @@ class LatentSpatialMemory(AtomicMemory):
         if counts.rejected:
             is_written &= points.features.isfinite().all(1)
         return counts.added, torch.where(is_written.reshape(holes.shape), cell_depth, view.depth[0])
+
+    def _unproject(self, latent: Tensor, camera: Cameras, depth: Tensor, mask: Tensor | None) -> UnprojectedFrame:
+        return unproject_frame(latent, self.history.to_local(camera), depth, mask, self.history.placement)
 
     def _compare(self, points: Points, valid: Tensor, depth: Tensor, view: MemoryView) -> Comparison:
         """Apply the view rule to the cells of a frame with depth (h, w)."""
@@ -319,15 +327,6 @@ class LatentSpatialMemory(AtomicMemory):
         remap = self.cache.carve(depth, camera, tolerance)
         self._layers.remap(remap)
         return len(remap) - len(self)
-
-    def _tensors(self) -> dict[str, Tensor]:
-        tensors = {f"cache.{name}": tensor for name, tensor in self.cache.state_dict().items()}
-        tensors |= {f"history.{name}": tensor for name, tensor in self.history.tensors().items()}
-        return tensors | self._layers.tensors(len(self))
-
-    def _settings(self) -> dict[str, Any]:
-        notes = {"max_frames": self.history.max_frames, "codec": self.codec, "origin": list(self.history.origin)}
-        return {"cache": self.cache.settings, **notes}
 
     @locked
     def save(self, path: str | Path) -> None:

@@ -73,9 +73,8 @@ def _take_snapshot(memory: LatentSpatialMemory) -> MemorySnapshot:
         }
     settings = {
         "cache": memory.cache.settings,
-        "max_frames": history.max_frames,
         "codec": memory.codec,
-        "origin": list(history.origin),
+        **history.settings,
         "slots": list(history._slots),
     }
     fixed = {name: history._latents[slot] for name, slot in zip(names, history._slots, strict=True)}

@@ -29,20 +29,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as nnf
 
 from mirage_kernels import Cameras, Points, Splat, atomic_write, check, overlap, splat, unproject, visible
 
 from ._arrays import as_tensor, cameras_of, numbers, scale_intrinsics
 from ._seen_voxels import SeenFrame, VoxelNumbers, past_bits
+from .placement import OFFSETS, PLACEMENTS, Placement, resample_depth
 
-Placement = Literal["release", "exact"]
-PLACEMENTS: tuple[Placement, ...] = ("release", "exact")
-_OFFSET = {"release": 0.5, "exact": 0.0}  # cells, added to the principal point
 _GROWTH = 1.5
 
 
@@ -233,7 +230,7 @@ class LatentPointCloud:
     def cameras(self, cam2worlds: Any, intrinsics: Any = None) -> Cameras:
         """The cameras of V views, as the cloud's placement projects."""
         k = self.intrinsics_latent if intrinsics is None else intrinsics
-        offset = _OFFSET[self.placement]
+        offset = OFFSETS[self.placement]
         device = self.points_world.device
         return cameras_of(k, cam2worlds, self.latent_hw, device, inverse=False, offset=offset, name="cam2world")
 
@@ -283,11 +280,9 @@ def _lift(
     if placement == "exact":
         cameras = cameras_of(intrinsics, cam2worlds, size, depths.device, inverse=False, name="cam2worlds")
         return unproject(depths, latents, cameras, mask=excluded)
-    depths = nnf.interpolate(depths[:, None], grid, mode="bilinear", align_corners=False)[:, 0]
-    if masks is not None:
-        excluded = nnf.interpolate(masks[:, None], grid, mode="nearest")[:, 0] > 0
+    depths, excluded = resample_depth(depths, excluded, grid)
     k = scale_intrinsics(intrinsics, size, grid)
-    half = _OFFSET["release"]
+    half = OFFSETS["release"]
     cameras = cameras_of(k, cam2worlds, grid, depths.device, inverse=False, offset=half, name="cam2worlds")
     return unproject(depths, latents, cameras, mask=excluded, pooling="nearest")
 

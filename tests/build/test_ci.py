@@ -32,7 +32,7 @@ def test_the_oldest_torch_is_the_one_that_the_package_asks_for() -> None:
     assert f'"torch>={older[0][:-2]}"' in (ROOT / "pyproject.toml").read_text()
     oldest = versions()[0]
     assert oldest == "{}.{}.0".format(*STABLE_TORCH)
-    target = re.search(r'TORCH_TARGET = "0x(..)(..)0{12}"', (ROOT / "csrc" / "native_build.py").read_text())
+    target = re.search(r'TORCH_TARGET = "0x(..)(..)0{12}"', (ROOT / "csrc" / "native_torch.py").read_text())
     assert target is not None
     assert f"{int(target[1], 16)}.{int(target[2], 16)}.0" == oldest
     torches = script("test_torches").listed()

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import re
 import shutil
 import sys
@@ -31,12 +31,20 @@ def native(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         "TORCH_CUDA_ARCH_LIST",
     ):
         monkeypatch.delenv(name, raising=False)
-    spec = importlib.util.spec_from_file_location("mirage_native_build", ROOT / "csrc" / "native_build.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load(monkeypatch, "native_build")
+
+
+@pytest.fixture
+def native_torch(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """csrc/native_torch.py as a module, without the switches of the environment."""
+    monkeypatch.delenv("MIRAGE_TORCH", raising=False)
+    return load(monkeypatch, "native_torch")
+
+
+def load(monkeypatch: pytest.MonkeyPatch, name: str) -> ModuleType:
+    """A module of csrc, as setup.py imports it; what the test changes in it is undone."""
+    monkeypatch.syspath_prepend(str(ROOT / "csrc"))
+    return importlib.import_module(name)
 
 
 def fake_cxx(folder: Path, *, status: int = 0, says: str = "") -> Path:
@@ -143,18 +151,18 @@ def headers(folder: Path, release: str, place: str = "headeronly") -> Path:
 
 
 def test_the_build_takes_the_headers_of_the_installed_torch(
-    native: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    native_torch: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
 
-    found = native.find_torch()
+    found = native_torch.find_torch()
     assert found.version == torch.__version__.split("+")[0]
     assert found.include.is_dir()
     old, new = headers(tmp_path / "old", "2.3.1"), headers(tmp_path / "new", "3.0.0")
-    monkeypatch.setattr(native, "torch_folders", lambda: [tmp_path / "none", old, new])
-    assert native.find_torch().version == "3.0.0"
-    monkeypatch.setattr(native, "torch_folders", lambda: [tmp_path / "none", old])
-    assert native.find_torch() is None
+    monkeypatch.setattr(native_torch, "torch_folders", lambda: [tmp_path / "none", old, new])
+    assert native_torch.find_torch().version == "3.0.0"
+    monkeypatch.setattr(native_torch, "torch_folders", lambda: [tmp_path / "none", old])
+    assert native_torch.find_torch() is None
 
 
 @pytest.mark.parametrize(("release", "symbol", "new_strings"), [
@@ -162,14 +170,14 @@ def test_the_build_takes_the_headers_of_the_installed_torch(
     ("2.6.0", None, 0), ("2.7.0", None, 1),
 ])  # fmt: skip
 def test_an_older_torch_is_compiled_against_its_own_api(
-    native: ModuleType, tmp_path: Path, release: str, symbol: bytes | None, new_strings: int
+    native: ModuleType, native_torch: ModuleType, tmp_path: Path, release: str, symbol: bytes | None, new_strings: int
 ) -> None:
     """Its version is in another header, and its library tells which std::string it was built with."""
     folder = headers(tmp_path, release, "csrc/api/include/torch")
     if symbol:
         (folder / "lib").mkdir()
         (folder / "lib" / "libc10.so").write_bytes(b"\0_ZN3c106detail14" + symbol + b"\0")
-    torch = native.Torch.read(folder)
+    torch = native_torch.Torch.read(folder)
     assert (torch.version, torch.is_stable) == (release, False)
     assert torch.module == f"_C_torch2_{release[2]}"
     assert f"-D_GLIBCXX_USE_CXX11_ABI={new_strings}" in torch.flags()
@@ -185,18 +193,20 @@ def test_an_older_torch_is_compiled_against_its_own_api(
     assert "-fopenmp" not in flags["csrc/splat/splat_isa.baseline.o"], "loops keep their order of sums"
 
 
-def test_an_isolated_build_finds_the_torch_that_is_hidden_from_it(native: ModuleType) -> None:
+def test_an_isolated_build_finds_the_torch_that_is_hidden_from_it(native_torch: ModuleType) -> None:
     """pip takes the environment's packages off the path; the folder they lie in is listed all the same."""
-    assert Path(native.sysconfig.get_path("purelib"), "torch") in native.torch_folders()
+    assert Path(native_torch.sysconfig.get_path("purelib"), "torch") in native_torch.torch_folders()
 
 
-def test_a_named_torch_is_used_or_refused(native: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_named_torch_is_used_or_refused(
+    native_torch: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MIRAGE_TORCH", str(headers(tmp_path / "new", "2.12.3")))
-    assert native.find_torch() == native.Torch("2.12.3", tmp_path / "new" / "torch" / "include")
+    assert native_torch.find_torch() == native_torch.Torch("2.12.3", tmp_path / "new" / "torch" / "include")
     old = headers(tmp_path / "old", "2.3.1")
     for folder, got in [(old, "the headers of torch 2.3.1"), (tmp_path, "none there")]:
         monkeypatch.setenv("MIRAGE_TORCH", str(folder))
-        assert error(native.find_torch) == (
+        assert error(native_torch.find_torch) == (
             f"MIRAGE_TORCH: expected a folder with the headers of torch 2.4 or newer, got {str(folder)!r} ({got})"
         )
 

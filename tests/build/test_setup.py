@@ -48,7 +48,7 @@ esac
 
 
 def make_build(build: ModuleType, folder: Path, cxx: str, nvcc: str | None = None) -> Any:
-    torch = build.native.find_torch()
+    torch = build.find_torch()
     assert torch is not None
     return build.native.NativeBuild(folder, cxx, nvcc, torch)
 
@@ -181,7 +181,8 @@ def test_setuptools_old_and_new_build_a_wheel(tmp_path: Path, version: str) -> N
     for part in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / part, project)
     (project / "csrc").mkdir()
-    shutil.copy(ROOT / "csrc" / "native_build.py", project / "csrc")
+    for part in ROOT.glob("csrc/*.py"):
+        shutil.copy(part, project / "csrc")
     code = "from setuptools import build_meta; print(build_meta.build_wheel('dist'))"
     environment |= {"PYTHONPATH": str(tmp_path / "tools"), "MIRAGE_CPP": "0"}
     subprocess.run([sys.executable, "-c", code], cwd=project, env=environment, check=True)

@@ -122,6 +122,7 @@ def test_the_source_distribution_holds_what_is_needed_and_builds(project: Path, 
     with tarfile.open(archive) as opened:
         names = {name.partition("/")[2] for name in opened.getnames()}
     wanted = ["Makefile", "docs/start.md", "docs/images/contact_sheet.jpg", "csrc/module.cpp", "csrc/native_build.py"]
+    wanted += ["csrc/native_torch.py"]
     wanted += ["README.md", "CITATION.cff", ".ci/constraints.txt", "tests/conftest.py", "benchmarks/check.py"]
     assert set(wanted) <= names
     assert {name for name in names if name.startswith("examples/") and name.endswith(".py")}

@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
-from fresh_environments import Environment, copy_sources, interpreters
+from fresh_environments import ROOT, Environment, copy_sources, interpreters
 
 pytestmark = pytest.mark.install
 FOREIGN = "original_mirage-1.0"
@@ -117,3 +118,26 @@ def test_pip_replaces_one_by_the_other(env: Environment, wheel: Path, tmp_path: 
     assert env.run(env.python, "-c", "import mirage", folder=tmp_path).returncode != 0
     assert not (env.folder / "bin" / "mirage").exists()
     call(env, tmp_path, "uninstall", "--yes", "mirage-kernels")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the hub's variants are for Linux")
+def test_the_kernel_hub_loads_the_layout(env: Environment, tmp_path: Path) -> None:
+    """With the library kernels itself, which the index has, and no installed package."""
+    project, python = copy_sources(tmp_path / "project"), env.python
+    done = env.pip("wheel", "--no-deps", "--wheel-dir", tmp_path, ".", folder=project, MIRAGE_KERNELS_ONLY="1")
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    if "-none-any" in wheel.name:
+        pytest.skip("no C++ compiler")
+    call(env, tmp_path, "install", "kernels>=0.17")
+    laid = env.run(python, ROOT / ".ci" / "hub_layout.py", wheel, tmp_path / "hub", folder=tmp_path)
+    assert laid.returncode == 0, laid.stderr
+    code = (
+        "import kernels, pathlib; k = kernels.get_local_kernel(pathlib.Path('hub'), backend='cpu'); print(k.__file__)"
+    )
+    code += "; print(k.backends()['cpp'])"
+    loaded = env.run(python, "-c", code, folder=tmp_path)
+    assert loaded.returncode == 0, loaded.stderr
+    file, reason = loaded.stdout.splitlines()[-2:]
+    assert Path(file).is_relative_to(tmp_path / "hub")
+    assert reason == "None"

@@ -50,7 +50,7 @@ def fuzz_constructors(data: Input) -> None:
     views = data.choice(values.VIEWS)
     intrinsics, cam2world = matrices(data, views)
     size = values.size(data) if data.byte() & 1 else (6, 9)
-    kind = data.integer(0, 3)
+    kind = data.integer(0, 6)
     if kind == 0:
         result = run_on_both(lambda: Cameras(intrinsics, cam2world, size), ("intrinsics", "cam2world", "size"))
     elif kind == 1:
@@ -67,6 +67,20 @@ def fuzz_constructors(data: Input) -> None:
         up = data.choice(values.WRONG) if data.rarely() else up
         names = ("eye", "target", "intrinsics", "size", "up", "cam2world")
         result = run_on_both(lambda: Cameras.look_at(eye, target, intrinsics, size, up), names)
+    elif kind == 3:
+        names = ("intrinsics", "cam2world", "size", "integer_centers")
+        centers = values.option(data, (False, True))
+        result = run_on_both(lambda: Cameras.from_opengl(intrinsics, cam2world, size, integer_centers=centers), names)
+    elif kind == 4:
+        h, w = (values.number(data, side) for side in (6, 9))
+        names = ("viewmats", "Ks", "width", "height", "world2cam", "intrinsics")
+        result = run_on_both(lambda: Cameras.from_viewmats(cam2world, intrinsics, w, h), names)
+    elif kind == 5:
+        q, t = (values.varied(data, torch.randn(views, side, generator=data.generator())) for side in (4, 3))
+        order = values.option(data, ("wxyz", "xyzw"))
+        pose = values.option(data, ("cam2world", "world2cam"))
+        names = ("quaternion", "translation", "intrinsics", "size", "order", "pose", "cam2world", "world2cam")
+        result = run_on_both(lambda: Cameras.from_quaternion(intrinsics, q, t, size, order=order, pose=pose), names)
     else:
         count = data.integer(0, 3)
         some = [values.cameras(data, views, data.choice(((6, 9), (6, 9), (6, 9), (2, 2)))) for _ in range(count)]
@@ -97,7 +111,11 @@ def fuzz_methods(data: Input) -> None:
 
 
 def method(data: Input, cameras: Cameras) -> Any:
-    kind = data.integer(0, 7)
+    kind = data.integer(0, 8)
+    if kind == 8:
+        depth = values.varied(data, values.depth(data, len(cameras), 6, 9))
+        target = values.cameras(data, len(cameras), (6, 9))
+        return run_on_both(lambda: cameras.flow(depth, target), ("depth", "target", "cameras", "other"))
     if kind == 0:
         index = data.choice(INDICES) if data.byte() & 3 else values.varied(data, torch.tensor([0, len(cameras) - 1]))
         return run_on_both(lambda: cameras[index], ("cameras",))

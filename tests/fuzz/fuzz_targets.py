@@ -15,6 +15,7 @@ from typing import NamedTuple
 import fuzz_cache
 import fuzz_cameras
 import fuzz_files
+import fuzz_layers
 import fuzz_operations
 import fuzz_operators
 from fuzz_input import Input
@@ -71,6 +72,9 @@ def _of_files(name: str) -> Target:
 
 OPERATIONS: dict[str, Callable[[Input], None]] = {
     "splat": fuzz_operations.fuzz_splat,
+    "layers": fuzz_layers.fuzz_layers,
+    "clouds": fuzz_layers.fuzz_clouds,
+    "occlusion": fuzz_layers.fuzz_occlusion,
     "unproject": fuzz_operations.fuzz_unproject,
     "pool-depth": fuzz_operations.fuzz_pool_depth,
     "visible": fuzz_operations.fuzz_visible,

@@ -116,7 +116,8 @@ def test_networks_estimate_depth_of_any_size(name: str) -> None:
     assert estimate.depth.std() > 0
     assert not torch.equal(estimate.depth[0], estimate.depth[1]), "depth depends on the image"
     together = network(name, batch=2)(frames(3), cameras(3))
-    torch.testing.assert_close(together.depth, estimate.depth, rtol=1e-3, atol=1e-3)
+    # Depth Pro predicts inverse depth: far from the camera, its rounding errors are large in depth.
+    torch.testing.assert_close(1 / together.depth, 1 / estimate.depth, rtol=1e-3, atol=1e-4)
     assert network(name)(frames(3)[:, :0], cameras(3)[:0]).depth.shape == (0, *SIZE)
 
 
