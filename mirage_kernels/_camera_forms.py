@@ -87,7 +87,8 @@ class CameraForms:
             >>> cameras.size, cameras.viewmats.shape, cameras.Ks.shape
             ((44, 80), torch.Size([1, 4, 4]), torch.Size([1, 3, 3]))
         """
-        return cls.from_world2cam(Ks, viewmats, (height, width), integer_centers=integer_centers)
+        size = (check.integer("height", height, 1, 1 << 24), check.integer("width", width, 1, 1 << 24))
+        return cls.from_world2cam(Ks, viewmats, size, integer_centers=integer_centers)
 
     @classmethod
     def from_opengl(
@@ -152,8 +153,10 @@ class CameraForms:
         """
         check.choice("order", order, ("wxyz", "xyzw"))
         make = cls if check.choice("pose", pose, ("cam2world", "world2cam")) == "cam2world" else cls.from_world2cam
-        q = _camera_inputs.as_tensor("quaternion", quaternion, intrinsics)
+        q = check.dense("quaternion", _camera_inputs.as_tensor("quaternion", quaternion, intrinsics), values=True)
         t = _camera_inputs.as_tensor("translation", translation, q)
+        if t.device != q.device:
+            raise check.value_error("translation", f"a tensor on {q.device} like quaternion", t.device)
         if q.shape[-1:] != (4,):
             raise check.value_error("quaternion", "(V, 4) or (4,)", tuple(q.shape))
         expected = (*q.shape[:-1], 3)

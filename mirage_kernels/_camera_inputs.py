@@ -158,8 +158,10 @@ def matrices(
     Raises:
         TypeError, ValueError: they have other types, dtypes, shapes or devices.
     """
-    if not integer_centers and (plain := _plain(given_intrinsics, given_poses)) is not None:
+    if integer_centers is False and (plain := _plain(given_intrinsics, given_poses)) is not None:
         return plain
+    if not isinstance(integer_centers, bool):
+        raise check.type_error("integer_centers", "a bool", integer_centers)
     m = check.dense(name, poses(name, given_poses, given_intrinsics), values=True)
     k = intrinsics(given_intrinsics, m, integer_centers=integer_centers)
     count = len(k) if len(m) == 1 else len(m)

@@ -56,6 +56,7 @@ def measured(content: dict[str, Any], backend: str) -> list[str]:
     return [next(o for o in OPERATIONS if r["what"].startswith(o)) for r in content["rows"] if r["backend"] == backend]
 
 
+@pytest.mark.long
 def test_parts_run_one_after_the_other(tmp_path: Path) -> None:
     parts = ("sanitize", "measure", "test")
     done = run(*parts, "--device", "cpu", "--backends", "cpp", "--out", str(tmp_path))

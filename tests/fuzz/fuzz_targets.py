@@ -83,6 +83,7 @@ OPERATIONS: dict[str, Callable[[Input], None]] = {
     "check": fuzz_operations.fuzz_check,
     "cameras": fuzz_cameras.fuzz_constructors,
     "camera-methods": fuzz_cameras.fuzz_methods,
+    "camera-forms": fuzz_cameras.fuzz_forms,
     "cache": fuzz_cache.fuzz_cache,
     "cache-state": fuzz_cache.fuzz_state,
     "operators": fuzz_operators.fuzz_operators,

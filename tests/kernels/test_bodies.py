@@ -23,7 +23,7 @@ def test_centers_within(c: ModuleType, at: float, reach: float, size: int) -> No
 
 
 @given(st.integers(-2, 22), st.floats(0, 8, width=32), st.integers(-3, 3), st.booleans(), st.integers(1, 20))
-@settings(max_examples=examples(1000), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(500), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_centers_within_at_the_very_border(
     c: ModuleType, cell: int, reach: float, steps: int, left: bool, size: int
 ) -> None:

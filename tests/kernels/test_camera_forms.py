@@ -315,6 +315,13 @@ def test_pytorch3d_cameras_with_a_field_of_view(degrees: bool) -> None:
     np.testing.assert_allclose(made.intrinsics[0].numpy(), expected, rtol=1e-6)
 
 
+EYE = torch.eye(4)
+
+
+def quaternion(q: Tensor, t: Tensor) -> Cameras:
+    return Cameras.from_quaternion(K, q, t, SIZE, order="wxyz", pose="cam2world")
+
+
 @pytest.mark.parametrize(("call", "error", "message"), [
     (lambda: Cameras.from_pytorch3d(K, SIZE), TypeError, "cameras: expected PyTorch3D's cameras, with an attribute R"),
     (lambda: Cameras.from_quaternion(K, [0, 0, 0, 0], [0, 0, 0], SIZE, order="wxyz", pose="cam2world"), ValueError,
@@ -332,6 +339,12 @@ def test_pytorch3d_cameras_with_a_field_of_view(degrees: bool) -> None:
     (lambda: Cameras(K, np.eye(4), (4, 5.0)), TypeError, r"size\[1\]: expected an integer, got float"),
     (lambda: Cameras(K, np.eye(4), torch.tensor([True, True])), TypeError, r"size\[0\]: expected an integer, got bool"),
     (lambda: Cameras(K, np.eye(4), "45"), ValueError, r"size: expected \(h, w\)"),
+    (lambda: Cameras.from_viewmats(np.eye(4), K, 9.5, 6), TypeError, "width: expected an integer, got float"),
+    (lambda: Cameras.from_viewmats(np.eye(4), K, 9, 0), ValueError, "height: expected 1 to 16777216, got 0"),
+    *((lambda v=value: Cameras.from_opengl(K, EYE, SIZE, integer_centers=v), TypeError, "integer_centers: expected a")
+      for value in (1, None, "yes", torch.ones(3))),
+    (lambda: quaternion(torch.ones(4, device="meta"), torch.ones(3)), ValueError, "quaternion: expected a tensor with val"),
+    (lambda: quaternion(torch.ones(4), torch.ones(3, device="meta")), ValueError, "translation: expected a tensor on"),
 ])  # fmt: skip
 def test_what_is_none_of_the_forms(call: Callable[[], Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=f"^{message}"):

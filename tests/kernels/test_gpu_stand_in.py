@@ -48,6 +48,7 @@ def test_gpu_tests_pass_on_the_stand_in() -> None:
     assert_passed(run_on_the_stand_in(str(HERE / "test_gpu.py"), "-k", "not real_recording"))
 
 
+@pytest.mark.long
 def test_triton_launches_never_wait_for_the_device() -> None:
     if "not installed" in str(mk.backends()["triton"]) or _gpu.triton_too_old():
         pytest.skip("needs triton, and no older one than the kernels do")

@@ -80,6 +80,7 @@ def test_a_wall_hides_what_is_behind() -> None:
     ({"count": [1, 2, 8]}, ValueError, r"count\[2\]: expected 0 to 7, got 8"),
     ({"count": [1, 2, -1]}, ValueError, r"count\[2\]: expected 0 to 7, got -1"),
     ({"count": torch.rand(3)}, TypeError, r"count\[0\]: expected an integer, got float"),
+    ({"count": torch.zeros(3, device="meta")}, TypeError, "count: expected 3 integers, one for each camera, got Tens"),
     ({"occlusion": 1}, TypeError, "occlusion: expected a bool, got int"),
 ])  # fmt: skip
 def test_wrong_arguments(options: dict[str, Any], error: type[Exception], message: str) -> None:

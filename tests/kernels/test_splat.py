@@ -93,7 +93,7 @@ def test_reference_follows_the_contract(seed: int) -> None:
 
 
 @pytest.mark.usefixtures("native")
-@settings(max_examples=examples(1200), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(600), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=splat_cases())
 def test_cpp_equals_reference(case: SplatCase, every_backend: EveryBackend) -> None:
     assert_same_on_every_backend(every_backend, lambda: case.run(splat))

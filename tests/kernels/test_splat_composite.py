@@ -172,13 +172,25 @@ def test_sums_run_in_float32_and_round_once() -> None:
             assert grad.item() == 4096
 
 
+def test_no_feature_is_not_that_of_a_hole() -> None:
+    case = composite_case(0, n=5, channels=2)
+    layers = case.layers._replace(index=torch.zeros_like(case.layers.index))
+    for name in READY:
+        with (
+            mk.use_backend(name),
+            pytest.raises(ValueError, match=r"^layers\.index: expected -1 to -1, a row of features, got 0$"),
+        ):
+            composite(torch.zeros(0, 2), layers, case.weights)
+
+
 def test_indices_out_of_range(cuda_code: emulated.Emulated | None) -> None:
     """On a CPU such an index is an error; on a device it is a layer without a point."""
     case = composite_case(0, n=5, channels=2)
     case.layers.index[0, 0, 0, 0] = 5
     for name in READY:
         if name != "triton":
-            with mk.use_backend(name), pytest.raises((RuntimeError, IndexError), match=r"does not exist|out of "):
+            message = r"^layers\.index: expected -1 to 4, a row of features, got 5$"
+            with mk.use_backend(name), pytest.raises(ValueError, match=message):
                 case.run("alpha")
     if cuda_code is None:
         pytest.skip("needs GCC and the sources")

@@ -19,6 +19,7 @@ from mirage_kernels._gpu import TRITON_CAPABILITY, triton_too_old
 from mirage_kernels.backend import INTERPRETED
 
 HERE = Path(__file__).resolve().parent
+TABLES = ("triton_table.py", "triton_splat_table.py")
 
 triton = pytest.importorskip("triton")
 if reason := triton_too_old():
@@ -354,19 +355,32 @@ def test_error_for_a_grid_that_is_too_large() -> None:
             launch(Nothing(), grid, torch.device("cpu"))
 
 
-def run_interpreted(*command: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"TRITON_INTERPRET": "1"}
+def run_interpreted(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"TRITON_INTERPRET": "1"} | variables
     return subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("table", ["triton_table.py", "triton_splat_table.py"])
-def test_interpreter_equals_reference(table: str) -> None:
-    result = run_interpreted("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(HERE / table))
+def check_table(table: str, *options: str, **variables: str) -> None:
+    result = run_interpreted(
+        "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *options, str(HERE / table), **variables
+    )
     assert result.returncode == 0, result.stdout[-4000:]
     assert " passed" in result.stdout
     assert "skipped" not in result.stdout
 
 
+@pytest.mark.parametrize("table", TABLES)
+def test_interpreter_equals_reference(table: str) -> None:
+    check_table(table)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("table", TABLES)
+def test_interpreter_equals_reference_in_many_examples(table: str) -> None:
+    check_table(table, "-m", "long or not long", MIRAGE_EXAMPLES="60")
+
+
+@pytest.mark.long
 def test_the_self_test_covers_the_interpreter() -> None:
     result = run_interpreted("-m", "mirage_kernels")
     assert result.returncode == 0, result.stdout + result.stderr

@@ -53,7 +53,7 @@ def assert_same_logs(log: list[Any], expected: list[Any], backend: str) -> None:
 
 
 @pytest.mark.usefixtures("native")
-@settings(max_examples=examples(700), suppress_health_check=ALLOW)
+@settings(max_examples=examples(350), suppress_health_check=ALLOW)
 @given(scenario=scenarios())
 def test_backends_equal_reference_after_every_step(scenario: Scenario, tmp_path: Path) -> None:
     """Compare keys, rows, winners, features, stamps, scales, counts, table and boxes. Each example runs with one

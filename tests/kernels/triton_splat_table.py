@@ -12,7 +12,7 @@ import torch
 from every_backend import needs_grad, run_reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import SEEDS, SHAPES, splat_cases
+from strategies import SEEDS, SHAPES, examples, splat_cases
 from test_splat import (  # noqa: F401 (collected here too)
     test_empty_inputs,
     test_radius_covers_discs,
@@ -23,7 +23,7 @@ from test_splat_bilinear import (  # noqa: F401
     test_points_behind_the_band_are_not_blended,
 )
 from torch import Tensor
-from triton_table import ALLOW, DEVICE, numbers_overflow_quietly, run_triton  # noqa: F401 (a fixture)
+from triton_table import ALLOW, DEVICE, numbers_overflow_quietly, run_triton, slow  # noqa: F401 (a fixture)
 
 from mirage_kernels import _library, splat
 from mirage_kernels.ops.splat import splat_bilinear_triton, splat_triton
@@ -67,7 +67,7 @@ def assert_equals_reference(case: SplatCase, seed: int, **options: Any) -> None:
         assert_close_gradients(by_xyz.cpu(), gradients[0])
 
 
-@settings(max_examples=25, suppress_health_check=ALLOW)
+@settings(max_examples=examples(8), suppress_health_check=ALLOW)
 @given(case=splat_cases(SMALL, **FEW), seed=SEEDS)
 def test_splat_equals_reference(case: SplatCase, seed: int) -> None:
     assert_equals_reference(case, seed)
@@ -102,7 +102,7 @@ def test_extents_of_the_cache_equal_reference(scale: float, min_extent: float) -
     assert all(same_bits(a.cpu(), b) for a, b in zip(result, expected, strict=True))
 
 
-@settings(max_examples=10, suppress_health_check=ALLOW)
+@settings(max_examples=examples(4), suppress_health_check=ALLOW)
 @given(case=splat_cases(st.just(("none", 0.0)), **FEW), band=BANDS, seed=SEEDS)
 def test_bilinear_equals_reference(case: SplatCase, band: float, seed: int) -> None:
     assert_equals_reference(case, seed, mode="bilinear", band=band)
@@ -135,6 +135,7 @@ def opcheck(name: str, *args: Any) -> None:
     torch.library.opcheck(_library.overload(_library.TRITON, name), args)
 
 
+@slow
 @pytest.mark.parametrize("options", [{"extent": "each", "valid": True}, {"dtype": torch.bfloat16, "strided": True}])
 def test_opcheck_splat(options: dict[str, Any]) -> None:
     case = to_device(splat_case(0, n=30, **options), DEVICE)
@@ -145,6 +146,7 @@ def test_opcheck_splat(options: dict[str, Any]) -> None:
     opcheck("splat_backward_xyz", torch.randn_like(view.depth), view.index, case.cameras.world2cam, 30)
 
 
+@slow
 @pytest.mark.parametrize("options", [{"valid": True}, {"dtype": torch.bfloat16, "strided": True}])
 def test_opcheck_bilinear(options: dict[str, Any]) -> None:
     case = to_device(splat_case(0, n=30, **options), DEVICE)

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Triton kernels equal the reference on the cases of the tests of their operations.
 
-``test_triton.py`` runs this in a process of its own, where Triton's interpreter runs the kernels on the CPU. Where
-on_device is a GPU, ``pytest tests/kernels/triton_table.py`` runs them on it.
+``test_triton.py`` runs this in a process of its own, where Triton's interpreter runs the kernels on the CPU, with few
+examples; ``make test-long`` runs all of it. Where there is a GPU, ``pytest tests/kernels/triton_table.py`` runs them on
+it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from every_backend import run_reference
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stand_ins import ThroughDevice
-from strategies import SEEDS, unproject_cases, visible_cases
+from strategies import SEEDS, examples, unproject_cases, visible_cases
 from test_overlap import random_sets, retrieve
 from test_project import arguments, case, same
 from test_unproject import gradients
@@ -49,6 +50,7 @@ from mirage_kernels.testing import (
 )
 
 DEVICE = "cpu" if INTERPRETED else "cuda"
+slow = pytest.mark.long if INTERPRETED else pytest.mark.filterwarnings()  # a GPU takes no time
 ALLOW = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
@@ -80,7 +82,7 @@ def test_triton_is_ready() -> None:
     assert mk.backends()["triton"] is None
 
 
-@settings(max_examples=60, suppress_health_check=ALLOW)
+@settings(max_examples=examples(15), suppress_health_check=ALLOW)
 @given(case=unproject_cases())
 def test_unproject_equals_reference(case: UnprojectCase) -> None:
     on_device = to_device(case, DEVICE)
@@ -101,7 +103,7 @@ def test_unproject_gradients_equal_reference(pooling: str, size: tuple[int, int]
         assert same_sums(a.cpu(), b)
 
 
-@settings(max_examples=20, suppress_health_check=ALLOW)
+@settings(max_examples=examples(5), suppress_health_check=ALLOW)
 @given(case=unproject_cases(), seed=SEEDS)
 def test_unproject_gradients_of_all_cases_equal_reference(case: UnprojectCase, seed: int) -> None:
     on_device = to_device(case, DEVICE)
@@ -127,13 +129,14 @@ def test_bilinear_gradients_of_infinite_weightless_taps() -> None:
     assert not expected.isfinite().all()
 
 
-@settings(max_examples=60, suppress_health_check=ALLOW)
+@settings(max_examples=examples(15), suppress_health_check=ALLOW)
 @given(case=visible_cases())
 def test_visible_equals_reference(case: VisibleCase) -> None:
     on_device = to_device(case, DEVICE)
     assert same_bits(run_triton(lambda: on_device.run(visible)).cpu(), run_reference(lambda: case.run(visible)))
 
 
+@slow
 @pytest.mark.parametrize("groups", [None, 100, 7000])
 def test_many_views_equal_reference(groups: int | None) -> None:
     case = visible_case(1, n=3000, views=40, size=(40, 60), valid=True, num_groups=groups)
@@ -141,7 +144,7 @@ def test_many_views_equal_reference(groups: int | None) -> None:
     assert same_bits(run_triton(lambda: on_device.run(visible)).cpu(), run_reference(lambda: case.run(visible)))
 
 
-@settings(max_examples=30, suppress_health_check=ALLOW)
+@settings(max_examples=examples(15), suppress_health_check=ALLOW)
 @given(SEEDS, st.integers(0, 6), st.integers(0, 9), st.one_of(st.integers(0, 40), st.sampled_from([127, 128, 400])))
 def test_overlap_equals_reference(seed: int, num_a: int, num_b: int, words: int) -> None:
     a, b = random_sets(seed, num_a, words), random_sets(seed + 1, num_b, words)
@@ -150,7 +153,7 @@ def test_overlap_equals_reference(seed: int, num_a: int, num_b: int, words: int)
     assert same_bits(run_triton(lambda: overlap(a.to(DEVICE).T.contiguous().T, b.to(DEVICE))).cpu(), expected)
 
 
-@settings(max_examples=20, suppress_health_check=ALLOW)
+@settings(max_examples=examples(5), suppress_health_check=ALLOW)
 @given(scenario=scenarios())
 def test_scenarios_equal_reference_after_every_step(scenario: Scenario, tmp_path: Path) -> None:
     expected = run_reference(lambda: record(scenario, tmp_path))
@@ -249,6 +252,7 @@ def test_decoded_wild_features_equal_reference(dtype: torch.dtype, kept: torch.d
     assert same_sums(result.cpu(), expected)
 
 
+@slow
 @pytest.mark.parametrize("pooling", range(4))
 def test_opcheck_unproject(pooling: int) -> None:
     case = to_device(unproject_case(0, size=(4, 6), grid=(2, 2), mask=pooling == 1), DEVICE)
@@ -287,6 +291,7 @@ def opcheck_cache(name: str, *args: Any) -> None:
     torch.library.opcheck(_library.overload(_library.TRITON, f"voxel_cache_{name}"), on_device)
 
 
+@slow
 @pytest.mark.parametrize("options", CACHES[:3])
 def test_opcheck_voxel_cache(options: dict[str, Any]) -> None:
     cache, inserted, committed = insert("storage" not in options, **options)

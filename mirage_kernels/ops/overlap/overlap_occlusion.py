@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ... import check
+from ... import _memory, check
 from ...cameras import Cameras
 from ..splat.splat_operators import splat_nearest
 from .overlap_operators import visible_groups
@@ -19,6 +19,13 @@ def groups_in_view(
     """Return the bits of :func:`mirage_kernels.visible`. Arguments are not checked."""
     if not occlusion or num_groups == 0:
         return visible_groups(xyz, cameras, valid=valid, groups=groups, num_groups=num_groups)
+    return _groups_of_nearest(xyz, cameras, valid, groups, num_groups)
+
+
+@_memory.explains("visible")
+def _groups_of_nearest(
+    xyz: Tensor, cameras: Cameras, valid: Tensor | None, groups: Tensor | None, num_groups: int
+) -> Tensor:
     index = splat_nearest(xyz, xyz[:, :0], cameras, valid=valid, differentiable=False)[2].flatten(1)  # (V, h w)
     views, words = len(cameras), -(-num_groups // 64)
     group = index if groups is None else torch.cat([groups, groups.new_full((1,), -1)])[index]  # -1 reads the last
@@ -30,6 +37,7 @@ def groups_in_view(
     return packed.contiguous().view(torch.int64)
 
 
+@_memory.explains("visible")
 def groups_in_view_of_first_points(
     xyz: Tensor,
     cameras: Cameras,
@@ -60,7 +68,10 @@ def check_count(count: object, views: int, points: int) -> list[int]:
     Raises:
         TypeError, ValueError: they are no integers, out of range, or of another number.
     """
-    values = count.tolist() if isinstance(count, Tensor) or hasattr(count, "tolist") else count
+    try:
+        values = count.tolist() if hasattr(count, "tolist") else count
+    except RuntimeError:  # of a tensor without values
+        values = None
     if not isinstance(values, (list, tuple)):
         raise check.type_error("count", f"{views} integers, one for each camera", count)
     if len(values) != views:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ... import _library, _memory, backend
+from ... import _library, _memory, backend, check
 from ..._modes import COMPOSITE_MODES, CompositeMode
 from . import splat_composite_reference as reference
 
@@ -22,7 +22,10 @@ def composite_layers(features: Tensor, index: Tensor, weights: Tensor, mode: Com
     result: Tensor
     try:
         result = run(features, index, weights, COMPOSITE_MODES.index(mode))
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, MemoryError, IndexError) as error:
+        if index.is_cpu and index.numel() and not -1 <= index.amin() <= index.amax() < len(features):
+            got = index[(index < -1) | (index >= len(features))][0].item()
+            raise check.value_error("layers.index", f"-1 to {len(features) - 1}, a row of features", got) from None
         _memory.raise_explained(error, "composite", features=features, weights=weights)
     return result
 

@@ -24,7 +24,9 @@ def composite(features: Tensor, index: Tensor, weights: Tensor, mode: int) -> Te
     dtype = torch.promote_types(features.dtype, torch.float32)
     hit, scales = index >= 0, _scales(index, weights.to(dtype), mode)
     out = torch.zeros(views, h, w, features.shape[1], dtype=dtype, device=features.device)
-    for layer in range(index.shape[1] if features.shape[0] else 0):
+    if features.shape[0] == 0:  # the first row cannot stand for a hole
+        features, index = out.new_zeros(1, features.shape[1]).to(features.dtype), index + hit
+    for layer in range(index.shape[1]):
         rows = features[index[:, layer].clamp(min=0)].to(dtype)
         out = torch.where(hit[:, layer, ..., None], out + scales[:, layer, ..., None] * rows, out)
     if mode == NORMALIZED:

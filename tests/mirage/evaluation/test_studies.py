@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import runpy
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,15 @@ def test_the_second_of_two_short_calls_counts(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_study_is_a_program(name: str) -> None:
-    command = [sys.executable, "-m", f"mirage.evaluation.{name}", "--help"]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+def test_every_study_is_a_program(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of runpy: other tests have imported the module
+        with pytest.raises(SystemExit):
+            runpy.run_module(f"mirage.evaluation.{name}", run_name="__main__", alter_sys=True)
+    told = capsys.readouterr().out
     assert f"usage: python -m mirage.evaluation.{name}" in told
     assert "--out DIR" in told
 

@@ -130,6 +130,7 @@ torch.distributed.destroy_process_group()
 """
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("scene")
 def test_two_processes_share_a_model_and_a_rollout(tmp_path: Path) -> None:
     """Context parallelism of the transformer, and of a rollout: chunks with and without references and preceding
