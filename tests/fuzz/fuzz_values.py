@@ -145,7 +145,7 @@ def reshaped(data: Input, tensor: Tensor) -> Tensor:
 
 def other_kind(data: Input, tensor: Tensor) -> Any:
     """Return a tensor that no operation takes: of another dtype, on another device, sparse or nested."""
-    kind = data.integer(0, 8)
+    kind, tensor = data.integer(0, 8), tensor.as_subclass(Tensor)  # not every layout has types of one's own
     if kind == 0:
         return tensor.to(data.choice(OTHER_DTYPES)) if not tensor.is_complex() else tensor
     if kind == 1:
