@@ -91,7 +91,9 @@ def test_installed(interpreter: Path) -> None:
     run([interpreter, "-m", "mirage_kernels"], folder)
     pytest = [interpreter, "-m", "pytest", ROOT / "tests" / "kernels"]
     options = ["-o", f"cache_dir={folder / 'pytest_cache'}", "--numprocesses", "auto", "--dist", "worksteal", "--quiet"]
-    run([*pytest, *options], folder, OMP_WAIT_POLICY="PASSIVE")
+    # The CUDA code on a CPU, and many random examples, are for make test and make test-long.
+    few = {"MIRAGE_TEST_EMULATION": "0", "MIRAGE_EXAMPLES": "30"}
+    run([*pytest, *options], folder, OMP_WAIT_POLICY="PASSIVE", **few)
 
 
 def measure(interpreter: Path) -> dict[str, Any]:
