@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 TORCHES = ROOT / "build" / "torches"
-TOOLS = ["numpy", "safetensors", "setuptools", "wheel", "ninja", "pytest>=8", "pytest-xdist", "hypothesis", "pybind11"]
+TOOLS = ["numpy", "pillow", "safetensors", "setuptools", "wheel", "ninja"]
+TOOLS += ["pytest>=8", "pytest-xdist", "hypothesis", "pybind11"]
 PIP_INSTALL = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
 SOURCES = ["csrc", "mirage", "mirage_kernels", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE"]
 

@@ -278,7 +278,10 @@ def integer(name: str, value: Any, minimum: int, maximum: int | None = None) -> 
         ValueError: ``value`` is out of bounds.
     """
     if type(value) is not int and not isinstance(value, torch.SymInt):
-        if isinstance(value, bool) or (isinstance(value, Tensor) and value.dtype is torch.bool):
+        # Before NumPy 2.3, one of its bools has an index.
+        if isinstance(value, bool) or getattr(getattr(value, "dtype", None), "kind", None) == "b":
+            raise type_error(name, "an integer", value)
+        if isinstance(value, Tensor) and value.dtype is torch.bool:
             raise type_error(name, "an integer", value)
         try:
             value = operator.index(value)

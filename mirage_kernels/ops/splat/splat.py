@@ -17,7 +17,7 @@ from ..._results import Layers, Splat
 from ...cameras import NEAR, Cameras
 from .splat_bilinear_operators import splat_bilinear
 from .splat_clouds_operators import splat_clouds
-from .splat_inputs import SplatInputs, are_clouds, check_combination, check_inputs
+from .splat_inputs import SplatInputs, are_clouds, check_combination, check_inputs, is_one_cloud
 from .splat_layers_operators import splat_layers
 from .splat_operators import splat_nearest
 from .splat_views import copy_labels, fill_holes, normalize, one_by_one, weigh
@@ -213,7 +213,7 @@ def _splat_nearest(inputs: SplatInputs) -> Splat:
     recorded = (inputs.xyz.requires_grad or inputs.features.requires_grad) and torch.is_grad_enabled()
     differentiable = recorded or _transforms.is_active()
     points = (inputs.xyz, inputs.features, inputs.cameras)
-    if inputs.is_one_cloud:
+    if is_one_cloud(inputs):
         view = splat_nearest(
             *points,
             valid=inputs.valid,

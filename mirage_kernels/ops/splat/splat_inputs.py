@@ -50,10 +50,10 @@ class SplatInputs(NamedTuple):
     offsets: Tensor | None
     weights: Tensor | None
 
-    @property
-    def is_one_cloud(self) -> bool:
-        """Whether all views see the same points (N, 3)."""
-        return self.xyz.dim() == 2 and self.offsets is None and (self.valid is None or self.valid.dim() == 1)
+
+def is_one_cloud(inputs: SplatInputs) -> bool:
+    """Return whether all views see the same points (N, 3). (torch 2.10 compiles no property of a NamedTuple.)"""
+    return inputs.xyz.dim() == 2 and inputs.offsets is None and (inputs.valid is None or inputs.valid.dim() == 1)
 
 
 def are_clouds(xyz: Any, features: Any, views: int) -> bool:

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..._results import Splat
 from ...cameras import project
 from .splat_clouds_reference import count_clouds, has_own_masks, rows_of_index, rows_of_views
-from .splat_inputs import LABEL_DTYPES, SplatInputs
+from .splat_inputs import LABEL_DTYPES, SplatInputs, is_one_cloud
 
 Render = Callable[[SplatInputs], Splat]
 _View = TypeVar("_View", bound=tuple[Any, ...])  # Splat or Layers
@@ -36,7 +36,7 @@ def copy_labels(inputs: SplatInputs, render: Render) -> Splat:
 
 def one_by_one(inputs: SplatInputs, render: Callable[[SplatInputs], _View]) -> _View:
     """Render several clouds, or points with several masks, by a function that takes one cloud and one mask."""
-    if inputs.is_one_cloud and inputs.far == math.inf:
+    if is_one_cloud(inputs) and inputs.far == math.inf:
         return render(inputs)
     views = [render(part) for cloud in _clouds(inputs) for part in _masks(_without_far(cloud))]
     if not views:
