@@ -16,7 +16,7 @@ from test_transforms import CAMERAS, FUNCTIONS, Net, gradient, trained
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.fx.experimental.proxy_tensor import make_fx
-from torch_releases import whole_graphs
+from torch_releases import exports_of_variables, whole_graphs
 
 from mirage_kernels import VoxelCache, splat, testing, unproject
 
@@ -35,7 +35,7 @@ def test_gradients_of_compiled_transforms(name: str) -> None:
         torch.compile(lambda v: torch.func.jvp(loss, (v,), (v,)), backend="aot_eager", fullgraph=True)(value)
 
 
-@whole_graphs
+@exports_of_variables
 @pytest.mark.parametrize("options", [{}, {"extent": 0.3}, {"mode": "bilinear"}])
 def test_a_graph_recorded_without_gradients_can_be_trained(options: dict[str, Any]) -> None:
     case = testing.splat_case(1, n=40)

@@ -19,6 +19,7 @@ def since(major: int, minor: int, what: str) -> pytest.MarkDecorator:
     )
 
 
-# In older ones, torch.compile leaves the graph to make an object with __new__ and recompiles for each float, and
-# torch.export takes no tensor that a program finds in a variable of its module.
+# In older ones, torch.compile leaves the graph to make an object with __new__, and recompiles for each float.
 whole_graphs = since(2, 9, "whole graphs of programs that make cameras or export them")
+# In older ones, torch.export in strict mode takes no tensor that a program finds in a variable of its module.
+exports_of_variables = since(2, 10, "exports of tensors in variables")
