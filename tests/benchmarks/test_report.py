@@ -41,6 +41,7 @@ def test_every_study_has_committed_data() -> None:
     assert kinds == {"operations", "memories", "corridor", "completeness", "filters", "depth_drift"}
 
 
+@pytest.mark.long
 def test_the_charts_of_the_text_are_drawn(tmp_path: Path) -> None:
     plots.draw_all(committed(), tmp_path)
     linked = set(re.findall(r"\(results/(\w+\.png)\)", report.compose(committed())))

@@ -23,9 +23,19 @@ from stand_ins import ThroughDevice
 import mirage_kernels as mk
 from mirage_kernels import _library
 from mirage_kernels.backend import INTERPRETED, devices
+from mirage_kernels.version import torch_release
+
+# What torch 2.4 and 2.5 say of their own calls, in unpickling a tensor and in checkpoints.
+OWN_WARNINGS = ("You are using `torch.load` with `weights_only=False`", "`torch.cpu.amp.autocast")
 
 HERE = Path(__file__).resolve().parent
 CSRC = HERE.parents[1] / "csrc"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if torch_release(torch.__version__) < (2, 6):
+        for message in OWN_WARNINGS:
+            config.addinivalue_line("filterwarnings", f"ignore:{message}:FutureWarning")
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from mirage_kernels import _native_module
 HERE = Path(__file__).resolve().parent
 CSRC = HERE.parents[1] / "csrc"
 ARCHES = ("80", "90", "100", "120")  # those of setup.py; an older nvcc builds the first ones
+EACH_ARCH = [arch if arch == "90" else pytest.param(arch, marks=pytest.mark.long) for arch in ARCHES]
 # Bytes of a kernel's stack. For sm_120 ptxas spills a few registers rather than exceed 40, with which an SM runs all of
 # its 1,536 threads; nowhere else is any spilled.
 STACK = {"120": 16}
@@ -165,7 +166,7 @@ def test_the_module_has_code_for_every_architecture(code: Code) -> None:
     assert beyond == {built[-1], *({"100"} & set(built))}, "for architectures to come, and for 11.0"
 
 
-@pytest.mark.parametrize("arch", ARCHES)
+@pytest.mark.parametrize("arch", EACH_ARCH)
 def test_no_kernel_spills(code: Code, arch: str) -> None:
     resources = code.resources(arch)
     assert len(resources) >= len(NEEDED)
@@ -176,7 +177,7 @@ def test_no_kernel_spills(code: Code, arch: str) -> None:
             assert use["STACK"] == 0 or use["REG"] == 40, f"{name}: {use}"
 
 
-@pytest.mark.parametrize("arch", ARCHES)
+@pytest.mark.parametrize("arch", EACH_ARCH)
 def test_kernels_use_the_instructions_they_were_written_for(code: Code, arch: str) -> None:
     kernels = code.instructions(arch)
     for wanted, patterns in NEEDED.items():
@@ -196,7 +197,7 @@ def test_kernels_use_the_instructions_they_were_written_for(code: Code, arch: st
         assert "ATOMS.CAS" not in text, f"{name}: an atomic on shared memory that is a loop"
 
 
-@pytest.mark.parametrize("arch", ARCHES)
+@pytest.mark.parametrize("arch", EACH_ARCH)
 @pytest.mark.parametrize(
     ("kernel", "copies"),
     # of sixteen bytes a thread: cameras and frusta of 64 views, cameras alone, both of 32 views
