@@ -12,8 +12,8 @@
 
 namespace mirage {
 
-// From this size on glibc maps every block anew (DEFAULT_MMAP_THRESHOLD_MAX): each page of an output is faulted in by
-// the kernel that writes it. Smaller blocks are mostly used again.
+// glibc never reuses blocks of this size or larger (DEFAULT_MMAP_THRESHOLD_MAX): it maps new memory, and the kernel that
+// writes an output causes a page fault on each page. Smaller blocks are mostly reused.
 constexpr int64_t kFreshBytes = 32 << 20;
 
 // Ask for pages of 2 MiB instead of 4 KiB, where the system leaves it to the program. It may refuse: all still works.

@@ -10,6 +10,7 @@ import fuzz_values as values
 import torch
 from fuzz_calls import gradients, run_on_both
 from fuzz_input import Input
+from fuzz_operations import options
 
 from mirage_kernels import Layers, composite, splat, testing, visible
 
@@ -23,14 +24,14 @@ def fuzz_layers(data: Input) -> None:
     grid = values.size(data)
     cameras = values.cameras(data, views, grid, kind)
     xyz = values.varied(data, values.points(data, n, kind))
-    given: dict[str, Any] = {"k": values.number(data, data.integer(1, 5))}
-    if data.byte() & 1:
-        given["valid"] = values.maybe(data, values.mask(data, n))
-    if data.byte() & 1:
-        name = data.choice(("extent", "radius"))
-        given[name] = values.number(data, 0.1 if name == "extent" else 1.5)
-    if data.byte() & 1:
-        given["far"] = values.number(data, 3)
+    given = options(
+        data,
+        valid=lambda: values.maybe(data, values.mask(data, n)),
+        extent=lambda: values.number(data, 0.1),
+        radius=lambda: values.number(data, 1.5),
+        far=lambda: values.number(data, 3),
+    )
+    given["k"] = values.number(data, data.integer(1, 5))
     layers = run_on_both(lambda: splat(xyz, None, cameras, **given), SPLAT, sums=True)
     if not isinstance(layers, Layers):
         return
@@ -63,10 +64,7 @@ def fuzz_clouds(data: Input) -> None:
     else:
         xyz, features = xyz.reshape(clouds, n, 3), features.reshape(clouds, n, features.shape[1])
     xyz, features = values.varied(data, xyz), values.varied(data, features)
-    if data.byte() & 1:
-        given["background"] = values.number(data, 0.5)
-    if data.byte() & 1:
-        given["radius"] = values.number(data, 1.5)
+    given |= options(data, background=lambda: values.number(data, 0.5), radius=lambda: values.number(data, 1.5))
     seed = data.integer(0, 255)
 
     def call() -> Any:
@@ -81,12 +79,13 @@ def fuzz_occlusion(data: Input) -> None:
     n, views, kind = data.choice(values.COUNTS), data.choice(values.VIEWS), data.choice(testing.POINT_KINDS)
     cameras = values.cameras(data, views, values.size(data), kind)
     xyz = values.varied(data, values.points(data, n, kind))
-    given: dict[str, Any] = {"occlusion": values.option(data, (True, True, False))}
-    if data.byte() & 1:
-        count = torch.randint(0, n + 1, (views,), generator=data.generator())
-        given["count"] = values.varied(data, count) if data.byte() & 1 else count.tolist()
-    if data.byte() & 1:
-        given["valid"] = values.maybe(data, values.mask(data, n))
+    count = torch.randint(0, n + 1, (views,), generator=data.generator())
+    given = options(
+        data,
+        occlusion=lambda: values.option(data, (True, False)),
+        count=lambda: values.varied(data, count) if data.byte() & 1 else count.tolist(),
+        valid=lambda: values.maybe(data, values.mask(data, n)),
+    )
     if data.byte() & 1:
         groups = torch.randint(-1, 6, (n,), generator=data.generator())
         given |= {"groups": values.varied(data, groups), "num_groups": values.number(data, 5)}

@@ -115,9 +115,12 @@ def test_networks_estimate_depth_of_any_size(name: str) -> None:
     assert estimate.valid.all()
     assert estimate.depth.std() > 0
     assert not torch.equal(estimate.depth[0], estimate.depth[1]), "depth depends on the image"
-    together = network(name, batch=2)(frames(3), cameras(3))
-    # Depth Pro predicts inverse depth: far from the camera, its rounding errors are large in depth.
-    torch.testing.assert_close(1 / together.depth, 1 / estimate.depth, rtol=1e-3, atol=1e-4)
+    # In float64: on some processors, float32 sums depend on the batch, and random weights amplify the difference.
+    alone, together = (network(name, batch=batch) for batch in (1, 2))
+    for estimator in (alone, together):
+        estimator.model.double()
+    expected = alone(frames(3), cameras(3)).depth
+    torch.testing.assert_close(together(frames(3), cameras(3)).depth, expected, rtol=1e-3, atol=1e-3)
     assert network(name)(frames(3)[:, :0], cameras(3)[:0]).depth.shape == (0, *SIZE)
 
 

@@ -86,8 +86,8 @@ def test_cells_are_decoded_in_batches_as_one_by_one(monkeypatch: pytest.MonkeyPa
     latents = torch.randn(10, 48, generator=torch.Generator().manual_seed(3))
     whole = decode_cells(latents, CODEC, 2)
     monkeypatch.setattr("mirage.viewer.colors.BATCH", 3)
-    # The sums of a matrix product may depend on how many columns it has.
-    assert (decode_cells(latents, CODEC, 2) - whole).abs().max() < 1e-6
+    # On some processors, the last bit of a matrix product depends on how many columns it has.
+    assert (decode_cells(latents, CODEC, 2) - whole).abs().max() <= torch.finfo(torch.float32).eps
     one = CODEC.decode(latents[4][None, :, None, None, None])[0, :, 0].reshape(3, 2, 4, 2, 4).mean((2, 4))
     assert (whole[4].movedim(2, 0) - one).abs().max() < 1e-6
 
