@@ -149,7 +149,8 @@ def snapshot(cache: VoxelCache) -> dict[str, Tensor]:
 
 
 def _spread(value: int) -> int:
-    return sum((value >> bit & 1) << 3 * bit for bit in range(21))
+    """Put two zeros between the bits of a number below 2^21: its binary digits, read in base 8."""
+    return int(f"{value:b}", 8)
 
 
 class Oracle:
@@ -161,23 +162,22 @@ class Oracle:
         self.rows: dict[tuple[int, int, int], dict[str, Any]] = {}
 
     def insert(self, p: Points, stamp: int) -> tuple[int, int, int]:
-        f = np.float32
-        inverse = f(1) / self.size
+        inverse = np.float32(1) / self.size
         merged = rejected = 0
         new: dict[tuple[int, int, int], dict[str, Any]] = {}
-        for n, position in enumerate(p.xyz.numpy()):
+        with np.errstate(all="ignore"):
+            cells = np.floor(p.xyz.numpy() * inverse)
+        inside = ((cells >= -(2**20)) & (cells < 2**20)).all(1) & p.features.isfinite().all(1).numpy()
+        widths = [float(self.size)] * len(cells) if p.footprint is None else p.footprint.tolist()
+        for n, cell in enumerate(cells):
             if p.valid is not None and not p.valid[n]:
                 continue
-            width = self.size if p.footprint is None else p.footprint.numpy()[n]
-            with np.errstate(all="ignore"):
-                cell = np.floor(position * inverse)
-            accepted = bool(((cell >= -(2**20)) & (cell < 2**20)).all()) and 0 < width < math.inf
-            accepted = accepted and bool(p.features[n].isfinite().all())
-            if not accepted:
+            width = widths[n]
+            if not inside[n] or not 0 < width < math.inf:
                 rejected += 1
                 continue
             key = (int(cell[0]), int(cell[1]), int(cell[2]))
-            observed = {"xyz": p.xyz[n], "footprint": float(width), "features": p.features[n], "stamp": stamp}
+            observed = {"xyz": p.xyz[n], "footprint": width, "features": p.features[n], "stamp": stamp}
             row = self.rows.get(key) or new.get(key)
             if row is None:
                 new[key] = observed | {"all": [p.features[n]]}
@@ -194,20 +194,25 @@ class Oracle:
             self.rows[key] = new[key]
         return len(new), merged, rejected
 
-    def features(self, row: dict[str, Any]) -> Tensor:
-        """Return the features of a row as the cache returns them."""
+    def features(self) -> Tensor:
+        """Return the features of all rows as the cache returns them."""
         dtype: torch.dtype = self.settings["dtype"]
+        rows = list(self.rows.values())
         if self.settings["fusion"] == "mean":
-            total = row["all"][0].float()
-            for one in row["all"][1:]:
-                total = total + one.float()
-            return (total / len(row["all"])).to(dtype)
-        if self.settings["storage"] == "int8":
-            values = row["features"].float()
-            scale = values.abs().max() / 127 if values.numel() else torch.tensor(0.0)
-            return ((values / scale).round() * scale if scale > 0 else values * 0).to(dtype)
-        features: Tensor = row["features"]
-        return features
+            return torch.stack([self._mean(row["all"]) for row in rows]).to(dtype)
+        features = torch.stack([row["features"] for row in rows])
+        if self.settings["storage"] != "int8" or features.numel() == 0:
+            return features
+        values = features.float()
+        scale = values.abs().amax(1, keepdim=True) / 127
+        return torch.where(scale > 0, (values / scale).round() * scale, values * 0).to(dtype)
+
+    @staticmethod
+    def _mean(observed: list[Tensor]) -> Tensor:
+        total = observed[0].float()
+        for one in observed[1:]:
+            total = total + one.float()
+        return total / len(observed)
 
     def follow(self, scenario: Scenario, step: Step, result: list[Any]) -> None:
         """Make the same step as a cache, and compare what it returned."""
@@ -226,8 +231,7 @@ class Oracle:
             assert testing.same_bits(cache.xyz, torch.stack([row["xyz"] for row in rows]))
             assert torch.equal(cache.footprint, torch.tensor([row["footprint"] for row in rows]))
             assert cache.stamp.tolist() == [row["stamp"] for row in rows]
-            expected = torch.stack([self.features(row) for row in rows])
-            assert torch.equal(cache.features().nan_to_num(), expected.nan_to_num())
+            assert torch.equal(cache.features().nan_to_num(), self.features().nan_to_num())
 
     def keep(self, keep: list[bool]) -> None:
         self.rows = {key: row for (key, row), kept in zip(self.rows.items(), keep, strict=True) if kept}

@@ -36,6 +36,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if torch_release(torch.__version__) < (2, 6):
         for message in OWN_WARNINGS:
             config.addinivalue_line("filterwarnings", f"ignore:{message}:FutureWarning")
+    if INTERPRETED:
+        from interpreter import prepare_the_language_once_per_launch
+
+        prepare_the_language_once_per_launch()
 
 
 @pytest.fixture

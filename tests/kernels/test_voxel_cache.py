@@ -85,7 +85,7 @@ def test_steps_on_every_instruction_set(scenario: Scenario, tmp_path: Path, ever
         assert_same_logs(log, first, name)
 
 
-@settings(max_examples=examples(200), suppress_health_check=ALLOW)
+@settings(max_examples=examples(100), suppress_health_check=ALLOW)
 @given(scenario=scenarios())
 def test_culling_changes_nothing(scenario: Scenario) -> None:
     for name in READY:
