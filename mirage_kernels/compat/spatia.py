@@ -7,8 +7,7 @@ Two lines in ``inference.py``, and the same in ``utils/render_point.py``::
     from mirage_kernels.compat.spatia import frustum_frontmost_mask as frustum_frontmost_mask_triton
     from mirage_kernels.compat.spatia import render_multi_view_pointcloud
 
-**Faster**: renderings, without PyTorch3D. Masks of front-most points come from one z-buffer for all views instead of
-one scatter per view; for images with more pixels than points that is not faster yet.
+**Faster**: masks of front-most points, whose projection is one kernel; renderings, without PyTorch3D.
 
 **As the original**: poses are world-to-camera; points within 1e-6 of the nearest depth of their pixel are all
 front-most; pixels are cut off toward zero, so that points less than a pixel outside the left and the upper border count
@@ -30,9 +29,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from mirage_kernels import check, composite, splat
+from mirage_kernels import check, composite
 
 from ._arrays import as_tensor, cameras_of
+from ._cells import cells_of, nearest_of_cells
 from ._layers import nearest_layers
 
 _SAME_DEPTH = 1e-6
@@ -82,17 +82,13 @@ def frustum_frontmost_mask(
     if not len(xyz):
         return front
     cameras = cameras.crop(-1, -1, (h + 1, w + 1))  # a row and a column more, for what is cut off toward zero
-    skip = _NEAR if near is None or near <= _NEAR else math.nextafter(_float32(near), 0)
+    least = _NEAR if near is None or near <= _NEAR else math.nextafter(_float32(near), 0)
     limit = min(background_depth, math.inf if far is None else far)
-    reach = splat(xyz, xyz.new_empty(len(xyz), 0), cameras, near=skip).depth
-    for first in (reach[:, :2], reach[:, :, :2].mT):  # the first two rows, and columns, are one
-        first.copy_(first.amin(1, keepdim=True).expand_as(first))
-    reach += _SAME_DEPTH
     for view in range(len(cameras)):
-        uv, depth, inside = cameras[view].project(xyz)
-        column, row = uv[0].masked_fill_(~inside[0, :, None], 0).long().unbind(1)
-        nearest = reach[view].view(-1)[row * (w + 1) + column]
-        front[view] = inside[0] & (depth[0] > skip) & (depth[0] <= limit) & (depth[0] <= nearest)
+        depth, cell = cells_of(xyz, cameras[view], cut_off=True)
+        shown = (cell < h * w) & (depth > least)
+        nearest = nearest_of_cells(cell.masked_fill_(~shown, h * w), depth, (h, w)) + _SAME_DEPTH
+        front[view] = shown & (depth <= limit) & (depth <= nearest.view(-1).index_select(0, cell.clamp_(max=h * w - 1)))
     return front
 
 

@@ -27,9 +27,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from mirage_kernels import check, splat
+from mirage_kernels import Cameras, check, splat
 
-from ._arrays import as_tensor, cameras_of, homogeneous_camera, intrinsics_matrix, numbers
+from ._arrays import as_tensor, cameras_of, numbers
+from ._cells import cells_of, nearest_of_cells
 
 _FAR = 60000.0
 Depth = Literal["farthest", "nearest"]
@@ -85,24 +86,19 @@ def render_from_cameras_videos(
     view = splat(xyz, xyz.new_empty(len(xyz), 0), cameras)
     mask = view.mask & (view.depth < _FAR)
     index = torch.where(mask, view.index, len(xyz))
-    images = torch.cat([rgb[:, :3].to(torch.uint8), rgb.new_zeros(1, 3, dtype=torch.uint8)])[index]
+    colors = torch.cat([rgb[:, :3].to(torch.uint8), rgb.new_zeros(1, 3, dtype=torch.uint8)])
+    images = colors.index_select(0, index.flatten()).reshape(*index.shape, 3)
     depths = torch.where(mask, view.depth, math.inf)
     if depth == "farthest":
-        matrix = intrinsics_matrix(intrinsics, len(poses), xyz.device, offset=0.0) @ poses[:, :3]
-        farthest = torch.stack([_farthest(xyz, m.float(), size) for m in matrix])
+        farthest = torch.stack([_farthest(xyz, cameras[v]) for v in range(len(cameras))])
         depths = torch.where(mask, torch.maximum(depths, farthest), math.inf)
     arrays = (images, mask.to(torch.uint8) * 255, depths.double())
     rendered, masks, maps = ([frame.cpu().numpy() for frame in array] for array in arrays)
     return rendered, masks, maps
 
 
-def _farthest(xyz: Tensor, matrix: Tensor, size: tuple[int, int]) -> Tensor:
-    """The largest depth in every pixel (h, w), -inf in holes, of a view with a projection matrix (3, 4)."""
-    homogeneous = torch.addmm(matrix[:, 3], xyz, matrix[:, :3].T)
-    z = homogeneous[:, 2]
-    valid = (z > 0) & (z < _FAR)
-    # (u z, v z, z) / z^2 is projected to the same (u, v), at the depth 1 / z: the farthest point becomes the nearest.
-    inverted = homogeneous / (z * z)[:, None]
-    camera = homogeneous_camera(size, xyz.device, (0.5, 0.5))
-    view = splat(inverted, xyz.new_empty(len(xyz), 0), camera, valid=valid)
-    return torch.where(view.mask[0], z[view.index[0].clamp(min=0)], -math.inf) if len(xyz) else view.depth[0].neg()
+def _farthest(xyz: Tensor, camera: Cameras) -> Tensor:
+    """The largest depth in every pixel (h, w), -inf in holes."""
+    depth, cell = cells_of(xyz, camera)
+    cell = torch.where(depth < _FAR, cell, camera.size[0] * camera.size[1])
+    return nearest_of_cells(cell, -depth, camera.size).neg_()
