@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
-from . import _camera_inputs, _camera_operators, _camera_poses, _camera_values, _memory, check
+from . import _camera_inputs, _camera_operators, _camera_values, _memory, check
 from ._inference import outside_inference_mode
 
 _Self = TypeVar("_Self", bound="CameraForms")
@@ -163,7 +163,7 @@ class CameraForms:
         if t.shape != expected:
             raise check.value_error("translation", f"{expected} like quaternion", tuple(t.shape))
         q, t = q.detach().reshape(-1, 4).double(), t.detach().reshape(-1, 3).double()
-        m = _camera_poses.poses_of_quaternions(q if order == "wxyz" else q.roll(1, 1), t)
+        m = _camera_operators.poses_of_quaternions(q if order == "wxyz" else q.roll(1, 1), t)
         return make(intrinsics, m, size, integer_centers=integer_centers)
 
     @classmethod
@@ -185,8 +185,9 @@ class CameraForms:
         h, w = check.size("size", size)
         if missing := [name for name in ("R", "T", "in_ndc") if not hasattr(cameras, name)]:
             raise check.type_error("cameras", f"PyTorch3D's cameras, with an attribute {missing[0]}", cameras)
-        r = _camera_inputs.as_tensor("cameras.R", cameras.R).detach().double()
-        t = _camera_inputs.as_tensor("cameras.T", cameras.T, r).detach().double()
+        dims: check.Dims = {}
+        r = _attribute(cameras, "R", None, ("V", 3, 3), dims)
+        t = _attribute(cameras, "T", r, ("V", 3), dims)
         focal, center = _pinhole_of_pytorch3d(cameras, (h, w), t)
         m = torch.cat([r.mT, t[:, :, None]], 2)
         m[:, :2].neg_()
@@ -256,10 +257,7 @@ class CameraForms:
             raise check.type_error("tensors", "a dict of tensors", tensors)
         if missing := [name for name in ("intrinsics", "cam2world", "size") if name not in tensors]:
             raise check.value_error("tensors", f"an entry {missing[0]!r}", f"only {', '.join(tensors) or 'none'}")
-        sizes = torch.as_tensor(tensors["size"], device="cpu").reshape(-1, 2)
-        if len(sizes) == 0 or not bool((sizes == sizes[0]).all()):
-            raise check.value_error("size", "(h, w), the same for all cameras", sizes.tolist())
-        made = cls(tensors["intrinsics"], tensors["cam2world"], tuple(sizes[0].tolist()))
+        made = cls(tensors["intrinsics"], tensors["cam2world"], _common_size(tensors["size"]))
         if tensors.get("world2cam") is not None:
             made._keep_world2cam(tensors["world2cam"])
         return made
@@ -269,22 +267,52 @@ class CameraForms:
         raise NotImplementedError
 
 
+def _common_size(sizes: Any) -> tuple[int, int]:
+    """The size (h, w) that all cameras of a batch have: a pair of integers, or a tensor (..., 2)."""
+    if not isinstance(sizes, Tensor):
+        return check.size("size", sizes)
+    if torch.compiler.is_compiling():
+        raise check.type_error(
+            "size", "two integers in a program that is recorded, where a tensor has no values", sizes
+        )
+    if sizes.shape[-1:] != (2,) or sizes.numel() == 0 or sizes.is_floating_point() or sizes.is_complex():
+        got = f"{check.dtype_name(sizes.dtype)} {tuple(sizes.shape)}"
+        raise check.value_error("size", "integers (h, w), or (V, 2)", got)
+    rows = sizes.reshape(-1, 2).tolist()
+    if any(row != rows[0] for row in rows):
+        raise check.value_error("size", "(h, w), the same for all cameras", rows)
+    return check.size("size", rows[0])
+
+
 def _pinhole_of_pytorch3d(cameras: Any, size: tuple[int, int], like: Tensor) -> tuple[Tensor, Tensor]:
     """Return focal lengths and principal points (V, 2) float64 in cells, x and y."""
     h, w = size
     half = min(h, w) / 2
     middle = like.new_tensor([w / 2, h / 2])
-
-    def values(name: str) -> Tensor:
-        value = getattr(cameras, name, None)
-        return _camera_inputs.as_tensor(
-            f"cameras.{name}", [value] if isinstance(value, float) else value, like
-        ).detach()
-
     if hasattr(cameras, "fov"):
-        angle = values("fov").double()
+        angle, ratio = (_per_camera(cameras, name, like, 1)[:, 0] for name in ("fov", "aspect_ratio"))
+        if not hasattr(cameras, "degrees"):
+            raise check.type_error("cameras", "PyTorch3D's cameras, with an attribute degrees", cameras)
         scale = half / torch.tan((angle * (math.pi / 180) if cameras.degrees else angle) / 2)
-        return torch.stack([scale / values("aspect_ratio").double(), scale.expand_as(angle)], 1), middle[None]
-    focal, center = values("focal_length").double(), values("principal_point").double()
-    focal = focal[:, None] if focal.dim() == 1 else focal
+        return torch.stack([scale / ratio, scale], 1), middle[None]
+    focal, center = _per_camera(cameras, "focal_length", like, 2), _per_camera(cameras, "principal_point", like, 2)
     return (focal * half, middle - center * half) if cameras.in_ndc() else (focal, center)
+
+
+def _per_camera(cameras: Any, name: str, like: Tensor, values: int) -> Tensor:
+    """An attribute, one number or row for all cameras or one for each, as (V, values) float64."""
+    given = getattr(cameras, name, None)
+    value = _camera_inputs.as_tensor(f"cameras.{name}", [given] if isinstance(given, (int, float)) else given, like)
+    value = value.detach().double()
+    rows = value[:, None] if value.dim() == 1 else value
+    if rows.dim() != 2 or rows.shape[0] not in (1, len(like)) or rows.shape[1] not in (1, values):
+        expected = f"(V={len(like)}, {values}), or one of them for all cameras"
+        raise check.value_error(f"cameras.{name}", expected, tuple(value.shape))
+    return rows.expand(len(like), values)
+
+
+def _attribute(cameras: Any, name: str, like: Tensor | None, shape: tuple[str | int, ...], dims: check.Dims) -> Tensor:
+    """An attribute of PyTorch3D's cameras, in float64."""
+    value = _camera_inputs.as_tensor(f"cameras.{name}", getattr(cameras, name), like).detach()
+    check.tensor(f"cameras.{name}", value, shape, dims, _camera_inputs.DTYPES)
+    return value.double()

@@ -91,7 +91,7 @@ def intrinsics(value: Any, like: Any = None, *, integer_centers: bool = False) -
     shape = tuple(k.shape)
     if shape[-2:] == (3, 3):
         k = k.reshape(-1, 3, 3)
-    elif shape[-2:] == (4, 4) and bool((k[..., 3, :3] == 0).all()):
+    elif shape[-2:] == (4, 4) and _is_padded(k):
         k = _without_padding(k.reshape(-1, 4, 4))
     elif len(shape) >= 1 and shape[-1] == 4:
         k = _from_rows(k.reshape(-1, 4))
@@ -101,6 +101,17 @@ def intrinsics(value: Any, like: Any = None, *, integer_centers: bool = False) -
         k = k.double().clone()
         k[:, :2, 2].add_(0.5)
     return k
+
+
+def _is_padded(k: Tensor) -> bool:
+    """Whether intrinsics (..., 4, 4) are matrices, and not rows of ``[fx, fy, cx, cy]``."""
+    try:
+        if not torch.compiler.is_compiling():
+            return bool((k[..., 3, :3] == 0).all())
+    except RuntimeError:  # there are no values
+        pass
+    expected = "(V, 3, 3) or (V, 4) in a program that is recorded, where no values tell what (4, 4) is"
+    raise check.value_error("intrinsics", expected, tuple(k.shape))
 
 
 def _without_padding(k: Tensor) -> Tensor:
@@ -160,8 +171,7 @@ def matrices(
     """
     if integer_centers is False and (plain := _plain(given_intrinsics, given_poses)) is not None:
         return plain
-    if not isinstance(integer_centers, bool):
-        raise check.type_error("integer_centers", "a bool", integer_centers)
+    integer_centers = check.flag("integer_centers", integer_centers)
     m = check.dense(name, poses(name, given_poses, given_intrinsics), values=True)
     k = intrinsics(given_intrinsics, m, integer_centers=integer_centers)
     count = len(k) if len(m) == 1 else len(m)

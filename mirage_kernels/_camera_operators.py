@@ -104,6 +104,11 @@ def copy_inverted(intrinsics: Tensor, world2cam: Tensor) -> tuple[Tensor, Tensor
     return k, m, inverse
 
 
+def _kept_inverse(cam2world: Tensor, world2cam: Tensor) -> Tensor:
+    _camera_values.check_inverse(cam2world, world2cam)
+    return world2cam.clone()
+
+
 def _look_at(eye: Tensor, target: Tensor, up: Tensor) -> Tensor:
     forward = target - eye
     right = torch.linalg.cross(-up.expand_as(forward), forward)
@@ -151,6 +156,18 @@ _check_inverted = _define(
     "check_world2cam(Tensor intrinsics, Tensor world2cam) -> (Tensor, Tensor, Tensor)",
     _check_world2cam,
     lambda k, m: (k.new_empty(k.shape), m.new_empty(m.shape), m.new_empty(m.shape[0], 3, 4)),
+)
+# Takes float32 (V, 4, 4) and (V, 3, 4). Returns a copy of the second.
+keep_inverse = _define(
+    "check_inverse(Tensor cam2world, Tensor world2cam) -> Tensor",
+    _kept_inverse,
+    lambda _, inverse: inverse.new_empty(inverse.shape),
+)
+# Takes float64 (V, 4) in the order w, x, y, z, and (V, 3). Returns poses (V, 4, 4) float64, on the device of both.
+poses_of_quaternions = _define(
+    "poses_of_quaternions(Tensor quaternion, Tensor translation) -> Tensor",
+    _camera_poses.poses_of_quaternions,
+    _fake_poses,
 )
 # Takes float64 (V, 3), (V, 3) and (3,). Returns cam2world (V, 4, 4) float64.
 look_at = _define("look_at(Tensor eye, Tensor target, Tensor up) -> Tensor", _look_at, _fake_poses)

@@ -201,14 +201,13 @@ class Cameras(PickledCameras, CameraForms):
 
     def _keep_world2cam(self, world2cam: Any) -> None:
         given = _camera_inputs.poses("world2cam", world2cam, self._cam2world)[:, :3]
-        check.tensor(
-            "world2cam", given, ("V", 3, 4), {"V": len(self)}, (torch.float32,), ("cam2world", self._cam2world)
-        )
-        if torch.equal(given, self._world2cam):
+        like = ("cam2world", self._cam2world)
+        check.tensor("world2cam", given, ("V", 3, 4), {"V": len(self)}, _camera_inputs.DTYPES, like)
+        if not _camera_operators.is_recorded() and torch.equal(given, self._world2cam):
             return
-        _camera_values.check_inverse(self._cam2world.cpu(), given.detach().cpu())
         with outside_inference_mode():
-            self._world2cam = given.detach().clone(memory_format=torch.contiguous_format)
+            on_cpu = given.detach().to("cpu", torch.float32, copy=True, memory_format=torch.contiguous_format)
+            self._world2cam = _camera_operators.keep_inverse(self._cam2world.cpu(), on_cpu).to(given.device)
 
     @property
     def device(self) -> torch.device:

@@ -295,6 +295,19 @@ def integer(name: str, value: Any, minimum: int, maximum: int | None = None) -> 
     return result
 
 
+def flag(name: str, value: Any) -> bool:
+    """Check that ``value`` is True or False, Python's or NumPy's; return a ``bool``.
+
+    Raises:
+        TypeError: ``value`` is neither.
+    """
+    if isinstance(value, bool):
+        return value
+    if getattr(value, "ndim", None) != 0 or getattr(getattr(value, "dtype", None), "kind", None) != "b":
+        raise type_error(name, "True or False", value)
+    return bool(value)
+
+
 def size(name: str, value: Any) -> tuple[int, int]:
     """Check a grid size ``(h, w)``: each 1 to 2^24, with fewer than 2^31 cells; return it as a tuple.
 

@@ -201,7 +201,7 @@ def _text_cameras(path: Path) -> dict[int, ColmapCamera]:
     cameras = {}
     for line in read_text(path, "cameras").splitlines():
         words = line.split()
-        if words and not line.startswith("#"):
+        if words and not words[0].startswith("#"):
             size = (int(words[3]), int(words[2]))
             cameras[int(words[0])] = ColmapCamera(words[1], size, tuple(float(word) for word in words[4:]))
     return cameras
@@ -209,15 +209,17 @@ def _text_cameras(path: Path) -> dict[int, ColmapCamera]:
 
 def _text_images(path: Path) -> list[ColmapImage]:
     """Two lines per image; the second one, of the points, may be blank."""
-    lines = [line for line in read_text(path, "images").splitlines() if not line.startswith("#")]
+    lines = [line for line in read_text(path, "images").splitlines() if not line.lstrip().startswith("#")]
     images, at = [], 0
     while at < len(lines):
         words = lines[at].split(maxsplit=9)
         if not words:
             at += 1
             continue
-        numbers = lines[at + 1].split()[2::3] if at + 1 < len(lines) else []
-        points = np.array([int(number) for number in numbers], dtype=np.int64)
+        shown = lines[at + 1].split() if at + 1 < len(lines) else []
+        if len(shown) % 3:
+            raise ValueError(f"image {words[0]}: the line after its pose is neither blank nor points, u v number each")
+        points = np.array([int(number) for number in shown[2::3]], dtype=np.int64)
         pose = tuple(float(word) for word in words[1:8])
         images.append(ColmapImage(words[9], pose, int(words[8]), points[points >= 0]))
         at += 2

@@ -39,23 +39,39 @@ class Transforms(NamedTuple):
         Raises:
             DataError: it is not a number, or above 1e9.
         """
-        value = frame.get(name, self.shared.get(name))
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= MAX_NUMBER:
-            raise DataError(f"{name}: expected a number, got {check.one_line(value)[:60]}")
-        return float(value)
+        return self._first(frame, name)[1]
+
+    def _first(self, frame: dict[str, Any], *names: str) -> tuple[str, float | None]:
+        """The first of some values that a frame has, or else that all frames have, with its name."""
+        for values in (frame, self.shared):
+            for name in names:
+                value = values.get(name)
+                if value is None:
+                    continue
+                if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= MAX_NUMBER:
+                    raise DataError(f"{name}: expected a number, got {check.one_line(value)[:60]}")
+                return name, float(value)
+        return names[0], None
 
     def image_size(self, frame: dict[str, Any], default: tuple[int, int]) -> tuple[float, float]:
         """The size (H, W) of the images that the intrinsics of a frame are for.
 
         Raises:
-            DataError: it is not above 0.
+            DataError: it is not above 0, or only one of the two is given.
         """
-        height, width = self.value(frame, "h") or default[0], self.value(frame, "w") or default[1]
+        height, width = self.value(frame, "h"), self.value(frame, "w")
+        if not height and not width:
+            return default
+        if not height or not width:
+            raise DataError(f"w, h: expected both or none, got {'h' if height else 'w'} alone")
         if min(height, width) < 1:
             raise DataError(f"w, h: expected images of at least one pixel, got {width:g} x {height:g}")
         return height, width
+
+    def _focal(self, frame: dict[str, Any], axis: str, length: float) -> float | None:
+        """The focal length in pixels along an axis of ``length`` pixels, or what it follows from: the angle of view."""
+        name, value = self._first(frame, f"fl_{axis}", f"camera_angle_{axis}")
+        return value if not value or name == f"fl_{axis}" else length / 2 / math.tan(value / 2)
 
     def intrinsics(self, frame: dict[str, Any], size: tuple[int, int], *, integer_centers: bool = False) -> Tensor:
         """Intrinsics (3, 3) float64 of a frame, in pixels of ``size`` (H, W); without w and h, the file's are, too.
@@ -64,16 +80,13 @@ class Transforms(NamedTuple):
             DataError: there is no focal length, or a value is not a number.
         """
         height, width = self.image_size(frame, size)
-        fl_x, fl_y, cx, cy, angle_x, angle_y = (
-            self.value(frame, name) for name in ("fl_x", "fl_y", "cx", "cy", "camera_angle_x", "camera_angle_y")
-        )
-        fx = fl_x or (width / 2 / math.tan(angle_x / 2) if angle_x else None)
-        fy = fl_y or (height / 2 / math.tan(angle_y / 2) if angle_y else fx)
-        if fx is None or fy is None:
+        fx, fy = self._focal(frame, "x", width), self._focal(frame, "y", height)
+        if not fx:
             raise DataError("expected fl_x or camera_angle_x, got neither; --intrinsics FILE replaces them")
+        cx, cy = self.value(frame, "cx"), self.value(frame, "cy")
         half = 0.5 if integer_centers else 0.0
         cx, cy = (width / 2 if cx is None else cx + half), (height / 2 if cy is None else cy + half)
-        return scale_intrinsics(pinhole_intrinsics(fx, fy, cx, cy), (height, width), size)
+        return scale_intrinsics(pinhole_intrinsics(fx, fy or fx, cx, cy), (height, width), size)
 
 
 def read_transforms(path: Path) -> Transforms:
@@ -86,9 +99,10 @@ def read_transforms(path: Path) -> Transforms:
     frames = shared.get("frames") if isinstance(shared, dict) else None
     if not isinstance(frames, list) or not all(isinstance(f, dict) and "file_path" in f for f in frames):
         raise DataError(f"{path}: expected JSON with frames, each with a file_path, got none")
-    model = "OPENCV_FISHEYE" if shared.get("is_fisheye") else str(shared.get("camera_model", "OPENCV")).upper()
-    if model not in _PINHOLE:
-        raise DataError(f"{path}: camera_model: expected one of {', '.join(_PINHOLE)}, got {model}")
+    for values in (shared, *({**shared, **frame} for frame in frames)):
+        model = "OPENCV_FISHEYE" if values.get("is_fisheye") else str(values.get("camera_model") or "OPENCV").upper()
+        if model not in _PINHOLE:
+            raise DataError(f"{path}: camera_model: expected one of {', '.join(_PINHOLE)}, got {model}")
     return Transforms(shared, frames)
 
 

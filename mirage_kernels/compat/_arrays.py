@@ -14,18 +14,34 @@ from torch import Tensor
 from mirage_kernels import Cameras, check
 
 
-def numbers(name: str, value: Any, dtype: torch.dtype, device: torch.device | str | None = None) -> Tensor:
-    """Convert a tensor, an array or nested numbers to a tensor of any shape.
+def numbers(
+    name: str, value: Any, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+) -> Tensor:
+    """Convert a tensor, an array, or a list of numbers, arrays or tensors to a tensor of any shape.
+
+    Args:
+        name: name of the argument, for errors.
+        value: the argument.
+        dtype: dtype of the result; by default that of ``value``.
+        device: device of the result; by default that of ``value``.
 
     Raises:
         TypeError: ``value`` is not numeric.
+        ValueError: the items of a list have different shapes.
     """
-    if not getattr(getattr(value, "flags", None), "writeable", True):
-        value = value.copy()  # torch warns of NumPy's arrays that are read-only
+    if isinstance(value, (list, tuple)) and any(hasattr(item, "ndim") for item in value):
+        items = [numbers(f"{name}[{i}]", item, dtype, device) for i, item in enumerate(value)]
+        if any(item.shape != items[0].shape for item in items):
+            raise check.value_error(name, "items of one shape", [tuple(item.shape) for item in items])
+        return torch.stack(items)
+    flags = getattr(value, "flags", None)
+    if flags is not None and (not flags.writeable or not value.dtype.isnative or min(value.strides, default=0) < 0):
+        value = value.astype(value.dtype.newbyteorder("="), order="C")  # torch takes none of these
     try:
         return torch.as_tensor(value, dtype=dtype, device=device)
     except (TypeError, ValueError, RuntimeError):
-        raise check.type_error(name, "a tensor or an array of numbers", value) from None
+        got = f"an array of {value.dtype}" if flags is not None else type(value).__name__
+        raise TypeError(f"{name}: expected a tensor or an array of numbers, got {got}") from None
 
 
 def as_tensor(

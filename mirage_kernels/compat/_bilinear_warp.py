@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mirage_kernels import check
+
 MAX_DEPTH = 1e4
 _DEPTH_WEIGHT_SCALE, _MAX_EXPONENT = 50.0, 80.0
 _EPS = 1e-7
@@ -46,9 +48,17 @@ def relative_matrices(
     world2cam1: Tensor, world2cam2: Tensor, intrinsic1: Tensor, intrinsic2: Tensor
 ) -> tuple[Tensor, Tensor]:
     """(b, 3, 3) and (b, 3): pixel (x, y) at depth d is projected to (u z, v z, z) = d matrix (x, y, 1) + offset."""
-    relative, k = world2cam2.double() @ torch.linalg.inv(world2cam1.double()), intrinsic2.double()
-    turn = k @ relative[:, :3, :3] @ torch.linalg.inv(intrinsic1.double())
+    relative, k = world2cam2.double() @ _inverse("transformation1", world2cam1), intrinsic2.double()
+    turn = k @ relative[:, :3, :3] @ _inverse("intrinsic1", intrinsic1)
     return turn.float(), (k @ relative[:, :3, 3:])[..., 0].float()
+
+
+def _inverse(name: str, matrix: Tensor) -> Tensor:
+    inverse: Tensor
+    inverse, info = torch.linalg.inv_ex(matrix.double())
+    if bool(info.any()):
+        raise check.value_error(name, "matrices that have an inverse", matrix.tolist())
+    return inverse
 
 
 def z_depth(distance: Tensor, intrinsic: Tensor) -> Tensor:
@@ -57,7 +67,7 @@ def z_depth(distance: Tensor, intrinsic: Tensor) -> Tensor:
     axes = [torch.arange(size, dtype=torch.float64, device=distance.device) for size in (h, w)]
     y, x = torch.meshgrid(*axes, indexing="ij")
     pixels = torch.stack([x, y, torch.ones_like(x)]).reshape(3, -1)
-    rays = torch.linalg.inv(intrinsic.double()) @ pixels
+    rays = _inverse("intrinsic1", intrinsic) @ pixels
     length: Tensor = rays.norm(dim=1)
     return (distance / length.reshape(-1, 1, h, w)).to(distance.dtype)
 
@@ -155,7 +165,7 @@ def _splat_rows(
         weight *= mask
     (left, right, column), (up, down, row) = _taps(at[0], w, behind), _taps(at[1], height, behind)
     cell = row.mul_(w + 2).add_(column).expand(len(canvas), -1)
-    values = frame.float().reshape(c, -1)
+    values = frame.float().reshape(c, len(z))
     source = torch.empty(len(canvas), len(z), dtype=torch.float32, device=frame.device)
     size = canvas.shape[1] - (w + 3)
     for y, vertical in ((0, up.mul_(weight)), (w + 2, down.mul_(weight))):

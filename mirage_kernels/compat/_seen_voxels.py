@@ -42,20 +42,19 @@ class SeenFrame:
 
     def __init__(self, camera: Cameras, rows: int) -> None:
         self.camera, self.rows = camera, rows
-        self._bits: dict[float, Tensor] = {}
+        self._bits: dict[VoxelNumbers, Tensor] = {}
 
 
 def past_bits(xyz: Tensor, frames: list[SeenFrame], numbers: VoxelNumbers) -> Tensor:
     """The sets of voxels (H, W) that past frames saw of the points (N, 3). Those of a frame are computed once."""
-    size = numbers.voxel_size
     new: dict[int, list[SeenFrame]] = {}
     for frame in frames:
-        if size not in frame._bits:
+        if numbers not in frame._bits:
             new.setdefault(frame.rows, []).append(frame)
     for rows, some in new.items():
         cameras, groups = Cameras.cat([frame.camera for frame in some]), numbers.groups[:rows]
         bits = visible(xyz[:rows], cameras, groups=groups, num_groups=numbers.count)
         for frame, words in zip(some, bits, strict=True):
-            frame._bits[size] = words
+            frame._bits[numbers] = words
     width = -(-numbers.count // 64)
-    return torch.stack([nnf.pad(frame._bits[size], (0, width - len(frame._bits[size]))) for frame in frames])
+    return torch.stack([nnf.pad(frame._bits[numbers], (0, width - len(frame._bits[numbers]))) for frame in frames])

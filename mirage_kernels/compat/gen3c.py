@@ -38,11 +38,12 @@ from torch import Tensor
 from mirage_kernels import check
 
 from . import _bilinear_warp as warp
+from ._modes import without_gradients
 
 _WARPS_AT_ONCE = 32  # of render_cache, which weights them by their common maximum
 
 
-@torch.no_grad()
+@without_gradients
 def forward_warp(
     frame1: Tensor,
     mask1: Tensor | None,
@@ -145,6 +146,7 @@ def _check_frames(frame: Any, mask: Any, transformation: Any, intrinsic: Any) ->
     return dims
 
 
+@without_gradients
 def render_cache(
     self: Any, target_w2cs: Tensor, target_intrinsics: Tensor, render_depth: bool = False, start_frame_idx: int = 0
 ) -> tuple[Tensor, Tensor]:
@@ -156,20 +158,25 @@ def render_cache(
         target_w2cs: (B, T, 4, 4), world-to-camera.
         target_intrinsics: (B, T, 3, 3).
         render_depth: whether to return the depth instead of the image.
-        start_frame_idx: first of the cache's frames to use, if it has T or more; one frame is used for all T.
+        start_frame_idx: first of the T frames of the cache to use; a single frame is used for all T.
 
     Returns:
         Images (B, T, N, C, H, W), or depth (B, T, N, H, W), and masks (B, T, N, 1, H, W), 0 in holes.
 
     Raises:
-        ValueError: the batch sizes differ, or the cache has several views to merge.
+        TypeError, ValueError: an argument has another type or shape, the cache has several frames but not T from
+            ``start_frame_idx`` on, or several views to merge.
         NotImplementedError: the cache masks the foreground.
     """
     images = self.input_image
-    b, t = target_w2cs.shape[:2]
-    frames, n, views = images.shape[1:4]
-    if images.shape[0] != b:
-        raise check.value_error("target_w2cs", f"(B={images.shape[0]}, T, 4, 4)", tuple(target_w2cs.shape))
+    dims: check.Dims = {"B": images.shape[0]}
+    check.tensor("target_w2cs", target_w2cs, ("B", "T", 4, 4), dims, _FLOATS)
+    check.tensor("target_intrinsics", target_intrinsics, ("B", "T", 3, 3), dims, _FLOATS, ("target_w2cs", target_w2cs))
+    (b, t), (frames, n, views) = target_w2cs.shape[:2], images.shape[1:4]
+    start_frame_idx = check.integer("start_frame_idx", start_frame_idx, 0, max(0, frames - t) if frames > 1 else None)
+    if 1 < frames < t:
+        raise check.value_error("target_w2cs", f"(B={b}, T, 4, 4) with T up to the {frames} frames of the cache",
+                                tuple(target_w2cs.shape))  # fmt: skip
     if views != 1:
         raise check.value_error("input_image", "(B, F, N, 1, C, H, W)", tuple(images.shape))
     if self.foreground_masking:

@@ -26,6 +26,7 @@ from torch import Tensor
 from mirage_kernels import check, splat
 
 from ._arrays import as_tensor, cameras_of, numbers
+from .placement import OFFSETS, PLACEMENTS
 
 
 def indexed_project(cloud: Any, c2w: Any, K: Any = None) -> tuple[Tensor, Tensor]:
@@ -59,9 +60,10 @@ def indexed_project(cloud: Any, c2w: Any, K: Any = None) -> tuple[Tensor, Tensor
             raise check.type_error("cloud", f"an object with {name}", cloud)
     xyz = as_tensor("cloud.points_world", cloud.points_world, ("N", 3), {})
     valid = as_tensor("cloud.valid_mask", cloud.valid_mask, (len(xyz),), {}, xyz.device, torch.bool)
-    size, offset = check.size("cloud.latent_hw", tuple(cloud.latent_hw)), 0.0
-    if getattr(cloud, "placement", "release") == "release":
-        offset = 0.5
+    size = check.size("cloud.latent_hw", cloud.latent_hw)
+    offset = OFFSETS[check.choice("cloud.placement", getattr(cloud, "placement", "release"), PLACEMENTS)]
+    if K is None and not hasattr(cloud, "intrinsics_latent"):
+        raise check.type_error("K", "intrinsics, because cloud has no intrinsics_latent", K)
     intrinsics = cloud.intrinsics_latent if K is None else K
     cameras = cameras_of(intrinsics, c2w, size, xyz.device, inverse=False, offset=offset, name="c2w")
     view = splat(xyz, xyz.new_empty(len(xyz), 0), cameras, valid=valid)

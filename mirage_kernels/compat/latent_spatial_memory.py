@@ -26,7 +26,6 @@ not valid are zeros. Files are read without pickled objects. ``from_image_path``
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,10 +33,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mirage_kernels import Cameras, Points, Splat, atomic_write, check, overlap, splat, unproject, visible
+from mirage_kernels import Cameras, Points, Splat, atomic_write, check, splat, unproject
+from mirage_kernels._inference import outside_inference_mode
 
-from ._arrays import as_tensor, cameras_of, numbers, scale_intrinsics
-from ._seen_voxels import SeenFrame, VoxelNumbers, past_bits
+from ._arrays import as_tensor, cameras_of, intrinsics_matrix, scale_intrinsics
+from ._modes import without_gradients
+from ._seen_voxels import VoxelNumbers
+from .latent_retrieval import frames_of, select_reference_latents, update_frame_visibility
 from .placement import OFFSETS, PLACEMENTS, Placement, resample_depth
 
 _GROWTH = 1.5
@@ -81,7 +83,7 @@ class LatentPointCloud:
         check.tensor("features", features, ("N", "C"), dims, check.FEATURE_DTYPES, like)
         check.tensor("valid_mask", valid_mask, ("N",), dims, (torch.bool,), like)
         self.placement = check.choice("placement", placement, PLACEMENTS)
-        self.latent_hw = check.size("latent_hw", tuple(latent_hw))
+        self.latent_hw = check.size("latent_hw", latent_hw)
         self.intrinsics_latent = as_tensor("intrinsics_latent", intrinsics_latent, (3, 3), {}, points_world.device)
         self._rows = (points_world, features, valid_mask)
         self._count = len(points_world)
@@ -105,6 +107,11 @@ class LatentPointCloud:
     def __len__(self) -> int:
         return self._count
 
+    def __copy__(self) -> LatentPointCloud:
+        """Return a cloud with rows of its own, which grows on its own."""
+        rows = (self.points_world.clone(), self.features.clone(), self.valid_mask.clone())
+        return type(self)(*rows, self.intrinsics_latent, self.latent_hw, placement=self.placement)
+
     @classmethod
     def from_geometry(
         cls,
@@ -123,15 +130,17 @@ class LatentPointCloud:
             depth: (H, W), z-depth in world units; not positive where there is none.
             intrinsics: (3, 3), of the depth map.
             cam2world: (4, 4), OpenCV axes.
-            latent: (C, 1, h, w), converted to float32.
-            mask: (H, W), not zero at pixels to exclude.
+            latent: (C, 1, h, w), converted to float32. Gradients flow from views to it, but not to the latents of
+                :meth:`update`.
+            mask: (H, W), above 0 at pixels to exclude.
             device: device of the cloud; by default a GPU if there is one.
             placement: see the module.
 
         Raises:
             TypeError, ValueError: an argument has another type or shape.
         """
-        where = torch.device("cuda" if torch.cuda.is_available() else "cpu") if device is None else torch.device(device)
+        default = "cuda" if torch.cuda.is_available() else "cpu"
+        where = check.device("device", default if device is None else device)
         dims: check.Dims = {}
         latents = as_tensor("latent", latent, ("C", 1, "h", "w"), dims, where)
         depths = as_tensor("depth", depth, ("H", "W"), dims, where)[None]
@@ -165,16 +174,16 @@ class LatentPointCloud:
             placement=placement,
         )
 
-    @torch.no_grad()
+    @without_gradients
     def update(self, depths: Any, intrinsics: Any, cam2worlds: Any, latents: Tensor, masks: Any = None) -> None:
         """Append the valid cells of T frames, or of one frame without the dimension T.
 
         Args:
             depths: (T, H, W), z-depth in world units; not positive where there is none.
-            intrinsics: (T, 3, 3), of the depth maps, or (3, 3) for all.
+            intrinsics: (T, 3, 3), of the depth maps, or (3, 3) for all; also as rows ``fx, fy, cx, cy``.
             cam2worlds: (T, 4, 4).
             latents: (T, C, h, w).
-            masks: (T, H, W), not zero at pixels to exclude.
+            masks: (T, H, W), above 0 at pixels to exclude.
 
         Raises:
             TypeError, ValueError: an argument has another type or shape.
@@ -190,15 +199,16 @@ class LatentPointCloud:
     def _append(self, points: Points) -> None:
         kept = points.valid.nonzero().squeeze(1)
         needed = self._count + len(kept)
-        if needed > len(self._rows[0]):
-            capacity = max(needed, int(_GROWTH * self._count))
-            old = (self.points_world, self.features, self.valid_mask)
-            self._rows = tuple(rows.new_empty(capacity, *rows.shape[1:]) for rows in old)  # type: ignore[assignment]
-            for rows, before in zip(self._rows, old, strict=True):
-                rows[: self._count] = before
-        for rows, new in zip(self._rows, points[:3], strict=True):
-            torch.index_select(new, 0, kept, out=rows[self._count : needed])
-        self._count = needed
+        rows = self._rows
+        with outside_inference_mode():
+            if needed > len(rows[0]) or any(part.is_inference() for part in rows):
+                capacity = max(needed, int(_GROWTH * self._count))
+                rows = tuple(part.new_empty(capacity, *part.shape[1:]) for part in rows)  # type: ignore[assignment]
+                for part, before in zip(rows, self._rows, strict=True):
+                    part[: self._count] = before[: self._count]
+            for part, new in zip(rows, points[:3], strict=True):
+                torch.index_select(new, 0, kept, out=part[self._count : needed])
+        self._rows, self._count = rows, needed
 
     def project(self, cam2world: Any, intrinsics: Any = None) -> tuple[Tensor, Tensor]:
         """Render the cloud into one view.
@@ -209,8 +219,13 @@ class LatentPointCloud:
 
         Returns:
             The features (C, h, w), zeros in holes, and the mask (h, w) bool, False in holes.
+
+        Raises:
+            TypeError, ValueError: an argument has another type or shape.
         """
         view = self.splat(cam2world, intrinsics)
+        if len(view.mask) != 1:
+            raise check.value_error("cam2world", "(4, 4); project_views renders several", (len(view.mask), 4, 4))
         return view.features[0], view.mask[0]
 
     def project_views(self, cam2worlds: Any, intrinsics: Any = None) -> tuple[Tensor, Tensor]:
@@ -225,7 +240,8 @@ class LatentPointCloud:
 
     def splat(self, cam2worlds: Any, intrinsics: Any = None) -> Splat:
         """Render V views, with the depth and the index of the point of every cell: see :func:`mirage_kernels.splat`."""
-        return splat(self.points_world, self.features, self.cameras(cam2worlds, intrinsics), valid=self.valid_mask)
+        cameras = self.cameras(cam2worlds, intrinsics)
+        return splat(self.points_world, self.features, cameras, valid=self.valid_mask)
 
     def cameras(self, cam2worlds: Any, intrinsics: Any = None) -> Cameras:
         """The cameras of V views, as the cloud's placement projects."""
@@ -249,16 +265,20 @@ class LatentPointCloud:
         """Load a cloud that this class or the original has saved. Only tensors and numbers are read, no objects.
 
         Raises:
-            ValueError: the file is not such a cloud.
+            OSError: the file is missing or cannot be read.
+            ValueError: the file is not such a cloud; the message names it.
         """
-        data = torch.load(path, map_location=map_location, weights_only=True)
         names = ("points_world", "features", "valid_mask", "intrinsics_latent", "latent_hw")
-        if not isinstance(data, dict) or not set(names) <= set(data):
-            raise check.value_error("path", f"a file with {', '.join(names)}", path)
-        placement = data.get("placement", "release")
-        hw = data["latent_hw"]
-        xyz, features, valid, intrinsics = (data[name] for name in names[:4])
-        return cls(xyz, features, valid, intrinsics, (int(hw[0]), int(hw[1])), placement=placement)
+        try:
+            data = torch.load(path, map_location=map_location, weights_only=True)
+            if not isinstance(data, dict) or not set(names) <= set(data):
+                raise check.value_error("content", ", ".join(names), type(data).__name__)
+            return cls(*(data[name] for name in names), placement=data.get("placement", "release"))
+        except (OSError, MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # torch.load raises many kinds for files that are damaged, or something else
+            reason = check.one_line(error) or type(error).__name__
+            raise check.value_error("path", "a file of a LatentPointCloud", f"{path} ({reason})") from error
 
     def _voxel_numbers(self, voxel_size: float) -> VoxelNumbers:
         numbers = self._numbers.setdefault(voxel_size, VoxelNumbers(voxel_size, self.points_world.device))
@@ -281,83 +301,16 @@ def _lift(
         cameras = cameras_of(intrinsics, cam2worlds, size, depths.device, inverse=False, name="cam2worlds")
         return unproject(depths, latents, cameras, mask=excluded)
     depths, excluded = resample_depth(depths, excluded, grid)
-    k = scale_intrinsics(intrinsics, size, grid)
+    k = intrinsics_matrix(intrinsics, len(depths), depths.device, offset=0.0)
+    k = scale_intrinsics(k, size, grid)
     half = OFFSETS["release"]
     cameras = cameras_of(k, cam2worlds, grid, depths.device, inverse=False, offset=half, name="cam2worlds")
     return unproject(depths, latents, cameras, mask=excluded, pooling="nearest")
 
 
-def update_frame_visibility(
-    *,
-    lpc: LatentPointCloud,
-    geometry: Any,
-    pose_indices: Sequence[int],
-    frame_visible_points: dict[int, SeenFrame],
-    start_output_latent: int,
-) -> None:
-    """Record which points new latent frames see, for :func:`select_reference_latents`.
-
-    Args:
-        lpc: the cloud.
-        geometry: an object with ``frames`` (F, H, W, 3), ``intrinsics`` (F, 3, 3) and ``poses_c2w`` (F, 4, 4).
-        pose_indices: the frames of the geometry that the new latents stand for.
-        frame_visible_points: one entry per past latent frame; updated in place.
-        start_output_latent: number of the first new latent frame.
-    """
-    cameras = _view_cameras(lpc, geometry, pose_indices)
-    for offset in range(len(pose_indices)):
-        frame_visible_points[start_output_latent + offset] = SeenFrame(cameras[offset], len(lpc))
-
-
-def select_reference_latents(
-    *,
-    lpc: LatentPointCloud,
-    geometry: Any,
-    target_pose_indices: Sequence[int],
-    generated_latents: Sequence[Tensor],
-    frame_visible_points: dict[int, SeenFrame],
-    max_reference_frames: int,
-    iou_threshold: float,
-    voxel_size: float,
-) -> tuple[Tensor | None, list[int]]:
-    """Select the past latents that saw most of what the target views see: the same frames as the original.
-
-    A frame's overlap is the intersection over union of voxels: those of the points in any target view, and those of the
-    points that the frame saw when it was written. Ties keep the order of ``frame_visible_points``.
-
-    Args:
-        lpc: the cloud.
-        geometry: as for :func:`update_frame_visibility`.
-        target_pose_indices: frames of the geometry.
-        generated_latents: past latents, each (C, h, w).
-        frame_visible_points: filled by :func:`update_frame_visibility`.
-        max_reference_frames: number of frames to select at most.
-        iou_threshold: minimum overlap.
-        voxel_size: side of a voxel, world units.
-
-    Returns:
-        The latents (1, C, R, h, w) and their numbers, best first; None and an empty list if there are none.
-    """
-    if max_reference_frames <= 0 or not generated_latents or not frame_visible_points:
-        return None, []
-    numbers = lpc._voxel_numbers(voxel_size)
-    cameras = _view_cameras(lpc, geometry, target_pose_indices)
-    seen = visible(lpc.points_world, cameras, groups=numbers.groups, num_groups=numbers.count)
-    target = functools.reduce(torch.bitwise_or, seen)
-    if not target.any():
-        return None, []
-    past = past_bits(lpc.points_world, list(frame_visible_points.values()), numbers)
-    iou, order = overlap(target[None], past)[0].sort(descending=True, stable=True)
-    keys = list(frame_visible_points)
-    selected = [keys[i] for i in order[iou >= iou_threshold][:max_reference_frames].tolist()]
-    if not selected:
-        return None, []
-    return torch.stack([generated_latents[key] for key in selected], 1)[None], selected
-
-
 def project_lpc_sequence(*, lpc: LatentPointCloud, geometry: Any, frame_indices: Sequence[int]) -> Tensor:
     """Render the views of frames of a geometry in one call: (C, T, h, w)."""
-    intrinsics, poses = _frames_of(lpc, geometry, frame_indices)
+    intrinsics, poses = frames_of(lpc, geometry, frame_indices)
     return lpc.project_views(poses, intrinsics)[0].movedim(0, 1)
 
 
@@ -376,16 +329,3 @@ def patch(pipeline: Any) -> None:
             raise check.value_error("pipeline", f"a module with {stand_in.__name__}", pipeline)
     for stand_in in stand_ins:
         setattr(pipeline, stand_in.__name__, stand_in)
-
-
-def _frames_of(lpc: LatentPointCloud, geometry: Any, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Intrinsics of the latent grid and poses of frames of a geometry."""
-    k = torch.stack([numbers("geometry.intrinsics", geometry.intrinsics[i], torch.float32) for i in indices])
-    poses = torch.stack([numbers("geometry.poses_c2w", geometry.poses_c2w[i], torch.float64) for i in indices])
-    return scale_intrinsics(k, geometry.frames.shape[1:3], lpc.latent_hw), poses
-
-
-def _view_cameras(lpc: LatentPointCloud, geometry: Any, indices: Sequence[int]) -> Cameras:
-    """Cameras of frames over the latent grid. Retrieval, unlike projection, does not round: no half cell is added."""
-    intrinsics, poses = _frames_of(lpc, geometry, indices)
-    return cameras_of(intrinsics, poses, lpc.latent_hw, lpc.points_world.device, inverse=False)

@@ -35,11 +35,14 @@ from torch import Tensor
 from mirage_kernels import check
 
 from ._arrays import as_tensor, numbers
+from ._modes import without_gradients
 
+_FRUSTUM = ("fx", "fy", "cx", "cy", "width", "height", "near", "far", "grid_uv", "grid_depth")
 _VISION_RANGE = 8.0
 _VALUES_AT_ONCE = 1 << 22
 
 
+@without_gradients
 def frustum_overlap(
     query_c2w: Any,
     cand_c2w: Any,
@@ -78,9 +81,15 @@ def frustum_overlap(
     """
     queries = as_tensor("query_c2w", query_c2w, ("Q", 4, 4), {}, dtype=torch.float64)
     past = as_tensor("cand_c2w", cand_c2w, ("H", 4, 4), {}, queries.device, torch.float64)
-    fx, fy, cx, cy = as_tensor("intrinsics", intrinsics, (4,), {}, dtype=torch.float64).tolist()
-    h, w = (check.positive(f"size[{i}]", side) for i, side in enumerate(size))
+    for name, poses in (("query_c2w", queries), ("cand_c2w", past)):
+        _check_finite(name, poses)
+    values = as_tensor("intrinsics", intrinsics, (4,), {}, dtype=torch.float64).tolist()
+    fx, fy = (check.positive(f"intrinsics[{i}]", values[i]) for i in (0, 1))
+    cx, cy = (check.number(f"intrinsics[{i}]", values[i]) for i in (2, 3))
+    h, w = _image_size(size)
     near, far = check.positive("near", near), check.positive("far", far)
+    if not near < far:
+        raise check.value_error("far", f"more than near={near:g}", far)
     counts = check.integer("grid_uv", grid_uv, 1), check.integer("grid_depth", grid_depth, 1)
     samples = _frustum_samples((fx, fy, cx, cy), (h, w), (near, far), *counts).to(queries.device)
     world = queries @ samples  # (Q, 4, P)
@@ -114,6 +123,8 @@ def fov_overlap(query_c2w: Any, cand_c2w: Any, frustum: Any) -> Tensor:
     Returns:
         (M,), or (Q, M).
     """
+    if missing := [name for name in _FRUSTUM if not hasattr(frustum, name)]:
+        raise check.type_error("frustum", f"an object with {missing[0]}", frustum)
     queries = numbers("query_c2w", query_c2w, torch.float64)
     past = numbers("cand_c2w", cand_c2w, torch.float64)
     shares = frustum_overlap(
@@ -129,6 +140,7 @@ def fov_overlap(query_c2w: Any, cand_c2w: Any, frustum: Any) -> Tensor:
     return shares[0] if queries.dim() == 2 else shares
 
 
+@without_gradients
 def fov_overlap_similarity(
     w2c_queries: Any,
     w2c_history: Any,
@@ -164,6 +176,8 @@ def fov_overlap_similarity(
     points = as_tensor("points_local", points_local, ("N", 3), {})
     queries = as_tensor("w2c_queries", w2c_queries, ("Q", 4, 4), {}, points.device, torch.float64)
     history = as_tensor("w2c_history", w2c_history, ("H", 4, 4), {}, points.device, torch.float64)
+    for name, poses in (("w2c_queries", queries), ("w2c_history", history)):
+        _check_finite(name, poses)
     half_h = math.radians(check.number("fov_h_deg", fov_h_deg, 0, 360) / 2)
     half_v = math.radians(check.number("fov_v_deg", fov_v_deg, 0, 180) / 2)
     forward = torch.tensor([[0.0, 0, 1]], dtype=torch.float32, device=points.device)
@@ -179,6 +193,21 @@ def fov_overlap_similarity(
         near = vectors.square().sum(0) < _VISION_RANGE**2
         shares.append((near & _in_field(vectors, direction, half_h, half_v)).float().mean(1))
     return torch.cat([at.new_zeros(0), *shares]).reshape(len(queries), len(history))
+
+
+def _check_finite(name: str, poses: Tensor) -> None:
+    finite = poses.isfinite().flatten(1).all(1)
+    if not bool(finite.all()):
+        at = int((~finite).nonzero()[0])
+        raise check.value_error(f"{name}[{at}]", "a finite pose", poses[at].tolist())
+
+
+def _image_size(size: Any) -> tuple[float, float]:
+    sides = numbers("size", size, torch.float64)
+    if sides.shape != (2,):
+        raise check.value_error("size", "(height, width)", check.one_line(size, repr))
+    height, width = sides.tolist()
+    return check.positive("size[0]", height), check.positive("size[1]", width)
 
 
 def _in_field(vectors: Tensor, ahead: Tensor, half_h: float, half_v: float) -> Tensor:

@@ -17,8 +17,7 @@ is -1 to 1), pixels in rows from the top, and gradients flow to ``points`` throu
 the lower index. Indices count within all clouds together.
 
 **Differs**: ``radius`` is one number, not one per point. Points with z up to 1e-6 are skipped; the original skips
-those below 0. ``bin_size`` and ``max_points_per_bin`` are ignored. More than one point per pixel needs
-``splat(k=)``.
+those below 0. ``bin_size`` and ``max_points_per_bin`` are ignored.
 """
 
 from __future__ import annotations
@@ -30,11 +29,14 @@ import torch
 from torch import Tensor
 
 from mirage_kernels import check
+from mirage_kernels.ops.splat.splat import MAX_LAYERS
 
 from ._arrays import homogeneous_camera
 from ._layers import nearest_layers
+from ._modes import without_autocast
 
 
+@without_autocast
 def rasterize_points(
     pointclouds: Any,
     image_size: int | Sequence[int] = 256,
@@ -50,7 +52,7 @@ def rasterize_points(
             tensors (P, 3); float32.
         image_size: (H, W), or one number for both.
         radius: of the disc of a point, in normalized device coordinates.
-        points_per_pixel: K.
+        points_per_pixel: K, 1 to 256.
         bin_size, max_points_per_bin: ignored.
 
     Returns:
@@ -69,8 +71,9 @@ def rasterize_points(
         ([[[1, -1], [-1, -1]]], [[[1.0, -1.0], [-1.0, -1.0]]])
     """
     clouds = _clouds(pointclouds)
-    h, w = (image_size, image_size) if isinstance(image_size, int) else image_size
-    size, k = check.size("image_size", (h, w)), check.integer("points_per_pixel", points_per_pixel, 1)
+    is_pair = isinstance(image_size, (list, tuple)) or getattr(image_size, "ndim", 0) == 1
+    size = check.size("image_size", image_size if is_pair else (image_size, image_size))
+    k = check.integer("points_per_pixel", points_per_pixel, 1, MAX_LAYERS)
     reach = check.positive("radius", radius)
     first, results = 0, []
     for points in clouds:

@@ -34,6 +34,7 @@ from mirage_kernels import check, composite
 from ._arrays import as_tensor, cameras_of
 from ._cells import cells_of, nearest_of_cells
 from ._layers import nearest_layers
+from ._modes import without_gradients
 
 _SAME_DEPTH = 1e-6
 _NEAR = 1e-6  # of splat
@@ -41,7 +42,7 @@ _LAYERS = 5
 PrincipalPoint = Literal["mirrored", "given"]
 
 
-@torch.no_grad()
+@without_gradients
 def frustum_frontmost_mask(
     points_xyz_rgb: Tensor,
     w2c_matrices: Any,
@@ -76,14 +77,13 @@ def frustum_frontmost_mask(
     """
     xyz = as_tensor("points_xyz_rgb", points_xyz_rgb, ("N", "C"), {})[:, :3].contiguous()
     check.tensor("points_xyz_rgb", xyz, ("N", 3), {})
-    h, w = check.size("image_size", tuple(image_size))
+    h, w = check.size("image_size", image_size)
+    least, limit = _depth_bounds(near, far, background_depth)
     cameras = cameras_of(intrinsics, w2c_matrices, (h, w), xyz.device, inverse=True, name="w2c_matrices")
     front = torch.zeros(len(cameras), len(xyz), dtype=torch.bool, device=xyz.device)
     if not len(xyz):
         return front
     cameras = cameras.crop(-1, -1, (h + 1, w + 1))  # a row and a column more, for what is cut off toward zero
-    least = _NEAR if near is None or near <= _NEAR else math.nextafter(_float32(near), 0)
-    limit = min(background_depth, math.inf if far is None else far)
     for view in range(len(cameras)):
         depth, cell = cells_of(xyz, cameras[view], cut_off=True)
         shown = (cell < h * w) & (depth > least)
@@ -95,11 +95,19 @@ def frustum_frontmost_mask(
 frustum_frontmost_mask_triton = frustum_frontmost_mask
 
 
+def _depth_bounds(near: Any, far: Any, background: Any) -> tuple[float, float]:
+    """The depth above which a point is in front, and the largest depth."""
+    limits = {"background_depth": background, "far": math.inf if far is None else far}
+    limit = min(math.inf if one == math.inf else check.number(name, one) for name, one in limits.items())
+    least = _NEAR if near is None else check.number("near", near)
+    return (_NEAR if least <= _NEAR else math.nextafter(_float32(least), 0)), limit
+
+
 def _float32(value: float) -> float:
     return float(torch.tensor(value, dtype=torch.float32, device="cpu"))
 
 
-@torch.no_grad()
+@without_gradients
 def render_multi_view_pointcloud(
     points_xyz_rgb: Tensor,
     w2c_matrices: Any,
@@ -136,7 +144,9 @@ def render_multi_view_pointcloud(
     if max_points_to_render is not None and max_points_to_render < len(points):
         raise check.value_error("max_points_to_render", f"None or at least N={len(points)}", max_points_to_render)
     check.choice("principal_point", principal_point, ("mirrored", "given"))
-    h, w = check.size("image_size", tuple(image_size))
+    h, w = check.size("image_size", image_size)
+    if min(h, w) < 2:
+        raise check.value_error("image_size", "at least 2 x 2 pixels", (h, w))
     radius = check.positive("point_radius", point_radius) * min(h, w) / 2  # in pixels
     fx, fy, cx, cy = as_tensor("normalized_intrinsics", normalized_intrinsics, (4,), {}, dtype=torch.float64).tolist()
     side = min(h, w) / (min(h, w) - 1)

@@ -31,11 +31,13 @@ from mirage_kernels import Cameras, check, splat
 
 from ._arrays import as_tensor, cameras_of, numbers
 from ._cells import cells_of, nearest_of_cells
+from ._modes import without_gradients
 
 _FAR = 60000.0
 Depth = Literal["farthest", "nearest"]
 
 
+@without_gradients
 def render_from_cameras_videos(
     points: Any,
     colors: Any,
@@ -51,7 +53,7 @@ def render_from_cameras_videos(
     Args:
         points: (N, 3), world units.
         colors: (N, 3 or more), 0 to 255; the first three are used.
-        extrinsics: (V, 4, 4) or (V, 3, 4), world-to-camera.
+        extrinsics: (V, 4, 4) or (V, 3, 4), world-to-camera, or one of them without V.
         intrinsics: (V, 3, 3) or (3, 3), in pixels.
         height, width: size of the images.
         depth: which point of a pixel the depth maps show; see the module.
@@ -73,10 +75,7 @@ def render_from_cameras_videos(
     """
     dims: check.Dims = {}
     xyz = as_tensor("points", points, ("N", 3), dims)
-    try:
-        rgb = torch.as_tensor(colors, device=xyz.device)
-    except (TypeError, ValueError, RuntimeError):
-        raise check.type_error("colors", "a tensor or an array of numbers", colors) from None
+    rgb = numbers("colors", colors, device=xyz.device)
     if rgb.dim() != 2 or rgb.shape[0] != len(xyz) or rgb.shape[1] < 3:
         raise check.value_error("colors", f"(N={len(xyz)}, 3 or more)", tuple(rgb.shape))
     check.choice("depth", depth, ("farthest", "nearest"))
@@ -90,8 +89,8 @@ def render_from_cameras_videos(
     images = colors.index_select(0, index.flatten()).reshape(*index.shape, 3)
     depths = torch.where(mask, view.depth, math.inf)
     if depth == "farthest":
-        farthest = torch.stack([_farthest(xyz, cameras[v]) for v in range(len(cameras))])
-        depths = torch.where(mask, torch.maximum(depths, farthest), math.inf)
+        for shown, of_view, v in zip(mask, depths, range(len(cameras)), strict=True):
+            of_view.copy_(torch.where(shown, torch.maximum(of_view, _farthest(xyz, cameras[v])), math.inf))
     arrays = (images, mask.to(torch.uint8) * 255, depths.double())
     rendered, masks, maps = ([frame.cpu().numpy() for frame in array] for array in arrays)
     return rendered, masks, maps

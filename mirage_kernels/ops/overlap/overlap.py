@@ -77,8 +77,7 @@ def visible(
         raise check.value_error("num_groups", "None if groups is None", num_groups)
     else:
         number = dims["N"]
-    if not isinstance(occlusion, bool):
-        raise check.type_error("occlusion", "a bool", occlusion)
+    occlusion = check.flag("occlusion", occlusion)
     if count is None:
         return groups_in_view(xyz, cameras, occlusion, valid=valid, groups=groups, num_groups=number)
     first = check_count(count, len(cameras), dims["N"])

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as nnf
 
 from ... import _memory, check
 from ...cameras import Cameras
@@ -31,7 +32,8 @@ def _groups_of_nearest(
     group = index if groups is None else torch.cat([groups, groups.new_full((1,), -1)])[index]  # -1 reads the last
     group = torch.where((group >= 0) & (group < num_groups), group, 64 * words)
     seen = torch.zeros(views, 64 * words + 1, dtype=torch.bool, device=xyz.device)
-    seen.scatter_(1, group, True)  # in any order, because all write the same
+    # In any order, because all write the same; not in place, for torch.func.vmap.
+    seen = seen.scatter(1, group, True)
     bits = 1 << torch.arange(8, dtype=torch.uint8, device=xyz.device)
     packed = (seen[:, :-1].reshape(views, 8 * words, 8) * bits).sum(2, dtype=torch.uint8)
     return packed.contiguous().view(torch.int64)
@@ -49,7 +51,8 @@ def groups_in_view_of_first_points(
     num_groups: int,
 ) -> Tensor:
     """Return the bits as :func:`groups_in_view`, where camera v sees the first ``count[v]`` points only."""
-    bits = torch.zeros(len(cameras), -(-num_groups // 64), dtype=torch.int64, device=xyz.device)
+    words = -(-num_groups // 64)
+    bits: dict[int, Tensor] = {}
     for points in sorted(set(count)):
         views = [v for v, of_view in enumerate(count) if of_view == points]
         part = groups_in_view(
@@ -58,8 +61,10 @@ def groups_in_view_of_first_points(
             groups=None if groups is None else groups[:points],
             num_groups=num_groups if groups is not None else points,
         )
-        bits[views, : part.shape[1]] = part
-    return bits
+        bits |= zip(views, nnf.pad(part, (0, words - part.shape[1])), strict=True)
+    if not bits:
+        return torch.zeros(0, words, dtype=torch.int64, device=xyz.device)
+    return torch.stack([bits[v] for v in range(len(bits))])
 
 
 def check_count(count: object, views: int, points: int) -> list[int]:

@@ -209,6 +209,6 @@ def _check_background(background: Any, features: Tensor, like: _inputs.Like) -> 
         largest = torch.finfo(dtype).max
         return features.new_full((), check.number("background", background, -largest, largest))
     if dtype is torch.bool:
-        return features.new_full((), bool(check.integer("background", int(background), 0, 1)))
+        return features.new_full((), check.flag("background", background))
     limits = torch.iinfo(dtype)
     return features.new_full((), check.integer("background", background, limits.min, limits.max))
