@@ -304,7 +304,7 @@ def flag(name: str, value: Any) -> bool:
     if isinstance(value, bool):
         return value
     if getattr(value, "ndim", None) != 0 or getattr(getattr(value, "dtype", None), "kind", None) != "b":
-        raise type_error(name, "True or False", value)
+        raise type_error(name, "a bool", value)
     return bool(value)
 
 

@@ -26,6 +26,7 @@ not valid are zeros. Files are read without pickled objects. ``from_image_path``
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,14 @@ from ._modes import without_gradients
 from ._seen_voxels import VoxelNumbers
 from .latent_retrieval import frames_of, select_reference_latents, update_frame_visibility
 from .placement import OFFSETS, PLACEMENTS, Placement, resample_depth
+
+__all__ = [
+    "LatentPointCloud",
+    "patch",
+    "project_lpc_sequence",
+    "select_reference_latents",
+    "update_frame_visibility",
+]
 
 _GROWTH = 1.5
 
@@ -277,7 +286,8 @@ class LatentPointCloud:
         except (OSError, MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # torch.load raises many kinds for files that are damaged, or something else
-            reason = check.one_line(error) or type(error).__name__
+            is_pickle = isinstance(error, pickle.UnpicklingError)
+            reason = "damaged, or with objects" if is_pickle else check.one_line(error) or type(error).__name__
             raise check.value_error("path", "a file of a LatentPointCloud", f"{path} ({reason})") from error
 
     def _voxel_numbers(self, voxel_size: float) -> VoxelNumbers:

@@ -270,8 +270,8 @@ def test_tensors_in_files_of_torch(tmp_path: Path) -> None:
     ({"world2cam": torch.eye(4)[None, :3]}, r"world2cam\[0\]: expected the inverse of cam2world"),
     ({"world2cam": torch.full((1, 3, 4), math.nan)}, r"world2cam\[0\]: expected the inverse of cam2world"),
     ({"world2cam": torch.eye(4).expand(2, 4, 4)}, r"world2cam: expected \(V=1, 3, 4\), got \(2, 3, 4\)"),
-    ({"size": torch.tensor([[4, 5], [4, 6]])}, r"size: expected \(h, w\), the same for all cameras"),
-    ({"size": torch.zeros(0, 2)}, r"size: expected \(h, w\)"),
+    ({"size": torch.tensor([[4, 5], [4, 6]])}, r"size: expected \(h, w\), the same"),
+    ({"size": torch.zeros(0, 2)}, r"size: expected integers \(h, w\)"),
 ])  # fmt: skip
 def test_tensors_that_do_not_fit_are_refused(changed: dict[str, Tensor], message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -318,6 +318,24 @@ def test_pytorch3d_cameras_with_a_field_of_view(degrees: bool) -> None:
 EYE = torch.eye(4)
 
 
+def bad_pytorch3d(**changed: Any) -> Cameras:
+    fields = vars(pytorch3d(random_poses(1), ndc=True)) | changed
+    return Cameras.from_pytorch3d(
+        SimpleNamespace(**{name: value for name, value in fields.items() if value is not None}), SIZE
+    )
+
+
+def bad_fov(**changed: Any) -> Cameras:
+    fields = vars(fov_cameras(random_poses(1), True)) | changed
+    return Cameras.from_pytorch3d(
+        SimpleNamespace(**{name: value for name, value in fields.items() if value is not None}), SIZE
+    )
+
+
+def with_size(size: Any) -> Cameras:
+    return Cameras.from_tensors({"intrinsics": EYE[None, :3, :3], "cam2world": EYE[None], "size": size})
+
+
 def quaternion(q: Tensor, t: Tensor) -> Cameras:
     return Cameras.from_quaternion(K, q, t, SIZE, order="wxyz", pose="cam2world")
 
@@ -341,6 +359,19 @@ def quaternion(q: Tensor, t: Tensor) -> Cameras:
     (lambda: Cameras(K, np.eye(4), "45"), ValueError, r"size: expected \(h, w\)"),
     (lambda: Cameras.from_viewmats(np.eye(4), K, 9.5, 6), TypeError, "width: expected an integer, got float"),
     (lambda: Cameras.from_viewmats(np.eye(4), K, 9, 0), ValueError, "height: expected 1 to 16777216, got 0"),
+    (lambda: bad_pytorch3d(focal_length=torch.ones(3, 2)), ValueError, r"cameras.focal_length: expected \(V=1, 2\)"),
+    (lambda: bad_pytorch3d(principal_point=torch.ones(1, 3)), ValueError, r"cameras.principal_point: expected \(V=1"),
+    (lambda: bad_pytorch3d(R=torch.eye(3)), ValueError, r"cameras.R: expected \(V, 3, 3\), got \(3, 3\)"),
+    (lambda: bad_pytorch3d(T=torch.ones(3)), ValueError, r"cameras.T: expected \(V=1, 3\), got \(3,\)"),
+    (lambda: bad_pytorch3d(T=torch.ones(2, 3)), ValueError, r"cameras.T: expected \(V=1, 3\), got \(2, 3\)"),
+    (lambda: bad_pytorch3d(focal_length=None), TypeError, "cameras.focal_length: expected a tensor, an array"),
+    (lambda: bad_fov(degrees=None), TypeError, "cameras: expected PyTorch3D's cameras, with an attribute degrees"),
+    (lambda: bad_fov(fov=torch.ones(3)), ValueError, r"cameras.fov: expected \(V=1, 1\)"),
+    (lambda: with_size((1, 2, 3)), ValueError, r"size: expected \(h, w\), got \(1, 2, 3\)"),
+    (lambda: with_size("ab"), ValueError, r"size: expected \(h, w\), got 'ab'"),
+    (lambda: with_size(None), ValueError, r"size: expected \(h, w\), got None"),
+    (lambda: with_size(torch.ones(2)), ValueError, r"size: expected integers \(h, w\), or \(V, 2\), got float32"),
+    (lambda: with_size(torch.tensor([[4, 5], [4, 6]])), ValueError, r"size: expected \(h, w\), the same"),
     *((lambda v=value: Cameras.from_opengl(K, EYE, SIZE, integer_centers=v), TypeError, "integer_centers: expected a")
       for value in (1, None, "yes", torch.ones(3))),
     (lambda: quaternion(torch.ones(4, device="meta"), torch.ones(3)), ValueError, "quaternion: expected a tens"),
@@ -357,3 +388,16 @@ def test_cameras_of_cases_are_as_before() -> None:
     m = cameras.cam2world.double()
     t = -((m[:, 0, :3] * m[:, 0, 3:] + m[:, 1, :3] * m[:, 1, 3:]) + m[:, 2, :3] * m[:, 2, 3:])
     assert same_bits(cameras.world2cam, torch.cat([m[:, :3, :3].mT, t[:, :, None]], 2).float())
+
+
+def test_a_flag_may_be_numpys_and_a_field_of_view_an_integer() -> None:
+    shifted = Cameras(K, EYE, SIZE, integer_centers=True)
+    assert torch.equal(Cameras(K, EYE, SIZE, integer_centers=np.True_).intrinsics, shifted.intrinsics)
+    made = bad_fov(fov=60, aspect_ratio=1.0)
+    assert torch.equal(made.intrinsics, bad_fov(fov=torch.tensor([60.0]), aspect_ratio=torch.tensor([1.0])).intrinsics)
+
+
+def test_lists_of_world2cam_are_taken_from_tensors() -> None:
+    cameras = Cameras(K, EYE, SIZE)
+    lists = {name: tensor.tolist() for name, tensor in cameras.tensors().items()}
+    assert torch.equal(Cameras.from_tensors(lists).world2cam, cameras.world2cam)

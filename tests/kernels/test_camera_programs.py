@@ -68,6 +68,20 @@ def between(k: Tensor, times: Tensor) -> Tensor:
     return splat(XYZ, FEATURES, Cameras(k, POSES, SIZE).interpolate(times)[torch.tensor([1, 0])]).features
 
 
+def turned(k: Tensor, quaternions: Tensor) -> Tensor:
+    moved = torch.zeros(2, 3)
+    return rendered(k, Cameras.from_quaternion(k, quaternions, moved, SIZE, order="xyzw", pose="world2cam").cam2world)
+
+
+WORLD2CAM = Cameras(K, POSES, SIZE).world2cam
+
+
+def reloaded(k: Tensor, world2cam: Tensor) -> Tensor:
+    tensors = {"intrinsics": k.expand(2, 3, 3), "cam2world": POSES, "world2cam": world2cam, "size": SIZE}
+    return splat(XYZ, FEATURES, Cameras.from_tensors(tensors)).features
+
+
+TURNS = torch.tensor([[0.0, 0.1, 0, 1], [0.1, 0, 0, 1]])
 LOW = torch.tensor([[0.0, 0, -1]])
 CASES = {
     "scaled": Case(rendered, (K, POSES), (K, 2 * POSES)),
@@ -77,6 +91,8 @@ CASES = {
     "focal": Case(read, (K, POSES), (changed(K, (0, 0), 0.0), POSES)),
     "skew": Case(lifted, (K, POSES), (changed(K, (0, 1), 1.0), POSES)),
     "world2cam": Case(inverted, (K, POSES), (K, 2 * POSES)),
+    "from_quaternion": Case(turned, (K, TURNS), (K, 0 * TURNS)),
+    "from_tensors": Case(reloaded, (K, WORLD2CAM), (K, 2 * WORLD2CAM)),
     "look_at": Case(looking, (K, LOW), (K, -LOW)),
     "interpolate": Case(between, (K, torch.tensor([0.5, 1])), (K, torch.tensor([0.5, 1.5]))),
 }
@@ -141,7 +157,9 @@ def check(case: Case, record: Callable[[Function, Any], Function]) -> None:
 
 # A few of the combinations; the long run has all.
 @whole_graphs
-@pytest.mark.parametrize("name", ["scaled", "focal", "world2cam", "look_at", "interpolate"])
+@pytest.mark.parametrize(
+    "name", ["scaled", "focal", "world2cam", "from_quaternion", "from_tensors", "look_at", "interpolate"]
+)
 def test_a_compiled_function_checks_cameras(name: str) -> None:
     check(CASES[name], compiled)
 
@@ -193,6 +211,8 @@ def test_cameras_in_vmap() -> None:
 OPERATORS: dict[str, tuple[Tensor, ...]] = {
     "check_cameras": (K.repeat(2, 1, 1), POSES),
     "check_world2cam": (K.repeat(2, 1, 1), POSES),
+    "check_inverse": (POSES, WORLD2CAM),
+    "poses_of_quaternions": (TURNS.double(), torch.zeros(2, 3).double()),
     "look_at": (torch.zeros(2, 3).double(), torch.ones(2, 3).double(), torch.tensor([0.0, -1, 0]).double()),
     "interpolate_cameras": (K.repeat(2, 1, 1), POSES, torch.tensor([0.0, 0.3, 1]).double()),
 }
@@ -201,3 +221,15 @@ OPERATORS: dict[str, tuple[Tensor, ...]] = {
 @pytest.mark.parametrize("name", OPERATORS)
 def test_opcheck(name: str) -> None:
     torch.library.opcheck(overload(REFERENCE, name), OPERATORS[name])
+
+
+def test_a_recorded_program_cannot_tell_what_four_by_four_is() -> None:
+    padded = torch.eye(4)
+    padded[:3, :3] = K
+    assert same_bits(rendered(padded, POSES), rendered(K, POSES))
+    for record in (exported, traced("fake")):
+        with pytest.raises(ValueError, match=r"intrinsics: expected \(V, 3, 3\) or \(V, 4\) in a program that is"):
+            record(rendered, (padded, POSES))
+    size = torch.tensor(SIZE)
+    tensors = {"intrinsics": K.expand(2, 3, 3), "cam2world": POSES}
+    assert Cameras.from_tensors(tensors | {"size": size}).size == SIZE

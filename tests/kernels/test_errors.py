@@ -144,6 +144,8 @@ CASES = [
     (call_splat, {"background": 0.5, "features": FEATURES.long()}, TypeError,
      "background: expected an integer, got float"),
     (call_splat, {"background": 2, "features": FEATURES.bool()}, ValueError, "background: expected 0 to 1, got 2"),
+    *((call_splat, {"background": value, "features": FEATURES.bool()}, TypeError,
+       f"background: expected an integer, got {type(value).__name__}") for value in (0.5, math.nan, "x")),
     (call_splat, {"background": 1e5, "features": FEATURES.half()}, ValueError,
      "background: expected at most 65504, got 100000.0"),
     (call_splat, {"offsets": [0, 7]}, TypeError, "offsets: expected a tensor, got list"),

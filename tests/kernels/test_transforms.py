@@ -237,6 +237,22 @@ def test_vmap_is_a_loop() -> None:
     assert torch.equal(iou, torch.stack([mk.overlap(bits[0], b) for b in bits]))
 
 
+@pytest.mark.parametrize("options", [{"occlusion": True}, {"count": [3, 40]}, {"occlusion": True, "count": [0, 17]}])
+def test_vmap_of_visible_is_a_loop(options: dict[str, Any]) -> None:
+    g = torch.Generator().manual_seed(0)
+    cameras = testing.random_cameras(g, 2, (6, 9))
+    xyz = torch.stack([testing.random_points(g, "room", 40) for _ in range(3)])
+    valid, groups = torch.rand(3, 40, generator=g) < 0.7, torch.randint(-1, 6, (3, 40), generator=g)
+    calls = (
+        (lambda x, v, _: visible(x, cameras, valid=v, **options)),
+        (lambda x, v, of: visible(x, cameras, valid=v, groups=of, num_groups=5, **options)),
+    )
+    for call in calls:
+        expected = torch.stack([call(*one) for one in zip(xyz, valid, groups, strict=True)])
+        assert expected.any()
+        assert torch.equal(torch.vmap(call)(xyz, valid, groups), expected)
+
+
 def test_vmap_over_a_cache() -> None:
     case = testing.splat_case(1, n=40)
     for storage in (None, "int8"):

@@ -209,6 +209,8 @@ def _check_background(background: Any, features: Tensor, like: _inputs.Like) -> 
         largest = torch.finfo(dtype).max
         return features.new_full((), check.number("background", background, -largest, largest))
     if dtype is torch.bool:
-        return features.new_full((), check.flag("background", background))
+        is_flag = isinstance(background, bool) or getattr(getattr(background, "dtype", None), "kind", "") == "b"
+        value = check.flag("background", background) if is_flag else check.integer("background", background, 0, 1)
+        return features.new_full((), bool(value))
     limits = torch.iinfo(dtype)
     return features.new_full((), check.integer("background", background, limits.min, limits.max))

@@ -200,6 +200,34 @@ def test_frames_have_intrinsics_and_sizes_of_their_own(tmp_path: Path) -> None:
     assert cameras.intrinsics[:, 1, 1].tolist() == [61, 61, 61]
 
 
+@pytest.mark.parametrize(
+    ("own", "fx", "fy", "cx"),
+    [
+        ({"camera_angle_x": 2 * np.arctan(32 / 70)}, 70, 61, 33),  # of this frame, before fl_x of all
+        ({"camera_angle_y": 2 * np.arctan(24 / 70)}, 60, 70, 33),
+        ({"fl_x": 140.0, "camera_angle_x": 1.0}, 70, 61, 33),
+        ({"cx": None, "fl_x": None}, 60, 61, 33),  # null is no value
+        ({"cx": 60.0}, 60, 61, 30),
+    ],
+)
+def test_values_of_a_frame_replace_those_of_all(
+    own: dict[str, Any], fx: float, fy: float, cx: float, tmp_path: Path
+) -> None:
+    content = transforms()
+    content["frames"][0] |= own
+    k = read_cameras(write_transforms(tmp_path / "a.json", content), SIZE).intrinsics
+    np.testing.assert_allclose(k[0].numpy(), [[fx, 0, cx], [0, fy, 23], [0, 0, 1]], rtol=1e-6)
+    assert torch.equal(k[1], K)
+
+
+def test_comments_of_a_model_may_be_indented(tmp_path: Path) -> None:
+    expected = read_cameras(write_colmap_text(tmp_path / "a"), SIZE)
+    folder = write_colmap_text(tmp_path / "b")
+    for name in ("cameras.txt", "images.txt"):
+        (folder / name).write_text("  # indented\n" + (folder / name).read_text())
+    assert torch.equal(read_cameras(folder, SIZE).cam2world, expected.cam2world)
+
+
 def damaged(change: Callable[[Path], Any], of: Callable[[Path], Path] = write_colmap_text) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         path = of(folder)
@@ -246,6 +274,10 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "no images": (images("# none\n"), "expected a COLMAP model with images, got none"),
     "an image without a camera": (images("1 1 0 0 0 0 0 0 8 a.png\n\n"), "expected one of the model's 1 cameras"),
     "an image without a name": (images("1 1 0 0 0 0 0 0 7\n\n"), "images.txt: expected a COLMAP model, got a damaged"),
+    "no lines of points": (
+        images("".join(f"{n} 1 0 0 0 {n} 0 0 7 {n}.png\n" for n in (1, 2, 3, 4))),
+        "image 1: the line after its pose is neither blank nor points, u v number each",
+    ),
     "words": (images("1 1 0 0 0 0 0 left 7 a.png\n\n"), "images.txt: expected a COLMAP model, got a damaged file"),
     "quaternion of 0": (images("1 0 0 0 0 0 0 0 7 a.png\n\n"), "expected a finite quaternion other than 0"),
     "huge translation": (images("1 1 0 0 0 0 0 1e39 7 a.png\n\n"), "world2cam[0]: expected finite float32 values"),
@@ -272,6 +304,10 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "no file_path": (of_frame(file_path=None), "expected JSON with frames, each with a file_path, got none"),
     "camera_model": (json_file(camera_model="EQUIRECTANGULAR"), "camera_model: expected one of PINHOLE, SIMPLE"),
     "is_fisheye": (json_file(is_fisheye=True), "camera_model: expected one of PINHOLE"),
+    "camera_model of a frame": (of_frame(camera_model="OPENCV_FISHEYE"), "camera_model: expected one of PINHOLE"),
+    "is_fisheye of a frame": (of_frame(is_fisheye=True), "camera_model: expected one of PINHOLE"),
+    "w without h": (json_file(h=None), "frames[0]: w, h: expected both or none, got w alone"),
+    "h without w": (json_file(w=None), "frames[0]: w, h: expected both or none, got h alone"),
     "no matrix": (of_frame(transform_matrix=None), "frames[0]: transform_matrix: expected 4x4 numbers, got (0,)"),
     "matrix": (of_frame(transform_matrix=[[1, 2], [3]]), "frames[0]: transform_matrix: expected 4x4 numbers, got (0,)"),
     "mirrored": (of_frame(transform_matrix=np.diag([-1.0, 1, 1, 1]).tolist()), "cam2world[0]: expected a rotation"),
