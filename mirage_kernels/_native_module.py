@@ -70,8 +70,8 @@ def why_missing(package: Path) -> str:
     root = package.parent
     if not (root / "setup.py").is_file():
         return (
-            "mirage_kernels was installed without its native kernels; with a C++ compiler at hand, reinstall it from "
-            "its sources with pip install --no-cache-dir ."
+            "mirage_kernels was installed without its native kernels; with a C++ compiler at hand, and without "
+            "MIRAGE_CPP=0, reinstall it from its sources with pip install --no-cache-dir ."
         )
     imported = f"you are importing the source tree in {root}, which has no built kernels"
     for entry in map(Path, sys.path):

@@ -59,8 +59,8 @@ def _find_gpu_backends() -> None:
     if not build_info().get("cuda_arches"):
         _missing.setdefault(
             "cuda",
-            "mirage_kernels was built without CUDA kernels; with nvcc on PATH or in CUDA_HOME, reinstall it from its "
-            "sources with pip install .",
+            "mirage_kernels was built without CUDA kernels; with nvcc on PATH or in CUDA_HOME, and without "
+            "MIRAGE_CUDA=0, reinstall it from its sources with pip install --no-cache-dir .",
         )
     if importlib.util.find_spec("triton") is None:
         _missing["triton"] = "triton is not installed; pip install triton (Linux)"

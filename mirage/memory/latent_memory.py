@@ -52,8 +52,8 @@ class LatentSpatialMemory(AtomicMemory):
         origin: (x, y, z) in world units, of the coordinates of the rows: for a scene far from the world's origin, such
             as one in UTM coordinates, a point in it. Points more than about 65,000 footprints away are rejected.
         placement: "exact", or "release" to store points where the released code of LatentSpatialMemory does: half a
-            latent cell off, at depth that is resampled bilinearly. For adapters that were trained on its renderings;
-            see :mod:`mirage_kernels.compat.latent_spatial_memory`.
+            latent cell off, at depth that is resampled bilinearly. For adapters that were trained on its renderings. It
+            needs ``max_frames`` of at least 1; see :mod:`mirage_kernels.compat.latent_spatial_memory`.
 
     Threads may share a memory: methods wait for each other, but for a compiled :meth:`read`. On a GPU, threads that use
     different streams have to synchronize them.

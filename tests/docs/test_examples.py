@@ -134,7 +134,7 @@ def test_the_commands_of_a_page_are_understood(page: Path) -> None:
 
 def test_options_that_pages_name_exist() -> None:
     """Every option in backquotes must be an option of a command of `mirage`, or one of pip's."""
-    options = page_setup.command_options() | {"--no-build-isolation", "--no-cache-dir", "--no-deps"}
+    options = page_setup.command_options() | {"--index-url", "--no-build-isolation", "--no-cache-dir", "--no-deps"}
     for page in PAGES:
         for name in re.findall(r"`(--[a-z-]+)", page.read_text()):
             assert name in options, f"{page}: {name}"
