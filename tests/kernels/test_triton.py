@@ -356,7 +356,7 @@ def test_error_for_a_grid_that_is_too_large() -> None:
 
 
 def run_interpreted(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"TRITON_INTERPRET": "1"} | variables
+    environment = os.environ | {"TRITON_INTERPRET": "1", "MIRAGE_TEST_EMULATION": "0"} | variables
     return subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, check=False)
 
 

@@ -22,6 +22,11 @@ from test_splat_bilinear import (  # noqa: F401
     test_point_on_a_center_and_between_four_centers,
     test_points_behind_the_band_are_not_blended,
 )
+from test_splat_clouds import (  # noqa: F401
+    test_every_view_has_its_mask,
+    test_no_clouds_and_no_views,
+)
+from test_splat_clouds import test_gradients_equal_those_of_a_loop as gradients_of_clouds
 from torch import Tensor
 from triton_table import ALLOW, DEVICE, numbers_overflow_quietly, run_triton, slow  # noqa: F401 (a fixture)
 
@@ -44,6 +49,7 @@ FEW = {
     "channels": st.sampled_from([0, 1, 3, 16, 48, 65]),
 }
 SMALL = SHAPES.filter(lambda shape: shape[1] < 40)
+test_gradients_of_clouds = slow(gradients_of_clouds)
 BANDS = st.sampled_from([0.0, 0.05, 0.5, 1e30])
 
 
