@@ -318,22 +318,21 @@ def test_pytorch3d_cameras_with_a_field_of_view(degrees: bool) -> None:
 EYE = torch.eye(4)
 
 
+def changed_pytorch3d(cameras: SimpleNamespace, **changed: Any) -> Cameras:
+    fields = {name: value for name, value in (vars(cameras) | changed).items() if value is not None}
+    return Cameras.from_pytorch3d(SimpleNamespace(**fields), SIZE)
+
+
 def bad_pytorch3d(**changed: Any) -> Cameras:
-    fields = vars(pytorch3d(random_poses(1), ndc=True)) | changed
-    return Cameras.from_pytorch3d(
-        SimpleNamespace(**{name: value for name, value in fields.items() if value is not None}), SIZE
-    )
+    return changed_pytorch3d(pytorch3d(random_poses(1), ndc=True), **changed)
 
 
 def bad_fov(**changed: Any) -> Cameras:
-    fields = vars(fov_cameras(random_poses(1), True)) | changed
-    return Cameras.from_pytorch3d(
-        SimpleNamespace(**{name: value for name, value in fields.items() if value is not None}), SIZE
-    )
+    return changed_pytorch3d(fov_cameras(random_poses(1), True), **changed)
 
 
 def with_size(size: Any) -> Cameras:
-    return Cameras.from_tensors({"intrinsics": EYE[None, :3, :3], "cam2world": EYE[None], "size": size})
+    return Cameras.from_tensors({"intrinsics": EYE[:3, :3], "cam2world": EYE, "size": size})
 
 
 def quaternion(q: Tensor, t: Tensor) -> Cameras:
@@ -399,5 +398,5 @@ def test_a_flag_may_be_numpys_and_a_field_of_view_an_integer() -> None:
 
 def test_lists_of_world2cam_are_taken_from_tensors() -> None:
     cameras = Cameras(K, EYE, SIZE)
-    lists = {name: tensor.tolist() for name, tensor in cameras.tensors().items()}
-    assert torch.equal(Cameras.from_tensors(lists).world2cam, cameras.world2cam)
+    made = Cameras.from_tensors({name: tensor.tolist() for name, tensor in cameras.tensors().items()})
+    assert torch.equal(made.world2cam, cameras.world2cam)

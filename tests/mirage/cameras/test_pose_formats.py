@@ -200,26 +200,6 @@ def test_frames_have_intrinsics_and_sizes_of_their_own(tmp_path: Path) -> None:
     assert cameras.intrinsics[:, 1, 1].tolist() == [61, 61, 61]
 
 
-@pytest.mark.parametrize(
-    ("own", "fx", "fy", "cx"),
-    [
-        ({"camera_angle_x": 2 * np.arctan(32 / 70)}, 70, 61, 33),  # of this frame, before fl_x of all
-        ({"camera_angle_y": 2 * np.arctan(24 / 70)}, 60, 70, 33),
-        ({"fl_x": 140.0, "camera_angle_x": 1.0}, 70, 61, 33),
-        ({"cx": None, "fl_x": None}, 60, 61, 33),  # null is no value
-        ({"cx": 60.0}, 60, 61, 30),
-    ],
-)
-def test_values_of_a_frame_replace_those_of_all(
-    own: dict[str, Any], fx: float, fy: float, cx: float, tmp_path: Path
-) -> None:
-    content = transforms()
-    content["frames"][0] |= own
-    k = read_cameras(write_transforms(tmp_path / "a.json", content), SIZE).intrinsics
-    np.testing.assert_allclose(k[0].numpy(), [[fx, 0, cx], [0, fy, 23], [0, 0, 1]], rtol=1e-6)
-    assert torch.equal(k[1], K)
-
-
 def test_comments_of_a_model_may_be_indented(tmp_path: Path) -> None:
     expected = read_cameras(write_colmap_text(tmp_path / "a"), SIZE)
     folder = write_colmap_text(tmp_path / "b")
