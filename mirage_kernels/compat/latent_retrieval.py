@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -15,15 +15,25 @@ from mirage_kernels import Cameras, overlap, visible
 
 from ._arrays import cameras_of, intrinsics_matrix, numbers, scale_intrinsics
 from ._modes import without_gradients
-from ._seen_voxels import SeenFrame, past_bits
+from ._seen_voxels import SeenFrame, VoxelNumbers, past_bits
 
-if TYPE_CHECKING:
-    from .latent_spatial_memory import LatentPointCloud
+
+class Cloud(Protocol):
+    """What retrieval needs of a ``LatentPointCloud``."""
+
+    latent_hw: tuple[int, int]
+
+    @property
+    def points_world(self) -> Tensor: ...
+
+    def __len__(self) -> int: ...
+
+    def voxel_numbers(self, voxel_size: float) -> VoxelNumbers: ...
 
 
 def update_frame_visibility(
     *,
-    lpc: LatentPointCloud,
+    lpc: Cloud,
     geometry: Any,
     pose_indices: Sequence[int],
     frame_visible_points: dict[int, SeenFrame],
@@ -46,7 +56,7 @@ def update_frame_visibility(
 @without_gradients
 def select_reference_latents(
     *,
-    lpc: LatentPointCloud,
+    lpc: Cloud,
     geometry: Any,
     target_pose_indices: Sequence[int],
     generated_latents: Sequence[Tensor],
@@ -75,7 +85,7 @@ def select_reference_latents(
     """
     if max_reference_frames <= 0 or not generated_latents or not frame_visible_points:
         return None, []
-    numbers = lpc._voxel_numbers(voxel_size)
+    numbers = lpc.voxel_numbers(voxel_size)
     cameras = _view_cameras(lpc, geometry, target_pose_indices)
     seen = visible(lpc.points_world, cameras, groups=numbers.groups, num_groups=numbers.count)
     target = functools.reduce(torch.bitwise_or, seen)
@@ -90,7 +100,7 @@ def select_reference_latents(
     return torch.stack([generated_latents[key] for key in selected], 1)[None], selected
 
 
-def frames_of(lpc: LatentPointCloud, geometry: Any, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+def frames_of(lpc: Cloud, geometry: Any, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Intrinsics of the latent grid and poses of frames of a geometry."""
     device = torch.device("cpu")
     k = torch.stack([intrinsics_matrix(geometry.intrinsics[i], 1, device, offset=0.0,
@@ -99,7 +109,7 @@ def frames_of(lpc: LatentPointCloud, geometry: Any, indices: Sequence[int]) -> t
     return scale_intrinsics(k, geometry.frames.shape[1:3], lpc.latent_hw), poses
 
 
-def _view_cameras(lpc: LatentPointCloud, geometry: Any, indices: Sequence[int]) -> Cameras:
+def _view_cameras(lpc: Cloud, geometry: Any, indices: Sequence[int]) -> Cameras:
     """Cameras of frames over the latent grid. Retrieval, unlike projection, does not round: no half cell is added."""
     intrinsics, poses = frames_of(lpc, geometry, indices)
     return cameras_of(intrinsics, poses, lpc.latent_hw, lpc.points_world.device, inverse=False)

@@ -26,7 +26,6 @@ not valid are zeros. Files are read without pickled objects. ``from_image_path``
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,6 @@ import torch
 from torch import Tensor
 
 from mirage_kernels import Cameras, Points, Splat, atomic_write, check, splat, unproject
-from mirage_kernels._inference import outside_inference_mode
 
 from ._arrays import as_tensor, cameras_of, intrinsics_matrix, scale_intrinsics
 from ._modes import without_gradients
@@ -209,7 +207,7 @@ class LatentPointCloud:
         kept = points.valid.nonzero().squeeze(1)
         needed = self._count + len(kept)
         rows = self._rows
-        with outside_inference_mode():
+        with torch.inference_mode(False), torch.no_grad():  # the rows may be appended to outside of it
             if needed > len(rows[0]) or any(part.is_inference() for part in rows):
                 capacity = max(needed, int(_GROWTH * self._count))
                 rows = tuple(part.new_empty(capacity, *part.shape[1:]) for part in rows)  # type: ignore[assignment]
@@ -286,11 +284,12 @@ class LatentPointCloud:
         except (OSError, MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # torch.load raises many kinds for files that are damaged, or something else
-            is_pickle = isinstance(error, pickle.UnpicklingError)
-            reason = "damaged, or with objects" if is_pickle else check.one_line(error) or type(error).__name__
+            kind = type(error).__name__
+            reason = "damaged, or with objects" if kind == "UnpicklingError" else check.one_line(error) or kind
             raise check.value_error("path", "a file of a LatentPointCloud", f"{path} ({reason})") from error
 
-    def _voxel_numbers(self, voxel_size: float) -> VoxelNumbers:
+    def voxel_numbers(self, voxel_size: float) -> VoxelNumbers:
+        """The voxels of the points, numbered for :func:`select_reference_latents`."""
         numbers = self._numbers.setdefault(voxel_size, VoxelNumbers(voxel_size, self.points_world.device))
         numbers.extend(self.points_world, self.valid_mask)
         return numbers

@@ -29,11 +29,12 @@ import torch
 from torch import Tensor
 
 from mirage_kernels import check
-from mirage_kernels.ops.splat.splat import MAX_LAYERS
 
 from ._arrays import homogeneous_camera
 from ._layers import nearest_layers
 from ._modes import without_autocast
+
+_MAX_POINTS = 256  # of a pixel, as splat has it
 
 
 @without_autocast
@@ -73,7 +74,7 @@ def rasterize_points(
     clouds = _clouds(pointclouds)
     is_pair = isinstance(image_size, (list, tuple)) or getattr(image_size, "ndim", 0) == 1
     size = check.size("image_size", image_size if is_pair else (image_size, image_size))
-    k = check.integer("points_per_pixel", points_per_pixel, 1, MAX_LAYERS)
+    k = check.integer("points_per_pixel", points_per_pixel, 1, _MAX_POINTS)
     reach = check.positive("radius", radius)
     first, results = 0, []
     for points in clouds:
