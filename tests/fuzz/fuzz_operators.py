@@ -61,6 +61,7 @@ def arguments(data: Input, name: str) -> list[Any]:
         "max_masked": 0.25, "band": 0.05, "near": 0.1, "extent": 0.1, "radius": 0.0, "least_extent": 0.0,
         "factor": 1.05, "kept": int(counts[2]), "segments": int(counts[3]), "plan": plan, "grad": features,
         "times": torch.rand(3).double(), "eye": torch.rand(2, 3).double(), "target": torch.rand(2, 3).double(),
+        "quaternion": torch.rand(2, 4).double(), "translation": torch.rand(2, 3).double(),
         "up": torch.rand(3).double(), "grad_xyz": points, "grad_footprint": torch.rand(n), "valid": torch.rand(n) < 0.7,
         "footprint": torch.rand(n), "extents": torch.rand(n), "groups": torch.randint(-1, n + 1, (n,)), "mask": None,
     }  # fmt: skip

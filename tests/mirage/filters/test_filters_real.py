@@ -59,6 +59,7 @@ def test_far_is_what_lies_beyond_a_horizon(composited: Composite) -> None:
         assert bool(Filters([SkyFilter(far=study.HORIZON)])(seen).mask[beyond].all())
 
 
+@pytest.mark.long
 def test_a_moving_object_is_not_stored(composited: Composite) -> None:
     """By motion and consistency alone at least 90 % of its points are kept out, and at most 3 % of the static surface
     is lost; with masks that are too small and miss every fifth frame at most 1 % stay."""
