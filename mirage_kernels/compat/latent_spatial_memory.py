@@ -116,8 +116,10 @@ class LatentPointCloud:
 
     def __copy__(self) -> LatentPointCloud:
         """Return a cloud with rows of its own, which grows on its own."""
-        rows = (self.points_world.clone(), self.features.clone(), self.valid_mask.clone())
-        return type(self)(*rows, self.intrinsics_latent, self.latent_hw, placement=self.placement)
+        other = type(self).__new__(type(self))
+        other.__dict__ |= self.__dict__ | {"intrinsics_latent": self.intrinsics_latent.clone(), "_numbers": {}}
+        other._rows = (self.points_world.clone(), self.features.clone(), self.valid_mask.clone())
+        return other
 
     @classmethod
     def from_geometry(

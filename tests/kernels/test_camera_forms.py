@@ -311,16 +311,16 @@ def fov_cameras(pose: np.ndarray, degrees: bool) -> SimpleNamespace:
 @pytest.mark.parametrize("degrees", [False, True])
 def test_pytorch3d_cameras_with_a_field_of_view(degrees: bool) -> None:
     made = Cameras.from_pytorch3d(fov_cameras(random_poses(1), degrees), SIZE)
-    expected = [[FX, 0, SIZE[1] / 2], [0, FY, SIZE[0] / 2], [0, 0, 1]]
-    np.testing.assert_allclose(made.intrinsics[0].numpy(), expected, rtol=1e-6)
+    middle = SIZE[1] / 2, SIZE[0] / 2
+    np.testing.assert_allclose(made.intrinsics[0], [[FX, 0, middle[0]], [0, FY, middle[1]], [0, 0, 1]], rtol=1e-6)
 
 
 EYE = torch.eye(4)
 
 
 def changed_pytorch3d(cameras: SimpleNamespace, **changed: Any) -> Cameras:
-    fields = {name: value for name, value in (vars(cameras) | changed).items() if value is not None}
-    return Cameras.from_pytorch3d(SimpleNamespace(**fields), SIZE)
+    fields = (vars(cameras) | changed).items()
+    return Cameras.from_pytorch3d(SimpleNamespace(**{name: x for name, x in fields if x is not None}), SIZE)
 
 
 def bad_pytorch3d(**changed: Any) -> Cameras:
@@ -335,16 +335,15 @@ def with_size(size: Any) -> Cameras:
     return Cameras.from_tensors({"intrinsics": EYE[:3, :3], "cam2world": EYE, "size": size})
 
 
-def quaternion(q: Tensor, t: Tensor) -> Cameras:
+def quaternion(q: Any, t: Any) -> Cameras:
     return Cameras.from_quaternion(K, q, t, SIZE, order="wxyz", pose="cam2world")
 
 
 @pytest.mark.parametrize(("call", "error", "message"), [
     (lambda: Cameras.from_pytorch3d(K, SIZE), TypeError, "cameras: expected PyTorch3D's cameras, with an attribute R"),
-    (lambda: Cameras.from_quaternion(K, [0, 0, 0, 0], [0, 0, 0], SIZE, order="wxyz", pose="cam2world"), ValueError,
+    (lambda: quaternion([0, 0, 0, 0], [0, 0, 0]), ValueError,
      r"quaternion\[0\]: expected a finite quaternion other than 0"),
-    (lambda: Cameras.from_quaternion(K, [0, 0, 1], [0, 0, 0], SIZE, order="wxyz", pose="cam2world"), ValueError,
-     r"quaternion: expected \(V, 4\) or \(4,\), got \(3,\)"),
+    (lambda: quaternion([0, 0, 1], [0, 0, 0]), ValueError, r"quaternion: expected \(V, 4\) or \(4,\), got \(3,\)"),
     (lambda: Cameras.from_quaternion(K, [[0, 0, 0, 1.0]], [0, 0, 0], SIZE, order="wxyz", pose="cam2world"), ValueError,
      r"translation: expected \(1, 3\) like quaternion, got \(3,\)"),
     (lambda: Cameras.from_quaternion(K, [0, 0, 0, 1], [0, 0, 0], SIZE, order="xyz", pose="cam2world"), ValueError,
@@ -397,5 +396,5 @@ def test_a_flag_may_be_numpys_and_a_field_of_view_an_integer() -> None:
 
 def test_lists_of_world2cam_are_taken_from_tensors() -> None:
     cameras = Cameras(K, EYE, SIZE)
-    made = Cameras.from_tensors({name: tensor.tolist() for name, tensor in cameras.tensors().items()})
-    assert torch.equal(made.world2cam, cameras.world2cam)
+    lists = {name: tensor.tolist() for name, tensor in cameras.tensors().items()}
+    assert torch.equal(Cameras.from_tensors(lists).world2cam, cameras.world2cam)

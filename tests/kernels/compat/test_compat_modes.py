@@ -131,7 +131,18 @@ def test_copies_of_a_cloud_grow_on_their_own(how: Callable[[Any], Any]) -> None:
     assert len(cloud) == len(other)
     assert cloud.points_world[-1, 2] == 3
     cloud.points_world[0] = 7.0
+    cloud.intrinsics_latent += 1
     assert same_bits(other.points_world, before)
+    assert same_bits(other.intrinsics_latent, small_cloud().intrinsics_latent)
+
+
+def test_copies_keep_attributes_of_subclasses() -> None:
+    class Named(lsm.LatentPointCloud):
+        name = ""
+
+    cloud = Named.from_geometry(DEPTH[0], K, POSES[0], LATENTS[0][:, None], device="cpu")
+    cloud.name = "kitchen"
+    assert (copy.copy(cloud).name, type(copy.copy(cloud))) == ("kitchen", Named)
 
 
 def test_frames_are_retrieved_from_copies_of_a_cloud() -> None:
