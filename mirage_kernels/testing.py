@@ -162,7 +162,7 @@ class SplatCase(NamedTuple):
     cameras: Cameras
     valid: Tensor | None
     extent: float | Tensor | None
-    radius: float = 0.0
+    radius: float | Tensor = 0.0
     boxes: tuple[Tensor, ...] | None = None
     near: float = NEAR
 
@@ -173,10 +173,11 @@ class SplatCase(NamedTuple):
 
     def arguments(self, scale: float = 1.0, min_extent: float = -math.inf) -> tuple[Any, ...]:
         """Return the arguments of the operation. ``scale`` and ``min_extent`` apply if every point has an extent."""
-        each = self.extent if isinstance(self.extent, Tensor) else None
+        radius, each = (2.0**24, self.radius) if isinstance(self.radius, Tensor) else (self.radius, None)
+        each = self.extent if isinstance(self.extent, Tensor) else each
         extent = scale if isinstance(self.extent, Tensor) else self.extent or 0.0
         view = (self.cameras.intrinsics, self.cameras.world2cam, *self.cameras.size)
-        shape = (each, extent, min_extent, self.radius)
+        shape = (each, extent, min_extent, radius)
         return (self.xyz, self.features, *view, self.valid, *shape, *(self.boxes or (None, None, None)), self.near)
 
 
@@ -203,7 +204,8 @@ def splat_case(
         n, views, size, channels, dtype: sizes of the case and dtype of the features.
         kind: kind of the points, see :func:`random_points`.
         valid: whether there is a mask of points.
-        extent: ``"none"``, ``"one"`` (one number) or ``"each"`` (a tensor with some NaN and negative values).
+        extent: ``"none"``, ``"one"`` (one number) or ``"each"`` (a tensor with some NaN and negative values); or
+            ``"discs"``: points have a radius of their own instead, about ``radius``, with such values too.
         radius: radius of discs, cells.
         boxes: whether there are bounding boxes; the points are then sorted by x, so that neighbors are close together.
         strided: whether the tensors are not contiguous.
@@ -219,15 +221,17 @@ def splat_case(
         xyz = xyz.T.contiguous().T
         features = torch.stack([features, features], 2).flatten(1)[:, ::2]
     size_of: float | Tensor | None = None
+    radius_of: float | Tensor = radius
     if extent == "one":
         size_of = 0.3 * torch.rand(1, generator=g, **_FLOAT).item()
-    elif extent == "each":
-        size_of = 0.3 * torch.randn(n, generator=g, **_FLOAT)
-        size_of[torch.rand(n, generator=g, **_FLOAT) < 0.05] = math.nan
-        size_of[torch.rand(n, generator=g, **_FLOAT) < 0.02] = math.inf
+    elif extent in ("each", "discs"):
+        sizes = (radius if extent == "discs" else 0.3) * torch.randn(n, generator=g, **_FLOAT)
+        sizes[torch.rand(n, generator=g, **_FLOAT) < 0.05] = math.nan
+        sizes[torch.rand(n, generator=g, **_FLOAT) < 0.02] = math.inf
+        size_of, radius_of = (size_of, sizes) if extent == "discs" else (sizes, radius)
     mask = torch.rand(n, generator=g, **_FLOAT) < 0.7 if valid else None
     bounds = bounding_boxes(xyz, size_of) if boxes else None
-    return SplatCase(xyz, features, cameras, mask, size_of, radius, bounds, near)
+    return SplatCase(xyz, features, cameras, mask, size_of, radius_of, bounds, near)
 
 
 def bounding_boxes(xyz: Tensor, extent: float | Tensor | None) -> tuple[Tensor, ...]:

@@ -49,6 +49,12 @@ MIRAGE_HD CellRange covered_cells(const Projection& p, const Pinhole& k, float e
 
 constexpr float kMaxRadius = 16777216.0f;  // of a disc, in cells; no grid is larger
 
+// Of a disc with a radius of its own; 0 for NaN.
+MIRAGE_HD float limited_radius(float radius, float limit) {
+  const float positive = radius > 0.0f ? radius : 0.0f;
+  return positive < limit ? positive : limit;
+}
+
 struct Offset {  // in cells
   float x, y;
 

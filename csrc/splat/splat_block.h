@@ -17,9 +17,9 @@ namespace {
 constexpr int kBlock = kPointBlock;
 
 struct SplatBlock : PointBlock {
-  alignas(64) float extent[kBlock];
+  alignas(64) float extent[kBlock];  // of discs the radius
   int lanes;           // the first so many may hold points; a multiple of kFanout
-  float largest_extent, near;
+  float largest_extent, near;  // of squares; 0 for discs, whose radius is in the frusta
   uint32_t first[kLeavesPerBlock];  // index of each leaf's first point
 };
 
@@ -43,15 +43,19 @@ MIRAGE_HD void load_run(const SplatPoints& points, int64_t first, int size, Spla
   if (points.extents) {
     const float* own = points.extents + first;
     const int count = left < size ? static_cast<int>(left) : size;
-    for (int k = 0; k < count; ++k) block.extent[at + k] = scaled_extent(points.extent, own[k], points.min_extent);
+    if (points.shape == Shape::kDisc)
+      for (int k = 0; k < count; ++k) block.extent[at + k] = limited_radius(own[k], points.radius);
+    else
+      for (int k = 0; k < count; ++k) block.extent[at + k] = scaled_extent(points.extent, own[k], points.min_extent);
     for (int k = at + count; k < at + size; ++k) block.extent[k] = 0.0f;
   }
 }
 
 // Once for all blocks: what no load changes.
 inline void prepare(const SplatPoints& points, SplatBlock& block) {
-  for (int k = 0; k < kBlock; ++k) block.extent[k] = points.extent;
-  block.largest_extent = points.extent;
+  const bool discs = points.shape == Shape::kDisc;
+  for (int k = 0; k < kBlock; ++k) block.extent[k] = discs ? points.radius : points.extent;
+  block.largest_extent = discs ? 0.0f : points.extent;
   block.near = points.near;
 }
 
@@ -69,7 +73,8 @@ inline void load(const SplatPoints& points, int64_t number, SplatBlock& block) {
     bound_points(block, block.lanes);
   }
   float unused;
-  if (points.extents) bound_values(block.extent, block.lanes, &unused, &block.largest_extent);
+  if (points.extents && points.shape == Shape::kSquare)
+    bound_values(block.extent, block.lanes, &unused, &block.largest_extent);
 }
 
 // The leaf whose first point this is into part q of the block.

@@ -12,13 +12,18 @@ enum class Shape : int32_t { kPoint, kSquare, kDisc, kCorners };
 struct Cloud {
   const float* xyz;      // (N, 3)
   const uint8_t* valid;  // (N,), 0 = ignored; or null: all of them are valid
-  const float* extents;  // (N,), each to be scaled (scaled_extent); or null: `extent` for all of them
+  const float* extents;  // (N,), each to be scaled (scaled_extent), or of discs the radii; or null: the same for all
   float extent;          // world units
   float min_extent;
-  float radius;  // cells
+  float radius;  // cells; of radii the limit
   float near;    // only points at a greater depth are in view
   int64_t n;
 };
+
+MIRAGE_HD Shape shape_of(const Cloud& cloud) {
+  if (cloud.radius > 0.0f) return Shape::kDisc;
+  return cloud.extents || cloud.extent > 0.0f ? Shape::kSquare : Shape::kPoint;
+}
 
 struct CloudRows {
   int64_t first, count;

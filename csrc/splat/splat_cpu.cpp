@@ -151,7 +151,7 @@ void sum_features(const T* grad, const int64_t* index, int64_t views, int64_t ce
 
 struct SplatOnCpu : CpuDevice {
   static void splat(const SplatOperands& in) {
-    const std::vector<View> views = load_views(in.cameras, in.points.radius);
+    const std::vector<View> views = load_views(in.cameras, margin_of(in.points));
     const Keys keys = fill_keys(MIRAGE_KERNELS(splat_kernels).scatter, in.points, views, in.cameras.h, in.cameras.w,
                                 mutable_data<uint64_t>(in.index));  // in place
     with_word(in.features.scalar_type(), [&](auto word) {

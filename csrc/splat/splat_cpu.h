@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "splat/splat.h"
 #include "splat/splat_isa.h"
 #include "torch/views.h"
 
@@ -27,6 +28,14 @@ Keys fill_keys(Scatter scatter, const SplatPoints& points, const std::vector<Vie
 
 // Joins cells [at, at + n) of all views and parts into the first part's.
 void join_keys(const Keys& keys, int64_t at, int64_t n);
+
+// How many cells beside the grid a point may lie and still be drawn in it.
+inline float margin_of(const SplatPoints& points) {
+  if (!points.extents || points.shape != Shape::kDisc) return points.radius;
+  float largest = 0.0f;
+  for (int64_t i = 0; i < points.n; ++i) largest = std::max(largest, limited_radius(points.extents[i], points.radius));
+  return largest;
+}
 
 inline void guard_index(const Tensor& index, int64_t num_points) {
   const int64_t* at = data<int64_t>(index);

@@ -23,7 +23,7 @@ void rasterize_all(const SplatPoints& points, const SplatJob& job, SplatBlock& b
     load(points, number, block);
     for (int v = 0; v < job.num_views; ++v)
       if (!is_culled(job.views[v].frustum, block.box, block.largest_extent))
-        rasterize(block, {job.views[v], job.h, job.w, points.radius}, buffer_of(job, v), c);
+        rasterize(block, {job.views[v], job.h, job.w}, buffer_of(job, v), c);
   }
 }
 
@@ -38,7 +38,7 @@ void rasterize_leaves(const SplatPoints& points, const SplatJob& job, int first,
     block.lanes = held * static_cast<int>(kFanout);
     for (; views != 0; views &= views - 1) {
       const int v = first + __builtin_ctz(views);
-      rasterize(block, {job.views[v], job.h, job.w, points.radius}, buffer_of(job, v), c);
+      rasterize(block, {job.views[v], job.h, job.w}, buffer_of(job, v), c);
     }
     held = 0;
   };

@@ -100,8 +100,8 @@ __global__ void __launch_bounds__(kRasterThreads, 32 / (kEach + 2))
         if constexpr (kShape == Shape::kPoint)
           rasterize_in_cells(points, views.cameras[v], cloud.near, some.h, some.w, keys);
         else
-          rasterize_in_ranges<kShape>(points, views.cameras[v], cloud.radius, cloud.near, some.h, some.w,
-                                      KeyBuffer{keys}, shared_ranges[threadIdx.x / kWarp]);
+          rasterize_in_ranges<kShape>(points, views.cameras[v], cloud.near, some.h, some.w, KeyBuffer{keys},
+                                      shared_ranges[threadIdx.x / kWarp]);
       }
     }
   }

@@ -33,7 +33,7 @@ struct LayerParts {
 
 struct LayersOnCpu : CpuDevice {
   static void splat_layers(const LayersOperands& in) {
-    const std::vector<View> views = load_views(in.cameras, in.points.radius);
+    const std::vector<View> views = load_views(in.cameras, margin_of(in.points));
     const LayersKernels& kernels = MIRAGE_KERNELS(layers_kernels);
     const LayerParts parts(in);
     each_part(in.n, parts.views, parts.parts, kMinPointsPerThread, [&](int64_t part, int64_t view, int64_t count) {

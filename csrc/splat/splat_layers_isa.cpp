@@ -60,7 +60,7 @@ void scatter(const SplatPoints& points, const LayersJob& job) {
     load(points, number, block);
     for (int v = 0; v < job.num_views; ++v)
       if (!is_culled(job.views[v].frustum, block.box, block.largest_extent))
-        rasterize(block, {job.views[v], job.h, job.w, points.radius}, {job.buffers.from(v)}, c);
+        rasterize(block, {job.views[v], job.h, job.w}, {job.buffers.from(v)}, c);
   }
 }
 

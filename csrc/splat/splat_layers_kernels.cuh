@@ -46,7 +46,7 @@ __global__ void __launch_bounds__(kRasterThreads) splat_rasterize_layer_kernel(C
     for (; seen; seen &= seen - 1) {
       const int v = __ffsll(static_cast<long long>(seen)) - 1;
       const LayerBuffer buffer{some.keys + v * some.stride, some.floors ? some.floors + v * some.stride : nullptr};
-      rasterize_in_ranges<kShape>(points, views.cameras[v], cloud.radius, cloud.near, some.h, some.w, buffer,
+      rasterize_in_ranges<kShape>(points, views.cameras[v], cloud.near, some.h, some.w, buffer,
                                   shared_ranges[threadIdx.x / kWarp]);
     }
   }

@@ -40,10 +40,7 @@ struct LayersOperands {
         Shape::kPoint,
         BoxPyramid{},
         Clouds{nullptr, 1, n, cameras.count, 0}};
-    if (points.extent > 0.0f)
-      points.shape = Shape::kSquare;
-    else if (points.radius > 0.0f)
-      points.shape = Shape::kDisc;
+    points.shape = shape_of(points);
   }
 
   LayerCameras layer_cameras() const {

@@ -77,16 +77,14 @@ struct SplatOperands {
     guard(boxes0.has_value() == boxes1.has_value() && boxes0.has_value() == boxes2.has_value(),
           "splat: boxes must come in three levels");
     guard(!boxes0 || extents || !(extent > 0.0), "splat: boxes do not go with one extent for all points");
+    guard(!boxes0 || !extents || !(radius > 0.0), "splat: boxes do not go with a radius for each point");
     points = {{data<float>(xyz), data<uint8_t>(valid), data<float>(extents), static_cast<float>(extent),
                static_cast<float>(min_extent), static_cast<float>(radius), static_cast<float>(near), n},
               Shape::kPoint,
               boxes0 ? load_boxes(*boxes0, *boxes1, *boxes2, n) : BoxPyramid{},
               {data<int64_t>(offsets), clouds, n, std::max<int64_t>(cameras.count / std::max<int64_t>(clouds, 1), 1),
                own_masks}};
-    if (extents || points.extent > 0.0f)
-      points.shape = Shape::kSquare;
-    else if (points.radius > 0.0f)
-      points.shape = Shape::kDisc;
+    points.shape = shape_of(points);
   }
 
   int64_t channels() const { return features.size(-1); }

@@ -24,7 +24,7 @@ __device__ __forceinline__ void atomic_min_key(Word64* cell, Word64 key) {
 template <int kEach>  // points of a lane
 struct PointsOfWarp {
   float at[3][kEach];  // NaN where there is no point, which no view sees
-  float extent[kEach];
+  float extent[kEach];  // of discs the radius
   uint32_t index[kEach];
   float largest_extent;  // of the lane's
 };
@@ -50,6 +50,10 @@ __device__ __forceinline__ PointsOfWarp<kEach> load_points(const Cloud& cloud, i
                                ? scaled_extent(cloud.extent, __ldg(cloud.extents + lane + kWarp * k), cloud.min_extent)
                                : 0.0f;
       points.largest_extent = larger(points.extent[k], points.largest_extent);  // a NaN counts for nothing
+    } else if (kShape == Shape::kDisc) {
+      points.extent[k] = cloud.radius;
+      if (cloud.extents && valid)
+        points.extent[k] = limited_radius(__ldg(cloud.extents + lane + kWarp * k), cloud.radius);
     }
   }
   return points;
@@ -68,26 +72,27 @@ __device__ __forceinline__ void for_each_cell(const CellRange& range, int from, 
 
 struct alignas(16) SharedRange {  // of a lane whose point covers many cells
   CellRange range;
-  float u, v;
+  float u, v, radius;
   Word64 key;
 };
 
-// Every lane has a point with the cells of `range`, if any; calls visit(i, j, u, v, key) for those cells. All lanes of a
-// warp call it, with its `shared_ranges` (32,) in shared memory.
+// Every lane has a point with the cells of `range`, if any; calls visit(i, j, u, v, radius, key) for those cells. All
+// lanes of a warp call it, with its `shared_ranges` (32,) in shared memory.
 template <class Visit>
-__device__ __forceinline__ void for_each_cell_of_warp(const CellRange& range, const Projection& p, Word64 key,
-                                                      SharedRange* shared_ranges, const Visit& visit) {
+__device__ __forceinline__ void for_each_cell_of_warp(const CellRange& range, const Projection& p, float radius,
+                                                      Word64 key, SharedRange* shared_ranges, const Visit& visit) {
   const int lane = threadIdx.x % kWarp;
   const int cells = range.i1 < range.i0 ? 0 : (range.i1 - range.i0 + 1) * (range.j1 - range.j0 + 1);
   if (cells > 0 && cells <= kMaxCellsOfLane)
-    for_each_cell(range, 0, 1, [&](int i, int j) { visit(i, j, p.u, p.v, key); });
+    for_each_cell(range, 0, 1, [&](int i, int j) { visit(i, j, p.u, p.v, radius, key); });
   unsigned left = __ballot_sync(kAllLanes, cells > kMaxCellsOfLane);
   if (!left) return;
-  shared_ranges[lane] = {range, p.u, p.v, key};
+  shared_ranges[lane] = {range, p.u, p.v, radius, key};
   __syncwarp();
   for (; left; left &= left - 1) {
     const SharedRange shared = shared_ranges[__ffs(static_cast<int>(left)) - 1];
-    for_each_cell(shared.range, lane, kWarp, [&](int i, int j) { visit(i, j, shared.u, shared.v, shared.key); });
+    for_each_cell(shared.range, lane, kWarp,
+                  [&](int i, int j) { visit(i, j, shared.u, shared.v, shared.radius, shared.key); });
   }
   __syncwarp();
 }
@@ -95,7 +100,7 @@ __device__ __forceinline__ void for_each_cell_of_warp(const CellRange& range, co
 // Adds points to the cells that they cover: buffer.add(cell, key).
 template <Shape kShape, int kEach, class Buffer>
 __device__ __forceinline__ void rasterize_in_ranges(const PointsOfWarp<kEach>& points, const CameraOfView& camera,
-                                                    float radius, float near, int h, int w, const Buffer& buffer,
+                                                    float near, int h, int w, const Buffer& buffer,
                                                     SharedRange* shared_ranges) {
 #pragma unroll
   for (int k = 0; k < kEach; ++k) {
@@ -103,14 +108,14 @@ __device__ __forceinline__ void rasterize_in_ranges(const PointsOfWarp<kEach>& p
     const Word64 key = depth_key(p.z, points.index[k]);
     if (kShape == Shape::kSquare) {
       const CellRange range = covered_cells(p, camera.pinhole, points.extent[k], h, w, near);
-      for_each_cell_of_warp(range, p, key, shared_ranges, [&](int i, int j, float, float, Word64 own) {
+      for_each_cell_of_warp(range, p, 0.0f, key, shared_ranges, [&](int i, int j, float, float, float, Word64 own) {
         buffer.add(static_cast<int64_t>(i) * w + j, own);
       });
     } else if (kShape == Shape::kDisc) {
       const int32_t own = cell_of(p, h, w, near);
       if (own >= 0) buffer.add(own, key);
-      for_each_cell_of_warp(cells_around(p, radius, h, w, near), p, key, shared_ranges,
-                            [&](int i, int j, float u, float v, Word64 own_key) {
+      for_each_cell_of_warp(cells_around(p, points.extent[k], h, w, near), p, points.extent[k], key, shared_ranges,
+                            [&](int i, int j, float u, float v, float radius, Word64 own_key) {
                               if (disc_covers(u, v, radius, i, j)) buffer.add(static_cast<int64_t>(i) * w + j, own_key);
                             });
     } else if (kShape == Shape::kPoint) {

@@ -25,7 +25,6 @@ MIRAGE_HD uint64_t key_of(const SplatBlock& block, const Candidates& c, int lane
 struct RasterView {
   const View& view;
   int h, w;
-  float radius;  // of discs, in cells
 };
 
 // Adds the points of a block to the buffer of one view: buffer.add(cell, key) once for every cell that a point covers. A
@@ -82,10 +81,9 @@ void rasterize_discs(const SplatBlock& block, const RasterView& to, const Buffer
   const Pinhole pinhole = to.view.pinhole;
   const int h = to.h, w = to.w, lanes = block.lanes;
   const float near = block.near;
-  const float radius = to.radius;
   for_each_lane(lanes, [&](int k) {
     const Projection p = project(m, pinhole, block.x[k], block.y[k], block.z[k]);
-    const CellRange cells = cells_around(p, radius, h, w, near);
+    const CellRange cells = cells_around(p, block.extent[k], h, w, near);
     c.u[k] = p.u;
     c.v[k] = p.v;
     c.i0[k] = cells.i0;
@@ -101,11 +99,12 @@ void rasterize_discs(const SplatBlock& block, const RasterView& to, const Buffer
     const int k = c.hits[hit];
     const uint64_t key = key_of(block, c, k);
     const int64_t own = c.cell[k];
+    const float u = c.u[k], v = c.v[k], radius = block.extent[k];
     if (own >= 0) buffer.add(own, key);
     for (int i = c.i0[k]; i <= c.i1[k]; ++i) {
       for (int j = c.j0[k]; j <= c.j1[k]; ++j) {
         const int64_t cell = static_cast<int64_t>(i) * w + j;
-        if (cell != own && disc_covers(c.u[k], c.v[k], radius, i, j)) buffer.add(cell, key);
+        if (cell != own && disc_covers(u, v, radius, i, j)) buffer.add(cell, key);
       }
     }
   }

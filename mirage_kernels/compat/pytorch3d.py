@@ -16,8 +16,8 @@ overflow.
 is -1 to 1), pixels in rows from the top, and gradients flow to ``points`` through ``zbuf`` and ``dists``. Ties go to
 the lower index. Indices count within all clouds together.
 
-**Differs**: ``radius`` is one number, not one per point. Points with z up to 1e-6 are skipped; the original skips
-those below 0. ``bin_size`` and ``max_points_per_bin`` are ignored.
+**Differs**: points with z up to 1e-6 are skipped; the original skips those below 0. ``bin_size`` and
+``max_points_per_bin`` are ignored.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from torch import Tensor
 
 from mirage_kernels import check
 
-from ._arrays import homogeneous_camera
+from ._arrays import homogeneous_camera, numbers
 from ._layers import nearest_layers
 from ._modes import without_autocast
 
@@ -41,7 +41,7 @@ _MAX_POINTS = 256  # of a pixel, as splat has it
 def rasterize_points(
     pointclouds: Any,
     image_size: int | Sequence[int] = 256,
-    radius: float = 0.01,
+    radius: float | Sequence[Any] | Tensor = 0.01,
     points_per_pixel: int = 8,
     bin_size: int | None = None,  # noqa: ARG001
     max_points_per_bin: int | None = None,  # noqa: ARG001
@@ -52,7 +52,8 @@ def rasterize_points(
         pointclouds: N clouds of points (x, y, z): a ``Pointclouds`` of PyTorch3D, a tensor (N, P, 3), or a sequence of
             tensors (P, 3); float32.
         image_size: (H, W), or one number for both.
-        radius: of the disc of a point, in normalized device coordinates.
+        radius: of the disc of a point, in normalized device coordinates: one for all; or (N, P), P points in the
+            largest cloud; for one cloud also (P,).
         points_per_pixel: K, 1 to 256.
         bin_size, max_points_per_bin: ignored.
 
@@ -75,9 +76,8 @@ def rasterize_points(
     is_pair = isinstance(image_size, (list, tuple)) or getattr(image_size, "ndim", 0) == 1
     size = check.size("image_size", image_size if is_pair else (image_size, image_size))
     k = check.integer("points_per_pixel", points_per_pixel, 1, _MAX_POINTS)
-    reach = check.positive("radius", radius)
     first, results = 0, []
-    for points in clouds:
+    for points, reach in zip(clouds, _radii(radius, clouds), strict=True):
         results.append(_rasterize(points, size, reach, k, first))
         first += len(points)
     idx, zbuf, dists = (torch.stack(parts) for parts in zip(*results, strict=True))
@@ -98,8 +98,18 @@ def _clouds(pointclouds: Any) -> list[Tensor]:
     return clouds
 
 
+def _radii(radius: Any, clouds: list[Tensor]) -> list[Any]:
+    """The radius of the points of every cloud: a number, or one for each point (P,)."""
+    if not isinstance(radius, (list, tuple)) and getattr(radius, "ndim", 0) == 0:
+        return [check.positive("radius", radius)] * len(clouds)
+    radii = numbers("radius", radius, torch.float32, clouds[0].device).abs()
+    radii = radii[None] if len(clouds) == radii.dim() == 1 else radii
+    check.tensor("radius", radii, ("N", "P"), {"N": len(clouds), "P": max(map(len, clouds))})
+    return [own[: len(points)] for own, points in zip(radii, clouds, strict=True)]
+
+
 def _rasterize(
-    points: Tensor, size: tuple[int, int], radius: float, k: int, first: int
+    points: Tensor, size: tuple[int, int], radius: float | Tensor, k: int, first: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     h, w = size
     side = min(h, w)

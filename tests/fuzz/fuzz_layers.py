@@ -28,7 +28,7 @@ def fuzz_layers(data: Input) -> None:
         data,
         valid=lambda: values.maybe(data, values.mask(data, n)),
         extent=lambda: values.number(data, 0.1),
-        radius=lambda: values.number(data, 1.5),
+        radius=lambda: values.radius(data, n),
         far=lambda: values.number(data, 3),
     )
     given["k"] = values.number(data, data.integer(1, 5))
@@ -63,8 +63,9 @@ def fuzz_clouds(data: Input) -> None:
         given["offsets"] = values.varied(data, offsets)
     else:
         xyz, features = xyz.reshape(clouds, n, 3), features.reshape(clouds, n, features.shape[1])
+    rows = xyz.shape[:-1]
     xyz, features = values.varied(data, xyz), values.varied(data, features)
-    given |= options(data, background=lambda: values.number(data, 0.5), radius=lambda: values.number(data, 1.5))
+    given |= options(data, background=lambda: values.number(data, 0.5), radius=lambda: values.radius(data, *rows))
     seed = data.integer(0, 255)
 
     def call() -> Any:

@@ -33,7 +33,7 @@ def fuzz_splat(data: Input) -> None:
         data,
         valid=lambda: values.maybe(data, values.mask(data, n)),
         extent=lambda: values.varied(data, extents) if data.byte() & 1 else values.number(data, 0.1),
-        radius=lambda: values.number(data, 1.5),
+        radius=lambda: values.radius(data, n),
         band=lambda: values.number(data, 0.05),
         near=lambda: values.number(data, 0.25),
         mode=lambda: values.option(data, (mode,)),

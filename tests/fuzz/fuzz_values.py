@@ -67,6 +67,13 @@ def number(data: Input, usual: Any) -> Any:
     return data.choice(NUMBERS) if kind < 245 else data.choice(WRONG)
 
 
+def radius(data: Input, *rows: int) -> Any:
+    """Return a radius of discs, or one for each point."""
+    if data.byte() < 160:
+        return number(data, 1.5)
+    return varied(data, 2 * torch.randn(rows, generator=data.generator()))
+
+
 def option(data: Input, options: tuple[Any, ...]) -> Any:
     """Return one of the options, or what is none."""
     return data.choice(WRONG) if data.rarely() else data.choice(options)

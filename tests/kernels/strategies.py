@@ -32,7 +32,8 @@ def f32(x: float) -> float:
 
 
 # extent and radius
-SHAPES = st.sampled_from([("none", 0.0), ("one", 0.0), ("each", 0.0), *(("none", r) for r in (0.3, 0.71, 2.5, 40.0))])
+DISCS = [(extent, radius) for extent in ("none", "discs") for radius in (0.3, 0.71, 2.5, 40.0)]
+SHAPES = st.sampled_from([("none", 0.0), ("one", 0.0), ("each", 0.0), *DISCS])
 
 
 # numbers of points; the last ones are large enough to be split among threads

@@ -51,6 +51,7 @@ class Program(nn.Module):
             "extent": {"extent": 0.2},
             "extents": {"extent": features[:, 0]},
             "radius": {"radius": 1.5},
+            "radii": {"radius": 4 * features[:, 0]},
             "bilinear": {"mode": "bilinear"},
         }
         return tuple(splat(xyz, features, CAMERAS, **all_options[self.name]))
@@ -63,7 +64,7 @@ torch.save(program(*torch.load(sys.argv[2])), sys.argv[3])
 """
 
 
-@pytest.mark.parametrize("name", ["nearest", "extent", "extents", "radius", "bilinear", "cache"])
+@pytest.mark.parametrize("name", ["nearest", "extent", "extents", "radius", "radii", "bilinear", "cache"])
 def test_a_program_compiled_ahead_of_time(name: str, tmp_path: Path) -> None:
     case, program = splat_case(1), Program(name)
     inputs = (case.xyz, case.features)

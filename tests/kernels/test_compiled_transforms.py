@@ -84,6 +84,7 @@ def cache_of(scale: float) -> VoxelCache:
 SCALED: dict[str, Callable[[Tensor, Tensor, float], Any]] = {
     "extent": lambda xyz, f, s: splat(xyz * s, f, CAMERAS, extent=0.05 * s),
     "radius": lambda xyz, f, s: splat(xyz * s, f, CAMERAS, radius=0.5 * s),
+    "radii": lambda xyz, f, s: splat(xyz * s, f, CAMERAS, radius=s * f[:, 0]),
     "extents": lambda xyz, f, s: splat(xyz * s, f, CAMERAS, extent=0.05 * s * f[:, 0]),
     "band": lambda xyz, f, s: splat(xyz * s, f, CAMERAS, mode="bilinear", band=0.05 * s),
     "max_masked": lambda _, f, s: unproject(

@@ -131,6 +131,7 @@ READS: dict[str, Callable[[], Callable[[], Any]]] = {
     **{f"unproject, {pooling}": partial(unproject_call, pooling=pooling) for pooling in POOLINGS},
     "splat": splat_call,
     "splat, discs": partial(splat_call, radius=1.5),
+    "splat, discs of their own": partial(splat_call, extent="discs", radius=1.5),
     "splat, squares": partial(splat_call, extent="one"),
     "splat, squares of their own": partial(splat_call, extent="each"),
     "splat, layers": partial(splat_call, k=4),

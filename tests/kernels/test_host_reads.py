@@ -134,7 +134,12 @@ def of_sets(groups: int | None) -> Callable[[], Any]:
 
 
 KINDS: dict[str, dict[str, Any]] = {"plain": {}, "int8": {"storage": "int8"}, "mean": {"fusion": "mean"}}
-SHAPES: dict[str, dict[str, Any]] = {"points": {}, "squares": {"extent": "each"}, "discs": {"radius": 1.5}}
+SHAPES: dict[str, dict[str, Any]] = {
+    "points": {},
+    "squares": {"extent": "each"},
+    "discs": {"radius": 1.5},
+    "discs of their own": {"extent": "discs", "radius": 1.5},
+}
 READS: dict[str, Callable[[], Callable[[], Any]]] = {
     **{f"unproject {pooling}": partial(unproject_with_gradients, pooling) for pooling in POOLINGS},
     **{f"splat {name}": partial(splat_with_gradients, valid=True, **shape) for name, shape in SHAPES.items()},

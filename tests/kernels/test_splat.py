@@ -51,9 +51,11 @@ def covered_cells(case: SplatCase) -> Iterator[CoveredCell]:
             half = (f(extent) if extent > 0 else f(0)) * inv
             eu, ev = half * k[0, 0], half * k[1, 1]
             grid = [(i, j) for i in range(h) for j in range(w)]
-            if case.radius > 0:
+            radius = f(case.radius[n].item() if isinstance(case.radius, Tensor) else case.radius)
+            if isinstance(case.radius, Tensor) or radius > 0:
+                radius = min(radius, f(2**24)) if radius > 0 else f(0)
                 at = [(f(i) + f(0.5) - r, f(j) + f(0.5) - u) for i, j in grid]
-                covered = [x * x + y * y <= f(case.radius) * f(case.radius) for y, x in at]
+                covered = [x * x + y * y <= radius * radius for y, x in at]
                 cells = [cell for cell, inside in zip(grid, covered, strict=True) if inside]
             else:
                 lo, hi = ((r - ev) - f(0.5), (u - eu) - f(0.5)), ((r + ev) - f(0.5), (u + eu) - f(0.5))
@@ -81,9 +83,9 @@ def oracle(case: SplatCase) -> tuple[Tensor, Tensor]:
 def test_reference_follows_the_contract(seed: int) -> None:
     g = torch.Generator().manual_seed(seed)
     kind = testing.POINT_KINDS[seed % 4]
-    extent = ("none", "one", "each")[seed // 4 % 3]
     size = tuple(torch.randint(1, 7, (2,), generator=g).tolist())
-    radius = 0.0 if extent != "none" else (0.0, 0.4, 1.0, 3.0)[seed // 16 % 4]
+    extent = ("none", "one", "each", "discs")[seed // 4 % 4]
+    radius = (0.0, 0.4, 1.0, 3.0)[seed // 16 % 4] if extent in ("none", "discs") else 0.0
     case = splat_case(seed, n=40, size=size, kind=kind, extent=extent, radius=radius, valid=seed % 5 == 0)
     case = case._replace(near=(1e-6, 0.25, 1.7)[seed // 7 % 3])  # points lie at a depth of 0.25 where kind is "border"
     depth, index = oracle(case)
@@ -217,6 +219,10 @@ def test_radius_covers_discs() -> None:
             assert splat(center, row, cameras, radius=1e-3).mask.nonzero().tolist() == [[0, 3, 3]]
             assert not splat(outside, row, cameras, radius=5.95).mask.any()
             assert splat(outside, row, cameras, radius=6.05).mask.nonzero().tolist() == [[0, 3, 0]]
+            own = torch.tensor([0.0, 6.05, math.nan, 1.0, -2.0])
+            index = splat(torch.cat([center, outside, center, center, center]), None, cameras, radius=own).index[0]
+            assert index[3].tolist() == [1, -1, 3, 0, 3, -1, -1]
+            assert (index == 3).sum() == 4
 
 
 @pytest.mark.usefixtures("native")

@@ -22,6 +22,7 @@ SIZE = (6, 9)
 SHAPES: dict[str, dict[str, Any]] = {
     "points": {},
     "discs": {"radius": 1.5},
+    "discs of their own": {"radius": "each"},
     "squares": {"extent": 0.1},
     "squares of their own": {"extent": "each"},
     "near and far": {"near": 0.5, "far": 3.0, "background": 7.0},
@@ -51,7 +52,8 @@ class Clouds:
 
     def options(self, options: dict[str, Any], part: slice) -> dict[str, Any]:
         masks = {} if self.valid is None else {"valid": self.valid[part]}
-        return {**options, **masks, **({"extent": self.extent[part]} if options.get("extent") == "each" else {})}
+        own = {"extent": self.extent[part], "radius": 10 * self.extent[part]}
+        return {**options, **masks, **{name: size for name, size in own.items() if options.get(name) == "each"}}
 
     def loop(self, xyz: Tensor, features: Tensor, **options: Any) -> Splat:
         views = []

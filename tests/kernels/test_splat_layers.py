@@ -55,8 +55,8 @@ def oracle(case: SplatCase, k: int) -> Layers:
 @settings(max_examples=examples(60))
 @given(SEEDS)
 def test_reference_follows_the_contract(seed: int) -> None:
-    kind, extent = testing.POINT_KINDS[seed % 4], ("none", "one", "each")[seed // 4 % 3]
-    radius = 0.0 if extent != "none" else (0.0, 0.4, 1.0, 3.0)[seed // 16 % 4]
+    kind, extent = testing.POINT_KINDS[seed % 4], ("none", "one", "each", "discs")[seed // 4 % 4]
+    radius = (0.0, 0.4, 1.0, 3.0)[seed // 16 % 4] if extent in ("none", "discs") else 0.0
     size, k = (1 + seed // 2 % 6, 1 + seed // 12 % 6), (1, 2, 5, 16)[seed // 5 % 4]
     case = splat_case(seed, n=40, size=size, kind=kind, extent=extent, radius=radius, valid=seed % 5 == 0)
     case = case._replace(near=(1e-6, 0.25, 1.7)[seed // 7 % 3])
@@ -245,12 +245,15 @@ def test_features_are_checked_and_not_used() -> None:
         splat(case.xyz, torch.zeros(3, 2), case.cameras, k=2)
 
 
-@pytest.mark.parametrize("options", [{}, {"valid": True, "extent": "each", "strided": True}, {"radius": 1.5}, {"n": 0}])
+OPTIONS = [{}, {"valid": True, "extent": "each", "strided": True}, {"radius": 1.5}, {"extent": "discs", "radius": 1.5}]
+
+
+@pytest.mark.parametrize("options", [*OPTIONS, {"n": 0}])
 def test_opcheck(namespace: str, options: dict[str, Any]) -> None:
     case = splat_case(0, **({"n": 30} | options))
-    each = case.extent if isinstance(case.extent, Tensor) else None
+    each, _, _, radius = case.arguments()[7:11]
     k, m = case.cameras.intrinsics, case.cameras.world2cam
-    args = (needs_grad(case.xyz), k, m, 6, 9, 3, case.valid, each, 0.0, case.radius, case.near)
+    args = (needs_grad(case.xyz), k, m, 6, 9, 3, case.valid, each, 0.0, radius, case.near)
     torch.library.opcheck(_library.overload(namespace, "splat_layers"), args)
     layers = case.run(splat, k=3)
     grads = torch.randn(layers.depth.shape), torch.randn(layers.depth.shape)

@@ -231,6 +231,9 @@ def test_vmap_is_a_loop() -> None:
     for mapped, loop in zip(torch.vmap(run)(clouds), zip(*map(run, clouds), strict=True), strict=True):
         assert torch.equal(mapped, torch.stack(loop))
     assert [tuple(t.shape) for t in torch.vmap(run)(clouds[:0])] == [(0, *t.shape) for t in run(case.xyz)]  # type: ignore[no-untyped-call]
+    radii = torch.stack([case.xyz[:, 0], case.xyz[:, 1]])
+    run_radii = lambda radius: splat(case.xyz, None, CAMERAS, radius=radius).index  # noqa: E731
+    assert torch.equal(torch.vmap(run_radii)(radii), torch.stack([run_radii(radius) for radius in radii]))
     bits = torch.vmap(lambda xyz: visible(xyz, CAMERAS))(clouds)
     assert torch.equal(bits, torch.stack([visible(xyz, CAMERAS) for xyz in clouds]))
     iou = torch.vmap(mk.overlap, (None, 0))(bits[0], bits)

@@ -79,7 +79,7 @@ def test_splat_equals_reference(case: SplatCase, seed: int) -> None:
     assert_equals_reference(case, seed)
 
 
-@pytest.mark.parametrize(("extent", "radius"), [("one", 0.0), ("each", 0.0), ("none", 40.0), ("none", 7.5)])
+@pytest.mark.parametrize(("extent", "radius"), [("one", 0.0), ("each", 0.0), ("none", 40.0), ("discs", 7.5)])
 def test_points_over_many_cells_equal_reference(extent: str, radius: float) -> None:
     case = splat_case(3, n=30, views=2, size=(17, 23), extent=extent, radius=radius, valid=True)
     if extent != "none":

@@ -33,7 +33,7 @@ def splat(
     *,
     valid: Tensor | None = ...,
     extent: float | Tensor | None = ...,
-    radius: float = ...,
+    radius: float | Tensor = ...,
     mode: SplatMode = ...,
     band: float = ...,
     weights: Tensor | None = ...,
@@ -54,7 +54,7 @@ def splat(
     k: int,
     valid: Tensor | None = ...,
     extent: float | Tensor | None = ...,
-    radius: float = ...,
+    radius: float | Tensor = ...,
     near: float = ...,
     far: float | None = ...,
     offsets: Tensor | None = ...,
@@ -68,7 +68,7 @@ def splat(
     *,
     valid: Tensor | None = None,
     extent: float | Tensor | None = None,
-    radius: float = 0.0,
+    radius: float | Tensor = 0.0,
     mode: SplatMode = "nearest",
     band: float = 0.05,
     weights: Tensor | None = None,
@@ -120,9 +120,10 @@ def splat(
             of this half-size that faces the camera: it covers its own cell and all cells whose centers lie within the
             square. This closes the holes that appear when a surface is rendered from nearer than it was observed. A
             point whose extent is not positive covers only its own cell.
-        radius: cells, 0 to 2^24. A point is rendered as a disc of this radius around its projection (u, v): it covers
-            its own cell and all cells (i, j) with ((j + 0.5) - u)^2 + ((i + 0.5) - v)^2 <= radius^2. Not together with
-            ``extent``.
+        radius: cells, a number from 0 to 2^24, or (N,), with B clouds (B, N), float32 or float64. A point is drawn as a
+            disc of this radius around its projection (u, v): it covers its own cell and all cells (i, j) with
+            ((j + 0.5) - u)^2 + ((i + 0.5) - v)^2 <= radius^2. A point whose radius is not positive covers only its own
+            cell, and one above 2^24 counts as 2^24. Not together with ``extent``.
         mode: "nearest" or "bilinear"; "bilinear" takes neither ``extent`` nor ``radius``.
         band: relative depth range of the points that mode "bilinear" blends, at least 0.
         weights: (N,), with B clouds (B, N), float32 or float64, of the points in mode "bilinear", such as 1 / depth or

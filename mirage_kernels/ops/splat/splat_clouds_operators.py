@@ -37,7 +37,8 @@ def splat_clouds(
         valid: (B, N) or (N,) bool, or (V, N) with a mask for each view.
         extent: half-size of the square of every point, world units; without ``extents``.
         extents: (B, N) or (N,) float32, half-size of the square of each point.
-        radius: radius of the disc of every point, cells; without ``extent`` and ``extents``.
+        radius: radius of the disc of every point, cells; without ``extent``. With ``extents``, those are the radii of
+            discs, up to this; NaN counts as 0.
         near: points up to this depth are skipped.
         offsets: (B + 1,) int64, first row of every cloud and the end of the last one, clamped to 0 .. N; without
             masks for each view.

@@ -37,7 +37,7 @@ def splat_clouds(
     Args:
         xyz, features: (B, N, 3) and (B, N, C); or (N, 3) and (N, C), one cloud or with ``offsets`` several.
         valid: bool as the points, or (V, N) with a mask for each view.
-        extents: as the points; or ``extent`` for all.
+        extents: as the points; or ``extent`` for all. With a ``radius``, the radii of discs.
         offsets: (B + 1,), first row of every cloud and the end of the last one, clamped to 0 .. N.
     """
     views, clouds = world2cam.shape[0], count_clouds(xyz, offsets)
@@ -53,7 +53,8 @@ def splat_clouds(
         if extents is None:
             parts.append(reference.splat(*cloud, None, extent, radius=radius, near=near))
         else:
-            parts.append(reference.splat(*cloud, extents.flatten()[seen], 1.0, NO_MIN_EXTENT, near=near))
+            own = extents.flatten()[seen]
+            parts.append(reference.splat(*cloud, own, 1.0, NO_MIN_EXTENT, radius, near=near))
     if not parts:
         return reference.splat(points, rows, intrinsics, world2cam, h, w)
     maps, depth, index = (torch.cat(tensors) for tensors in zip(*parts, strict=True))

@@ -28,8 +28,9 @@ class SplatInputs(NamedTuple):
         cameras: V cameras; cameras b V / B to (b + 1) V / B - 1 see cloud b.
         valid: bool, (N,) or (B, N); or (V, N), a mask for each view; or None.
         extent: the extent of all points, 0 if there is none.
-        extents: the extent of each point, (N,) or (B, N) float32, or None.
-        radius: cells.
+        extents: the extent of each point, or the radius of its disc if ``radius`` is above 0, (N,) or (B, N) float32,
+            or None.
+        radius: the radius of all discs, or the limit of ``extents``, cells; 0 without discs.
         near: points up to this depth are skipped.
         far: points from this depth on are skipped; inf if there is no limit.
         background: () or (C,) in the dtype of ``features``: the features of a hole; or None.
@@ -110,12 +111,14 @@ def check_inputs(
         valid = _check_valid(valid, len(cameras), rows, dims, like, ragged=offsets is not None)
     if xyz.numel() >= 3 << 32:
         raise check.value_error("xyz", "fewer than 2^32 points", xyz.numel() // 3)
-    radius = _check_radius(radius)
+    reach, radii = _check_radius(radius, rows, dims, like)
     near = check_near(near)
-    size, extents = _check_extent(extent, radius, rows, dims, like)
+    size, extents = _check_extent(extent, rows, dims, like)
+    if extent is not None and reach != 0:
+        raise check.value_error("radius", "0 if extent is given", _describe(radius))
     background = None if background is None else _check_background(background, features, like)
     return SplatInputs(
-        *(xyz, features, cameras, valid, size, extents, radius, near),
+        *(xyz, features, cameras, valid, size, extents if radii is None else radii, reach, near),
         far=math.inf if far is None else _check_far(far, near),
         background=background,
         offsets=offsets,
@@ -123,14 +126,14 @@ def check_inputs(
     )
 
 
-def check_combination(mode: SplatMode, *, extent: Any, radius: float, weights: Any, background: Any, k: Any) -> None:
+def check_combination(mode: SplatMode, *, extent: Any, radius: Any, weights: Any, background: Any, k: Any) -> None:
     """Raise ValueError for an argument that has no meaning in this mode, or with ``k``."""
     unused = {"extent": extent, "k": k} if mode == "bilinear" else {"weights": weights}
     for name, value in unused.items():
         if value is not None:
             raise check.value_error(name, f"None in mode {mode!r}", value if name == "k" else type(value).__name__)
-    if mode == "bilinear" and radius != 0:
-        raise check.value_error("radius", "0 in mode 'bilinear'", radius)
+    if mode == "bilinear" and (isinstance(radius, Tensor) or radius != 0):
+        raise check.value_error("radius", "0 in mode 'bilinear'", _describe(radius))
     if k is not None and background is not None:
         raise check.value_error("background", "None with k", type(background).__name__)
 
@@ -171,14 +174,21 @@ def _check_valid(
     return _inputs.mask("valid", valid, ("V", "N"), dims | {"V": views}, like)
 
 
-def _check_radius(radius: Any) -> float:
+def _describe(radius: Any) -> Any:
+    return "a tensor" if isinstance(radius, Tensor) else radius
+
+
+def _check_radius(
+    radius: Any, rows: tuple[str, ...], dims: check.Dims, like: _inputs.Like
+) -> tuple[float, Tensor | None]:
+    """Return the radius of all discs, or the largest possible one, and the radius of each disc or None."""
     if isinstance(radius, Tensor):
-        raise TypeError("radius: expected a number for all points, got a tensor (extent takes one value per point)")
-    return check.number("radius", radius, 0, _MAX_RADIUS)
+        return float(_MAX_RADIUS), _inputs.geometry("radius", radius, rows, dims, like)
+    return check.number("radius", radius, 0, _MAX_RADIUS), None
 
 
 def _check_extent(
-    extent: Any, radius: float, rows: tuple[str, ...], dims: check.Dims, like: _inputs.Like
+    extent: Any, rows: tuple[str, ...], dims: check.Dims, like: _inputs.Like
 ) -> tuple[float, Tensor | None]:
     """Return the extent of all points, 0 if it is not given as a number, and the extent of each point or None."""
     size, extents = 0.0, None
@@ -186,8 +196,6 @@ def _check_extent(
         extents = _inputs.geometry("extent", extent, rows, dims, like)
     elif extent is not None:
         size = check.number("extent", extent, 0)
-    if extent is not None and radius != 0:
-        raise check.value_error("radius", "0 if extent is given", radius)
     return size, extents
 
 

@@ -34,7 +34,8 @@ def splat_layers(
         valid: (N,) bool; points that are False are skipped.
         extent: half-size of the square of every point, world units; without ``extents``.
         extents: (N,) float32, half-size of the square of each point.
-        radius: radius of the disc of every point, cells; without ``extent`` and ``extents``.
+        radius: radius of the disc of every point, cells; without ``extent``. With ``extents``, those are the radii of
+            discs, up to this; NaN counts as 0.
         near: points up to this depth are skipped.
 
     Returns:

@@ -32,9 +32,9 @@ def splat_layers(
     """Keep the ``k`` smallest keys of every cell, view by view.
 
     Args:
-        extents: (N,), the extent of every point, or None for ``extent``.
+        extents: (N,), the extent of every point, or None for ``extent``. With a ``radius``, the radii of discs.
         extent: the extent of all points if ``extents`` is None.
-        radius: cells; ignored if there are extents.
+        radius: as in ``splat``.
         near: points up to this depth are not rendered.
     """
     scale, minimum = (extent, 0.0) if extents is None else (1.0, -torch.inf)

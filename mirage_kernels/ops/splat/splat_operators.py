@@ -45,7 +45,8 @@ def splat_nearest(
         extents: (N,) float32; point i is a square of half-size ``extent_scale * max(extents[i], min_extent)``, where a
             NaN in ``extents`` counts as ``min_extent``.
         extent_scale, min_extent: see ``extents``.
-        radius: radius of the disc of every point, cells; without ``extent`` and ``extents``.
+        radius: radius of the disc of every point, cells; without ``extent``. With ``extents``, those are the radii of
+            discs, up to this; NaN counts as 0.
         boxes: bounding boxes of runs of 64, 64^2 and 64^3 points, (B, 7) each: minimum and maximum of x, y, z and the
             largest of ``extents``. Runs that no camera can see are skipped; results do not depend on it.
         near: points up to this depth are skipped.

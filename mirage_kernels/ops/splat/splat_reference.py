@@ -40,9 +40,9 @@ def splat(
 
     Args:
         extents: (N,); the extent of a point is ``extent * max(extents[i], min_extent)``, or ``extent * min_extent``
-            where ``extents[i]`` is NaN.
+            where ``extents[i]`` is NaN. With a ``radius``, the radii of discs.
         extent: the extent of all points if ``extents`` is None.
-        radius: cells; ignored if there are extents.
+        radius: cells; above 0, points are discs of this radius, or with ``extents`` of radii up to this, and NaN is 0.
         boxes0, boxes1, boxes2: bounding boxes of runs of points, which only the native kernels use, to skip runs.
         near: points up to this depth are not rendered.
     """
@@ -90,20 +90,22 @@ def covered_cells(
     if valid is not None:
         rendered = rendered & valid
     in_cell = rendered & inside(u, row, depth, (h, w))
-    if extents is not None or extent > 0:
+    if radius > 0:
+        # Slightly larger than the disc, so that rounding loses none of its cells: see cells_around in splat.h.
+        size = torch.full_like(depth, radius)
+        if extents is not None:
+            size = torch.where(extents > 0, extents, 0).to(depth.dtype).clamp(max=radius)
+        reach = size * 1.001 + 2**-7
+        columns = _centers_within(u, reach + w * 2**-20, w, rendered)
+        rows = _centers_within(row, reach + h * 2**-20, h, rendered)
+        yield from _cells_of_ranges(key, rows, columns, (h, w), (row, u, size))
+    elif extents is not None or extent > 0:
         reach = torch.full_like(depth, extent) if extents is None else _scaled(extent, extents, min_extent, depth)
         half = reach * inverse  # negative or NaN: covers no cell center
         columns = _centers_within(u, half * intrinsics[0, 0, 0], w, rendered)
         rows = _centers_within(row, half * intrinsics[0, 1, 1], h, rendered)
         in_cell = in_cell & ~((rows[0] <= rows[1]) & (columns[0] <= columns[1]))
         yield from _cells_of_ranges(key, rows, columns, (h, w))
-    elif radius > 0:
-        # Slightly larger than the disc, so that rounding loses none of its cells: see cells_around in splat.h.
-        size = torch.tensor(radius, dtype=depth.dtype, device=depth.device)
-        reach = size * 1.001 + 2**-7
-        columns = _centers_within(u, reach + w * 2**-20, w, rendered)
-        rows = _centers_within(row, reach + h * 2**-20, h, rendered)
-        yield from _cells_of_ranges(key, rows, columns, (h, w), (row, u, size))
     yield torch.where(in_cell, row.long() * w + u.long(), h * w), key
 
 
@@ -156,7 +158,8 @@ def _cells_of_ranges(
         cell = i * w + j
         if disc is not None:
             x, y = (j.to(disc[1].dtype) + 0.5) - disc[1][point], (i.to(disc[0].dtype) + 0.5) - disc[0][point]
-            cell = torch.where(x * x + y * y <= disc[2] * disc[2], cell, h * w)
+            radius = disc[2][point]
+            cell = torch.where(x * x + y * y <= radius * radius, cell, h * w)
         yield cell, key[point]
 
 

@@ -33,7 +33,7 @@ from .splat_cells_triton import (
 )
 from .splat_clouds_reference import count_clouds, has_own_masks
 
-POINT, SQUARE, DISC = (tl.constexpr(i) for i in range(3))
+POINT, SQUARE, DISC, OWN_DISC = (tl.constexpr(i) for i in range(4))  # discs of one radius, and of one each
 
 _POINTS = tl.constexpr(256 if INTERPRETED else 128)  # points per program, which is one warp
 _CELLS_PER_LANE = tl.constexpr(16)  # cells of a point that its own lane rasterizes
@@ -74,10 +74,14 @@ def splat_rasterize_kernel(
     y = tl.load(start + 3 * point + 1, mask=in_bounds, other=0.0)
     z = tl.load(start + 3 * point + 2, mask=in_bounds, other=0.0)
     if extents is None:
-        size = extent
+        size = radius if SHAPE == DISC else extent
     else:
         size = tl.load(extents + first + point, mask=in_bounds, other=0.0)
-        size = tl.where(size > min_extent, size, min_extent) * extent
+        if SHAPE == OWN_DISC:
+            size = tl.where(size > 0, size, 0.0)
+            size = tl.where(size < radius, size, radius)
+        else:
+            size = tl.where(size > min_extent, size, min_extent) * extent
     if valid is not None:
         flags = valid + tl.where(mask_rows > 0, view.to(tl.int64) * mask_rows, first)
         in_bounds = in_bounds & (tl.load(flags + point, mask=in_bounds, other=0) != 0)
@@ -97,10 +101,10 @@ def splat_rasterize_kernel(
             _add_key(cells, above, i * w + j, key, in_cell)
         if SHAPE == SQUARE:
             i0, j0, width, area = covered_cells(u, v, inverse, pinhole, size, rendered, in_cell, h, w)
-            _rasterize_cells(cells, above, key, i0, j0, width, area, u, v, radius, w, SHAPE)
-        if SHAPE == DISC:
-            i0, j0, width, area = cells_around(u, v, radius, rendered, h, w)
-            _rasterize_cells(cells, above, key, i0, j0, width, area, u, v, radius, w, SHAPE)
+            _rasterize_cells(cells, above, key, i0, j0, width, area, u, v, size, w, SHAPE)
+        if SHAPE >= DISC:
+            i0, j0, width, area = cells_around(u, v, size, rendered, h, w)
+            _rasterize_cells(cells, above, key, i0, j0, width, area, u, v, size, w, SHAPE)
         view += 1
 
 
@@ -120,12 +124,15 @@ def _rasterize_cells(keys, floors, key, i0, j0, width, area, u, v, radius, w, SH
     while max_area > _CELLS_PER_LANE:
         chosen = lane == tl.argmax(area, 0)
         large_key, large_u, large_v = _select(chosen, key), _select(chosen, u), _select(chosen, v)
+        large_radius = radius
+        if SHAPE == OWN_DISC:
+            large_radius = _select(chosen, radius)
         large_i0, large_j0, large_width = _select(chosen, i0), _select(chosen, j0), _select(chosen, width)
         step = tl.zeros((), tl.int32) + _CELLS_PER_LANE
         while step < max_area:
             k = step + lane
             i, j = large_i0 + k // large_width, large_j0 + k % large_width
-            _rasterize_cell(keys, floors, large_key, i, j, k < max_area, large_u, large_v, radius, w, SHAPE)
+            _rasterize_cell(keys, floors, large_key, i, j, k < max_area, large_u, large_v, large_radius, w, SHAPE)
             step += _POINTS
         area = tl.where(chosen, 0, area)
         max_area = tl.max(area, 0)
@@ -133,7 +140,7 @@ def _rasterize_cells(keys, floors, key, i0, j0, width, area, u, v, radius, w, SH
 
 @triton.jit
 def _rasterize_cell(keys, floors, key, i, j, active, u, v, radius, w, SHAPE: tl.constexpr):
-    if SHAPE == DISC:
+    if SHAPE >= DISC:
         active = active & disc_covers(u, v, radius, i, j)
     _add_key(keys, floors, i * w + j, key, active)
 
@@ -204,7 +211,9 @@ def rasterize(
     rows = math.prod(xyz.shape[:-1])
     n, of_cloud = rows // clouds, max(views // clouds, 1)
     of_group = 1 if own_masks else of_cloud
-    shape = SQUARE if extents is not None or extent > 0 else DISC if radius > 0 else POINT
+    shape = SQUARE if extents is not None or extent > 0 else POINT
+    if radius > 0:
+        shape = DISC if extents is None else OWN_DISC
     blocks, groups = triton.cdiv(n if offsets is None else rows, _POINTS.value), views // of_group
     view_batch = min(max(blocks * views // _PROGRAMS, 1), of_group)
     tensors = (

@@ -157,8 +157,9 @@ def frontmost(points: Array, world2cam: Array, k: Array, size: tuple[int, int], 
     return np.array([c is not None and c[1] <= nearest[c[0]] + 1e-6 for c in cells])
 
 
-def rasterize(points: Array, size: tuple[int, int], radius: float, count: int) -> tuple[Array, Array, Array]:
+def rasterize(points: Array, size: tuple[int, int], radius: float | Array, count: int) -> tuple[Array, Array, Array]:
     """PyTorch3D: indices, depths and squared distances (h, w, count) of the nearest points of every pixel."""
+    radii = np.broadcast_to(radius, len(points))
     h, w = size
     index, depth, distance = (np.full((h, w, count), -1.0) for _ in range(3))
     side = min(h, w)
@@ -169,7 +170,7 @@ def rasterize(points: Array, size: tuple[int, int], radius: float, count: int) -
             hits = []
             for n, (px, py, pz) in enumerate(points):
                 d = (px - x) ** 2 + (py - y) ** 2
-                if pz >= 0 and d < radius**2:
+                if pz >= 0 and d < radii[n] ** 2:
                     hits.append((pz, n, d))
             for layer, (pz, n, d) in enumerate(sorted(hits)[:count]):
                 index[i, j, layer], depth[i, j, layer], distance[i, j, layer] = n, pz, d

@@ -85,6 +85,23 @@ def test_the_rasterizer_finds_the_nearest_points(size: tuple[int, int], radius: 
         assert torch.equal(points.grad[:, 2], torch.bincount(seen, minlength=len(points)).float())
 
 
+@pytest.mark.parametrize("count", [1, 5])
+def test_the_rasterizer_takes_a_radius_for_each_point(count: int) -> None:
+    clouds, rng = [ndc_points(3), ndc_points(4, 40)], np.random.default_rng(0)
+    radii = rng.uniform(-0.4, 0.5, (2, 60)).astype(np.float32).astype(np.float64)
+    tensors = [torch.tensor(c, dtype=torch.float32) for c in clouds]
+    idx, _, _ = rasterize_points(tensors, (6, 9), torch.tensor(radii, dtype=torch.float32), count)
+    first = 0
+    for i, points in enumerate(clouds):
+        index, _, _ = oracles.rasterize(points, (6, 9), radii[i, : len(points)], count)
+        assert idx[i].tolist() == np.where(index >= 0, index + first, -1).tolist()
+        alone = rasterize_points([tensors[i]], (6, 9), radii[i, : len(points)].tolist(), count)[0]
+        assert torch.equal(torch.where(alone >= 0, alone + first, -1), idx[i : i + 1])
+        first += len(points)
+    with pytest.raises(ValueError, match=r"^radius: expected \(N=2, P=60\), got \(2, 40\)$"):
+        rasterize_points(tensors, (6, 9), radii[:, :40])
+
+
 def test_the_rasterizer_on_the_recording(recorded: Scene) -> None:
     h, w = GRID
     k, pose, side = on_grid(recorded), recorded.world2cams()[0], min(GRID)
