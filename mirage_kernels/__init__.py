@@ -28,7 +28,7 @@ from . import _pickling, check
 from ._atomic import atomic_write, atomic_writes, remove_partials
 from ._files import load_tensors, save_tensors
 from ._modes import AutomaticEviction, BackendName, CompositeMode, Eviction, Fusion, Pooling, SplatMode, Storage
-from ._results import Layers, Splat
+from ._results import Layers, Splat, SplatSum
 from ._safetensors import read_safetensors
 from .backend import (
     backends,
@@ -42,6 +42,7 @@ from .cameras import Cameras
 from .ops.overlap.overlap import Groups, group_voxels, overlap, visible
 from .ops.splat.splat import splat
 from .ops.splat.splat_composite import composite
+from .ops.splat.splat_sum import splat_sum
 from .ops.unproject.unproject import Points, pool_depth, unproject
 from .ops.voxel_cache.voxel_cache import VoxelCache
 from .ops.voxel_cache.voxel_cache_store import InsertCounts
@@ -61,6 +62,7 @@ __all__ = [
     "Pooling",
     "Splat",
     "SplatMode",
+    "SplatSum",
     "Storage",
     "VoxelCache",
     "__version__",
@@ -80,10 +82,11 @@ __all__ = [
     "remove_partials",
     "save_tensors",
     "splat",
+    "splat_sum",
     "unproject",
     "use_backend",
     "use_instruction_set",
     "visible",
 ]
 
-_pickling.allow_weights_only([Cameras, Groups, InsertCounts, Layers, Points, Splat, VoxelCache])
+_pickling.allow_weights_only([Cameras, Groups, InsertCounts, Layers, Points, Splat, SplatSum, VoxelCache])

@@ -29,6 +29,18 @@ class Splat(NamedTuple):
         return self.index >= 0
 
 
+class SplatSum(NamedTuple):
+    """Sums over points at positions of a grid (h, w), see :func:`splat_sum`.
+
+    Attributes:
+        features: (C, h, w) float32, the sums of weighted features; zeros in holes.
+        weight: (h, w) float32, the sums of the weights.
+    """
+
+    features: Tensor
+    weight: Tensor
+
+
 class Layers(NamedTuple):
     """The k nearest points of every cell, in the views of a point cloud from V cameras over a grid (h, w).
 

@@ -24,6 +24,7 @@ from .cameras import Cameras
 from .ops.overlap.overlap import overlap, visible
 from .ops.splat.splat import splat
 from .ops.splat.splat_composite import composite
+from .ops.splat.splat_sum import splat_sum
 from .ops.unproject.unproject import unproject
 from .ops.voxel_cache.voxel_cache import VoxelCache
 
@@ -87,6 +88,13 @@ def _composite(device: str) -> Outputs:
         yield from map(Sum, torch.autograd.grad(blended, (xyz, features), blended.detach()))
 
 
+def _splat_sum(device: str) -> Outputs:
+    g = torch.Generator(device="cpu").manual_seed(0)
+    uv, features = (torch.rand(700, n, generator=g, dtype=torch.float32, device="cpu").to(device) for n in (2, 5))
+    yield from splat_sum(12 * uv - 2, features, (6, 9))
+    yield from splat_sum(12 * uv - 2, features, (6, 9), weights=features[:, 0], integer_centers=True)
+
+
 def _voxel_cache(device: str) -> Outputs:
     for seed, fusion in enumerate(FUSIONS):
         g = torch.Generator(device="cpu").manual_seed(seed)
@@ -141,6 +149,7 @@ OPERATIONS: dict[str, Callable[[str], Outputs]] = {
     "unproject": _unproject,
     "splat": _splat,
     "composite": _composite,
+    "splat_sum": _splat_sum,
     "voxel_cache": _voxel_cache,
     "visible": _visible,
     "overlap": _overlap,

@@ -94,16 +94,18 @@ MIRAGE_HD int32_t floor_of(float x) {  // of a number that an int32 can hold
   return toward_zero - static_cast<int32_t>(static_cast<float>(toward_zero) > x);
 }
 
-MIRAGE_HD Corners corners_of(const Projection& p, int h, int w, float near) {
-  const float a = p.u - 0.5f;
-  const float b = p.v - 0.5f;
-  const bool some = in_front(p.z, near) & (a >= -1.0f) & (a < static_cast<float>(w)) & (b >= -1.0f) &
-                    (b < static_cast<float>(h));
+// At column a and row b, where cells have their centers at integers.
+MIRAGE_HD Corners corners_at(float a, float b, bool in_view, int h, int w) {
+  const bool some = in_view & (a >= -1.0f) & (a < static_cast<float>(w)) & (b >= -1.0f) & (b < static_cast<float>(h));
   const float a_in = some ? a : 0.0f;
   const float b_in = some ? b : 0.0f;
   const int32_t j = floor_of(a_in);
   const int32_t i = floor_of(b_in);
   return {i - 2 * static_cast<int32_t>(!some), j, a_in - static_cast<float>(j), b_in - static_cast<float>(i)};
+}
+
+MIRAGE_HD Corners corners_of(const Projection& p, int h, int w, float near) {
+  return corners_at(p.u - 0.5f, p.v - 0.5f, in_front(p.z, near), h, w);
 }
 
 struct BilinearTap {  // cell < 0: the corner lies off the grid or weighs nothing

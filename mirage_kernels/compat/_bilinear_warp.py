@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mirage_kernels import check
+from mirage_kernels import check, splat_sum
 
 MAX_DEPTH = 1e4
 _DEPTH_WEIGHT_SCALE, _MAX_EXPONENT = 50.0, 80.0
@@ -116,8 +116,8 @@ def _blocks(h: int, w: int) -> Iterator[tuple[int, int]]:
 def depth_scale(projections: Sequence[Projection], h: int, w: int) -> Tensor:
     """The factor of log1p(z) in the exponent of the weights of frames. Depths that are NaN are ignored."""
     depths = (project.depth(*rows) for project in projections for rows in _blocks(h, w))
-    farthest = torch.stack([depth.nan_to_num_(nan=0.0, posinf=torch.inf).max() for depth in depths]).max()
-    return _DEPTH_WEIGHT_SCALE / (farthest.clamp(min=0).log1p() + _EPS)
+    farthest = torch.stack([torch.where(depth > 0, depth, 0).max() for depth in depths]).max()
+    return _DEPTH_WEIGHT_SCALE / (farthest.log1p() + _EPS)
 
 
 def splat_frame(
@@ -125,65 +125,47 @@ def splat_frame(
 ) -> None:
     """Warp one frame (c, h, w) with weights (h, w)."""
     c, h, w = frame.shape
-    width = w + 2  # a border of one cell takes what is projected outside, and one more row the taps beyond it
-    canvas = torch.zeros(c + 1 + (out.depth is not None), (h + 3) * width + 1, dtype=torch.float32, device=frame.device)
-    for first, last in _blocks(h, w):
-        weights = None if mask is None else mask[first:last].reshape(-1)
-        at = _splat_rows(canvas, frame[:, first:last], project.planes(first, last), scale, weights, h)
-        if out.flow is not None:
-            x = torch.arange(w, dtype=torch.float32, device=frame.device)
-            y = torch.arange(first, last, dtype=torch.float32, device=frame.device)
-            torch.sub(at[0].reshape(-1, w), x, out=out.flow[0, first:last])
-            torch.sub(at[1].reshape(-1, w), y[:, None], out=out.flow[1, first:last])
-    sums = canvas[:, : (h + 2) * width].reshape(-1, h + 2, width)[:, 1:-1, 1:-1]
-    known = torch.gt(sums[c], 0, out=out.mask[0])
+    depth = None if out.depth is None else torch.empty(1, h * w, dtype=torch.float32, device=frame.device)
+    at, weights = _place(project, mask, scale, (h, w), depth)
+    values = frame.float().reshape(c, h * w)
+    values = values if depth is None else torch.cat([values, depth])
+    if out.flow is not None:
+        x, y = (torch.arange(size, dtype=torch.float32, device=frame.device) for size in (w, h))
+        torch.sub(at[0].view(h, w), x, out=out.flow[0])
+        torch.sub(at[1].view(h, w), y[:, None], out=out.flow[1])
+    sums, total = splat_sum(at.T, values.T, (h, w), weights=weights, integer_centers=True)
+    known = torch.gt(total, 0, out=out.mask[0])
     hole = 1 - known
-    total = sums[c] + hole  # not 0
+    total = total + hole  # not 0
     if is_image:
         torch.sub(sums[:c], hole, out=out.image).div_(total).clamp_(-1, 1)
     else:
         torch.div(sums[:c], total, out=out.image)
     if out.depth is not None:
-        torch.div(sums[c + 1], total, out=out.depth)
+        torch.div(sums[c], total, out=out.depth)
 
 
-def _splat_rows(
-    canvas: Tensor, frame: Tensor, planes: Tensor, scale: Tensor, mask: Tensor | None, height: int
-) -> Tensor:
-    """Add some rows of a frame (c, rows, w) at the coordinates (u z, v z, z) of ``planes`` (3, n) to the canvas.
+def _place(
+    project: Projection, mask: Tensor | None, scale: Tensor, size: tuple[int, int], depth: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """The coordinates (u, v) of all pixels, (2, h w), and their weights, (h w,), 0 behind the camera.
 
-    Returns:
-        The coordinates (u, v), (2, n).
+    Their depths are written to ``depth`` (1, h w).
     """
-    c, _, w = frame.shape
-    z = planes[2]
-    at = planes[:2] / (z + _EPS)
-    weight = (z.clamp(min=0).log1p_() * scale).clamp_(max=_MAX_EXPONENT).exp_().add_(_EPS).reciprocal_()
-    behind = (z > 0).logical_not_()  # NaN as well
-    weight.masked_fill_(behind, 0)
-    if mask is not None:
-        weight *= mask
-    (left, right, column), (up, down, row) = _taps(at[0], w, behind), _taps(at[1], height, behind)
-    cell = row.mul_(w + 2).add_(column).expand(len(canvas), -1)
-    values = frame.float().reshape(c, len(z))
-    source = torch.empty(len(canvas), len(z), dtype=torch.float32, device=frame.device)
-    size = canvas.shape[1] - (w + 3)
-    for y, vertical in ((0, up.mul_(weight)), (w + 2, down.mul_(weight))):
-        for x, horizontal in ((0, left), (1, right)):
-            torch.mul(vertical, horizontal, out=source[c])
-            torch.mul(values, source[c], out=source[:c])
-            if len(canvas) > c + 1:
-                torch.mul(z, source[c], out=source[c + 1])
-            canvas[:, x + y : x + y + size].scatter_add_(1, cell, source)
-    return at
-
-
-def _taps(at: Tensor, size: int, behind: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The weights of the two cells around coordinates (n,) on one axis, and the lower cell, in a grid with a border.
-
-    Both cells are the pixel itself where a coordinate is an integer, each with the weight 1.
-    """
-    inside = (at + 1).clamp_(0, size + 1).masked_fill_(behind, 0)
-    low = inside.floor()
-    fraction = inside.sub_(low)
-    return (1 - fraction).add_(fraction == 0), fraction, low.long()
+    h, w = size
+    at = torch.empty(2, h * w, dtype=torch.float32, device=scale.device)
+    weights, zero = torch.empty_like(at[0]), at.new_zeros(())
+    for first, last in _blocks(h, w):
+        planes, pixels = project.planes(first, last), slice(first * w, last * w)
+        z, uv, weight = planes[2], at[:, pixels], weights[pixels]
+        torch.div(planes[:2], z + _EPS, out=uv)
+        exponent = (z.clamp(min=0).log1p_() * scale).clamp_(max=_MAX_EXPONENT)
+        torch.where(z > 0, exponent.exp_().add_(_EPS).reciprocal_(), zero, out=weight)  # also where z is NaN
+        if mask is not None:
+            weight *= mask[first:last].reshape(-1)
+        if depth is not None:
+            depth[0, pixels] = z
+        # Both cells of an axis are the pixel itself where a coordinate is an integer.
+        for exact in torch.eq(uv, uv.floor(), out=planes[:2]):
+            weight.addcmul_(weight, exact)
+    return at, weights

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,19 +12,30 @@ from torch import Tensor
 from mirage_kernels import Cameras
 
 
-def cells_of(xyz: Tensor, camera: Cameras, *, cut_off: bool = False) -> tuple[Tensor, Tensor]:
-    """The depth of points (N, 3) in a view, (N,), and the number of their cell, (N,) int64: h w outside the view.
+class PointsInView(NamedTuple):
+    """The points in a view: their rows (M,), ascending, their depths (M,), and the numbers of their cells (M,)."""
+
+    row: Tensor
+    depth: Tensor
+    cell: Tensor
+
+    def where(self, kept: Tensor) -> PointsInView:
+        return PointsInView(*(values[kept] for values in self))
+
+
+def points_in_view(xyz: Tensor, camera: Cameras, *, cut_off: bool = False) -> PointsInView:
+    """Find the points (N, 3) in a view. It waits for the device: a view often shows few points of many.
 
     With ``cut_off``, the first two rows of the camera's grid are one row of cells, and so are its first two columns, as
     where coordinates are cut off toward zero.
     """
-    h, w = (side - cut_off for side in camera.size)
     uv, depth, inside = camera.project(xyz)
-    column, row = uv[0].to(torch.int32).sub_(int(cut_off)).clamp_(min=0).unbind(1)
-    return depth[0], torch.where(inside[0], row * w + column, h * w).long()
+    row = inside[0].nonzero()[:, 0]
+    column, line = uv[0].index_select(0, row).long().sub_(int(cut_off)).clamp_(min=0).unbind(1)
+    return PointsInView(row, depth[0].index_select(0, row), line * (camera.size[1] - cut_off) + column)
 
 
-def nearest_of_cells(cell: Tensor, depth: Tensor, size: tuple[int, int]) -> Tensor:
-    """The smallest depth of the points of every cell (h, w), infinite in holes."""
-    smallest = torch.full((math.prod(size) + 1,), math.inf, dtype=torch.float32, device=depth.device)
-    return smallest.scatter_reduce_(0, cell, depth, "amin")[:-1].view(size)
+def nearest_of_cells(points: PointsInView, cells: int) -> Tensor:
+    """The smallest depth of the points in every cell (cells,), infinite in holes."""
+    smallest = points.depth.new_full((cells,), torch.inf)
+    return smallest.scatter_reduce_(0, points.cell, points.depth, "amin")

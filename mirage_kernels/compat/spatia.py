@@ -32,7 +32,7 @@ from torch import Tensor
 from mirage_kernels import check, composite
 
 from ._arrays import as_tensor, cameras_of
-from ._cells import cells_of, nearest_of_cells
+from ._cells import nearest_of_cells, points_in_view
 from ._layers import nearest_layers
 from ._modes import without_gradients
 
@@ -85,10 +85,11 @@ def frustum_frontmost_mask(
         return front
     cameras = cameras.crop(-1, -1, (h + 1, w + 1))  # a row and a column more, for what is cut off toward zero
     for view in range(len(cameras)):
-        depth, cell = cells_of(xyz, cameras[view], cut_off=True)
-        shown = (cell < h * w) & (depth > least)
-        nearest = nearest_of_cells(cell.masked_fill_(~shown, h * w), depth, (h, w)) + _SAME_DEPTH
-        front[view] = shown & (depth <= limit) & (depth <= nearest.view(-1).index_select(0, cell.clamp_(max=h * w - 1)))
+        points = points_in_view(xyz, cameras[view], cut_off=True)
+        if least > _NEAR:
+            points = points.where(points.depth > least)
+        nearest = nearest_of_cells(points, h * w).index_select(0, points.cell)
+        front[view, points.row] = (points.depth <= limit) & (points.depth <= nearest + _SAME_DEPTH)
     return front
 
 

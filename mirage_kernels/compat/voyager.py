@@ -30,7 +30,7 @@ from torch import Tensor
 from mirage_kernels import Cameras, check, splat
 
 from ._arrays import as_tensor, cameras_of, numbers
-from ._cells import cells_of, nearest_of_cells
+from ._cells import nearest_of_cells, points_in_view
 from ._modes import without_gradients
 
 _FAR = 60000.0
@@ -98,6 +98,7 @@ def render_from_cameras_videos(
 
 def _farthest(xyz: Tensor, camera: Cameras) -> Tensor:
     """The largest depth in every pixel (h, w), -inf in holes."""
-    depth, cell = cells_of(xyz, camera)
-    cell = torch.where(depth < _FAR, cell, camera.size[0] * camera.size[1])
-    return nearest_of_cells(cell, -depth, camera.size).neg_()
+    points = points_in_view(xyz, camera)
+    opposite = torch.where(points.depth < _FAR, -points.depth, math.inf)
+    h, w = camera.size
+    return nearest_of_cells(points._replace(depth=opposite), h * w).neg_().view(h, w)

@@ -78,6 +78,13 @@ def arguments(data: Input, name: str) -> list[Any]:
         known |= {"index": torch.randint(-1, max(n, 1), shape, generator=g), "weights": torch.rand(shape), "k": 2}
         known |= {"grad": known["grad_features"], "mode": data.integer(0, 2)}
         known |= {"grad_depth": torch.randn(shape), "grad_distance2": torch.randn(shape)}
+    if name == "splat_sum":
+        known |= {
+            "uv": 8 * torch.rand(2, n),
+            "features": torch.randn(channels, n),
+            "weights": torch.rand(n),
+            "center": 0.5,
+        }
     if name == "voxel_cache_index":
         known |= {"xyz": state.xyz, "footprint": state.footprint}
     if name == "voxel_cache_carve":

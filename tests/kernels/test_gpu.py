@@ -22,7 +22,7 @@ from cache_steps import snapshot
 from torch import Tensor
 
 import mirage_kernels as mk
-from mirage_kernels import Cameras, VoxelCache, composite, overlap, splat, testing, unproject, visible
+from mirage_kernels import Cameras, VoxelCache, composite, overlap, splat, splat_sum, testing, unproject, visible
 from mirage_kernels._modes import POOLINGS
 from mirage_kernels.backend import devices, operation
 from mirage_kernels.testing import (
@@ -102,6 +102,11 @@ def visible_call(num_groups: int | None) -> Callable[[], Tensor]:
     return lambda: case.run(visible)
 
 
+def sum_call() -> Callable[[], Any]:
+    uv, features = 9 * torch.rand(500, 2, device="cuda"), torch.randn(500, 3, device="cuda")
+    return lambda: splat_sum(uv, features, (6, 9))
+
+
 def composite_call() -> Callable[[], Tensor]:
     case = to_device(splat_case(0, n=POINTS // 4, channels=48, size=GRID, views=VIEWS), GPU)
     layers = case.run(splat, k=4)
@@ -136,6 +141,7 @@ READS: dict[str, Callable[[], Callable[[], Any]]] = {
     "splat, squares of their own": partial(splat_call, extent="each"),
     "splat, layers": partial(splat_call, k=4),
     "composite": composite_call,
+    "splat_sum": sum_call,
     "splat, bilinear": partial(splat_call, mode="bilinear"),
     "visible": partial(visible_call, None),
     "visible, groups": partial(visible_call, 300),

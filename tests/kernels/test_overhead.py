@@ -22,10 +22,11 @@ def calls() -> dict[str, Callable[[], Any]]:
     bits = torch.zeros(1, 4, dtype=torch.int64)
     cache = VoxelCache(0.05, 48)
     cache.insert(case.xyz, case.features)
-    layers = mk.splat(case.xyz, None, case.cameras, k=2)
+    layers, planes = mk.splat(case.xyz, None, case.cameras, k=2), torch.rand(3, 64)
     return {
         "layers": lambda: mk.splat(case.xyz, None, case.cameras, k=2),
         "composite": lambda: mk.composite(case.features, layers, layers.depth),
+        "sum": lambda: mk.splat_sum(planes[:2].T, planes.T, (8, 8)),
         "splat": lambda: mk.splat(case.xyz, case.features, case.cameras),
         "clouds": lambda: mk.splat(case.xyz[None], case.features[None], case.cameras),
         "bilinear": lambda: mk.splat(case.xyz, case.features, case.cameras, mode="bilinear"),

@@ -98,6 +98,7 @@ def blended(part: str, name: str, *of_dtype: str, aligned: tuple[str, ...] = (),
 
 ROWS: dict[str, Any] = {"CHANNELS": 48, "BLOCK": 64}
 BACKWARD = "splat_bilinear_backward"
+PLACED = {"cell_of_tap": "*i64", "center": "fp32"}
 
 
 def resolve(word: str, **constants: Any) -> Kernel:
@@ -149,6 +150,11 @@ KERNELS = {
         )
         for mode in (0, 1, 2)
     },
+    "sum_place": Kernel("splat_sum", "splat_sum_place_kernel", {}, PLACED, folder="splat"),
+    "sum_place_all_alike": Kernel("splat_sum", "splat_sum_place_kernel", {"weights": None}, PLACED, folder="splat"),
+    "sum_taps": Kernel(
+        "splat_sum", "splat_sum_taps_kernel", {}, {"channels": "i32", "num_cells": "i32"}, folder="splat"
+    ),
     "composite_scales": blended("splat_composite", "splat_composite_scales_kernel", MODE=0),
     "composite_scales_normalized": blended("splat_composite", "splat_composite_scales_kernel", MODE=2),
     "composite_backward_features": blended(

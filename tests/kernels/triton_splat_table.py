@@ -27,6 +27,8 @@ from test_splat_clouds import (  # noqa: F401
     test_no_clouds_and_no_views,
 )
 from test_splat_clouds import test_gradients_equal_those_of_a_loop as gradients_of_clouds
+from test_splat_sum import CASES as SUM_CASES
+from test_splat_sum import SumCase, same
 from torch import Tensor
 from triton_table import ALLOW, DEVICE, numbers_overflow_quietly, run_triton, slow  # noqa: F401 (a fixture)
 
@@ -71,6 +73,14 @@ def assert_equals_reference(case: SplatCase, seed: int, **options: Any) -> None:
         assert same_sums(by_xyz.cpu(), gradients[0])
     elif (case.xyz.abs() < 1e3).all() and (case.xyz[:, 2].abs() > 1e-3).all():
         assert_close_gradients(by_xyz.cpu(), gradients[0])
+
+
+@settings(max_examples=examples(6), suppress_health_check=ALLOW)
+@given(case=SUM_CASES.filter(lambda case: len(case.uv) < 1000))
+def test_splat_sum_equals_reference(case: SumCase) -> None:
+    uv, features, weights = (to_device(x, DEVICE) for x in (case.uv, case.features, case.weights))
+    result = run_triton(case._replace(uv=uv, features=features, weights=weights).run)
+    assert same(to_device(result, "cpu"), run_reference(case.run))
 
 
 @settings(max_examples=examples(8), suppress_health_check=ALLOW)

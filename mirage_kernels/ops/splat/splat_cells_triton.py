@@ -124,8 +124,13 @@ def bilinear_position(u, v, depth, near, h, w):
         Whether it has a cell on the grid, row i and column j of its first cell, and the fractions towards column j + 1
         and row i + 1.
     """
-    a, b = u - 0.5, v - 0.5
-    some = in_front(depth, near) & (a >= -1) & (a < w.to(tl.float32)) & (b >= -1) & (b < h.to(tl.float32))
+    return corners_at(u - 0.5, v - 0.5, in_front(depth, near), h, w)
+
+
+@triton.jit
+def corners_at(a, b, in_view, h, w):
+    """Return the same of a point at column a and row b, where cells have their centers at integers."""
+    some = in_view & (a >= -1) & (a < w.to(tl.float32)) & (b >= -1) & (b < h.to(tl.float32))
     a, b = tl.where(some, a, 0.0), tl.where(some, b, 0.0)
     j, i = _floor(a), _floor(b)
     return some, i, j, a - j.to(tl.float32), b - i.to(tl.float32)
