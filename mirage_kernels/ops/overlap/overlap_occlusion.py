@@ -34,7 +34,7 @@ def _groups_of_nearest(
     seen = torch.zeros(views, 64 * words + 1, dtype=torch.bool, device=xyz.device)
     # In any order, because all write the same; not in place, for torch.func.vmap.
     seen = seen.scatter(1, group, True)
-    # Bytes, and then words of them: the sum wraps around to the sign bit. (torch 2.4 has no view of a dtype under vmap.)
+    # Bytes, then words of them, whose sum wraps around to the sign. (torch 2.4 has no view of a dtype under vmap.)
     bits = torch.arange(8, dtype=torch.int64, device=xyz.device)
     packed = (seen[:, :-1].reshape(views, words, 8, 8) * (1 << bits).to(torch.uint8)).sum(3, dtype=torch.uint8)
     return (packed.long() << (8 * bits)).sum(2)
