@@ -126,6 +126,12 @@ MIRAGE_HD BilinearTap bilinear_tap(const Corners& c, int corner, int h, int w) {
   return {row * w + column - static_cast<int32_t>(!touches), weight};  // not a select: it would become a branch
 }
 
+// Calls visit(corner, tap) for all four.
+template <class Visit>
+MIRAGE_HD void each_tap(const Corners& c, int h, int w, const Visit& visit) {
+  for (int corner = 0; corner < 4; ++corner) visit(corner, bilinear_tap(c, corner, h, w));
+}
+
 constexpr float kCornerMargin = 1.0f;  // cells: a point up to half a cell beside the grid has taps in it
 
 // A cell blends the points with a tap in it up to this depth; none of them (all depths are positive) in a hole.

@@ -122,12 +122,9 @@ __device__ __forceinline__ void rasterize_in_ranges(const PointsOfWarp<kEach>& p
       const int32_t own = cell_of(p, h, w, near);
       if (own >= 0) buffer.add(own, key);
     } else {
-      const Corners corners = corners_of(p, h, w, near);
-#pragma unroll
-      for (int corner = 0; corner < 4; ++corner) {
-        const BilinearTap tap = bilinear_tap(corners, corner, h, w);
+      each_tap(corners_of(p, h, w, near), h, w, [&](int, const BilinearTap& tap) {
         if (tap.cell >= 0) buffer.add(tap.cell, key);
-      }
+      });
     }
   }
 }

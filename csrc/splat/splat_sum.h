@@ -23,11 +23,8 @@ struct PlacedPoints {
 
 // Calls visit(corner, cell, scale) for the four taps of a point, cell < 0 for none: what its features count there.
 template <class Visit>
-MIRAGE_HD void each_tap(const Corners& corners, float weight, int h, int w, const Visit& visit) {
-  for (int corner = 0; corner < 4; ++corner) {
-    const BilinearTap tap = bilinear_tap(corners, corner, h, w);
-    visit(corner, tap.cell, tap.weight * weight);
-  }
+MIRAGE_HD void each_scale(const Corners& corners, float weight, int h, int w, const Visit& visit) {
+  each_tap(corners, h, w, [&](int corner, const BilinearTap& tap) { visit(corner, tap.cell, tap.weight * weight); });
 }
 
 }  // namespace mirage

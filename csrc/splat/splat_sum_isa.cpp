@@ -49,12 +49,12 @@ void add_block(const PlacedBlock& block, const PlacedPoints& points, int first, 
   for (int k = 0; k < block.count; ++k) {
     if (block.i[k] < first - 1 || block.i[k] >= last) continue;
     const uint32_t* __restrict row = to.rows + k * stride;
-    each_tap({block.i[k], block.j[k], block.s[k], block.t[k]}, block.weight[k], h, w,
-             [&](int, int32_t cell, float scale) {
-               if (cell < begin || cell >= end) return;
-               float* __restrict sum = to.sums + cell * stride;
-               for (int64_t c = 0; c < stride; ++c) sum[c] += scale * bits_float(row[c]);
-             });
+    each_scale({block.i[k], block.j[k], block.s[k], block.t[k]}, block.weight[k], h, w,
+               [&](int, int32_t cell, float scale) {
+                 if (cell < begin || cell >= end) return;
+                 float* __restrict sum = to.sums + cell * stride;
+                 for (int64_t c = 0; c < stride; ++c) sum[c] += scale * bits_float(row[c]);
+               });
   }
 }
 

@@ -15,10 +15,11 @@ __global__ void __launch_bounds__(kTapThreads)
     splat_place_points_kernel(PlacedPoints points, int64_t* cells, float* scales) {
   const int64_t point = static_cast<int64_t>(blockIdx.x) * kTapThreads + threadIdx.x;
   if (point >= points.n) return;
-  each_tap(points.corners(point), points.weight(point), points.h, points.w, [&](int corner, int32_t cell, float scale) {
-    cells[4 * point + corner] = cell;
-    scales[4 * point + corner] = scale;
-  });
+  each_scale(points.corners(point), points.weight(point), points.h, points.w,
+             [&](int corner, int32_t cell, float scale) {
+               cells[4 * point + corner] = cell;
+               scales[4 * point + corner] = scale;
+             });
 }
 
 constexpr int kSumWarps = 8;
