@@ -101,13 +101,13 @@ def frustum_overlap(
         device=queries.device,
     )
     planes = planes / planes[:, :3].norm(dim=1, keepdim=True)
-    border = torch.tensor([-1e-12 * far] * 4 + [0.0] * 2, dtype=torch.float64, device=queries.device)[:, None]
+    planes[:4, 3] += 1e-12 * far
     tests = planes @ _inverse(past)  # (H, 6, 4)
     points = world.movedim(0, 1).reshape(4, -1)  # (4, Q P)
     shares, step = [], max(1, _VALUES_AT_ONCE // max(1, 6 * points.shape[1]))
     for first in range(0, len(tests), step):
         some = tests[first : first + step]
-        inside = ((some @ points) > border).all(1)
+        inside = (some @ points).amin(1) > 0
         shares.append(inside.reshape(len(some), len(queries), samples.shape[1]).float().mean(2))
     return torch.cat(shares).T.contiguous() if shares else queries.new_zeros(len(queries), 0, dtype=torch.float32)
 

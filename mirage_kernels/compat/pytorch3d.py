@@ -116,17 +116,23 @@ def _rasterize(
     x, y, z = points.detach().unbind(1)
     camera = _ndc_camera(size, points.device)
     layers = nearest_layers(torch.stack([-x * z, -y * z, z], 1), camera, radius * side / 2, k)
-    index = layers.index[0].permute(1, 2, 0)
+    index, zbuf, distance2 = (part[0].permute(1, 2, 0) for part in layers)
     hit = index >= 0
-    if not len(points):
-        none = points.new_full(index.shape, -1.0)
-        return index.int(), none, none
-    nearest = points[index.clamp(min=0)]  # (H, W, K, 3)
+    dists = distance2 * (2 / side) ** 2
+    if points.requires_grad and torch.is_grad_enabled() and len(points):
+        z_of, squared = _of_points(points, index.clamp(min=0), side)
+        zbuf, dists = zbuf + (z_of - z_of.detach()), dists + (squared - squared.detach())  # the same values
+    return torch.where(hit, index + first, -1).int(), torch.where(hit, zbuf, -1.0), torch.where(hit, dists, -1.0)
+
+
+def _of_points(points: Tensor, index: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """The depths of the points at ``index`` (H, W, K), and their squared distances from the pixels' centers."""
+    h, w, _ = index.shape
+    nearest = points[index]  # (H, W, K, 3)
     column = (w - 1 - 2 * torch.arange(w, dtype=torch.float32, device=points.device)) / side
     row = (h - 1 - 2 * torch.arange(h, dtype=torch.float32, device=points.device)) / side
     dx, dy = nearest[..., 0] - column[:, None], nearest[..., 1] - row[:, None, None]
-    dists = torch.where(hit, dx * dx + dy * dy, -1.0)
-    return torch.where(hit, index + first, -1).int(), torch.where(hit, nearest[..., 2], -1.0), dists
+    return nearest[..., 2], dx * dx + dy * dy
 
 
 def _ndc_camera(size: tuple[int, int], device: torch.device) -> Any:

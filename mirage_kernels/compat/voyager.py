@@ -82,18 +82,24 @@ def render_from_cameras_videos(
     size = check.size("(height, width)", (height, width))
     poses = numbers("extrinsics", extrinsics, torch.float64, xyz.device)
     cameras = cameras_of(intrinsics, poses, size, xyz.device, inverse=True, offset=0.5, name="extrinsics")
-    view = splat(xyz, xyz.new_empty(len(xyz), 0), cameras)
-    mask = view.mask & (view.depth < _FAR)
-    index = torch.where(mask, view.index, len(xyz))
-    colors = torch.cat([rgb[:, :3].to(torch.uint8), rgb.new_zeros(1, 3, dtype=torch.uint8)])
-    images = colors.index_select(0, index.flatten()).reshape(*index.shape, 3)
-    depths = torch.where(mask, view.depth, math.inf)
+    view = splat(xyz, None, cameras, far=_FAR if _may_be_far(xyz, cameras) else None)
+    packed = torch.zeros(len(rgb) + 1, 4, dtype=torch.uint8, device=rgb.device)  # a word for each point; the last: holes
+    packed[:-1, :3] = rgb[:, :3].to(torch.uint8)
+    words = packed.view(torch.int32)[:, 0][view.index]  # -1 is the last
+    images = words[..., None].view(torch.uint8)[..., :3].contiguous()
+    depths = view.depth
     if depth == "farthest":
-        for shown, of_view, v in zip(mask, depths, range(len(cameras)), strict=True):
-            of_view.copy_(torch.where(shown, torch.maximum(of_view, _farthest(xyz, cameras[v])), math.inf))
-    arrays = (images, mask.to(torch.uint8) * 255, depths.double())
+        for of_view, v in zip(depths, range(len(cameras)), strict=True):
+            torch.maximum(of_view, _farthest(xyz, cameras[v]), out=of_view)  # inf in holes
+    arrays = (images, view.mask.view(torch.uint8).neg_(), depths.double())  # 255 and 0
     rendered, masks, maps = ([frame.cpu().numpy() for frame in array] for array in arrays)
     return rendered, masks, maps
+
+
+def _may_be_far(xyz: Tensor, cameras: Cameras) -> bool:
+    """Whether a depth may reach the limit: to look at every point costs less than to look at every pixel."""
+    sides = [values.abs().nan_to_num(nan=math.inf).amax().item() for values in (xyz, cameras.centers) if len(values)]
+    return sum(sides) * math.sqrt(3) >= _FAR
 
 
 def _farthest(xyz: Tensor, camera: Cameras) -> Tensor:
