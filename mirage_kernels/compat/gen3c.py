@@ -22,8 +22,8 @@ images and 0 elsewhere.
 **Differs**: everything is computed in float32 and rounded once to the dtype of the frame. There are no gradients. Sums
 have the order of the pixels, so that results repeat bit for bit. As in the original, a pixel that misses an integer
 coordinate by a rounding error also fills the next cell, if nothing else does; which pixels those are depends on every
-rounding, and differs. Filtering by normals or camera rays, and ``foreground_masking``, which needs NVIDIA Warp, are left
-to the original after :func:`patch`, and are errors without.
+rounding, and differs. Filtering by normals or camera rays, and ``foreground_masking``, which needs NVIDIA Warp, are
+left to the original after :func:`patch`, and are errors without.
 """
 
 from __future__ import annotations

@@ -83,7 +83,8 @@ def render_from_cameras_videos(
     poses = numbers("extrinsics", extrinsics, torch.float64, xyz.device)
     cameras = cameras_of(intrinsics, poses, size, xyz.device, inverse=True, offset=0.5, name="extrinsics")
     view = splat(xyz, None, cameras, far=_FAR if _may_be_far(xyz, cameras) else None)
-    packed = torch.zeros(len(rgb) + 1, 4, dtype=torch.uint8, device=rgb.device)  # a word for each point; the last: holes
+    # A word for each point, and a last one for holes.
+    packed = torch.zeros(len(rgb) + 1, 4, dtype=torch.uint8, device=rgb.device)
     packed[:-1, :3] = rgb[:, :3].to(torch.uint8)
     words = packed.view(torch.int32)[:, 0][view.index]  # -1 is the last
     images = words[..., None].view(torch.uint8)[..., :3].contiguous()
