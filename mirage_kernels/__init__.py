@@ -42,6 +42,7 @@ from .cameras import Cameras
 from .ops.overlap.overlap import Groups, group_voxels, overlap, visible
 from .ops.splat.splat import splat
 from .ops.splat.splat_composite import composite
+from .ops.splat.splat_frontmost import frontmost
 from .ops.splat.splat_sum import splat_sum
 from .ops.unproject.unproject import Points, pool_depth, unproject
 from .ops.voxel_cache.voxel_cache import VoxelCache
@@ -73,6 +74,7 @@ __all__ = [
     "check",
     "composite",
     "current_backend",
+    "frontmost",
     "group_voxels",
     "instruction_sets",
     "load_tensors",

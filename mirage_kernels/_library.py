@@ -63,6 +63,7 @@ def define(
     triton: str | None = None,
     inference: bool = False,
     symbolic: bool = False,
+    native: bool = True,
     differentiable: tuple[str, tuple[Any, ...]] | None = None,
 ) -> None:
     """Define an operation in every library.
@@ -78,11 +79,14 @@ def define(
         symbolic: also define an operation ``<name>_symbolic`` that takes () float64 tensors on the CPU in place of
             floats. A program of torch.compile is compiled once for all values of a tensor, and again for every value
             of a float. The fake kernel and the gradient must not use these arguments.
+        native: whether it has native kernels; if not, the reference runs on the device instead.
         differentiable: for an operation without a gradient, the one that has it and its further arguments. It runs
             under vmap, where a call cannot see whether an outer transform differentiates it.
     """
     base, arguments = schema.split("(", 1)
     implementations = {REFERENCE: reference, TRITON: _import_on_first_call(triton, base) if triton else reference}
+    if not native:
+        implementations[NATIVE] = reference
     for kind in ("default", "inference") if inference else ("default",):
         name = base if kind == "default" else f"{base}.{kind}"
         for namespace, library in _libraries.items():

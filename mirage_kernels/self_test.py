@@ -24,6 +24,7 @@ from .cameras import Cameras
 from .ops.overlap.overlap import overlap, visible
 from .ops.splat.splat import splat
 from .ops.splat.splat_composite import composite
+from .ops.splat.splat_frontmost import frontmost
 from .ops.splat.splat_sum import splat_sum
 from .ops.unproject.unproject import unproject
 from .ops.voxel_cache.voxel_cache import VoxelCache
@@ -88,6 +89,12 @@ def _composite(device: str) -> Outputs:
         yield from map(Sum, torch.autograd.grad(blended, (xyz, features), blended.detach()))
 
 
+def _frontmost(device: str) -> Outputs:
+    for seed, kind in enumerate(("room", "ties", "wild")):
+        case = testing.to_device(testing.splat_case(seed, n=700, views=3, kind=kind, valid=seed == 0), device)
+        yield frontmost(case.xyz, case.cameras, valid=case.valid, tolerance=0.01 * seed, cut_off=seed == 1)
+
+
 def _splat_sum(device: str) -> Outputs:
     g = torch.Generator(device="cpu").manual_seed(0)
     uv, features = (torch.rand(700, n, generator=g, dtype=torch.float32, device="cpu").to(device) for n in (2, 5))
@@ -150,6 +157,7 @@ OPERATIONS: dict[str, Callable[[str], Outputs]] = {
     "splat": _splat,
     "composite": _composite,
     "splat_sum": _splat_sum,
+    "frontmost": _frontmost,
     "voxel_cache": _voxel_cache,
     "visible": _visible,
     "overlap": _overlap,

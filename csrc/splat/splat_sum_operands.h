@@ -48,6 +48,7 @@ Tensor splat_sum(const Tensor& uv, const Tensor& features, OptionalTensor weight
 template <class Device, class Library>
 void register_splat_sum(Library& m) {
   m.impl("splat_sum", MIRAGE_BOX(&splat_sum<Device>));
+  m.impl("splat_sum.inference", MIRAGE_BOX(&splat_sum<Device>));
 }
 
 }  // namespace mirage

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "../common/float16.h"
 #include "../common/frustum.h"
 #include "../common/voxel_key.h"
 
@@ -10,6 +11,16 @@ namespace mirage {
 
 enum class Fusion { kBest = 0, kLatest = 1, kMean = 2 };
 enum class Element { kFloat, kBFloat16, kFloat16, kInt8 };
+
+// Calls run with a value of the type. Of features, which are never int8.
+template <class Run>
+MIRAGE_HD void with_float(Element element, const Run& run) {
+  switch (element) {
+    case Element::kBFloat16: run(BFloat16{}); break;
+    case Element::kFloat16: run(Float16{}); break;
+    default: run(float{});
+  }
+}
 
 constexpr uint64_t kDropped = ~uint64_t{0};  // in place of a Morton code, of which 63 bits are used
 

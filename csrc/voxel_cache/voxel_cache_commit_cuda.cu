@@ -13,16 +13,6 @@ bool aligned_to(const void* at) {
   return reinterpret_cast<uintptr_t>(at) % alignof(T) == 0;
 }
 
-template <class Run>
-void with_float(Element element, const Run& run) {
-  switch (element) {
-    case Element::kBFloat16: run(BFloat16{}); break;
-    case Element::kFloat16: run(Float16{}); break;
-    case Element::kFloat: run(float{}); break;
-    default: guard(false, "voxel_cache_commit: features must be float32, bfloat16 or float16");
-  }
-}
-
 class FeatureWriter {
  public:
   FeatureWriter(const CommitOperands& in, cudaStream_t stream)
@@ -30,6 +20,7 @@ class FeatureWriter {
         element_(element_of(in.features.scalar_type())), from_(data<char>(in.features)),
         to_(static_cast<char*>(in.features_rows)), stream_(stream) {
     guard(channels_ <= INT32_MAX / (4 * kSegmentsOfBlock), "voxel_cache_commit: too many channels");
+    guard(element_ != Element::kInt8, "voxel_cache_commit: features must be float32, bfloat16 or float16");
   }
 
   void copy() {

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include "common/float16.h"
 #include "cpu/point_block.h"
 
 namespace mirage {
@@ -24,15 +23,6 @@ void gather_bits(const uint32_t* axis, const int32_t* kept, int count, uint32_t*
   }
   *ones |= one;
   *zeros |= zero;
-}
-
-template <class Run>
-MIRAGE_HD void with_float(Element element, const Run& run) {
-  switch (element) {
-    case Element::kBFloat16: run(BFloat16{}); break;
-    case Element::kFloat16: run(Float16{}); break;
-    default: run(float{});
-  }
 }
 
 template <class T>

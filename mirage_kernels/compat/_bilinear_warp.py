@@ -69,7 +69,7 @@ def z_depth(distance: Tensor, intrinsic: Tensor) -> Tensor:
     pixels = torch.stack([x, y, torch.ones_like(x)]).reshape(3, -1)
     rays = _inverse("intrinsic1", intrinsic) @ pixels
     length: Tensor = rays.norm(dim=1)
-    return (distance / length.reshape(-1, 1, h, w)).to(distance.dtype)
+    return (distance.double() / length.reshape(-1, 1, h, w)).float()
 
 
 class Projection(NamedTuple):

@@ -7,7 +7,7 @@ Two lines in ``inference.py``, and the same in ``utils/render_point.py``::
     from mirage_kernels.compat.spatia import frustum_frontmost_mask as frustum_frontmost_mask_triton
     from mirage_kernels.compat.spatia import render_multi_view_pointcloud
 
-**Faster**: masks of front-most points, whose projection is one kernel; renderings, without PyTorch3D.
+**Faster**: masks of front-most points, by :func:`mirage_kernels.frontmost`; renderings, without PyTorch3D.
 
 **As the original**: poses are world-to-camera; points within 1e-6 of the nearest depth of their pixel are all
 front-most; pixels are cut off toward zero, so that points less than a pixel outside the left and the upper border count
@@ -29,10 +29,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from mirage_kernels import check, composite
+from mirage_kernels import check, composite, frontmost
 
 from ._arrays import as_tensor, cameras_of
-from ._cells import nearest_of_cells, points_in_view
 from ._layers import nearest_layers
 from ._modes import without_gradients
 
@@ -80,32 +79,26 @@ def frustum_frontmost_mask(
     h, w = check.size("image_size", image_size)
     least, limit = _depth_bounds(near, far, background_depth)
     cameras = cameras_of(intrinsics, w2c_matrices, (h, w), xyz.device, inverse=True, name="w2c_matrices")
-    front = torch.zeros(len(cameras), len(xyz), dtype=torch.bool, device=xyz.device)
-    if not len(xyz):
-        return front
-    cameras = cameras.crop(-1, -1, (h + 1, w + 1))  # a row and a column more, for what is cut off toward zero
-    for view in range(len(cameras)):
-        points = points_in_view(xyz, cameras[view], cut_off=True)
-        if least > _NEAR:
-            points = points.where(points.depth > least)
-        nearest = nearest_of_cells(points, h * w).index_select(0, points.cell)
-        front[view, points.row] = (points.depth <= limit) & (points.depth <= nearest + _SAME_DEPTH)
-    return front
+    if limit is not None and limit <= least:
+        return torch.zeros(len(cameras), len(xyz), dtype=torch.bool, device=xyz.device)
+    return frontmost(xyz, cameras, near=least, far=limit, tolerance=_SAME_DEPTH, cut_off=True)
 
 
 frustum_frontmost_mask_triton = frustum_frontmost_mask
 
 
-def _depth_bounds(near: Any, far: Any, background: Any) -> tuple[float, float]:
-    """The depth above which a point is in front, and the largest depth."""
+def _depth_bounds(near: Any, far: Any, background: Any) -> tuple[float, float | None]:
+    """The depth above which a point is in front, and that from which on it is not, if there is one."""
     limits = {"background_depth": background, "far": math.inf if far is None else far}
     limit = min(math.inf if one == math.inf else check.number(name, one) for name, one in limits.items())
-    least = _NEAR if near is None else check.number("near", near)
-    return (_NEAR if least <= _NEAR else math.nextafter(_float32(least), 0)), limit
+    least = _NEAR if near is None else max(_NEAR, _next(check.number("near", near), -math.inf))
+    return least, None if limit == math.inf else _next(limit, math.inf)
 
 
-def _float32(value: float) -> float:
-    return float(torch.tensor(value, dtype=torch.float32, device="cpu"))
+def _next(value: float, towards: float) -> float:
+    """The float32 after this number."""
+    rounded, end = torch.tensor([value, towards], dtype=torch.float32, device="cpu")
+    return torch.nextafter(rounded, end).item()
 
 
 @without_gradients

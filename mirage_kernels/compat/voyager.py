@@ -30,7 +30,6 @@ from torch import Tensor
 from mirage_kernels import Cameras, check, splat
 
 from ._arrays import as_tensor, cameras_of, numbers
-from ._cells import nearest_of_cells, points_in_view
 from ._modes import without_gradients
 
 _FAR = 60000.0
@@ -104,8 +103,11 @@ def _may_be_far(xyz: Tensor, cameras: Cameras) -> bool:
 
 
 def _farthest(xyz: Tensor, camera: Cameras) -> Tensor:
-    """The largest depth in every pixel (h, w), -inf in holes."""
-    points = points_in_view(xyz, camera)
-    opposite = torch.where(points.depth < _FAR, -points.depth, math.inf)
-    h, w = camera.size
-    return nearest_of_cells(points._replace(depth=opposite), h * w).neg_().view(h, w)
+    """The largest depth in every pixel (h, w), -inf in holes. It waits for the device: a view may show few points."""
+    uv, depth, inside = camera.project(xyz)
+    rows, (h, w) = inside[0].nonzero()[:, 0], camera.size
+    column, line = uv[0].index_select(0, rows).long().unbind(1)
+    depths = depth[0].index_select(0, rows)
+    farthest = depths.new_full((h * w,), -math.inf)
+    depths = torch.where(depths < _FAR, depths, -math.inf)
+    return farthest.scatter_reduce_(0, line * w + column, depths, "amax").view(h, w)

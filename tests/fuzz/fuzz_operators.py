@@ -78,13 +78,11 @@ def arguments(data: Input, name: str) -> list[Any]:
         known |= {"index": torch.randint(-1, max(n, 1), shape, generator=g), "weights": torch.rand(shape), "k": 2}
         known |= {"grad": known["grad_features"], "mode": data.integer(0, 2)}
         known |= {"grad_depth": torch.randn(shape), "grad_distance2": torch.randn(shape)}
-    if name == "splat_sum":
-        known |= {
-            "uv": 8 * torch.rand(2, n),
-            "features": torch.randn(channels, n),
-            "weights": torch.rand(n),
-            "center": 0.5,
-        }
+    if name == "splat_frontmost":
+        known |= {"far": 3.0, "tolerance": 0.1, "cut_off": bool(data.byte() & 1)}
+    if name.startswith("splat_sum"):
+        known |= {"uv": 8 * torch.rand(2, n), "features": torch.randn(channels, n), "weights": torch.rand(n)}
+        known |= {"center": 0.5, "grad": torch.randn(channels + 1, h, w)}
     if name == "voxel_cache_index":
         known |= {"xyz": state.xyz, "footprint": state.footprint}
     if name == "voxel_cache_carve":

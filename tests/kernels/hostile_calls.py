@@ -123,6 +123,7 @@ def good_calls(source: random.Random) -> dict[str, tuple[Any, ...]]:
         "splat_plain": case.arguments()[:6],
         "splat_layers": (*case.arguments()[:1], *case.arguments()[2:6], 3, *case.arguments()[6:8], 0.1, 0.5),
         **of_composite(case),
+        "splat_frontmost": (seen.xyz, *camera, seen.valid, 1e-6, 3.0, 0.1, False),
         "splat_sum": (torch.rand(2, n) * 12 - 2, torch.rand(3, n), torch.rand(n), 6, 9, 0.5),
         "splat_clouds": of_clouds(case, source),
         "visible": (seen.xyz, *camera, seen.valid, seen.groups, 70),

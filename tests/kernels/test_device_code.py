@@ -60,6 +60,7 @@ FORBIDDEN = {
     r"splat_rasterize_kernelI": [r"CAS", r"ATOMG", r"ATOMS", FLOAT64],
     r"splat_rasterize_layer_kernelI": [r"CAS", r"ATOMG", r"ATOMS", FLOAT64],
     r"splat_composite_sum_features_kernelI": [r"ATOM", r"RED\b|REDG"],  # sums in order
+    r"splat_enter_depths_kernel": [r"CAS", r"ATOMG", r"ATOMS", FLOAT64],
     r"splat_sum_taps_kernel": [r"ATOM", r"RED\b|REDG"],
     r"splat_bilinear_blend_kernelI": [r"ATOM", r"RED\b|REDG"],
     r"splat_sum_features_kernelI": [r"ATOM", r"RED\b|REDG"],
@@ -239,5 +240,5 @@ def test_the_module_registers_every_kernel_that_the_tests_run_on_a_cpu(cuda_code
     bilinear = {"splat_bilinear", "splat_bilinear_backward_features", "splat_bilinear_backward_xyz"}
     layers = {"splat_layers", "splat_layers_backward_xyz"}
     composite = {"composite", "composite_backward_features", "composite_backward_weights"}
-    others = {"visible", "overlap", "project", "splat_sum"}
+    others = {"visible", "overlap", "project", "splat_sum", "splat_frontmost"}
     assert cuda_code.operations() >= others | unproject | splat | bilinear | layers | composite | cache

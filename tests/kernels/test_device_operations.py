@@ -11,7 +11,7 @@ import pytest
 import torch
 from emulated import Emulated, Operations
 
-from mirage_kernels import Cameras, VoxelCache, composite, overlap, splat, splat_sum, testing, visible
+from mirage_kernels import Cameras, VoxelCache, composite, frontmost, overlap, splat, splat_sum, testing, visible
 
 SIZE = (6, 9)
 Call = Callable[[], Any]
@@ -73,6 +73,10 @@ def project(views: int) -> Call:
     return lambda: cameras(views).project(xyz)
 
 
+def front_points() -> Any:
+    return frontmost(torch.randn(300, 3), cameras(9))
+
+
 def sum_points() -> Any:
     return splat_sum(torch.rand(300, 2), torch.randn(300, 3), SIZE)
 
@@ -107,6 +111,8 @@ CALLS: dict[str, tuple[Callable[[], Call], Operations]] = {
     "composite": (lambda: blend(backward=False), Operations(launches=1, fills=0, sorts=0, waits=0)),
     # beside the forward's: scales, list_cells, transpose, sum_features; transpose, products, backward_weights
     "composite backward": (lambda: blend(backward=True), Operations(launches=8, fills=1, sorts=1, waits=0)),
+    # enter_depths, test_depths
+    "frontmost": (lambda: front_points, Operations(launches=2, fills=1, sorts=0, waits=0)),
     # place_points, list_cells, sum_taps
     "splat_sum": (lambda: sum_points, Operations(launches=3, fills=1, sorts=1, waits=0)),
     "splat, 8 clouds": (lambda: splat_clouds(8), Operations(launches=3, fills=0, sorts=0, waits=0)),

@@ -22,7 +22,18 @@ from cache_steps import snapshot
 from torch import Tensor
 
 import mirage_kernels as mk
-from mirage_kernels import Cameras, VoxelCache, composite, overlap, splat, splat_sum, testing, unproject, visible
+from mirage_kernels import (
+    Cameras,
+    VoxelCache,
+    composite,
+    frontmost,
+    overlap,
+    splat,
+    splat_sum,
+    testing,
+    unproject,
+    visible,
+)
 from mirage_kernels._modes import POOLINGS
 from mirage_kernels.backend import devices, operation
 from mirage_kernels.testing import (
@@ -102,6 +113,11 @@ def visible_call(num_groups: int | None) -> Callable[[], Tensor]:
     return lambda: case.run(visible)
 
 
+def frontmost_call() -> Callable[[], Tensor]:
+    case = testing.to_device(testing.splat_case(0), "cuda")
+    return lambda: frontmost(case.xyz, case.cameras)
+
+
 def sum_call() -> Callable[[], Any]:
     uv, features = 9 * torch.rand(500, 2, device="cuda"), torch.randn(500, 3, device="cuda")
     return lambda: splat_sum(uv, features, (6, 9))
@@ -142,6 +158,7 @@ READS: dict[str, Callable[[], Callable[[], Any]]] = {
     "splat, layers": partial(splat_call, k=4),
     "composite": composite_call,
     "splat_sum": sum_call,
+    "frontmost": frontmost_call,
     "splat, bilinear": partial(splat_call, mode="bilinear"),
     "visible": partial(visible_call, None),
     "visible, groups": partial(visible_call, 300),

@@ -26,6 +26,7 @@ def calls() -> dict[str, Callable[[], Any]]:
     return {
         "layers": lambda: mk.splat(case.xyz, None, case.cameras, k=2),
         "composite": lambda: mk.composite(case.features, layers, layers.depth),
+        "frontmost": lambda: mk.frontmost(case.xyz, case.cameras),
         "sum": lambda: mk.splat_sum(planes[:2].T, planes.T, (8, 8)),
         "splat": lambda: mk.splat(case.xyz, case.features, case.cameras),
         "clouds": lambda: mk.splat(case.xyz[None], case.features[None], case.cameras),

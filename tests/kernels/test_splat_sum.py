@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import DTYPES, SEEDS, examples, fixture_is_pure
 from torch import Tensor
+from torch_releases import whole_graphs
 
 import mirage_kernels as mk
 from mirage_kernels import SplatSum, _library, splat_sum, testing
-from mirage_kernels.ops.splat import splat_sum_reference as reference
 from mirage_kernels.testing import same_sums
 
 
@@ -125,7 +125,8 @@ def test_gradients(weighted: bool) -> None:
     leaves = [case.uv.double(), case.features.double(), *([case.weights.double()] if case.weights is not None else [])]
 
     def render(uv: Tensor, features: Tensor, weights: Tensor | None = None) -> Tensor:
-        return reference.splat_sum(uv.T, features.T, weights, 3, 4, 0.5)
+        out: Tensor = torch.ops.mirage_kernels_reference.splat_sum(uv.T, features.T, weights, 3, 4, 0.5)
+        return out
 
     assert torch.autograd.gradcheck(render, [leaf.requires_grad_() for leaf in leaves])
 
@@ -156,8 +157,36 @@ def test_vmap_is_a_loop(names: tuple[int, ...]) -> None:
     for i in range(3):
         one = run(*(value[i] if k in names else value for k, value in enumerate(given)))
         assert all(torch.equal(part[i], own) for part, own in zip(mapped, one, strict=True))
+    assert torch.vmap(run, (0, None, None))(values[0][:0], values[1][0], values[2][0])[0].shape == (0, 3, 3, 4)
     loss = lambda features: run(given[0][0] if 0 in names else given[0], features, values[2][0])[0].square().sum()  # noqa: E731
     assert torch.func.grad(loss)(values[1][0]).any()
+
+
+class Splats(torch.nn.Module):
+    def forward(self, uv: Tensor, features: Tensor) -> tuple[Tensor, ...]:
+        return tuple(splat_sum(uv, features, (5, 6)))
+
+
+@whole_graphs
+def test_a_program_serves_every_number_of_points() -> None:
+    """With the same bits, whether a gradient is wanted or not; eager, compiled, and exported."""
+    n = torch.export.Dim("n", min=2, max=20_000)
+    case = sum_case(1, n=50, size=(5, 6))
+    exported = torch.export.export(Splats(), (case.uv, case.features), dynamic_shapes=({0: n}, {0: n})).module()
+    compiled = torch.compile(Splats(), fullgraph=True, dynamic=True)
+    for size in (7, 300, 9000):
+        case = sum_case(2, n=size, size=(5, 6))
+        expected = splat_sum(case.uv, case.features, case.size)
+        for run in (exported, compiled, torch.vmap(lambda uv, f: Splats()(uv[0], f[0]))):
+            for features in (case.features, needs_grad(case.features)):
+                args = (
+                    (case.uv, features) if run in (exported, compiled) else (case.uv[None, None], features[None, None])
+                )
+                result = run(*args)
+                shape = expected.features.shape, expected.weight.shape
+                assert all(
+                    torch.equal(part.reshape(s), own) for part, s, own in zip(result, shape, expected, strict=True)
+                )
 
 
 def test_softmax_splatting_of_a_constant_is_constant() -> None:
@@ -180,6 +209,13 @@ def test_dtypes_and_autocast() -> None:
     assert result.features.dtype == result.weight.dtype == torch.float32
     double = case._replace(uv=case.uv.double(), weights=case.weights.double() if case.weights is not None else None)
     assert same(double.run(), expected)
+
+
+def test_meta_tensors() -> None:
+    uv, features = torch.zeros(7, 2, device="meta"), torch.zeros(7, 5, device="meta", requires_grad=True)
+    sums = splat_sum(uv, features, (3, 4))
+    (grad,) = torch.autograd.grad(sums.features.sum(), features)
+    assert (sums.features.shape, sums.weight.shape, grad.shape) == ((5, 3, 4), (3, 4), (7, 5))
 
 
 @pytest.mark.parametrize("options", [{}, {"weighted": False}, {"n": 0}, {"channels": 0}])

@@ -98,6 +98,7 @@ def blended(part: str, name: str, *of_dtype: str, aligned: tuple[str, ...] = (),
 
 ROWS: dict[str, Any] = {"CHANNELS": 48, "BLOCK": 64}
 BACKWARD = "splat_bilinear_backward"
+FRONT = {"nearest": "*i32", "front": "*u8", "far": "fp32", "tolerance": "fp32"}
 PLACED = {"cell_of_tap": "*i64", "center": "fp32"}
 
 
@@ -149,6 +150,12 @@ KERNELS = {
             "splat_composite", "splat_composite_kernel", "features", "out", aligned=("cells",), MODE=mode, **ROWS
         )
         for mode in (0, 1, 2)
+    },
+    **{
+        f"frontmost_{'test' if test else 'enter'}": Kernel(
+            "splat_frontmost", "splat_frontmost_kernel", {"CUT_OFF": test, "TEST": test, **mask}, FRONT, folder="splat"
+        )
+        for test, mask in ((False, {}), (True, {"valid": None}))
     },
     "sum_place": Kernel("splat_sum", "splat_sum_place_kernel", {}, PLACED, folder="splat"),
     "sum_place_all_alike": Kernel("splat_sum", "splat_sum_place_kernel", {"weights": None}, PLACED, folder="splat"),
@@ -252,7 +259,17 @@ def test_compiled_kernels(name: str, capability: int, tmp_path: Path) -> None:
     for wrong in (r"\bfma\.", r"\bmad\.\S*f(32|64)", r"div\.(full|approx)", r"\brcp\.", r"\.ftz"):
         assert not re.search(wrong, ptx), wrong
     if name.startswith(
-        ("lift", "backward_median", "backward_bilinear", "visible", "project", "gather", "rasterize", "bilinear")
+        (
+            "lift",
+            "backward_median",
+            "backward_bilinear",
+            "visible",
+            "project",
+            "gather",
+            "rasterize",
+            "bilinear",
+            "frontmost",
+        )
     ):
         assert "div.rn.f32" in ptx
     if "rasterize" in name:  # one instruction, not a loop that compares and swaps
@@ -309,6 +326,7 @@ def many_views(operation: str) -> Any:
         "composite_backward_weights": (maps, features, layers, weights, 0),
         "visible": (xyz, *cameras, h, w, None, None, n),
         "project": (xyz, *cameras, h, w),
+        "splat_frontmost": (xyz, *cameras, h, w, None, 1e-6, 1e39, 0.0, False),
         "unproject": (depth, maps, cameras[0], torch.empty(views, 4, 4), None, 0, 1, 0.0),
         "voxel_cache_decode": (features, None, None, index, features[:0]),
     }[operation]
@@ -331,6 +349,7 @@ def many_views(operation: str) -> Any:
         ("splat", "splat_composite", "composite_backward_weights"),
         ("overlap", "overlap", "visible"),
         ("project", "project", "project"),
+        ("splat", "splat_frontmost", "splat_frontmost"),
         ("unproject", "unproject", "unproject"),
         ("voxel_cache", "voxel_cache", "voxel_cache_decode"),
     ],

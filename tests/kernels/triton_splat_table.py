@@ -13,6 +13,8 @@ from every_backend import needs_grad, run_reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import SEEDS, SHAPES, examples, splat_cases
+from test_frontmost import CASES as FRONTMOST_CASES
+from test_frontmost import FrontmostCase
 from test_splat import (  # noqa: F401 (collected here too)
     test_empty_inputs,
     test_radius_covers_discs,
@@ -73,6 +75,14 @@ def assert_equals_reference(case: SplatCase, seed: int, **options: Any) -> None:
         assert same_sums(by_xyz.cpu(), gradients[0])
     elif (case.xyz.abs() < 1e3).all() and (case.xyz[:, 2].abs() > 1e-3).all():
         assert_close_gradients(by_xyz.cpu(), gradients[0])
+
+
+@settings(max_examples=examples(6), suppress_health_check=ALLOW)
+@given(case=FRONTMOST_CASES.filter(lambda case: len(case.xyz) < 1000))
+def test_frontmost_equals_reference(case: FrontmostCase) -> None:
+    options = {name: to_device(value, DEVICE) for name, value in case.options.items()}
+    on_device = FrontmostCase(case.xyz.to(DEVICE), case.cameras.to(DEVICE), options)
+    assert same_bits(run_triton(on_device.run).cpu(), run_reference(case.run))
 
 
 @settings(max_examples=examples(6), suppress_health_check=ALLOW)

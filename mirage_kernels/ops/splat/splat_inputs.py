@@ -119,7 +119,7 @@ def check_inputs(
     background = None if background is None else _check_background(background, features, like)
     return SplatInputs(
         *(xyz, features, cameras, valid, size, extents if radii is None else radii, reach, near),
-        far=math.inf if far is None else _check_far(far, near),
+        far=check_far(far, near),
         background=background,
         offsets=offsets,
         weights=None if weights is None else _inputs.geometry("weights", weights, rows, dims, like),
@@ -199,9 +199,10 @@ def _check_extent(
     return size, extents
 
 
-def _check_far(far: Any, near: float) -> float:
-    if isinstance(far, float) and far == math.inf:
-        return far
+def check_far(far: Any, near: float) -> float:
+    """Check the argument ``far`` and return it as a float, inf for None."""
+    if far is None or (isinstance(far, float) and far == math.inf):
+        return math.inf
     checked = check.number("far", far)
     if not checked > near:
         raise check.value_error("far", f"more than near ({near:g})", far)

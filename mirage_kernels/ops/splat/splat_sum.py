@@ -26,10 +26,10 @@ def splat_sum(
     is not finite. Sums are float32, with one rounding per operation, in the order of the points: the
     same, bit for bit, on every backend and number of threads.
 
-    Gradients flow to ``uv``, ``features`` and ``weights``, with the four cells of a point taken as constant. Where one
-    is wanted, PyTorch's operations run, with the same bits.
+    Gradients flow to ``uv``, ``features`` and ``weights``, with the four cells of a point taken as constant; operations
+    of PyTorch compute them.
 
-    The function does not wait for the device (no synchronization), except where a gradient is wanted on a GPU.
+    The function does not wait for the device (no synchronization).
 
     Args:
         uv: (N, 2) float32, or float64 that is rounded to float32 once; columns and rows: the center of cell (i, j) is

@@ -96,6 +96,9 @@ def test_rays_may_be_given_instead_of_depth() -> None:
     by_depth = gen3c.forward_warp(f[None], None, d[None], *common)
     by_ray = gen3c.forward_warp(f[None], None, ray[None], *common, is_depth=False)
     np.testing.assert_allclose(by_ray[0].numpy(), by_depth[0].numpy(), atol=2e-3)
+    rounded = ray[None].bfloat16()  # float32 from here on
+    coarse = [gen3c.forward_warp(f[None], None, d, *common, is_depth=False) for d in (rounded, rounded.float())]
+    assert all(torch.equal(a, b) for a, b in zip(*coarse, strict=True) if a is not None)
 
 
 def world_points(scene: Scene, frame: int) -> Array:

@@ -58,6 +58,15 @@ def test_many_points_of_the_same_depth_are_all_frontmost() -> None:
     assert empty.shape == (1, 0)
 
 
+@pytest.mark.parametrize("depth", [1.0, 0.1, 0.3, 2.5])
+def test_the_bounds_of_the_depth_are_included(depth: float) -> None:
+    point, k = torch.tensor([[0.0, 0, depth]]), torch.tensor([2.0, 2, 1, 0])
+    for near, far in ((depth, None), (None, depth), (depth, depth)):
+        assert spatia.frustum_frontmost_mask(point, torch.eye(4)[None], k, (1, 3), near=near, far=far).all()
+    for near, far in ((depth + 1e-3, None), (None, depth - 1e-3), (depth + 1e-3, depth - 1e-3)):
+        assert not spatia.frustum_frontmost_mask(point, torch.eye(4)[None], k, (1, 3), near=near, far=far).any()
+
+
 def ndc_points(seed: int, count: int = 60) -> np.ndarray:
     """Points in normalized device coordinates, some behind the camera or outside the image, of different depths."""
     rng = np.random.default_rng(seed)
