@@ -14,7 +14,7 @@ enum class Element { kFloat, kBFloat16, kFloat16, kInt8 };
 
 // Calls run with a value of the type. Of features, which are never int8.
 template <class Run>
-MIRAGE_HD void with_float(Element element, const Run& run) {
+void with_float(Element element, const Run& run) {
   switch (element) {
     case Element::kBFloat16: run(BFloat16{}); break;
     case Element::kFloat16: run(Float16{}); break;
