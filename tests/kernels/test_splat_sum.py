@@ -111,7 +111,7 @@ def test_reference_follows_the_contract(seed: int, kind: str, weighted: bool, in
 
 
 @pytest.mark.usefixtures("native")
-@settings(fixture_is_pure, max_examples=examples(100))
+@settings(fixture_is_pure, max_examples=examples(50))
 @given(case=CASES)
 def test_cpp_equals_reference(case: SumCase, every_backend: EveryBackend) -> None:
     expected = run_reference(case.run)

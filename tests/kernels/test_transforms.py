@@ -19,10 +19,10 @@ from torch.utils import checkpoint
 from torch_releases import since
 
 import mirage_kernels as mk
-from mirage_kernels import Cameras, VoxelCache, _library, composite, splat, testing, unproject, visible
+from mirage_kernels import Cameras, VoxelCache, _library, composite, splat, splat_sum, testing, unproject, visible
 
 Loss = Callable[[Tensor], Tensor]
-NAMES = "splat|splat_bilinear|splat_clouds|splat_layers|composite|unproject"
+NAMES = "splat|splat_bilinear|splat_clouds|splat_layers|splat_sum|composite|unproject"
 FORWARD = rf"^({NAMES}): forward-mode differentiation \(jvp, jacfwd, hessian\) is not implemented$"
 SECOND = rf"^({NAMES}): second derivatives are not implemented$"
 CAMERAS = testing.random_cameras(torch.Generator().manual_seed(0), 2, (6, 9))
@@ -101,6 +101,18 @@ def of_composite(parameter: str) -> Differentiable:
     return Differentiable(loss, case.features if parameter == "features" else weights)
 
 
+def of_sum(parameter: str) -> Differentiable:
+    g = torch.Generator().manual_seed(0)
+    given = {"uv": 6 * torch.rand(40, 2, generator=g), "features": torch.randn(40, 3, generator=g)}
+    given["weights"] = torch.rand(40, generator=g)
+
+    def loss(value: Tensor) -> Tensor:
+        sums = splat_sum(size=(5, 6), **{**given, parameter: value})
+        return sums.features.square().sum() + sums.weight.square().sum()
+
+    return Differentiable(loss, given[parameter])
+
+
 FUNCTIONS: dict[str, Differentiable] = {
     "splat, features": of_splat("features"),
     "splat, xyz": of_splat("xyz"),
@@ -116,6 +128,7 @@ FUNCTIONS: dict[str, Differentiable] = {
     "splat layers, xyz": of_layers(),
     "composite, features": of_composite("features"),
     "composite, weights": of_composite("weights"),
+    **{f"splat_sum, {parameter}": of_sum(parameter) for parameter in ("uv", "features", "weights")},
 }
 
 
@@ -300,5 +313,5 @@ def test_every_operation_with_a_gradient_is_tested() -> None:
     }
     backward = {name for name in registered if "backward" in name}
     of_splat = {"splat", "splat_symbolic", "splat_bilinear", "splat_clouds", "splat_layers"}
-    assert registered - backward == {*of_splat, "composite", "unproject"}
-    assert len(backward) == 9
+    assert registered - backward == {*of_splat, "splat_sum", "composite", "unproject"}
+    assert len(backward) == 10

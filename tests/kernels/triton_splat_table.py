@@ -77,7 +77,7 @@ def assert_equals_reference(case: SplatCase, seed: int, **options: Any) -> None:
         assert_close_gradients(by_xyz.cpu(), gradients[0])
 
 
-@settings(max_examples=examples(6), suppress_health_check=ALLOW)
+@settings(max_examples=examples(4), suppress_health_check=ALLOW)
 @given(case=FRONTMOST_CASES.filter(lambda case: len(case.xyz) < 1000))
 def test_frontmost_equals_reference(case: FrontmostCase) -> None:
     options = {name: to_device(value, DEVICE) for name, value in case.options.items()}
@@ -85,7 +85,7 @@ def test_frontmost_equals_reference(case: FrontmostCase) -> None:
     assert same_bits(run_triton(on_device.run).cpu(), run_reference(case.run))
 
 
-@settings(max_examples=examples(6), suppress_health_check=ALLOW)
+@settings(max_examples=examples(4), suppress_health_check=ALLOW)
 @given(case=SUM_CASES.filter(lambda case: len(case.uv) < 1000))
 def test_splat_sum_equals_reference(case: SumCase) -> None:
     uv, features, weights = (to_device(x, DEVICE) for x in (case.uv, case.features, case.weights))

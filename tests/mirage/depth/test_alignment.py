@@ -103,12 +103,13 @@ def test_scale_and_shift_of_a_synthetic_room(space: str, shift: bool) -> None:
                     assert abs(fit.scale * scale - 1) < 0.01
 
 
-def test_scale_of_real_frames(hololens: RgbdFrames) -> None:
-    """Every frame after the eighth, three seeds: single pixels, blocks of 16 and of 40 pixels, 20 % of them wrong."""
+@pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.long)])
+def test_scale_of_real_frames(step: int, hololens: RgbdFrames) -> None:
+    """Frames after the eighth, three seeds: single pixels, blocks of 16 and of 40 pixels, 20 % of them wrong."""
     memory = write(hololens.depth, hololens.cameras)
     generator = torch.Generator().manual_seed(0)
     errors: dict[bool, list[float]] = {False: [], True: []}
-    for frame in range(8, 73):
+    for frame in range(8, 73, step):
         truth, camera = hololens.depth[frame], hololens.cameras[frame]
         view, points = read(memory, camera)
         for seed, block in enumerate((1, 16, 40)):
