@@ -88,6 +88,8 @@ def _clouds(pointclouds: Any) -> list[Tensor]:
     """The points (P, 3) of every cloud."""
     if hasattr(pointclouds, "points_list"):
         pointclouds = pointclouds.points_list()
+    if isinstance(pointclouds, Tensor) and pointclouds.dim() != 3:
+        raise check.value_error("pointclouds", "(N, P, 3), or a list of (P, 3)", tuple(pointclouds.shape))
     clouds = list(pointclouds) if isinstance(pointclouds, (Tensor, list, tuple)) else []
     if not clouds:
         raise check.type_error(

@@ -131,6 +131,21 @@ def test_gradients(weighted: bool) -> None:
     assert torch.autograd.gradcheck(render, [leaf.requires_grad_() for leaf in leaves])
 
 
+def test_points_on_centers_have_one_sided_gradients() -> None:
+    """As a warp without motion: those of points a little further right and down."""
+    g = torch.Generator().manual_seed(0)
+    target, features = torch.randn(2, 4, 5, generator=g), torch.randn(20, 2, generator=g)
+    row, column = torch.meshgrid(torch.arange(4.0), torch.arange(5.0), indexing="ij")
+    grads = []
+    for shift in (0.0, 1e-4):
+        uv = needs_grad(torch.stack([column, row], -1).reshape(-1, 2) + shift)
+        sums = splat_sum(uv, features, (4, 5), integer_centers=True)
+        (grad,) = torch.autograd.grad((sums.features - target).square().sum() + sums.weight.square().sum(), uv)
+        grads.append(grad)
+    assert grads[0].abs().max() > 1
+    torch.testing.assert_close(*grads, rtol=1e-2, atol=1e-2)
+
+
 def test_values_are_the_same_where_a_gradient_is_wanted() -> None:
     case = sum_case(3, n=9000, size=(30, 40))
     leaves = [needs_grad(case.uv), needs_grad(case.features)]

@@ -123,7 +123,7 @@ def splat(
         radius: cells, a number from 0 to 2^24, or (N,), with B clouds (B, N), float32 or float64. A point is drawn as a
             disc of this radius around its projection (u, v): it covers its own cell and all cells (i, j) with
             ((j + 0.5) - u)^2 + ((i + 0.5) - v)^2 <= radius^2. A point whose radius is not positive covers only its own
-            cell, and one above 2^24 counts as 2^24. Not together with ``extent``.
+            cell, and one above 2^24 counts as 2^24. No gradient flows to it. Not together with ``extent``.
         mode: "nearest" or "bilinear"; "bilinear" takes neither ``extent`` nor ``radius``.
         band: relative depth range of the points that mode "bilinear" blends, at least 0.
         weights: (N,), with B clouds (B, N), float32 or float64, of the points in mode "bilinear", such as 1 / depth or

@@ -37,7 +37,7 @@ def composite(features: Tensor, layers: Layers, weights: Tensor, *, mode: Compos
         features: (N, C) float32, bfloat16 or float16.
         layers: the result of :func:`splat` with ``k`` for these N points, V views and a grid (h, w).
         weights: (V, k, h, w) float32, the weight of every layer, for example
-            ``(1 - layers.distance2 / radius**2).clamp(min=0)``.
+            ``(1 - layers.distance2 / radius**2).clamp(min=0)``, with ``radius[layers.index]`` for discs of their own.
         mode: "alpha", "weighted" or "normalized".
 
     Returns:

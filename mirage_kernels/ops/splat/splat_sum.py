@@ -18,16 +18,16 @@ def splat_sum(
 
     This is the forward splatting of warped images: "summation splatting" of Niklaus & Liu, "Softmax Splatting for Video
     Frame Interpolation" (CVPR 2020). With ``weights``, ``features / weight`` of the result is their linear splatting
-    (weights of your own, such as 1 / depth) or softmax splatting (exp(importance)). Unlike :func:`splat` in mode
-    "bilinear" it has no z-buffer: all points of a cell count.
+    (weights of your own, such as 1 / depth) or softmax splatting (exp(importance - importance.max())). Unlike
+    :func:`splat` in mode "bilinear" it has no z-buffer: all points of a cell count.
 
     With a = u - 0.5, s = a - floor(a), b = v - 0.5 and t = b - floor(b), the shares of a point are (1 - s) (1 - t),
     s (1 - t), (1 - s) t and s t; cells outside the grid and shares of 0 are skipped, as are points with a position that
     is not finite. Sums are float32, with one rounding per operation, in the order of the points: the
     same, bit for bit, on every backend and number of threads.
 
-    Gradients flow to ``uv``, ``features`` and ``weights``, with the four cells of a point taken as constant; operations
-    of PyTorch compute them.
+    Gradients flow to ``uv``, ``features`` and ``weights``, with the four cells of a point taken as constant: at the
+    center of a cell, that of ``uv`` is one-sided, towards larger u and v. Operations of PyTorch compute them.
 
     The function does not wait for the device (no synchronization).
 

@@ -20,7 +20,7 @@ _COLUMN_OF_TAP, _ROW_OF_TAP = (0, 1, 0, 1), (0, 0, 1, 1)  # in the order of thei
 
 
 class _Taps(NamedTuple):
-    """The four taps of every point, (N, 4) each: cell, h w for none; and the share of the point, by column and row."""
+    """The four taps of every point, (N, 4) each: cell, h w off the grid; and the point's share, by column and row."""
 
     cell: Tensor
     across: Tensor
@@ -44,20 +44,24 @@ def splat_sum(uv: Tensor, features: Tensor, weights: Tensor | None, h: int, w: i
         (C + 1, h, w): the sums of weighted features, and of the weights.
     """
     taps, values = _taps(uv, h, w, center), _with_ones(features, uv).T
-    scale = torch.where(taps.cell < h * w, taps.scale(weights), 0)
+    touches = (taps.cell < h * w) & (taps.across * taps.down > 0)
+    cell, scale = torch.where(touches, taps.cell, h * w), torch.where(touches, taps.scale(weights), 0)
     sums = values.new_zeros(h * w + 1, values.shape[1])  # the last takes what has no cell
     step = max(1, _VALUES_BATCH // (4 * values.shape[1]))
     for first in range(0, len(values), step):
         some = slice(first, first + step)
         rows = scale[some, :, None] * values[some, None, :]
-        add_in_order(sums, taps.cell[some].flatten(), rows.flatten(0, 1))
+        add_in_order(sums, cell[some].flatten(), rows.flatten(0, 1))
     return sums[:-1].T.reshape(-1, h, w).contiguous()
 
 
 def splat_sum_backward(
     grad: Tensor, uv: Tensor, features: Tensor, weights: Tensor | None, center: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of ``uv``, ``features`` and the weights from that of the sums, ``grad`` (C + 1, h, w)."""
+    """Return the gradients of ``uv``, ``features`` and the weights from that of the sums, ``grad`` (C + 1, h, w).
+
+    A tap with the share 0 counts too: a point that lies on the center of a cell has one-sided derivatives.
+    """
     _, h, w = grad.shape
     taps, values = _taps(uv, h, w, center), _with_ones(features, uv)
     touches, scale = taps.cell < h * w, taps.scale(weights)
@@ -90,5 +94,5 @@ def _taps(uv: Tensor, h: int, w: int, center: float) -> _Taps:
     down = torch.stack([t if side else 1 - t for side in _ROW_OF_TAP], 1)
     column = torch.stack([j.long() + side for side in _COLUMN_OF_TAP], 1)
     row = torch.stack([i.long() + side for side in _ROW_OF_TAP], 1)
-    touches = some[:, None] & (row >= 0) & (row < h) & (column >= 0) & (column < w) & (across * down > 0)
-    return _Taps(torch.where(touches, row * w + column, h * w), across, down)
+    on_grid = some[:, None] & (row >= 0) & (row < h) & (column >= 0) & (column < w)
+    return _Taps(torch.where(on_grid, row * w + column, h * w), across, down)
