@@ -184,7 +184,7 @@ def _check_radius(
     """Return the radius of all discs, or the largest possible one, and the radius of each disc or None."""
     if isinstance(radius, Tensor):
         return float(_MAX_RADIUS), _inputs.geometry("radius", radius, rows, dims, like)
-    if getattr(radius, "ndim", 0) or isinstance(radius, (list, tuple)):
+    if isinstance(radius, (list, tuple)):
         raise check.type_error("radius", "a number, or a tensor with one for each point", radius)
     return check.number("radius", radius, 0, _MAX_RADIUS), None
 
