@@ -20,6 +20,7 @@ def pair(name: str) -> compat_cases.Pair:
     return compat_cases.pairs(SCENE)[name]()
 
 
+@pytest.mark.filterwarnings("ignore:index_reduce:UserWarning")  # of the original's method
 @pytest.mark.parametrize("name", compat_cases.pairs(SCENE))
 @pytest.mark.parametrize("method", ["ours", "the original's"])
 def test_stand_in(benchmark: Any, name: str, method: str) -> None:

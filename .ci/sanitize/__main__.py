@@ -25,14 +25,14 @@ from builds import Build
 # Tests of native code. Left out is what compiles programs or starts processes, and takes minutes here.
 TESTS = {
     "address": [
-        *("splat", "splat_bilinear", "splat_layers", "splat_composite", "splat_sum", "unproject", "overlap", "cameras"),
-        *("ordered_sums", "threads", "library", "project", "flow"),
+        *("splat", "splat_bilinear", "splat_layers", "splat_composite", "splat_sum", "frontmost", "unproject"),
+        *("overlap", "cameras", "ordered_sums", "threads", "library", "project", "flow"),
         *("voxel_cache", "voxel_cache_budget", "voxel_cache_errors", "voxel_cache_files", "voxel_cache_library"),
         *("voxel_cache_values", "voxel_cache_atomic", "errors"),
     ],
     "thread": [
-        *("threads", "splat", "splat_bilinear", "splat_layers", "splat_composite", "splat_sum", "unproject", "overlap"),
-        *("voxel_cache", "voxel_cache_atomic"),
+        *("threads", "splat", "splat_bilinear", "splat_layers", "splat_composite", "splat_sum", "frontmost"),
+        *("unproject", "overlap", "voxel_cache", "voxel_cache_atomic"),
     ],
 }
 SELECTED = {

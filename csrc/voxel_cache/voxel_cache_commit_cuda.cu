@@ -20,7 +20,6 @@ class FeatureWriter {
         element_(element_of(in.features.scalar_type())), from_(data<char>(in.features)),
         to_(static_cast<char*>(in.features_rows)), stream_(stream) {
     guard(channels_ <= INT32_MAX / (4 * kSegmentsOfBlock), "voxel_cache_commit: too many channels");
-    guard(element_ != Element::kInt8, "voxel_cache_commit: features must be float32, bfloat16 or float16");
   }
 
   void copy() {

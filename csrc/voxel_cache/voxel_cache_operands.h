@@ -154,6 +154,8 @@ struct CommitOperands {
         scale(state.scale ? mutable_data<float>(*state.scale) : nullptr),
         mean(static_cast<Fusion>(rule.fusion) == Fusion::kMean) {
     const int64_t c = channels(), r = rows.limit;
+    guard(element_of(features.scalar_type()) != Element::kInt8,
+          "voxel_cache_commit: features must be float32, bfloat16 or float16");
     guard(mean == state.count.has_value() && !(mean && state.scale),
           "voxel_cache_commit: count goes with the mean, scale with int8");
     guard(state.rows >= 0 && state.rows <= r, "voxel_cache_commit: rows must be within capacity");

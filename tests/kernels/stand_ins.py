@@ -24,10 +24,20 @@ def define_operations(namespace: str) -> torch.library.Library:
     more for it alone."""
     stand_in = torch.library.Library(namespace, "DEF")
 
-    def define(schema: str, *, fake: Callable[..., Any], inference: bool = False, **_: Any) -> None:
+    def define(
+        schema: str,
+        *,
+        fake: Callable[..., Any],
+        reference: Callable[..., Any],
+        inference: bool = False,
+        native: bool = True,
+        **_: Any,
+    ) -> None:
         base, arguments = schema.split("(", 1)
         for name in (base, f"{base}.inference") if inference else (base,):
             _library.define_in(stand_in, namespace, f"{name}({arguments}", fake)
+            if not native:
+                stand_in.impl(name, reference, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
 
     with (
         mock.patch.object(_library, "define", define),

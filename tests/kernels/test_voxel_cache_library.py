@@ -70,6 +70,15 @@ def test_opcheck_insert(namespace: str, options: dict[str, Any], each: bool) -> 
     check(namespace, "index", s.keys, s.xyz, s.footprint, s.table, *s.boxes, s.rows)
 
 
+@pytest.mark.usefixtures("native")
+@pytest.mark.parametrize("options", [{}, {"fusion": "mean"}, {"storage": "int8"}])
+def test_features_of_int8_are_refused_before_they_are_read(options: dict[str, Any]) -> None:
+    args = list(insert(False, **options).commit)
+    args[4] = args[4].to(torch.int8)
+    with pytest.raises(RuntimeError, match="voxel_cache_commit: features must be float32, bfloat16 or float16"):
+        torch.ops.mirage_kernels.voxel_cache_commit(*args)
+
+
 @pytest.mark.parametrize("options", CACHES)
 def test_opcheck_splat_and_decode(namespace: str, options: dict[str, Any]) -> None:
     cache, *_ = insert(True, **options)

@@ -46,7 +46,7 @@ def _backward(call: Any, ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, 
     uv, features, weights = ctx.saved_tensors
     if grad is None:
         return (None,) * 6
-    grads = _library.overload(_library.REFERENCE, "splat_sum_backward")(grad, uv, features, weights, ctx.center)
+    grads = call("splat_sum_backward", grad=grad, uv=uv, features=features, weights=weights, center=ctx.center)
     by_input: list[Tensor | None] = [g if n else None for g, n in zip(grads, ctx.needs_input_grad, strict=False)]
     return (*by_input, None, None, None)
 
