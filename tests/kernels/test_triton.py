@@ -38,8 +38,9 @@ NATIVE_ATOMICS = {
 }
 
 # Bytes of stack: the ptxas of Triton 3.8 spills up to four registers here rather than use more of them (96 at 90; 136
-# to 168 at 75). That of Triton 3.6 spills none.
-SPILLED = {
+# to 168 at 75). That of Triton 3.6 spills them in one kernel only.
+LAYERS_OF_DISCS = {("rasterize_layer_of_discs", 80): 16, ("rasterize_layer_of_discs", 90): 8}
+SPILLED = LAYERS_OF_DISCS | {
     ("rasterize_discs", 90): 8,
     ("lift_median", 75): 8,
     ("lift_median_of_large_cells", 75): 8,
@@ -47,7 +48,7 @@ SPILLED = {
 }
 RELEASE = tuple(map(int, triton.__version__.split(".")[:2]))
 if RELEASE < (3, 8):
-    SPILLED = {("rasterize_layer_of_discs", 80): 16, ("rasterize_layer_of_discs", 90): 8}
+    SPILLED = dict(LAYERS_OF_DISCS)
 if RELEASE < (3, 6):
     SPILLED |= {("backward_median", 75): 8, ("backward_median", 90): 8, ("rasterize_layer_of_own_discs", 90): 16}
 
