@@ -12,14 +12,14 @@
 namespace mirage {
 namespace {
 
-// Calls row(b, i, scratch) for every row of cells, in parallel. `scratch` holds as many pixels as any cell can have.
+// Calls row(b, i, scratch) for every row of cells, in parallel.
 template <class Row>
 void for_each_row(const UnprojectOperands& in, const Row& row) {
   const auto [h, w] = in.maps.grid;
   const int64_t most_pixels = (in.maps.height / h + 2) * (in.maps.width / w + 2);
   const int64_t pixels_of_row = in.maps.pixels() / h + w;
   parallel_for(0, in.batch * h, std::max<int64_t>(1, 16384 / (pixels_of_row + 1)), [&](int64_t begin, int64_t end) {
-    const auto scratch = std::make_unique_for_overwrite<uint32_t[]>(most_pixels);
+    const auto scratch = std::make_unique_for_overwrite<uint32_t[]>(pool_scratch(most_pixels));
     for (int64_t r = begin; r < end; ++r) row(r / in.maps.grid.h, r % in.maps.grid.h, scratch.get());
   });
 }

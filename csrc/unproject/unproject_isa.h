@@ -7,9 +7,12 @@
 
 namespace mirage {
 
+// The pixels of a cell, those among which the median is, and a byte of each; with room to fill up vectors.
+constexpr int64_t pool_scratch(int64_t pixels) { return 2 * pixels + pixels / 4 + 48; }
+
 struct UnprojectKernels {
   // Depths of the cells of row i: depth (w,), 0 where a cell has none, and with `pixel` (w,) the row-major pixel
-  // each was read from (-1 where none, or several). `scratch` holds the pixels of one cell.
+  // each was read from (-1 where none, or several). `scratch` has pool_scratch(pixels of the largest cell) words.
   void (*pool_row)(const DepthMap&, const PoolRule&, const Grid&, int64_t i, uint32_t* scratch, float* depth,
                    int64_t* pixel);
   // depth (w,) -> xyz (w, 3), footprint (w,), valid (w,)

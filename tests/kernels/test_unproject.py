@@ -76,6 +76,35 @@ def test_reference_follows_the_contract(seed: int) -> None:
     assert not result.valid[depth == 0].any()
 
 
+LEVELS = {"few": 3, "some": 40, "many": 1 << 20}
+
+
+@pytest.mark.parametrize("name", mk.instruction_sets())
+@pytest.mark.parametrize("levels", LEVELS)
+@pytest.mark.parametrize("cell", [(1, 16), (3, 16), (4, 16), (16, 16), (17, 16), (7, 7), (33, 31), (32, 32), (41, 25)])
+def test_medians_of_cells_of_every_size(cell: tuple[int, int], levels: str, name: str) -> None:
+    """Against sorting: one surface or two, from the smallest numbers to the largest, with and without invalid pixels."""
+    g = torch.Generator().manual_seed(cell[0] * cell[1])
+    h, w = 6, 5
+    spread = torch.logspace(-6, 30, h, dtype=torch.float64)[:, None, None] * torch.rand(h, w, 1, generator=g).double()
+    values = 1 + spread * torch.randint(0, LEVELS[levels], (h, w, cell[0] * cell[1]), generator=g) / LEVELS[levels]
+    values[:, 1, : len(values[0, 1]) // 3] += 100
+    depth = values.float()
+    depth[:, 2:4][torch.rand(depth[:, 2:4].shape, generator=g) < 0.4] = 0
+    depth[:, 3][torch.rand(depth[:, 3].shape, generator=g) < 0.3] = math.nan
+    depth[0, 4, 1:] = torch.tensor([math.inf, -1.0, -math.nan, 0.0]).repeat(300)[: depth.shape[2] - 1]
+    usable = torch.where((depth > 0) & depth.isfinite(), depth, math.inf)
+    rank = (usable.isfinite().sum(2, keepdim=True) - 1).clamp(min=0) // 2
+    expected = usable.sort(2).values.gather(2, rank)[..., 0]
+    pixels = depth.reshape(h, w, *cell).movedim(2, 1).reshape(1, h * cell[0], w * cell[1])
+    last = mk.instruction_sets()[-1]
+    mk.use_instruction_set(name)
+    try:
+        assert same_bits(pool_depth(pixels, (h, w))[0], expected)
+    finally:
+        mk.use_instruction_set(last)
+
+
 @pytest.mark.usefixtures("native")
 @settings(max_examples=examples(600), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=unproject_cases())
