@@ -18,6 +18,7 @@ from .frames import Frames
 from .history import History
 from .locks import locked
 from .row_layers import RowLayers
+from .seen_voxels import SeenVersion, SeenVoxels
 
 _Memory = TypeVar("_Memory", bound="AtomicMemory")
 _Result = TypeVar("_Result")
@@ -29,6 +30,7 @@ class AtomicMemory:
     cache: VoxelCache
     history: History
     _layers: RowLayers
+    _seen: SeenVoxels
     _codec: str
 
     def _use(self, cache: VoxelCache) -> None:
@@ -65,7 +67,7 @@ class AtomicMemory:
     @locked
     def nbytes(self) -> int:
         """Allocated bytes, including the history and the room that tensors have to grow."""
-        return self.cache.nbytes + self._layers.nbytes + self.history.nbytes
+        return self.cache.nbytes + self._layers.nbytes + self.history.nbytes + self._seen.nbytes
 
     @property
     def lock(self) -> Any:
@@ -89,7 +91,8 @@ class AtomicMemory:
         if self.cache.in_transaction:
             return change()  # a part of the change that is running
         try:
-            self.cache.begin(functools.partial(self._return_to, self._layers.begin(), self.history.version, undo))
+            versions = (self.history.version, self._seen.version)
+            self.cache.begin(functools.partial(self._return_to, self._layers.begin(), versions, undo))
             result = change()
             self.cache.end()
         except BaseException:
@@ -97,9 +100,11 @@ class AtomicMemory:
             raise
         return result
 
-    def _return_to(self, undo_layers: Callable[[], None], version: Frames, undo: Callable[[], None] | None) -> None:
+    def _return_to(
+        self, undo_layers: Callable[[], None], versions: tuple[Frames, SeenVersion], undo: Callable[[], None] | None
+    ) -> None:
         undo_layers()
-        self.history.version = version
+        self.history.version, self._seen.version = versions
         if undo is not None:
             undo()
 

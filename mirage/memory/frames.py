@@ -4,17 +4,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
-from mirage_kernels import Cameras, Points, check, pool_depth, unproject
+from mirage_kernels import Cameras, Points, Storage, check, pool_depth, unproject
 from mirage_kernels.compat.placement import Placement, resample_depth
 
-from ..geometry.grids import nearest_around, unproject_depth, valid_depth
+from ..geometry.grids import depth_in, nearest_around, unproject_depth, valid_depth
+from .past_latents import STEPS, PastLatent
 
 MAX_FRAMES = 1 << 20  # of the history, in a file
 UnprojectedFrame: TypeAlias = tuple[Points, Tensor, Tensor]  # points, valid, depth
@@ -26,17 +26,38 @@ class Frames(NamedTuple):
     Attributes:
         cameras: F cameras over the grid (h, w); None before the first frame.
         stamps: (F,) int64.
-        slots: the slot of each frame in ``latents``. Latents keep their slot when other frames are evicted, because
-            closing the gaps would move nearly all of them.
-        latents: (capacity, C, h, w); slots that this version does not use belong to a later one.
+        names: an ascending number of each frame, which no later frame gets again.
+        latents: of the frames.
         surface: (capacity, h, w), in the order of the frames.
     """
 
     cameras: Cameras | None
     stamps: Tensor
-    slots: list[int]
-    latents: Tensor
+    names: tuple[int, ...]
+    latents: tuple[PastLatent, ...]
     surface: Tensor
+
+
+class NewFrame(NamedTuple):
+    """A frame that is written to a memory.
+
+    Attributes:
+        latent: (C, h, w) in the dtype of the cache.
+        camera: one camera over (h, w), in the world.
+        local: the camera where the points lie.
+        unprojected: its cells, if it has depth.
+        mask: (H, W) bool of pixels or (h, w) bool of cells, True where nothing must be written.
+        stamp: number of the frame.
+        past: (C, h, w), latent for the history.
+    """
+
+    latent: Tensor
+    camera: Cameras
+    local: Cameras
+    unprojected: UnprojectedFrame | None
+    mask: Tensor | None
+    stamp: int
+    past: Tensor
 
 
 def check_codec(codec: Any) -> str:
@@ -92,7 +113,7 @@ def check_settings(settings: Any) -> dict[str, Any]:
         settings: as :meth:`LatentSpatialMemory.save` wrote them.
 
     Returns:
-        ``max_frames``, ``codec``, and ``origin`` and ``placement``, which older files do not have.
+        ``max_frames``, ``codec``, and ``origin``, ``placement`` and ``history_storage``, which older files do not have.
 
     Raises:
         KeyError, TypeError, ValueError: one is missing or of another kind.
@@ -101,18 +122,19 @@ def check_settings(settings: Any) -> dict[str, Any]:
         raise check.type_error("settings", "an object", settings)
     max_frames = check.integer("max_frames", settings["max_frames"], 0, MAX_FRAMES)
     codec = check_codec(settings["codec"])
-    defaults = {"origin": (0.0, 0.0, 0.0), "placement": "exact"}
+    defaults = {"origin": (0.0, 0.0, 0.0), "placement": "exact", "history_storage": None}
     later = {name: settings.get(name, default) for name, default in defaults.items()}
     return {"max_frames": max_frames, "codec": codec, **later}
 
 
-def frames_of(tensors: dict[str, Tensor], channels: int, dtype: torch.dtype) -> Frames:
+def frames_of(tensors: dict[str, Tensor], channels: int, dtype: torch.dtype, storage: Storage | None) -> Frames:
     """Make a history's frames of tensors, which are copied.
 
     Args:
         tensors: as :meth:`mirage.memory.history.History.tensors` returns them, of one frame or more.
         channels: channels C of the history.
         dtype: dtype of its latents.
+        storage: how it stores them.
 
     Raises:
         ValueError: shapes or dtypes do not match.
@@ -120,51 +142,59 @@ def frames_of(tensors: dict[str, Tensor], channels: int, dtype: torch.dtype) -> 
     surface, latents, stamps = tensors["surface"], tensors["latents"], tensors["stamps"]
     dims: check.Dims = {"C": channels}
     check.tensor("surface", surface, ("F", "h", "w"), dims)
-    check.tensor("latents", latents, ("C", "F", "h", "w"), dims, (dtype,))
+    check.tensor("latents", latents, ("C", "F", "h", "w"), dims, (torch.int8 if storage else dtype,))
     check.tensor("stamps", stamps, ("F",), dims, (torch.int64,))
     for name, shape in (("intrinsics", ("F", 3, 3)), ("cam2world", ("F", 4, 4))):
         check.tensor(name, tensors[name], shape, dims)
     cameras = Cameras.from_tensors({**tensors, "size": surface.shape[1:]})
-    valid = (("surface", "depths above 0 or infinity", surface, surface > 0),
-             ("latents", "finite numbers", latents, latents.isfinite()))  # fmt: skip
+    valid = [("surface", "depths above 0 or infinity", surface, surface > 0),
+             ("latents", "finite numbers", latents, latents.isfinite())]  # fmt: skip
+    scales = None
+    if storage is not None:
+        scales = tensors["scales"]
+        check.tensor("scales", scales, ("F", "C"), dims)
+        valid += [("scales", "finite numbers of at least 0", scales, (scales >= 0) & scales.isfinite()),
+                  ("latents", f"at least -{STEPS}", latents, latents >= -STEPS)]  # fmt: skip
     for name, expected, values, good in valid:
         if not bool(good.all()):
             raise check.value_error(name, expected, f"{values[~good][0].item():g}")
-    return Frames(
-        cameras,
-        stamps.clone(),
-        list(range(len(surface))),
-        latents.movedim(1, 0).clone(memory_format=torch.contiguous_format),
-        surface.clone(memory_format=torch.contiguous_format),
+    stored = tuple(
+        PastLatent(latents[:, f].clone(memory_format=torch.contiguous_format), None if scales is None else scales[f].clone())
+        for f in range(len(stamps))
     )
+    surface = surface.clone(memory_format=torch.contiguous_format)
+    return Frames(cameras, stamps.clone(), tuple(range(len(stamps))), stored, surface)
 
 
-def unproject_frame(
-    latent: Tensor, camera: Cameras, depth: Tensor, mask: Tensor | None, placement: Placement
-) -> UnprojectedFrame:
-    """Unproject the cells of a latent frame.
+def unproject_frames(
+    latents: Tensor, cameras: Cameras, depth: Tensor, mask: Tensor | None, placement: Placement
+) -> list[UnprojectedFrame]:
+    """Unproject the cells of latent frames.
 
     Args:
-        latent: (C, h, w).
-        camera: one camera over (h, w), where the points lie.
-        depth: (H, W) float32 z-depth in world units; not finite or not positive where invalid.
-        mask: (H, W) bool of pixels or (h, w) bool of cells, True where nothing must be written; None masks nothing.
+        latents: (C, T, h, w).
+        cameras: T cameras over (h, w), where the points lie.
+        depth: (T, H, W) float32 z-depth in world units; not finite or not positive where invalid.
+        mask: (T, H, W) bool of pixels or (T, h, w) bool of cells, True where nothing must be written; None masks
+            nothing.
         placement: "exact" for the median depth of a cell, "release" for depth that is resampled bilinearly.
 
     Returns:
-        The h * w points; (h, w) bool, whether each cell is valid; (h, w) float32, its depth, +inf where it is not.
+        Of each frame: the h * w points; (h, w) bool, whether each cell is valid; (h, w) float32, its depth, +inf where
+        it is not.
     """
-    pixels = None if mask is None or mask.shape != depth.shape else mask[None]
-    depths = depth[None].contiguous()
+    pixels = None if mask is None or mask.shape != depth.shape else mask
+    depths = depth.contiguous()
     if placement == "release":
-        depths, pixels = resample_depth(depths, pixels, camera.size)
-    size = (depths.shape[1], depths.shape[2])
-    points = unproject(depths, latent[None], camera.rescale(size), mask=pixels)
-    valid = points.valid.reshape(camera.size)
+        depths, pixels = resample_depth(depths, pixels, cameras.size)
+    size, count = (depths.shape[1], depths.shape[2]), len(depths)
+    points = unproject(depths, latents.movedim(1, 0), cameras.rescale(size), mask=pixels)
+    valid = points.valid.reshape(count, *cameras.size)
     if mask is not None and pixels is None:  # of cells
         valid = valid & ~mask
-    _, z, _ = camera.project(points.xyz)
-    return points, valid, torch.where(valid, z[0].reshape(camera.size), torch.inf)
+    z = depth_in(cameras, points.xyz.reshape(count, -1, 3)).reshape(valid.shape)
+    cells = zip(*(tensor.chunk(count) for tensor in points), strict=True)
+    return list(zip(map(Points._make, cells), valid, torch.where(valid, z, torch.inf), strict=True))
 
 
 def nearest_depth(depth: Tensor, camera: Cameras, grid: tuple[int, int]) -> Tensor:
@@ -183,10 +213,3 @@ def nearest_depth(depth: Tensor, camera: Cameras, grid: tuple[int, int]) -> Tens
     points = unproject_depth(depth[None], camera, grid, pooling="min")
     z = torch.where(points.valid, camera.project(points.xyz)[1][0], torch.inf).reshape(1, *grid)
     return torch.where(covered, nearest_around(z), torch.inf)
-
-
-def clear_non_finite(latent: Tensor) -> None:
-    """Set the values of a latent (C, h, w) that are not finite to 0, in place."""
-    # On a CPU, a sum takes a small part of the time of nan_to_num. On a GPU, it would wait for the device.
-    if not latent.is_cpu or not math.isfinite(latent.sum().item()):
-        latent.nan_to_num_(0.0, 0.0, 0.0)

@@ -5,22 +5,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
-from mirage_kernels import Cameras, check, group_voxels, overlap, splat, visible
+from mirage_kernels import Cameras, Storage, check, overlap, splat
 from mirage_kernels.compat.placement import OFFSETS, PLACEMENTS, Placement
 
 from ..errors import DataError
 from ..geometry.grids import flat_index
-from .frames import MAX_FRAMES, Frames, clear_non_finite, frames_of
+from .frames import MAX_FRAMES, Frames, frames_of
 from .inference import outside_inference_mode
 from .locks import Locked, OwnLock, locked
+from .past_latents import read_latents, store_latent
+from .seen_voxels import SeenVoxels, choose_frames
 from .view_rule import occludes
 
-_SETTINGS = ("max_frames", "voxel_size", "origin", "placement")
+_SETTINGS = ("max_frames", "voxel_size", "origin", "placement", "storage")
+_NEWER = ("placement", "storage")  # earlier pickles have none of them
 EVICTION_DIVISOR = 16  # a full history evicts max_frames // EVICTION_DIVISOR frames at once, besides the excess
 INITIAL_CAPACITY, GROWTH = 16, 1.5  # frames
 
@@ -55,6 +58,7 @@ class History:
         voxel_size: size in world units of the voxels by which views are compared.
         origin: (x, y, z) in world units: the origin of the points that methods take.
         placement: where in its cell a point lies; see :class:`mirage.memory.LatentSpatialMemory`.
+        storage: ``"int8"`` stores latents in 8 bits with one scale for each channel of a frame, None in ``dtype``.
 
     Raises:
         TypeError, ValueError: an argument has the wrong type, or is not finite or out of range.
@@ -75,6 +79,7 @@ class History:
         voxel_size: float = 0.1,
         origin: Sequence[float] = (0.0, 0.0, 0.0),
         placement: Placement = "exact",
+        storage: Storage | None = None,
     ) -> None:
         channels, dtype = check.integer("channels", channels, 0), check.dtype("dtype", dtype)
         device = check.device("device", device)
@@ -87,13 +92,16 @@ class History:
         self.placement = check.choice("placement", placement, PLACEMENTS)
         if self.placement == "release" and self.max_frames == 0:  # the grid of the frames is that of the history
             raise check.value_error("max_frames", 'at least 1 with placement="release"', 0)
+        self.storage: Storage | None = None if storage is None else check.choice("storage", storage, get_args(Storage))
         self.lock_owner: Locked = OwnLock()
-        # Latents and surface have spare capacity, so that adding a frame takes constant time.
+        self._like = torch.zeros(0, channels, dtype=dtype, device=device)
+        self._next_name = 0
+        # The surface has spare capacity, so that adding a frame takes constant time.
         self.version = Frames(
             None,
             torch.zeros(0, dtype=torch.int64, device=device),
-            [],
-            torch.zeros(0, channels, 0, 0, dtype=dtype, device=device),
+            (),
+            (),
             torch.zeros(0, 0, 0, dtype=torch.float32, device=device),
         )
 
@@ -118,14 +126,6 @@ class History:
     def stamps(self) -> Tensor:
         """(F,) int64; a copy."""
         return self.version.stamps.clone()
-
-    @property
-    def _latents(self) -> Tensor:
-        return self.version.latents
-
-    @property
-    def _slots(self) -> list[int]:
-        return self.version.slots
 
     @property
     def _surface(self) -> Tensor:
@@ -155,10 +155,12 @@ class History:
     @locked
     def latent(self, frame: int) -> Tensor:
         """Return a copy of the latent (C, h, w) of one frame; negative numbers count from the last."""
-        return self._latents[self._slots[frame]].clone()
+        return self._latents_of([frame])[:, 0]
 
     def _latents_of(self, frames: Iterable[int]) -> Tensor:
-        return self._latents[[self._slots[frame] for frame in frames]].movedim(0, 1)
+        latents = self.version.latents
+        like = self._like[:, :, None, None].expand(0, -1, *self._surface.shape[1:])
+        return read_latents([latents[frame] for frame in frames], like)
 
     @property
     @locked
@@ -169,19 +171,28 @@ class History:
     @property
     def settings(self) -> dict[str, Any]:
         """JSON values for files."""
-        return {"max_frames": self.max_frames, "origin": list(self.origin), "placement": self.placement}
+        settings = {"max_frames": self.max_frames, "origin": list(self.origin), "placement": self.placement}
+        return {**settings, "history_storage": self.storage}
 
     @property
     def nbytes(self) -> int:
         """Allocated bytes, including spare capacity."""
-        kept = [self._latents, self._surface, self.stamps]
+        kept = [self._surface, self.version.stamps]
         if self.cameras is not None:
-            kept += [self.cameras.intrinsics, self.cameras.cam2world]
-        return sum(t.numel() * t.element_size() for t in kept)
+            kept += self.cameras.matrices().values()
+        return sum(t.nbytes for t in kept) + sum(latent.nbytes for latent in self.version.latents)
 
     @locked
     @outside_inference_mode
-    def add(self, latent: Tensor, camera: Cameras, surface: Tensor, stamp: int, xyz: Tensor) -> None:
+    def add(
+        self,
+        latent: Tensor,
+        camera: Cameras,
+        surface: Tensor,
+        stamp: int,
+        xyz: Tensor,
+        seen: SeenVoxels | None = None,
+    ) -> None:
         """Add a frame. If the history is full, evict frames.
 
         Args:
@@ -190,6 +201,7 @@ class History:
             surface: (h, w) float32, depth of the surface that the frame observed; +inf where it observed none.
             stamp: number of the frame.
             xyz: (N, 3) float32, points of the memory, which decide what frames are evicted.
+            seen: the voxels of these points that frames have in view, as far as they are known.
 
         Raises:
             TypeError, ValueError: the stamp is not an integer of 64 bits, or the grid differs from that of earlier
@@ -201,20 +213,17 @@ class History:
         self.check_grid(camera.size)
         frames = self.version
         count = len(frames.stamps)
-        latents, surfaces = frames.latents, frames.surface
-        if count == len(latents):
-            latents, surfaces = self._grown(camera.size)
-        slot = min(set(range(len(latents))).difference(frames.slots))
-        latents[slot], surfaces[count] = latent, surface  # the present version uses neither
-        clear_non_finite(latents[slot])
+        surfaces = frames.surface if count < len(frames.surface) else self._grown_surface(camera.size)
+        surfaces[count] = surface  # the present version does not use it
         version = Frames(
             camera if frames.cameras is None else Cameras.cat([frames.cameras, camera]),
             torch.cat([frames.stamps, frames.stamps.new_tensor([stamp])]),
-            [*frames.slots, slot],
-            latents,
+            (*frames.names, self._next_name),
+            (*frames.latents, store_latent(latent, self._like.dtype, self.storage)),
             surfaces,
         )
-        self.version = version if count < self.max_frames else self._evicted(version, xyz)
+        self._next_name += 1
+        self.version = version if count < self.max_frames else self._evicted(version, xyz, seen)
 
     def check_grid(self, grid: tuple[int, int]) -> None:
         """Raise ValueError if the grid (h, w) of a frame differs from that of earlier frames."""
@@ -222,44 +231,46 @@ class History:
         if cameras is not None and grid != cameras.size:
             raise ValueError(f"latents: expected a grid of {cameras.size} like earlier frames, got {grid}")
 
-    def _grown(self, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Return copies of the latents and surfaces with room for more frames."""
-        frames = self.version
-        count = len(frames.stamps)  # all slots are in use
-        capacity = min(max(INITIAL_CAPACITY, int(count * GROWTH)), self.max_frames + 1)
-        latents = frames.latents.new_empty(capacity, frames.latents.shape[1], *grid)
-        surface = frames.surface.new_empty(capacity, *grid)
-        if count:
-            latents[:count], surface[:count] = frames.latents, frames.surface
-        return latents, surface
+    def _grown_surface(self, grid: tuple[int, int]) -> Tensor:
+        """Return a copy of the surfaces with room for more frames."""
+        known = self.version.surface  # all of it is in use
+        capacity = min(max(INITIAL_CAPACITY, int(len(known) * GROWTH)), self.max_frames + 1)
+        surface = known.new_empty(capacity, *grid)
+        if len(known):
+            surface[: len(known)] = known
+        return surface
 
-    def _evicted(self, frames: Frames, xyz: Tensor) -> Frames:
+    def _evicted(self, frames: Frames, xyz: Tensor, seen: SeenVoxels | None) -> Frames:
         """Evict frames one at a time, each time the one with the fewest voxels that no other frame has in view.
 
         Ties: the oldest frame is evicted.
         """
+        bits = self._seen_by(frames, xyz, seen or self._nothing_seen(xyz))
+        kept = choose_frames(bits, self.max_frames - self.max_frames // EVICTION_DIVISOR)
         assert frames.cameras is not None
-        groups, count = group_voxels(xyz, self.voxel_size)
-        words = visible(xyz, self.to_local(frames.cameras), groups=groups, num_groups=count)
-        flags = words.view(torch.uint8)[:, :, None] >> torch.arange(8, dtype=torch.uint8, device=words.device) & 1
-        in_view = flags.flatten(1).view(torch.bool)  # (F, voxels)
-        views = flags.flatten(1).sum(0, dtype=torch.int32)  # (voxels,), number of frames that have a voxel in view
-        unique = in_view[:, views == 1].sum(1)  # (F,), voxels that only this frame has in view
-        is_kept = torch.ones(len(in_view), dtype=torch.bool, device=words.device)
-        for _ in range(len(in_view) - self.max_frames + self.max_frames // EVICTION_DIVISOR):
-            evicted = torch.where(is_kept, unique, torch.iinfo(torch.int64).max).argmin()
-            is_kept[evicted] = False
-            unique = unique + in_view[:, in_view[evicted] & (views == 2)].sum(1)
-            views = views - in_view[evicted].int()
-        kept = is_kept.nonzero().squeeze(1)
         surface = torch.empty_like(frames.surface)
         surface[: len(kept)] = frames.surface[kept]
-        slots = [frames.slots[frame] for frame in kept.tolist()]
-        return Frames(frames.cameras[kept], frames.stamps[kept], slots, frames.latents, surface)
+        numbers = kept.tolist()
+        names, latents = (tuple(values[n] for n in numbers) for values in (frames.names, frames.latents))
+        return Frames(frames.cameras[kept], frames.stamps[kept], names, latents, surface)
+
+    def _nothing_seen(self, xyz: Tensor) -> SeenVoxels:
+        return SeenVoxels(self.voxel_size, xyz.device)
+
+    def _seen_by(self, frames: Frames, xyz: Tensor, seen: SeenVoxels) -> Tensor:
+        assert frames.cameras is not None
+        return seen.update(xyz, self.to_local(frames.cameras), frames.names)
 
     @locked
     def retrieve(
-        self, cameras: Cameras, xyz: Tensor, *, k: int = 4, threshold: float = 0.1, before: int | None = None
+        self,
+        cameras: Cameras,
+        xyz: Tensor,
+        *,
+        k: int = 4,
+        threshold: float = 0.1,
+        before: int | None = None,
+        seen: SeenVoxels | None = None,
     ) -> References:
         """Retrieve the frames whose views overlap most with target views.
 
@@ -272,6 +283,7 @@ class History:
             k: maximum number of frames, at least 0.
             threshold: minimum score, 0 to 1.
             before: only frames with a smaller stamp are considered; None considers all.
+            seen: as for :meth:`add`.
 
         Returns:
             The frames in descending order of score; ties: the older frame first.
@@ -285,15 +297,11 @@ class History:
         if before is not None:
             before = check.integer("before", before, -(1 << 63))
         if self.cameras is None:
-            latents = self._latents.new_zeros(self._latents.shape[1], 0, *cameras.size)
+            latents = self._like[:, :, None, None].expand(0, -1, *cameras.size).movedim(0, 1)
             return References(latents, cameras[:0], self.stamps, self._surface.new_zeros(0))
-        groups, count = group_voxels(xyz, self.voxel_size)
-        all_cameras = self.to_local(Cameras.cat([self.cameras, cameras.rescale(self.cameras.size)]))
-        words = visible(xyz, all_cameras, groups=groups, num_groups=count)
-        target = words.new_zeros(1, words.shape[1])
-        for view in words[len(self) :]:
-            target |= view
-        scores = overlap(target, words[: len(self)])[0]
+        seen = seen or self._nothing_seen(xyz)
+        past = self._seen_by(self.version, xyz, seen)
+        scores = overlap(seen.in_view(xyz, self.to_local(cameras.rescale(self.cameras.size))), past)[0]
         is_candidate = torch.ones_like(self.stamps, dtype=torch.bool) if before is None else self.stamps < before
         best = torch.where(is_candidate, scores, -1.0).sort(descending=True, stable=True).indices[:k]
         best = best[(scores[best] >= threshold) & is_candidate[best]]
@@ -338,7 +346,7 @@ class History:
         occluding = torch.zeros_like(candidates)
         if self.cameras is None:
             return occluding
-        features, cameras = self._latents.new_zeros(len(xyz), 0), self.to_local(self.cameras)
+        features, cameras = xyz.new_zeros(len(xyz), 0), self.to_local(self.cameras)
         while True:  # an occluder may be in front of another one
             rendered = splat(xyz, features, cameras, valid=candidates & ~occluding, extent=extent)
             in_front = occludes(rendered, self.surface)
@@ -353,22 +361,28 @@ class History:
             return {}
         return {
             **self.cameras.matrices(),
-            "latents": self.latents.contiguous(),
+            "latents": torch.stack([latent.values for latent in self.version.latents], 1),
             "surface": self.surface.contiguous(),
             "stamps": self.stamps,
+            **self.scales(),
         }
+
+    def scales(self) -> dict[str, Tensor]:
+        """Return ``"scales"`` (F, C) float32 with storage "int8", else nothing."""
+        scales = [latent.scales for latent in self.version.latents if latent.scales is not None]
+        return {"scales": torch.stack(scales)} if scales else {}
 
     @locked
     def __getstate__(self) -> dict[str, Any]:
         tensors = {name: tensor.clone() for name, tensor in self.tensors().items()}
-        empty = self._latents.new_empty(0, self._latents.shape[1])  # tells channels, dtype and device
-        return {"tensors": tensors, "empty": empty} | {name: getattr(self, name) for name in _SETTINGS}
+        # The empty tensor tells channels, dtype and device.
+        return {"tensors": tensors, "empty": self._like.clone()} | {name: getattr(self, name) for name in _SETTINGS}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if "empty" not in state:
             raise DataError("history: expected a pickle of this version, got another one")
         empty: Tensor = state["empty"]
-        settings = {name: state[name] for name in _SETTINGS if name in state or name != "placement"}  # it is newer
+        settings = {name: state[name] for name in _SETTINGS if name in state or name not in _NEWER}
         History.__init__(self, empty.shape[1], dtype=empty.dtype, device=empty.device, **settings)
         self.load(state["tensors"])
 
@@ -385,4 +399,10 @@ class History:
         """
         if not tensors:
             return
-        self.version = frames_of(tensors, self._latents.shape[1], self._latents.dtype)
+        self.version = frames_of(tensors, self._like.shape[1], self._like.dtype, self.storage)
+        self._next_name = len(self.version.names)
+
+    def rename(self, names: Sequence[int]) -> None:
+        """Give the F frames the names that they had in another history, in ascending order."""
+        self.version = self.version._replace(names=tuple(names))
+        self._next_name = max(names, default=-1) + 1

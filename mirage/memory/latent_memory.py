@@ -12,19 +12,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mirage_kernels import Cameras, Points, Storage, VoxelCache, check, load_tensors, save_tensors
+from mirage_kernels import Cameras, InsertCounts, Splat, Storage, VoxelCache, check, load_tensors, save_tensors
 from mirage_kernels.compat.placement import Placement
 
 from ..errors import DataError
 from ..geometry.grids import masked_cells
 from ..geometry.hole_filling import fill_from_far_side
 from .changes import AtomicMemory
-from .frames import UnprojectedFrame, check_codec, check_frames, check_settings, nearest_depth, unproject_frame
+from .frames import (
+    NewFrame,
+    UnprojectedFrame,
+    check_codec,
+    check_frames,
+    check_settings,
+    nearest_depth,
+    unproject_frames,
+)
 from .history import History, References
 from .locks import locked
 from .row_layers import RowLayers
+from .seen_voxels import SeenVoxels
 from .view import MemoryView, make_view
-from .view_rule import SAME_SURFACE, Comparison, compare, composite_depth, exclude_observed, fill_below
+from .view_rule import SAME_SURFACE, Comparison, Rendered, compare, composite_depth, exclude_observed, fill_below
 
 # Voxel size in median footprints. With larger voxels, closer cells replace the rows of coarser ones and leave gaps.
 VOXEL_SCALE = 1 / 16
@@ -54,6 +63,9 @@ class LatentSpatialMemory(AtomicMemory):
         placement: "exact", or "release" to store points where the released code of LatentSpatialMemory does: half a
             latent cell off, at depth that is resampled bilinearly. For adapters that were trained on its renderings. It
             needs ``max_frames`` of at least 1; see :mod:`mirage_kernels.compat.latent_spatial_memory`.
+        history_storage: ``"int8"`` stores the latents that :meth:`retrieve` returns in 8 bits, with one scale for each
+            channel of a frame: they are off by at most 1/254 of the channel's largest magnitude. None stores them in
+            ``dtype``.
 
     Threads may share a memory: methods wait for each other, but for a compiled :meth:`read`. On a GPU, threads that use
     different streams have to synchronize them.
@@ -93,6 +105,7 @@ class LatentSpatialMemory(AtomicMemory):
         codec: str = "",
         origin: Sequence[float] = (0.0, 0.0, 0.0),
         placement: Placement = "exact",
+        history_storage: Storage | None = "int8",
     ) -> None:
         self._codec = check_codec(codec)
         cache = VoxelCache(
@@ -106,10 +119,17 @@ class LatentSpatialMemory(AtomicMemory):
             auto_scale=VOXEL_SCALE,
         )
         self.history = History(
-            channels, dtype=dtype, device=device, max_frames=max_frames, origin=origin, placement=placement
+            channels,
+            dtype=dtype,
+            device=device,
+            max_frames=max_frames,
+            origin=origin,
+            placement=placement,
+            storage=history_storage,
         )
         self._use(cache)
         self._layers = RowLayers(device)
+        self._seen = SeenVoxels(self.history.voxel_size, device)
 
     @locked
     def read(
@@ -140,7 +160,10 @@ class LatentSpatialMemory(AtomicMemory):
             >>> view.latents.shape, bool(view.mask.any()), view.depth[0, 0, 0].item()
             (torch.Size([4, 1, 6, 8]), False, inf)
         """
-        cameras = self.history.to_local(cameras)
+        rendered = self._render(self.history.to_local(cameras), filled=filled, finer=finer, near=near)
+        return make_view(self.cache, rendered, latents)
+
+    def _render(self, cameras: Cameras, *, filled: bool, finer: bool = False, near: float = 1e-6) -> Splat:
         extent: float | None = min(TOUCHING, self.cache.extent_scale) if finer else 0
         current, superseded, guessed = self._layers.split(len(self))
         passes = [(current, extent), (current, None)]
@@ -151,7 +174,7 @@ class LatentSpatialMemory(AtomicMemory):
             passes = [(guessed, extent), (guessed, None)]
             splats = [self.cache.splat(cameras, valid=v, extent_scale=e, features=False, near=near) for v, e in passes]
             rendered = fill_below(rendered, composite_depth(*splats))
-        return make_view(self.cache, rendered, latents)
+        return rendered
 
     @locked
     def retrieve(
@@ -168,7 +191,8 @@ class LatentSpatialMemory(AtomicMemory):
         Returns:
             The frames in descending order of overlap; see :meth:`mirage.memory.history.History.retrieve`.
         """
-        return self.history.retrieve(cameras, self.cache.xyz, k=k, threshold=threshold, before=before)
+        xyz, seen = self.cache.xyz, self._seen
+        return self.history.retrieve(cameras, xyz, k=k, threshold=threshold, before=before, seen=seen)
 
     def write(
         self,
@@ -228,80 +252,90 @@ class LatentSpatialMemory(AtomicMemory):
         count, h, w = latents.shape[1:]
         self.history.check_grid((h, w))
         cells = cameras.rescale((h, w))
-        return self.atomic(
-            lambda: [
-                self._write_frame(
-                    latents[:, t].detach(),  # values are kept, not how they were computed
-                    cells[t],
-                    None if depth is None else depth[t].detach(),
-                    None if mask is None else mask[t],
-                    0 if stamps is None else stamps[t],
-                    (latents if history_latents is None else history_latents)[:, t].detach(),
-                    fill_depth,
-                )
-                for t in range(count)
-            ]
-        )
+        local = self.history.to_local(cells)
+        values = latents.detach().to(self.cache.dtype)  # and not how they were computed
+        past = (latents if history_latents is None else history_latents).detach()
+        unprojected: Sequence[UnprojectedFrame | None] = [None] * count
+        if depth is not None:
+            unprojected = unproject_frames(values, local, depth.detach(), mask, self.history.placement)
+        frames = [
+            NewFrame(
+                values[:, t],
+                cells[t],
+                local[t],
+                unprojected[t],
+                None if mask is None else mask[t],
+                0 if stamps is None else stamps[t],
+                past[:, t],
+            )
+            for t in range(count)
+        ]
+        return self.atomic(lambda: [self._write_frame(frame, fill_depth) for frame in frames])
 
-    def _write_frame(
-        self,
-        latent: Tensor,
-        camera: Cameras,
-        depth: Tensor | None,
-        mask: Tensor | None,
-        stamp: int,
-        history_latent: Tensor,
-        fill_depth: bool,
-    ) -> int:
-        latent = latent.to(self.cache.dtype)
-        if depth is None:
-            added, surface = self._write_holes(latent, camera, mask, stamp)
+    def _write_frame(self, frame: NewFrame, fill_depth: bool) -> int:
+        if frame.unprojected is None:
+            added, surface = self._write_holes(frame, frame.mask)
         else:
-            added, surface = self._write_surface(latent, camera, depth, mask, stamp)
-        if depth is not None and fill_depth:
-            cells = surface.isfinite()
-            if mask is not None:
-                cells = cells | (mask if mask.shape == cells.shape else masked_cells(mask, camera.size))
-            added += self._write_holes(latent, camera, cells, stamp)[0]
-        self.history.add(history_latent, camera, surface, stamp, self.cache.xyz)
+            added, surface = self._write_surface(frame.unprojected, frame.local, frame.stamp)
+            if fill_depth:
+                cells, mask = surface.isfinite(), frame.mask
+                if mask is not None:
+                    cells = cells | (mask if mask.shape == cells.shape else masked_cells(mask, frame.local.size))
+                added += self._write_holes(frame, cells)[0]
+        self.history.add(frame.past, frame.camera, surface, frame.stamp, self.cache.xyz, self._seen)
         return added
 
-    def _write_surface(
-        self, latent: Tensor, camera: Cameras, depth: Tensor, mask: Tensor | None, stamp: int
-    ) -> tuple[int, Tensor]:
+    def _write_surface(self, unprojected: UnprojectedFrame, camera: Cameras, stamp: int) -> tuple[int, Tensor]:
         """Write a frame with depth by the view rule; return the number of points added, and the surface observed."""
-        view = self.read(camera, latents=False, filled=False)
-        points, valid, cell_depth = self._unproject(latent, camera, depth, mask)
-        comparison = self._compare(points, valid, cell_depth, view)
-        is_written, superseded = (valid & comparison.is_written).flatten(), view.row[0, valid & comparison.is_closer]
-        operands = (points.xyz, points.features, points.footprint)
-        counts = self._layers.insert(self.cache, operands, is_written, stamp, superseded)
-        return counts.added, cell_depth
+        is_written, superseded = self._decide(unprojected, camera)
+        points = unprojected[0]
+        counts = self._layers.insert(
+            self.cache, (points.xyz, points.features, points.footprint), is_written, stamp, superseded
+        )
+        self._follow(counts)
+        return counts.added, unprojected[2]
 
-    def _write_holes(self, latent: Tensor, camera: Cameras, mask: Tensor | None, stamp: int) -> tuple[int, Tensor]:
+    def _decide(self, unprojected: UnprojectedFrame, camera: Cameras) -> tuple[Tensor, Tensor]:
+        """Return the cells that the view rule writes, (h * w,) bool, and the rows that they supersede, int64."""
+        points, valid, depth = unprojected
+        drawn = self._render(camera, filled=False)
+        row = drawn.index[0]
+        footprint = self.cache.footprint[row.clamp(min=0)] if len(self) else drawn.depth[0]
+        rendered = Rendered(drawn.depth[0], footprint, row)
+        comparison = compare(rendered, depth, points.footprint.reshape(depth.shape))
+        is_hole = row < 0
+        # Holes are written whatever the history has observed, so only the other cells are looked up.
+        at = (valid & ~is_hole & comparison.is_written).flatten().nonzero().squeeze(1)
+        was_observed = self.history.was_observed(points.xyz[at], points.footprint[at], SAME_SURFACE)
+        checked = exclude_observed(
+            Comparison(comparison.is_new.flatten()[at], comparison.is_closer.flatten()[at]),
+            rendered.depth.flatten()[at],
+            depth.flatten()[at],
+            was_observed,
+        )
+        is_written = (valid & is_hole).flatten()
+        is_written[at] = checked.is_written
+        return is_written, row.flatten()[at[checked.is_closer]]
+
+    def _write_holes(self, frame: NewFrame, mask: Tensor | None) -> tuple[int, Tensor]:
         """Write a frame without depth where the memory renders holes; return as :meth:`_write_surface`."""
-        view = self.read(camera, latents=False)
-        points, valid, cell_depth = self._unproject(latent, camera, fill_from_far_side(view.depth)[0], mask)
+        view = self._render(frame.local, filled=True)
+        depth, masks = fill_from_far_side(view.depth), None if mask is None else mask[None]
+        placement = self.history.placement
+        points, valid, cell_depth = unproject_frames(frame.latent[:, None], frame.local, depth, masks, placement)[0]
         # None of them may occlude what a frame has observed.
         holes, extent = valid & ~view.mask[0], self.cache.extent_scale * points.footprint
         is_written = holes.flatten() & ~self.history.find_occluders(points.xyz, extent, holes.flatten())
         operands = (points.xyz, points.features, points.footprint)
-        counts = self._layers.insert_filled(self.cache, operands, is_written, stamp)
+        counts = self._layers.insert_filled(self.cache, operands, is_written, frame.stamp)
+        self._follow(counts)
         if counts.rejected:
             is_written &= points.features.isfinite().all(1)
         return counts.added, torch.where(is_written.reshape(holes.shape), cell_depth, view.depth[0])
 
-    def _unproject(self, latent: Tensor, camera: Cameras, depth: Tensor, mask: Tensor | None) -> UnprojectedFrame:
-        return unproject_frame(latent, self.history.to_local(camera), depth, mask, self.history.placement)
-
-    def _compare(self, points: Points, valid: Tensor, depth: Tensor, view: MemoryView) -> Comparison:
-        """Apply the view rule to the cells of a frame with depth (h, w)."""
-        comparison = compare(view, depth, points.footprint.reshape(depth.shape))
-        # Holes are written whatever the history has observed, so only the other cells are looked up.
-        at = (valid & view.mask[0] & comparison.is_written).flatten().nonzero().squeeze(1)
-        was_observed = torch.zeros_like(points.valid)
-        was_observed[at] = self.history.was_observed(points.xyz[at], points.footprint[at], SAME_SURFACE)
-        return exclude_observed(comparison, view, depth, was_observed.reshape(depth.shape))
+    def _follow(self, counts: InsertCounts) -> None:
+        if counts.remap is not None:
+            self._seen.remap(counts.remap)
 
     def carve(self, depth: Tensor, camera: Cameras, grid: tuple[int, int], tolerance: float = 2 * SAME_SURFACE) -> int:
         """Remove points that a depth map proves to be gone.
@@ -326,6 +360,7 @@ class LatentSpatialMemory(AtomicMemory):
     def _carve(self, depth: Tensor, camera: Cameras, tolerance: float) -> int:
         remap = self.cache.carve(depth, camera, tolerance)
         self._layers.remap(remap)
+        self._seen.remap(remap)
         return len(remap) - len(self)
 
     @locked

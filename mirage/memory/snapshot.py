@@ -8,6 +8,7 @@ saves a memory again and again, such as ``mirage generate`` after each chunk, wr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -16,7 +17,6 @@ from torch import Tensor
 from mirage_kernels import VoxelCache
 
 from .frames import check_settings
-from .history import INITIAL_CAPACITY
 from .latent_memory import LatentSpatialMemory
 
 
@@ -61,13 +61,13 @@ def take_snapshot(memory: LatentSpatialMemory) -> MemorySnapshot:
 
 def _take_snapshot(memory: LatentSpatialMemory) -> MemorySnapshot:
     history = memory.history
-    # A slot is used again after its frame was evicted, and then with another stamp.
-    names = [f"history.{slot}.{stamp}" for slot, stamp in zip(history._slots, history.stamps.tolist(), strict=True)]
+    frames = history.version
     changing = {f"cache.{name}": tensor for name, tensor in memory.cache.state_dict().items()}
     changing |= {f"layers.{name}": tensor for name, tensor in memory._layers.tensors(len(memory)).items()}
     if history.cameras is not None:
         changing |= {
             **{f"history.{name}": tensor for name, tensor in history.cameras.matrices().items()},
+            **{f"history.{name}": tensor for name, tensor in history.scales().items()},
             "history.surface": history.surface,
             "history.stamps": history.stamps,
         }
@@ -75,10 +75,15 @@ def _take_snapshot(memory: LatentSpatialMemory) -> MemorySnapshot:
         "cache": memory.cache.settings,
         "codec": memory.codec,
         **history.settings,
-        "slots": list(history._slots),
+        "frames": list(frames.names),
     }
-    fixed = {name: history._latents[slot] for name, slot in zip(names, history._slots, strict=True)}
+    names = _latent_names(frames.names, frames.stamps)
+    fixed = {name: latent.values for name, latent in zip(names, frames.latents, strict=True)}
     return MemorySnapshot(changing, fixed, settings)
+
+
+def _latent_names(frames: Sequence[int], stamps: Tensor) -> list[str]:
+    return [f"history.{frame}.{stamp}" for frame, stamp in zip(frames, stamps.tolist(), strict=True)]
 
 
 def restore_snapshot(snapshot: MemorySnapshot, device: torch.device | str = "cpu") -> LatentSpatialMemory:
@@ -106,12 +111,12 @@ def restore_snapshot(snapshot: MemorySnapshot, device: torch.device | str = "cpu
     )
     memory._use(cache)
     memory._layers.load(_part("layers", tensors), len(cache))
-    slots = _check_slots(settings["slots"])
-    if slots:
-        stamps = tensors["history.stamps"].tolist()
-        latents = [snapshot.fixed[f"history.{slot}.{stamp}"] for slot, stamp in zip(slots, stamps, strict=True)]
+    # Earlier versions numbered the places of latents, and not frames.
+    frames = _check_frames(settings["frames"] if "frames" in settings else settings["slots"])
+    if frames:
+        latents = [snapshot.fixed[name] for name in _latent_names(frames, tensors["history.stamps"])]
         memory.history.load(_part("history", tensors) | {"latents": torch.stack(latents, 1).to(device)})
-        _move_to_slots(memory, slots)
+        memory.history.rename(frames)
     return memory
 
 
@@ -120,27 +125,14 @@ def _part(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
 
 
-def _check_slots(slots: Any) -> list[int]:
-    """Check numbers of slots, up to the largest of which memory is allocated.
+def _check_frames(frames: Any) -> list[int]:
+    """Check the numbers of the frames of a history.
 
     Raises:
-        ValueError: they are others than a history has.
+        ValueError: they are no numbers, or one is there twice.
     """
-    # A history grows by half, and evicts a sixteenth of its frames.
-    most = 2 * len(slots) + INITIAL_CAPACITY if isinstance(slots, list) else 0
-    if not isinstance(slots, list) or any(type(slot) is not int or not 0 <= slot < most for slot in slots):
-        raise ValueError(f"slots: expected integers of 0 to {most - 1}, got {str(slots)[:60]}")
-    if len(set(slots)) < len(slots):
-        raise ValueError("slots: expected each once, got duplicates")
-    return slots
-
-
-def _move_to_slots(memory: LatentSpatialMemory, slots: list[int]) -> None:
-    """Move the history's latents to the slots that they had, because their names contain the slots."""
-    history = memory.history
-    frames = history.version
-    capacity = max(slots) + 1  # of both tensors
-    latents = frames.latents.new_zeros(capacity, *frames.latents.shape[1:])
-    surface = frames.surface.new_zeros(capacity, *frames.surface.shape[1:])
-    latents[slots], surface[: len(slots)] = frames.latents, frames.surface
-    history.version = frames._replace(slots=list(slots), latents=latents, surface=surface)
+    if not isinstance(frames, list) or any(type(frame) is not int or frame < 0 for frame in frames):
+        raise ValueError(f"frames: expected integers of at least 0, got {str(frames)[:60]}")
+    if len(set(frames)) < len(frames):
+        raise ValueError("frames: expected each once, got duplicates")
+    return frames

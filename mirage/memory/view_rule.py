@@ -15,10 +15,22 @@ from torch import Tensor
 
 from mirage_kernels import Splat
 
-from .view import MemoryView
-
 SAME_SURFACE = 0.05  # relative difference of two depths up to which they belong to the same surface
 CLOSER_LOOK = 2.0  # ratio of footprints from which a surface is written again
+
+
+class Rendered(NamedTuple):
+    """What a memory renders from the camera of a new frame.
+
+    Attributes:
+        depth: (h, w) float32 z-depth in world units; +inf in holes.
+        footprint: (h, w) float32 of the rendered points, in world units; any number in holes.
+        row: (h, w) int64 of the rendered points; -1 in holes.
+    """
+
+    depth: Tensor
+    footprint: Tensor
+    row: Tensor
 
 
 class Comparison(NamedTuple):
@@ -61,39 +73,38 @@ def fill_below(first: Splat, second: Splat) -> Splat:
     )
 
 
-def compare(view: MemoryView, depth: Tensor, footprint: Tensor) -> Comparison:
-    """Compare the cells of a new frame with the memory's view from the same camera.
+def compare(rendered: Rendered, depth: Tensor, footprint: Tensor) -> Comparison:
+    """Compare the cells of a new frame with what the memory renders from the same camera.
 
     Args:
-        view: the memory's view of T = 1 camera.
+        rendered: by the memory.
         depth: (h, w) float32, depth of the new cells in world units; +inf where a cell has none.
         footprint: (h, w) float32, footprint of the new cells in world units.
 
     Returns:
         The cells that are new to the memory, and those that observe a rendered surface from nearer.
     """
-    rendered = view.depth[0]
-    is_new = ~view.mask[0] | (rendered > depth * (1 + SAME_SURFACE))
-    same = (rendered - depth).abs() <= SAME_SURFACE * depth
-    return Comparison(is_new, same & (view.footprint[0] >= CLOSER_LOOK * footprint))
+    is_new = (rendered.row < 0) | (rendered.depth > depth * (1 + SAME_SURFACE))
+    same = (rendered.depth - depth).abs_() <= depth * SAME_SURFACE  # not so in holes, at a depth of infinity
+    return Comparison(is_new, same & (rendered.footprint >= footprint * CLOSER_LOOK))
 
 
-def exclude_observed(comparison: Comparison, view: MemoryView, depth: Tensor, was_observed: Tensor) -> Comparison:
+def exclude_observed(comparison: Comparison, rendered: Tensor, depth: Tensor, was_observed: Tensor) -> Comparison:
     """Remove cells on surfaces that a frame of the history has observed from about as near.
 
     Such a surface is written again only where the memory renders nothing, or a surface more than about 10 % farther.
     Otherwise points would be stored twice when the rendering of their surroundings changes between two frames.
 
     Args:
-        comparison: of the new cells with the view.
-        view: the memory's view of T = 1 camera.
-        depth: (h, w) float32, depth of the new cells in world units; +inf where a cell has none.
-        was_observed: (h, w) bool, see :meth:`mirage.memory.history.History.was_observed`.
+        comparison: of new cells, in any shape, with what the memory renders.
+        rendered: float32, the depth that the memory renders in these cells; +inf in holes.
+        depth: float32, depth of the new cells in world units; +inf where a cell has none.
+        was_observed: bool, see :meth:`mirage.memory.history.History.was_observed`.
 
     Returns:
         The comparison without those cells.
     """
-    is_duplicate = was_observed & (view.depth[0] <= depth * (1 + SAME_SURFACE) ** 2)
+    is_duplicate = was_observed & (rendered <= depth * (1 + SAME_SURFACE) ** 2)
     return Comparison(comparison.is_new & ~is_duplicate, comparison.is_closer & ~was_observed)
 
 

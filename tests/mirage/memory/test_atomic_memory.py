@@ -70,7 +70,7 @@ def contents(memory: LatentSpatialMemory) -> dict[str, Any]:
     return {
         **tensors,
         "any": (memory._layers.superseded.any, memory._layers.filled.any),
-        "slots": memory.history._slots,
+        "frames": len(memory.history.version.names),
     }
 
 

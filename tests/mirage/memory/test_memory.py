@@ -10,7 +10,7 @@ import torch
 from mirage.cameras import dolly, out_and_back, pan, straight
 from mirage.errors import DataError
 from mirage.memory import LatentSpatialMemory, MemoryView
-from mirage.memory.view_rule import compare, exclude_observed
+from mirage.memory.view_rule import Rendered, compare, exclude_observed
 from mirage_kernels import Cameras, load_tensors, save_tensors
 
 GRID = (12, 20)
@@ -94,11 +94,8 @@ def test_the_view_rule() -> None:
         (3.0, 0.1, torch.inf, 0.1, False),  # the new cell has no depth
     ]
     rendered, rendered_footprint, depth, footprint, expected = (torch.tensor([x]) for x in zip(*cases, strict=True))
-    stamp = torch.zeros(1, 1, len(cases), dtype=torch.int64)
-    view = MemoryView(
-        stamp[None].float(), rendered.isfinite()[None], rendered[None], rendered_footprint[None], stamp, stamp
-    )
-    comparison = compare(view, depth, footprint)
+    row = torch.where(rendered.isfinite(), 0, -1)
+    comparison = compare(Rendered(rendered, rendered_footprint, row), depth, footprint)
     assert comparison.is_written.tolist() == expected.tolist()
     assert comparison.is_closer.flatten().nonzero().flatten().tolist() == [5]
 
@@ -114,11 +111,9 @@ def test_observed_surfaces_are_not_written_twice() -> None:
         (3.0, 0.2, True, False),  # from closer, but another frame was as near
     ]
     rendered, footprint, was_observed, expected = (torch.tensor([x]) for x in zip(*cases, strict=True))
-    stamp = torch.zeros(1, 1, len(cases), dtype=torch.int64)
-    view = MemoryView(stamp[None].float(), rendered.isfinite()[None], rendered[None], footprint[None], stamp, stamp)
-    depth = torch.full((1, len(cases)), 3.0)
-    comparison = compare(view, depth, torch.full_like(depth, 0.1))
-    assert exclude_observed(comparison, view, depth, was_observed).is_written.tolist() == expected.tolist()
+    depth, row = torch.full((1, len(cases)), 3.0), torch.where(rendered.isfinite(), 0, -1)
+    comparison = compare(Rendered(rendered, footprint, row), depth, torch.full_like(depth, 0.1))
+    assert exclude_observed(comparison, rendered, depth, was_observed).is_written.tolist() == expected.tolist()
 
 
 def test_a_closer_look_is_written_once_and_then_shown() -> None:
@@ -153,7 +148,7 @@ def test_something_new_in_front_is_written() -> None:
 
 
 def test_the_history_keeps_other_latents_if_told_to() -> None:
-    memory = LatentSpatialMemory(48)
+    memory = LatentSpatialMemory(48, history_storage=None)
     memory.write(latents(1), START, room(), history_latents=latents(1, 1))
     assert torch.equal(memory.read(START.rescale(GRID)).latents, latents(1))
     assert torch.equal(memory.retrieve(START).latents, latents(1, 1))

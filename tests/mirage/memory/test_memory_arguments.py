@@ -92,7 +92,7 @@ def test_devices_of_files(tmp_path: Path) -> None:
 
 
 def test_a_history_keeps_copies() -> None:
-    memory, other = written(), History(4)
+    memory, other = written(), History(4, storage="int8")
     tensors = memory.history.tensors()
     other.load(tensors)
     before = [t.clone() for t in (other.latents, other.surface, other.stamps)]
@@ -105,7 +105,7 @@ def test_a_history_keeps_copies() -> None:
 def test_settings_cannot_change() -> None:
     """A file of a memory with other settings than the constructor takes could not be loaded."""
     memory = written()
-    for one, name in ((memory, "codec"), *((memory.history, x) for x in ("max_frames", "voxel_size", "origin"))):
+    for one, name in ((memory, "codec"), *((memory.history, x) for x in ("max_frames", "voxel_size", "origin", "storage"))):
         with pytest.raises(AttributeError, match=name):
             setattr(one, name, getattr(one, name))
 
