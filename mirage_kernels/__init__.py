@@ -39,6 +39,7 @@ from .backend import (
     use_instruction_set,
 )
 from .cameras import Cameras
+from .ops.associate.associate import associate
 from .ops.overlap.overlap import Groups, group_voxels, overlap, visible
 from .ops.splat.splat import splat
 from .ops.splat.splat_composite import composite
@@ -67,6 +68,7 @@ __all__ = [
     "Storage",
     "VoxelCache",
     "__version__",
+    "associate",
     "atomic_write",
     "atomic_writes",
     "backends",

@@ -21,6 +21,7 @@ from torch import Tensor
 from . import backend, testing
 from ._modes import COMPOSITE_MODES, FUSIONS, POOLINGS, BackendName
 from .cameras import Cameras
+from .ops.associate.associate import associate
 from .ops.overlap.overlap import overlap, visible
 from .ops.splat.splat import splat
 from .ops.splat.splat_composite import composite
@@ -95,6 +96,16 @@ def _frontmost(device: str) -> Outputs:
         yield frontmost(case.xyz, case.cameras, valid=case.valid, tolerance=0.01 * seed, cut_off=seed == 1)
 
 
+def _associate(device: str) -> Outputs:
+    for seed, kind in enumerate(("room", "wild")):
+        g = torch.Generator(device="cpu").manual_seed(seed)
+        xyz, cameras = testing.random_points(g, kind, 700).to(device), testing.random_cameras(g, 3, (20, 35)).to(device)
+        _, z, _ = cameras.project(xyz)
+        view, own = splat(xyz[:300], None, cameras[0], extent=0.2), z[0] / 30
+        past = splat(xyz, None, cameras).depth
+        yield associate(xyz, z[0], own, view, 3 * own[:300], past=past[1:], past_cameras=cameras[1:])
+
+
 def _splat_sum(device: str) -> Outputs:
     g = torch.Generator(device="cpu").manual_seed(0)
     uv, features = (torch.rand(700, n, generator=g, dtype=torch.float32, device="cpu").to(device) for n in (2, 5))
@@ -158,6 +169,7 @@ OPERATIONS: dict[str, Callable[[str], Outputs]] = {
     "composite": _composite,
     "splat_sum": _splat_sum,
     "frontmost": _frontmost,
+    "associate": _associate,
     "voxel_cache": _voxel_cache,
     "visible": _visible,
     "overlap": _overlap,

@@ -230,7 +230,8 @@ def test_a_guard_has_its_message_to_itself() -> None:
         message
         for path in NATIVE
         for message in re.findall(
-            r'"((?:splat|composite|unproject|visible|overlap|project|voxel_cache)\w*: [^"]+)"', path.read_text()
+            r'"((?:associate|splat|composite|unproject|visible|overlap|project|voxel_cache)\w*: [^"]+)"',
+            path.read_text(),
         )
     )
     assert len(messages) > 40

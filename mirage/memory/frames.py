@@ -159,7 +159,9 @@ def frames_of(tensors: dict[str, Tensor], channels: int, dtype: torch.dtype, sto
         if not bool(good.all()):
             raise check.value_error(name, expected, f"{values[~good][0].item():g}")
     stored = tuple(
-        PastLatent(latents[:, f].clone(memory_format=torch.contiguous_format), None if scales is None else scales[f].clone())
+        PastLatent(
+            latents[:, f].clone(memory_format=torch.contiguous_format), None if scales is None else scales[f].clone()
+        )
         for f in range(len(stamps))
     )
     surface = surface.clone(memory_format=torch.contiguous_format)

@@ -14,7 +14,6 @@ from mirage_kernels import Cameras, Storage, check, overlap, splat
 from mirage_kernels.compat.placement import OFFSETS, PLACEMENTS, Placement
 
 from ..errors import DataError
-from ..geometry.grids import flat_index
 from .frames import MAX_FRAMES, Frames, frames_of
 from .inference import outside_inference_mode
 from .locks import Locked, OwnLock, locked
@@ -308,28 +307,12 @@ class History:
         return References(self._latents_of(best.tolist()), self.cameras[best], self.stamps[best], scores[best])
 
     @locked
-    def was_observed(self, xyz: Tensor, footprint: Tensor, tolerance: float) -> Tensor:
-        """Test which points lie on a surface that some frame observed from about as near.
-
-        Args:
-            xyz: (N, 3) float32 points in world units.
-            footprint: (N,) float32 footprints of the points in world units.
-            tolerance: maximum relative difference of the point's and the surface's depth; the frame's footprint may be
-                larger than the point's by the same fraction.
-
-        Returns:
-            (N,) bool.
-
-        Raises:
-            TypeError, ValueError: the tolerance is not a finite number of at least 0.
-        """
-        tolerance = check.number("tolerance", tolerance, 0)
-        if self.cameras is None or len(xyz) == 0:
-            return torch.zeros_like(footprint, dtype=torch.bool)
-        uv, z, inside = self.to_local(self.cameras).project(xyz)
-        surface = self.surface.flatten(1).gather(1, flat_index(uv, inside, self.surface.shape[2]))  # (F, N)
-        near = z / self.cameras.intrinsics[:, 0, 0, None] <= (1 + tolerance) * footprint
-        return (inside & near & ((surface - z).abs() <= tolerance * z)).any(0)
+    def observed(self) -> tuple[Tensor, Cameras] | tuple[None, None]:
+        """Return the surfaces that the frames observed, (F, h, w), with F cameras where the points lie; None before the
+        first frame."""
+        if self.cameras is None:
+            return None, None
+        return self.surface, self.to_local(self.cameras)
 
     @locked
     def find_occluders(self, xyz: Tensor, extent: Tensor, candidates: Tensor) -> Tensor:

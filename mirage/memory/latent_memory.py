@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mirage_kernels import Cameras, InsertCounts, Splat, Storage, VoxelCache, check, load_tensors, save_tensors
+from mirage_kernels import (
+    Cameras,
+    Storage,
+    VoxelCache,
+    check,
+    load_tensors,
+    save_tensors,
+)
 from mirage_kernels.compat.placement import Placement
 
 from ..errors import DataError
-from ..geometry.grids import masked_cells
-from ..geometry.hole_filling import fill_from_far_side
-from .changes import AtomicMemory
+from .frame_writing import FrameWriting
 from .frames import (
     NewFrame,
     UnprojectedFrame,
@@ -33,15 +37,14 @@ from .locks import locked
 from .row_layers import RowLayers
 from .seen_voxels import SeenVoxels
 from .view import MemoryView, make_view
-from .view_rule import SAME_SURFACE, Comparison, Rendered, compare, composite_depth, exclude_observed, fill_below
+from .view_rule import SAME_SURFACE
 
 # Voxel size in median footprints. With larger voxels, closer cells replace the rows of coarser ones and leave gaps.
 VOXEL_SCALE = 1 / 16
-TOUCHING = 0.5  # half-size, in footprints, of squares that just touch their neighbors
 KIND, VERSION = "memory", 2  # of the files
 
 
-class LatentSpatialMemory(AtomicMemory):
+class LatentSpatialMemory(FrameWriting):
     """A persistent map of latent cells at 3D points that can be rendered from any camera.
 
     Frames are written by the view rule (:mod:`mirage.memory.view_rule`): a cell is stored only where the memory does
@@ -163,19 +166,6 @@ class LatentSpatialMemory(AtomicMemory):
         rendered = self._render(self.history.to_local(cameras), filled=filled, finer=finer, near=near)
         return make_view(self.cache, rendered, latents)
 
-    def _render(self, cameras: Cameras, *, filled: bool, finer: bool = False, near: float = 1e-6) -> Splat:
-        extent: float | None = min(TOUCHING, self.cache.extent_scale) if finer else 0
-        current, superseded, guessed = self._layers.split(len(self))
-        passes = [(current, extent), (current, None)]
-        passes += [] if superseded is None else [(superseded, None)]
-        splats = [self.cache.splat(cameras, valid=v, extent_scale=e, features=False, near=near) for v, e in passes]
-        rendered = functools.reduce(composite_depth, splats)
-        if filled and guessed is not None:
-            passes = [(guessed, extent), (guessed, None)]
-            splats = [self.cache.splat(cameras, valid=v, extent_scale=e, features=False, near=near) for v, e in passes]
-            rendered = fill_below(rendered, composite_depth(*splats))
-        return rendered
-
     @locked
     def retrieve(
         self, cameras: Cameras, *, k: int = 4, threshold: float = 0.1, before: int | None = None
@@ -271,71 +261,6 @@ class LatentSpatialMemory(AtomicMemory):
             for t in range(count)
         ]
         return self.atomic(lambda: [self._write_frame(frame, fill_depth) for frame in frames])
-
-    def _write_frame(self, frame: NewFrame, fill_depth: bool) -> int:
-        if frame.unprojected is None:
-            added, surface = self._write_holes(frame, frame.mask)
-        else:
-            added, surface = self._write_surface(frame.unprojected, frame.local, frame.stamp)
-            if fill_depth:
-                cells, mask = surface.isfinite(), frame.mask
-                if mask is not None:
-                    cells = cells | (mask if mask.shape == cells.shape else masked_cells(mask, frame.local.size))
-                added += self._write_holes(frame, cells)[0]
-        self.history.add(frame.past, frame.camera, surface, frame.stamp, self.cache.xyz, self._seen)
-        return added
-
-    def _write_surface(self, unprojected: UnprojectedFrame, camera: Cameras, stamp: int) -> tuple[int, Tensor]:
-        """Write a frame with depth by the view rule; return the number of points added, and the surface observed."""
-        is_written, superseded = self._decide(unprojected, camera)
-        points = unprojected[0]
-        counts = self._layers.insert(
-            self.cache, (points.xyz, points.features, points.footprint), is_written, stamp, superseded
-        )
-        self._follow(counts)
-        return counts.added, unprojected[2]
-
-    def _decide(self, unprojected: UnprojectedFrame, camera: Cameras) -> tuple[Tensor, Tensor]:
-        """Return the cells that the view rule writes, (h * w,) bool, and the rows that they supersede, int64."""
-        points, valid, depth = unprojected
-        drawn = self._render(camera, filled=False)
-        row = drawn.index[0]
-        footprint = self.cache.footprint[row.clamp(min=0)] if len(self) else drawn.depth[0]
-        rendered = Rendered(drawn.depth[0], footprint, row)
-        comparison = compare(rendered, depth, points.footprint.reshape(depth.shape))
-        is_hole = row < 0
-        # Holes are written whatever the history has observed, so only the other cells are looked up.
-        at = (valid & ~is_hole & comparison.is_written).flatten().nonzero().squeeze(1)
-        was_observed = self.history.was_observed(points.xyz[at], points.footprint[at], SAME_SURFACE)
-        checked = exclude_observed(
-            Comparison(comparison.is_new.flatten()[at], comparison.is_closer.flatten()[at]),
-            rendered.depth.flatten()[at],
-            depth.flatten()[at],
-            was_observed,
-        )
-        is_written = (valid & is_hole).flatten()
-        is_written[at] = checked.is_written
-        return is_written, row.flatten()[at[checked.is_closer]]
-
-    def _write_holes(self, frame: NewFrame, mask: Tensor | None) -> tuple[int, Tensor]:
-        """Write a frame without depth where the memory renders holes; return as :meth:`_write_surface`."""
-        view = self._render(frame.local, filled=True)
-        depth, masks = fill_from_far_side(view.depth), None if mask is None else mask[None]
-        placement = self.history.placement
-        points, valid, cell_depth = unproject_frames(frame.latent[:, None], frame.local, depth, masks, placement)[0]
-        # None of them may occlude what a frame has observed.
-        holes, extent = valid & ~view.mask[0], self.cache.extent_scale * points.footprint
-        is_written = holes.flatten() & ~self.history.find_occluders(points.xyz, extent, holes.flatten())
-        operands = (points.xyz, points.features, points.footprint)
-        counts = self._layers.insert_filled(self.cache, operands, is_written, frame.stamp)
-        self._follow(counts)
-        if counts.rejected:
-            is_written &= points.features.isfinite().all(1)
-        return counts.added, torch.where(is_written.reshape(holes.shape), cell_depth, view.depth[0])
-
-    def _follow(self, counts: InsertCounts) -> None:
-        if counts.remap is not None:
-            self._seen.remap(counts.remap)
 
     def carve(self, depth: Tensor, camera: Cameras, grid: tuple[int, int], tolerance: float = 2 * SAME_SURFACE) -> int:
         """Remove points that a depth map proves to be gone.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""How the latents of past frames are stored, each in tensors of its own, so that no other moves when one comes or goes."""
+"""How the latents of past frames are stored: each in tensors of its own, so that none moves when one comes or goes."""
 
 from __future__ import annotations
 

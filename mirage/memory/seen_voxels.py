@@ -35,7 +35,7 @@ class SeenVersion(NamedTuple):
     has_empty: bool = False
 
     @property
-    def count(self) -> int:
+    def voxels(self) -> int:
         """Number G of voxels."""
         return len(self.points)
 
@@ -99,7 +99,7 @@ class SeenVoxels:
         """
         before = self.version
         occupied = _occupied(before) if before.has_empty else None
-        if len(xyz) < len(before.groups) or (occupied is not None and 2 * int(occupied.sum()) < before.count):
+        if len(xyz) < len(before.groups) or (occupied is not None and 2 * int(occupied.sum()) < before.voxels):
             before = self._nothing(xyz.device)
         elif occupied is not None:
             before = before._replace(bits=before.bits & _pack(occupied), has_empty=False)
@@ -109,7 +109,7 @@ class SeenVoxels:
             before = before._replace(frames=kept, bits=before.bits[at])
         seen = self._number_new(before, xyz)
         old, first = len(kept), len(before.groups)
-        bits = nnf.pad(before.bits, (0, -(-seen.count // 64) - before.bits.shape[1]))
+        bits = nnf.pad(before.bits, (0, -(-seen.voxels // 64) - before.bits.shape[1]))
         if old and first < len(xyz):
             bits = bits | self._in_view(seen, xyz[first:], seen.groups[first:], cameras[:old])
         if old < len(frames):
@@ -127,7 +127,7 @@ class SeenVoxels:
 
     def _number_new(self, seen: SeenVersion, xyz: Tensor) -> SeenVersion:
         """Number the voxels of the points that have come."""
-        first, known = len(seen.groups), seen.count
+        first, known = len(seen.groups), seen.voxels
         if first == len(xyz):
             return seen
         found, total = group_voxels(torch.cat([seen.points, xyz[first:]]), self.voxel_size)
@@ -141,12 +141,12 @@ class SeenVoxels:
         return seen._replace(points=points, groups=torch.cat([seen.groups, groups.int()]))
 
     def _in_view(self, seen: SeenVersion, xyz: Tensor, groups: Tensor, cameras: Cameras) -> Tensor:
-        return visible(xyz, cameras, groups=groups.long(), num_groups=seen.count)
+        return visible(xyz, cameras, groups=groups.long(), num_groups=seen.voxels)
 
 
 def _occupied(seen: SeenVersion) -> Tensor:
     """(G,) bool, voxels in which there is a point."""
-    occupied = torch.zeros(seen.count, dtype=torch.bool, device=seen.points.device)
+    occupied = torch.zeros(seen.voxels, dtype=torch.bool, device=seen.points.device)
     occupied[seen.groups[seen.groups >= 0].long()] = True
     return occupied
 

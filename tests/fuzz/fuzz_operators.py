@@ -80,6 +80,10 @@ def arguments(data: Input, name: str) -> list[Any]:
         known |= {"grad_depth": torch.randn(shape), "grad_distance2": torch.randn(shape)}
     if name == "splat_frontmost":
         known |= {"far": 3.0, "tolerance": 0.1, "cut_off": bool(data.byte() & 1)}
+    if name == "associate":
+        known |= {"depth": torch.rand(n), "rendered": torch.rand(n), "footprints": torch.rand(5)}
+        known |= {"past": 3 * torch.rand(views, h, w)}
+        known |= {"index": torch.randint(-1, 6, (n,), generator=g), "tolerance": 0.05, "closer": 2.0}
     if name.startswith("splat_sum"):
         known |= {"uv": 8 * torch.rand(2, n), "features": torch.randn(channels, n), "weights": torch.rand(n)}
         known |= {"center": 0.5, "grad": torch.randn(channels + 1, h, w)}

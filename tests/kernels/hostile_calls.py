@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from test_associate import associate_case
 from test_voxel_cache_library import cloned, insert
 from torch import Tensor
 
@@ -129,6 +130,7 @@ def good_calls(source: random.Random) -> dict[str, tuple[Any, ...]]:
         "visible": (seen.xyz, *camera, seen.valid, seen.groups, 70),
         "overlap": (torch.arange(60).reshape(3, 20), torch.arange(40).reshape(2, 20)),
         "project": (seen.xyz, *camera),
+        "associate": associate_case(0, n=n, rows=source.choice([0, 9]), valid=True).arguments(),
         "prepare_cameras": (seen.cameras.intrinsics, seen.cameras.cam2world),
         **backward_of_splat(),
         **of_unproject(source.randrange(4)),

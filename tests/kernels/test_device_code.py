@@ -240,5 +240,5 @@ def test_the_module_registers_every_kernel_that_the_tests_run_on_a_cpu(cuda_code
     bilinear = {"splat_bilinear", "splat_bilinear_backward_features", "splat_bilinear_backward_xyz"}
     layers = {"splat_layers", "splat_layers_backward_xyz"}
     composite = {"composite", "composite_backward_features", "composite_backward_weights"}
-    others = {"visible", "overlap", "project", "splat_sum", "splat_frontmost"}
+    others = {"associate", "visible", "overlap", "project", "splat_sum", "splat_frontmost"}
     assert cuda_code.operations() >= others | unproject | splat | bilinear | layers | composite | cache

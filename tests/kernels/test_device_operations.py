@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from emulated import Emulated, Operations
+from test_associate import associate_case
 
 from mirage_kernels import Cameras, VoxelCache, composite, frontmost, overlap, splat, splat_sum, testing, visible
 
@@ -113,6 +114,7 @@ CALLS: dict[str, tuple[Callable[[], Call], Operations]] = {
     "composite backward": (lambda: blend(backward=True), Operations(launches=8, fills=1, sorts=1, waits=0)),
     # enter_depths, test_depths
     "frontmost": (lambda: front_points, Operations(launches=2, fills=1, sorts=0, waits=0)),
+    "associate": (lambda: associate_case(0).run, Operations(launches=1, fills=0, sorts=0, waits=0)),
     # place_points, list_cells, sum_taps
     "splat_sum": (lambda: sum_points, Operations(launches=3, fills=1, sorts=1, waits=0)),
     "splat, 8 clouds": (lambda: splat_clouds(8), Operations(launches=3, fills=0, sorts=0, waits=0)),

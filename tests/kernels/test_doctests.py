@@ -24,6 +24,7 @@ ENTRY_POINTS = [
     *("Cameras", "Cameras.flow", "Cameras.look_at", "Cameras.project"),
     *("VoxelCache", "VoxelCache.carve", "VoxelCache.evict", "VoxelCache.save"),
     *(
+        "associate",
         "backends",
         "composite",
         "group_voxels",

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import torch
 from cache_steps import snapshot
+from test_associate import associate_case
 from torch import Tensor
 
 import mirage_kernels as mk
@@ -113,6 +114,10 @@ def visible_call(num_groups: int | None) -> Callable[[], Tensor]:
     return lambda: case.run(visible)
 
 
+def associate_call() -> Callable[[], Tensor]:
+    return associate_case(0).to("cuda").run
+
+
 def frontmost_call() -> Callable[[], Tensor]:
     case = testing.to_device(testing.splat_case(0), "cuda")
     return lambda: frontmost(case.xyz, case.cameras)
@@ -159,6 +164,7 @@ READS: dict[str, Callable[[], Callable[[], Any]]] = {
     "composite": composite_call,
     "splat_sum": sum_call,
     "frontmost": frontmost_call,
+    "associate": associate_call,
     "splat, bilinear": partial(splat_call, mode="bilinear"),
     "visible": partial(visible_call, None),
     "visible, groups": partial(visible_call, 300),

@@ -10,6 +10,7 @@ from unittest import mock
 
 import pytest
 import torch
+from test_associate import associate_case
 from torch_releases import since
 
 import mirage_kernels as mk
@@ -26,6 +27,7 @@ def calls() -> dict[str, Callable[[], Any]]:
     return {
         "layers": lambda: mk.splat(case.xyz, None, case.cameras, k=2),
         "composite": lambda: mk.composite(case.features, layers, layers.depth),
+        "associate": associate_case(0).run,
         "frontmost": lambda: mk.frontmost(case.xyz, case.cameras),
         "sum": lambda: mk.splat_sum(planes[:2].T, planes.T, (8, 8)),
         "splat": lambda: mk.splat(case.xyz, case.features, case.cameras),

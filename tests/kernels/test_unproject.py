@@ -83,7 +83,7 @@ LEVELS = {"few": 3, "some": 40, "many": 1 << 20}
 @pytest.mark.parametrize("levels", LEVELS)
 @pytest.mark.parametrize("cell", [(1, 16), (3, 16), (4, 16), (16, 16), (17, 16), (7, 7), (33, 31), (32, 32), (41, 25)])
 def test_medians_of_cells_of_every_size(cell: tuple[int, int], levels: str, name: str) -> None:
-    """Against sorting: one surface or two, from the smallest numbers to the largest, with and without invalid pixels."""
+    """Against sorting: one surface or two, few values or many, with and without invalid pixels."""
     g = torch.Generator().manual_seed(cell[0] * cell[1])
     h, w = 6, 5
     spread = torch.logspace(-6, 30, h, dtype=torch.float64)[:, None, None] * torch.rand(h, w, 1, generator=g).double()

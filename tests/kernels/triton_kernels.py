@@ -78,6 +78,10 @@ def blended(part: str, name: str, *of_dtype: str, aligned: tuple[str, ...] = (),
 ROWS: dict[str, Any] = {"CHANNELS": 48, "BLOCK": 64}
 BACKWARD = "splat_bilinear_backward"
 FRONT = {"nearest": "*i32", "front": "*u8", "far": "fp32", "tolerance": "fp32"}
+ASSOCIATED = dict.fromkeys(("tolerance", "beyond", "far_beyond", "closer"), "fp32") | {
+    **dict.fromkeys(("rows", "frames"), "i32"),
+    **{"index": "*i64", "code": "*u8"},
+}
 PLACED = {"cell_of_tap": "*i64", "center": "fp32"}
 
 
@@ -136,6 +140,7 @@ KERNELS = {
         )
         for test, mask in ((False, {}), (True, {"valid": None}))
     },
+    "associate": Kernel("associate", "associate_points_kernel", {}, ASSOCIATED),
     "sum_place": Kernel("splat_sum", "splat_sum_place_kernel", {}, PLACED, folder="splat"),
     "sum_place_all_alike": Kernel("splat_sum", "splat_sum_place_kernel", {"weights": None}, PLACED, folder="splat"),
     "sum_taps": Kernel(

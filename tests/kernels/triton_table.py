@@ -25,6 +25,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stand_ins import ThroughDevice
 from strategies import SEEDS, examples, unproject_cases, visible_cases
+from test_associate import CASES as ASSOCIATE_CASES
+from test_associate import AssociateCase
 from test_overlap import random_sets, retrieve
 from test_project import arguments, case, same
 from test_unproject import gradients
@@ -80,6 +82,12 @@ def instead_of_cpp() -> Iterator[None]:
 
 def test_triton_is_ready() -> None:
     assert mk.backends()["triton"] is None
+
+
+@settings(max_examples=examples(4), suppress_health_check=ALLOW)
+@given(case=ASSOCIATE_CASES.filter(lambda case: len(case.xyz) < 1000))
+def test_associate_equals_reference(case: AssociateCase) -> None:
+    assert same_bits(run_triton(case.to(DEVICE).run), run_reference(case.run))
 
 
 @settings(max_examples=examples(15), suppress_health_check=ALLOW)

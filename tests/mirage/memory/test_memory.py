@@ -9,8 +9,7 @@ import torch
 
 from mirage.cameras import dolly, out_and_back, pan, straight
 from mirage.errors import DataError
-from mirage.memory import LatentSpatialMemory, MemoryView
-from mirage.memory.view_rule import Rendered, compare, exclude_observed
+from mirage.memory import LatentSpatialMemory
 from mirage_kernels import Cameras, load_tensors, save_tensors
 
 GRID = (12, 20)
@@ -78,42 +77,6 @@ def test_reading_changes_nothing() -> None:
     before = {name: tensor.clone() for name, tensor in memory._tensors().items()}
     memory.read(pan(START, straight(5), 30).rescale(GRID))
     assert all(torch.equal(before[name], tensor) for name, tensor in memory._tensors().items())
-
-
-def test_the_view_rule() -> None:
-    """One row of cells: rendered depth and footprint, new depth and footprint, and whether the cell is written."""
-    cases = [
-        (torch.inf, torch.inf, 3.0, 0.1, True),  # a hole
-        (3.0, 0.1, 3.0, 0.1, False),  # the same
-        (3.2, 0.1, 3.0, 0.1, True),  # the rendered surface is more than 5 % farther
-        (3.14, 0.1, 3.0, 0.1, False),  # within 5 %: the same surface
-        (2.5, 0.1, 3.0, 0.1, False),  # the rendered surface is nearer
-        (3.0, 0.2, 3.0, 0.1, True),  # the same surface from half the distance
-        (3.0, 0.19, 3.0, 0.1, False),
-        (2.5, 0.4, 3.0, 0.1, False),  # nearer, with any footprint
-        (3.0, 0.1, torch.inf, 0.1, False),  # the new cell has no depth
-    ]
-    rendered, rendered_footprint, depth, footprint, expected = (torch.tensor([x]) for x in zip(*cases, strict=True))
-    row = torch.where(rendered.isfinite(), 0, -1)
-    comparison = compare(Rendered(rendered, rendered_footprint, row), depth, footprint)
-    assert comparison.is_written.tolist() == expected.tolist()
-    assert comparison.is_closer.flatten().nonzero().flatten().tolist() == [5]
-
-
-def test_observed_surfaces_are_not_written_twice() -> None:
-    """Cells of depth 3 m: rendered depth and footprint, whether the surface was observed, and whether it is written."""
-    cases = [
-        (torch.inf, torch.inf, True, True),  # a hole is filled, observed or not
-        (3.2, 0.1, False, True),
-        (3.2, 0.1, True, False),  # within 10 %: a neighbor has moved
-        (3.31, 0.1, True, True),  # farther by more than 10 %
-        (3.0, 0.2, False, True),  # seen from closer
-        (3.0, 0.2, True, False),  # from closer, but another frame was as near
-    ]
-    rendered, footprint, was_observed, expected = (torch.tensor([x]) for x in zip(*cases, strict=True))
-    depth, row = torch.full((1, len(cases)), 3.0), torch.where(rendered.isfinite(), 0, -1)
-    comparison = compare(Rendered(rendered, footprint, row), depth, torch.full_like(depth, 0.1))
-    assert exclude_observed(comparison, rendered, depth, was_observed).is_written.tolist() == expected.tolist()
 
 
 def test_a_closer_look_is_written_once_and_then_shown() -> None:

@@ -105,7 +105,10 @@ def test_a_history_keeps_copies() -> None:
 def test_settings_cannot_change() -> None:
     """A file of a memory with other settings than the constructor takes could not be loaded."""
     memory = written()
-    for one, name in ((memory, "codec"), *((memory.history, x) for x in ("max_frames", "voxel_size", "origin", "storage"))):
+    for one, name in (
+        (memory, "codec"),
+        *((memory.history, x) for x in ("max_frames", "voxel_size", "origin", "storage")),
+    ):
         with pytest.raises(AttributeError, match=name):
             setattr(one, name, getattr(one, name))
 

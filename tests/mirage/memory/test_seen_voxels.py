@@ -78,7 +78,7 @@ def test_removed_points_leave_no_voxels_behind(share: float) -> None:
     target = looking(20.0)
     bits = seen.update(xyz, cameras, names)
     assert overlap(seen.in_view(xyz, target), bits)[0].tolist() == ious(sets(xyz, target)[0], sets(xyz, cameras))
-    assert (seen.version.count < len(voxels.unique(dim=0))) == (share < 0.5)
+    assert (seen.version.voxels < len(voxels.unique(dim=0))) == (share < 0.5)
 
 
 def test_the_frame_leaves_that_sees_least_alone() -> None:
