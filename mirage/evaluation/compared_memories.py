@@ -106,8 +106,8 @@ class Ours:
     def bytes(self) -> Bytes:
         small = self.memory.cache.clone()
         small.shrink_to_fit()
-        history = self.memory.history.nbytes
-        masks = self.memory.nbytes - self.memory.cache.nbytes - history
+        masks = self.memory._layers.nbytes
+        history = self.memory.nbytes - self.memory.cache.nbytes - masks
         return Bytes(self.memory.cache.nbytes + masks, small.nbytes + masks, history)
 
 

@@ -164,7 +164,7 @@ def test_frames_encoded_anew() -> None:
             firsts.append(given["first"])
             return super().__call__(view, mask, **given)
 
-    codec, memory = Jumpy(8), LatentSpatialMemory(48)
+    codec, memory = Jumpy(8), LatentSpatialMemory(48, history_storage=None)
     chunks = run(codec=codec, memory=memory, model=Spy(), boundary="frame", references="frame")
     last = codec.encode(chunks[0].frames[None, :, -1:])[0, :, 0]
     assert torch.equal(firsts[1], last)

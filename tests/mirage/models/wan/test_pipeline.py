@@ -239,8 +239,9 @@ def test_boundary_and_references_from_frames(pipe: MiragePipeline) -> None:
     memory = run(pipe, output_type="pt", references="frame").memory
     video = expected.frames.movedim(1, 2)
     encoded = pipe.codec.encode(video[0].movedim(1, 0)[4:5, :, None])[0, :, 0]
-    torch.testing.assert_close(memory.history.latents[:, 1], encoded, rtol=0, atol=1e-5)
-    assert torch.equal(expected.memory.history.latents[:, 1], expected.latents[0, :, 1])
+    for stored, latent in ((memory, encoded), (expected.memory, expected.latents[0, :, 1])):
+        half_a_step = latent.abs().amax((1, 2), keepdim=True) / 254
+        assert ((stored.history.latents[:, 1] - latent).abs() <= half_a_step + 1e-5).all()
 
 
 def test_filters_and_masks(pipe: MiragePipeline) -> None:
