@@ -13,6 +13,8 @@
 namespace mirage {
 namespace {
 
+constexpr int64_t kMaxSums = 1 << 20;  // of the views that a thread blends at once
+
 std::unique_ptr<float[]> limits_of(const float* depth, int64_t n, float band) {
   auto limits = std::make_unique_for_overwrite<float[]>(n);
   for (int64_t i = 0; i < n; ++i) limits[i] = blend_limit(depth[i], band);
@@ -59,16 +61,26 @@ struct BilinearOnCpu : CpuDevice {
     // Work is cut into (view, part of its cells). A part takes all points in order: its sums do not depend on the cut.
     const int64_t threads = torch::stable::get_num_threads();
     const int64_t parts = std::max<int64_t>(1, std::min(cells, (threads + v - 1) / std::max<int64_t>(v, 1)));
+    const int64_t most = (cells + parts - 1) / parts * c;  // sums of a view
+    const int64_t batch = parts > 1 ? 1 : std::max<int64_t>(1, kMaxSums / (most + 1));
     parallel_for(0, v * parts, 1, [&](int64_t task, int64_t last_task) {
-      const auto sums = std::make_unique_for_overwrite<float[]>((cells + parts - 1) / parts * c);
-      for (; task < last_task; ++task) {
-        const int64_t view = task / parts, part = task % parts;
-        const int64_t first = cells * part / parts, last = cells * (part + 1) / parts, at = view * cells + first;
+      const auto sums = std::make_unique_for_overwrite<float[]>(std::min(batch, last_task - task) * most);
+      while (task < last_task) {
+        const int64_t view = task / parts, part = task % parts, count = std::min(batch, last_task - task);
+        const int64_t first = cells * part / parts, last = cells * (part + 1) / parts;
         const BlendGrid grid{in.cameras.h, in.cameras.w, c, limits.get() + view * cells};
-        const BlendSums job{first, last, sums.get(), mutable_data<float>(in.weight) + at};
-        auto* to = static_cast<char*>(in.out.mutable_data_ptr()) + (view * c * cells + first) * in.out.element_size();
-        kernels.blend[type](in.points, views[view], grid, in.features.const_data_ptr(), job);
-        kernels.normalize[type](grid, job, {last - first, cells, mutable_data<int64_t>(in.index) + at, depth + at, to});
+        BlendSums job{first, last, sums.get(), mutable_data<float>(in.weight) + view * cells + first, cells};
+        kernels.blend[type](in.points, &views[view], static_cast<int>(count), grid, in.features.const_data_ptr(), job);
+        for (int64_t i = 0; i < count; ++i) {
+          const int64_t at = (view + i) * cells + first;
+          auto* to = static_cast<char*>(in.out.mutable_data_ptr()) +
+                     ((view + i) * c * cells + first) * in.out.element_size();
+          kernels.normalize[type](grid, job,
+                                  {last - first, cells, mutable_data<int64_t>(in.index) + at, depth + at, to});
+          job.features += job.cells() * c;
+          job.weights += cells;
+        }
+        task += count;
       }
     });
   }

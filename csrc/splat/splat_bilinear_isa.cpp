@@ -40,6 +40,26 @@ void project_corners(const SplatBlock& block, const View& view, int h, int w, Bi
   });
 }
 
+void scatter_corners(const SplatBlock& block, uint64_t* keys, BilinearTaps& c) {
+#if defined(__AVX512F__)
+  for (int corner = 0; corner < 4; ++corner) {
+    const int n = pack_winners<true>(c.cell[corner], c.depth, block.lanes, keys, c.hits);
+    for (int hit = 0; hit < n; ++hit) {
+      const int k = c.hits[hit];
+      min_key(keys[c.cell[corner][k]], depth_key(bits_float(c.depth[k]), index_of(block, k)));
+    }
+  }
+#else
+  const int n = pack_marked(c.mark, block.lanes, c.hits);
+  for (int hit = 0; hit < n; ++hit) {
+    const int k = c.hits[hit];
+    const uint64_t key = depth_key(bits_float(c.depth[k]), index_of(block, k));
+    for (int corner = 0; corner < 4; ++corner)
+      if (c.cell[corner][k] >= 0) min_key(keys[c.cell[corner][k]], key);
+  }
+#endif
+}
+
 void scatter(const SplatPoints& points, const SplatJob& job) {
   const int64_t cells = static_cast<int64_t>(job.h) * job.w;
   SplatBlock block;
@@ -52,13 +72,7 @@ void scatter(const SplatPoints& points, const SplatJob& job) {
       if (is_culled(job.views[v].frustum, block.box, 0.0f)) continue;
       uint64_t* keys = job.keys + v * cells;
       project_corners(block, job.views[v], job.h, job.w, c);
-      for (int corner = 0; corner < 4; ++corner) {
-        const int n = pack_winners<true>(c.cell[corner], c.depth, block.lanes, keys, c.hits);
-        for (int hit = 0; hit < n; ++hit) {
-          const int k = c.hits[hit];
-          min_key(keys[c.cell[corner][k]], depth_key(bits_float(c.depth[k]), index_of(block, k)));
-        }
-      }
+      scatter_corners(block, keys, c);
     }
   }
 }
@@ -79,29 +93,64 @@ MIRAGE_HD int32_t blended_cell(const BilinearTaps& c, int corner, int lane, cons
   return cell >= 0 && bits_float(c.depth[lane]) <= limits[cell] ? cell : -1;
 }
 
+// sums[corner] (C,) += weight[corner] * row, of four different cells.
 template <class T>
-void blend(const SplatPoints& points, const View& view, const BlendGrid& grid, const void* features,
+MIRAGE_HD void add_to_four(const T* row, int64_t channels, const float (&weight)[4], float* const (&sums)[4]) {
+  float* __restrict s0 = sums[0];
+  float* __restrict s1 = sums[1];
+  float* __restrict s2 = sums[2];
+  float* __restrict s3 = sums[3];
+  const float w0 = weight[0], w1 = weight[1], w2 = weight[2], w3 = weight[3];
+  for (int64_t channel = 0; channel < channels; ++channel) {
+    const float feature = to_float(row[channel]);
+    s0[channel] += w0 * feature;
+    s1[channel] += w1 * feature;
+    s2[channel] += w2 * feature;
+    s3[channel] += w3 * feature;
+  }
+}
+
+template <class T>
+MIRAGE_HD void add_taps(const T* row, int64_t channels, const BilinearTaps& c, int lane, const float* limits,
+                        const BlendSums& sums) {
+  float weight[4];
+  float* cells[4];
+  int taps = 0;
+  for (int corner = 0; corner < 4; ++corner) {
+    const int32_t cell = blended_cell(c, corner, lane, limits);
+    if (cell < sums.first || cell >= sums.last) continue;
+    weight[taps] = c.weight[corner][lane];
+    sums.weights[cell - sums.first] += weight[taps];
+    cells[taps++] = sums.features + (cell - sums.first) * channels;
+  }
+  if (taps == 4) return add_to_four(row, channels, weight, cells);
+  for (int tap = 0; tap < taps; ++tap) {
+    float* __restrict sum = cells[tap];
+    for (int64_t channel = 0; channel < channels; ++channel) sum[channel] += weight[tap] * to_float(row[channel]);
+  }
+}
+
+// All views of a block of points before the next block: its points, and their features, are read once.
+template <class T>
+void blend(const SplatPoints& points, const View* views, int num_views, const BlendGrid& grid, const void* features,
            const BlendSums& sums) {
-  const int64_t channels = grid.channels;
-  for (int64_t i = 0; i < (sums.last - sums.first) * channels; ++i) sums.features[i] = 0.0f;
-  for (int64_t i = 0; i < sums.last - sums.first; ++i) sums.weights[i] = 0.0f;
+  const int64_t channels = grid.channels, num_cells = static_cast<int64_t>(grid.h) * grid.w;
+  for (int64_t i = 0; i < num_views * sums.cells() * channels; ++i) sums.features[i] = 0.0f;
+  for (int v = 0; v < num_views; ++v)
+    for (int64_t i = 0; i < sums.cells(); ++i) sums.weights[v * sums.stride + i] = 0.0f;
   SplatBlock block;
   BilinearTaps c;
   prepare(points, block);
-  const auto add = [&](int64_t index, int lane) {
-    const T* row = static_cast<const T*>(features) + index * channels;
-    for (int corner = 0; corner < 4; ++corner) {
-      const int32_t cell = blended_cell(c, corner, lane, grid.limits);
-      if (cell < sums.first || cell >= sums.last) continue;
-      const float weight = c.weight[corner][lane];
-      sums.weights[cell - sums.first] += weight;
-      float* __restrict sum = sums.features + (cell - sums.first) * channels;
-      for (int64_t channel = 0; channel < channels; ++channel) sum[channel] += weight * to_float(row[channel]);
-    }
-  };
   for (int64_t number = 0; number < num_blocks(points); ++number) {
     load(points, number, block);
-    for_each_visible(block, view, grid, c, add);
+    for (int v = 0; v < num_views; ++v) {
+      const BlendSums of_view{sums.first, sums.last, sums.features + v * sums.cells() * channels,
+                              sums.weights + v * sums.stride, sums.stride};
+      for_each_visible(block, views[v], grid, c, [&](int64_t index, int lane) {
+        add_taps(static_cast<const T*>(features) + index * channels, channels, c, lane, grid.limits + v * num_cells,
+                 of_view);
+      });
+    }
   }
 }
 

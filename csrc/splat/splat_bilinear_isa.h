@@ -14,11 +14,14 @@ struct BlendGrid {
   const float* limits;  // (views, h w): a cell blends the points with a tap in it up to this depth
 };
 
-// The sums of cells [first, last) of one view.
+// The sums of cells [first, last) of some views.
 struct BlendSums {
   int64_t first, last;
-  float* features;  // (last - first, C): of weight times feature
-  float* weights;   // (last - first,)
+  float* features;  // (views, last - first, C): of weight times feature
+  float* weights;   // one for each cell, `stride` between the views
+  int64_t stride;
+
+  int64_t cells() const { return last - first; }
 };
 
 // One view's cells from `first` on, and where they go.
@@ -43,8 +46,10 @@ struct BlendGradient {
 struct BilinearKernels {
   Scatter scatter;  // into the cells of the taps
   // Clears the sums and adds the points in ascending order.
-  void (*blend[3])(const SplatPoints&, const View&, const BlendGrid&, const void* features, const BlendSums&);
-  // Divides by the weights; a cell that is not covered becomes a hole, in index, depth and weights too.
+  void (*blend[3])(const SplatPoints&, const View* views, int num_views, const BlendGrid&, const void* features,
+                   const BlendSums&);
+  // Of one view, the first of the sums: divides by the weights; a cell that is not covered becomes a hole, in index,
+  // depth and weights too.
   void (*normalize[3])(const BlendGrid&, const BlendSums&, const BlendResult&);
   // Adds to sums (N, C) the gradient of the features.
   void (*backward_features)(const SplatPoints&, const BlendGrid&, const BlendGradient&, float* sums);

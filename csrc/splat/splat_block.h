@@ -20,6 +20,7 @@ struct SplatBlock : PointBlock {
   alignas(64) float extent[kBlock];  // of discs the radius
   int lanes;           // the first so many may hold points; a multiple of kFanout
   float largest_extent, near;  // of squares; 0 for discs, whose radius is in the frusta
+  float largest_radius;  // of discs
   uint32_t first[kLeavesPerBlock];  // index of each leaf's first point
 };
 
@@ -56,6 +57,7 @@ inline void prepare(const SplatPoints& points, SplatBlock& block) {
   const bool discs = points.shape == Shape::kDisc;
   for (int k = 0; k < kBlock; ++k) block.extent[k] = discs ? points.radius : points.extent;
   block.largest_extent = discs ? 0.0f : points.extent;
+  block.largest_radius = points.extents ? bits_float(0x7f800000u) : points.radius;
   block.near = points.near;
 }
 
@@ -73,8 +75,9 @@ inline void load(const SplatPoints& points, int64_t number, SplatBlock& block) {
     bound_points(block, block.lanes);
   }
   float unused;
-  if (points.extents && points.shape == Shape::kSquare)
-    bound_values(block.extent, block.lanes, &unused, &block.largest_extent);
+  if (points.extents)
+    bound_values(block.extent, block.lanes, &unused,
+                 points.shape == Shape::kSquare ? &block.largest_extent : &block.largest_radius);
 }
 
 // The leaf whose first point this is into part q of the block.

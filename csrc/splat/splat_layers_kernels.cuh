@@ -28,8 +28,12 @@ struct LayerBuffer {
   }
 };
 
+// With fewer registers than so many blocks leave each thread, ptxas spills three.
+constexpr int kBlocksOfRaster = 9;
+
 template <Shape kShape>
-__global__ void __launch_bounds__(kRasterThreads) splat_rasterize_layer_kernel(Cloud cloud, LayerViews some) {
+__global__ void __launch_bounds__(kRasterThreads, kBlocksOfRaster)
+    splat_rasterize_layer_kernel(Cloud cloud, LayerViews some) {
   __shared__ RasterViews views;
   __shared__ SharedRange shared_ranges[kRasterWarps][kWarp];
   const int first = static_cast<int>(blockIdx.y) * some.of_column, last = min(first + some.of_column, some.count);

@@ -193,10 +193,10 @@ class VideoWriter:
             self._partial = stack.enter_context(atomic_write(path))
             file = stack.enter_context(_open_unbuffered(self._partial))
             self._container = av.open(file, "w", format="mp4")
-            self._files = stack.pop_all()
-        self._stream = self._container.add_stream("libx264", rate=fps, options=_OPTIONS)
-        self._stream.pix_fmt = "yuv420p"
-        self._size: tuple[int, int] | None = None
+            self._stream = self._container.add_stream("libx264", rate=fps, options=_OPTIONS)
+            self._stream.pix_fmt = "yuv420p"
+            self._size: tuple[int, int] | None = None
+            self._files = stack.pop_all()  # last: an interrupt before it removes the temporary file
 
     def write(self, image: Tensor) -> None:
         """Write the next frame.
