@@ -33,6 +33,7 @@ struct CachePoints {
   const float* footprint;  // (N,) or null: `default_footprint` for all of them
   float default_footprint;
   float inverse_size;
+  int32_t rejected_from;  // a point with a feature of this magnitude, in bits, or more is rejected
 };
 
 struct HeldRows {  // the rows in use
@@ -103,6 +104,9 @@ MIRAGE_HD bool usable_footprint(float f) {  // false for NaN
 MIRAGE_HD int32_t magnitude_bits(float x) { return static_cast<int32_t>(float_bits(x) & 0x7fffffffu); }
 
 constexpr int32_t kInfinityBits = 0x7f800000;
+constexpr int32_t kAveragedBits = 0x75000000;  // 2^107: the sum of kMaxCount such features is finite
+
+MIRAGE_HD int32_t rejected_from(Fusion fusion) { return fusion == Fusion::kMean ? kAveragedBits + 1 : kInfinityBits; }
 
 // Whether a valid point is kept if its features are finite. A valid point that is not kept is rejected.
 MIRAGE_HD bool is_kept(VoxelAxes axes, float footprint) { return in_range(axes) & usable_footprint(footprint); }

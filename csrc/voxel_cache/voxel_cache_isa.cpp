@@ -35,16 +35,16 @@ MIRAGE_HD int32_t largest_magnitude(const T* row, int64_t channels) {
   return largest;
 }
 
-// Clears `kept` of those of `count` points from `first` on that have a feature that is not finite.
-void keep_finite(const CachePoints& points, int64_t first, int count, int32_t* kept) {
+// Clears `kept` of those of `count` points from `first` on that have a feature that is too large, or not finite.
+void keep_in_range(const CachePoints& points, int64_t first, int count, int32_t* kept) {
   with_float(points.element, [&](auto type) {
     const auto* row = static_cast<const decltype(type)*>(points.features) + first * points.channels;
     int some = 0;
     for (int k = 0; k < count; ++k) some += kept[k];
     // One long loop is faster than a short one for each point, and seldom finds anything.
-    if (some == count && largest_magnitude(row, count * points.channels) < kInfinityBits) return;
+    if (some == count && largest_magnitude(row, count * points.channels) < points.rejected_from) return;
     for (int k = 0; k < count; ++k, row += points.channels)
-      if (kept[k] != 0) kept[k] = static_cast<int32_t>(largest_magnitude(row, points.channels) < kInfinityBits);
+      if (kept[k] != 0) kept[k] = static_cast<int32_t>(largest_magnitude(row, points.channels) < points.rejected_from);
   });
 }
 
@@ -79,7 +79,7 @@ Encoded encode(const CachePoints& points, int64_t begin, int64_t end, uint64_t* 
         kept[k] &= static_cast<int32_t>(valid[k] != 0);
       }
     }
-    keep_finite(points, first, count, kept);
+    keep_in_range(points, first, count, kept);
     for (int k = 0; k < count; ++k) good += kept[k];
     gather_bits(cx, kept, count, &sum.ones.x, &sum.zeros.x);
     gather_bits(cy, kept, count, &sum.ones.y, &sum.zeros.y);

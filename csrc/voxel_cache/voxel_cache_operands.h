@@ -83,7 +83,8 @@ struct PlanOperands {
                data<uint8_t>(valid),
                data<float>(footprint),
                static_cast<float>(rule.default_footprint),
-               static_cast<float>(rule.inverse_size)},
+               static_cast<float>(rule.inverse_size),
+               rejected_from(static_cast<Fusion>(rule.fusion))},
         held{data<int64_t>(keys), data<float>(footprint_rows), data<int32_t>(table),
              static_cast<uint64_t>(table.numel()), state.rows},
         fusion(static_cast<Fusion>(rule.fusion)) {

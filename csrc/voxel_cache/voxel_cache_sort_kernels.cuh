@@ -27,29 +27,27 @@ struct SortedPoints {
 };
 
 template <class T>
-__device__ __forceinline__ bool has_finite_features(const T* features, int64_t channels, int64_t point, bool wanted) {
+__device__ __forceinline__ bool are_in_range(const T* features, const CachePoints& p, int64_t point, bool wanted) {
   const int lane = threadIdx.x % kWarp;
   const unsigned all_wanted = __ballot_sync(kAllLanes, wanted);
   unsigned rejected = 0;  // bit k: the point of lane k
 #pragma unroll 4
   for (int k = 0; k < kWarp; ++k) {
     if (!(all_wanted >> k & 1)) continue;
-    const T* row = features + (point - lane + k) * channels;
-    for (int64_t c = lane; c < channels; c += kWarp)
-      rejected |= static_cast<unsigned>(magnitude_bits(to_float(row[c])) >= kInfinityBits) << k;
+    const T* row = features + (point - lane + k) * p.channels;
+    for (int64_t c = lane; c < p.channels; c += kWarp)
+      rejected |= static_cast<unsigned>(magnitude_bits(to_float(row[c])) >= p.rejected_from) << k;
   }
   return (__reduce_or_sync(kAllLanes, rejected) >> lane & 1) == 0;
 }
 
-// Whether the features of the points of a warp's lanes are finite; a warp reads one row after the other. The lanes take
+// Whether no feature of the points of a warp's lanes is too large, or not finite; a warp reads one row after the other. The lanes take
 // consecutive points, and all of them call it. Only points that are `wanted` are read.
-__device__ __forceinline__ bool has_finite_features(const CachePoints& p, int64_t point, bool wanted) {
+__device__ __forceinline__ bool has_features_in_range(const CachePoints& p, int64_t point, bool wanted) {
   switch (p.element) {
-    case Element::kBFloat16:
-      return has_finite_features(static_cast<const BFloat16*>(p.features), p.channels, point, wanted);
-    case Element::kFloat16:
-      return has_finite_features(static_cast<const Float16*>(p.features), p.channels, point, wanted);
-    default: return has_finite_features(static_cast<const float*>(p.features), p.channels, point, wanted);
+    case Element::kBFloat16: return are_in_range(static_cast<const BFloat16*>(p.features), p, point, wanted);
+    case Element::kFloat16: return are_in_range(static_cast<const Float16*>(p.features), p, point, wanted);
+    default: return are_in_range(static_cast<const float*>(p.features), p, point, wanted);
   }
 }
 
@@ -66,7 +64,7 @@ __device__ __forceinline__ Word64 encode_point(const CachePoints& p, int64_t i, 
     const float footprint = p.footprint ? __ldg(p.footprint + i) : p.default_footprint;
     if (valid && is_kept(axes, footprint)) code = morton(axes);
   }
-  if (!has_finite_features(p, i, code != kDropped)) code = kDropped;
+  if (!has_features_in_range(p, i, code != kDropped)) code = kDropped;
   const int kept = __syncthreads_count(code != kDropped);
   const int rejected = __syncthreads_count(valid && code == kDropped);
   if (threadIdx.x == 0) counts.of_tiles[blockIdx.x] = static_cast<Word64>(kept) << 32 | static_cast<unsigned>(rejected);

@@ -91,6 +91,10 @@ def test_features_that_would_become_infinite_are_rejected(
 
     counts, cache = insert_counts(every_backend, fill)
     assert counts == [3, 0, 3, 0]
+    automatic = VoxelCache("auto", 3, dtype=dtype, **options)
+    footprint = torch.arange(1.0, 7.0)  # of the rejected ones too: they count for nothing
+    assert automatic.insert(xyz, features.to(dtype), footprint).rejected == 3
+    assert automatic.voxel_size == 1.0
     assert cache.features().isfinite().all()
     cache.save(tmp_path / "cache.safetensors")
     assert same_bits(VoxelCache.load(tmp_path / "cache.safetensors").features(), cache.features())

@@ -27,6 +27,7 @@ CACHE_TYPES = {
         ("is_start", "position", "order", "starts", "row", "winner", "is_new", "new_count", "count", "table"), "*i32"
     ),
     "keep": "*u8",
+    "rejected_from": "i32",
 }
 
 

@@ -22,7 +22,7 @@ from . import voxel_cache_operators as operators
 from .voxel_cache_checks import check_voxel_size
 from .voxel_cache_files import CacheFiles
 from .voxel_cache_removal import CacheRemoval
-from .voxel_cache_state import MAX_AVERAGED, MAX_QUANTIZED, MAX_ROWS, InsertInput, Layout
+from .voxel_cache_state import MAX_QUANTIZED, MAX_ROWS, InsertInput, Layout
 from .voxel_cache_store import InsertCounts, Store
 
 
@@ -175,9 +175,9 @@ class VoxelCache(CacheRemoval, CacheFiles):
 
     def _in_range(self, features: Tensor) -> Tensor:
         """Replace features by NaN, which is rejected, that a row of this cache would turn into infinity."""
-        largest = MAX_AVERAGED if self._store.layout.counted else MAX_QUANTIZED if self._store.layout.scaled else None
-        if largest is None or features.dtype is torch.float16 or not features.numel():
+        if not self._store.layout.scaled or features.dtype is torch.float16 or not features.numel():
             return features
+        largest = MAX_QUANTIZED
         if features.is_cpu and not is_recorded() and max(map(abs, torch.stack(features.aminmax()).tolist())) <= largest:
             return features  # on a GPU this would wait
         return features.masked_fill(features.abs() > largest, torch.nan)
@@ -222,7 +222,8 @@ class VoxelCache(CacheRemoval, CacheFiles):
         xyz, features, footprint, valid = points
         if footprint is None:
             raise check.value_error("footprint", "(N,) on the first insert, because voxel_size is 'auto'", None)
-        kept = (footprint > 0) & footprint.isfinite() & xyz.isfinite().all(1) & features.isfinite().all(1)
+        kept = (footprint > 0) & footprint.isfinite() & xyz.isfinite().all(1)
+        kept &= operators.are_in_range(features, self.fusion)
         if valid is not None:
             kept &= valid
         while bool(kept.any()):

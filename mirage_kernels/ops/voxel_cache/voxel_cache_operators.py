@@ -167,6 +167,11 @@ def voxels_of(xyz: Tensor, voxel_size: float) -> tuple[Tensor, Tensor]:
     return reference.keys_of(xyz, _inverse_of(voxel_size))
 
 
+def are_in_range(features: Tensor, fusion: Fusion) -> Tensor:
+    """Return which points (N,) have features (N, C) that an insert does not reject."""
+    return reference.are_in_range(features, FUSIONS.index(fusion))
+
+
 @lru_cache
 def _inverse_of(size: float) -> float:
     """Return float32(1 / float32(size)), by which coordinates are multiplied to find their voxel."""

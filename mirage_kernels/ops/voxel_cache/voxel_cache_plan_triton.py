@@ -18,9 +18,9 @@ _LIMIT = tl.constexpr(LIMIT)
 _KEPT = tl.constexpr(-(1 << 63))  # set in the codes of kept points; they sort before the others, whose code is 0
 
 
-@triton.jit(do_not_specialize=["n"])
+@triton.jit(do_not_specialize=["n", "rejected_from"])
 def voxel_cache_encode_kernel(
-    xyz, features, valid, footprint, codes, counts, n, inverse_size, default_footprint,
+    xyz, features, valid, footprint, codes, counts, n, inverse_size, default_footprint, rejected_from,
     CHANNELS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Compute the code that each point is sorted by, and count rejected points in counts[1]."""
@@ -35,15 +35,16 @@ def voxel_cache_encode_kernel(
     if valid is not None:
         valid_point = valid_point & (tl.load(valid + at, mask=valid_point, other=0) != 0)
     accepted = x_in_range & y_in_range & z_in_range & (width > 0) & (width < INFINITY)
-    accepted = accepted & _are_finite(features, at, valid_point & accepted, CHANNELS, BLOCK)
+    accepted = accepted & _are_in_range(features, at, valid_point & accepted, rejected_from, CHANNELS, BLOCK)
     tl.store(codes + at, tl.where(valid_point & accepted, morton(x, y, z) | _KEPT, 0), mask=at < n)
     rejected = tl.sum((valid_point & ~accepted).to(tl.int64), 0)
     tl.atomic_add(counts + 1, rejected, mask=rejected > 0, sem="relaxed")
 
 
 @triton.jit
-def _are_finite(features, point, wanted, CHANNELS: tl.constexpr, BLOCK: tl.constexpr):
-    """Return whether all features of each point are finite; True where it is not wanted."""
+def _are_in_range(features, point, wanted, rejected_from, CHANNELS: tl.constexpr, BLOCK: tl.constexpr):
+    """Return whether the magnitudes of all features of each point, in bits, are below a limit; True where it is not
+    wanted."""
     largest = tl.zeros((POINTS,), tl.int32)  # the bits of magnitudes sort as integers, those of infinity and NaN last
     first = 0
     while first < CHANNELS:
@@ -52,7 +53,7 @@ def _are_finite(features, point, wanted, CHANNELS: tl.constexpr, BLOCK: tl.const
         x = widen(tl.load(features + point[:, None] * CHANNELS + c[None, :], mask=in_bounds, other=0.0))
         largest = tl.maximum(largest, tl.max(x.to(tl.int32, bitcast=True) & 0x7FFFFFFF, 1))
         first += BLOCK
-    return largest < 0x7F800000
+    return largest < rejected_from
 
 
 @triton.jit

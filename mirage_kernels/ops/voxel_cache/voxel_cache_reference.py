@@ -22,6 +22,7 @@ BEST, LATEST, MEAN = (FUSIONS.index(name) for name in ("best", "latest", "mean")
 # A mean is a float32 sum and a count. A sum that grows without end absorbs what is added to it, so both are halved once
 # the count is MAX_COUNT: later observations then weigh as much as before.
 MAX_COUNT = 1 << 20
+MAX_AVERAGED = 2.0**107  # of features: the sum of so many of them is finite
 
 
 def keys_of(xyz: Tensor, inverse_size: float) -> tuple[Tensor, Tensor]:
@@ -33,6 +34,13 @@ def keys_of(xyz: Tensor, inverse_size: float) -> tuple[Tensor, Tensor]:
     in_range = ((voxel >= -LIMIT) & (voxel < LIMIT)).all(1)
     x, y, z = (torch.where(in_range[:, None], voxel, 0).long() + LIMIT).unbind(1)
     return x << 2 * AXIS | y << AXIS | z, in_range
+
+
+def are_in_range(features: Tensor, fusion: int) -> Tensor:
+    """Return which points (N,) have finite features (N, C) only, and none that the sum of a mean must not contain."""
+    if fusion != MEAN or features.dtype is torch.float16:
+        return features.isfinite().all(1)
+    return (features.abs() <= MAX_AVERAGED).all(1)
 
 
 class Plan(NamedTuple):
@@ -160,7 +168,7 @@ def plan(
     """
     key, accepted = keys_of(xyz, inverse_size)
     width = torch.full_like(xyz[:, 0], default_footprint) if footprint is None else footprint
-    accepted = accepted & (width > 0) & (width < torch.inf) & features.isfinite().all(1)
+    accepted = accepted & (width > 0) & (width < torch.inf) & are_in_range(features, fusion)
     valid = torch.ones_like(accepted) if valid is None else valid
     kept = (accepted & valid).nonzero().squeeze(1)
     _, by_code = torch.sort(morton(key[kept]), stable=True)

@@ -17,7 +17,6 @@ from .voxel_cache_index_reference import RUNS, clear_boxes
 _MIN_TABLE_SIZE = 64
 MAX_ROWS = (1 << 31) - 1
 MAX_QUANTIZED = 2.0**127  # of features: 127 times a scale that was rounded up is still below infinity
-MAX_AVERAGED = 2.0**107  # and so are sums of 2^20 features, after which sum and count are halved
 ROW_TENSORS = ("keys", "xyz", "footprint", "features", "stamp", "scale", "count", "touched")
 
 

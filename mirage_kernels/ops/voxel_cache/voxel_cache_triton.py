@@ -44,6 +44,7 @@ from .voxel_cache_reference import LATEST, MEAN, Plan, insert_with, plan_with
 
 _ROWS = tl.constexpr(1024 if INTERPRETED else 128)  # rows per program that carves
 _CELLS = tl.constexpr(64)  # cells per program that decodes
+_INFINITY_BITS, _AVERAGED_BITS = 0x7F800000, 0x75000000  # of float32: infinity, and MAX_AVERAGED of the reference
 
 
 @triton.jit(do_not_specialize=["rows", "views", "h", "w"])
@@ -125,9 +126,10 @@ def _plan(
     width = None if footprint is None else footprint.contiguous()
     codes = empty(n, torch.int64)
     points = (xyz.contiguous(), features.contiguous(), flags, width, codes, counts, n, inverse_size, default_footprint)
+    rejected_from = _AVERAGED_BITS + 1 if fusion == MEAN else _INFINITY_BITS
     channels = features.shape[1]
     of_channels = {"CHANNELS": channels, "BLOCK": _block_of(channels)}
-    launch(voxel_cache_encode_kernel, grid, xyz.device, *points, **of_channels)
+    launch(voxel_cache_encode_kernel, grid, xyz.device, *points, rejected_from, **of_channels)
     codes, by_code = torch.sort(codes, stable=True)
     is_start = empty(n + 1)
     launch(voxel_cache_find_starts_kernel, grid_and_end, xyz.device, codes, is_start, n)
