@@ -24,7 +24,7 @@ from .view_rule import occludes
 _SETTINGS = ("max_frames", "voxel_size", "origin", "placement", "storage")
 _NEWER = ("placement", "storage")  # earlier pickles have none of them
 EVICTION_DIVISOR = 16  # a full history evicts max_frames // EVICTION_DIVISOR frames at once, besides the excess
-INITIAL_CAPACITY, GROWTH = 16, 1.5  # frames
+MORE_FRAMES = 16  # that the surfaces grow by: they are a small part of a frame, and copying all of them takes little
 
 
 class References(NamedTuple):
@@ -95,7 +95,7 @@ class History:
         self.lock_owner: Locked = OwnLock()
         self._like = torch.zeros(0, channels, dtype=dtype, device=device)
         self._next_name = 0
-        # The surface has spare capacity, so that adding a frame takes constant time.
+        # The surface has spare capacity, so that few frames copy it.
         self.version = Frames(
             None,
             torch.zeros(0, dtype=torch.int64, device=device),
@@ -233,7 +233,7 @@ class History:
     def _grown_surface(self, grid: tuple[int, int]) -> Tensor:
         """Return a copy of the surfaces with room for more frames."""
         known = self.version.surface  # all of it is in use
-        capacity = min(max(INITIAL_CAPACITY, int(len(known) * GROWTH)), self.max_frames + 1)
+        capacity = min(len(known) + MORE_FRAMES, self.max_frames + 1)
         surface = known.new_empty(capacity, *grid)
         if len(known):
             surface[: len(known)] = known

@@ -17,12 +17,15 @@ from mirage_kernels import Cameras, group_voxels, visible
 from .inference import outside_inference_mode
 
 
+MAX_SHORT = 1 << 15  # voxels that int16 numbers
+
+
 class SeenVersion(NamedTuple):
     """One version. A change makes another one.
 
     Attributes:
         points: (G, 3) float32, a point in each voxel. A voxel keeps its number.
-        groups: (N,) int32, the voxel of each point of the memory; -1 for a point without one.
+        groups: (N,) int16, or int32 for more voxels: the voxel of each point of the memory; -1 for a point without one.
         frames: identifiers of the F frames.
         bits: (F, ceil(G / 64)) int64, as :func:`mirage_kernels.visible` returns them.
         has_empty: whether there may be voxels without a point, because points were removed.
@@ -63,7 +66,7 @@ class SeenVoxels:
     def _nothing(device: torch.device) -> SeenVersion:
         return SeenVersion(
             torch.zeros(0, 3, dtype=torch.float32, device=device),
-            torch.zeros(0, dtype=torch.int32, device=device),
+            torch.zeros(0, dtype=torch.int16, device=device),
             (),
             torch.zeros(0, 0, dtype=torch.int64, device=device),
         )
@@ -138,7 +141,8 @@ class SeenVoxels:
         groups = number[found[known:]]
         points, is_new = torch.cat([seen.points, seen.points.new_empty(len(new), 3)]), groups >= known
         points[groups[is_new]] = xyz[first:][is_new]
-        return seen._replace(points=points, groups=torch.cat([seen.groups, groups.int()]))
+        numbers = groups.to(torch.int16 if len(points) <= MAX_SHORT else torch.int32)
+        return seen._replace(points=points, groups=torch.cat([seen.groups, numbers]))
 
     def _in_view(self, seen: SeenVersion, xyz: Tensor, groups: Tensor, cameras: Cameras) -> Tensor:
         return visible(xyz, cameras, groups=groups.long(), num_groups=seen.voxels)

@@ -86,7 +86,7 @@ def test_a_run_of_chunks() -> None:
     ours = rows["ours", 2]
     assert 88 <= ours["stored"] < 18 * 88
     assert ours["shrunk_mib"] <= ours["cache_mib"]
-    room = 24  # of surfaces: for 16 frames at first, then for half as many more
+    room = 32  # of surfaces, for 16 frames at a time
     least = (room * 96 * 4 + 18 * (96 * 48 + 48 * 4) + 18 * (36 + 64 + 48 + 8)) / 2**20
     assert least < ours["history_mib"] < 1.1 * least, "and the voxels that frames saw"
     assert set(run["psnr"]) == set(run["completeness"]) == {"own", "later"}
