@@ -14,7 +14,7 @@ from torch import Tensor
 from mirage_kernels import Storage
 
 STEPS = 127  # of int8 on each side of 0
-TINY = 1e-37  # channels with a smaller step are stored as 0: its inverse would not be finite
+TINY = 1e-30  # channels whose largest magnitude is smaller lose precision: the inverse of a step must be finite
 
 
 class PastLatent(NamedTuple):
@@ -54,17 +54,11 @@ def store_latent(latent: Tensor, dtype: torch.dtype, storage: Storage | None) ->
         return PastLatent(exact.to(torch.int8), exact.new_zeros(len(exact)))
     if not exact.is_cpu:
         exact.nan_to_num_(0.0, 0.0, 0.0)
-    largest = _largest(exact)
-    if exact.is_cpu and not bool(largest.isfinite().all()):
-        largest = _largest(exact.nan_to_num_(0.0, 0.0, 0.0))
-    scales = largest / STEPS
-    steps_per_unit = torch.where(scales > TINY, 1 / scales, 0)
-    return PastLatent(exact.mul_(steps_per_unit[:, None, None]).round_().to(torch.int8), scales)
-
-
-def _largest(latent: Tensor) -> Tensor:
-    """(C,), the largest magnitude of each channel, NaN if one is."""
-    return torch.maximum(latent.amax((1, 2)), -latent.amin((1, 2)))
+    largest = exact.abs().amax((1, 2))
+    if exact.is_cpu and not math.isfinite(largest.sum(dtype=torch.float64).item()):
+        largest = exact.nan_to_num_(0.0, 0.0, 0.0).abs().amax((1, 2))
+    steps_per_unit = STEPS / largest.clamp(min=TINY)
+    return PastLatent(exact.mul_(steps_per_unit[:, None, None]).round_().to(torch.int8), largest / STEPS)
 
 
 def read_latents(latents: Sequence[PastLatent], like: Tensor) -> Tensor:
