@@ -16,7 +16,6 @@ from mirage_kernels import Cameras, group_voxels, visible
 
 from .inference import outside_inference_mode
 
-
 MAX_SHORT = 1 << 15  # voxels that int16 numbers
 
 
