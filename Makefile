@@ -23,7 +23,7 @@ STRICT := MIRAGE_WERROR=$${MIRAGE_WERROR:-1}
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt
 
 # Tests against an oracle, or the reference, which make test-long runs with 20,000 random examples each.
-ORACLE_TESTS := splat splat_bilinear splat_layers splat_composite unproject overlap project voxel_cache
+ORACLE_TESTS := splat splat_bilinear splat_layers splat_composite unproject overlap project associate voxel_cache
 ORACLES := (follows_the_contract or cpp_equals_reference or python_dict or python_sets or after_every_step) and not whole
 
 # And with 1,000 on every backend, Triton's interpreter and the CUDA code on a CPU included.

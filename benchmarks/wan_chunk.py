@@ -74,7 +74,7 @@ def timed_depth(device: torch.device) -> Iterator[list[float]]:
         seconds.append(watch.lap())
         return filled
 
-    with mock.patch("mirage.memory.latent_memory.fill_from_far_side", timed):
+    with mock.patch("mirage.memory.frame_writing.fill_from_far_side", timed):
         yield seconds
 
 

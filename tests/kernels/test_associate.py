@@ -154,7 +154,7 @@ def oracle(case: AssociateCase) -> list[int]:
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's overflow, which is part of the cases
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(30))
 @given(seed=SEEDS, kind=st.sampled_from(testing.POINT_KINDS), valid=st.booleans(), options=OPTIONS)
 def test_reference_follows_the_contract(seed: int, kind: str, valid: bool, options: dict[str, Any]) -> None:
     case = associate_case(seed, n=60, rows=9, kind=kind, valid=valid, frames=seed % 4, **options)
@@ -162,7 +162,7 @@ def test_reference_follows_the_contract(seed: int, kind: str, valid: bool, optio
 
 
 @pytest.mark.usefixtures("native")
-@settings(fixture_is_pure, max_examples=examples(100))
+@settings(fixture_is_pure, max_examples=examples(40))
 @given(case=CASES)
 def test_cpp_equals_reference(case: AssociateCase, every_backend: EveryBackend) -> None:
     expected = run_reference(case.run)

@@ -118,7 +118,8 @@ class Store(Changes):
         if self.unfinished is not None:
             self.recover()
         planned = None
-        if self._undo is None and backend.is_native(self.state.keys):
+        # Roll-back drops a state that is not the first of its transaction as a whole.
+        if (self._undo is None or self.state is not self._first) and backend.is_native(self.state.keys):
             outcome: list[tuple[Tensor, Tensor]] = []
             s = self.state
             room = None if s.touched is None else s.touched.new_empty(len(points.xyz))
@@ -174,9 +175,10 @@ class Store(Changes):
         row = Plan.unpack(plan, kept, segments).row
         if rows > self.state.capacity:
             self.state = self.reserve(rows)
-        else:
-            # New voxels have no row to save, and neither has an empty cache.
-            old = row[:0] if added == segments else row.clamp(max=self.state.rows - 1)
+        elif self._undo is not None and self.state is self._first:
+            # New voxels have no row to save. On a GPU, to find the others would wait for it.
+            known = self.state.rows
+            old = row[:0] if added == segments else row[row < known] if row.is_cpu else row.clamp(max=known - 1)
             self.save_rows(old.long())
         s, sizes = self.state, {"kept": kept, "segments": segments}
         operators.commit(s, plan, points, **sizes, stamp=stamp, voxel_size=voxel_size, fusion=fusion)
