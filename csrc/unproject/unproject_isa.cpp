@@ -123,7 +123,8 @@ class BitPlanes {
  public:
   static constexpr int32_t kMostPixels = 1024;
 
-  BitPlanes(const Cell& cell, uint8_t* bytes) : words_(static_cast<int>(ceil_div(cell.pixels, 64))) {
+  BitPlanes(const Cell& cell, uint8_t* bytes)
+      : words_(static_cast<int>(ceil_div(cell.pixels, 64))), last_(~uint64_t{0} >> (64 * words_ - cell.pixels)) {
     const uint32_t range = cell.highest - cell.lowest;  // not 0
     const int bits = 32 - __builtin_clz(range), shift = bits > 8 ? bits - 8 : 0;
     const __m256i lowest = _mm256_set1_epi32(static_cast<int>(cell.lowest)), most = _mm256_set1_epi32(255);
@@ -179,6 +180,7 @@ class BitPlanes {
   void select(int32_t& rank, uint64_t* members) const {
     const int words = kWords > 0 ? kWords : words_;
     for (int w = 0; w < words; ++w) members[w] = ~uint64_t{0};
+    members[words - 1] = last_;  // no pixel fills up the last word
     for (int b = 7; b >= 0; --b) {
       const uint64_t* plane = planes_[b];
       int32_t clear = 0;
@@ -190,6 +192,7 @@ class BitPlanes {
   }
 
   int words_;
+  uint64_t last_;  // the pixels of the last word
   uint64_t planes_[8][kMostPixels / 64];
 };
 

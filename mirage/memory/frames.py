@@ -153,7 +153,8 @@ def frames_of(tensors: dict[str, Tensor], channels: int, dtype: torch.dtype, sto
     if storage is not None:
         scales = tensors["scales"]
         check.tensor("scales", scales, ("F", "C"), dims)
-        valid += [("scales", "finite numbers of at least 0", scales, (scales >= 0) & scales.isfinite()),
+        most = torch.finfo(dtype).max / STEPS * 1.001
+        valid += [("scales", f"0 to {most:g}", scales, (scales >= 0) & (scales <= most)),
                   ("latents", f"at least -{STEPS}", latents, latents >= -STEPS)]  # fmt: skip
     for name, expected, values, good in valid:
         if not bool(good.all()):

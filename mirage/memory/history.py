@@ -378,11 +378,15 @@ class History:
             tensors: as returned by :meth:`tensors`.
 
         Raises:
-            ValueError: shapes or dtypes do not match.
+            ValueError: shapes or dtypes do not match, or there are more than ``max_frames`` frames.
         """
         if not tensors:
             return
-        self.version = frames_of(tensors, self._like.shape[1], self._like.dtype, self.storage)
+        version = frames_of(tensors, self._like.shape[1], self._like.dtype, self.storage)
+        if len(version.names) > self.max_frames:
+            expected = f"at least {len(version.names)}, the number of frames"
+            raise check.value_error("max_frames", expected, self.max_frames)
+        self.version = version
         self._next_name = len(self.version.names)
 
     def rename(self, names: Sequence[int]) -> None:

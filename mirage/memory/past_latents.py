@@ -74,4 +74,5 @@ def read_latents(latents: Sequence[PastLatent], like: Tensor) -> Tensor:
     if latents[0].scales is None:
         return values
     scales = torch.stack([latent.scales for latent in latents if latent.scales is not None], 1)
-    return (values * scales[:, :, None, None]).to(like.dtype)
+    most = torch.finfo(like.dtype).max  # rounding goes beyond it where a channel has it
+    return (values * scales[:, :, None, None]).clamp_(-most, most).to(like.dtype)

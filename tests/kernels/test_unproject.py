@@ -105,6 +105,21 @@ def test_medians_of_cells_of_every_size(cell: tuple[int, int], levels: str, name
         mk.use_instruction_set(last)
 
 
+@pytest.mark.parametrize("name", mk.instruction_sets())
+@pytest.mark.parametrize("pixels", [49, 63, 64, 65, 100, 127, 144, 1000, 1023, 1024])
+def test_medians_at_the_end_of_the_range(pixels: int, name: str) -> None:
+    """One pixel is so much nearer that all others have the highest byte."""
+    depth = torch.linspace(1.9970, 1.9999, pixels)
+    expected = depth[(pixels - 1) // 2].item()
+    depth[0] = 1.0
+    last = mk.instruction_sets()[-1]
+    mk.use_instruction_set(name)
+    try:
+        assert pool_depth(depth[None, None], (1, 1)).item() == expected
+    finally:
+        mk.use_instruction_set(last)
+
+
 @pytest.mark.usefixtures("native")
 @settings(max_examples=examples(600), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=unproject_cases())

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
 from mirage.cameras import pan, straight
+from mirage.errors import DataError
 from mirage.memory import LatentSpatialMemory, seen_voxels
 from mirage.memory.history import History
 from mirage.memory.past_latents import read_latents, store_latent
 from mirage.memory.seen_voxels import SeenVoxels, choose_frames
-from mirage_kernels import Cameras, overlap
+from mirage_kernels import Cameras, load_tensors, overlap, save_tensors
 
 GRID = (6, 8)
 START = Cameras(torch.tensor([[4.0, 0, 4], [0, 4, 3], [0, 0, 1]]), torch.eye(4), GRID)
@@ -163,3 +165,28 @@ def test_a_history_keeps_its_latents_in_copies_and_files(storage: str | None) ->
     again.load(memory.history.tensors())
     assert torch.equal(again.latents, memory.history.latents)
     assert memory.history.settings["history_storage"] == storage
+
+
+def test_the_largest_latents_are_finite() -> None:
+    memory = LatentSpatialMemory(2)
+    most = torch.finfo(torch.float32).max
+    memory.write(
+        torch.stack([torch.full((1, *GRID), most), torch.full((1, *GRID), -most)]), START, torch.ones(1, *GRID)
+    )
+    assert memory.retrieve(START).latents.abs().unique().tolist() == pytest.approx([most], rel=1e-6)
+
+
+@pytest.mark.parametrize("wrong", ["max_frames", "scales"])
+def test_a_history_that_does_not_fit_its_settings_is_refused(wrong: str, tmp_path: Path) -> None:
+    memory, path = LatentSpatialMemory(4), tmp_path / "memory.safetensors"
+    walk(memory, 3, torch.Generator().manual_seed(0))
+    memory.save(path)
+    tensors, settings = load_tensors(path, kind="memory", version=2)
+    if wrong == "scales":
+        tensors["history.scales"] = torch.full_like(tensors["history.scales"], 1e38)
+    else:
+        settings["max_frames"] = 2
+    save_tensors(path, tensors, kind="memory", version=2, settings=settings)
+    message = {"scales": r"scales: expected 0 to 2\.68\S+, got 1e\+38", "max_frames": "max_frames: expected at least 3"}
+    with pytest.raises(DataError, match=message[wrong]):
+        LatentSpatialMemory.load(path)
