@@ -32,8 +32,11 @@ def everywhere(size: tuple[int, int], count: int = 600) -> Tensor:
 
 
 @pytest.mark.usefixtures("native")
-@pytest.mark.parametrize("radius", [1e-3, 0.5, 0.7, 0.7072, 1.0, 1.118, SMALL, BESIDE, 1.6])
-@pytest.mark.parametrize("size", [(5, 7), (1, 1), (1, 40)])
+@pytest.mark.parametrize(
+    ("radius", "size"),
+    [(1e-3, (5, 7)), (0.7, (5, 7)), (0.7072, (5, 7)), (1.118, (5, 7)), (SMALL, (5, 7)), (BESIDE, (5, 7)),
+     (0.7, (1, 1)), (SMALL, (1, 40))],
+)  # fmt: skip
 def test_every_radius(radius: float, size: tuple[int, int], every_backend: EveryBackend) -> None:
     xyz, camera = seen_from_front(everywhere(size), size)
     radii = radius * torch.rand(len(xyz), generator=torch.Generator().manual_seed(2))
