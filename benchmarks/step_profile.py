@@ -60,7 +60,6 @@ def timed(parts: list[tuple[str, Any, str]]) -> Iterator[dict[str, float]]:
                 return function(*args, **kwargs)
             finally:
                 took = time.perf_counter() - begin
-                # Within a read or a retrieval everything is a part of it.
                 seconds[part] += took - inner.pop()
                 if inner:
                     inner[-1] += took

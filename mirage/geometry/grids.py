@@ -102,21 +102,6 @@ def cells_of(depth: Tensor, camera: Cameras, grid: tuple[int, int]) -> Cells:
     return Cells(points.xyz.reshape(*grid, 3), torch.where(points.valid, z[0], torch.inf).reshape(grid))
 
 
-def depth_in(cameras: Cameras, xyz: Tensor) -> Tensor:
-    """Compute the z-depth of points, each in one camera, with the bits of :meth:`mirage_kernels.Cameras.project`.
-
-    Args:
-        cameras: V cameras.
-        xyz: (V, N, 3) float32, the points of each camera.
-
-    Returns:
-        (V, N) float32.
-    """
-    row = cameras.world2cam[:, 2, :, None]  # (V, 4, 1)
-    x, y, z = xyz.unbind(2)
-    return ((row[:, 0] * x + row[:, 1] * y) + row[:, 2] * z) + row[:, 3]
-
-
 def flat_index(uv: Tensor, inside: Tensor, width: int) -> Tensor:
     """Compute the index of the cell that contains each projected point, into flattened maps of ``width`` columns.
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from mirage_kernels import Cameras, Points, Storage, check, pool_depth, unproject
 from mirage_kernels.compat.placement import Placement, resample_depth
 
-from ..geometry.grids import depth_in, nearest_around, unproject_depth, valid_depth
+from ..geometry.grids import nearest_around, unproject_depth, valid_depth
 from .past_latents import STEPS, PastLatent
 
 MAX_FRAMES = 1 << 20  # of the history, in a file
@@ -195,9 +195,9 @@ def unproject_frames(
     valid = points.valid.reshape(count, *cameras.size)
     if mask is not None and pixels is None:  # of cells
         valid = valid & ~mask
-    z = depth_in(cameras, points.xyz.reshape(count, -1, 3)).reshape(valid.shape)
-    cells = zip(*(tensor.chunk(count) for tensor in points), strict=True)
-    return list(zip(map(Points._make, cells), valid, torch.where(valid, z, torch.inf), strict=True))
+    frames = [Points(*cells) for cells in zip(*(tensor.chunk(count) for tensor in points), strict=True)]
+    z = torch.cat([cameras[t].project(frame.xyz)[1] for t, frame in enumerate(frames)]).reshape(valid.shape)
+    return list(zip(frames, valid, torch.where(valid, z, torch.inf), strict=True))
 
 
 def nearest_depth(depth: Tensor, camera: Cameras, grid: tuple[int, int]) -> Tensor:

@@ -390,6 +390,6 @@ class History:
         self._next_name = len(self.version.names)
 
     def rename(self, names: Sequence[int]) -> None:
-        """Give the F frames the names that they had in another history, in ascending order."""
+        """Give the F frames the names that they had in another history, no name twice."""
         self.version = self.version._replace(names=tuple(names))
         self._next_name = max(names, default=-1) + 1

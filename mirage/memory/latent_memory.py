@@ -11,14 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mirage_kernels import (
-    Cameras,
-    Storage,
-    VoxelCache,
-    check,
-    load_tensors,
-    save_tensors,
-)
+from mirage_kernels import Cameras, Storage, VoxelCache, check, load_tensors, save_tensors
 from mirage_kernels.compat.placement import Placement
 
 from ..errors import DataError
@@ -246,7 +239,7 @@ class LatentSpatialMemory(FrameWriting):
         values = latents.detach().to(self.cache.dtype)  # and not how they were computed
         past = (latents if history_latents is None else history_latents).detach()
         unprojected: Sequence[UnprojectedFrame | None] = [None] * count
-        if depth is not None:
+        if depth is not None and count:
             unprojected = unproject_frames(values, local, depth.detach(), mask, self.history.placement)
         frames = [
             NewFrame(

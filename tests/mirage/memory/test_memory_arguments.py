@@ -91,6 +91,16 @@ def test_devices_of_files(tmp_path: Path) -> None:
         LatentSpatialMemory.load(tmp_path / "memory.safetensors", device="cuda:99")
 
 
+@pytest.mark.parametrize("filled", [False, True])
+def test_writing_no_frames_changes_nothing(filled: bool) -> None:
+    memory = written() if filled else LatentSpatialMemory(4)
+    before, nothing, depth = len(memory), LATENTS[:, :0], DEPTH[:0]
+    assert memory.write(nothing, CAMERAS[:0], depth) == []
+    assert memory.write(nothing, CAMERAS[:0], depth, mask=torch.zeros(0, 6, 8) > 0, fill_depth=True) == []
+    assert memory.write(nothing, CAMERAS[:0]) == []
+    assert len(memory) == before
+
+
 def test_a_history_keeps_copies() -> None:
     memory, other = written(), History(4, storage="int8")
     tensors = memory.history.tensors()
