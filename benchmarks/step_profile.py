@@ -38,7 +38,7 @@ PARTS: list[tuple[str, Any, str]] = [
     ("write: insert", VoxelCache, "insert"),
     ("write: growth of the cache", Store, "_resized"),
     ("write: history", history.History, "add"),
-    ("write: past latents", history, "store_latent"),
+    ("write: past latents", history, "store_latents"),
     ("write: voxels in view", seen_voxels.SeenVoxels, "update"),
     ("write: layers of rows", row_layers.RowLayers, "insert"),
     ("write: Python", LatentSpatialMemory, "write"),

@@ -46,7 +46,8 @@ class FrameWriting(AtomicMemory):
                 if mask is not None:
                     cells = cells | (mask if mask.shape == cells.shape else masked_cells(mask, frame.local.size))
                 added += self._write_holes(frame, cells)[0]
-        self.history.add(frame.past, frame.camera, surface, frame.stamp, self.cache.xyz, self._seen)
+        if frame.past is not None:
+            self.history.add(frame.past, frame.camera, surface, frame.stamp, self.cache.xyz, self._seen)
         return added
 
     def _write_surface(self, unprojected: UnprojectedFrame, camera: Cameras, stamp: int) -> tuple[int, Tensor]:

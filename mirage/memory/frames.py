@@ -48,7 +48,7 @@ class NewFrame(NamedTuple):
         unprojected: its cells, if it has depth.
         mask: (H, W) bool of pixels or (h, w) bool of cells, True where nothing must be written.
         stamp: number of the frame.
-        past: (C, h, w), latent for the history.
+        past: the latent for the history; None if that keeps no frames.
     """
 
     latent: Tensor
@@ -57,7 +57,7 @@ class NewFrame(NamedTuple):
     unprojected: UnprojectedFrame | None
     mask: Tensor | None
     stamp: int
-    past: Tensor
+    past: PastLatent | None
 
 
 def check_codec(codec: Any) -> str:

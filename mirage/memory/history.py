@@ -17,7 +17,7 @@ from ..errors import DataError
 from .frames import MAX_FRAMES, Frames, frames_of
 from .inference import outside_inference_mode
 from .locks import Locked, OwnLock, locked
-from .past_latents import read_latents, store_latent
+from .past_latents import PastLatent, read_latents, store_latents
 from .seen_voxels import SeenVoxels, choose_frames
 from .view_rule import occludes
 
@@ -185,7 +185,7 @@ class History:
     @outside_inference_mode
     def add(
         self,
-        latent: Tensor,
+        latent: Tensor | PastLatent,
         camera: Cameras,
         surface: Tensor,
         stamp: int,
@@ -195,7 +195,7 @@ class History:
         """Add a frame. If the history is full, evict frames.
 
         Args:
-            latent: (C, h, w).
+            latent: (C, h, w), or one of those that :meth:`stored` returns.
             camera: one camera over (h, w).
             surface: (h, w) float32, depth of the surface that the frame observed; +inf where it observed none.
             stamp: number of the frame.
@@ -212,17 +212,23 @@ class History:
         self.check_grid(camera.size)
         frames = self.version
         count = len(frames.stamps)
+        past = latent if isinstance(latent, PastLatent) else self.stored(latent[:, None])[0]
         surfaces = frames.surface if count < len(frames.surface) else self._grown_surface(camera.size)
         surfaces[count] = surface  # the present version does not use it
         version = Frames(
             camera if frames.cameras is None else Cameras.cat([frames.cameras, camera]),
             torch.cat([frames.stamps, frames.stamps.new_tensor([stamp])]),
             (*frames.names, self._next_name),
-            (*frames.latents, store_latent(latent, self._like.dtype, self.storage)),
+            (*frames.latents, past),
             surfaces,
         )
         self._next_name += 1
         self.version = version if count < self.max_frames else self._evicted(version, xyz, seen)
+
+    @outside_inference_mode
+    def stored(self, latents: Tensor) -> list[PastLatent]:
+        """Return latents (C, T, h, w) as the history stores them, for :meth:`add`."""
+        return store_latents(latents, self._like.dtype, self.storage)
 
     def check_grid(self, grid: tuple[int, int]) -> None:
         """Raise ValueError if the grid (h, w) of a frame differs from that of earlier frames."""

@@ -27,6 +27,7 @@ from .frames import (
 )
 from .history import History, References
 from .locks import locked
+from .past_latents import PastLatent
 from .row_layers import RowLayers
 from .seen_voxels import SeenVoxels
 from .view import MemoryView, make_view
@@ -237,7 +238,9 @@ class LatentSpatialMemory(FrameWriting):
         cells = cameras.rescale((h, w))
         local = self.history.to_local(cells)
         values = latents.detach().to(self.cache.dtype)  # and not how they were computed
-        past = (latents if history_latents is None else history_latents).detach()
+        past: Sequence[PastLatent | None] = [None] * count
+        if self.history.max_frames and count:
+            past = self.history.stored((latents if history_latents is None else history_latents).detach())
         unprojected: Sequence[UnprojectedFrame | None] = [None] * count
         if depth is not None and count:
             unprojected = unproject_frames(values, local, depth.detach(), mask, self.history.placement)
@@ -249,7 +252,7 @@ class LatentSpatialMemory(FrameWriting):
                 unprojected[t],
                 None if mask is None else mask[t],
                 0 if stamps is None else stamps[t],
-                past[:, t],
+                past[t],
             )
             for t in range(count)
         ]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""How the latents of past frames are stored: each in tensors of its own, so that none moves when one comes or goes."""
+"""How the latents of past frames are stored: each in a tensor of its own, so that none moves when one comes or goes."""
 
 from __future__ import annotations
 
@@ -34,31 +34,36 @@ class PastLatent(NamedTuple):
         return self.values.nbytes + (0 if self.scales is None else self.scales.nbytes)
 
 
-def store_latent(latent: Tensor, dtype: torch.dtype, storage: Storage | None) -> PastLatent:
-    """Store a latent (C, h, w). Values that are not finite are stored as 0.
+def store_latents(latents: Tensor, dtype: torch.dtype, storage: Storage | None) -> list[PastLatent]:
+    """Store T latents (C, T, h, w). Values that are not finite are stored as 0.
 
     Args:
-        latent: of any dtype; it is copied.
+        latents: of any dtype; they are copied.
         dtype: dtype of the history.
-        storage: "int8" for steps of 1/127 of the largest magnitude of a channel, or None for values in ``dtype``.
+        storage: "int8" for steps of 1/127 of the largest magnitude of a channel of a latent, or None for values in
+            ``dtype``.
     """
-    values = latent.to(dtype)
+    values, count = latents.to(dtype), latents.shape[1]
     if storage is None:
-        values = values.clone(memory_format=torch.contiguous_format)
         # On a CPU, a sum takes a small part of the time of nan_to_num. On a GPU, it would wait for the device.
         if not values.is_cpu or not math.isfinite(values.sum().item()):
-            values.nan_to_num_(0.0, 0.0, 0.0)
-        return PastLatent(values, None)
-    exact = values.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+            values = values.nan_to_num(0.0, 0.0, 0.0)
+        return [PastLatent(_apart(values, t), None) for t in range(count)]
+    exact = values.to(torch.float32, copy=True)
     if exact.numel() == 0:
-        return PastLatent(exact.to(torch.int8), exact.new_zeros(len(exact)))
+        return [PastLatent(_apart(exact, t).to(torch.int8), exact.new_zeros(0)) for t in range(count)]
     if not exact.is_cpu:
         exact.nan_to_num_(0.0, 0.0, 0.0)
-    largest = exact.abs().amax((1, 2))
+    largest = exact.abs().amax((2, 3))  # (C, T)
     if exact.is_cpu and not math.isfinite(largest.sum(dtype=torch.float64).item()):
-        largest = exact.nan_to_num_(0.0, 0.0, 0.0).abs().amax((1, 2))
-    steps_per_unit = STEPS / largest.clamp(min=TINY)
-    return PastLatent(exact.mul_(steps_per_unit[:, None, None]).round_().to(torch.int8), largest / STEPS)
+        largest = exact.nan_to_num_(0.0, 0.0, 0.0).abs().amax((2, 3))
+    steps = exact.mul_((STEPS / largest.clamp(min=TINY))[:, :, None, None]).round_().to(torch.int8)
+    scales = (largest / STEPS).T.contiguous()
+    return [PastLatent(_apart(steps, t), scales[t]) for t in range(count)]
+
+
+def _apart(values: Tensor, frame: int) -> Tensor:
+    return values[:, frame].clone(memory_format=torch.contiguous_format)
 
 
 def read_latents(latents: Sequence[PastLatent], like: Tensor) -> Tensor:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +18,7 @@ _MIN_TABLE_SIZE = 64
 MAX_ROWS = (1 << 31) - 1
 MAX_QUANTIZED = 2.0**127  # of features: 127 times a scale that was rounded up is still below infinity
 ROW_TENSORS = ("keys", "xyz", "footprint", "features", "stamp", "scale", "count", "touched")
+_INDEX_TENSORS = ("table", "boxes0", "boxes1", "boxes2")
 
 
 class InsertInput(NamedTuple):
@@ -54,11 +55,15 @@ class Layout(NamedTuple):
     touched: bool
     device: torch.device
 
+    @property
+    def row_nbytes(self) -> int:
+        """Size of a row, in bytes."""
+        row = 8 + 12 + 4 + 8 + self.channels * self.features.itemsize
+        return row + 4 * self.scaled + 4 * self.counted + 8 * self.touched
+
     def nbytes(self, capacity: int) -> int:
         """Return the size, in bytes, of a state with room for ``capacity`` rows."""
-        row = 8 + 12 + 4 + 8 + self.channels * self.features.itemsize
-        row += 4 * self.scaled + 4 * self.counted + 8 * self.touched
-        return row * capacity + 4 * table_size(capacity) + sum(28 * -(-capacity // run) for run in RUNS)
+        return self.row_nbytes * capacity + 4 * table_size(capacity) + sum(28 * -(-capacity // run) for run in RUNS)
 
 
 def table_size(capacity: int) -> int:
@@ -187,15 +192,16 @@ class State:
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Iterate over all tensors and their names."""
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, Tensor):
-                yield field.name, value
+        yield from self._held(ROW_TENSORS + _INDEX_TENSORS)
 
     def row_tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Iterate over the tensors with one entry per row and their names."""
-        for name, tensor in self.tensors():
-            if name in ROW_TENSORS:
+        yield from self._held(ROW_TENSORS)
+
+    def _held(self, names: tuple[str, ...]) -> Iterator[tuple[str, Tensor]]:
+        for name in names:
+            tensor = getattr(self, name)
+            if tensor is not None:
                 yield name, tensor
 
     @property

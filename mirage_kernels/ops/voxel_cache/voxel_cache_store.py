@@ -20,6 +20,7 @@ from .voxel_cache_state import MAX_ROWS, InsertInput, Layout, State
 _EVICTION_TARGET = 7 / 8  # fraction of the budget that an eviction leaves, so that not every insert has to evict
 # Factors by which the capacity grows. A larger factor copies less often and wastes more memory.
 _GROWTH, _SMALL_GROWTH, _SMALL_CAPACITY = 1.5, 1.25, 65_536
+_MIN_GROWTH = 1 << 18  # bytes of rows
 
 
 class InsertCounts(NamedTuple):
@@ -95,7 +96,8 @@ class Store(Changes):
             return self.state
         capacity = self.state.capacity
         growth = _SMALL_GROWTH if capacity < _SMALL_CAPACITY else _GROWTH
-        return self._resized(min(max(rows, int(capacity * growth)), self.row_limit))
+        larger = max(int(capacity * growth), capacity + _MIN_GROWTH // self.layout.row_nbytes) if capacity else rows
+        return self._resized(min(max(rows, larger), self.row_limit))
 
     def shrink_to_fit(self) -> None:
         """Reallocate the state without unused rows."""

@@ -13,7 +13,7 @@ from mirage.cameras import pan, straight
 from mirage.errors import DataError
 from mirage.memory import LatentSpatialMemory, seen_voxels
 from mirage.memory.history import History
-from mirage.memory.past_latents import read_latents, store_latent
+from mirage.memory.past_latents import read_latents, store_latents
 from mirage.memory.seen_voxels import SeenVoxels, choose_frames
 from mirage_kernels import Cameras, load_tensors, overlap, save_tensors
 
@@ -147,7 +147,7 @@ def test_latents_in_8_bits(dtype: torch.dtype) -> None:
     latent = (sizes * torch.randn(5, 7, 9, generator=g)).to(dtype)
     largest = latent.float().abs().amax((1, 2), keepdim=True)
     latent[1, 0, :3] = torch.tensor([torch.nan, torch.inf, -torch.inf], dtype=dtype)
-    stored = store_latent(latent, dtype, "int8")
+    stored = store_latents(latent[:, None], dtype, "int8")[0]
     assert stored.nbytes == 5 * 7 * 9 + 4 * 5
     read = read_latents([stored, stored], latent[None, :, :0, :0])
     assert read.shape == (5, 2, 7, 9)
