@@ -6,12 +6,13 @@
 
 #include "cpu/tile.h"
 #include "splat/splat_cpu.h"
-#include "splat/splat_operands.h"
+#include "splat/splat_surface_operands.h"
 #include "torch/parallel.h"
 
 namespace mirage {
 namespace {
 
+constexpr int64_t kMinCellsPerThread = 65536;  // of two renderings
 constexpr int64_t kStreamFrom = 1 << 20;  // bytes of output that no longer fit a core's cache
 
 // One view: the winners' rows of features (N, C) go into their columns of out (C, cells).
@@ -161,6 +162,12 @@ struct SplatOnCpu : CpuDevice {
     });
   }
 
+  static void composite(const Tensor&, const SurfaceJob& job) {
+    const SplatKernels& kernels = MIRAGE_KERNELS(splat_kernels);
+    parallel_for(0, job.n, kMinCellsPerThread,
+                 [&](int64_t begin, int64_t end) { kernels.composite(job, begin, end); });
+  }
+
   static void backward_features(const SplatGradient& in) {
     guard_index(in.index, in.num_points);
     with_type(in.grad.scalar_type(), [&](auto type) {
@@ -188,5 +195,6 @@ struct SplatOnCpu : CpuDevice {
 
 STABLE_TORCH_LIBRARY_IMPL(mirage_kernels, CPU, m) {
   mirage::register_splat<mirage::SplatOnCpu>(m);
+  mirage::register_splat_surface<mirage::SplatOnCpu>(m);
   mirage::register_splat_backward<mirage::SplatOnCpu>(m);
 }

@@ -4,7 +4,7 @@
 
 #include "splat/splat_cuda.h"
 #include "splat/splat_kernels.cuh"
-#include "splat/splat_operands.h"
+#include "splat/splat_surface_operands.h"
 
 namespace mirage {
 
@@ -96,6 +96,11 @@ struct SplatOnCuda : CudaDevice {
              mutable_data<uint64_t>(in.index), mutable_data<float>(in.depth), mutable_data<Word>(in.out));
     });
   }
+
+  static void composite(const Tensor& like, const SurfaceJob& job) {
+    const OnDevice on(like);
+    launch(splat_composite_surface_kernel, blocks_of(job.n, kSurfaceThreads), kSurfaceThreads, 0, on.stream, job);
+  }
 };
 
 }  // namespace
@@ -107,4 +112,7 @@ void rasterize_corners(const SplatPoints& points, const CameraTensors& cameras, 
 
 }  // namespace mirage
 
-MIRAGE_REGISTER_CUDA(m) { mirage::register_splat<mirage::SplatOnCuda>(m); }
+MIRAGE_REGISTER_CUDA(m) {
+  mirage::register_splat<mirage::SplatOnCuda>(m);
+  mirage::register_splat_surface<mirage::SplatOnCuda>(m);
+}

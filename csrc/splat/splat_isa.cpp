@@ -81,9 +81,14 @@ int64_t decode(uint64_t* keys, int64_t n, float* depth) {
   return hits;
 }
 
+void composite(const SurfaceJob& job, int64_t begin, int64_t end) {
+#pragma GCC ivdep
+  for (int64_t i = begin; i < end; ++i) job.composite(i);
+}
+
 }  // namespace
 
-extern const SplatKernels splat_kernels{scatter, join, decode};
+extern const SplatKernels splat_kernels{scatter, join, decode, composite};
 
 }  // namespace MIRAGE_ISA
 }  // namespace mirage

@@ -6,6 +6,7 @@
 #include "cpu/leaf_traversal.h"
 #include "cpu/point_block.h"
 #include "splat/splat_cloud.h"
+#include "splat/splat_surface.h"
 
 namespace mirage {
 
@@ -31,6 +32,8 @@ struct SplatKernels {
   void (*join)(uint64_t* keys, const uint64_t* others, int64_t n);
   // Turns keys (n,) into depth and, in place, index; returns how many are not holes.
   int64_t (*decode)(uint64_t* keys, int64_t n, float* depth);
+  // Cells [begin, end) of two renderings.
+  void (*composite)(const SurfaceJob&, int64_t begin, int64_t end);
 };
 
 MIRAGE_EACH_ISA(extern const SplatKernels splat_kernels)

@@ -4,6 +4,7 @@
 
 #include "common/feature_tile.cuh"
 #include "splat/splat_raster.cuh"
+#include "splat/splat_surface.h"
 
 // The z-buffer: N points into V views, grid (h, w). Keys (V, h w) lie in global memory, where a 64-bit minimum is one
 // instruction.
@@ -170,6 +171,13 @@ __global__ void __launch_bounds__(kTileThreads)
     tile_to_maps(t, tile, hits, maps + location.b * f.channels * cells);
     __syncthreads();
   }
+}
+
+constexpr int kSurfaceThreads = 256;
+
+__global__ void __launch_bounds__(kSurfaceThreads) splat_composite_surface_kernel(SurfaceJob job) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kSurfaceThreads + threadIdx.x;
+  if (i < job.n) job.composite(i);
 }
 
 }  // namespace

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import torch
 from torch import Tensor
 
@@ -15,7 +13,7 @@ from ..geometry.grids import masked_cells
 from ..geometry.hole_filling import fill_from_far_side
 from .changes import AtomicMemory
 from .frames import NewFrame, UnprojectedFrame, unproject_frames
-from .view_rule import CLOSER_LOOK, SAME_SURFACE, composite_depth, fill_below
+from .view_rule import CLOSER_LOOK, SAME_SURFACE
 
 TOUCHING = 0.5  # half-size, in footprints, of squares that just touch their neighbors
 
@@ -24,17 +22,16 @@ class FrameWriting(AtomicMemory):
     """Rendering of the rows, and the frames that are written where they leave something to write."""
 
     def _render(self, cameras: Cameras, *, filled: bool, finer: bool = False, near: float = 1e-6) -> Splat:
-        extent: float | None = min(TOUCHING, self.cache.extent_scale) if finer else 0
         current, superseded, guessed = self._layers.split(len(self))
-        passes = [(current, extent), (current, None)]
-        passes += [] if superseded is None else [(superseded, None)]
-        splats = [self.cache.splat(cameras, valid=v, extent_scale=e, features=False, near=near) for v, e in passes]
-        rendered = functools.reduce(composite_depth, splats)
-        if filled and guessed is not None:
-            passes = [(guessed, extent), (guessed, None)]
-            splats = [self.cache.splat(cameras, valid=v, extent_scale=e, features=False, near=near) for v, e in passes]
-            rendered = fill_below(rendered, composite_depth(*splats))
-        return rendered
+        return self.cache.splat_surface(
+            cameras,
+            valid=current,
+            behind=superseded,
+            below=guessed if filled else None,
+            first_scale=min(TOUCHING, self.cache.extent_scale) if finer else 0.0,
+            tolerance=SAME_SURFACE,
+            near=near,
+        )
 
     def _write_frame(self, frame: NewFrame, fill_depth: bool) -> int:
         if frame.unprojected is None:

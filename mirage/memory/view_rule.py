@@ -17,29 +17,6 @@ SAME_SURFACE = 0.05  # relative difference of two depths up to which they belong
 CLOSER_LOOK = 2.0  # ratio of footprints from which a surface is written again
 
 
-def composite_depth(first: Splat, second: Splat) -> Splat:
-    """Composite two renderings of the same view.
-
-    Args:
-        first: rendering without features, depth (T, h, w).
-        second: rendering without features; it is used where ``first`` is empty or more than 5 % farther.
-
-    Returns:
-        The composite, without features.
-    """
-    other = first.depth > second.depth * (1 + SAME_SURFACE)  # true in holes of the first, where depth is +inf
-    depth, index = torch.where(other, second.depth, first.depth), torch.where(other, second.index, first.index)
-    return Splat(first.features, depth, index)
-
-
-def fill_below(first: Splat, second: Splat) -> Splat:
-    """Fill the holes of a rendering without features from another one of the same view, whatever its depth."""
-    hit = first.mask
-    return Splat(
-        first.features, torch.where(hit, first.depth, second.depth), torch.where(hit, first.index, second.index)
-    )
-
-
 def occludes(rendered: Splat, surface: Tensor) -> Tensor:
     """Find where rendered points lie in front of a surface that was observed.
 

@@ -15,18 +15,16 @@ from ..._camera_operators import is_recorded
 from ..._locks import writes
 from ..._modes import AUTOMATIC_EVICTIONS, FUSIONS, STORAGES, AutomaticEviction, Fusion, Storage
 from ..._pickling import copies, parts
-from ..._results import Splat
-from ...cameras import NEAR, Cameras, check_cameras
-from ..splat.splat_operators import check_near, splat_nearest
 from . import voxel_cache_operators as operators
 from .voxel_cache_checks import check_voxel_size
 from .voxel_cache_files import CacheFiles
 from .voxel_cache_removal import CacheRemoval
 from .voxel_cache_state import MAX_QUANTIZED, MAX_ROWS, InsertInput, Layout
 from .voxel_cache_store import InsertCounts, Store
+from .voxel_cache_views import CacheViews
 
 
-class VoxelCache(CacheRemoval, CacheFiles):
+class VoxelCache(CacheRemoval, CacheViews, CacheFiles):
     """A voxel-hashed cache of point features, with one row per occupied voxel.
 
     A row stores one observation of its voxel: position, footprint (width) and features. All state is in plain tensors
@@ -233,78 +231,6 @@ class VoxelCache(CacheRemoval, CacheFiles):
                 return size
             kept &= in_range  # and again, because points out of range are rejected
         return None
-
-    def splat(
-        self,
-        cameras: Cameras,
-        *,
-        valid: Tensor | None = None,
-        extent_scale: float | None = None,
-        features: bool = True,
-        cull: bool = True,
-        near: float = NEAR,
-    ) -> Splat:
-        """Render the rows into cameras, as :func:`mirage_kernels.splat` does. It does not wait for the device.
-
-        Runs of rows that no camera can see are skipped, so the cost follows the visible part of the cache. (The
-        backends ``triton`` and ``reference`` read all rows.)
-
-        Args:
-            cameras: V cameras over a grid (h, w), on the device of the cache.
-            valid: (rows,), a mask as :meth:`insert` takes it; rows that are False are skipped.
-            extent_scale: replaces the ``extent_scale`` of the cache for this call.
-            features: False returns features of shape (V, 0, h, w); read them later with :meth:`feature_maps`.
-            cull: False reads every row. The result is the same, bit for bit.
-            near: world units, 1e-6 to 3e38; rows up to this depth are skipped. A row just in front of a camera covers
-                the whole grid.
-
-        Returns:
-            :class:`Splat`: features (V, C, h, w) in :attr:`dtype`, depth (V, h, w), index (V, h, w): the row of every
-            cell, -1 in holes.
-
-        Raises:
-            TypeError, ValueError: an argument has the wrong type, dtype, shape, device or value.
-        """
-        if torch.compiler.is_dynamo_compiling():  # it cannot trace a lock
-            return self._splat(cameras, valid, extent_scale, features, cull, near)
-        with self._store.lock:
-            try:
-                return self._splat(cameras, valid, extent_scale, features, cull, near)
-            except (RuntimeError, MemoryError) as error:
-                _memory.raise_explained(error, "splat", rows=self.state.rows, cameras=cameras)
-
-    def _splat(
-        self,
-        cameras: Cameras,
-        valid: Tensor | None,
-        extent_scale: float | None,
-        features: bool,
-        cull: bool,
-        near: float,
-    ) -> Splat:
-        s = self.state
-        rows = s.rows
-        check_cameras(cameras, "the cache", s.keys)
-        if valid is not None:
-            valid = _inputs.mask("valid", valid, ("rows",), {"rows": rows}, ("the cache", s.keys))
-        scale = self.extent_scale if extent_scale is None else check.number("extent_scale", extent_scale, 0)
-        stored = s.features[:rows]
-        encoded = s.scale is not None or s.count is not None
-        if encoded or not features:
-            stored = stored[:, :0].to(self.dtype)
-        maps, depth, index = splat_nearest(
-            s.xyz[:rows],
-            stored,
-            cameras,
-            valid=valid,
-            extents=s.footprint[:rows] if scale > 0 else None,
-            extent_scale=scale,
-            min_extent=self.voxel_size or 0.0,
-            boxes=s.boxes if cull else (None, None, None),
-            near=near if near is NEAR else check_near(near),
-            differentiable=False,
-        )
-        return Splat(operators.decode(s, index, self._like) if encoded and features else maps, depth, index)
 
     def _with(self, store: Store) -> VoxelCache:
         other = self.__class__.__new__(self.__class__)
