@@ -12,28 +12,38 @@
 namespace mirage {
 namespace {
 
-// Calls row(b, i, scratch) for every row of cells, in parallel.
-template <class Row>
-void for_each_row(const UnprojectOperands& in, const Row& row) {
+// Calls visit(b, first, last, scratch) for rows first .. last - 1 of cells of a map, at most `rows` of them, for all rows
+// of all maps, in parallel.
+template <class Visit>
+void for_each_rows(const UnprojectOperands& in, int64_t rows, const Visit& visit) {
   const auto [h, w] = in.maps.grid;
   const int64_t most_pixels = (in.maps.height / h + 2) * (in.maps.width / w + 2);
   const int64_t pixels_of_row = in.maps.pixels() / h + w;
   parallel_for(0, in.batch * h, std::max<int64_t>(1, 16384 / (pixels_of_row + 1)), [&](int64_t begin, int64_t end) {
     const auto scratch = std::make_unique_for_overwrite<uint32_t[]>(pool_scratch(most_pixels));
-    for (int64_t r = begin; r < end; ++r) row(r / in.maps.grid.h, r % in.maps.grid.h, scratch.get());
+    while (begin < end) {
+      const int64_t b = begin / in.maps.grid.h, first = begin % in.maps.grid.h;
+      const int64_t count = std::min({rows, end - begin, in.maps.grid.h - first});
+      visit(b, first, first + count, scratch.get());
+      begin += count;
+    }
   });
 }
 
-// One row of cells: (C, w) out of (C, h w) to (w, C), and zeros where a cell is invalid.
+// Cells whose features are moved together: enough that the hardware sees the runs of each channel coming, and few
+// enough that what is written stays in a core's cache.
+constexpr int64_t kMovedCells = 512;
+
+// Cells in a row: (C, n) out of (C, h w) to (n, C), and zeros where a cell is invalid.
 template <class Word>
-void move_features(const Word* from, int64_t channels, int64_t cells, int64_t w, const uint8_t* valid, Word* to) {
+void move_features(const Word* from, int64_t channels, int64_t cells, int64_t n, const uint8_t* valid, Word* to) {
   for (int64_t c = 0; c < channels; c += kTile<Word>) {
     const Word* rows[kTile<Word>];
     const int64_t count = std::min<int64_t>(kTile<Word>, channels - c);
     for (int64_t r = 0; r < count; ++r) rows[r] = from + (c + r) * cells;
-    transpose<Word>(rows, count, w, to + c, channels);
+    transpose<Word>(rows, count, n, to + c, channels);
   }
-  for (int64_t j = 0; j < w; ++j)
+  for (int64_t j = 0; j < n; ++j)
     if (!valid[j]) std::fill_n(to + j * channels, channels, Word{0});
 }
 
@@ -44,14 +54,18 @@ struct UnprojectOnCpu : CpuDevice {
     const UnprojectKernels& kernels = MIRAGE_KERNELS(unproject_kernels);
     with_word(features.scalar_type(), [&](auto word) {
       using Word = decltype(word);
-      for_each_row(in, [&](int64_t b, int64_t i, uint32_t* scratch) {
-        const int64_t at = b * cells + i * w;
-        float* z = mutable_data<float>(out.footprint) + at;  // holds the row's depths until they are lifted
-        kernels.pool_row(maps.map(b), maps.rule, maps.grid, i, scratch, z, nullptr);
-        uint8_t* valid = mutable_data<uint8_t>(out.valid) + at;
-        kernels.lift_row(maps.pose(b), maps.pinhole(b), i, w, z, mutable_data<float>(out.xyz) + 3 * at, z, valid);
-        move_features<Word>(data<Word>(features) + b * c * cells + i * w, c, cells, w, valid,
-                            mutable_data<Word>(out.features) + at * c);
+      for_each_rows(in, ceil_div(kMovedCells, w), [&](int64_t b, int64_t first, int64_t last, uint32_t* scratch) {
+        uint8_t* valid = mutable_data<uint8_t>(out.valid) + b * cells;
+        for (int64_t i = first; i < last; ++i) {
+          const int64_t at = b * cells + i * w;
+          float* z = mutable_data<float>(out.footprint) + at;  // holds the row's depths until they are lifted
+          kernels.pool_row(maps.map(b), maps.rule, maps.grid, i, scratch, z, nullptr);
+          kernels.lift_row(maps.pose(b), maps.pinhole(b), i, w, z, mutable_data<float>(out.xyz) + 3 * at, z,
+                           valid + i * w);
+        }
+        const int64_t from = first * w;
+        move_features<Word>(data<Word>(features) + b * c * cells + from, c, cells, (last - first) * w, valid + from,
+                            mutable_data<Word>(out.features) + (b * cells + from) * c);
       });
     });
   }
@@ -83,7 +97,7 @@ struct UnprojectOnCpu : CpuDevice {
     const auto dz = std::make_unique_for_overwrite<float[]>(n);
     const auto pixel = std::make_unique_for_overwrite<int64_t[]>(n);
     const UnprojectKernels& kernels = MIRAGE_KERNELS(unproject_kernels);
-    for_each_row(in, [&](int64_t b, int64_t i, uint32_t* scratch) {
+    for_each_rows(in, 1, [&](int64_t b, int64_t i, int64_t, uint32_t* scratch) {
       const int64_t at = b * cells + i * w;
       kernels.pool_row(maps.map(b), maps.rule, maps.grid, i, scratch, dz.get() + at, pixel.get() + at);
       for (int64_t k = at; k < at + w; ++k) {

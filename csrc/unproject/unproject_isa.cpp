@@ -3,7 +3,10 @@
 #include "unproject/unproject_isa.h"
 
 #if defined(__AVX2__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC 12 warns of the undefined vectors that its headers pass
 #include <immintrin.h>
+#pragma GCC diagnostic pop
 #endif
 
 namespace mirage {
@@ -136,6 +139,21 @@ class BitPlanes {
       return _mm256_min_epu32(_mm256_srl_epi32(from_lowest, by), most);
     };
     int32_t k = 0;
+#if defined(__AVX512BW__)
+    const __m512i lowest16 = _mm512_set1_epi32(static_cast<int>(cell.lowest));
+    const auto bytes_of = [&](const uint32_t* values) {  // the largest is 255
+      return _mm512_cvtusepi32_epi8(_mm512_srl_epi32(_mm512_sub_epi32(_mm512_loadu_si512(values), lowest16), by));
+    };
+    for (; k + 64 <= cell.pixels; k += 64) {
+      const uint32_t* values = cell.values + k;
+      const __m256i first = _mm256_set_m128i(bytes_of(values + 16), bytes_of(values));
+      const __m256i second = _mm256_set_m128i(bytes_of(values + 48), bytes_of(values + 32));
+      split(_mm512_inserti64x4(_mm512_castsi256_si512(first), second, 1), k / 64);
+    }
+    const int whole = k / 64;
+#else
+    const int whole = 0;
+#endif
     for (; k + 32 <= cell.pixels; k += 32) {
       const uint32_t* values = cell.values + k;
       const __m256i words = _mm256_packus_epi16(_mm256_packus_epi32(reduce(values), reduce(values + 8)),
@@ -147,7 +165,7 @@ class BitPlanes {
       bytes[k] = static_cast<uint8_t>(byte < 255 ? byte : 255);
     }
     for (; k < 64 * words_; ++k) bytes[k] = 255;
-    for (int w = 0; w < words_; ++w) split(bytes + 64 * w, w);
+    for (int w = whole; w < words_; ++w) split(bytes + 64 * w, w);
   }
 
   // Among the lowest bytes that are as high as that of a rank (from 0): sets their bits, and leaves in `rank` the rank
@@ -160,21 +178,21 @@ class BitPlanes {
     }
   }
 
-  int words() const { return words_; }
-
  private:
-  void split(const uint8_t* bytes, int w) {
 #if defined(__AVX512BW__)
-    __m512i x = _mm512_loadu_si512(bytes);
+  void split(__m512i x, int w) {
     for (int b = 7; b >= 0; --b, x = _mm512_add_epi8(x, x)) planes_[b][w] = _mm512_movepi8_mask(x);
+  }
+  void split(const uint8_t* bytes, int w) { split(_mm512_loadu_si512(bytes), w); }
 #else
+  void split(const uint8_t* bytes, int w) {
     __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes));
     __m256i y = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes + 32));
     for (int b = 7; b >= 0; --b, x = _mm256_add_epi8(x, x), y = _mm256_add_epi8(y, y))
       planes_[b][w] = static_cast<uint32_t>(_mm256_movemask_epi8(x)) |
                       static_cast<uint64_t>(static_cast<uint32_t>(_mm256_movemask_epi8(y))) << 32;
-#endif
   }
+#endif
 
   template <int kWords>  // or 0
   void select(int32_t& rank, uint64_t* members) const {
@@ -196,6 +214,38 @@ class BitPlanes {
   uint64_t planes_[8][kMostPixels / 64];
 };
 
+// Those of the values whose bits are set, copied to `to`.
+Cell collect(const Cell& cell, const uint64_t* members, uint32_t* to) {
+  Cell some{to, 0, 0, 0, kUnusable, 0};
+#if defined(__AVX512F__)
+  const auto bits_at = [&](int32_t k) { return static_cast<__mmask16>(members[k / 64] >> (k % 64)); };
+  __m512i lowest = _mm512_set1_epi32(-1), highest = _mm512_setzero_si512();
+  for (int32_t k = 0; k < cell.pixels; k += 16) {
+    const __m512i values = _mm512_loadu_si512(cell.values + k);
+    lowest = _mm512_mask_min_epu32(lowest, bits_at(k), lowest, values);
+    highest = _mm512_mask_max_epu32(highest, bits_at(k), highest, values);
+  }
+  some.lowest = _mm512_reduce_min_epu32(lowest);
+  some.highest = _mm512_reduce_max_epu32(highest);
+  if (some.lowest == some.highest) return some;  // as depth in whole millimeters mostly is: which ones does not matter
+  for (int32_t k = 0; k < cell.pixels; k += 16) {
+    _mm512_storeu_si512(to + some.pixels, _mm512_maskz_compress_epi32(bits_at(k), _mm512_loadu_si512(cell.values + k)));
+    some.pixels += __builtin_popcount(bits_at(k));
+  }
+#else
+  for (int32_t w = 0; 64 * w < cell.pixels; ++w) {
+    for (uint64_t left = members[w]; left != 0; left &= left - 1) {
+      const uint32_t value = cell.values[64 * w + __builtin_ctzll(left)];
+      to[some.pixels++] = value;
+      some.lowest = value < some.lowest ? value : some.lowest;
+      some.highest = value > some.highest ? value : some.highest;
+    }
+  }
+#endif
+  some.valid = some.pixels;
+  return some;
+}
+
 // `scratch` has room for the values again, and for their bytes. A pass over all values splits them in two; eight passes
 // over bits leave a few of them.
 uint32_t lower_median(const Cell& cell, uint32_t* scratch) {
@@ -205,17 +255,7 @@ uint32_t lower_median(const Cell& cell, uint32_t* scratch) {
   const BitPlanes planes(cell, reinterpret_cast<uint8_t*>(scratch + cell.pixels));
   uint64_t members[BitPlanes::kMostPixels / 64];
   planes.select(rank, members);
-  Cell same{scratch, 0, 0, 0, kUnusable, 0};
-  for (int w = 0; w < planes.words(); ++w) {
-    for (uint64_t left = members[w]; left != 0; left &= left - 1) {
-      const uint32_t value = cell.values[64 * w + __builtin_ctzll(left)];
-      scratch[same.pixels++] = value;
-      same.lowest = value < same.lowest ? value : same.lowest;
-      same.highest = value > same.highest ? value : same.highest;
-    }
-  }
-  same.valid = same.pixels;
-  return select(same, rank);
+  return select(collect(cell, members, scratch), rank);
 }
 #else
 uint32_t lower_median(const Cell& cell, uint32_t*) { return select(cell, (cell.valid - 1) / 2); }
