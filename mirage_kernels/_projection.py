@@ -15,14 +15,14 @@ def project(xyz: Tensor, world2cam: Tensor, intrinsics: Tensor) -> tuple[Tensor,
     """Project points into views with the arithmetic of :mod:`mirage_kernels.cameras`, in the dtype of ``xyz``.
 
     Args:
-        xyz: (N, 3) float32 or float64, world units.
+        xyz: (N, 3) float32 or float64, world units; or (V, N, 3), those of each view.
         world2cam: (V, 3, 4) poses.
         intrinsics: (V, 3, 3) intrinsics.
 
     Returns:
         ``u`` and ``v`` in cells, ``depth`` in world units, and ``1 / depth``, each (V, N).
     """
-    x, y, z = xyz.unbind(1)
+    x, y, z = xyz.unbind(-1)
     m = world2cam.to(xyz.dtype)[..., None]  # (V, 3, 4, 1)
     k = intrinsics.to(xyz.dtype)[..., None]
     depth = ((m[:, 2, 0] * x + m[:, 2, 1] * y) + m[:, 2, 2] * z) + m[:, 2, 3]

@@ -295,7 +295,8 @@ class Cameras(PickledCameras, CameraForms):
         """Project points into all cameras.
 
         Args:
-            xyz: (N, 3) float32 or float64, world units, on the device of the cameras.
+            xyz: (N, 3) float32 or float64, world units, on the device of the cameras; or (V, N, 3), points of each
+                camera.
 
         Returns:
             ``uv`` (V, N, 2) in cells and ``depth`` (V, N) in world units, both in the dtype of ``xyz``; ``inside``
@@ -312,7 +313,8 @@ class Cameras(PickledCameras, CameraForms):
             >>> uv.tolist(), depth.tolist(), inside.tolist()
             ([[[55.0, 22.0]]], [[2.0]], [[True]])
         """
-        check.tensor("xyz", xyz, ("N", 3), {}, _camera_inputs.DTYPES, ("cameras", self._intrinsics))
+        shape = ("V", "N", 3) if isinstance(xyz, Tensor) and xyz.dim() == 3 else ("N", 3)
+        check.tensor("xyz", xyz, shape, {"V": len(self)}, _camera_inputs.DTYPES, ("cameras", self._intrinsics))
         return project_points(xyz, self._intrinsics, self._world2cam, self._size)
 
     def flow(self, depth: Tensor, target: Cameras) -> Tensor:

@@ -30,8 +30,8 @@ void project_blocks(const ProjectJob& job, int64_t first, int64_t last) {
   for (int64_t item = first; item < last; ++item) {
     const int64_t b = item / job.views, v = item % job.views, from = b * kPointBlock;
     const int count = static_cast<int>(job.n - from < kPointBlock ? job.n - from : kPointBlock);
-    if (b != loaded) deinterleave(job.xyz + 3 * from, count, block);
-    loaded = b;
+    if (b != loaded) deinterleave(job.points_of(v) + 3 * from, count, block);
+    loaded = job.of_view > 0 ? -1 : b;
     project_block(job, block, count, v, v * job.n + from);
   }
 }

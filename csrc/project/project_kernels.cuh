@@ -14,7 +14,7 @@ constexpr int kProjectThreads = 256;
 __global__ void __launch_bounds__(kProjectThreads) project_points_kernel(ProjectJob job, int64_t blocks) {
   const int64_t v = blockIdx.x / blocks, n = blockIdx.x % blocks * kProjectThreads + threadIdx.x;
   if (n >= job.n) return;
-  const float* point = job.xyz + 3 * n;
+  const float* point = job.points_of(v) + 3 * n;
   const Projection p = project(job.pose(v), job.pinhole(v), point[0], point[1], point[2]);
   const int64_t at = v * job.n + n;
   reinterpret_cast<float2*>(job.uv)[at] = make_float2(p.u, p.v);

@@ -7,26 +7,31 @@
 #include "project/project.h"
 #include "torch/views.h"
 
-// project, on any device. N points, V views.
+// project, on any device. N points, of all V views or of each.
 namespace mirage {
 
 // Checked inputs, and the outputs.
 struct ProjectOperands {
-  Tensor xyz;
   CameraTensors cameras;
+  bool own;  // whether each view has points of its own
+  Tensor xyz;
+  int64_t n;
   Tensor uv, depth, inside;  // (V, N, 2), (V, N), (V, N)
 
   ProjectOperands(const Tensor& xyz_, const Tensor& intrinsics, const Tensor& world2cam, int64_t h, int64_t w)
-      : xyz(expect(xyz_, ScalarType::Float, {-1, 3}, "project: xyz must be float32 (N, 3)")),
-        cameras(intrinsics, world2cam, h, w), uv(new_empty(xyz, {cameras.count, xyz.size(0), 2}, ScalarType::Float)),
-        depth(new_empty(xyz, {cameras.count, xyz.size(0)}, ScalarType::Float)),
-        inside(new_empty(xyz, {cameras.count, xyz.size(0)}, ScalarType::Bool)) {}
+      : cameras(intrinsics, world2cam, h, w), own(xyz_.dim() == 3),
+        xyz(own ? expect(xyz_, ScalarType::Float, {cameras.count, -1, 3}, "project: xyz must be float32 (V, N, 3)")
+                : expect(xyz_, ScalarType::Float, {-1, 3}, "project: xyz must be float32 (N, 3)")),
+        n(xyz.size(own ? 1 : 0)), uv(new_empty(xyz, {cameras.count, n, 2}, ScalarType::Float)),
+        depth(new_empty(xyz, {cameras.count, n}, ScalarType::Float)),
+        inside(new_empty(xyz, {cameras.count, n}, ScalarType::Bool)) {}
 
   ProjectJob job() const {
     return {data<float>(xyz),
             data<float>(cameras.world2cam),
             data<float>(cameras.intrinsics),
-            xyz.size(0),
+            n,
+            own ? n : 0,
             cameras.count,
             cameras.h,
             cameras.w,

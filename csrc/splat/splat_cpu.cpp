@@ -71,6 +71,8 @@ void resolve(const Keys& keys, const Word* features, int64_t channels, const Clo
       const int64_t at = v * cells + begin;
       join_keys(keys, at, end - begin);
       const int64_t hits = kernels.decode(keys.first + at, end - begin, depth + at);
+      task += some;
+      if (channels == 0) continue;
       const Columns<Word> view{reinterpret_cast<const int64_t*>(keys.first) + v * cells,
                                features + clouds.rows_of(v).first * channels,
                                hole.data(),
@@ -81,7 +83,6 @@ void resolve(const Keys& keys, const Word* features, int64_t channels, const Clo
         move_few_winners(view, begin, end);
       else
         (stream ? move_winners<Word, true> : move_winners<Word, false>)(view, begin, end);
-      task += some;
     }
     stream_fence();
   });

@@ -196,7 +196,7 @@ def unproject_frames(
     if mask is not None and pixels is None:  # of cells
         valid = valid & ~mask
     frames = [Points(*cells) for cells in zip(*(tensor.chunk(count) for tensor in points), strict=True)]
-    z = torch.cat([cameras[t].project(frame.xyz)[1] for t, frame in enumerate(frames)]).reshape(valid.shape)
+    z = cameras.project(points.xyz.reshape(count, -1, 3))[1].reshape(valid.shape)
     return list(zip(frames, valid, torch.where(valid, z, torch.inf), strict=True))
 
 

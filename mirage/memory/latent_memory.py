@@ -244,11 +244,13 @@ class LatentSpatialMemory(FrameWriting):
         unprojected: Sequence[UnprojectedFrame | None] = [None] * count
         if depth is not None and count:
             unprojected = unproject_frames(values, local, depth.detach(), mask, self.history.placement)
+        of_frames = [cells[t] for t in range(count)]
+        local_of_frames = of_frames if local is cells else [local[t] for t in range(count)]
         frames = [
             NewFrame(
                 values[:, t],
-                cells[t],
-                local[t],
+                of_frames[t],
+                local_of_frames[t],
                 unprojected[t],
                 None if mask is None else mask[t],
                 0 if stamps is None else stamps[t],

@@ -54,12 +54,17 @@ def store_latents(latents: Tensor, dtype: torch.dtype, storage: Storage | None) 
         return [PastLatent(_apart(exact, t).to(torch.int8), exact.new_zeros(0)) for t in range(count)]
     if not exact.is_cpu:
         exact.nan_to_num_(0.0, 0.0, 0.0)
-    largest = exact.abs().amax((2, 3))  # (C, T)
+    largest = _largest(exact)
     if exact.is_cpu and not math.isfinite(largest.sum(dtype=torch.float64).item()):
-        largest = exact.nan_to_num_(0.0, 0.0, 0.0).abs().amax((2, 3))
+        largest = _largest(exact.nan_to_num_(0.0, 0.0, 0.0))
     steps = exact.mul_((STEPS / largest.clamp(min=TINY))[:, :, None, None]).round_().to(torch.int8)
     scales = (largest / STEPS).T.contiguous()
     return [PastLatent(_apart(steps, t), scales[t]) for t in range(count)]
+
+
+def _largest(values: Tensor) -> Tensor:
+    """(C, T), the largest magnitude in each channel of T latents (C, T, h, w)."""
+    return torch.maximum(values.amax((2, 3)), -values.amin((2, 3)))
 
 
 def _apart(values: Tensor, frame: int) -> Tensor:

@@ -19,7 +19,7 @@ def project_points(
     In float64, and where a gradient may be wanted, PyTorch's operations run in its place: the operation has none.
 
     Args:
-        xyz: (N, 3) float32 or float64, world units.
+        xyz: (N, 3) float32 or float64, world units; or (V, N, 3), those of each view.
         intrinsics: (V, 3, 3) float32.
         world2cam: (V, 3, 4) float32.
         size: (h, w) of the grid.
@@ -43,7 +43,7 @@ def _may_be_differentiated(xyz: Tensor) -> bool:
 
 
 def _fake(xyz: Tensor, intrinsics: Tensor, world2cam: Tensor, h: int, w: int) -> tuple[Tensor, Tensor, Tensor]:
-    shape = world2cam.shape[0], xyz.shape[0]
+    shape = world2cam.shape[0], xyz.shape[-2]
     return xyz.new_empty(*shape, 2), xyz.new_empty(shape), xyz.new_empty(shape, dtype=torch.bool)
 
 

@@ -16,17 +16,21 @@ from ...backend import INTERPRETED
 _POINTS = tl.constexpr(1024 if INTERPRETED else 256)  # points per program
 
 
-@triton.jit(do_not_specialize=["n", "h", "w"])
-def project_points_kernel(xyz, intrinsics, world2cam, uv, depth, seen, n, h, w):
-    """Project up to ``_POINTS`` points into one view. Views and blocks of points are folded into axis 0."""
+@triton.jit(do_not_specialize=["n", "of_view", "h", "w"])
+def project_points_kernel(xyz, intrinsics, world2cam, uv, depth, seen, n, of_view, h, w):
+    """Project up to ``_POINTS`` points into one view. Views and blocks of points are folded into axis 0.
+
+    ``of_view`` is the number of points that each view has of its own, 0 if all views share them.
+    """
     blocks = tl.cdiv(n, _POINTS)
     view = tl.program_id(0) // blocks
     point = (tl.program_id(0) % blocks).to(tl.int64) * _POINTS + tl.arange(0, _POINTS)
     active = point < n
-    x = tl.load(xyz + 3 * point, mask=active, other=0.0)
-    y = tl.load(xyz + 3 * point + 1, mask=active, other=0.0)
-    z = tl.load(xyz + 3 * point + 2, mask=active, other=0.0)
     v = view.to(tl.int64)
+    first = xyz + 3 * v * of_view
+    x = tl.load(first + 3 * point, mask=active, other=0.0)
+    y = tl.load(first + 3 * point + 1, mask=active, other=0.0)
+    z = tl.load(first + 3 * point + 2, mask=active, other=0.0)
     column, row, distance, _ = project_to_view(world2cam + 12 * v, intrinsics + 9 * v, x, y, z)
     at = v * n + point
     tl.store(uv + 2 * at, column, mask=active)
@@ -36,7 +40,7 @@ def project_points_kernel(xyz, intrinsics, world2cam, uv, depth, seen, n, h, w):
 
 
 def project(xyz: Tensor, intrinsics: Tensor, world2cam: Tensor, h: int, w: int) -> tuple[Tensor, Tensor, Tensor]:
-    views, n = world2cam.shape[0], xyz.shape[0]
+    views, n = world2cam.shape[0], xyz.shape[-2]
     uv, depth = xyz.new_empty(views, n, 2), xyz.new_empty(views, n)
     seen = torch.empty(views, n, dtype=torch.bool, device=xyz.device)
     launch(
@@ -44,6 +48,6 @@ def project(xyz: Tensor, intrinsics: Tensor, world2cam: Tensor, h: int, w: int) 
         (views * triton.cdiv(n, _POINTS.value),),
         xyz.device,
         *(xyz.contiguous(), intrinsics.contiguous(), world2cam.contiguous()),
-        *(uv, depth, seen.view(torch.uint8), n, h, w),
+        *(uv, depth, seen.view(torch.uint8), n, n if xyz.dim() == 3 else 0, h, w),
     )
     return uv, depth, seen
