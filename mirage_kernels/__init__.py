@@ -28,7 +28,7 @@ from . import _pickling, check
 from ._atomic import atomic_write, atomic_writes, remove_partials
 from ._files import load_tensors, save_tensors
 from ._modes import AutomaticEviction, BackendName, CompositeMode, Eviction, Fusion, Pooling, SplatMode, Storage
-from ._results import Layers, Splat, SplatSum
+from ._results import Layers, Quantized, Splat, SplatSum
 from ._safetensors import read_safetensors
 from .backend import (
     backends,
@@ -41,7 +41,9 @@ from .backend import (
 from .cameras import Cameras
 from .ops.associate.associate import associate
 from .ops.overlap.overlap import Groups, group_voxels, overlap, visible
+from .ops.quantize.quantize import quantize
 from .ops.splat.splat import splat
+from .ops.splat.splat_blend import blend_cells, cell_offsets
 from .ops.splat.splat_composite import composite
 from .ops.splat.splat_frontmost import frontmost
 from .ops.splat.splat_sum import splat_sum
@@ -62,6 +64,7 @@ __all__ = [
     "Layers",
     "Points",
     "Pooling",
+    "Quantized",
     "Splat",
     "SplatMode",
     "SplatSum",
@@ -72,7 +75,9 @@ __all__ = [
     "atomic_write",
     "atomic_writes",
     "backends",
+    "blend_cells",
     "build_info",
+    "cell_offsets",
     "check",
     "composite",
     "current_backend",
@@ -82,6 +87,7 @@ __all__ = [
     "load_tensors",
     "overlap",
     "pool_depth",
+    "quantize",
     "read_safetensors",
     "remove_partials",
     "save_tensors",
@@ -93,4 +99,4 @@ __all__ = [
     "visible",
 ]
 
-_pickling.allow_weights_only([Cameras, Groups, InsertCounts, Layers, Points, Splat, SplatSum, VoxelCache])
+_pickling.allow_weights_only([Cameras, Groups, InsertCounts, Layers, Points, Quantized, Splat, SplatSum, VoxelCache])

@@ -29,6 +29,18 @@ class Splat(NamedTuple):
         return self.index >= 0
 
 
+class Quantized(NamedTuple):
+    """Rows of values in 8 bits, see :func:`quantize`.
+
+    Attributes:
+        steps: (N, M) int8, -127 to 127.
+        scale: (N,) float32, value of a step in each row.
+    """
+
+    steps: Tensor
+    scale: Tensor
+
+
 class SplatSum(NamedTuple):
     """Sums over points at positions of a grid (h, w), see :func:`splat_sum`.
 

@@ -23,6 +23,7 @@ from ._modes import COMPOSITE_MODES, FUSIONS, POOLINGS, BackendName
 from .cameras import Cameras
 from .ops.associate.associate import associate
 from .ops.overlap.overlap import overlap, visible
+from .ops.quantize.quantize import quantize
 from .ops.splat.splat import splat
 from .ops.splat.splat_composite import composite
 from .ops.splat.splat_frontmost import frontmost
@@ -106,6 +107,14 @@ def _associate(device: str) -> Outputs:
         yield associate(xyz, z[0], own, view, 3 * own[:300], past=past[1:], past_cameras=cameras[1:])
 
 
+def _quantize(device: str) -> Outputs:
+    g = torch.Generator(device="cpu").manual_seed(0)
+    values = torch.randn(7, 300, generator=g, dtype=torch.float32, device="cpu")
+    values[2, 5], values[3] = torch.inf, 0
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        yield from quantize(values.to(device, dtype))
+
+
 def _splat_sum(device: str) -> Outputs:
     g = torch.Generator(device="cpu").manual_seed(0)
     uv, features = (torch.rand(700, n, generator=g, dtype=torch.float32, device="cpu").to(device) for n in (2, 5))
@@ -170,6 +179,7 @@ OPERATIONS: dict[str, Callable[[str], Outputs]] = {
     "splat_sum": _splat_sum,
     "frontmost": _frontmost,
     "associate": _associate,
+    "quantize": _quantize,
     "voxel_cache": _voxel_cache,
     "visible": _visible,
     "overlap": _overlap,

@@ -4,6 +4,7 @@
 
 #include "../common/float16.h"
 #include "../common/frustum.h"
+#include "../common/int8.h"
 #include "../common/voxel_key.h"
 
 // voxel_cache: one point, one row, one box, one slot of the table. N points, S voxels among them, R rows, T slots.
@@ -137,18 +138,6 @@ MIRAGE_HD int64_t count_after(int64_t count, int64_t more) {
     more -= added;
   }
   return count + more;
-}
-
-// One scale per row: the largest magnitude is 127.
-MIRAGE_HD float int8_scale(float largest) { return largest / 127.0f; }
-
-// -127 .. 127. Adding and taking away 1.5 * 2^23 rounds to nearest, ties to even. A scale that has lost bits to
-// underflow can leave a quotient above 127.
-MIRAGE_HD int32_t int8_steps(float x, float scale) {
-  const float steps = (x / scale + 12582912.0f) - 12582912.0f;
-  const float high = steps < 127.0f ? steps : 127.0f;
-  const float in = high > -127.0f ? high : -127.0f;
-  return static_cast<int32_t>(scale > 0.0f ? in : 0.0f);
 }
 
 // Whether the depth of a map, where a row at depth z lands, is more than `factor` times that.

@@ -130,7 +130,15 @@ class LatentSpatialMemory(FrameWriting):
 
     @locked
     def read(
-        self, cameras: Cameras, *, latents: bool = True, filled: bool = True, finer: bool = False, near: float = 1e-6
+        self,
+        cameras: Cameras,
+        *,
+        latents: bool = True,
+        filled: bool = True,
+        finer: bool = False,
+        near: float = 1e-6,
+        blend: bool = False,
+        offsets: bool = False,
     ) -> MemoryView:
         """Render the memory.
 
@@ -147,9 +155,13 @@ class LatentSpatialMemory(FrameWriting):
                 rendered before the larger ones, instead of points, so that a place shows the row that covers it.
             near: world units, 1e-6 to 3e38; rows up to this depth are skipped. A row just in front of a camera covers
                 the whole view.
+            blend: whether latents are resampled at the centers of the cells (:func:`mirage_kernels.blend_cells`).
+                Without it, a cell has the latent of one point, which lies up to half a cell away from its center.
+            offsets: whether to return where in its cell the point of every cell lies.
 
         Returns:
-            The view: latents (C, T, h, w), mask, depth, footprint, stamp and row (T, h, w).
+            The view: latents (C, T, h, w), mask, depth, footprint, stamp and row (T, h, w), and with ``offsets``
+            offset (2, T, h, w).
 
         Example:
             >>> camera = Cameras(torch.tensor([[4.0, 0, 4], [0, 4, 3], [0, 0, 1]]), torch.eye(4), (6, 8))
@@ -157,8 +169,10 @@ class LatentSpatialMemory(FrameWriting):
             >>> view.latents.shape, bool(view.mask.any()), view.depth[0, 0, 0].item()
             (torch.Size([4, 1, 6, 8]), False, inf)
         """
-        rendered = self._render(self.history.to_local(cameras), filled=filled, finer=finer, near=near)
-        return make_view(self.cache, rendered, latents)
+        local = self.history.to_local(cameras)
+        rendered = self._render(local, filled=filled, finer=finer, near=near)
+        band = SAME_SURFACE if blend else None
+        return make_view(self.cache, rendered, local, latents=latents, offsets=offsets, band=band)
 
     @locked
     def retrieve(

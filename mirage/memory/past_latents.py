@@ -11,10 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mirage_kernels import Storage
+from mirage_kernels import Storage, quantize
 
 STEPS = 127  # of int8 on each side of 0
-TINY = 1e-30  # channels whose largest magnitude is smaller lose precision: the inverse of a step must be finite
 
 
 class PastLatent(NamedTuple):
@@ -48,27 +47,12 @@ def store_latents(latents: Tensor, dtype: torch.dtype, storage: Storage | None) 
         # On a CPU, a sum takes a small part of the time of nan_to_num. On a GPU, it would wait for the device.
         if not values.is_cpu or not math.isfinite(values.sum().item()):
             values = values.nan_to_num(0.0, 0.0, 0.0)
-        return [PastLatent(_apart(values, t), None) for t in range(count)]
-    exact = values.to(torch.float32, copy=True)
-    if exact.numel() == 0:
-        return [PastLatent(_apart(exact, t).to(torch.int8), exact.new_zeros(0)) for t in range(count)]
-    if not exact.is_cpu:
-        exact.nan_to_num_(0.0, 0.0, 0.0)
-    largest = _largest(exact)
-    if exact.is_cpu and not math.isfinite(largest.sum(dtype=torch.float64).item()):
-        largest = _largest(exact.nan_to_num_(0.0, 0.0, 0.0))
-    steps = exact.mul_((STEPS / largest.clamp(min=TINY))[:, :, None, None]).round_().to(torch.int8)
-    scales = (largest / STEPS).T.contiguous()
-    return [PastLatent(_apart(steps, t), scales[t]) for t in range(count)]
-
-
-def _largest(values: Tensor) -> Tensor:
-    """(C, T), the largest magnitude in each channel of T latents (C, T, h, w)."""
-    return torch.maximum(values.amax((2, 3)), -values.amin((2, 3)))
-
-
-def _apart(values: Tensor, frame: int) -> Tensor:
-    return values[:, frame].clone(memory_format=torch.contiguous_format)
+        return [PastLatent(values[:, t].clone(memory_format=torch.contiguous_format), None) for t in range(count)]
+    stored = []
+    for t in range(count):
+        steps, scale = quantize(values[:, t].flatten(1))
+        stored.append(PastLatent(steps.reshape(values[:, t].shape), scale))
+    return stored
 
 
 def read_latents(latents: Sequence[PastLatent], like: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mirage_kernels import Splat, VoxelCache
+from mirage_kernels import Cameras, Splat, VoxelCache, blend_cells, cell_offsets
 
 
 class MemoryView(NamedTuple):
@@ -24,6 +24,8 @@ class MemoryView(NamedTuple):
         stamp: (T, h, w) int64, stamp of the frame that wrote the point; -1 in holes.
         row: (T, h, w) int64, row of the point in the memory's cache; -1 in holes. Rows move when the memory
             changes.
+        offset: (2, T, h, w) float32, where the point lies: columns and rows from the center of its cell; 0 in holes.
+            None if it was not requested.
     """
 
     latents: Tensor
@@ -32,18 +34,29 @@ class MemoryView(NamedTuple):
     footprint: Tensor
     stamp: Tensor
     row: Tensor
+    offset: Tensor | None = None
 
 
-def make_view(cache: VoxelCache, rendered: Splat, latents: bool) -> MemoryView:
+def make_view(
+    cache: VoxelCache, rendered: Splat, cameras: Cameras, *, latents: bool, offsets: bool, band: float | None
+) -> MemoryView:
     """Look up what a view shows of rows.
 
     Args:
         cache: the rows.
         rendered: depth and index of T cameras, without features.
+        cameras: the cameras, where the rows lie.
         latents: whether to gather the latents.
+        offsets: whether to compute offsets.
+        band: band of depths in which latents are blended; None does not blend them.
     """
+    offset = None
+    if offsets or (latents and band is not None):
+        offset = cell_offsets(cache.xyz, rendered.index, cameras)
     mask, winner = rendered.mask, rendered.index.clamp(min=0)
     features = cache.feature_maps(rendered.index) if latents else rendered.features
+    if latents and band is not None and offset is not None:
+        features = blend_cells(features, offset, rendered.depth, band=band)
     footprint = cache.footprint[winner] if len(cache) else rendered.depth
     stamp = cache.stamp[winner] if len(cache) else rendered.index
     return MemoryView(
@@ -53,4 +66,5 @@ def make_view(cache: VoxelCache, rendered: Splat, latents: bool) -> MemoryView:
         torch.where(mask, footprint, torch.inf),
         torch.where(mask, stamp, -1),
         rendered.index,
+        offset.movedim(1, 0) if offset is not None and offsets else None,
     )

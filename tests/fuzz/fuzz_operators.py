@@ -80,6 +80,11 @@ def arguments(data: Input, name: str) -> list[Any]:
         known |= {"grad_depth": torch.randn(shape), "grad_distance2": torch.randn(shape)}
     if name == "splat_frontmost":
         known |= {"far": 3.0, "tolerance": 0.1, "cut_off": bool(data.byte() & 1)}
+    if name == "quantize":
+        known["values"] = torch.randn(n, 20).to(dtype)
+    if name == "splat_surface":
+        known |= {"behind": torch.rand(n) < 0.2, "below": torch.rand(n) < 0.2, "first_scale": 0.0, "scale": 0.6}
+        known["tolerance"] = 0.05
     if name == "associate":
         known |= {"depth": torch.rand(n), "rendered": torch.rand(n), "footprints": torch.rand(5)}
         known |= {"past": 3 * torch.rand(views, h, w)}

@@ -130,6 +130,8 @@ def good_calls(source: random.Random) -> dict[str, tuple[Any, ...]]:
         "visible": (seen.xyz, *camera, seen.valid, seen.groups, 70),
         "overlap": (torch.arange(60).reshape(3, 20), torch.arange(40).reshape(2, 20)),
         "project": (seen.xyz, *camera),
+        "quantize": (torch.randn(5, n),),
+        "splat_surface": of_surface(seen, camera, source),
         "associate": associate_case(0, n=n, rows=source.choice([0, 9]), valid=True).arguments(),
         "prepare_cameras": (seen.cameras.intrinsics, seen.cameras.cam2world),
         **backward_of_splat(),

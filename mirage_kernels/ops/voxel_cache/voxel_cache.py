@@ -18,6 +18,7 @@ from ..._pickling import copies, parts
 from . import voxel_cache_operators as operators
 from .voxel_cache_checks import check_voxel_size
 from .voxel_cache_files import CacheFiles
+from .voxel_cache_index_reference import LIMIT
 from .voxel_cache_removal import CacheRemoval
 from .voxel_cache_state import MAX_QUANTIZED, MAX_ROWS, InsertInput, Layout
 from .voxel_cache_store import InsertCounts, Store
@@ -226,6 +227,10 @@ class VoxelCache(CacheRemoval, CacheViews, CacheFiles):
             kept &= valid
         while bool(kept.any()):
             size = check_voxel_size("footprint", footprint[kept].median().item() * self.auto_scale)
+            if xyz.is_cpu:  # one pass finds that all are in range, as nearly always
+                low, high = xyz.aminmax()
+                if max(-low.item(), high.item()) < (LIMIT - 2) * size:  # false for NaN
+                    return size
             in_range = operators.voxels_of(xyz, size)[1]
             if bool((in_range | ~kept).all()):
                 return size

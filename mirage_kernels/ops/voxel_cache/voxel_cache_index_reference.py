@@ -19,6 +19,7 @@ from torch import Tensor
 
 AXIS = 21  # bits per axis
 LIMIT = 1 << 20  # voxels to either side of the origin
+_EMPTY_BOX = (torch.inf,) * 3 + (-torch.inf,) * 3 + (0.0,)
 RUNS = (64, 64**2, 64**3)  # rows per box of each level
 _HASH_FACTORS = (0x9E3779B97F4A7C15 - (1 << 64), 0xD6E8FEB86659FD93 - (1 << 64))
 # Steps that move bit b of 21 to bit 3b: shift, then mask.
@@ -96,6 +97,9 @@ def enter_table(table: Tensor, keys: Tensor, rows: Tensor) -> None:
 def clear_boxes(levels: Iterable[Tensor]) -> None:
     """Set boxes to empty. The values are Python numbers: a tensor copied from the host would wait for the device."""
     for boxes in levels:
+        if boxes.is_cpu and len(boxes):
+            boxes.copy_(boxes.new_tensor(_EMPTY_BOX))
+            continue
         boxes[:, :3].fill_(torch.inf)
         boxes[:, 3:6].fill_(-torch.inf)
         boxes[:, 6].fill_(0)
