@@ -40,7 +40,7 @@ from .backend import (
 )
 from .cameras import Cameras
 from .ops.associate.associate import associate
-from .ops.overlap.overlap import Groups, group_voxels, overlap, visible
+from .ops.overlap.overlap import Groups, group_voxels, keep_sets, overlap, visible
 from .ops.quantize.quantize import quantize
 from .ops.splat.splat import splat
 from .ops.splat.splat_blend import blend_cells, cell_offsets
@@ -84,6 +84,7 @@ __all__ = [
     "frontmost",
     "group_voxels",
     "instruction_sets",
+    "keep_sets",
     "load_tensors",
     "overlap",
     "pool_depth",

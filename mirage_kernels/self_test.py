@@ -25,6 +25,7 @@ from .ops.associate.associate import associate
 from .ops.overlap.overlap import overlap, visible
 from .ops.quantize.quantize import quantize
 from .ops.splat.splat import splat
+from .ops.splat.splat_blend import blend_cells, cell_offsets
 from .ops.splat.splat_composite import composite
 from .ops.splat.splat_frontmost import frontmost
 from .ops.splat.splat_sum import splat_sum
@@ -115,6 +116,14 @@ def _quantize(device: str) -> Outputs:
         yield from quantize(values.to(device, dtype))
 
 
+def _blend(device: str) -> Outputs:
+    for seed, kind in enumerate(("room", "ties")):
+        case = testing.to_device(testing.splat_case(seed, n=700, views=3, kind=kind), device)
+        view = splat(case.xyz, case.features, case.cameras)
+        offsets = cell_offsets(case.xyz, view.index, case.cameras)
+        yield from (Sum(offsets), Sum(blend_cells(view.features, offsets, view.depth)))
+
+
 def _splat_sum(device: str) -> Outputs:
     g = torch.Generator(device="cpu").manual_seed(0)
     uv, features = (torch.rand(700, n, generator=g, dtype=torch.float32, device="cpu").to(device) for n in (2, 5))
@@ -136,6 +145,7 @@ def _voxel_cache(device: str) -> Outputs:
             cache.insert(xyz.to(device), features.to(device), footprint.to(device), stamp=stamp)
         sums = fusion == "mean"
         yield from (Sum(part) if sums else part for part in cache.splat(cameras))
+        yield from cache.splat_surface(cameras)[1:]
         yield cache.carve(torch.full((2, 6, 9), 1.5, device=device, dtype=torch.float32), cameras)
         yield cache.evict(max_rows=200)
         yield from (cache.xyz, cache.footprint, cache.stamp, cache.state.keys[: len(cache)])
@@ -180,6 +190,7 @@ OPERATIONS: dict[str, Callable[[str], Outputs]] = {
     "frontmost": _frontmost,
     "associate": _associate,
     "quantize": _quantize,
+    "blend": _blend,
     "voxel_cache": _voxel_cache,
     "visible": _visible,
     "overlap": _overlap,

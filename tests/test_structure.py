@@ -209,9 +209,10 @@ def test_every_file_of_an_operation_carries_its_word() -> None:
 
 
 def counted_lines(paths: list[Path]) -> Counter[str]:
-    """The lines of files that say something: 25 characters or more, without includes and the license."""
+    """The lines of files that say something: 25 characters or more, without includes, the license, and the first lines
+    of the functions that both sides have by contract."""
     lines = (line.strip() for path in paths for line in path.read_text().splitlines())
-    left_out = ("#include", "// SPDX-")
+    left_out = ("#include", "// SPDX-", "static void ")
     return Counter(line for line in lines if len(line) >= 25 and not line.startswith(left_out))
 
 
@@ -222,7 +223,7 @@ def test_an_operation_is_not_written_twice() -> None:
         cpu = counted_lines(sorted(folder.glob("*.cpp")))
         cuda = counted_lines([*sorted(folder.glob("*.cu")), *sorted(folder.glob("*.cuh"))])
         same[folder.name] = (cpu & cuda).total()
-    assert sum(same.values()) < 40, same
+    assert sum(same.values()) < 30, same
 
 
 def test_a_guard_has_its_message_to_itself() -> None:
@@ -230,7 +231,7 @@ def test_a_guard_has_its_message_to_itself() -> None:
         message
         for path in NATIVE
         for message in re.findall(
-            r'"((?:associate|splat|composite|unproject|visible|overlap|project|voxel_cache)\w*: [^"]+)"',
+            r'"((?:associate|quantize|splat|composite|unproject|visible|overlap|project|voxel_cache)\w*: [^"]+)"',
             path.read_text(),
         )
     )

@@ -27,12 +27,13 @@ TESTS = {
     "address": [
         *("splat", "splat_bilinear", "splat_layers", "splat_composite", "splat_sum", "frontmost", "unproject"),
         *("overlap", "cameras", "ordered_sums", "threads", "library", "project", "flow", "associate"),
+        *("quantize", "blend", "splat_surface"),
         *("voxel_cache", "voxel_cache_budget", "voxel_cache_errors", "voxel_cache_files", "voxel_cache_library"),
         *("voxel_cache_values", "voxel_cache_atomic", "errors"),
     ],
     "thread": [
         *("threads", "splat", "splat_bilinear", "splat_layers", "splat_composite", "splat_sum", "frontmost"),
-        *("unproject", "overlap", "associate", "voxel_cache", "voxel_cache_atomic"),
+        *("unproject", "overlap", "associate", "voxel_cache", "voxel_cache_atomic", "quantize", "blend"),
     ],
 }
 SELECTED = {

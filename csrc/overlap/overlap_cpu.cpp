@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: 2026 The Mirage authors
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <bit>
 #include <memory>
 #include <vector>
 
@@ -96,7 +97,28 @@ struct OverlapOnCpu : CpuDevice {
   }
 };
 
+// Elsewhere PyTorch's operations run in its place: sets leave one after the other.
+Tensor keep_sets(const Tensor& bits_, int64_t count) {
+  const Tensor bits = expect(bits_, ScalarType::Long, {-1, -1}, "overlap_keep: bits must be int64 (S, W)");
+  const int64_t sets = bits.size(0), words = bits.size(1);
+  guard(count >= 0 && count <= sets, "overlap_keep: count must be 0 to S");
+  const int digits = std::max<int>(1, std::bit_width(static_cast<uint64_t>(sets)));
+  std::vector<uint64_t> holders(digits * words), alone(words);
+  std::vector<int64_t> own(sets);
+  std::vector<uint8_t> is_kept(sets);
+  MIRAGE_KERNELS(overlap_kernels)
+      .keep({data<uint64_t>(bits), sets, words, count, digits, holders.data(), alone.data(), own.data(), is_kept.data()});
+  const Tensor kept = new_empty(bits, {count}, ScalarType::Long);
+  int64_t* to = mutable_data<int64_t>(kept);
+  for (int64_t s = 0; s < sets; ++s)
+    if (is_kept[s]) *to++ = s;
+  return kept;
+}
+
 }  // namespace
 }  // namespace mirage
 
-STABLE_TORCH_LIBRARY_IMPL(mirage_kernels, CPU, m) { mirage::register_overlap<mirage::OverlapOnCpu>(m); }
+STABLE_TORCH_LIBRARY_IMPL(mirage_kernels, CPU, m) {
+  mirage::register_overlap<mirage::OverlapOnCpu>(m);
+  m.impl("overlap_keep", MIRAGE_BOX(&mirage::keep_sets));
+}

@@ -87,9 +87,56 @@ int64_t count_common_best(const uint64_t* a, const uint64_t* b, int64_t n) {
 constexpr auto count_common_best = count_common;
 #endif
 
+// Adds a set to the numbers of holders, or with kLeaves takes it away.
+template <bool kLeaves>
+void count_holders(const KeepJob& job, int64_t set) {
+  const uint64_t* bits = job.bits + set * job.words;
+  for (int64_t w = 0; w < job.words; ++w) job.alone[w] = bits[w];  // carried, or borrowed
+  for (int d = 0; d < job.digits; ++d) {
+    uint64_t* digit = job.holders + d * job.words;
+#pragma GCC ivdep
+    for (int64_t w = 0; w < job.words; ++w) {
+      const uint64_t carried = job.alone[w], before = digit[w];
+      digit[w] = before ^ carried;
+      job.alone[w] = (kLeaves ? ~before : before) & carried;
+    }
+  }
+}
+
+// The bits of `among` (W,), or all, that one set alone has.
+void find_alone(const KeepJob& job, const uint64_t* among) {
+  for (int64_t w = 0; w < job.words; ++w) job.alone[w] = (among ? among[w] : ~uint64_t{0}) & job.holders[w];
+  for (int d = 1; d < job.digits; ++d) {
+    const uint64_t* digit = job.holders + d * job.words;
+#pragma GCC ivdep
+    for (int64_t w = 0; w < job.words; ++w) job.alone[w] &= ~digit[w];
+  }
+}
+
+void keep(const KeepJob& job) {
+  const int64_t words = job.words;
+  for (int64_t i = 0; i < job.digits * words; ++i) job.holders[i] = 0;
+  for (int64_t s = 0; s < job.sets; ++s) count_holders<false>(job, s);
+  find_alone(job, nullptr);
+  for (int64_t s = 0; s < job.sets; ++s) {
+    job.own[s] = count_common_best(job.bits + s * words, job.alone, words);
+    job.is_kept[s] = 1;
+  }
+  for (int64_t left = job.sets; left > job.count; --left) {
+    int64_t leaving = -1;
+    for (int64_t s = 0; s < job.sets; ++s)
+      if (job.is_kept[s] && (leaving < 0 || job.own[s] < job.own[leaving])) leaving = s;
+    job.is_kept[leaving] = 0;
+    count_holders<true>(job, leaving);
+    find_alone(job, job.bits + leaving * words);
+    for (int64_t s = 0; s < job.sets; ++s)
+      if (job.is_kept[s]) job.own[s] += count_common_best(job.bits + s * words, job.alone, words);
+  }
+}
+
 }  // namespace
 
-extern const OverlapKernels overlap_kernels{mark_visible, join, count_common_best};
+extern const OverlapKernels overlap_kernels{mark_visible, join, count_common_best, keep};
 
 }  // namespace MIRAGE_ISA
 }  // namespace mirage

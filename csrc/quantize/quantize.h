@@ -29,4 +29,7 @@ MIRAGE_HD int32_t finite_magnitude(float x) {
   return magnitude < 0x7f800000 ? magnitude : 0;
 }
 
+// From the largest of them.
+MIRAGE_HD float scale_of(int32_t largest) { return int8_scale(bits_float(static_cast<uint32_t>(largest))); }
+
 }  // namespace mirage

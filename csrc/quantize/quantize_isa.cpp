@@ -18,8 +18,7 @@ void quantize_rows(const QuantizeJob& job, int64_t first, int64_t last) {
       const int32_t magnitude = finite_magnitude(to_float(row[i]));
       largest = magnitude > largest ? magnitude : largest;
     }
-    const float scale = int8_scale(bits_float(static_cast<uint32_t>(largest)));
-    job.scale[n] = scale;
+    const float scale = job.scale[n] = scale_of(largest);
     int8_t* steps = job.steps + n * m;
     for (int64_t begin = 0; begin < m; begin += kBlock) {  // 32 bits first: conversions to fewer do not vectorize
       const int64_t count = m - begin < kBlock ? m - begin : kBlock;

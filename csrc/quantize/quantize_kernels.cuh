@@ -23,7 +23,7 @@ __global__ void __launch_bounds__(kQuantizeThreads) quantize_rows_kernel(Quantiz
   if (threadIdx.x % kWarp == 0) largest_of_warp[threadIdx.x / kWarp] = largest;
   __syncthreads();
   for (int warp = 0; warp < kQuantizeThreads / kWarp; ++warp) largest = max(largest, largest_of_warp[warp]);
-  const float scale = int8_scale(bits_float(static_cast<uint32_t>(largest)));
+  const float scale = scale_of(largest);
   if (threadIdx.x == 0) job.scale[n] = scale;
   for (int64_t i = threadIdx.x; i < job.m; i += kQuantizeThreads)
     job.steps[n * job.m + i] = static_cast<int8_t>(int8_steps(finite_or_zero(to_float(row[i])), scale));

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from mirage_kernels import Cameras, Storage, check, overlap, splat
+from mirage_kernels import Cameras, Storage, check, keep_sets, overlap, splat
 from mirage_kernels.compat.placement import OFFSETS, PLACEMENTS, Placement
 
 from ..errors import DataError
@@ -18,7 +18,7 @@ from .frames import MAX_FRAMES, Frames, frames_of
 from .inference import outside_inference_mode
 from .locks import Locked, OwnLock, locked
 from .past_latents import PastLatent, read_latents, store_latents
-from .seen_voxels import SeenVoxels, choose_frames
+from .seen_voxels import SeenVoxels
 from .view_rule import occludes
 
 _SETTINGS = ("max_frames", "voxel_size", "origin", "placement", "storage")
@@ -246,15 +246,13 @@ class History:
         return surface
 
     def _evicted(self, frames: Frames, xyz: Tensor, seen: SeenVoxels | None) -> Frames:
-        """Evict frames one at a time, each time the one with the fewest voxels that no other frame has in view.
-
-        Ties: the oldest frame is evicted.
-        """
+        """Evict frames one at a time, each time the one with the fewest voxels that no other frame has in view; ties:
+        the oldest one."""
         bits = self._seen_by(frames, xyz, seen or self._nothing_seen(xyz))
-        kept = choose_frames(bits, self.max_frames - self.max_frames // EVICTION_DIVISOR)
+        kept = keep_sets(bits, self.max_frames - self.max_frames // EVICTION_DIVISOR)
         assert frames.cameras is not None
         surface = torch.empty_like(frames.surface)
-        surface[: len(kept)] = frames.surface[kept]
+        torch.index_select(frames.surface, 0, kept, out=surface[: len(kept)])
         numbers = kept.tolist()
         names, latents = (tuple(values[n] for n in numbers) for values in (frames.names, frames.latents))
         return Frames(frames.cameras[kept], frames.stamps[kept], names, latents, surface)

@@ -105,9 +105,10 @@ class SeenVoxels:
             before = self._nothing(xyz.device)
         elif occupied is not None:
             before = before._replace(bits=before.bits & _pack(occupied), has_empty=False)
-        kept = tuple(frame for frame in before.frames if frame in set(frames))
+        present = set(frames)
+        at = [n for n, frame in enumerate(before.frames) if frame in present]
+        kept = tuple(before.frames[n] for n in at)
         if kept != before.frames:
-            at = [n for n, frame in enumerate(before.frames) if frame in set(kept)]
             before = before._replace(frames=kept, bits=before.bits[at])
         seen = self._number_new(before, xyz)
         old, first = len(kept), len(before.groups)
@@ -158,27 +159,3 @@ def _pack(flags: Tensor) -> Tensor:
     """(ceil(G / 64),) int64, the bit set of flags (G,)."""
     shifts = torch.arange(64, dtype=torch.int64, device=flags.device)
     return (nnf.pad(flags, (0, -len(flags) % 64)).reshape(-1, 64).long() << shifts).sum(1)
-
-
-def choose_frames(bits: Tensor, count: int) -> Tensor:
-    """Choose frames to keep: again and again the one leaves with the fewest voxels that no other frame has in view.
-
-    Args:
-        bits: (F, W) int64, the voxels in view of each frame.
-        count: number of frames to keep.
-
-    Returns:
-        (count,) int64, in ascending order. Ties: the first frame leaves.
-    """
-    flags = bits.view(torch.uint8)[:, :, None] >> torch.arange(8, dtype=torch.uint8, device=bits.device) & 1
-    views = flags.flatten(1).sum(0, dtype=torch.int32)  # (voxels,), number of frames that have a voxel in view
-    in_view = flags.flatten(1).T.contiguous().view(torch.bool)  # (voxels, F)
-    unique = in_view[views == 1].sum(0)  # (F,), voxels that only this frame has in view
-    is_kept = torch.ones(len(bits), dtype=torch.bool, device=bits.device)
-    for _ in range(len(bits) - count):
-        evicted = torch.where(is_kept, unique, torch.iinfo(torch.int64).max).argmin()
-        is_kept[evicted] = False
-        seen = in_view[:, evicted]
-        unique = unique + in_view[seen & (views == 2)].sum(0)
-        views = views - seen.int()
-    return is_kept.nonzero().squeeze(1)

@@ -8,7 +8,6 @@ renders the same surface as it was seen from at least twice the distance: :func:
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from mirage_kernels import Splat

@@ -80,8 +80,14 @@ def arguments(data: Input, name: str) -> list[Any]:
         known |= {"grad_depth": torch.randn(shape), "grad_distance2": torch.randn(shape)}
     if name == "splat_frontmost":
         known |= {"far": 3.0, "tolerance": 0.1, "cut_off": bool(data.byte() & 1)}
+    if name == "overlap_keep":
+        known |= {"bits": torch.randint(-9, 9, (5, 2)), "count": data.integer(0, 5)}
     if name == "quantize":
         known["values"] = torch.randn(n, 20).to(dtype)
+    if name == "splat_blend":
+        known |= {"features": maps["grad_features"].to(dtype), "offsets": torch.rand(views, 2, h, w) - 0.5}
+    if name == "splat_offsets":
+        known["index"] = torch.randint(-1, max(n, 1), (views, h, w), generator=g)
     if name == "splat_surface":
         known |= {"behind": torch.rand(n) < 0.2, "below": torch.rand(n) < 0.2, "first_scale": 0.0, "scale": 0.6}
         known["tolerance"] = 0.05

@@ -87,6 +87,13 @@ def of_composite(case: testing.SplatCase) -> dict[str, tuple[Any, ...]]:
     }
 
 
+def of_surface(n: int, source: random.Random) -> tuple[Any, ...]:
+    case = testing.splat_case(1, n=n, valid=True, extent="each", boxes=True)
+    masks = [source.choice([None, torch.rand(n) < 0.5]) for _ in range(2)]
+    views = (case.cameras.intrinsics, case.cameras.world2cam, 6, 9)
+    return (case.xyz, case.extent, *views, case.valid, *masks, 0.0, 0.6, 0.1, 0.05, *(case.boxes or ()), 1e-6)
+
+
 def of_cache(options: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
     cache, inserted, committed = insert(True, **options)
     s, cameras = cache.state, testing.random_cameras(torch.Generator().manual_seed(1), 2, (6, 9))
@@ -129,9 +136,12 @@ def good_calls(source: random.Random) -> dict[str, tuple[Any, ...]]:
         "splat_clouds": of_clouds(case, source),
         "visible": (seen.xyz, *camera, seen.valid, seen.groups, 70),
         "overlap": (torch.arange(60).reshape(3, 20), torch.arange(40).reshape(2, 20)),
+        "overlap_keep": (torch.randint(-9, 9, (6, 3)), 2),
         "project": (seen.xyz, *camera),
         "quantize": (torch.randn(5, n),),
-        "splat_surface": of_surface(seen, camera, source),
+        "splat_surface": of_surface(n, source),
+        "splat_offsets": (seen.xyz, torch.randint(-1, max(n, 1), (len(seen.cameras), 6, 9)), *camera[:2]),
+        "splat_blend": (torch.randn(2, 3, 6, 9).to(dtype), torch.rand(2, 2, 6, 9) - 0.5, torch.rand(2, 6, 9) + 1, 0.05),
         "associate": associate_case(0, n=n, rows=source.choice([0, 9]), valid=True).arguments(),
         "prepare_cameras": (seen.cameras.intrinsics, seen.cameras.cam2world),
         **backward_of_splat(),

@@ -34,6 +34,7 @@ NEEDED = {
     r"overlap_mark_visible_kernelILb1": [r"LDS\.128", r"REDG?\.E\.OR\.64"],
     r"overlap_count_kernel": [WIDE_LOAD, r"LDS\.128", r"POPC", r"REDG?\.E\.ADD\.64"],
     r"project_points_kernel": [r"STG\.E\.64"],
+    r"quantize_rows_kernel": [r"REDUX"],
     r"unproject_lift_kernel": [WIDE_LOAD, WIDE_STORE, r"REDUX"],
     r"unproject_backward_features_kernel": [WIDE_LOAD, WIDE_STORE],
     # the z-buffer: look first, past the first-level cache, and an atomic that returns nothing
@@ -240,5 +241,6 @@ def test_the_module_registers_every_kernel_that_the_tests_run_on_a_cpu(cuda_code
     bilinear = {"splat_bilinear", "splat_bilinear_backward_features", "splat_bilinear_backward_xyz"}
     layers = {"splat_layers", "splat_layers_backward_xyz"}
     composite = {"composite", "composite_backward_features", "composite_backward_weights"}
-    others = {"associate", "visible", "overlap", "project", "splat_sum", "splat_frontmost"}
+    others = {"associate", "visible", "overlap", "project", "quantize", "splat_sum", "splat_frontmost"}
+    others |= {"splat_surface", "splat_offsets", "splat_blend"}
     assert cuda_code.operations() >= others | unproject | splat | bilinear | layers | composite | cache

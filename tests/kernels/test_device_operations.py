@@ -12,7 +12,20 @@ import torch
 from emulated import Emulated, Operations
 from test_associate import associate_case
 
-from mirage_kernels import Cameras, VoxelCache, composite, frontmost, overlap, splat, splat_sum, testing, visible
+from mirage_kernels import (
+    Cameras,
+    VoxelCache,
+    blend_cells,
+    cell_offsets,
+    composite,
+    frontmost,
+    overlap,
+    quantize,
+    splat,
+    splat_sum,
+    testing,
+    visible,
+)
 
 SIZE = (6, 9)
 Call = Callable[[], Any]
@@ -78,6 +91,18 @@ def front_points() -> Any:
     return frontmost(torch.randn(300, 3), cameras(9))
 
 
+def rows() -> Any:
+    return quantize(torch.randn(5, 300))
+
+
+def offsets() -> Any:
+    return cell_offsets(torch.randn(300, 3), torch.zeros(2, *SIZE, dtype=torch.int64), cameras(2))
+
+
+def cells() -> Any:
+    return blend_cells(torch.randn(2, 3, *SIZE), torch.zeros(2, 2, *SIZE), torch.ones(2, *SIZE))
+
+
 def sum_points() -> Any:
     return splat_sum(torch.rand(300, 2), torch.randn(300, 3), SIZE)
 
@@ -97,6 +122,10 @@ class Cache:
     def read(self, views: int) -> Call:
         return lambda: self.cache.splat(cameras(views))
 
+    def surface(self, views: int) -> Call:
+        behind = torch.arange(len(self.cache)) < 9
+        return lambda: self.cache.splat_surface(cameras(views), valid=~behind, behind=behind)
+
     def carve(self, views: int) -> Call:
         near = torch.full((views, *SIZE), 1e-3)  # so that every row stays
         return lambda: self.cache.carve(near, cameras(views))
@@ -115,6 +144,11 @@ CALLS: dict[str, tuple[Callable[[], Call], Operations]] = {
     # enter_depths, test_depths
     "frontmost": (lambda: front_points, Operations(launches=2, fills=1, sorts=0, waits=0)),
     "associate": (lambda: associate_case(0).run, Operations(launches=1, fills=0, sorts=0, waits=0)),
+    "quantize": (lambda: rows, Operations(launches=1, fills=0, sorts=0, waits=0)),
+    "cell_offsets": (lambda: offsets, Operations(launches=1, fills=0, sorts=0, waits=0)),
+    "blend_cells": (lambda: cells, Operations(launches=1, fills=0, sorts=0, waits=0)),
+    # three times prepare, list_leaves, rasterize, resolve; composite_surface twice
+    "surface": (lambda: Cache(300).surface(9), Operations(launches=14, fills=0, sorts=0, waits=0)),
     # place_points, list_cells, sum_taps
     "splat_sum": (lambda: sum_points, Operations(launches=3, fills=1, sorts=1, waits=0)),
     "splat, 8 clouds": (lambda: splat_clouds(8), Operations(launches=3, fills=0, sorts=0, waits=0)),

@@ -22,14 +22,17 @@ MODULES = [
 # The functions and classes that a user calls first.
 ENTRY_POINTS = [
     *("Cameras", "Cameras.flow", "Cameras.look_at", "Cameras.project"),
-    *("VoxelCache", "VoxelCache.carve", "VoxelCache.evict", "VoxelCache.save"),
+    *("VoxelCache", "VoxelCache.carve", "VoxelCache.evict", "VoxelCache.save", "VoxelCache.splat_surface"),
     *(
         "associate",
         "backends",
+        "blend_cells",
+        "cell_offsets",
         "composite",
         "group_voxels",
         "overlap",
         "pool_depth",
+        "quantize",
         "save_tensors",
         "splat",
         "unproject",

@@ -26,9 +26,12 @@ import mirage_kernels as mk
 from mirage_kernels import (
     Cameras,
     VoxelCache,
+    blend_cells,
+    cell_offsets,
     composite,
     frontmost,
     overlap,
+    quantize,
     splat,
     splat_sum,
     testing,
@@ -118,6 +121,17 @@ def associate_call() -> Callable[[], Tensor]:
     return associate_case(0).to("cuda").run
 
 
+def quantize_call() -> Callable[[], Any]:
+    values = torch.randn(48, 1560, device="cuda").bfloat16()
+    return lambda: quantize(values)
+
+
+def blend_call() -> Callable[[], Any]:
+    case = testing.to_device(testing.splat_case(0, views=3), "cuda")
+    view = splat(case.xyz, case.features, case.cameras)
+    return lambda: blend_cells(view.features, cell_offsets(case.xyz, view.index, case.cameras), view.depth)
+
+
 def frontmost_call() -> Callable[[], Tensor]:
     case = testing.to_device(testing.splat_case(0), "cuda")
     return lambda: frontmost(case.xyz, case.cameras)
@@ -146,12 +160,13 @@ def cache_call(name: str, **options: Any) -> Callable[[], Any]:
     index = cache.splat(cameras).index
     return {
         "culled read": lambda: cache.splat(cameras),
+        "surface": lambda: cache.splat_surface(cameras),
         "feature maps": lambda: cache.feature_maps(index),
         "features": lambda: cache.features(),
     }[name]
 
 
-CACHE_READS = ("culled read", "feature maps", "features")
+CACHE_READS = ("culled read", "surface", "feature maps", "features")
 # Reads by name: each makes its operands and returns a call that never waits for the device.
 READS: dict[str, Callable[[], Callable[[], Any]]] = {
     **{f"unproject, {pooling}": partial(unproject_call, pooling=pooling) for pooling in POOLINGS},
@@ -165,6 +180,8 @@ READS: dict[str, Callable[[], Callable[[], Any]]] = {
     "splat_sum": sum_call,
     "frontmost": frontmost_call,
     "associate": associate_call,
+    "quantize": quantize_call,
+    "blend": blend_call,
     "splat, bilinear": partial(splat_call, mode="bilinear"),
     "visible": partial(visible_call, None),
     "visible, groups": partial(visible_call, 300),

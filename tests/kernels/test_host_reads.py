@@ -21,9 +21,12 @@ from mirage_kernels import (
     Cameras,
     Pooling,
     VoxelCache,
+    blend_cells,
+    cell_offsets,
     composite,
     overlap,
     pool_depth,
+    quantize,
     splat,
     testing,
     unproject,
@@ -116,6 +119,7 @@ def cache_read(name: str, **options: Any) -> Callable[[], Any]:
     return {
         "splat": lambda: cache.splat(views),
         "splat all": lambda: cache.splat(views, cull=False, features=False),
+        "surface": lambda: cache.splat_surface(views),
         "features": lambda: cache.features(),
         "some features": lambda: cache.features(index.flatten()),
         "feature_maps": lambda: cache.feature_maps(index),
@@ -133,6 +137,12 @@ def of_sets(groups: int | None) -> Callable[[], Any]:
     return lambda: (case.run(visible), overlap(bits, bits))
 
 
+def blended_view() -> Any:
+    case = splat_case(0)
+    view = splat(case.xyz, case.features, case.cameras)
+    return blend_cells(view.features, cell_offsets(case.xyz, view.index, case.cameras), view.depth)
+
+
 KINDS: dict[str, dict[str, Any]] = {"plain": {}, "int8": {"storage": "int8"}, "mean": {"fusion": "mean"}}
 SHAPES: dict[str, dict[str, Any]] = {
     "points": {},
@@ -147,11 +157,13 @@ READS: dict[str, Callable[[], Callable[[], Any]]] = {
     "splat bilinear": partial(splat_with_gradients, mode="bilinear"),
     "splat layers and composite": lambda: composite_with_gradients,
     **{f"pool_depth {pooling}": partial(pool, pooling) for pooling in POOLINGS},
+    "quantize": lambda: lambda: quantize(torch.ones(3, 4)),
+    "offsets and blend": lambda: blended_view,
     "visible and overlap": partial(of_sets, None),
     "visible groups": partial(of_sets, 70),
     **{
         f"cache {name}, {kind}": partial(cache_read, name, **options)
-        for name in ("splat", "splat all", "features", "some features", "feature_maps")
+        for name in ("splat", "splat all", "surface", "features", "some features", "feature_maps")
         for kind, options in KINDS.items()
     },
     "cameras rescale": partial(of_cameras, lambda c: c.rescale((4, 7))),

@@ -23,11 +23,17 @@ def calls() -> dict[str, Callable[[], Any]]:
     bits = torch.zeros(1, 4, dtype=torch.int64)
     cache = VoxelCache(0.05, 48)
     cache.insert(case.xyz, case.features)
+    view = mk.splat(case.xyz, case.features, case.cameras)
+    offsets = mk.cell_offsets(case.xyz, view.index, case.cameras)
     layers, planes = mk.splat(case.xyz, None, case.cameras, k=2), torch.rand(3, 64)
     return {
         "layers": lambda: mk.splat(case.xyz, None, case.cameras, k=2),
         "composite": lambda: mk.composite(case.features, layers, layers.depth),
         "associate": associate_case(0).run,
+        "quantize": lambda: mk.quantize(case.features),
+        "offsets": lambda: mk.cell_offsets(case.xyz, view.index, case.cameras),
+        "blend": lambda: mk.blend_cells(view.features, offsets, view.depth),
+        "surface": lambda: cache.splat_surface(case.cameras),
         "frontmost": lambda: mk.frontmost(case.xyz, case.cameras),
         "sum": lambda: mk.splat_sum(planes[:2].T, planes.T, (8, 8)),
         "splat": lambda: mk.splat(case.xyz, case.features, case.cameras),

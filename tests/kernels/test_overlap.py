@@ -263,3 +263,36 @@ def test_a_number_of_groups_out_of_range_is_refused(count: int, namespace: str) 
     if count > 1 << 40:
         with pytest.raises((RuntimeError, ValueError)):
             _library.overload(namespace, "visible")(*arguments)
+
+
+def kept_sets(bits: Tensor, count: int) -> list[int]:
+    """``keep_sets`` as documented, with Python sets."""
+    sets = dict(enumerate(members(bits)))
+    while len(sets) > count:
+        alone = {s: sum(not any(m in sets[t] for t in sets if t != s) for m in sets[s]) for s in sets}
+        del sets[min(alone, key=lambda s: (alone[s], s))]
+    return list(sets)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(("count", "words"), [(0, 2), (1, 1), (7, 0), (7, 3), (12, 1)])
+def test_kept_sets(seed: int, count: int, words: int, every_backend: EveryBackend) -> None:
+    bits = random_sets(seed, count, words)
+    if seed % 2:  # few members in common
+        bits &= random_sets(seed + 100, count, words) & random_sets(seed + 200, count, words)
+    for kept in range(count + 1):
+        expected = kept_sets(bits, kept)
+        assert run_reference(lambda kept=kept: mk.keep_sets(bits, kept)).tolist() == expected
+        for name, result in every_backend(lambda kept=kept: mk.keep_sets(bits, kept)):
+            assert result.tolist() == expected, name
+
+
+def test_kept_sets_in_a_program(namespace: str) -> None:
+    bits = random_sets(1, 6, 2)
+    torch.library.opcheck(_library.overload(namespace, "overlap_keep"), (bits, 4))
+    run = torch.compile(lambda sets: mk.keep_sets(sets, 3), fullgraph=True, backend="aot_eager")
+    assert torch.equal(run(bits), mk.keep_sets(bits, 3))
+    with pytest.raises(ValueError, match="count: expected 0 to 6, got 7"):
+        mk.keep_sets(bits, 7)
+    with pytest.raises(TypeError, match="bits: expected int64, got int32"):
+        mk.keep_sets(bits.int(), 3)

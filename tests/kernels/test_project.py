@@ -87,6 +87,22 @@ def test_work_of_several_threads(every_backend: EveryBackend) -> None:
         assert same(result, expected), name
 
 
+@pytest.mark.usefixtures("native")
+@pytest.mark.parametrize("n", [0, 5, 300])
+def test_points_of_each_camera(n: int, every_backend: EveryBackend) -> None:
+    _, cameras = case(5)
+    points = torch.stack([case(seed, kind, n)[0] for seed, kind in enumerate(("room", "wild", "border"))])
+    expected = [run_reference(lambda v=v: cameras[v].project(points[v])) for v in range(3)]
+    together = tuple(torch.cat(parts) for parts in zip(*expected, strict=True))
+    for strided in (points, points.transpose(0, 2).contiguous().transpose(0, 2)):
+        for name, result in every_backend(lambda strided=strided: cameras.project(strided)):
+            assert same(result, together), name
+    doubled = cameras.project(points.double())
+    assert doubled[0].shape == (3, n, 2)
+    with pytest.raises(ValueError, match="xyz: expected \\(V=3, N, 3\\), got \\(2, "):
+        cameras.project(points[:2])
+
+
 def test_float64_keeps_its_dtype_and_values(backend: str) -> None:
     xyz, cameras = case(3)
     with mk.use_backend(backend):

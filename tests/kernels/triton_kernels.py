@@ -83,6 +83,8 @@ ASSOCIATED = dict.fromkeys(("tolerance", "beyond", "far_beyond", "closer"), "fp3
     **dict.fromkeys(("rows", "frames"), "i32"),
     **{"index": "*i64", "code": "*u8"},
 }
+QUANTIZED = {"steps": "*i8", "m": "i64", "stride": "i64"}
+BLENDED = {"min_weight": "fp32"}
 PLACED = {"cell_of_tap": "*i64", "center": "fp32"}
 
 
@@ -104,7 +106,7 @@ KERNELS = {
     "features_unaligned": features("*bf16", False),
     "visible": Kernel("overlap", "overlap_visible_kernel", {"valid": None, "group": None}),
     "visible_groups": Kernel("overlap", "overlap_visible_kernel", {}),
-    "project": Kernel("project", "project_points_kernel", {}, {"seen": "*u8"}),
+    "project": Kernel("project", "project_points_kernel", {}, {"seen": "*u8", "of_view": "i64"}),
     "count": Kernel("overlap", "overlap_count_bits_kernel", {}, aligned=("words",)),
     "rasterize_points": rasterize(0, valid=None, extents=None, offsets=None),
     "rasterize_points_of_clouds": rasterize(0, extents=None),
@@ -142,6 +144,21 @@ KERNELS = {
         for test, mask in ((False, {}), (True, {"valid": None}))
     },
     "associate": Kernel("associate", "associate_points_kernel", {}, ASSOCIATED),
+    **{
+        f"quantize_{dtype[1:]}": Kernel("quantize", "quantize_rows_kernel", {}, QUANTIZED | {"values": dtype})
+        for dtype in ("*fp32", "*bf16", "*fp16")
+    },
+    "offsets": Kernel("splat_blend", "splat_offsets_kernel", {}, folder="splat"),
+    **{
+        f"blend_{dtype[1:]}": Kernel(
+            "splat_blend",
+            "splat_blend_kernel",
+            {"CHANNELS": 48, "BLOCK": 16},
+            BLENDED | {"features": dtype, "out": dtype},
+            folder="splat",
+        )
+        for dtype in ("*fp32", "*bf16")
+    },
     "sum_place": Kernel("splat_sum", "splat_sum_place_kernel", {}, PLACED, folder="splat"),
     "sum_place_all_alike": Kernel("splat_sum", "splat_sum_place_kernel", {"weights": None}, PLACED, folder="splat"),
     "sum_taps": Kernel(

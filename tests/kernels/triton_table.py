@@ -27,8 +27,12 @@ from stand_ins import ThroughDevice
 from strategies import SEEDS, examples, unproject_cases, visible_cases
 from test_associate import CASES as ASSOCIATE_CASES
 from test_associate import AssociateCase
+from test_blend import CASES as BLEND_CASES
+from test_blend import BlendCase, rendered
 from test_overlap import random_sets, retrieve
 from test_project import arguments, case, same
+from test_quantize import CASES as QUANTIZE_CASES
+from test_splat_surface import cameras_of, with_masks
 from test_unproject import gradients
 from test_voxel_cache import assert_same_logs, record, room
 from test_voxel_cache_library import CACHES, cloned, insert
@@ -88,6 +92,38 @@ def test_triton_is_ready() -> None:
 @given(case=ASSOCIATE_CASES.filter(lambda case: len(case.xyz) < 1000))
 def test_associate_equals_reference(case: AssociateCase) -> None:
     assert same_bits(run_triton(case.to(DEVICE).run), run_reference(case.run))
+
+
+@settings(max_examples=examples(6), suppress_health_check=ALLOW)
+@given(values=QUANTIZE_CASES)
+def test_quantize_equals_reference(values: Tensor) -> None:
+    expected = run_reference(lambda: mk.quantize(values))
+    result = run_triton(lambda: mk.quantize(values.to(DEVICE)))
+    assert all(map(same_bits, result, expected))
+
+
+@settings(max_examples=examples(4), suppress_health_check=ALLOW)
+@given(case=BLEND_CASES)
+def test_blend_equals_reference(case: BlendCase) -> None:
+    on_device = BlendCase(*(part.to(DEVICE) for part in case[:3]), case.band)
+    assert same_sums(run_triton(on_device.run), run_reference(case.run))
+
+
+@pytest.mark.parametrize("kind", ["room", "wild"])
+def test_offsets_equal_reference(kind: str) -> None:
+    given = rendered(1, kind)
+    expected = run_reference(lambda: mk.cell_offsets(*given))
+    assert same_sums(run_triton(lambda: mk.cell_offsets(*to_device(given, DEVICE))), expected)
+
+
+def test_splat_surface_equals_reference() -> None:
+    cache, cameras = room(), cameras_of(1)
+    options = with_masks(cache, 0, ["behind", "below"], {"first_scale": 0.5})
+    expected = run_reference(lambda: cache.splat_surface(cameras, **options))
+    on_device = {name: to_device(value, DEVICE) for name, value in options.items()}
+    result = run_triton(lambda: cache.to(DEVICE).splat_surface(cameras.to(DEVICE), **on_device))
+    assert same_bits(result.depth, expected.depth)
+    assert same_bits(result.index, expected.index)
 
 
 @settings(max_examples=examples(15), suppress_health_check=ALLOW)

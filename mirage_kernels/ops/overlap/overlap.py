@@ -14,7 +14,7 @@ from torch import Tensor
 from ... import _inputs, _memory, check
 from ...cameras import Cameras, check_cameras
 from .overlap_occlusion import check_count, groups_in_view, groups_in_view_of_first_points
-from .overlap_operators import intersection_over_union
+from .overlap_operators import intersection_over_union, most_of_sets
 
 MAX_GROUPS = 1 << 32  # half a gigabyte of bits for each view
 
@@ -184,6 +184,33 @@ def group_voxels(xyz: Tensor, voxel_size: float, valid: Tensor | None = None) ->
     if max(sides) <= _MAX_DENSE_AXIS and math.prod(sides) <= (1 << 20) + 8 * dims["N"]:
         return _number_dense(voxels.sub_(first[:, None]), sides, ~grouped)
     return _number_sorted(voxels, grouped)
+
+
+def keep_sets(bits: Tensor, count: int) -> Tensor:
+    """Choose sets whose union stays large: again and again the set leaves that alone has the fewest members.
+
+    So a history of views forgets those whose places other views show as well. Ties: the first set leaves. The choice is
+    the same on every backend, device and number of threads.
+
+    Args:
+        bits: (S, W) int64, S sets as :func:`visible` returns them.
+        count: number of sets to keep, 0 to S.
+
+    Returns:
+        (count,) int64, the sets that are kept, in ascending order.
+
+    Raises:
+        TypeError, ValueError: an argument has the wrong type, dtype, shape or value.
+
+    Example:
+        >>> import torch
+        >>> from mirage_kernels import keep_sets
+        >>> keep_sets(torch.tensor([[0b0011], [0b0111], [0b1000]]), 2)
+        tensor([1, 2])
+    """
+    dims: check.Dims = {}
+    check.tensor("bits", bits, ("S", "W"), dims, (torch.int64,))
+    return most_of_sets(bits, check.integer("count", count, 0, dims["S"]))
 
 
 def _number_dense(voxels: Tensor, sides: list[int], ungrouped: Tensor) -> Groups:

@@ -43,6 +43,19 @@ def intersection_over_union(a: Tensor, b: Tensor) -> Tensor:
     return result
 
 
+def most_of_sets(bits: Tensor, count: int) -> Tensor:
+    """Run the operation ``overlap_keep`` on the backend of the sets' device. Arguments are not checked.
+
+    Args and result are those of :func:`mirage_kernels.keep_sets`.
+    """
+    kept: Tensor
+    try:
+        kept = backend.operation("overlap_keep", bits)(bits, count)
+    except (RuntimeError, MemoryError) as error:
+        _memory.raise_explained(error, "keep_sets", bits=bits)
+    return kept
+
+
 _library.define(
     "visible(Tensor xyz, Tensor intrinsics, Tensor world2cam, SymInt h, SymInt w, Tensor? valid, Tensor? groups, "
     "SymInt num_groups) -> Tensor",
@@ -57,4 +70,11 @@ _library.define(
     reference=reference.overlap,
     triton=f"{__package__}.overlap_triton",
     fake=lambda a, b: a.new_empty(a.shape[0], b.shape[0], dtype=torch.float32),
+)
+# C++ has it. On a GPU, where nothing can be done side by side for sets that leave one after the other, the reference runs.
+_library.define(
+    "overlap_keep(Tensor bits, SymInt count) -> Tensor",
+    reference=reference.keep_sets,
+    fake=lambda bits, count: bits.new_empty(count),
+    native=False,
 )

@@ -68,3 +68,20 @@ def _count_bits(words: Tensor) -> Tensor:
     x = (x & 0x3333333333333333) + ((x >> 2) & 0x3333333333333333)
     x = (x + (x >> 4)) & 0x0F0F0F0F0F0F0F0F
     return ((x * 0x0101010101010101) >> 56).sum(-1)
+
+
+def keep_sets(bits: Tensor, count: int) -> Tensor:
+    """Count how many sets have each bit, and how many bits each set alone has; both change when a set leaves."""
+    of_byte = torch.arange(8, dtype=torch.uint8, device=bits.device)
+    flags = bits.contiguous().view(torch.uint8)[:, :, None] >> of_byte & 1
+    holders = flags.flatten(1).sum(0, dtype=torch.int32)  # (64 W,)
+    has = flags.flatten(1).T.contiguous().view(torch.bool)  # (64 W, S)
+    own = has[holders == 1].sum(0)  # (S,)
+    is_kept = torch.ones(len(bits), dtype=torch.bool, device=bits.device)
+    for _ in range(len(bits) - count):
+        leaving = torch.where(is_kept, own, torch.iinfo(torch.int64).max).argmin()
+        is_kept[leaving] = False
+        left = has[:, leaving]
+        own = own + has[left & (holders == 2)].sum(0)
+        holders = holders - left.int()
+    return is_kept.nonzero().squeeze(1)

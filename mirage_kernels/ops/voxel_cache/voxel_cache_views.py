@@ -107,9 +107,9 @@ class CacheViews(CacheRows):
     ) -> Splat:
         """Render the rows as a surface without gaps, and without what would show through gaps.
 
-        It does not wait for the device. Rows are rendered as points, and as the squares of :meth:`splat` where the points leave holes or lie behind a
+        Rows are rendered as points, and as the squares of :meth:`splat` where the points leave holes or lie behind a
         square by more than ``tolerance``. So a cell shows the row that lies in it, if that is not occluded, and else
-        one whose square covers it.
+        one whose square covers it. The method does not wait for the device.
 
         Args:
             cameras: V cameras over a grid (h, w), on the device of the cache.

@@ -14,8 +14,8 @@ from mirage.errors import DataError
 from mirage.memory import LatentSpatialMemory, seen_voxels
 from mirage.memory.history import History
 from mirage.memory.past_latents import read_latents, store_latents
-from mirage.memory.seen_voxels import SeenVoxels, choose_frames
-from mirage_kernels import Cameras, load_tensors, overlap, save_tensors
+from mirage.memory.seen_voxels import SeenVoxels
+from mirage_kernels import Cameras, keep_sets, load_tensors, overlap, save_tensors
 
 GRID = (6, 8)
 START = Cameras(torch.tensor([[4.0, 0, 4], [0, 4, 3], [0, 0, 1]]), torch.eye(4), GRID)
@@ -86,9 +86,9 @@ def test_removed_points_leave_no_voxels_behind(share: float) -> None:
 
 def test_the_frame_leaves_that_sees_least_alone() -> None:
     bits = torch.tensor([[0b0111], [0b0110], [0b1000], [0b0001]])
-    assert choose_frames(bits, 3).tolist() == [1, 2, 3], "of those that see nothing alone the first"
-    assert choose_frames(bits, 2).tolist() == [1, 3]
-    assert choose_frames(bits, 4).tolist() == [0, 1, 2, 3]
+    assert keep_sets(bits, 3).tolist() == [1, 2, 3], "of those that see nothing alone the first"
+    assert keep_sets(bits, 2).tolist() == [1, 3]
+    assert keep_sets(bits, 4).tolist() == [0, 1, 2, 3]
 
 
 def walk(memory: LatentSpatialMemory, frames: int, g: torch.Generator) -> Cameras:
