@@ -143,11 +143,10 @@ class OutputFolder:
         """
         assert self._run is not None
         with self._timed("preview"):
-            view = MemoryView(*(None if part is None else part.cpu() for part in chunk.view))  # type: ignore[arg-type]
-            chunk = chunk._replace(frames=chunk.frames.cpu(), view=view)
-            decode = functools.partial(self._decode_view, chunk.view.latents)
-            preview = Preview.of(chunk, decode, self._run.codec.temporal_stride)
-            self._collect(chunk, decode)
+            chunk = chunk._replace(frames=chunk.frames.cpu(), view=MemoryView(*(part.cpu() for part in chunk.view)))
+            view = functools.partial(self._decode_view, chunk.view.latents)
+            preview = Preview.of(chunk, view, self._run.codec.temporal_stride)
+            self._collect(chunk, view)
         with self._timed("wait"):
             self._wait()
         with self._timed("save"):

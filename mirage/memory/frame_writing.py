@@ -60,6 +60,8 @@ class FrameWriting(AtomicMemory):
     def _decide(self, unprojected: UnprojectedFrame, camera: Cameras) -> tuple[Tensor, Tensor]:
         """Return the cells that the view rule writes, (h * w,) bool, and the rows that they supersede, int64."""
         points, valid, depth = unprojected
+        if not len(self):  # nothing is rendered
+            return valid.flatten(), torch.zeros(0, dtype=torch.int64, device=valid.device)
         rendered = self._render(camera, filled=False)
         surfaces, past_cameras = self.history.observed()
         number = associate(

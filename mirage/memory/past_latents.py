@@ -42,17 +42,16 @@ def store_latents(latents: Tensor, dtype: torch.dtype, storage: Storage | None) 
         storage: "int8" for steps of 1/127 of the largest magnitude of a channel of a latent, or None for values in
             ``dtype``.
     """
-    values, count = latents.to(dtype), latents.shape[1]
+    values = latents.to(dtype).movedim(1, 0)  # (T, C, h, w)
     if storage is None:
         # On a CPU, a sum takes a small part of the time of nan_to_num. On a GPU, it would wait for the device.
         if not values.is_cpu or not math.isfinite(values.sum().item()):
             values = values.nan_to_num(0.0, 0.0, 0.0)
-        return [PastLatent(values[:, t].clone(memory_format=torch.contiguous_format), None) for t in range(count)]
-    stored = []
-    for t in range(count):
-        steps, scale = quantize(values[:, t].flatten(1))
-        stored.append(PastLatent(steps.reshape(values[:, t].shape), scale))
-    return stored
+        return [PastLatent(latent.clone(memory_format=torch.contiguous_format), None) for latent in values]
+    count, channels, h, w = values.shape
+    steps, scales = quantize(values.reshape(count * channels, h * w))
+    frames = zip(steps.view(values.shape), scales.view(count, channels), strict=True)
+    return [PastLatent(latent.clone(), scale) for latent, scale in frames]
 
 
 def read_latents(latents: Sequence[PastLatent], like: Tensor) -> Tensor:

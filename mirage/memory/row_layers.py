@@ -81,9 +81,9 @@ class RowLayers:
             stamp: number of the frame.
             superseded: int64 rows.
         """
-        before = cache.footprint[superseded]
+        before = cache.footprint[superseded] if len(superseded) else cache.footprint[:0]
         guessed = self.filled.set(len(cache)).nonzero().squeeze(1) if self.filled.any else superseded[:0]
-        guessed_before = cache.footprint[guessed]
+        guessed_before = cache.footprint[guessed] if len(guessed) else cache.footprint[:0]
         counts = cache.insert(*points, valid=is_written, stamp=stamp)
         self._count_rejected(counts.rejected, points[1], is_written)
         if counts.remap is not None:

@@ -25,7 +25,7 @@ class MemoryView(NamedTuple):
         row: (T, h, w) int64, row of the point in the memory's cache; -1 in holes. Rows move when the memory
             changes.
         offset: (2, T, h, w) float32, where the point lies: columns and rows from the center of its cell; 0 in holes.
-            None if it was not requested.
+            (0, T, h, w) if it was not requested.
     """
 
     latents: Tensor
@@ -34,7 +34,7 @@ class MemoryView(NamedTuple):
     footprint: Tensor
     stamp: Tensor
     row: Tensor
-    offset: Tensor | None = None
+    offset: Tensor
 
 
 def make_view(
@@ -50,12 +50,12 @@ def make_view(
         offsets: whether to compute offsets.
         band: band of depths in which latents are blended; None does not blend them.
     """
-    offset = None
+    offset = rendered.depth.new_empty(len(rendered.depth), 0, *rendered.depth.shape[1:])
     if offsets or (latents and band is not None):
         offset = cell_offsets(cache.xyz, rendered.index, cameras)
     mask, winner = rendered.mask, rendered.index.clamp(min=0)
     features = cache.feature_maps(rendered.index) if latents else rendered.features
-    if latents and band is not None and offset is not None:
+    if latents and band is not None:
         features = blend_cells(features, offset, rendered.depth, band=band)
     footprint = cache.footprint[winner] if len(cache) else rendered.depth
     stamp = cache.stamp[winner] if len(cache) else rendered.index
@@ -66,5 +66,5 @@ def make_view(
         torch.where(mask, footprint, torch.inf),
         torch.where(mask, stamp, -1),
         rendered.index,
-        offset.movedim(1, 0) if offset is not None and offsets else None,
+        (offset if offsets else offset[:, :0]).movedim(1, 0),
     )

@@ -71,7 +71,7 @@ _library.define(
     triton=f"{__package__}.overlap_triton",
     fake=lambda a, b: a.new_empty(a.shape[0], b.shape[0], dtype=torch.float32),
 )
-# C++ has it. On a GPU, where nothing can be done side by side for sets that leave one after the other, the reference runs.
+# C++ has it. On a GPU the reference runs: sets leave one after the other, and little can be done side by side.
 _library.define(
     "overlap_keep(Tensor bits, SymInt count) -> Tensor",
     reference=reference.keep_sets,

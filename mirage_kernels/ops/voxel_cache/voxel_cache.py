@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -16,9 +17,10 @@ from ..._locks import writes
 from ..._modes import AUTOMATIC_EVICTIONS, FUSIONS, STORAGES, AutomaticEviction, Fusion, Storage
 from ..._pickling import copies, parts
 from . import voxel_cache_operators as operators
-from .voxel_cache_checks import check_voxel_size
+from .voxel_cache_checks import check_voxel_size, largest_magnitude
 from .voxel_cache_files import CacheFiles
 from .voxel_cache_index_reference import LIMIT
+from .voxel_cache_reference import MAX_AVERAGED
 from .voxel_cache_removal import CacheRemoval
 from .voxel_cache_state import MAX_QUANTIZED, MAX_ROWS, InsertInput, Layout
 from .voxel_cache_store import InsertCounts, Store
@@ -176,10 +178,9 @@ class VoxelCache(CacheRemoval, CacheViews, CacheFiles):
         """Replace features by NaN, which is rejected, that a row of this cache would turn into infinity."""
         if not self._store.layout.scaled or features.dtype is torch.float16 or not features.numel():
             return features
-        largest = MAX_QUANTIZED
-        if features.is_cpu and not is_recorded() and max(map(abs, torch.stack(features.aminmax()).tolist())) <= largest:
+        if features.is_cpu and not is_recorded() and largest_magnitude(features) <= MAX_QUANTIZED:
             return features  # on a GPU this would wait
-        return features.masked_fill(features.abs() > largest, torch.nan)
+        return features.masked_fill(features.abs() > MAX_QUANTIZED, torch.nan)
 
     def _are_points(self, xyz: Any, features: Any) -> bool:
         """Return whether :meth:`_check_points` accepts these."""
@@ -221,16 +222,18 @@ class VoxelCache(CacheRemoval, CacheViews, CacheFiles):
         xyz, features, footprint, valid = points
         if footprint is None:
             raise check.value_error("footprint", "(N,) on the first insert, because voxel_size is 'auto'", None)
-        kept = (footprint > 0) & footprint.isfinite() & xyz.isfinite().all(1)
-        kept &= operators.are_in_range(features, self.fusion)
+        kept = (footprint > 0) & (footprint < torch.inf)
         if valid is not None:
             kept &= valid
+        farthest = largest_magnitude(xyz)
+        if not math.isfinite(farthest):
+            kept &= xyz.isfinite().all(1)
+        if not largest_magnitude(features) <= MAX_AVERAGED:
+            kept &= operators.are_in_range(features, self.fusion)
         while bool(kept.any()):
             size = check_voxel_size("footprint", footprint[kept].median().item() * self.auto_scale)
-            if xyz.is_cpu:  # one pass finds that all are in range, as nearly always
-                low, high = xyz.aminmax()
-                if max(-low.item(), high.item()) < (LIMIT - 2) * size:  # false for NaN
-                    return size
+            if farthest < (LIMIT - 2) * size:  # as nearly always
+                return size
             in_range = operators.voxels_of(xyz, size)[1]
             if bool((in_range | ~kept).all()):
                 return size

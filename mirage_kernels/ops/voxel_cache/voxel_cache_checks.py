@@ -62,3 +62,11 @@ def check_voxel_size(name: str, value: Any) -> float:
     if not 1e-18 < size < 1e18:
         raise check.value_error(name, "between 1e-18 and 1e18", value)
     return size
+
+
+def largest_magnitude(values: Tensor) -> float:
+    """Return the largest magnitude of values, NaN if one is NaN. It waits for the device."""
+    if not values.numel():
+        return 0.0
+    low, high = values.aminmax()
+    return max(-low.item(), high.item())

@@ -50,13 +50,31 @@ def test_latents_are_kept_in_the_memorys_dtype(dtype: torch.dtype) -> None:
     assert torch.equal(memory.read(START.rescale(GRID)).latents, latents(1).to(dtype))
 
 
-def test_reading_compiles_into_one_graph() -> None:
+@pytest.mark.parametrize("options", [{}, {"blend": True, "offsets": True}])
+def test_reading_compiles_into_one_graph(options: dict[str, bool]) -> None:
     memory = LatentSpatialMemory(48)
     memory.write(latents(1), START, room())
     camera = START.rescale(GRID)
     torch.compiler.reset()
-    view = torch.compile(memory.read, fullgraph=True, backend="aot_eager")(camera)
-    assert all(torch.equal(part, same) for part, same in zip(view, memory.read(camera), strict=True))
+    view = torch.compile(memory.read, fullgraph=True, backend="aot_eager")(camera, **options)
+    for part, same in zip(view, memory.read(camera, **options), strict=True):
+        assert torch.equal(part, same)
+
+
+def test_reading_between_the_written_views() -> None:
+    """A camera a third of a cell to the side: the view is shifted, or resampled at the centers of its cells."""
+    memory, columns = LatentSpatialMemory(4), torch.arange(20.0).expand(4, 1, 12, 20)
+    memory.write(columns, START, wall(4.0))
+    moved = START.translate((4.0 / 10 / 3, 0.0, 0.0)).rescale(GRID)  # a cell is 4 / 10 wide
+    plain, blended = (memory.read(moved, blend=blend, offsets=True) for blend in (False, True))
+    assert plain.offset.shape == (2, 1, 12, 20)
+    torch.testing.assert_close(plain.offset[0, :, :, :19], torch.full((1, 12, 19), -1 / 3), atol=1e-4, rtol=0)
+    assert torch.equal(plain.latents[..., :19], columns[..., :19])
+    torch.testing.assert_close(blended.latents[..., :18], columns[..., :18] + 1 / 3, atol=1e-4, rtol=0)
+    assert memory.read(moved).offset.shape == (0, 1, 12, 20)
+    assert memory.read(moved, latents=False, blend=True).latents.shape[0] == 0
+    own = memory.read(START.rescale(GRID), blend=True).latents
+    torch.testing.assert_close(own, columns, atol=1e-4, rtol=0)
 
 
 def test_reading_an_empty_memory() -> None:
