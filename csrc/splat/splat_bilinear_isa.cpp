@@ -2,12 +2,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "splat/splat_bilinear_isa.h"
 
+#include "cpu/tile.h"
 #include "splat/splat_block.h"
 #include "splat/splat_lanes.h"
 
 namespace mirage {
 namespace MIRAGE_ISA {
 namespace {
+
+template <int kBytes>
+struct WordOf {
+  using type = uint32_t;
+};
+template <>
+struct WordOf<2> {
+  using type = uint16_t;
+};
+template <int kBytes>
+using Words = typename WordOf<kBytes>::type;
 
 struct alignas(64) BilinearTaps {  // of a block of points, by corner
   int32_t cell[4][kBlock];
@@ -156,18 +168,25 @@ void blend(const SplatPoints& points, const View* views, int num_views, const Bl
 
 template <class T>
 void normalize(const BlendGrid& grid, const BlendSums& sums, const BlendResult& result) {
-  constexpr int64_t kTile = 64;
-  T zero;
-  from_float(0.0f, &zero);
-  T* out = static_cast<T*>(result.out);
+  using Word = Words<sizeof(T)>;
+  constexpr int64_t kTile = 64, kDepth = 64;  // cells and channels at a time
+  Word* out = static_cast<Word*>(result.out);
   for (int64_t first = 0; first < result.count; first += kTile) {
     const int64_t last = first + kTile < result.count ? first + kTile : result.count;
-    for (int64_t channel = 0; channel < grid.channels; ++channel) {
+    for (int64_t c = 0; c < grid.channels; c += kDepth) {
+      const int64_t depth = grid.channels - c < kDepth ? grid.channels - c : kDepth;
+      T tile[kTile * kDepth];  // (cell, channel)
+      const Word* rows[kTile];
       for (int64_t k = first; k < last; ++k) {
-        T value;
-        from_float(sums.features[k * grid.channels + channel] / sums.weights[k], &value);
-        out[channel * result.stride + k] = is_covered(sums.weights[k]) ? value : zero;
+        T* row = tile + (k - first) * kDepth;
+        const float* sum = sums.features + k * grid.channels + c;
+        const float weight = sums.weights[k];
+        const bool covered = is_covered(weight);
+#pragma GCC ivdep
+        for (int64_t i = 0; i < depth; ++i) from_float(covered ? sum[i] / weight : 0.0f, row + i);
+        rows[k - first] = reinterpret_cast<const Word*>(row);
       }
+      transpose<Word>(rows, last - first, depth, out + c * result.stride + first, result.stride);
     }
     for (int64_t k = first; k < last; ++k) {
       const BlendedCell cell = finish_cell(result.index[k], result.depth[k], sums.weights[k]);

@@ -143,6 +143,8 @@ class State:
         table = self.table.clone() if table_size(capacity) == len(self.table) else None
         new = State.allocate(layout, capacity, table)
         new.rows = self.rows
+        if not self.rows:
+            return new
         for (_, old), (_, tensor) in zip(self.row_tensors(), new.row_tensors(), strict=True):
             tensor[: self.rows] = old[: self.rows]
         for run, old, tensor in zip(RUNS, self.boxes, new.boxes, strict=True):
