@@ -107,7 +107,8 @@ Tensor keep_sets(const Tensor& bits_, int64_t count) {
   std::vector<int64_t> own(sets);
   std::vector<uint8_t> is_kept(sets);
   MIRAGE_KERNELS(overlap_kernels)
-      .keep({data<uint64_t>(bits), sets, words, count, digits, holders.data(), alone.data(), own.data(), is_kept.data()});
+      .keep(
+          {data<uint64_t>(bits), sets, words, count, digits, holders.data(), alone.data(), own.data(), is_kept.data()});
   const Tensor kept = new_empty(bits, {count}, ScalarType::Long);
   int64_t* to = mutable_data<int64_t>(kept);
   for (int64_t s = 0; s < sets; ++s)

@@ -19,8 +19,8 @@ struct QuantizeOperands {
   explicit QuantizeOperands(const Tensor& values_)
       : values(rows_of(values_)), steps(new_empty(values, {values.size(0), values.size(1)}, ScalarType::Char)),
         scale(new_empty(values, {values.size(0)}, ScalarType::Float)),
-        job{values.const_data_ptr(), values.size(0),           values.size(1), values.stride(0),
-            mutable_data<int8_t>(steps), mutable_data<float>(scale)} {}
+        job{values.const_data_ptr(),   values.size(0), values.size(1), values.stride(0), mutable_data<int8_t>(steps),
+            mutable_data<float>(scale)} {}
 
  private:
   static Tensor rows_of(const Tensor& values) {

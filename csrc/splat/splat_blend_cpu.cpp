@@ -16,9 +16,10 @@ struct BlendOnCpu : CpuDevice {
   static void offsets(const OffsetsOperands& in) {
     const OffsetsJob& job = in.job;
     const BlendKernels& kernels = MIRAGE_KERNELS(blend_kernels);
-    parallel_for(0, job.views * job.h, std::max<int64_t>(1, kMinCellsPerThread / job.w), [&](int64_t row, int64_t last) {
-      for (; row < last; ++row) kernels.offsets(job, row / job.h, static_cast<int>(row % job.h));
-    });
+    parallel_for(0, job.views * job.h, std::max<int64_t>(1, kMinCellsPerThread / job.w),
+                 [&](int64_t row, int64_t last) {
+                   for (; row < last; ++row) kernels.offsets(job, row / job.h, static_cast<int>(row % job.h));
+                 });
   }
 
   template <class T>

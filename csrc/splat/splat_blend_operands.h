@@ -21,18 +21,16 @@ struct OffsetsOperands {
         index(expect(index_, ScalarType::Long, {world2cam.size(0), -1, -1},
                      "splat_offsets: index must be int64 (V, h, w)")),
         cameras(intrinsics, world2cam, index.size(1), index.size(2)),
-        out(new_empty(xyz, {cameras.count, 2, cameras.h, cameras.w}, ScalarType::Float)), job{data<float>(xyz),
-                                                                                             xyz.size(0),
-                                                                                             data<float>(
-                                                                                                 cameras.world2cam),
-                                                                                             data<float>(
-                                                                                                 cameras.intrinsics),
-                                                                                             data<int64_t>(index),
-                                                                                             cameras.count,
-                                                                                             cameras.h,
-                                                                                             cameras.w,
-                                                                                             mutable_data<float>(out)} {
-  }
+        out(new_empty(xyz, {cameras.count, 2, cameras.h, cameras.w}, ScalarType::Float)),
+        job{data<float>(xyz),
+            xyz.size(0),
+            data<float>(cameras.world2cam),
+            data<float>(cameras.intrinsics),
+            data<int64_t>(index),
+            cameras.count,
+            cameras.h,
+            cameras.w,
+            mutable_data<float>(out)} {}
 };
 
 template <class Device>
@@ -53,8 +51,8 @@ struct BlendOperands {
       : views(depth_.size(0)), channels(features_.size(1)), h(depth_.size(-2)), w(depth_.size(-1)),
         features(expect(features_, features_.scalar_type(), {views, channels, h, w},
                         "splat_blend: features must be (V, C, h, w)")),
-        offsets(expect(offsets_, ScalarType::Float, {views, 2, h, w},
-                       "splat_blend: offsets must be float32 (V, 2, h, w)")),
+        offsets(
+            expect(offsets_, ScalarType::Float, {views, 2, h, w}, "splat_blend: offsets must be float32 (V, 2, h, w)")),
         depth(expect(depth_, ScalarType::Float, {views, h, w}, "splat_blend: depth must be float32 (V, h, w)")),
         out(new_empty(features, {views, channels, h, w}, features.scalar_type())) {
     guard(h <= INT32_MAX && w <= INT32_MAX && (w == 0 || h <= INT32_MAX / w), "splat_blend: bad grid size");

@@ -165,8 +165,7 @@ struct SplatOnCpu : CpuDevice {
 
   static void composite(const Tensor&, const SurfaceJob& job) {
     const SplatKernels& kernels = MIRAGE_KERNELS(splat_kernels);
-    parallel_for(0, job.n, kMinCellsPerThread,
-                 [&](int64_t begin, int64_t end) { kernels.composite(job, begin, end); });
+    parallel_for(0, job.n, kMinCellsPerThread, [&](int64_t begin, int64_t end) { kernels.composite(job, begin, end); });
   }
 
   static void backward_features(const SplatGradient& in) {

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,8 +15,8 @@ from .splat_reference import splat
 Rendering = tuple[Tensor, Tensor]  # depth and index, (V, h, w) each
 
 
-def splat_surface(*args: object) -> Rendering:
-    return splat_surface_with(splat, *args)  # type: ignore[arg-type]
+def splat_surface(*args: Any) -> Rendering:
+    return splat_surface_with(splat, *args)
 
 
 def splat_surface_with(

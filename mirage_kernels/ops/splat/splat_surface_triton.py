@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from .splat_surface_reference import splat_surface_with
 from .splat_triton import splat
 
 
-def splat_surface(*args: object) -> tuple[Tensor, Tensor]:
+def splat_surface(*args: Any) -> tuple[Tensor, Tensor]:
     return splat_surface_with(splat, *args)
