@@ -20,7 +20,7 @@ from .voxel_cache_state import MAX_ROWS, InsertInput, Layout, State
 _EVICTION_TARGET = 7 / 8  # fraction of the budget that an eviction leaves, so that not every insert has to evict
 # Factors by which the capacity grows. A larger factor copies less often and wastes more memory.
 _GROWTH, _SMALL_GROWTH, _SMALL_CAPACITY = 1.5, 1.25, 65_536
-_MIN_GROWTH = 1 << 19  # bytes of rows
+_MIN_GROWTH = 1 << 18  # bytes of rows
 
 
 class InsertCounts(NamedTuple):
