@@ -12,7 +12,7 @@ from typing import NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from mirage_kernels import Cameras
+from mirage_kernels import Cameras, check
 
 from .procedural_rooms import Cell, Plan, Point
 from .procedural_types import Revisit
@@ -90,7 +90,7 @@ def cameras_along(
         revisit: how they come back; None chooses.
     """
     points = path.points
-    how = rng.choice(get_args(Revisit)) if revisit is None else revisit
+    how = rng.choice(get_args(Revisit)) if revisit is None else check.choice("revisit", revisit, get_args(Revisit))
     share = torch.linspace(0, 1, frames, dtype=torch.float64, device="cpu")
     if how == "back":
         share = 1 - (2 * share - 1).abs()

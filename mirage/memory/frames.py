@@ -71,8 +71,12 @@ def check_codec(codec: Any) -> str:
     return codec
 
 
+_MASK_DTYPES = (torch.bool, torch.uint8, torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
 def check_frames(
     channels: int,
+    like: Tensor,
     latents: Tensor,
     cameras: Cameras,
     depth: Tensor | None,
@@ -82,6 +86,10 @@ def check_frames(
 ) -> None:
     """Check the arguments of :meth:`mirage.memory.LatentSpatialMemory.write`.
 
+    Args:
+        channels: channels C of the memory.
+        like: a tensor of the memory, on its device.
+
     Raises:
         TypeError: an argument has the wrong type or dtype.
         ValueError: shapes do not match.
@@ -89,15 +97,24 @@ def check_frames(
     if not isinstance(cameras, Cameras):
         raise check.type_error("cameras", "Cameras", cameras)
     dims: check.Dims = {"C": channels, "T": len(cameras)}
-    check.tensor("latents", latents, ("C", "T", "h", "w"), dims, check.FEATURE_DTYPES)
+    on_device = ("the memory", like)
+    check.tensor("latents", latents, ("C", "T", "h", "w"), dims, check.FEATURE_DTYPES, on_device)
     count, h, w = latents.shape[1:]
+    check.size("latents' grid", (h, w))
     if depth is not None:
-        check.tensor("depth", depth, ("T", "H", "W"), dims)
+        check.tensor("depth", depth, ("T", "H", "W"), dims, like=on_device)
     shapes = [(count, h, w)] if depth is None else [tuple(depth.shape), (count, h, w)]
-    if mask is not None and tuple(mask.shape) not in shapes:
-        raise ValueError(f"mask: expected {' or '.join(map(str, shapes))}, got {tuple(mask.shape)}")
-    if stamps is not None and len(stamps) != count:
-        raise ValueError(f"stamps: expected T={count} numbers, got {len(stamps)}")
+    if mask is not None:
+        check.tensor("mask", mask, ("T", "rows", "columns"), {"T": count}, _MASK_DTYPES, on_device)
+        if tuple(mask.shape) not in shapes:
+            raise ValueError(f"mask: expected {' or '.join(map(str, shapes))}, got {tuple(mask.shape)}")
+    if stamps is not None:
+        try:
+            given = len(stamps)
+        except TypeError:
+            raise check.type_error("stamps", "a sequence of integers", stamps) from None
+        if given != count:
+            raise ValueError(f"stamps: expected T={count} numbers, got {given}")
     if history_latents is None:
         return
     check.tensor("history_latents", history_latents, ("C", "T", "h", "w"), {}, check.FEATURE_DTYPES)
@@ -197,6 +214,7 @@ def unproject_frames(
         valid = valid & ~mask
     frames = [Points(*cells) for cells in zip(*(tensor.chunk(count) for tensor in points), strict=True)]
     z = cameras.project(points.xyz.reshape(count, -1, 3))[1].reshape(valid.shape)
+    valid = valid & (z > 0)  # far from the origin, a tiny depth is rounded to nothing
     return list(zip(frames, valid, torch.where(valid, z, torch.inf), strict=True))
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -105,6 +105,8 @@ class LatentSpatialMemory(FrameWriting):
         history_storage: Storage | None = "int8",
     ) -> None:
         self._codec = check_codec(codec)
+        if history_storage is not None:
+            check.choice("history_storage", history_storage, get_args(Storage))
         cache = VoxelCache(
             "auto",
             channels,
@@ -221,7 +223,8 @@ class LatentSpatialMemory(FrameWriting):
             cameras: T cameras, over a grid of any size.
             depth: (T, H, W) float32 z-depth in world units; not finite or not positive where invalid.
             mask: (T, H, W) bool of pixels or (T, h, w) bool of cells, True where nothing must be written. Without
-                ``depth`` it must be a mask of cells.
+                ``depth`` it must be a mask of cells. It may also be uint8 or floating point, where whatever is not 0 is
+                True.
             stamps: T numbers, such as frame numbers, stored with the points of each frame; 0 by default.
             history_latents: (C, T, h, w), latents to store in the history, and to return from :meth:`retrieve`, instead
                 of ``latents``. Values that are not finite are stored as 0.
@@ -246,8 +249,10 @@ class LatentSpatialMemory(FrameWriting):
             >>> memory.write(torch.ones(4, 1, 6, 8), camera)  # fills the hole at the depth around it
             [24]
         """
-        check_frames(self.channels, latents, cameras, depth, mask, stamps, history_latents)
+        check_frames(self.channels, self.cache.xyz, latents, cameras, depth, mask, stamps, history_latents)
         count, h, w = latents.shape[1:]
+        if mask is not None and mask.dtype is not torch.bool:
+            mask = mask != 0
         self.history.check_grid((h, w))
         cells = cameras.rescale((h, w))
         local = self.history.to_local(cells)

@@ -287,6 +287,13 @@ def test_kept_sets(seed: int, count: int, words: int, every_backend: EveryBacken
             assert result.tolist() == expected, name
 
 
+def test_kept_sets_of_an_expanded_tensor(every_backend: EveryBackend) -> None:
+    bits = torch.tensor([[7]]).expand(3, 1)
+    assert run_reference(lambda: mk.keep_sets(bits, 1)).tolist() == [2]
+    assert all(kept.tolist() == [2] for _, kept in every_backend(lambda: mk.keep_sets(bits, 1)))
+    assert run_reference(lambda: mk.keep_sets(torch.tensor(7).expand(1, 1), 1)).tolist() == [0]
+
+
 def test_kept_sets_in_a_program(namespace: str) -> None:
     bits = random_sets(1, 6, 2)
     torch.library.opcheck(_library.overload(namespace, "overlap_keep"), (bits, 4))

@@ -73,7 +73,7 @@ def _count_bits(words: Tensor) -> Tensor:
 def keep_sets(bits: Tensor, count: int) -> Tensor:
     """Count how many sets have each bit, and how many bits each set alone has; both change when a set leaves."""
     of_byte = torch.arange(8, dtype=torch.uint8, device=bits.device)
-    flags = bits.contiguous().view(torch.uint8)[:, :, None] >> of_byte & 1
+    flags = bits.clone(memory_format=torch.contiguous_format).view(torch.uint8)[:, :, None] >> of_byte & 1
     holders = flags.flatten(1).sum(0, dtype=torch.int32)  # (64 W,)
     has = flags.flatten(1).T.contiguous().view(torch.bool)  # (64 W, S)
     own = has[holders == 1].sum(0)  # (S,)

@@ -133,5 +133,7 @@ def test_wrong_arguments() -> None:
         ProceduralScene(-1)
     with pytest.raises(TypeError, match="frames: expected an integer"):
         ProceduralScene(1, frames=2.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="revisit: expected 'back', 'on' or 'turn', got 'loop'"):
+        make_clip(1, frames=2, size=SIZE, revisit="loop")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="size"):
         make_clip(1, frames=2, size=(0, 4))

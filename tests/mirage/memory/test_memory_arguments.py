@@ -175,3 +175,50 @@ def test_a_memory_written_in_inference_mode_can_be_written_outside() -> None:
 def test_what_a_file_could_not_hold_is_refused_at_once(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LatentSpatialMemory(4, **options)
+
+
+@pytest.mark.parametrize("of_cells", [False, True])
+@pytest.mark.parametrize("depth", [False, True])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_masks_of_other_dtypes(of_cells: bool, depth: bool, dtype: torch.dtype) -> None:
+    """Whatever is not 0 masks, also where ``~`` of its bits is not 0."""
+    if not of_cells and not depth:
+        return
+    memory, size = LatentSpatialMemory(4), (6, 8) if of_cells else SIZE
+    mask = torch.full((1, *size), 2, dtype=dtype)
+    mask[:, : size[0] // 2] = 0
+    given = {"depth": DEPTH[:1]} if depth else {}
+    same = LatentSpatialMemory(4)
+    added = same.write(LATENTS[:, :1], CAMERAS[0], mask=mask != 0, **given)
+    assert memory.write(LATENTS[:, :1], CAMERAS[0], mask=mask, **given) == added
+    assert 0 <= added[0] < 48
+
+
+@pytest.mark.parametrize(("wrong", "error", "message"), [
+    ({"mask": 3}, TypeError, "mask: expected a tensor, got int"),
+    ({"mask": torch.zeros(2, 6, 8, dtype=torch.int64)}, TypeError, "mask: expected bool, uint8, float32"),
+    ({"stamps": 3}, TypeError, "stamps: expected a sequence of integers, got int"),
+    ({"latents": LATENTS[:, :2, :0]}, ValueError, "latents' grid"),
+    ({"latents": LATENTS[:, :2].to("meta")}, ValueError, "latents: expected a tensor on cpu like the memory, got meta"),
+])  # fmt: skip
+def test_refused_arguments_of_write(wrong: dict[str, Any], error: type[Exception], message: str) -> None:
+    memory = LatentSpatialMemory(4)
+    given = {"latents": LATENTS[:, :2], "cameras": CAMERAS[:2], "depth": DEPTH[:2]} | wrong
+    with pytest.raises(error) as raised:
+        memory.write(given.pop("latents"), given.pop("cameras"), given.pop("depth"), **given)
+    assert str(raised.value).startswith(message)
+    assert len(memory) == len(memory.history) == 0
+
+
+def test_depth_that_rounding_loses(tmp_path: Path) -> None:
+    """A kilometer from the origin, points at 20 micrometers lie at the camera: they are not written."""
+    pose = torch.eye(4)
+    pose[2, 3] = 1000.3
+    camera = Cameras(CAMERAS.intrinsics[0], pose, SIZE)
+    memory = LatentSpatialMemory(4)
+    near = torch.full((2, *SIZE), 2.0)
+    near[1] = 2e-5
+    memory.write(LATENTS[:, :2], Cameras.cat([camera, camera]), near)
+    assert (memory.history.surface > 0).all()
+    memory.save(tmp_path / "memory.safetensors")
+    assert len(LatentSpatialMemory.load(tmp_path / "memory.safetensors")) == len(memory)
