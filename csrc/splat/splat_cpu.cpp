@@ -88,6 +88,7 @@ void resolve(const Keys& keys, const Word* features, int64_t channels, const Clo
   });
 }
 
+constexpr int64_t kMinSumsPerThread = 65536;
 constexpr int64_t kWidth = 16;  // channels summed together: a cache line of sums, which no other thread writes to
 
 template <class T, class Word>
@@ -99,29 +100,37 @@ MIRAGE_HD void add_words(const Word* words, int64_t width, float* __restrict sum
   }
 }
 
-struct Sums {  // (N, width), of channels c0 .. c0 + width - 1
+struct Sums {  // (end - begin, width): channels c0 .. c0 + width - 1 of points begin .. end - 1; 0 at first
   float* first;
-  int64_t stride, c0, width;
+  int64_t stride, c0, width, begin, end;
+
+  float* of(int64_t point) const { return point >= begin && point < end ? first + (point - begin) * stride : nullptr; }
 };
 
-// grad (V, C, cells) of those channels. Every sum runs in (view, cell) order in float32.
+// grad (V, C, cells). Every sum runs in (view, cell) order in float32.
 template <class T>
-void sum_channels(const T* grad, const int64_t* index, int64_t views, int64_t cells, int64_t channels, int64_t points,
-                  const Sums& sums) {
+void sum_channels(const SplatGradient& in, const Sums& sums) {
   using Word = std::conditional_t<sizeof(T) == 4, uint32_t, uint16_t>;
-  for (int64_t n = 0; n < points; ++n) std::fill_n(sums.first + n * sums.stride, sums.width, 0.0f);
-  for (int64_t v = 0; v < views; ++v) {
-    for (int64_t first = 0; first < cells; first += kGroup) {
-      const int64_t count = std::min(kGroup, cells - first);
+  for (int64_t v = 0; v < in.views; ++v) {
+    for (int64_t first = 0; first < in.cells; first += kGroup) {
+      const int64_t count = std::min(kGroup, in.cells - first);
+      const int64_t* index = data<int64_t>(in.index) + v * in.cells + first;
+      bool is_empty = true;
+      for (int64_t k = 0; k < count; ++k) {
+        const float* sum = sums.of(index[k]);
+        if (sum == nullptr) continue;
+        __builtin_prefetch(sum, 1);
+        is_empty = false;
+      }
+      if (is_empty) continue;
       Word tile[kGroup * kWidth];  // (cell, channel)
       const Word* rows[kWidth];
       for (int64_t c = 0; c < sums.width; ++c)
-        rows[c] = reinterpret_cast<const Word*>(grad) + (v * channels + sums.c0 + c) * cells + first;
+        rows[c] = reinterpret_cast<const Word*>(data<T>(in.grad)) + (v * in.channels + sums.c0 + c) * in.cells + first;
       transpose<Word>(rows, sums.width, count, tile, kWidth);
       for (int64_t k = 0; k < count; ++k) {
-        const int64_t point = index[v * cells + first + k];
-        if (point < 0) continue;
-        float* sum = sums.first + point * sums.stride;
+        float* sum = sums.of(index[k]);
+        if (sum == nullptr) continue;
         if (sums.width == kWidth)
           add_words<T>(tile + k * kWidth, kWidth, sum);
         else
@@ -131,21 +140,31 @@ void sum_channels(const T* grad, const int64_t* index, int64_t views, int64_t ce
   }
 }
 
+// Each job has some channels of some points. The points are split where the channels alone leave threads without work.
 template <class T>
-void sum_features(const T* grad, const int64_t* index, int64_t views, int64_t cells, int64_t channels, int64_t points,
-                  T* out) {
-  parallel_for(0, ceil_div(channels, kWidth), 1, [&](int64_t begin, int64_t end) {
+void sum_features(const SplatGradient& in) {
+  T* out = mutable_data<T>(in.out);
+  if constexpr (std::is_same_v<T, float>) {
+    parallel_for(0, in.out.numel(), kMinSumsPerThread,
+                 [&](int64_t begin, int64_t end) { std::fill(out + begin, out + end, 0.0f); });
+  }
+  const int64_t blocks = ceil_div(in.channels, kWidth), threads = torch::stable::get_num_threads();
+  const int64_t parts = blocks % threads == 0 ? 1 : threads, points = ceil_div(in.num_points, parts);
+  parallel_for(0, blocks * parts, 1, [&](int64_t job, int64_t last) {
     std::unique_ptr<float[]> scratch;
     if constexpr (!std::is_same_v<T, float>) scratch = std::make_unique_for_overwrite<float[]>(points * kWidth);
-    for (int64_t block = begin; block < end; ++block) {
-      const int64_t c0 = block * kWidth, width = std::min(kWidth, channels - c0);
+    for (; job < last; ++job) {
+      const int64_t c0 = job / parts * kWidth, width = std::min(kWidth, in.channels - c0);
+      const int64_t begin = std::min(job % parts * points, in.num_points);
+      const int64_t end = std::min(begin + points, in.num_points);
+      T* rows = out + begin * in.channels + c0;
       if constexpr (std::is_same_v<T, float>) {
-        sum_channels(grad, index, views, cells, channels, points, Sums{out + c0, channels, c0, width});
+        sum_channels<T>(in, Sums{rows, in.channels, c0, width, begin, end});
       } else {
-        const Sums sums{scratch.get(), kWidth, c0, width};
-        sum_channels(grad, index, views, cells, channels, points, sums);
-        for (int64_t n = 0; n < points; ++n)
-          for (int64_t c = 0; c < width; ++c) from_float(sums.first[n * kWidth + c], out + n * channels + c0 + c);
+        std::fill_n(scratch.get(), (end - begin) * kWidth, 0.0f);
+        sum_channels<T>(in, Sums{scratch.get(), kWidth, c0, width, begin, end});
+        for (int64_t n = 0; n < end - begin; ++n)
+          for (int64_t c = 0; c < width; ++c) from_float(scratch[n * kWidth + c], rows + n * in.channels + c);
       }
     }
   });
@@ -170,11 +189,7 @@ struct SplatOnCpu : CpuDevice {
 
   static void backward_features(const SplatGradient& in) {
     guard_index(in.index, in.num_points);
-    with_type(in.grad.scalar_type(), [&](auto type) {
-      using T = decltype(type);
-      sum_features<T>(data<T>(in.grad), data<int64_t>(in.index), in.views, in.cells, in.channels, in.num_points,
-                      mutable_data<T>(in.out));
-    });
+    with_type(in.grad.scalar_type(), [&](auto type) { sum_features<decltype(type)>(in); });
   }
 
   static void backward_xyz(const SplatGradient& in, const Tensor& world2cam) {
