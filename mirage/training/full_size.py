@@ -78,7 +78,8 @@ def _loss(model: Any, device: str) -> Tensor:
     references, targets, preceding = (new(1, model.config.in_channels, frames, *GRID) for frames in (R, T, P))
     control, text = new(1, channels, T + P, *GRID), new(1, WORDS, TEXT_DIM)
     sequence = TrainingSequence(references, targets, preceding, control, text)
-    return flow_matching_loss(model, sequence, torch.empty(1, T, device=device), torch.empty_like(targets))
+    sigmas = torch.empty(1, T, device=device, dtype=torch.float32)
+    return flow_matching_loss(model, sequence, sigmas, torch.empty_like(targets))
 
 
 @cache
@@ -125,11 +126,11 @@ def _make_fake(model: nn.Module) -> None:
     for module in model.modules():
         for name, weight in module._parameters.items():
             if weight is not None:
-                fake = torch.empty(weight.shape, dtype=weight.dtype)
+                fake = torch.empty(weight.shape, device="cpu", dtype=weight.dtype)
                 module._parameters[name] = nn.Parameter(fake, requires_grad=weight.requires_grad)
         for name, buffer in module._buffers.items():
             if buffer is not None:
-                module._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype)
+                module._buffers[name] = torch.empty(buffer.shape, device="cpu", dtype=buffer.dtype)
 
 
 @cache
