@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""What stands, hangs and moves in the rooms of procedural scenes."""
+"""Furniture, wall decoration and moving objects of procedural rooms."""
 
 from __future__ import annotations
 

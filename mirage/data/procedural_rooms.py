@@ -69,7 +69,7 @@ class Mover(NamedTuple):
     phase: float
 
     def position(self, frame: float) -> Point:
-        """Where it is in a frame."""
+        """Return its position in a frame."""
         share = 0.5 - 0.5 * math.cos(2 * math.pi * (frame / self.period + self.phase))
         return tuple(a + share * (b - a) for a, b in zip(self.start, self.end, strict=True))  # type: ignore[return-value]
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""How the latents of past frames are stored: each in a tensor of its own, so that none moves when one comes or goes."""
+"""Storage of the latents of past frames: one tensor per frame, so that adding or evicting a frame copies no other."""
 
 from __future__ import annotations
 

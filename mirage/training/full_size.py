@@ -66,7 +66,7 @@ def _staged_model(preset: PresetName, stage: Stage) -> Any:
         model.adapter.requires_grad_(True)
     else:
         model.add_adapter(lora_config(preset))
-    return nn.Module.to(model, torch.bfloat16)
+    return nn.Module.to(model, torch.bfloat16)  # that of diffusers warns of the few weights that it keeps in float32
 
 
 def _loss(model: Any, device: str) -> Tensor:

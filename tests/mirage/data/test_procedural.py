@@ -37,7 +37,7 @@ def looking(yaw: float = 0.3) -> Cameras:
 
 
 def distance_of(origin: np.ndarray, ray: np.ndarray, center: np.ndarray, half: np.ndarray, yaw: float) -> float:
-    """Of the nearest face that a ray hits from outside, tried one by one in float64."""
+    """Return the distance to the nearest face that a ray hits from outside; faces are tested one by one in float64."""
     c, s = math.cos(yaw), math.sin(yaw)
     turn = np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]])
     o, d = turn @ (origin - center), turn @ ray
