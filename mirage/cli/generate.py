@@ -128,7 +128,7 @@ def _open_memory(
     """The memory of ``--memory``, which may be loaded on another device already, or an empty one."""
     codec = model.codec
     if memory is None:
-        return LatentSpatialMemory(codec.channels, device=model.device, codec=codec.name)
+        return LatentSpatialMemory(codec.channels, device=model.device, codec=codec.name, **model.memory_options)
     if memory.device.type != model.device.type:
         memory = LatentSpatialMemory.load(args.memory, model.device)
     if memory.codec != codec.name:
@@ -263,8 +263,7 @@ def _roll_out(
                 model=model.chunk_model,
                 prompt=args.prompt or "",
                 generator=torch.Generator(device="cpu").manual_seed(args.seed),
-                boundary=args.boundary,
-                references=args.references,
+                **model.session_options,
                 estimator=memory_options.estimator,
                 filters=memory_options.filters,
                 on_part=lambda part: _show(bar, f"{part}, {len(video.memory)} points"),

@@ -39,12 +39,16 @@ class LoadedModel(NamedTuple):
         chunk_model: generates the latents of a chunk.
         device: for the memory.
         settings: entries for ``metrics.json``.
+        session_options: arguments of :class:`mirage.rollout.RolloutSession`, as the adapter was trained.
+        memory_options: arguments of :class:`mirage.memory.LatentSpatialMemory`, as the adapter was trained.
     """
 
     codec: Codec
     chunk_model: ChunkModel
     device: torch.device
     settings: dict[str, Any]
+    session_options: dict[str, Any]
+    memory_options: dict[str, Any]
 
 
 def add_model_options(
@@ -76,16 +80,14 @@ def add_model_options(
     model.add_argument(
         "--boundary",
         choices=("latent", "frame"),
-        default="latent",
         help="start a chunk from the last latent of the chunk before it, or from its last frame, encoded again "
-        "(default: latent)",
+        "(default: as the adapter was trained, else latent)",
     )
     model.add_argument(
         "--references",
         choices=("latent", "frame"),
-        default="latent",
         help="keep past frames for retrieval as latents of their chunk, or as frames encoded one by one "
-        "(default: latent)",
+        "(default: as the adapter was trained, else latent)",
     )
     _add_wan_options(parser)
 
@@ -176,7 +178,8 @@ def load_model(args: argparse.Namespace, size: tuple[int, int] | None = None, co
     if args.model == EMBEDDED:
         embedded = _load_codec(args, size, codec)
         settings: dict[str, Any] = {"codec": "dct", "generator": "fill", "block": embedded.spatial_stride}
-        return LoadedModel(embedded, FillModel(), torch.device("cpu"), settings)
+        given = {name: getattr(args, name) for name in ("boundary", "references") if getattr(args, name) is not None}
+        return LoadedModel(embedded, FillModel(), torch.device("cpu"), settings, given, {})
     pipe = _load_pipeline(args)
     chunk_model = pipe.make_chunk_model(
         args.prompt or "",
@@ -184,6 +187,7 @@ def load_model(args: argparse.Namespace, size: tuple[int, int] | None = None, co
         num_inference_steps=args.steps,
         guidance_scale=1.0 if args.guidance is None else args.guidance,
     )
+    session_options = pipe.conditioning.session_options(boundary=args.boundary, references=args.references)
     settings = {
         "codec": pipe.codec.name,
         "generator": "wan",
@@ -194,10 +198,12 @@ def load_model(args: argparse.Namespace, size: tuple[int, int] | None = None, co
         "steps": chunk_model.steps,
         "guidance": chunk_model.guidance_scale,
         "dtype": str(pipe.transformer.dtype).removeprefix("torch."),
-        "boundary": args.boundary,
-        "references": args.references,
+        "boundary": session_options["boundary"],
+        "references": session_options["references"],
+        "conditioning": pipe.conditioning.to_dict(),
     }
-    return LoadedModel(pipe.codec, chunk_model, pipe._execution_device, settings)
+    device, memory_options = pipe._execution_device, pipe.conditioning.memory_options()
+    return LoadedModel(pipe.codec, chunk_model, device, settings, session_options, memory_options)
 
 
 def _load_pipeline(args: argparse.Namespace) -> MiragePipeline:

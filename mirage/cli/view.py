@@ -147,8 +147,7 @@ def _start(args: argparse.Namespace, memory: LatentSpatialMemory, model: LoadedM
         codec=model.codec,
         model=model.chunk_model,
         prompt=args.prompt or "",
-        boundary=args.boundary,
-        references=args.references,
+        **model.session_options,
     )
 
 

@@ -130,7 +130,8 @@ def check_settings(settings: Any) -> dict[str, Any]:
         settings: as :meth:`LatentSpatialMemory.save` wrote them.
 
     Returns:
-        ``max_frames``, ``codec``, and ``origin``, ``placement`` and ``history_storage``, which older files do not have.
+        ``max_frames``, ``codec``, and what older files do not have: ``origin``, ``placement``, ``history_storage`` and
+        ``reference_voxel_size``.
 
     Raises:
         KeyError, TypeError, ValueError: one is missing or of another kind.
@@ -139,7 +140,9 @@ def check_settings(settings: Any) -> dict[str, Any]:
         raise check.type_error("settings", "an object", settings)
     max_frames = check.integer("max_frames", settings["max_frames"], 0, MAX_FRAMES)
     codec = check_codec(settings["codec"])
-    defaults = {"origin": (0.0, 0.0, 0.0), "placement": "exact", "history_storage": None}
+    defaults = {
+        "origin": (0.0, 0.0, 0.0), "placement": "exact", "history_storage": None, "reference_voxel_size": 0.1,
+    }  # fmt: skip
     later = {name: settings.get(name, default) for name, default in defaults.items()}
     return {"max_frames": max_frames, "codec": codec, **later}
 

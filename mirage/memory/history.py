@@ -171,7 +171,7 @@ class History:
     def settings(self) -> dict[str, Any]:
         """JSON values for files."""
         settings = {"max_frames": self.max_frames, "origin": list(self.origin), "placement": self.placement}
-        return {**settings, "history_storage": self.storage}
+        return {**settings, "history_storage": self.storage, "reference_voxel_size": self.voxel_size}
 
     @property
     def nbytes(self) -> int:

@@ -63,6 +63,7 @@ class LatentSpatialMemory(FrameWriting):
         history_storage: ``"int8"`` stores the latents that :meth:`retrieve` returns in 8 bits, with one scale for each
             channel of a frame: they are off by at most 1/254 of the channel's largest magnitude. None stores them in
             ``dtype``.
+        reference_voxel_size: size in world units of the voxels by which :meth:`retrieve` compares views.
 
     Threads may share a memory: methods wait for each other, but for a compiled :meth:`read`. On a GPU, threads that use
     different streams have to synchronize them.
@@ -103,6 +104,7 @@ class LatentSpatialMemory(FrameWriting):
         origin: Sequence[float] = (0.0, 0.0, 0.0),
         placement: Placement = "exact",
         history_storage: Storage | None = "int8",
+        reference_voxel_size: float = 0.1,
     ) -> None:
         self._codec = check_codec(codec)
         if history_storage is not None:
@@ -122,6 +124,7 @@ class LatentSpatialMemory(FrameWriting):
             dtype=dtype,
             device=device,
             max_frames=max_frames,
+            voxel_size=check.positive("reference_voxel_size", reference_voxel_size),
             origin=origin,
             placement=placement,
             storage=history_storage,

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Video generation chunk by chunk: read the memory, generate, write back."""
 
-from .loop import Chunk, RolloutSession, Source, rollout
+from .chunk import Chunk
+from .loop import RolloutSession, Source, rollout
 from .plan import CHUNK, plan_chunks
 from .protocols import ChunkModel, Codec
 from .reading import read_memory

@@ -63,6 +63,23 @@ def check_conditions(num_references: int, num_preceding: int, threshold: float) 
         raise ValueError(f"reference_threshold: expected 0 to 1, got {threshold}")
 
 
+def check_maps(depth: Tensor | None, exclude: Tensor | None, count: int, size: tuple[int, int]) -> None:
+    """Check known depth and masks of the new latents of a step.
+
+    Raises:
+        TypeError: a dtype is wrong.
+        ValueError: a shape is wrong.
+    """
+    for name, value, kind in (("depth", depth, "float"), ("exclude", exclude, "bool")):
+        if value is None:
+            continue
+        expected = f"{kind} (T={count}, H={size[0]}, W={size[1]})"
+        if not (value.is_floating_point() if kind == "float" else value.dtype == torch.bool):
+            raise TypeError(f"{name}: expected {expected}, got {value.dtype}")
+        if value.shape != (count, *size):
+            raise ValueError(f"{name}: expected {expected}, got {tuple(value.shape)}")
+
+
 def check_sources(boundary: str, references: str, decode: bool, needs_frames: bool) -> None:
     """Check where a session takes latents from, and whether it decodes the frames that it needs.
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,7 +15,8 @@ from mirage_kernels import Cameras, check
 from ..depth import DepthEstimator
 from ..filters import Filters
 from ..memory import LatentSpatialMemory, MemoryView
-from .checks import check_conditions, check_sources, check_start
+from .checks import check_conditions, check_maps, check_sources, check_start
+from .chunk import Chunk
 from .clock import Clock
 from .plan import CHUNK, plan_chunks
 from .protocols import ChunkModel, Codec
@@ -27,34 +28,6 @@ PRECEDING = 2  # latents before the chunk that the model is conditioned on
 REFERENCES = 4  # retrieved latents that the model is conditioned on
 
 Source = Literal["latent", "frame"]
-
-
-class Chunk(NamedTuple):
-    """The frames and latents that one step of a rollout adds to the video.
-
-    Attributes:
-        start: number of the first frame.
-        frames: (3, F, H, W), values 0 to 1; F = 0 if frames are not decoded.
-        latents: (C, T, h, w).
-        view: what the memory rendered before the chunk was generated, from the cameras of all its latents. Chunks after
-            the first have T + 1 of them, because they begin with the last latent of the chunk before.
-        cameras: F cameras over (H, W), one for each frame.
-        write_back: for each of the T latents, what was written to the memory.
-        seconds: duration of each part: ``"read"``, ``"retrieve"``, ``"generate"``, ``"decode"`` and ``"write"``.
-    """
-
-    start: int
-    frames: Tensor
-    latents: Tensor
-    view: MemoryView
-    cameras: Cameras
-    write_back: list[WriteResult]
-    seconds: dict[str, float]
-
-    @property
-    def written(self) -> list[int]:
-        """Number of points that each latent added to the memory."""
-        return [result.added for result in self.write_back]
 
 
 class RolloutSession:
@@ -212,7 +185,14 @@ class RolloutSession:
         )
         self._writer.past.extend(unpack_observations({name: t.to(device) for name, t in tensors.items()}))
 
-    def step(self, cameras: Cameras, prompt: str | None = None) -> Chunk:
+    def step(
+        self,
+        cameras: Cameras,
+        prompt: str | None = None,
+        *,
+        depth: Tensor | None = None,
+        exclude: Tensor | None = None,
+    ) -> Chunk:
         """Generate the next frames. If this fails or is interrupted, the session and its memory are as before.
 
         Args:
@@ -220,12 +200,15 @@ class RolloutSession:
                 stride. The start frame is not among them, but the first chunk contains it. The first call may pass no
                 cameras, which gives the start frame alone.
             prompt: text for the model from now on; None keeps the current one.
+            depth: (T, H, W) float32 z-depth in world units of the frames of the new latents (one in ``temporal_stride``
+                of ``cameras``), where it is known: it is neither estimated nor aligned.
+            exclude: (T, H, W) bool of the same frames, True where they must not be written.
 
         Returns:
             The chunk.
 
         Raises:
-            ValueError: the cameras' size or number does not match.
+            ValueError: the size or number of cameras, ``depth`` or ``exclude`` does not match.
         """
         stride = self.codec.temporal_stride
         if cameras.size != self.camera.size:
@@ -233,9 +216,10 @@ class RolloutSession:
             raise ValueError(f"cameras: expected {expected}, got {cameras.size}")
         if len(cameras) % stride or (self.chunks and not len(cameras)):
             raise ValueError(f"cameras: expected a multiple of {stride} frames, got {len(cameras)}")
+        check_maps(depth, exclude, len(cameras) // stride, cameras.size)
         undo = self._undo()
         try:
-            return self._step(cameras, self.prompt if prompt is None else prompt, undo)
+            return self._step(cameras, self.prompt if prompt is None else prompt, (depth, exclude), undo)
         except BaseException:
             if not self._is_done:
                 undo()
@@ -253,7 +237,9 @@ class RolloutSession:
 
         return undo
 
-    def _step(self, cameras: Cameras, prompt: str, undo: Callable[[], None]) -> Chunk:
+    def _step(
+        self, cameras: Cameras, prompt: str, maps: tuple[Tensor | None, Tensor | None], undo: Callable[[], None]
+    ) -> Chunk:
         self._is_done, self.prompt, stride = False, prompt, self.codec.temporal_stride
         last, cameras = self.camera, cameras.to(self.camera.device)
         new = cameras[stride - 1 :: stride]  # cameras of the new latents
@@ -265,10 +251,17 @@ class RolloutSession:
         clock.start("decode")
         frames = self.codec.decode(latents[None])[0] if self.decode else latents.new_zeros(3, 0, *cameras.size)
         # What follows changes the memory and this session, both or none.
-        return self.memory.atomic(lambda: self._write(latents, view, frames, last, cameras, clock), undo)
+        return self.memory.atomic(lambda: self._write(latents, view, frames, last, cameras, maps, clock), undo)
 
     def _write(
-        self, latents: Tensor, view: MemoryView, frames: Tensor, last: Cameras, cameras: Cameras, clock: Clock
+        self,
+        latents: Tensor,
+        view: MemoryView,
+        frames: Tensor,
+        last: Cameras,
+        cameras: Cameras,
+        maps: tuple[Tensor | None, Tensor | None],
+        clock: Clock,
     ) -> Chunk:
         clock.start("write")
         stride = self.codec.temporal_stride
@@ -280,6 +273,8 @@ class RolloutSession:
             latents[:, 1:],
             latent_frames.to(latents.device),
             new,
+            depth=None if maps[0] is None else maps[0].to(latents.device),
+            exclude=None if maps[1] is None else maps[1].to(latents.device),
             stamps=stamps,
             history_latents=history,
             is_written=choose_written(view.mask[1:], self.frame, stride, self.model),

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from mirage_kernels import load_tensors, save_tensors
 
-from ...errors import DataError
+from ...errors import DataError, first_line
 from .checkpoints import read_tensors
+from .conditioning import Conditioning
 from .released_keys import from_released
 
 __all__ = ["read_adapter", "write_adapter"]
@@ -32,21 +33,25 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
-def write_adapter(adapter: nn.Module, config: Mapping[str, Any], path: str | Path) -> None:
+def write_adapter(adapter: Mapping[str, Tensor], config: Mapping[str, Any], path: str | Path) -> None:
     """Write an adapter to a safetensors file. An existing file is replaced only when the new one is complete.
 
     Args:
-        adapter: the module to write.
-        config: configuration of the adapter's transformer. The settings that determine shapes are stored in the header.
+        adapter: the adapter's state dict.
+        config: configuration of the adapter's transformer. The settings that determine shapes are stored in the header,
+            and what the adapter was trained with.
         path: the file to write.
 
     Raises:
         OSError: the file cannot be written.
     """
-    save_tensors(path, adapter.state_dict(), kind=KIND, version=VERSION, settings=_settings(config))
+    settings = _settings(config) | {"conditioning": config["conditioning"]}
+    save_tensors(path, dict(adapter), kind=KIND, version=VERSION, settings=settings)
 
 
-def read_adapter(adapter: nn.Module, config: Mapping[str, Any], path: str | Path) -> dict[str, Tensor]:
+def read_adapter(
+    adapter: nn.Module, config: Mapping[str, Any], path: str | Path
+) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
     """Read an adapter file that was written by :func:`write_adapter`, or one in the released layout.
 
     Args:
@@ -55,7 +60,8 @@ def read_adapter(adapter: nn.Module, config: Mapping[str, Any], path: str | Path
         path: the file to read.
 
     Returns:
-        The module's state dict, on the CPU.
+        The module's state dict, on the CPU, and what the adapter was trained with, if the file says so, as
+        :meth:`.Conditioning.to_dict` returns it.
 
     Raises:
         DataError: the file is missing or damaged, holds something else, or holds an adapter of another configuration.
@@ -68,10 +74,12 @@ def read_adapter(adapter: nn.Module, config: Mapping[str, Any], path: str | Path
         converted = from_released(tensors, {f"adapter.{name}": tensor for name, tensor in own.items()})
     except ValueError as error:
         raise DataError(f"{path}: {error}{_difference(config, tensors)}") from None
-    return {name.removeprefix("adapter."): tensor for name, tensor in converted.items()}
+    return {name.removeprefix("adapter."): tensor for name, tensor in converted.items()}, None
 
 
-def _read_own(own: Mapping[str, Tensor], expected: dict[str, Any], path: str | Path) -> dict[str, Tensor]:
+def _read_own(
+    own: Mapping[str, Tensor], expected: dict[str, Any], path: str | Path
+) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
     try:
         tensors, settings = load_tensors(path, kind=KIND, version=VERSION)
         if not isinstance(settings, dict):
@@ -84,7 +92,16 @@ def _read_own(own: Mapping[str, Tensor], expected: dict[str, Any], path: str | P
         raise DataError(f"{path}: expected an adapter with {wanted}, got one with {got[:200]}")
     if {n: t.shape for n, t in tensors.items()} != {n: t.shape for n, t in own.items()}:
         raise DataError(f"{path}: expected an adapter, got tensors that do not match the file's own header")
-    return tensors
+    return tensors, _read_conditioning(settings.get("conditioning"), path)
+
+
+def _read_conditioning(stored: Any, path: str | Path) -> dict[str, Any] | None:
+    if stored is None:
+        return None
+    try:
+        return Conditioning.from_dict(stored).to_dict()
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path}: conditioning: {first_line(error)}") from None
 
 
 def _difference(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:

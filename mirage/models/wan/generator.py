@@ -61,7 +61,7 @@ class WanChunkModel:
     The transformer's sequence is: references, targets, preceding latents. References, preceding latents and the first
     target are clean, at timestep 0. The control input is the memory's view from the cameras of targets and preceding
     latents, concatenated with an encoding of its holes: the latents of a white video (preset ``"release"``) or the mask
-    (``"paper"``).
+    (``"paper"``); see :meth:`.Conditioning.control`.
 
     With a step cache that stores attention whatever the context (FasterCache and PyramidAttentionBroadcast of
     diffusers), the negative and the positive prompt run as one batch. Otherwise they run one after the other, as in
@@ -126,8 +126,9 @@ class WanChunkModel:
             (1, control channels, T, h, w).
         """
         channels = self.transformer.config.control_channels - view.shape[0]
-        extra = mask[None] if channels == 1 else self.codec.white_latents(*view.shape[1:])[:channels]
-        return torch.cat([view, extra.to(view)])[None]
+        white = None if channels == 1 else self.codec.white_latents(*view.shape[1:])[:channels].to(view)
+        control: Tensor = self.transformer.conditioning.control(view, mask, white)
+        return control[None]
 
     @torch.no_grad()
     def __call__(

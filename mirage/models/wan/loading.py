@@ -13,6 +13,7 @@ from diffusers.quantizers import PipelineQuantizationConfig
 
 from ...errors import DataError
 from .checkpoints import is_on_hub, reach_hub
+from .conditioning import Conditioning
 from .lora import convert, find_lora_file, lora_settings, read_lora
 
 __all__ = ["WeightLoaderMixin", "transformer_options"]
@@ -62,9 +63,24 @@ class WeightLoaderMixin:
         """Whether all output projections of the adapter are zero, so that the memory has no effect."""
         return not any(bool(block.proj_out.weight.any()) for block in self.transformer.adapter.control_blocks)
 
-    def load_adapter_weights(self, path: str | Path) -> None:
-        """Load the memory adapter from a file; see :meth:`.MirageTransformer3DModel.load_adapter`."""
-        self.transformer.load_adapter(path)
+    @property
+    def conditioning(self) -> Conditioning:
+        """What the adapter was trained with: the defaults of the session's and the memory's options. May be set."""
+        result: Conditioning = self.transformer.conditioning
+        return result
+
+    @conditioning.setter
+    def conditioning(self, value: Conditioning) -> None:
+        self.transformer.conditioning = value
+
+    def load_adapter_weights(self, path: str | Path, conditioning: Conditioning | None = None) -> None:
+        """Load the memory adapter from a file; see :meth:`.MirageTransformer3DModel.load_adapter`.
+
+        Args:
+            path: the file.
+            conditioning: what the adapter was trained with, for files of other trainers, which do not say so.
+        """
+        self.transformer.load_adapter(path, conditioning)
 
     def save_adapter_weights(self, path: str | Path) -> None:
         """Write the memory adapter to a file; see :meth:`.MirageTransformer3DModel.save_adapter`."""

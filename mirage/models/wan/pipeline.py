@@ -20,7 +20,6 @@ from ...depth import DepthEstimator
 from ...filters import Filters
 from ...memory import LatentSpatialMemory
 from ...rollout import CHUNK, Chunk, RolloutSession, Source, plan_chunks
-from ...rollout.loop import PRECEDING, REFERENCES
 from .checkpoints import is_on_hub, reach_hub, require_pipeline
 from .codec import WanCodec
 from .generator import DenoisingInterruptedError, WanChunkModel
@@ -114,9 +113,10 @@ class MiragePipeline(WeightLoaderMixin, WanPipeline):  # type: ignore[misc]
         """Make an empty memory for this pipeline's latents, on its device.
 
         Args:
-            options: passed to :class:`mirage.memory.LatentSpatialMemory`.
+            options: passed to :class:`.LatentSpatialMemory`, in addition to those of :attr:`conditioning`.
         """
-        arguments = {"device": self._execution_device, "codec": self.codec.name} | options
+        arguments = {"device": self._execution_device, "codec": self.codec.name}
+        arguments |= self.conditioning.memory_options() | options
         return LatentSpatialMemory(self.codec.channels, **arguments)
 
     def make_chunk_model(
@@ -135,7 +135,7 @@ class MiragePipeline(WeightLoaderMixin, WanPipeline):  # type: ignore[misc]
         callback_on_step_end: Callable[..., dict[str, Any]] | None = None,
         callback_on_step_end_tensor_inputs: Iterable[str] = ("latents",),
         attention_kwargs: dict[str, Any] | None = None,
-        max_sequence_length: int = 512,
+        max_sequence_length: int | None = None,
     ) -> WanChunkModel:
         """Make the chunk model for :class:`mirage.rollout.RolloutSession` and :func:`mirage.rollout.rollout`.
 
@@ -144,7 +144,7 @@ class MiragePipeline(WeightLoaderMixin, WanPipeline):  # type: ignore[misc]
             negative_prompt: for classifier-free guidance.
             num_inference_steps: number of denoising steps; by default the preset's.
             timesteps, sigmas: of the denoising steps, instead of their number; the scheduler shifts the sigmas.
-            flow_shift: replaces the shift of the scheduler's configuration.
+            flow_shift: replaces the shift of :attr:`conditioning`, or else of the scheduler's configuration.
             guidance_scale: of classifier-free guidance; 1 turns it off.
             control_scale: multiplies the adapter's hints; 0 turns the memory off.
             prompt_embeds, negative_prompt_embeds: (1, tokens, text dim), instead of the prompts. The rollout's empty
@@ -153,7 +153,7 @@ class MiragePipeline(WeightLoaderMixin, WanPipeline):  # type: ignore[misc]
                 returns a dict of tensors to replace. Setting ``pipeline._interrupt`` stops denoising.
             callback_on_step_end_tensor_inputs: the tensors to pass: latents, prompt_embeds, negative_prompt_embeds.
             attention_kwargs: passed to the transformer; ``{"scale": s}`` sets the scale of LoRA.
-            max_sequence_length: largest number of tokens of a prompt.
+            max_sequence_length: tokens that a prompt is padded or cut to; by default those of :attr:`conditioning`.
 
         Raises:
             TypeError: a prompt is not a string.
@@ -172,9 +172,10 @@ class MiragePipeline(WeightLoaderMixin, WanPipeline):  # type: ignore[misc]
             prompt_embeds=prompt_embeds,
             negative_prompt_embeds=negative_prompt_embeds,
             guidance_scale=guidance_scale,
-            max_sequence_length=max_sequence_length,
+            max_sequence_length=max_sequence_length or self.conditioning.max_sequence_length,
         )
-        scheduler = shifted_scheduler(self.scheduler, flow_shift)
+        shift = self.conditioning.flow_shift if flow_shift is None else flow_shift
+        scheduler = shifted_scheduler(self.scheduler, shift)
         self._interrupt, self._guidance_scale, self._attention_kwargs = False, guidance_scale, attention_kwargs
         self._current_timestep = None
         return WanChunkModel(
@@ -206,11 +207,11 @@ class MiragePipeline(WeightLoaderMixin, WanPipeline):  # type: ignore[misc]
         width: int | None = None,
         generator: torch.Generator | None = None,
         num_videos_per_prompt: int = 1,
-        boundary: Source = "latent",
-        references: Source = "latent",
-        num_references: int = REFERENCES,
-        num_preceding: int = PRECEDING,
-        reference_threshold: float = 0.1,
+        boundary: Source | None = None,
+        references: Source | None = None,
+        num_references: int | None = None,
+        num_preceding: int | None = None,
+        reference_threshold: float | None = None,
         decode: bool = True,
         estimator: DepthEstimator | None = None,
         filters: Filters | None = None,
@@ -231,14 +232,13 @@ class MiragePipeline(WeightLoaderMixin, WanPipeline):  # type: ignore[misc]
                 an array (H, W), or a PIL image of mode F, I or I;16, whose values are not scaled. None if the memory
                 already covers the image's view, or with an ``estimator``.
             memory: the memory to read and write; by default a new, empty one.
-            height, width: size of the frames; by default the image's. Image, depth, mask and camera are scaled to it.
-            generator: random generator for the noise. By default, it is seeded from PyTorch's default generator, so
-                that every session is different unless ``torch.manual_seed`` is called before.
+            height, width: size of the frames that image, depth, mask and camera are scaled to; by default the image's.
+            generator: random generator for the noise; by default a new one, seeded from PyTorch's default generator.
             num_videos_per_prompt: must be 1. A list of one prompt, image or generator is accepted.
-            boundary, references, num_references, num_preceding: see :class:`mirage.rollout.RolloutSession`.
-            reference_threshold, decode, estimator, filters, synchronize: see :class:`mirage.rollout.RolloutSession`.
-            exclude: mask of the image, true for pixels that are not written to the memory: a bool tensor or array
-                (H, W), or a PIL image of mode 1 or L.
+            boundary, references, num_references, num_preceding, reference_threshold: see :class:`.RolloutSession`; by
+                default those of :attr:`conditioning`.
+            decode, estimator, filters, synchronize: see :class:`mirage.rollout.RolloutSession`.
+            exclude: mask of pixels that are not written: a bool tensor or array (H, W), or a PIL image of mode 1 or L.
             options: passed to :meth:`make_chunk_model`.
 
         Raises:
@@ -252,6 +252,10 @@ class MiragePipeline(WeightLoaderMixin, WanPipeline):  # type: ignore[misc]
         chunk_model = self.make_chunk_model(prompt, **options)
         step = self.codec.spatial_stride * self.transformer.config.patch_size[1]
         pixels, depth, exclude, camera = prepare_image(image, depth, exclude, camera, height, width, step)
+        conditions = self.conditioning.session_options(
+            boundary=boundary, references=references, num_references=num_references, num_preceding=num_preceding,
+            reference_threshold=reference_threshold,
+        )  # fmt: skip
         return RolloutSession(
             pixels,
             depth,
@@ -261,16 +265,12 @@ class MiragePipeline(WeightLoaderMixin, WanPipeline):  # type: ignore[misc]
             model=chunk_model,
             prompt=prompt or "",
             generator=generator,
-            boundary=boundary,
-            references=references,
-            num_references=num_references,
-            num_preceding=num_preceding,
-            reference_threshold=reference_threshold,
             decode=decode,
             estimator=estimator,
             filters=filters,
             exclude=exclude,
             synchronize=synchronize,
+            **conditions,
         )
 
     @torch.no_grad()

@@ -14,7 +14,6 @@ from diffusers import ModelMixin, WanTransformer3DModel
 from diffusers.configuration_utils import register_to_config
 from diffusers.models._modeling_parallel import ContextParallelInput, ContextParallelOutput
 from diffusers.models.modeling_outputs import Transformer2DModelOutput
-from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed
 from diffusers.utils import apply_lora_scale
 from torch import Tensor, nn
 from torch.nn import functional as nnf
@@ -23,45 +22,12 @@ from .adapter import HintChain, LateHint, MemoryAdapter, MemoryAdapterBlock, Mir
 from .adapter_files import read_adapter, write_adapter
 from .backbone import read_weights, share_backbone
 from .checkpoints import is_on_hub, load_strict, reach_hub, require_transformer
+from .conditioning import Conditioning
 from .presets import PRESETS, Preset, PresetName, find_preset
+from .rotary import MirageRotaryPosEmbed
 
 # diffusers looks up ModelMixin in this module to load the transformer of a saved pipeline.
 __all__ = ["PRESETS", "MemoryAdapterBlock", "MirageTransformer3DModel", "ModelMixin", "Preset"]
-
-
-class MirageRotaryPosEmbed(WanRotaryPosEmbed):  # type: ignore[misc]
-    """Rotary position embedding for a sequence that starts with R reference latents.
-
-    The latents are at times -R, ..., -1, 0, 1, .... References also have their rows shifted by the number of rows, so
-    that no position of a reference equals one of another latent.
-    """
-
-    def forward(self, hidden_states: Tensor, num_references: int = 0) -> tuple[Tensor, Tensor]:
-        """Compute the embedding.
-
-        Args:
-            hidden_states: latents (B, C, R + T + P, h, w); only their size matters.
-            num_references: R.
-
-        Returns:
-            Cosines and sines, (1, tokens, 1, head dim).
-        """
-        if num_references == 0:
-            cosines, sines = super().forward(hidden_states)
-            return cosines, sines
-        frames, h, w = (n // p for n, p in zip(hidden_states.shape[2:], self.patch_size, strict=True))
-        time = torch.arange(-num_references, frames - num_references, device=hidden_states.device, dtype=torch.int64)
-        row = torch.arange(h, device=hidden_states.device, dtype=torch.int64) + h * (time < 0)[:, None]
-        column = torch.arange(w, device=hidden_states.device, dtype=torch.int64)
-        sizes = [self.t_dim, self.h_dim, self.w_dim]
-        tables = []
-        for table, sign in ((self.freqs_cos, torch.ones_like(time)), (self.freqs_sin, time.sign())):
-            along_t, along_h, along_w = table.split(sizes, dim=1)  # (positions, size) each
-            along_t = along_t[time.abs()] * sign.to(table)[:, None]
-            parts = (along_t[:, None, None], along_h[row][:, :, None], along_w[column][None, None])
-            expanded = [part.expand(frames, h, w, -1) for part in parts]
-            tables.append(torch.cat(expanded, -1).reshape(1, frames * h * w, 1, -1))
-        return tables[0], tables[1]
 
 
 class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
@@ -77,10 +43,12 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
             of Wan2.2-TI2V-5B.
         adapter_layers: layers of the backbone that have an adapter block, ascending from 0.
         control_channels: channels of the control input.
+        conditioning: what the adapter was trained with, as :meth:`.Conditioning.to_dict` returns it; None for the
+            defaults. See :attr:`conditioning`.
         image_dim, added_kv_proj_dim, pos_embed_seq_len: must be None; Wan2.2-TI2V has no image embeddings.
 
     Raises:
-        ValueError: ``adapter_layers`` is invalid, or an argument that must be None is not.
+        ValueError: ``adapter_layers`` or ``conditioning`` is invalid, or an argument that must be None is not.
     """
 
     _no_split_modules = ["MirageTransformerBlock", "MemoryAdapterBlock"]  # noqa: RUF012
@@ -122,6 +90,7 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
         rope_max_seq_len: int = 1024,
         adapter_layers: Sequence[int] = PRESETS["release"].layers(30),
         control_channels: int = PRESETS["release"].control_channels,
+        conditioning: dict[str, Any] | None = None,
         image_dim: None = None,
         added_kv_proj_dim: None = None,
         pos_embed_seq_len: None = None,
@@ -132,6 +101,7 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
         layers = list(adapter_layers)
         if not layers or layers[0] != 0 or layers != sorted(set(layers)) or layers[-1] >= num_layers:
             raise ValueError(f"adapter_layers: expected ascending layers from 0 to {num_layers - 1}, got {layers}")
+        Conditioning.from_dict(conditioning or {})
         super().__init__(
             tuple(patch_size), num_attention_heads, attention_head_dim, in_channels, out_channels, text_dim, freq_dim,
             ffn_dim, num_layers, cross_attn_norm, qk_norm, eps, rope_max_seq_len=rope_max_seq_len,
@@ -146,6 +116,15 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
         ])  # fmt: skip
         self.hint = nn.Identity()
         self._zero_projections()
+
+    @property
+    def conditioning(self) -> Conditioning:
+        """What the adapter was trained with, and what the pipeline therefore conditions on. May be set."""
+        return Conditioning.from_dict(self.config.conditioning or {})
+
+    @conditioning.setter
+    def conditioning(self, value: Conditioning) -> None:
+        self.register_to_config(conditioning=value.to_dict())
 
     def _zero_projections(self) -> None:
         """Zero the adapter's input and output projections, so that it has no effect before training."""
@@ -171,7 +150,7 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
         kind = find_preset(preset)
         if wan.config.image_dim is not None or wan.config.added_kv_proj_dim is not None:
             raise ValueError("wan: expected a transformer without image embeddings (Wan2.2-TI2V), got one with them")
-        names = cls._get_init_keys(cls) - {"self", "adapter_layers", "control_channels"}
+        names = cls._get_init_keys(cls) - {"self", "adapter_layers", "control_channels", "conditioning"}
         settings = {name: wan.config[name] for name in names}
         with torch.device("meta"):
             model: MirageTransformer3DModel = cls(
@@ -236,16 +215,24 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
 
     def save_adapter(self, path: str | Path) -> None:
         """Write the adapter to a safetensors file; see :func:`mirage.models.wan.adapter_files.write_adapter`."""
-        write_adapter(self.adapter, self.config, path)
+        write_adapter(self.adapter.state_dict(), self.config, path)
 
-    def load_adapter(self, path: str | Path) -> None:
+    def load_adapter(self, path: str | Path, conditioning: Conditioning | None = None) -> None:
         """Load an adapter saved by :meth:`save_adapter`, or one in the released layout. Weights are cast to the model's
         dtypes.
+
+        Args:
+            path: the file.
+            conditioning: what the adapter was trained with, for a file that does not say so or to override what it
+                says. By default that of the file; if it has none, :attr:`conditioning` stays as it is.
 
         Raises:
             DataError: the file is missing or damaged, or holds something else or an adapter of another configuration.
         """
-        self.adapter.load_state_dict(read_adapter(self.adapter, self.config, path))
+        tensors, stored = read_adapter(self.adapter, self.config, path)
+        self.adapter.load_state_dict(tensors)
+        if conditioning is not None or stored is not None:
+            self.conditioning = conditioning or Conditioning.from_dict(stored or {})
 
     @apply_lora_scale("attention_kwargs")  # type: ignore[untyped-decorator]
     def forward(
