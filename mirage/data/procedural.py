@@ -38,6 +38,7 @@ class ProceduralScene:
     Attributes:
         boxes: everything, moving things around the origin.
         path: what a camera can walk along.
+        caption: a description in a few words.
 
     Raises:
         TypeError, ValueError: an argument has the wrong type or is out of range.
@@ -65,6 +66,8 @@ class ProceduralScene:
         self._lights = [((*plan.center(cell), -plan.height + 0.3), rng.uniform(0.5, 1.1)) for cell in plan.cells()]
         self._horizon = (rng.uniform(0.75, 1.0), rng.uniform(0.75, 0.92), rng.uniform(0.7, 1.0))
         self._path_seed = rng.getrandbits(62)
+        where = "a furnished room" if len(plan.cells()) == 1 else "furnished rooms"
+        self.caption = f"a walk through {where}" + (" where something moves" if self._movers else "")
 
     def cameras(self, frames: int, size: tuple[int, int], revisit: Revisit | None = None) -> Cameras:
         """Return cameras along the path: the same for the same arguments.

@@ -15,6 +15,7 @@ from mirage_kernels import Cameras
 
 from ..depth import Alignment, DepthEstimator, align
 from ..filters import DepthHistory, FilterResult, Filters, FrameObservation, Observation
+from ..geometry.grids import masked_cells
 from ..memory import LatentSpatialMemory, MemoryView
 from .protocols import ChunkModel
 
@@ -173,10 +174,13 @@ class MemoryWriter:
             everything = torch.ones(1, *new.grid, dtype=torch.bool, device=latent.device)
             self.memory.write(latent, new.camera, mask=everything, **options)
             return WriteResult(0, alignment=new.alignment)
-        filters = Filters() if self.filters is None and masks[0] is not None else self.filters
+        has_frames = new.frames.shape[1] > 0
+        filters = Filters() if self.filters is None and masks[0] is not None and has_frames else self.filters
         result = None if filters is None else filters(self._observe(new, depth, masks))
         carved = self.memory.carve(depth, new.camera, new.grid) if self.carve and depth is not None else 0
         mask = None if result is None else result.mask[None]
+        if result is None and masks[0] is not None:
+            mask = masked_cells(masks[0], new.grid)[None]
         added = self.memory.write(latent, new.camera, None if depth is None else depth[None], mask=mask, **options)[0]
         if depth is not None and self.filters is not None:
             self.past.append(FrameObservation(new.frames[:, new.number], depth, new.camera))

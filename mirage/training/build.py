@@ -1,0 +1,237 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Building of training shards from clips. It can be stopped at any time and started again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from mirage_kernels import atomic_write, save_tensors
+
+from ..errors import DataError
+from ..io.files import read_json
+from ..rollout import Codec
+from .clips import ClipSource, TrainingClip
+from .samples import SampleSettings, make_samples
+from .shards import Sample, write_shard
+
+__all__ = ["DATASET", "INDEXED", "TEXT_KIND", "WHITE", "BuildReport", "build_shards", "caption_key"]
+
+DATASET, WHITE, REPORT = "dataset.json", "white.safetensors", "report.json"
+WHITE_KIND, TEXT_KIND = "white video", "text embeddings"
+VERSION = 1
+INDEXED = ("caption", "clip", "references", "preceding")
+MAX_KEY = 60  # characters of a clip's name in a key: a member of a tar file has at most 100
+
+EncodeText = Callable[[str], Tensor]
+
+
+class BuildReport(NamedTuple):
+    """What a folder of shards holds.
+
+    Attributes:
+        clips: clips that samples were made of.
+        samples: samples in all shards.
+        refused: name of each clip that was refused, and why.
+        missing: shards that other processes still have to write.
+    """
+
+    clips: int
+    samples: int
+    refused: dict[str, str]
+    missing: int
+
+
+class _Clip(NamedTuple):
+    number: int
+    name: str
+    source: ClipSource
+
+
+def build_shards(
+    sources: Sequence[ClipSource],
+    out: Path,
+    codec: Codec,
+    size: tuple[int, int],
+    settings: SampleSettings,
+    *,
+    clips_per_shard: int = 16,
+    part: tuple[int, int] = (0, 1),
+    encode_text: EncodeText | None = None,
+    device: torch.device | str = "cpu",
+    on_clip: Callable[[str], None] = lambda _: None,
+) -> BuildReport:
+    """Make the samples of clips and write them to shards.
+
+    Shards that are finished are skipped; one that was interrupted is made again, with the same bytes. A clip that
+    cannot be read is left out and reported. Several processes, on one machine or many, can each build a part.
+
+    Args:
+        sources: the clips.
+        out: folder of the shards.
+        codec: encodes the frames.
+        size: (H, W) of the frames.
+        settings: how samples are made.
+        clips_per_shard: clips of a shard.
+        part: (i, n): this process builds every n-th shard, beginning with the i-th.
+        encode_text: returns the embedding (words, dim) of a caption, without padding; None stores no embeddings.
+        device: of the memory.
+        on_clip: called with the name of each clip when it is done, skipped or refused.
+
+    Returns:
+        What the folder holds now.
+
+    Raises:
+        DataError: two clips have the same name, or the folder holds shards of other clips or settings.
+        OSError: a file cannot be written.
+    """
+    clips = [_Clip(n, name, source) for n, (name, source) in enumerate((m, s) for s in sources for m in s.names)]
+    names = [clip.name for clip in clips]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"SOURCE: expected each clip once, got {twice} twice")
+    out.mkdir(parents=True, exist_ok=True)
+    _write_settings(out, _describe(sources, names, codec, size, settings, clips_per_shard))
+    _write_white(out, codec, size, settings)
+    shards = [clips[first : first + clips_per_shard] for first in range(0, len(clips), clips_per_shard)]
+    for number in range(part[0], len(shards), part[1]):
+        path = out / f"{number:05d}.tar"
+        if _is_finished(path):
+            for clip in shards[number]:
+                on_clip(clip.name)
+        else:
+            report: dict[str, Any] = {"clips": [], "refused": {}}
+            samples = _make_shard(shards[number], codec, settings, device, report, on_clip)
+            write_shard(path, samples, report, INDEXED)
+        if encode_text is not None:
+            _write_texts(path, encode_text)
+    return _write_report(out, len(shards))
+
+
+def _describe(
+    sources: Sequence[ClipSource],
+    names: Sequence[str],
+    codec: Codec,
+    size: tuple[int, int],
+    settings: SampleSettings,
+    clips_per_shard: int,
+) -> dict[str, Any]:
+    """What determines the content of all shards."""
+    return {
+        "version": VERSION,
+        "codec": codec.name,
+        "temporal_stride": codec.temporal_stride,
+        "spatial_stride": codec.spatial_stride,
+        "channels": codec.channels,
+        "size": list(size),
+        "clips_per_shard": clips_per_shard,
+        "samples": settings.to_dict(),
+        "sources": [source.origin for source in sources],
+        "clips": len(names),
+        "clip_names": hashlib.sha256("\n".join(names).encode()).hexdigest(),
+    }
+
+
+def _write_settings(out: Path, described: dict[str, Any]) -> None:
+    """Write what the shards are made of, or check it against what is there.
+
+    Raises:
+        DataError: the folder was made of something else.
+    """
+    path = out / DATASET
+    if path.exists():
+        stored = read_json(path, "the settings of shards")
+        for name, value in described.items():
+            got = stored.get(name) if isinstance(stored, dict) else None
+            if got != value:
+                raise DataError(
+                    f"{path}: expected shards of the same clips and settings, got {name} {str(got)[:80]} instead of "
+                    f"{str(value)[:80]}; use another folder"
+                )
+        return
+    with atomic_write(path) as partial:
+        partial.write_text(json.dumps(described, indent=1) + "\n")
+
+
+def _write_white(out: Path, codec: Codec, size: tuple[int, int], settings: SampleSettings) -> None:
+    """Write the latents of a white video, as long as the longest sequence of targets and preceding latents."""
+    path = out / WHITE
+    if path.exists():
+        return
+    frames = codec.temporal_stride * (settings.targets + settings.num_preceding - 1) + 1
+    white = codec.encode(torch.ones(1, 3, frames, *size, dtype=torch.float32, device="cpu"))[0].cpu()
+    save_tensors(path, {"white": white.contiguous()}, kind=WHITE_KIND, version=VERSION, settings={})
+
+
+def _is_finished(path: Path) -> bool:
+    """Whether a shard and its index are there. They are written together, the index last."""
+    index = path.with_suffix(".json")
+    return path.is_file() and index.is_file() and read_json(index, "an index")["filesize"] == path.stat().st_size
+
+
+def _make_shard(
+    clips: Sequence[_Clip],
+    codec: Codec,
+    settings: SampleSettings,
+    device: torch.device | str,
+    report: dict[str, Any],
+    on_clip: Callable[[str], None],
+) -> Iterator[Sample]:
+    """Make the samples of clips; ``report`` gets the names of the clips, and the reasons of those that are refused."""
+    for clip in clips:
+        stem = re.sub(r"[^A-Za-z0-9_-]+", "-", clip.name)[:MAX_KEY]
+        try:
+            samples = list(make_samples(_read(clip), codec, settings, clip.name, device))
+        except DataError as error:
+            report["refused"][clip.name] = str(error)
+        else:
+            report["clips"].append(clip.name)
+            for number, (tensors, info) in enumerate(samples):
+                origin = {"source": clip.source.origin}
+                yield Sample(f"{clip.number:06d}-{stem}-{number:03d}", tensors, info | origin)
+        on_clip(clip.name)
+
+
+def _read(clip: _Clip) -> TrainingClip:
+    return clip.source.read(clip.name)
+
+
+def caption_key(caption: str) -> str:
+    """Name of a caption's embedding in a file."""
+    return hashlib.sha256(caption.encode()).hexdigest()[:32]
+
+
+def _write_texts(path: Path, encode_text: EncodeText) -> None:
+    """Write the embeddings of a shard's captions, and of the empty one, beside it."""
+    file = path.with_suffix(".text.safetensors")
+    if file.exists():
+        return
+    captions = {"", *(sample["caption"] for sample in read_json(path.with_suffix(".json"), "an index")["samples"])}
+    embeddings = {caption_key(caption): encode_text(caption).cpu().contiguous() for caption in sorted(captions)}
+    save_tensors(file, embeddings, kind=TEXT_KIND, version=VERSION, settings={})
+
+
+def _write_report(out: Path, shards: int) -> BuildReport:
+    """Summarize the indexes of all shards that are there, also in ``report.json``."""
+    clips, samples, missing = 0, 0, 0
+    refused: dict[str, str] = {}
+    for number in range(shards):
+        path = out / f"{number:05d}.tar"
+        if not _is_finished(path):
+            missing += 1
+            continue
+        index = read_json(path.with_suffix(".json"), "an index")
+        clips, samples = clips + len(index["clips"]), samples + len(index["samples"])
+        refused |= index["refused"]
+    report = BuildReport(clips, samples, refused, missing)
+    with atomic_write(out / REPORT) as partial:
+        partial.write_text(json.dumps(report._asdict(), indent=1) + "\n")
+    return report
