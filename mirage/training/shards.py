@@ -103,9 +103,8 @@ class ShardReader:
         self._paths: list[Path] = []
         self._locations: list[_Location] = []
         if not self.folder.is_dir():
-            raise DataError(
-                f"{folder}: expected a folder of shards, got {'a file' if self.folder.exists() else 'none'}"
-            )
+            got = "a file" if self.folder.exists() else "no such folder"
+            raise DataError(f"{folder}: expected a folder of shards, got {got}")
         for path in sorted(self.folder.glob("[0-9]*.tar")):
             self._add(path)
         if not self._locations:
@@ -129,6 +128,10 @@ class ShardReader:
         self.reports.append(index)
         self._paths.append(path)
 
+    def path(self, number: int) -> Path:
+        """Return the shard that has a sample."""
+        return self._paths[self._locations[number].shard]
+
     def __len__(self) -> int:
         """Return the number of samples."""
         return len(self._locations)
@@ -143,8 +146,7 @@ class ShardReader:
             DataError: the shard is missing or damaged.
             IndexError: there is no such sample.
         """
-        location = self._locations[number]
-        path = self._paths[location.shard]
+        location, path = self._locations[number], self.path(number)
         check_file(path, "a shard")
         with path.open("rb") as file:
             parts = [_read(file, *where) for where in (location.tensors, location.info)]

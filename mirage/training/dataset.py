@@ -1,0 +1,137 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The training data of a folder of shards: samples, embeddings of their captions, and the split for validation."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mirage_kernels import load_tensors
+
+from ..errors import DataError
+from ..io.files import read_json
+from .build import DATASET, TEXT_KIND, VERSION, WHITE, WHITE_KIND, caption_key
+from .shards import Sample, ShardReader
+
+__all__ = ["TrainingData"]
+
+_NEEDED = ("codec", "temporal_stride", "spatial_stride", "channels", "size", "samples")
+
+
+class TrainingData:
+    """Samples of a folder that ``mirage data build`` has filled.
+
+    Args:
+        folder: of the shards.
+        held_out: fraction of the clips that is kept for validation. Which ones depends on their names alone.
+
+    Attributes:
+        settings: what the shards were made with.
+        reader: the samples.
+        training, validation: numbers of the samples.
+
+    Raises:
+        DataError: the folder has no shards, or is damaged.
+    """
+
+    def __init__(self, folder: str | Path, held_out: float = 0.0) -> None:
+        self.folder = Path(folder)
+        self.reader = ShardReader(folder)
+        path = self.folder / DATASET
+        self.settings: dict[str, Any] = read_json(path, "the settings of shards")
+        if not isinstance(self.settings, dict) or self.settings.get("version") != VERSION:
+            raise DataError(f"{path}: expected the settings of shards of version {VERSION}, got others")
+        missing = next((name for name in _NEEDED if name not in self.settings), None)
+        if missing is not None:
+            raise DataError(f"{path}: expected {', '.join(_NEEDED)}, got no {missing}")
+        clips = {str(sample["clip"]) for sample in self.reader.listed}
+        ranked = sorted(clips, key=lambda name: hashlib.sha256(name.encode()).digest())
+        kept = set(ranked[: math.ceil(held_out * len(ranked))]) if len(ranked) > 1 else set()
+        self.validation = [n for n, sample in enumerate(self.reader.listed) if sample["clip"] in kept]
+        self.training = [n for n, sample in enumerate(self.reader.listed) if sample["clip"] not in kept]
+        if not self.training:
+            raise DataError(f"{folder}: expected clips besides those that are held out, got {len(ranked)} clips in all")
+        self._texts: dict[Path, dict[str, Tensor]] = {}
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(h, w) of the latents."""
+        height, width = self.settings["size"]
+        stride = self.settings["spatial_stride"]
+        return height // stride, width // stride
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether embeddings of captions are stored."""
+        return next(self.folder.glob("[0-9]*.text.safetensors"), None) is not None
+
+    def white_latents(self) -> Tensor:
+        """Read the latents of a white video, (C, T + P, h, w) float32.
+
+        Raises:
+            DataError: the file is missing or damaged.
+        """
+        return _load(self.folder / WHITE, WHITE_KIND)["white"].float()
+
+    def sample(self, number: int) -> Sample:
+        """Read a sample; see :meth:`.ShardReader.__getitem__`."""
+        return self.reader[number]
+
+    def text(self, number: int, *, empty: bool = False) -> Tensor | None:
+        """Return the embedding of a sample's caption.
+
+        Args:
+            number: of the sample.
+            empty: whether to return that of the empty caption instead.
+
+        Returns:
+            (words, dim), without padding; None if no embeddings are stored.
+
+        Raises:
+            DataError: the file is damaged, or has no embedding of the caption.
+        """
+        path = self.reader.path(number).with_suffix(".text.safetensors")
+        if path not in self._texts:
+            if not path.exists():
+                return None
+            self._texts[path] = _load(path, TEXT_KIND)
+        caption = "" if empty else str(self.reader.listed[number]["caption"])
+        embedding = self._texts[path].get(caption_key(caption))
+        if embedding is None or embedding.ndim != 2:
+            raise DataError(f"{path}: expected an embedding (words, dim) of {caption[:60]!r}, got none")
+        return embedding
+
+
+def _load(path: Path, kind: str) -> dict[str, Tensor]:
+    try:
+        return load_tensors(path, kind=kind, version=VERSION)[0]
+    except (ValueError, OSError) as error:
+        raise DataError(str(error)) from None
+
+
+def pad_text(text: Tensor | None, words: int, dim: int) -> Tensor:
+    """Pad an embedding with zeros, as :class:`diffusers.WanPipeline` does.
+
+    Args:
+        text: (words, dim), or None for zeros alone.
+        words: of the result.
+        dim: of the result.
+
+    Returns:
+        (words, dim) float32.
+
+    Raises:
+        DataError: the embedding has another dim.
+    """
+    result = torch.zeros(words, dim, dtype=torch.float32, device="cpu")
+    if text is not None:
+        if text.shape[1] != dim:
+            raise DataError(f"text: expected embeddings of dim {dim}, as the model takes, got {text.shape[1]}")
+        result[: len(text)] = text[:words]
+    return result

@@ -1,0 +1,263 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The training loop of one stage, on accelerate."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from diffusers.training_utils import EMAModel
+from torch import Tensor, nn
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from ..errors import DataError
+from .batches import Batch, BatchPlan, SequenceDataset, load_batches
+from .checkpoints import TrainingState, find_checkpoints
+from .dataset import TrainingData
+from .log import RunLog
+from .objective import TrainingSequence, flow_matching_loss
+from .recipe import Recipe, StageName, StageRecipe
+
+__all__ = ["StageTrainer", "make_optimizer", "rate_factor"]
+
+CHECKPOINTS = "checkpoints"
+# What may differ between a run and the one that it resumes, besides the number of steps.
+_FREE = ("workers", "log_every", "checkpoint_every", "keep_checkpoints", "validate_every", "validation_samples",
+         "validation_steps", "stages")  # fmt: skip
+
+
+def rate_factor(step: int, recipe: StageRecipe) -> float:
+    """Return the factor of the learning rate in a step.
+
+    Example:
+        >>> recipe = StageRecipe(steps=11, warmup=2, schedule="cosine")
+        >>> [round(rate_factor(step, recipe), 3) for step in (0, 1, 2, 6, 10)]
+        [0.5, 1.0, 1.0, 0.587, 0.03]
+    """
+    if step < recipe.warmup:
+        return (step + 1) / recipe.warmup
+    if recipe.schedule == "constant":
+        return 1.0
+    share = (step - recipe.warmup) / max(recipe.steps - recipe.warmup, 1)
+    return 0.5 + 0.5 * math.cos(math.pi * min(share, 1.0))
+
+
+def make_optimizer(parameters: list[nn.Parameter], recipe: StageRecipe) -> torch.optim.Optimizer:
+    """Make the optimizer of a stage.
+
+    Raises:
+        DataError: bitsandbytes is needed and not installed.
+    """
+    options = {"lr": recipe.learning_rate, "betas": (recipe.beta1, recipe.beta2), "eps": recipe.epsilon,
+               "weight_decay": recipe.weight_decay}  # fmt: skip
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, **options)  # type: ignore[arg-type]
+    try:
+        import bitsandbytes  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        raise DataError("optimizer: adamw8bit needs bitsandbytes: pip install bitsandbytes") from None
+    optimizer: torch.optim.Optimizer = bitsandbytes.optim.AdamW8bit(parameters, **options)
+    return optimizer
+
+
+class StageTrainer:
+    """Trains a model for one stage.
+
+    Args:
+        accelerator: places the model and synchronizes processes.
+        stage: the stage.
+        recipe: the recipe.
+        data: the samples.
+        model: the model of the stage; see :func:`mirage.training.models.make_model`.
+        out: folder of the stage.
+
+    Attributes:
+        model: the model without what accelerate wraps it in.
+        step: number of steps that were done.
+        waited: fraction of the time since the start that was spent waiting for data.
+    """
+
+    def __init__(
+        self, accelerator: Accelerator, stage: StageName, recipe: Recipe, data: TrainingData, model: Any, out: Path
+    ) -> None:
+        self.accelerator, self.stage, self.recipe, self.data, self.out = accelerator, stage, recipe, data, out
+        self.settings: StageRecipe = recipe.stage(stage)
+        self.conditioning = model.conditioning
+        names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+        optimizer = make_optimizer([p for p in model.parameters() if p.requires_grad], self.settings)
+        self._wrapped, self._optimizer = accelerator.prepare(model, optimizer)
+        self.model = accelerator.unwrap_model(self._wrapped)
+        by_name = dict(self.model.named_parameters())
+        parameters = {name: by_name[name] for name in names}
+        self.average: EMAModel | None = None
+        if self.settings.ema:
+            self.average = EMAModel(parameters.values(), decay=self.settings.ema)
+        shadows = [] if self.average is None else self.average.shadow_params
+        self.state = TrainingState(parameters, self._optimizer, shadows)
+        self.step, self.waited = 0, 0.0
+        self.log = RunLog(out / "log.jsonl", accelerator)
+        self.dataset = self._make_dataset()
+        self._white = self._make_white()
+
+    @property
+    def batch(self) -> int:
+        """Samples of a step, in all processes."""
+        return self.settings.batch_size * self.settings.accumulate * self.accelerator.num_processes
+
+    def _make_dataset(self) -> SequenceDataset:
+        plan = BatchPlan(
+            self.data.reader.listed, self.data.training, self.batch, self.recipe.seed, self.settings.references,
+            self.settings.preceding,
+        )  # fmt: skip
+        words, text_dim = self.recipe.max_sequence_length, self.model.config.text_dim
+        return SequenceDataset(self.data, plan, self.recipe.objective, self.recipe.seed, words, text_dim)
+
+    def _make_white(self) -> Tensor | None:
+        """The latents of a white video on the device, once for all steps; None for a mask instead."""
+        channels = self.model.config.control_channels - self.model.config.in_channels
+        return None if channels == 1 else self.data.white_latents()[:channels].to(self.accelerator.device)
+
+    def resume(self) -> bool:
+        """Return to the last checkpoint.
+
+        Returns:
+            Whether there is one.
+
+        Raises:
+            DataError: it is damaged, or of another recipe.
+        """
+        found = find_checkpoints(self.out / CHECKPOINTS)
+        if not found:
+            self.log.keep_until(0)
+            return False
+        path = found[-1][1]
+        settings = self.state.load(path)
+        self._check_recipe(path, settings["recipe"])
+        self.step = settings["step"]
+        if self.average is not None:
+            self.average.optimization_step = self.step
+        self.log.keep_until(self.step)
+        return True
+
+    def _check_recipe(self, path: Path, stored: dict[str, Any]) -> None:
+        new = self._described()
+        for name, value in new.items():
+            if value != stored.get(name):
+                raise DataError(
+                    f"{path}: expected a checkpoint of this recipe, got {name} {str(stored.get(name))[:200]} instead of "
+                    f"{str(value)[:200]}; use another --out"
+                )
+
+    def _described(self) -> dict[str, Any]:
+        """What must be the same in a run that resumes this one."""
+        values = {name: value for name, value in self.recipe.to_dict().items() if name not in _FREE}
+        kept = {name: value for name, value in values.items() if name not in ("base", "adapter", "lora")}
+        steps = {"steps"} if self.settings.schedule == "constant" else set()
+        kept[self.stage] = {n: _plain(v) for n, v in values[self.stage].items() if n not in steps}
+        kept["samples_per_step"] = self.batch
+        for name in ("batch_size", "accumulate"):
+            del kept[self.stage][name]
+        return {name: _plain(value) for name, value in kept.items()}
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Compute the loss of a batch, which may be on another device."""
+        references, targets, preceding, view, mask, text, sigmas, noise = (
+            tensor.to(self.accelerator.device, non_blocking=True) for tensor in batch
+        )
+        control = None
+        if self.stage != "base":
+            white = None if self._white is None else self._white[:, : view.shape[2]]
+            control = self.conditioning.control(view, mask, white)
+        sequence = TrainingSequence(references, targets, preceding, control, text)
+        return flow_matching_loss(self._wrapped, sequence, sigmas, noise)
+
+    def train(self, validate: Callable[[StageTrainer], dict[str, float]] | None = None) -> None:
+        """Train up to the last step, with checkpoints on the way and at the end.
+
+        Args:
+            validate: called now and then; returns values for the log. All processes call it.
+
+        Raises:
+            FloatingPointError: the loss is not finite.
+        """
+        recipe, settings, accelerator = self.recipe, self.settings, self.accelerator
+        loader = load_batches(
+            self.dataset,
+            range(self.step, settings.steps),
+            batch_size=settings.batch_size,
+            accumulate=settings.accumulate,
+            rank=accelerator.process_index,
+            processes=accelerator.num_processes,
+            workers=recipe.workers,
+            pin_memory=accelerator.device.type == "cuda",
+        )
+        batches, started, waiting = iter(loader), time.perf_counter(), 0.0
+        bar = tqdm(total=settings.steps, initial=self.step, desc=self.stage, unit="step",
+                   disable=not accelerator.is_main_process)  # fmt: skip
+        with bar:
+            while self.step < settings.steps:
+                values, seconds = self._step(batches)
+                waiting += seconds
+                self.waited = waiting / max(time.perf_counter() - started, 1e-9)
+                self.step += 1
+                bar.update()
+                is_last = self.step == settings.steps
+                if self.step % recipe.log_every == 0 or is_last:
+                    loss = float(values["loss"])
+                    if not math.isfinite(loss):
+                        raise FloatingPointError(f"loss: expected a finite number, got {loss} in step {self.step}")
+                    bar.set_postfix(loss=f"{loss:.4f}")
+                    self.log.add(self.step, {n: float(v) for n, v in values.items()} | {"waited": self.waited})
+                if (
+                    validate is not None
+                    and recipe.validate_every
+                    and (self.step % recipe.validate_every == 0 or is_last)
+                ):
+                    self.log.add(self.step, validate(self))
+                if self.step % recipe.checkpoint_every == 0 or is_last:
+                    self.save()
+
+    def _step(self, batches: Any) -> tuple[dict[str, Any], float]:
+        """Do one step, and return values for the log and the seconds of waiting for data."""
+        # Dropout, where a recipe has any, follows from the step too.
+        torch.manual_seed((self.recipe.seed << 20) + self.step * self.accelerator.num_processes
+                          + self.accelerator.process_index)  # fmt: skip
+        rate = self.settings.learning_rate * rate_factor(self.step, self.settings)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        losses, waiting, norm = [], 0.0, None
+        for _ in range(self.settings.accumulate):
+            started = time.perf_counter()
+            batch = next(batches)
+            waiting += time.perf_counter() - started
+            with self.accelerator.accumulate(self._wrapped):
+                loss = self.loss(batch)
+                self.accelerator.backward(loss)
+                if self.accelerator.sync_gradients and self.settings.clip_norm:
+                    norm = self.accelerator.clip_grad_norm_(self.state.parameters.values(), self.settings.clip_norm)
+                self._optimizer.step()
+                self._optimizer.zero_grad()
+            losses.append(loss.detach())
+        if self.average is not None:
+            self.average.step(self.state.parameters.values())
+        mean = self.accelerator.reduce(torch.stack(losses).mean(), "mean")
+        values = {"loss": mean, "learning_rate": rate}
+        return values if norm is None else values | {"gradient_norm": norm}, waiting
+
+    def save(self) -> None:
+        """Write a checkpoint. All processes must call it."""
+        settings = {"stage": self.stage, "recipe": self._described()}
+        is_main = self.accelerator.is_main_process
+        self.state.save(self.out / CHECKPOINTS, self.step, settings, self.recipe.keep_checkpoints, write=is_main)
+        self.accelerator.wait_for_everyone()
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON returns it."""
+    return list(value) if isinstance(value, tuple) else value
