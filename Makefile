@@ -49,7 +49,7 @@ $(READY): pyproject.toml setup.py $(wildcard csrc/*.py) .ci/constraints.txt $(SO
 		{ echo "Python 3.10 or newer is needed; name one with make PYTHON=..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) torch numpy setuptools ninja
-	$(STRICT) $(PIP) --no-build-isolation --editable '.[wan,scenes,triton,test,bench,lint,docs]'
+	$(STRICT) $(PIP) --no-build-isolation --editable '.[wan,scenes,train,triton,test,bench,lint,docs]'
 	$(PIP) --no-deps --upgrade --target $(VENV)/tests torchvision
 	@touch $@
 

@@ -35,9 +35,11 @@ exit codes:
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command line. Every command sets ``run``, which takes the options and returns a summary."""
     # They import torch, which takes seconds: in reach of what catches Ctrl-C.
+    from .data import add_data
     from .generate import add_generate
     from .remember import add_remember
     from .render import add_render
+    from .train import add_train
     from .view import add_view
     from .worldscore import add_worldscore
 
@@ -55,6 +57,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_render(commands)
     add_view(commands)
     add_worldscore(commands)
+    add_data(commands)
+    add_train(commands)
     return parser
 
 

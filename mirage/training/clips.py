@@ -50,7 +50,7 @@ class ClipSource(Protocol):
         origin: where they come from, for the record.
     """
 
-    names: Sequence[str]
+    names: list[str]
     origin: str
 
     def read(self, name: str) -> TrainingClip:

@@ -108,7 +108,8 @@ class StageTrainer:
     @property
     def batch(self) -> int:
         """Samples of a step, in all processes."""
-        return self.settings.batch_size * self.settings.accumulate * self.accelerator.num_processes
+        processes: int = self.accelerator.num_processes
+        return self.settings.batch_size * self.settings.accumulate * processes
 
     def _make_dataset(self) -> SequenceDataset:
         plan = BatchPlan(
@@ -149,10 +150,8 @@ class StageTrainer:
         new = self._described()
         for name, value in new.items():
             if value != stored.get(name):
-                raise DataError(
-                    f"{path}: expected a checkpoint of this recipe, got {name} {str(stored.get(name))[:200]} instead of "
-                    f"{str(value)[:200]}; use another --out"
-                )
+                got = f"{name} {str(stored.get(name))[:200]} instead of {str(value)[:200]}"
+                raise DataError(f"{path}: expected a checkpoint of this recipe, got {got}; use another --out")
 
     def _described(self) -> dict[str, Any]:
         """What must be the same in a run that resumes this one."""
@@ -207,21 +206,19 @@ class StageTrainer:
                 self.waited = waiting / max(time.perf_counter() - started, 1e-9)
                 self.step += 1
                 bar.update()
-                is_last = self.step == settings.steps
-                if self.step % recipe.log_every == 0 or is_last:
+                if self._is_due(recipe.log_every):
                     loss = float(values["loss"])
                     if not math.isfinite(loss):
                         raise FloatingPointError(f"loss: expected a finite number, got {loss} in step {self.step}")
                     bar.set_postfix(loss=f"{loss:.4f}")
                     self.log.add(self.step, {n: float(v) for n, v in values.items()} | {"waited": self.waited})
-                if (
-                    validate is not None
-                    and recipe.validate_every
-                    and (self.step % recipe.validate_every == 0 or is_last)
-                ):
+                if validate is not None and self._is_due(recipe.validate_every):
                     self.log.add(self.step, validate(self))
-                if self.step % recipe.checkpoint_every == 0 or is_last:
+                if self._is_due(recipe.checkpoint_every):
                     self.save()
+
+    def _is_due(self, every: int) -> bool:
+        return every > 0 and (self.step % every == 0 or self.step == self.settings.steps)
 
     def _step(self, batches: Any) -> tuple[dict[str, Any], float]:
         """Do one step, and return values for the log and the seconds of waiting for data."""

@@ -82,7 +82,9 @@ def make_model(
         model.enable_gradient_checkpointing()
     if recipe.compile:
         model.compile_repeated_blocks()
-    return model.train()
+    model.train()
+    result: MirageTransformer3DModel = model
+    return result
 
 
 def _load_backbone(folder: Path | None, dtype: torch.dtype) -> Any:

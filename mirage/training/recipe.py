@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
-import types
+import sys
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,13 +19,10 @@ from ..io.files import read_text
 from ..models.wan.conditioning import Conditioning, MaskPolarity
 from ..models.wan.presets import PresetName
 
-if typing.TYPE_CHECKING:
+if sys.version_info >= (3, 11):
     import tomllib
 else:
-    try:
-        import tomllib
-    except ImportError:  # Python 3.10
-        import tomli as tomllib
+    import tomli as tomllib
 
 __all__ = ["STAGES", "BackboneRecipe", "ObjectiveRecipe", "Recipe", "StageName", "StageRecipe", "read_recipe"]
 
@@ -33,6 +30,7 @@ StageName = Literal["base", "adapter", "lora"]
 STAGES: tuple[StageName, ...] = get_args(StageName)
 RECIPES = Path(__file__).with_name("recipes")
 _MAX = 1 << 40
+RANGE = "[least, largest] with 0 <= least <= largest <= 64"
 
 
 @dataclass(frozen=True)
@@ -122,9 +120,7 @@ class StageRecipe:
         for name in ("references", "preceding"):
             low, high = getattr(self, name)
             if not 0 <= low <= high <= 64:
-                raise check.value_error(
-                    f"{stage}.{name}", "[least, largest] with 0 <= least <= largest <= 64", [low, high]
-                )
+                raise check.value_error(f"{stage}.{name}", RANGE, [low, high])
 
 
 @dataclass(frozen=True)
@@ -290,5 +286,4 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         return check.flag(name, value)
     if hint is int:
         return check.integer(name, value, -_MAX, _MAX)
-    assert hint is float and not isinstance(hint, types.GenericAlias), hint
     return check.number(name, value)

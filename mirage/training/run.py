@@ -83,7 +83,7 @@ def train(
         with atomic_write(out / RECIPE) as partial:
             partial.write_text(json.dumps(recipe.to_dict(), indent=1) + "\n")
     accelerator.init_trackers("mirage", config={"preset": recipe.preset, "seed": recipe.seed})
-    results = {}
+    results: dict[str, Any] = {}
     for stage in recipe.stages:
         results[stage] = _train_stage(stage, recipe, samples, conditioning, out, model, adapter, accelerator)
     accelerator.end_training()
@@ -115,7 +115,7 @@ def _train_stage(
     accelerator: Accelerator,
 ) -> dict[str, Any]:
     folder = out / stage
-    if _is_there(accelerator, folder / FINISHED):
+    if _is_there(folder / FINISHED):
         finished: dict[str, Any] = json.loads((folder / FINISHED).read_text())
         return finished
     own_backbone, own_adapter = out / "base" / BASE, out / "adapter" / ADAPTER
@@ -151,7 +151,7 @@ def _train_stage(
     return result
 
 
-def _is_there(accelerator: Accelerator, path: Path) -> bool:
+def _is_there(path: Path) -> bool:
     """Whether a file exists, as the main process sees it."""
     answer = [os.path.isfile(path)]
     broadcast_object_list(answer)

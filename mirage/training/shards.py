@@ -64,7 +64,7 @@ def write_shard(path: Path, samples: Iterator[Sample], report: dict[str, Any], i
                 for suffix, data in (("safetensors", safetensors.torch.save(tensors)), ("json", text.encode())):
                     member = tarfile.TarInfo(f"{sample.key}.{suffix}")
                     member.size = len(data)
-                    offset = tar.fileobj.tell() + tarfile.BLOCKSIZE  # type: ignore[union-attr]
+                    offset = tar.fileobj.tell() + tarfile.BLOCKSIZE
                     tar.addfile(member, io.BytesIO(data))
                     digest = hashlib.sha256(data).hexdigest()
                     files[member.name] = {"offset": offset, "size": len(data), "sha256": digest}

@@ -125,15 +125,14 @@ class Validation:
         """Generate the latents of the first sample as the pipeline does, and write a picture."""
         number, codec = self.numbers[0], self.codec
         assert codec is not None
-        tensors = {
-            name: tensor.to(trainer.accelerator.device) for name, tensor in self.data.sample(number).tensors.items()
-        }
+        device = trainer.accelerator.device
+        tensors = {name: tensor.to(device) for name, tensor in self.data.sample(number).tensors.items()}
         r, p = self._counts(trainer, tensors)
         shift = trainer.recipe.objective.flow_shift
         scheduler = UniPCMultistepScheduler(
             prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=shift, num_train_timesteps=1000
         )
-        text = self._text(trainer, number)[None].to(trainer.accelerator.device)
+        text = self._text(trainer, number)[None].to(device)
         white: Any = _WhiteLatents(self.data.white_latents())
         model = WanChunkModel(
             trainer.model, scheduler, white, lambda _: (text, None), steps=trainer.recipe.validation_steps
