@@ -90,6 +90,7 @@ def build_shards(
         What the folder holds now.
 
     Raises:
+        ValueError: the size is not a multiple of the codec's cells and patches.
         DataError: two clips have the same name, or the folder holds shards of other clips or settings.
         OSError: a file cannot be written.
     """
@@ -98,6 +99,9 @@ def build_shards(
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise DataError(f"SOURCE: expected each clip once, got {twice} twice")
+    step = codec.spatial_stride * settings.patch
+    if any(side % step or side < step for side in size):
+        raise ValueError(f"size: expected multiples of {step}, got {size}")
     out.mkdir(parents=True, exist_ok=True)
     _write_settings(out, _describe(sources, names, codec, size, settings, clips_per_shard))
     _write_white(out, codec, size, settings)

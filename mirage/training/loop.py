@@ -18,7 +18,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from ..errors import DataError
 from .batches import Batch, BatchPlan, SequenceDataset, load_batches
-from .checkpoints import TrainingState, find_checkpoints
+from .checkpoints import TrainingState, find_checkpoints, whole
 from .dataset import TrainingData
 from .log import RunLog
 from .objective import TrainingSequence, flow_matching_loss
@@ -245,7 +245,7 @@ class StageTrainer:
             self.average.step(self.state.parameters.values())
         mean = self.accelerator.reduce(torch.stack(losses).mean(), "mean")
         values = {"loss": mean, "learning_rate": rate}
-        return values if norm is None else values | {"gradient_norm": norm}, waiting
+        return values if norm is None else values | {"gradient_norm": whole(norm)}, waiting
 
     def save(self) -> None:
         """Write a checkpoint. All processes must call it."""

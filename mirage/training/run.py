@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.tracking import get_available_trackers
 from accelerate.utils import broadcast_object_list
 
 from mirage_kernels import atomic_write
@@ -40,13 +41,11 @@ def make_accelerator(recipe: Recipe, out: Path, tracker: str | None = None, *, c
     Raises:
         DataError: the tracker is unknown or not installed.
     """
-    try:
-        accelerator = Accelerator(mixed_precision=recipe.precision, log_with=tracker, project_dir=str(out), cpu=cpu)
-    except ValueError as error:
-        raise DataError(f"--tracker: {' '.join(str(error).split())}") from None
-    if tracker is not None and not accelerator.log_with:
-        raise DataError(f"--tracker: expected a tracker that is installed, got {tracker!r}: pip install {tracker}")
-    return accelerator
+    known = {str(name) for name in get_available_trackers()}
+    if tracker is not None and tracker not in known:
+        got = f"{tracker!r}, which is not installed or unknown"
+        raise DataError(f"--tracker: expected one of {', '.join(sorted(known)) or 'none that is installed'}, got {got}")
+    return Accelerator(mixed_precision=recipe.precision, log_with=tracker, project_dir=str(out), cpu=cpu)
 
 
 def train(

@@ -1,0 +1,244 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Training runs: what a stage trains, exact resumption, exports, and a loss that falls."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from small_training import SIZE, TableClips, build, recipe
+
+from mirage.errors import DataError
+from mirage.models.wan.codec import WanCodec
+from mirage.training.checkpoints import find_checkpoints
+from mirage.training.dataset import TrainingData
+from mirage.training.log import read_log
+from mirage.training.loop import StageTrainer
+from mirage.training.models import make_model
+from mirage.training.recipe import Recipe, StageName
+from mirage.training.run import find_conditioning, make_accelerator, train
+from mirage.training.samples import SampleSettings
+from mirage_kernels import load_tensors
+
+ALL = "stages=['base','adapter','lora']"
+CHECKED = ("checkpoint_every=2", "keep_checkpoints=9", "validate_every=3", "validation_steps=2")
+
+
+@pytest.fixture(scope="module")
+def finished(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a run of all stages; tests must not change it."""
+    out = tmp_path_factory.mktemp("run")
+    train(
+        recipe(ALL, "checkpoint_every=2", "keep_checkpoints=9", "validate_every=3", "validation_steps=2"), shards, out
+    )
+    return out
+
+
+def state_of(path: Path) -> dict[str, torch.Tensor]:
+    return load_tensors(path, kind="training state", version=1)[0]
+
+
+def final_state(out: Path, stage: str) -> dict[str, torch.Tensor]:
+    return state_of(find_checkpoints(out / stage / "checkpoints")[-1][1])
+
+
+def trainer_of(
+    shards: Path, out: Path, made: Recipe, stage: StageName, run: Path | None = None, dtype: torch.dtype = torch.float32
+) -> StageTrainer:
+    data = TrainingData(shards, made.held_out)
+    folder = None if run is None else run / "base" / "transformer"
+    adapter = None if run is None or stage != "lora" else run / "adapter" / "adapter.safetensors"
+    torch.manual_seed(0)
+    model = make_model(stage, made, 48, find_conditioning(made, data), folder, adapter, dtype)
+    return StageTrainer(make_accelerator(made, out, cpu=True), stage, made, data, model, out)
+
+
+@pytest.mark.parametrize("stage", ["base", "adapter", "lora"])
+def test_a_stage_changes_its_own_weights_only(shards: Path, finished: Path, tmp_path: Path, stage: StageName) -> None:
+    trainer = trainer_of(shards, tmp_path, recipe(), stage, finished)
+    before = {name: weight.detach().clone() for name, weight in trainer.model.state_dict().items()}
+    trainer.train()
+    after = trainer.model.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    expected = {
+        "base": {name for name in before if not name.startswith("adapter.")},
+        "adapter": {name for name in before if name.startswith("adapter.")},
+        "lora": {name for name in before if ".lora_" in name},
+    }[stage]
+    assert changed == expected
+    assert all(p.dtype == torch.float32 for p in trainer.state.parameters.values())
+    if stage == "lora":
+        assert not any(".adapter." in name or name.startswith("adapter.") for name in changed)
+
+
+@pytest.mark.filterwarnings("ignore:Mismatch dtype")  # of norms, whose weights are float32
+def test_trained_weights_are_float32_and_move_at_small_learning_rates(
+    shards: Path, finished: Path, tmp_path: Path
+) -> None:
+    made = recipe("precision=bf16", "adapter.learning_rate=1e-5", "adapter.warmup=0", "adapter.ema=0")
+    trainer = trainer_of(shards, tmp_path, made, "adapter", finished, torch.bfloat16)
+    frozen = {
+        n: p for n, p in trainer.model.named_parameters() if not p.requires_grad and "blocks" in n and "attn" in n
+    }
+    assert {p.dtype for n, p in frozen.items() if ".to_" in n} == {torch.bfloat16}
+    before = {name: weight.detach().clone() for name, weight in trainer.state.parameters.items()}
+    trainer.train()
+    for name, weight in trainer.state.parameters.items():
+        assert weight.dtype == torch.float32
+        moved = (weight != before[name]).float().mean()
+        assert moved > 0.9, name  # with weights of 16 bits, most would not
+
+
+def test_the_adapter_runs_once_and_without_gradients_while_lora_is_trained(
+    shards: Path, finished: Path, tmp_path: Path
+) -> None:
+    trainer = trainer_of(shards, tmp_path, recipe("checkpointing=true", steps=1), "lora", finished)
+    calls: list[str] = []
+    hints: list[torch.Tensor] = []
+    for block in trainer.model.adapter.control_blocks:
+        block.register_forward_pre_hook(lambda *_: calls.append("adapter"))
+        block.register_forward_hook(lambda _, __, output: hints.append(output[0]))
+    for block in trainer.model.blocks:
+        block.register_forward_pre_hook(lambda *_: calls.append("backbone"))
+    trainer.train()
+    assert calls.count("adapter") == len(trainer.model.adapter.control_blocks)
+    assert calls.count("backbone") == 2 * len(trainer.model.blocks)  # the backward pass computes them again
+    assert not any(hint.requires_grad for hint in hints)
+
+
+@pytest.mark.parametrize("stage", ["base", "adapter", "lora"])
+def test_a_run_that_was_stopped_ends_with_the_same_bits(
+    shards: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: StageName
+) -> None:
+    made = recipe(*CHECKED)
+    step, done = StageTrainer._step, iter(range(5))
+
+    def interrupted(trainer: StageTrainer, batches: Any) -> Any:
+        if next(done, None) is None:
+            raise KeyboardInterrupt
+        return step(trainer, batches)
+
+    monkeypatch.setattr(StageTrainer, "_step", interrupted)
+    trainer = trainer_of(shards, tmp_path, made, stage, finished)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    monkeypatch.setattr(StageTrainer, "_step", step)
+    resumed = trainer_of(shards, tmp_path, made, stage, finished)
+    assert resumed.resume()
+    assert resumed.step == 4
+    resumed.train()
+    expected, got = final_state(finished, stage), state_of(find_checkpoints(tmp_path / "checkpoints")[-1][1])
+    assert set(got) == set(expected)
+    for name, tensor in expected.items():
+        assert torch.equal(got[name], tensor), name
+    losses = [
+        [e["loss"] for e in read_log(path) if "loss" in e]
+        for path in (tmp_path / "log.jsonl", finished / stage / "log.jsonl")
+    ]
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == 6
+
+
+def test_checkpoints_rotate_and_finished_stages_are_skipped(shards: Path, tmp_path: Path) -> None:
+    made = recipe("stages=['base']", "checkpoint_every=1", "keep_checkpoints=2")
+    train(made, shards, tmp_path)
+    folder = tmp_path / "base" / "checkpoints"
+    assert [step for step, _ in find_checkpoints(folder)] == [5, 6]
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.name != "recipe.json"}
+    result = train(made, shards, tmp_path)
+    assert result["base"]["steps"] == 6
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_run_leaves_pictures_and_a_log(finished: Path) -> None:
+    for stage in ("adapter", "lora"):
+        assert sorted(path.name for path in (finished / stage / "validation").iterdir()) == [
+            "step-00000003.png", "step-00000006.png"]  # fmt: skip
+    entries = read_log(finished / "adapter" / "log.jsonl")
+    assert [e["step"] for e in entries if "loss" in e] == [1, 2, 3, 4, 5, 6]
+    assert [e["step"] for e in entries if "validation_loss" in e] == [3, 6]
+    assert all({"learning_rate", "gradient_norm", "waited"} <= set(e) for e in entries if "loss" in e)
+    assert json.loads((finished / "recipe.json").read_text())["preset"] == "paper"
+
+
+def test_the_control_latent_of_white_is_read_once(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+    original = TrainingData.white_latents
+    monkeypatch.setattr(TrainingData, "white_latents", lambda data: (read.append(1), original(data))[1])
+    train(recipe("stages=['base']", preset="release"), shards, tmp_path)
+    read.clear()
+    made = recipe("stages=['adapter']", "validation_steps=0", preset="release")
+    train(made, shards, tmp_path)
+    assert len(read) == 1
+
+
+def test_white_latents_of_a_shorter_video_are_the_first_ones() -> None:
+    """So that one encoding serves all numbers of preceding latents, also with the autoencoder of Wan2.2."""
+    codec = WanCodec(tiny.vae())
+    frames = torch.ones(1, 3, 17, 32, 32)
+    whole = codec.encode(frames)
+    for count in (2, 3, 4):
+        torch.testing.assert_close(whole[:, :, :count], codec.encode(frames[:, :, : 4 * count - 3]))
+
+
+def test_a_short_recipe_lowers_the_loss(shards: Path, tmp_path: Path) -> None:
+    made = recipe("stages=['base','adapter']", "base.batch_size=8", "adapter.batch_size=8", "base.learning_rate=5e-3",
+                  "validate_every=20", "validation_samples=8", "held_out=0", steps=40)  # fmt: skip
+    train(made, shards, tmp_path)
+    losses = [entry["loss"] for entry in read_log(tmp_path / "base" / "log.jsonl") if "loss" in entry]
+    assert sum(losses[-5:]) < 0.6 * 5 * losses[0]
+    for stage in ("base", "adapter"):
+        held = [e["validation_loss"] for e in read_log(tmp_path / stage / "log.jsonl") if "validation_loss" in e]
+        assert held[1] < held[0]
+
+
+def test_wrong_inputs_are_named(shards: Path, finished: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"--model: expected a folder with Wan2\.2 in diffusers' layout, got none"):
+        train(recipe("stages=['adapter']"), shards, tmp_path / "a")
+    with pytest.raises(DataError, match="--adapter: expected the file of the adapter that LoRA is trained with"):
+        train(recipe("stages=['lora']"), shards, tmp_path / "a", model=finished / "base" / "transformer")
+    trainer = trainer_of(shards, tmp_path / "b", recipe("checkpoint_every=3"), "base")
+    trainer.train()
+    other = trainer_of(shards, tmp_path / "b", recipe("checkpoint_every=3", "seed=1"), "base")
+    with pytest.raises(DataError, match=r"expected a checkpoint of this recipe, got seed 0 instead of 1; use another"):
+        other.resume()
+    larger = trainer_of(shards, tmp_path / "b", recipe("backbone.ffn_dim=32"), "base")
+    with pytest.raises(DataError, match="expected a checkpoint of this model, got one of another"):
+        larger.resume()
+    with pytest.raises(DataError, match="--tracker"):
+        make_accelerator(recipe(), tmp_path, "nothing")
+
+
+def test_a_longer_run_goes_on(shards: Path, tmp_path: Path) -> None:
+    trainer_of(shards, tmp_path, recipe(steps=3), "base").train()
+    longer = trainer_of(shards, tmp_path, recipe(steps=5), "base")
+    assert longer.resume()
+    longer.train()
+    assert find_checkpoints(tmp_path / "checkpoints")[-1][0] == 5
+
+
+def test_texts_reach_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = {"a wall": torch.full((2, 8), 3.0), "": torch.full((1, 8), -1.0)}
+    build(tmp_path / "data", [TableClips(4)], SampleSettings(targets=2, per_clip=1), encode_text=texts.__getitem__)
+    data = TrainingData(tmp_path / "data")
+    assert data.has_texts
+    seen = set()
+    made = recipe("objective.prompt_dropout=0.5", "base.batch_size=4", "max_sequence_length=3", steps=8)
+    trainer = trainer_of(tmp_path / "data", tmp_path / "out", made, "base")
+    loss = StageTrainer.loss
+
+    def watched(self: StageTrainer, batch: Any) -> torch.Tensor:
+        seen.update(tuple(words) for words in batch.text[:, :, 0].tolist())
+        return loss(self, batch)
+
+    monkeypatch.setattr(StageTrainer, "loss", watched)
+    trainer.train()
+    assert seen == {(3.0, 3.0, 0.0), (-1.0, 0.0, 0.0)}
+    assert SIZE == (64, 96)
