@@ -112,7 +112,12 @@ def build_shards(
             for clip in shards[number]:
                 on_clip(clip.name)
         else:
-            report: dict[str, Any] = {"clips": [], "refused": {}}
+            zeros = [0.0] * codec.channels
+            report: dict[str, Any] = {
+                "clips": [],
+                "refused": {},
+                "moments": {"count": 0, "sum": zeros, "squares": zeros},
+            }
             samples = _make_shard(shards[number], codec, settings, device, report, on_clip)
             write_shard(path, samples, report, INDEXED)
         if encode_text is not None:
@@ -189,7 +194,8 @@ def _make_shard(
     report: dict[str, Any],
     on_clip: Callable[[str], None],
 ) -> Iterator[Sample]:
-    """Make the samples of clips; ``report`` gets the names of the clips, and the reasons of those that are refused."""
+    """Make the samples of clips; ``report`` gets the names of the clips, the reasons of those that are refused, and
+    moments of the targets."""
     for clip in clips:
         stem = re.sub(r"[^A-Za-z0-9_-]+", "-", clip.name)[:MAX_KEY]
         try:
@@ -200,8 +206,17 @@ def _make_shard(
             report["clips"].append(clip.name)
             for number, (tensors, info) in enumerate(samples):
                 origin = {"source": clip.source.origin}
+                _add_moments(report["moments"], tensors["targets"])
                 yield Sample(f"{clip.number:06d}-{stem}-{number:03d}", tensors, info | origin)
         on_clip(clip.name)
+
+
+def _add_moments(moments: dict[str, Any], targets: Tensor) -> None:
+    """Add latents (C, T, h, w) to the moments of a shard."""
+    values = targets.double().flatten(1)
+    moments["count"] += values.shape[1]
+    for name, added in (("sum", values.sum(1)), ("squares", values.square().sum(1))):
+        moments[name] = [a + b for a, b in zip(moments[name], added.tolist(), strict=True)]
 
 
 def _read(clip: _Clip) -> TrainingClip:

@@ -79,6 +79,18 @@ class TrainingData:
         """
         return _load(self.folder / WHITE, WHITE_KIND)["white"].float()
 
+    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return mean and standard deviation of each channel of the targets, of all clips."""
+        moments = [report["moments"] for report in self.reader.reports]
+        count = sum(part["count"] for part in moments)
+        total, squares = (
+            torch.tensor([part[name] for part in moments], dtype=torch.float64, device="cpu").sum(0)
+            for name in ("sum", "squares")
+        )
+        mean = total / count
+        std = (squares / count - mean.square()).clamp(min=1e-12).sqrt()
+        return tuple(mean.tolist()), tuple(std.tolist())
+
     def sample(self, number: int) -> Sample:
         """Read a sample; see :meth:`.ShardReader.__getitem__`."""
         return self.reader[number]

@@ -122,7 +122,10 @@ class StageTrainer:
     def _make_white(self) -> Tensor | None:
         """The latents of a white video on the device, once for all steps; None for a mask instead."""
         channels = self.model.config.control_channels - self.model.config.in_channels
-        return None if channels == 1 else self.data.white_latents()[:channels].to(self.accelerator.device)
+        if channels == 1:
+            return None
+        white: Tensor = self.conditioning.normalize(self.data.white_latents())[:channels]
+        return white.to(self.accelerator.device)
 
     def resume(self) -> bool:
         """Return to the last checkpoint.
@@ -169,10 +172,12 @@ class StageTrainer:
         references, targets, preceding, view, mask, text, sigmas, noise = (
             tensor.to(self.accelerator.device, non_blocking=True) for tensor in batch
         )
+        normalize = self.conditioning.normalize
+        references, targets, preceding = normalize(references), normalize(targets), normalize(preceding)
         control = None
         if self.stage != "base":
             white = None if self._white is None else self._white[:, : view.shape[2]]
-            control = self.conditioning.control(view, mask, white)
+            control = self.conditioning.control(self.conditioning.normalize_view(view, mask), mask, white)
         sequence = TrainingSequence(references, targets, preceding, control, text)
         return flow_matching_loss(self._wrapped, sequence, sigmas, noise)
 

@@ -136,6 +136,8 @@ class Recipe:
         compile: whether the blocks are compiled.
         mask: with the preset ``"paper"``, what the mask is 1 for.
         lora_rank: rank of LoRA; 0 for the preset's.
+        normalize: whether the model computes with latents that are normalized by the mean and the deviation of each
+            channel in the data; ``"auto"`` does so except for Wan2.2's codec, which normalizes them itself.
         max_sequence_length: tokens that prompts are padded to.
         held_out: fraction of the clips that is kept for validation.
         workers: processes of each process that read samples.
@@ -157,6 +159,7 @@ class Recipe:
     compile: bool = False
     mask: MaskPolarity = "known"
     lora_rank: int = 0
+    normalize: Literal["auto", "yes", "no"] = "auto"
     max_sequence_length: int = 512
     held_out: float = 0.02
     workers: int = 2

@@ -94,7 +94,11 @@ def find_conditioning(recipe: Recipe, data: TrainingData) -> Conditioning:
     settings = data.settings["samples"]
     scales = settings["extent_scales"]
     default = Conditioning()
+    is_normalized = recipe.normalize == "yes" or (recipe.normalize == "auto" and data.settings["codec"][:4] != "wan-")
+    mean, std = data.statistics() if is_normalized else ((), ())
     found = recipe.conditioning(
+        latents_mean=mean,
+        latents_std=std,
         reference_threshold=settings["reference_threshold"],
         reference_voxel_size=settings["reference_voxel_size"],
         extent_scale=default.extent_scale if default.extent_scale in scales else max(scales),

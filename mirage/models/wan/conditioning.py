@@ -44,6 +44,8 @@ class Conditioning:
         placement: where in its cell a point of the memory lies, see :class:`mirage.memory.LatentSpatialMemory`.
         flow_shift: shift of the noise levels; None for that of the scheduler.
         max_sequence_length: tokens that prompts are padded to.
+        latents_mean, latents_std: of each channel of the codec's latents; the model computes with normalized ones.
+            Empty for a codec whose latents are normalized, such as that of Wan2.2.
 
     Raises:
         TypeError, ValueError: a value has the wrong type or is out of range.
@@ -61,6 +63,8 @@ class Conditioning:
     placement: Placement = "exact"
     flow_shift: float | None = None
     max_sequence_length: int = 512
+    latents_mean: tuple[float, ...] = ()
+    latents_std: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         check.integer("num_references", self.num_references, 0, MAX_COUNT)
@@ -76,6 +80,12 @@ class Conditioning:
         if self.flow_shift is not None:
             check.positive("flow_shift", self.flow_shift)
         check.integer("max_sequence_length", self.max_sequence_length, 1, MAX_WORDS)
+        for name in ("latents_mean", "latents_std"):
+            values = getattr(self, name)
+            if not isinstance(values, (tuple, list)) or len(values) != len(self.latents_mean):
+                raise check.value_error(name, "a number for each channel, or none", repr(values)[:60])
+            numbers = (check.number(name, value, None if name == "latents_mean" else 1e-6) for value in values)
+            object.__setattr__(self, name, tuple(numbers))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Conditioning:
@@ -114,13 +124,45 @@ class Conditioning:
         names = ("extent_scale", "placement", "reference_voxel_size")
         return {name: getattr(self, name) for name in names}
 
+    def normalize(self, latents: Tensor) -> Tensor:
+        """Normalize latents (..., C, T, h, w) of the codec for the model.
+
+        Raises:
+            ValueError: the number of channels is another one.
+        """
+        if not self.latents_mean:
+            return latents
+        mean, std = self._statistics(latents)
+        return (latents - mean) / std
+
+    def denormalize(self, latents: Tensor) -> Tensor:
+        """Invert :meth:`normalize`."""
+        if not self.latents_mean:
+            return latents
+        mean, std = self._statistics(latents)
+        return latents * std + mean
+
+    def normalize_view(self, view: Tensor, mask: Tensor) -> Tensor:
+        """Normalize a memory's view (..., C, T, h, w); its holes, where ``mask`` (..., T, h, w) is False, are zeros."""
+        return view if not self.latents_mean else torch.where(mask.unsqueeze(-4), self.normalize(view), 0)
+
+    def _statistics(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        if latents.shape[-4] != len(self.latents_mean):
+            raise ValueError(f"latents: expected {len(self.latents_mean)} channels, got {latents.shape[-4]}")
+        mean, std = (
+            torch.tensor(values, dtype=latents.dtype, device=latents.device).reshape(-1, 1, 1, 1)
+            for values in (self.latents_mean, self.latents_std)
+        )
+        return mean, std
+
     def control(self, view: Tensor, mask: Tensor, white: Tensor | None) -> Tensor:
         """Make the control input of an adapter.
 
         Args:
-            view: (..., C, T, h, w), the memory's view; zeros in holes.
+            view: (..., C, T, h, w), the memory's view, normalized; zeros in holes.
             mask: (..., T, h, w) bool, False in holes.
-            white: (channels, T, h, w), the first latent channels of a white video, or None for a mask instead.
+            white: (channels, T, h, w), the first latent channels of a white video, normalized, or None for a mask
+                instead.
 
         Returns:
             (..., C + channels or C + 1, T, h, w) in the dtype of ``view``.

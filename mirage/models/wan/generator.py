@@ -17,6 +17,7 @@ from diffusers.utils.torch_utils import get_module_execution_device, randn_tenso
 from torch import Tensor
 
 from .codec import WanCodec
+from .conditioning import Conditioning
 from .timesteps import set_timesteps, unshifted_sigmas
 
 __all__ = ["DenoisingInterruptedError", "PromptEncoder", "StepCallback", "WanChunkModel", "cache_last_prompt",
@@ -125,10 +126,11 @@ class WanChunkModel:
         Returns:
             (1, control channels, T, h, w).
         """
-        channels = self.transformer.config.control_channels - view.shape[0]
-        white = None if channels == 1 else self.codec.white_latents(*view.shape[1:])[:channels].to(view)
-        control: Tensor = self.transformer.conditioning.control(view, mask, white)
-        return control[None]
+        conditioning: Conditioning = self.transformer.conditioning
+        channels, white = self.transformer.config.control_channels - view.shape[0], None
+        if channels != 1:
+            white = conditioning.normalize(self.codec.white_latents(*view.shape[1:]).to(view))[:channels]
+        return conditioning.control(conditioning.normalize_view(view, mask), mask, white)[None]
 
     @torch.no_grad()
     def __call__(
@@ -156,13 +158,16 @@ class WanChunkModel:
             embeddings = self.encode_prompt(prompt)
             control = self.control(torch.cat([view, preceding_view], 1), torch.cat([mask, preceding_mask]))
             noise: Tensor = randn_tensor((1, *view.shape), generator=generator, device=device, dtype=torch.float32)
+            conditioning: Conditioning = self.transformer.conditioning
             sequence = _Sequence(
-                first[None].to(device, torch.float32),
-                references[None].to(device, dtype),
-                preceding[None].to(device, dtype),
+                conditioning.normalize(first[None, :, None])[:, :, 0].to(device, torch.float32),
+                conditioning.normalize(references[None]).to(device, dtype),
+                conditioning.normalize(preceding[None]).to(device, dtype),
                 control.to(device, dtype),
             )
-            return self._denoise(noise, sequence, embeddings, generator)
+            latents = conditioning.denormalize(self._denoise(noise, sequence, embeddings, generator))
+            latents[:, 0] = first  # with its bits
+            return latents
         except BaseException:
             generator.set_state(random_state)  # a second attempt gives what the first one would have given
             raise

@@ -23,5 +23,6 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def fresh_accelerate() -> Iterator[None]:
     """Let every test choose precision and trackers: accelerate keeps those of a process."""
+    AcceleratorState._reset_state(reset_partial_state=True)
     yield
     AcceleratorState._reset_state(reset_partial_state=True)
