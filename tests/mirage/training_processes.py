@@ -32,12 +32,16 @@ def start(target: Callable[..., None], *args: Any, quiet: bool = False) -> ForkS
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["training_processes"])
     process = context.Process(target=_run, args=(quiet, target, *args), daemon=True)
-    before = list(sys.path)
-    sys.path[:] = [folder for folder in before if folder != TORCHVISION]
+    path, before = list(sys.path), os.environ.get("PYTHONPATH")
+    sys.path[:] = [folder for folder in path if folder != TORCHVISION]
+    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # the server does not take sys.path before Python 3.13
     try:
         process.start()
     finally:
-        sys.path[:] = before
+        sys.path[:] = path
+        os.environ.pop("PYTHONPATH")
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
     return process
 
 
