@@ -7,6 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from mirage_kernels import Cameras, check
 
@@ -57,13 +58,8 @@ def read_realestate10k(path: str | Path, size: tuple[int, int], *, rebased: bool
         DataError: the file is missing, or a line, which the error names, is not as described or has distortion.
     """
     path, size = Path(path), check.size("size", size)
-    lines = read_text(path, "RealEstate10K cameras").splitlines()
-    first = 1 if lines and lines[0].strip().startswith(_URL_PREFIXES) else 0
-    rows = [_row(line, f"{path}:{n}") for n, line in enumerate(lines[first:], first + 1) if line.strip()]
-    if not rows:
-        raise DataError(f"{path}: expected lines of RealEstate10K cameras, got none")
-    table = torch.tensor(rows, dtype=torch.float64, device="cpu")
-    intrinsics = torch.eye(3, dtype=torch.float64, device="cpu").repeat(len(rows), 1, 1)
+    table = _read_table(path)
+    intrinsics = torch.eye(3, dtype=torch.float64, device="cpu").repeat(len(table), 1, 1)
     intrinsics[:, 0, 0], intrinsics[:, 0, 2] = table[:, 1] * size[1], table[:, 3] * size[1]
     intrinsics[:, 1, 1], intrinsics[:, 1, 2] = table[:, 2] * size[0], table[:, 4] * size[0]
     try:
@@ -71,3 +67,28 @@ def read_realestate10k(path: str | Path, size: tuple[int, int], *, rebased: bool
     except ValueError as error:
         raise DataError(f"{path}: {error}") from None
     return rebase(cameras) if rebased else cameras
+
+
+def read_realestate10k_times(path: str | Path) -> list[float]:
+    """Read the times of the cameras of a RealEstate10K file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Seconds in the video, one for each camera.
+
+    Raises:
+        DataError: see :func:`read_realestate10k`.
+    """
+    return [time / 1e6 for time in _read_table(Path(path))[:, 0].tolist()]
+
+
+def _read_table(path: Path) -> Tensor:
+    """The numbers of all cameras, (F, 19) float64."""
+    lines = read_text(path, "RealEstate10K cameras").splitlines()
+    first = 1 if lines and lines[0].strip().startswith(_URL_PREFIXES) else 0
+    rows = [_row(line, f"{path}:{n}") for n, line in enumerate(lines[first:], first + 1) if line.strip()]
+    if not rows:
+        raise DataError(f"{path}: expected lines of RealEstate10K cameras, got none")
+    return torch.tensor(rows, dtype=torch.float64, device="cpu")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm  # type: ignore[import-untyped]
 
+from ..depth import MonocularDepth
 from ..errors import DataError, first_line
 from .messages import note, warn
 from .model_options import DTYPES, EMBEDDED
@@ -55,8 +56,9 @@ def add_data(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "sources",
         nargs="+",
         metavar="SOURCE",
-        help="procedural:FIRST-LAST for procedural scenes of these seeds, or the folder or file of a recording: RGB-D "
-        "images and poses, TUM, nerfstudio, COLMAP, geometry.npz",
+        help="procedural:FIRST-LAST for procedural scenes of these seeds; realestate10k:PATH for camera files, with "
+        "--videos and --depth-model; or the folder or file of a recording: RGB-D images and poses, TUM, nerfstudio, "
+        "COLMAP, geometry.npz, ViPE",
     )
     build.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="of the shards (no default: required)")
     clips = build.add_argument_group("clips")
@@ -74,6 +76,9 @@ def add_data(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     clips.add_argument(
         "--captions", type=Path, metavar="FILE", help="JSON object with the caption of each SOURCE (default: empty)"
     )
+    clips.add_argument("--videos", type=Path, metavar="FOLDER", help="videos of realestate10k: (default: none)")
+    clips.add_argument("--depth-model", type=Path, metavar="FOLDER", help="depth network for realestate10k:, see "
+                       "mirage generate --help (default: none)")  # fmt: skip
     _add_sample_options(build)
     add_codec_options(build)
     build.add_argument("--text", action="store_true", help="store embeddings of the captions, by the text encoder of "
@@ -164,12 +169,23 @@ _OPTION = {"per_clip": "samples: ", "num_references": "references: ", "num_prece
 
 def _build(args: argparse.Namespace, settings: SampleSettings, part: tuple[int, int]) -> BuildReport:
     from ..training.build import build_shards
-    from ..training.clips import open_source
+    from ..training.clips import SourceOptions, open_sources
 
     captions = _read_captions(args)
     size = (args.height, args.width)
-    sources = [open_source(text, args.frames, size, captions.get(text, "")) for text in args.sources]
     loaded = load_codec(args)
+    estimator = None
+    if args.depth_model is not None:
+        try:
+            estimator = MonocularDepth.load(args.depth_model, device=loaded.device)
+        except DataError as error:
+            raise DataError(f"--depth-model: {error}") from None
+    options = SourceOptions(args.frames, size, "", args.videos, estimator)
+    sources = [
+        source
+        for text in args.sources
+        for source in open_sources(text, options._replace(caption=captions.get(text, "")))
+    ]
     step = loaded.codec.spatial_stride * settings.patch
     for name in ("height", "width"):
         if getattr(args, name) % step:

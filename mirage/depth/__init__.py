@@ -7,6 +7,7 @@ from .estimator import DepthEstimate, DepthEstimator
 from .guess import guess_depth
 from .monocular import MonocularDepth
 from .multiview import DepthAnything3Depth, MapAnythingDepth
+from .pose_scale import fit_pose_scale
 from .recorded import MemoryDepth, RecordedDepth
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "MonocularDepth",
     "RecordedDepth",
     "align",
+    "fit_pose_scale",
     "guess_depth",
 ]

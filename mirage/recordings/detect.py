@@ -17,10 +17,11 @@ from .geometry_file import GeometryRecording
 from .nerfstudio import NerfstudioRecording
 from .posed_folder import DEPTH_FOLDERS, IMAGE_FOLDERS, POSE_FILES, PosedFolder, find
 from .tum import TumRecording
+from .vipe import VipeRecording, vipe_names
 
 LAYOUTS = (
     "images/, depth/, poses.txt and K.txt; rgb.txt, depth.txt and groundtruth.txt (TUM); transforms.json (nerfstudio); "
-    "sparse/0/ (COLMAP); or geometry.npz"
+    "sparse/0/ (COLMAP); rgb/, depth/, pose/ and intrinsics/ (ViPE); or geometry.npz"
 )
 SHOWN = 6  # entries of an unknown folder that an error lists
 
@@ -40,7 +41,9 @@ def read_recording(
     * the TUM RGB-D benchmark (:class:`.tum.TumRecording`);
     * nerfstudio's ``transforms.json`` with depth (:class:`.nerfstudio.NerfstudioRecording`);
     * COLMAP's sparse models (:class:`.colmap.ColmapRecording`);
-    * ``geometry.npz`` with images (:class:`.geometry_file.GeometryRecording`).
+    * ``geometry.npz`` with images (:class:`.geometry_file.GeometryRecording`);
+    * results of ViPE (:class:`.vipe.VipeRecording`): their folder, or ``rgb/NAME.mp4`` in it if they are of several
+      videos.
 
     Frames are read when they are requested, one at a time, so that a long recording needs no more memory than a short
     one.
@@ -98,6 +101,8 @@ def _open_file(path: Path, options: ReadOptions) -> Recording:
         return GeometryRecording(path, options)
     if path.suffix.lower() == ".json":
         return NerfstudioRecording(path, options)
+    if path.stem in vipe_names(path.parent.parent):
+        return VipeRecording(path.parent.parent, path.stem, options)
     raise DataError(f"{path}: expected a recording (a folder, transforms.json or geometry.npz), got another file")
 
 
@@ -106,6 +111,10 @@ def _open_folder(folder: Path, options: ReadOptions) -> Recording:
         return NerfstudioRecording(folder / "transforms.json", options)
     if (folder / "rgb.txt").is_file():
         return TumRecording(folder, options)
+    if names := vipe_names(folder):
+        if len(names) > 1:
+            raise DataError(f"{folder}: expected one clip, got {len(names)}; name it: {folder / 'rgb' / names[0]}.mp4")
+        return VipeRecording(folder, names[0], options)
     if find(folder, POSE_FILES) and find(folder, IMAGE_FOLDERS):
         return PosedFolder(folder, options)
     if (folder / "geometry.npz").is_file():

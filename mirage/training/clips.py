@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,16 +12,26 @@ from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as nnf
 
 from mirage_kernels import Cameras, check
 
+from ..cameras.intrinsics import with_intrinsics
+from ..cameras.realestate10k import read_realestate10k, read_realestate10k_times
 from ..data.procedural import ProceduralScene
+from ..depth import DepthEstimator, fit_pose_scale
 from ..errors import DataError
+from ..io.files import read_image, read_text
+from ..io.video_reader import VideoReader
 from ..recordings import RecordedFrame, Recording, read_recording
+from ..recordings.frames import center_window
+from ..recordings.vipe import vipe_names
 
-__all__ = ["ClipSource", "ProceduralClips", "RecordingClips", "TrainingClip", "open_source"]
+__all__ = ["ClipSource", "ProceduralClips", "RealEstateClips", "RecordingClips", "SourceOptions", "TrainingClip",
+           "open_sources"]  # fmt: skip
 
-PROCEDURAL = "procedural:"
+PROCEDURAL, REALESTATE10K = "procedural:", "realestate10k:"
+VIDEOS = (".mp4", ".webm", ".mkv", ".mov", ".avi")
 MAX_SEEDS = 1 << 24
 
 
@@ -111,6 +122,94 @@ class RecordingClips:
         return stack_frames([self._recording.read(number, self._size) for number in numbers], self._caption)
 
 
+class RealEstateClips:
+    """Clips of RealEstate10K: a camera file each, the frames of a local video, and estimated depth.
+
+    The video of ``NAME.txt`` is ``NAME`` or the video's name in its first line, with a suffix of a video; or a folder
+    ``NAME`` with images that are named after their times in microseconds. A video that is shorter than the times of the
+    file is taken to begin with the first of them. Depth is brought to the scale of the poses
+    (:func:`mirage.depth.fit_pose_scale`).
+
+    Args:
+        cameras: folder of the camera files, or one of them.
+        videos: folder of the videos.
+        estimator: estimates depth.
+        frames: of each clip; the last one of a file may be shorter.
+        size: (H, W) that frames are scaled to.
+
+    Raises:
+        DataError: there are no camera files.
+    """
+
+    origin = "RealEstate10K"
+
+    def __init__(
+        self, cameras: Path, videos: Path, estimator: DepthEstimator, frames: int, size: tuple[int, int]
+    ) -> None:
+        files = sorted(cameras.glob("*.txt")) if cameras.is_dir() else [cameras]
+        if not files:
+            raise DataError(f"{cameras}: expected camera files of RealEstate10K, got none")
+        self._videos, self._estimator, self._frames, self._size = videos, estimator, frames, size
+        self._parts: dict[str, tuple[Path, int]] = {}
+        for file in files:
+            count = len(read_realestate10k_times(file))
+            self._parts |= {f"{file.stem}-{start:06d}": (file, start) for start in range(0, count, frames)}
+        self.names = list(self._parts)
+
+    def read(self, name: str) -> TrainingClip:
+        """Read a clip and estimate its depth.
+
+        Raises:
+            DataError: the video is missing or damaged, or the scale of its poses cannot be found.
+        """
+        file, start = self._parts[name]
+        part = slice(start, start + self._frames)
+        images = torch.stack(self._read_images(file, part))
+        full = read_realestate10k(file, (images.shape[2], images.shape[3]), rebased=False)[part]
+        window = center_window((images.shape[2], images.shape[3]), self._size)
+        top, left, h, w = window
+        cut = nnf.interpolate(
+            images[:, :, top : top + h, left : left + w], self._size, mode="bilinear", antialias=True
+        ).clamp(0, 1)
+        k = full.intrinsics.double().clone()
+        k[:, 0, 2], k[:, 1, 2] = k[:, 0, 2] - left, k[:, 1, 2] - top
+        k[:, 0], k[:, 1] = k[:, 0] * (self._size[1] / w), k[:, 1] * (self._size[0] / h)
+        cameras = with_intrinsics(full, k, self._size)
+        estimate = self._estimator(cut.movedim(1, 0), cameras)
+        depth = torch.where(estimate.valid, estimate.depth, 0)
+        depth = depth * fit_pose_scale(cut, depth, cameras)
+        return TrainingClip((cut * 255).round().to(torch.uint8), depth, cameras, None, "")
+
+    def _read_images(self, file: Path, part: slice) -> list[Tensor]:
+        times = read_realestate10k_times(file)
+        if (folder := self._videos / file.stem).is_dir():
+            return [read_image(_image_at(folder, time)) for time in times[part]]
+        video = VideoReader(self._find_video(file))
+        try:
+            video.frame_at(times[-1])
+            first = 0.0
+        except DataError:
+            first = times[0]
+        return [video.frame_at(time - first).image for time in times[part]]
+
+    def _find_video(self, file: Path) -> Path:
+        url = read_text(file, "RealEstate10K cameras").partition("\n")[0].strip()
+        stems = [file.stem, re.split(r"[=/]", url)[-1]]
+        for stem in filter(None, stems):
+            found = [path for path in sorted(self._videos.glob(f"{glob.escape(stem)}.*")) if path.suffix in VIDEOS]
+            if found:
+                return found[0]
+        raise DataError(f"{self._videos}: expected a video named {' or '.join(filter(None, stems))}, got none")
+
+
+def _image_at(folder: Path, seconds: float) -> Path:
+    """The image of a time, in microseconds."""
+    found = sorted(folder.glob(f"{round(seconds * 1e6)}.*"))
+    if not found:
+        raise DataError(f"{folder}: expected an image named {round(seconds * 1e6)}, got none")
+    return found[0]
+
+
 def stack_frames(frames: Sequence[RecordedFrame], caption: str) -> TrainingClip:
     """Make a clip of frames of one size.
 
@@ -131,23 +230,48 @@ def stack_frames(frames: Sequence[RecordedFrame], caption: str) -> TrainingClip:
     )
 
 
-def open_source(text: str, frames: int, size: tuple[int, int], caption: str = "") -> ClipSource:
-    """Open a source of clips.
+class SourceOptions(NamedTuple):
+    """How clips are read.
 
-    Args:
-        text: ``procedural:FIRST-LAST`` for the scenes of these seeds, or the folder or file of a recording, as
-            :func:`mirage.recordings.read_recording` takes it.
+    Attributes:
         frames: of each clip.
         size: (H, W) of the frames.
         caption: of the clips of a recording.
+        videos: folder of the videos of RealEstate10K.
+        estimator: estimates depth where a source has none.
+    """
+
+    frames: int
+    size: tuple[int, int]
+    caption: str = ""
+    videos: Path | None = None
+    estimator: DepthEstimator | None = None
+
+
+def open_sources(text: str, options: SourceOptions) -> list[ClipSource]:
+    """Open sources of clips.
+
+    Args:
+        text: ``procedural:FIRST-LAST`` for the scenes of these seeds; ``realestate10k:PATH`` for camera files; or the
+            folder or file of a recording, as :func:`mirage.recordings.read_recording` takes it, or of the results of
+            ViPE for several videos.
+        options: how they are read.
 
     Raises:
-        DataError: there is no such source.
+        DataError: there is no such source, or it needs videos or a depth network.
     """
-    frames, size = check.integer("frames", frames, 1), check.size("size", size)
+    frames, size = check.integer("frames", options.frames, 1), check.size("size", options.size)
     if text.startswith(PROCEDURAL):
-        return ProceduralClips(parse_seeds(text), frames, size)
-    return RecordingClips(read_recording(Path(text)), frames, size, caption)
+        return [ProceduralClips(parse_seeds(text), frames, size)]
+    if text.startswith(REALESTATE10K):
+        if options.videos is None or options.estimator is None:
+            raise DataError(f"{text}: expected --videos FOLDER and --depth-model FOLDER for RealEstate10K, got none")
+        path = Path(text.removeprefix(REALESTATE10K))
+        return [RealEstateClips(path, options.videos, options.estimator, frames, size)]
+    path = Path(text)
+    names = vipe_names(path) if path.is_dir() else []
+    paths = [path / "rgb" / f"{name}.mp4" for name in names] or [path]
+    return [RecordingClips(read_recording(path), frames, size, options.caption) for path in paths]
 
 
 def parse_seeds(text: str) -> range:

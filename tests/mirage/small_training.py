@@ -32,8 +32,8 @@ class TableClips:
 
     origin = "a wall"
 
-    def __init__(self, count: int, frames: int = 17, broken: Sequence[str] = ()) -> None:
-        self.names = [f"wall.{number}" for number in range(count)]
+    def __init__(self, count: int, frames: int = 17, broken: Sequence[str] = (), first: int = 0) -> None:
+        self.names = [f"wall.{number}" for number in range(first, first + count)]
         self.frames, self.broken = frames, broken
 
     def read(self, name: str) -> TrainingClip:
@@ -41,7 +41,7 @@ class TableClips:
             from mirage.errors import DataError
 
             raise DataError(f"{name}: expected an image, got a damaged file")
-        number = self.names.index(name)
+        number = int(name.partition(".")[2])
         wall = torch.rand(3, SIZE[0], 2 * SIZE[1], generator=torch.Generator().manual_seed(number))
         k = torch.tensor([[90.0, 0, 48], [0, 90, 32], [0, 0, 1]])
         poses = torch.eye(4).repeat(self.frames, 1, 1)
