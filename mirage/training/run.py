@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import DistributedType, broadcast_object_list
 
 from mirage_kernels import atomic_write
 
@@ -39,13 +39,22 @@ def make_accelerator(recipe: Recipe, out: Path, tracker: str | None = None, *, c
         cpu: whether to train on the CPU although there is a GPU.
 
     Raises:
-        DataError: the tracker is unknown or not installed.
+        DataError: the tracker is unknown or not installed, or ``accelerate launch`` has configured what checkpoints do
+            not support.
     """
     known = {str(name) for name in get_available_trackers()}
     if tracker is not None and tracker not in known:
         got = f"{tracker!r}, which is not installed or unknown"
         raise DataError(f"--tracker: expected one of {', '.join(sorted(known)) or 'none that is installed'}, got {got}")
-    return Accelerator(mixed_precision=recipe.precision, log_with=tracker, project_dir=str(out), cpu=cpu)
+    accelerator = Accelerator(mixed_precision=recipe.precision, log_with=tracker, project_dir=str(out), cpu=cpu)
+    kind = accelerator.distributed_type
+    is_sharded_by_fsdp1 = kind == DistributedType.FSDP and not accelerator.is_fsdp2
+    if is_sharded_by_fsdp1 or kind in (DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM, DistributedType.XLA):
+        got = "FSDP of version 1 (set fsdp_version: 2)" if is_sharded_by_fsdp1 else kind.value
+        raise DataError(
+            f"accelerate: expected one process, DDP or FSDP2, got {got}, whose checkpoints are not supported"
+        )
+    return accelerator
 
 
 def train(

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType
 from small_training import SIZE, TableClips, build, recipe
 
 from mirage.errors import DataError
@@ -261,3 +263,10 @@ def test_texts_reach_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     trainer.train()
     assert seen == {(3.0, 3.0, 0.0), (-1.0, 0.0, 0.0)}
     assert SIZE == (64, 96)
+
+
+@pytest.mark.parametrize("kind", ["DEEPSPEED", "MEGATRON_LM"])
+def test_what_checkpoints_do_not_support_is_refused(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Accelerator, "distributed_type", DistributedType[kind])
+    with pytest.raises(DataError, match=f"accelerate: expected one process, DDP or FSDP2, .* got {kind}"):
+        make_accelerator(recipe(), tmp_path, cpu=True)
