@@ -32,9 +32,16 @@ def cli_parser() -> Callable[[], argparse.ArgumentParser]:
 
 def command_options() -> set[str]:
     """The options of all commands."""
-    (commands,) = (action for action in cli_parser()()._actions if isinstance(action, argparse._SubParsersAction))
-    parsers: list[argparse.ArgumentParser] = list(commands.choices.values())
-    return {option for parser in parsers for action in parser._actions for option in action.option_strings}
+    return options_of(cli_parser()())
+
+
+def options_of(parser: argparse.ArgumentParser) -> set[str]:
+    """The options of a parser and of its commands."""
+    found = {option for action in parser._actions for option in action.option_strings}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found |= {option for command in action.choices.values() for option in options_of(command)}
+    return found
 
 
 def tiny_wan(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
