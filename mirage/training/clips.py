@@ -80,18 +80,20 @@ class ProceduralClips:
         seeds: of the scenes.
         frames: of each clip.
         size: (H, W) of the frames.
+        caption: of all clips; by default each scene's own.
     """
 
-    def __init__(self, seeds: Sequence[int], frames: int, size: tuple[int, int]) -> None:
+    def __init__(self, seeds: Sequence[int], frames: int, size: tuple[int, int], caption: str = "") -> None:
         self._seeds = {f"procedural-{seed:08d}": seed for seed in seeds}
         self.names, self.origin = list(self._seeds), "procedural scenes"
-        self._frames, self._size = frames, size
+        self._frames, self._size, self._caption = frames, size, caption
 
     def read(self, name: str) -> TrainingClip:
         """Draw a clip."""
         scene = ProceduralScene(self._seeds[name], frames=self._frames)
         clip = scene.clip(size=self._size)
-        return TrainingClip(clip.frames, clip.depth, clip.cameras, clip.moving | clip.sky, scene.caption)
+        caption = self._caption or scene.caption
+        return TrainingClip(clip.frames, clip.depth, clip.cameras, clip.moving | clip.sky, caption)
 
 
 class RecordingClips:
@@ -136,6 +138,7 @@ class RealEstateClips:
         estimator: estimates depth.
         frames: of each clip; the last one of a file may be shorter.
         size: (H, W) that frames are scaled to.
+        caption: of all clips.
 
     Raises:
         DataError: there are no camera files.
@@ -144,12 +147,19 @@ class RealEstateClips:
     origin = "RealEstate10K"
 
     def __init__(
-        self, cameras: Path, videos: Path, estimator: DepthEstimator, frames: int, size: tuple[int, int]
+        self,
+        cameras: Path,
+        videos: Path,
+        estimator: DepthEstimator,
+        frames: int,
+        size: tuple[int, int],
+        caption: str = "",
     ) -> None:
         files = sorted(cameras.glob("*.txt")) if cameras.is_dir() else [cameras]
         if not files:
             raise DataError(f"{cameras}: expected camera files of RealEstate10K, got none")
         self._videos, self._estimator, self._frames, self._size = videos, estimator, frames, size
+        self._caption = caption
         self._parts: dict[str, tuple[Path, int]] = {}
         for file in files:
             count = len(read_realestate10k_times(file))
@@ -178,7 +188,7 @@ class RealEstateClips:
         estimate = self._estimator(cut.movedim(1, 0), cameras)
         depth = torch.where(estimate.valid, estimate.depth, 0)
         depth = depth * fit_pose_scale(cut, depth, cameras)
-        return TrainingClip((cut * 255).round().to(torch.uint8), depth, cameras, None, "")
+        return TrainingClip((cut * 255).round().to(torch.uint8), depth, cameras, None, self._caption)
 
     def _read_images(self, file: Path, part: slice) -> list[Tensor]:
         times = read_realestate10k_times(file)
@@ -236,7 +246,7 @@ class SourceOptions(NamedTuple):
     Attributes:
         frames: of each clip.
         size: (H, W) of the frames.
-        caption: of the clips of a recording.
+        caption: of all clips; empty for that of the source, if it has one.
         videos: folder of the videos of RealEstate10K.
         estimator: estimates depth where a source has none.
     """
@@ -262,12 +272,12 @@ def open_sources(text: str, options: SourceOptions) -> list[ClipSource]:
     """
     frames, size = check.integer("frames", options.frames, 1), check.size("size", options.size)
     if text.startswith(PROCEDURAL):
-        return [ProceduralClips(parse_seeds(text), frames, size)]
+        return [ProceduralClips(parse_seeds(text), frames, size, options.caption)]
     if text.startswith(REALESTATE10K):
         if options.videos is None or options.estimator is None:
             raise DataError(f"{text}: expected --videos FOLDER and --depth-model FOLDER for RealEstate10K, got none")
         path = Path(text.removeprefix(REALESTATE10K))
-        return [RealEstateClips(path, options.videos, options.estimator, frames, size)]
+        return [RealEstateClips(path, options.videos, options.estimator, frames, size, options.caption)]
     path = Path(text)
     names = vipe_names(path) if path.is_dir() else []
     paths = [path / "rgb" / f"{name}.mp4" for name in names] or [path]
