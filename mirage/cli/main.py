@@ -36,6 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of the command line. Every command sets ``run``, which takes the options and returns a summary."""
     # They import torch, which takes seconds: in reach of what catches Ctrl-C.
     from .data import add_data
+    from .export import add_export
     from .generate import add_generate
     from .remember import add_remember
     from .render import add_render
@@ -59,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_worldscore(commands)
     add_data(commands)
     add_train(commands)
+    add_export(commands)
     return parser
 
 

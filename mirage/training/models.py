@@ -12,12 +12,11 @@ import torch
 from diffusers import WanPipeline, WanTransformer3DModel
 from torch import Tensor
 
-from mirage_kernels import save_tensors
-
 from ..errors import DataError
 from ..models.wan.adapter_files import write_adapter
 from ..models.wan.checkpoints import load_strict, require_transformer
 from ..models.wan.conditioning import Conditioning
+from ..models.wan.export import write_plain
 from ..models.wan.lora import lora_config
 from ..models.wan.released_keys import lora_to_released
 from ..models.wan.transformer import MirageTransformer3DModel
@@ -120,6 +119,5 @@ def export_stage(stage: StageName, model: MirageTransformer3DModel, weights: Map
         config = next(iter(model.peft_config.values()))
         config.save_pretrained(out / PEFT)
         peft = {f"base_model.model.{name}": weight for name, weight in lora.items()}
-        save_tensors(out / PEFT / "adapter_model.safetensors", peft, kind="peft", version=1, settings={})
-        released = lora_to_released(lora)
-        save_tensors(out / RELEASED_LORA, released, kind="released LoRA", version=1, settings={})
+        write_plain(out / PEFT / "adapter_model.safetensors", peft)
+        write_plain(out / RELEASED_LORA, lora_to_released(lora))

@@ -16,9 +16,10 @@ from safetensors.torch import load_file, save_file
 from small_training import build, recipe
 from tiny_pipeline import START, run
 
+from mirage.cli.main import main
 from mirage.models.wan.conditioning import Conditioning
+from mirage.models.wan.export import write_released
 from mirage.models.wan.pipeline import MiragePipeline
-from mirage.models.wan.released_keys import to_released
 from mirage.models.wan.transformer import MirageTransformer3DModel
 from mirage.training.dataset import TrainingData
 from mirage.training.run import find_conditioning, train
@@ -96,9 +97,8 @@ def test_peft_alone_loads_lora(trained: Path) -> None:
 def test_released_layout_and_back(trained: Path, tmp_path: Path) -> None:
     ours = MirageTransformer3DModel.from_wan(backbone(trained), "paper")
     ours.load_adapter(trained / "adapter" / "adapter.safetensors")
-    released = to_released({f"adapter.{name}": t for name, t in ours.adapter.state_dict().items()})
-    assert all(name.startswith("vace_") for name in released)
-    save_file(released, tmp_path / "released.safetensors")
+    names = write_released(trained / "adapter" / "adapter.safetensors", tmp_path / "released.safetensors")
+    assert all(name.startswith("vace_") for name in names)
     again = MirageTransformer3DModel.from_wan(backbone(trained), "paper")
     again.load_adapter(tmp_path / "released.safetensors", ours.conditioning)
     assert again.conditioning == ours.conditioning
@@ -122,3 +122,22 @@ def test_conditioning_of_a_foreign_file(trained: Path) -> None:
     pipe = pipeline(trained)
     pipe.load_adapter_weights(trained / "adapter" / "adapter.safetensors", Conditioning(num_references=2))
     assert pipe.conditioning == Conditioning(num_references=2)
+
+
+def test_export_by_the_command(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    adapter, lora = trained / "adapter" / "adapter.safetensors", trained / "lora" / "pytorch_lora_weights.safetensors"
+    assert main(["export", str(adapter), "--out", str(tmp_path / "a.safetensors"), "--dtype=bfloat16"]) == 0
+    assert {t.dtype for t in load_file(tmp_path / "a.safetensors").values()} == {torch.bfloat16}
+    assert main(["export", str(lora), "--out", str(tmp_path / "b.safetensors")]) == 0
+    released = load_file(trained / "lora" / "lora_released.safetensors")
+    assert all(torch.equal(t, released[name]) for name, t in load_file(tmp_path / "b.safetensors").items())
+    capsys.readouterr()
+    save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors")
+    for arguments, message in (
+        ([str(adapter), "--out", str(tmp_path / "a.safetensors")], "exists; pass --overwrite"),
+        ([str(adapter), "--out", str(tmp_path / "a.pt")], "--out: expected a name that ends in .safetensors"),
+        ([str(tmp_path / "none"), "--out", str(tmp_path / "c.safetensors")], "none: no such file"),
+        ([str(tmp_path / "x.safetensors"), "--out", str(tmp_path / "c.safetensors")], "x: expected LoRA on q, k, v, o"),
+    ):
+        assert main(["export", *arguments]) == 2
+        assert message in capsys.readouterr().err
