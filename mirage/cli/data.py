@@ -73,6 +73,8 @@ def add_data(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="N",
         help="frames of a clip; longer recordings are cut (default: 129)",
     )
+    clips.add_argument("--every", type=int, default=1, metavar="N", help="take one frame of N of recordings, so that "
+                       "the camera moves more in a clip (default: 1)")  # fmt: skip
     clips.add_argument(
         "--captions", type=Path, metavar="FILE", help="JSON object with the caption of each SOURCE (default: empty)"
     )
@@ -127,8 +129,10 @@ def run(args: argparse.Namespace) -> str:
             f"SOURCE: expected clips that samples can be made of, got none; {args.out}/report.json says why"
         )
     refused = f", {len(report.refused)} refused" if report.refused else ""
-    missing = f"; {report.missing} shards are left to other parts" if report.missing else ""
-    return f"{args.out}: {report.samples} samples of {report.clips} clips{refused}{missing}"
+    left = f"{report.missing} shard{'s are' if report.missing > 1 else ' is'}"
+    missing = f"; {left} left to other parts" if report.missing else ""
+    known = f"; the memory shows {report.known:.0%} of their cells" if report.samples else ""
+    return f"{args.out}: {report.samples} samples of {report.clips} clips{refused}{known}{missing}"
 
 
 def _check(args: argparse.Namespace) -> tuple[SampleSettings, tuple[int, int]]:
@@ -141,7 +145,8 @@ def _check(args: argparse.Namespace) -> tuple[SampleSettings, tuple[int, int]]:
     if args.text and args.model == EMBEDDED:
         raise DataError("--text: expected --model FOLDER with a text encoder, got --model embedded")
     for name, least, most in (("height", 1, MAX_SIDE), ("width", 1, MAX_SIDE), ("frames", 1, 1 << 20),
-                              ("clips_per_shard", 1, 1 << 20), ("max_words", 1, 4096)):  # fmt: skip
+                              ("every", 1, 1 << 20), ("clips_per_shard", 1, 1 << 20),
+                              ("max_words", 1, 4096)):  # fmt: skip
         if not least <= getattr(args, name) <= most:
             raise DataError(f"--{name.replace('_', '-')}: expected {least} to {most}, got {getattr(args, name)}")
     found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", args.part)
@@ -180,7 +185,9 @@ def _build(args: argparse.Namespace, settings: SampleSettings, part: tuple[int, 
             estimator = MonocularDepth.load(args.depth_model, device=loaded.device)
         except DataError as error:
             raise DataError(f"--depth-model: {error}") from None
-    options = SourceOptions(args.frames, size, "", args.videos, estimator)
+    options = SourceOptions(args.frames, size, "", args.videos, estimator, args.every)
+    if args.captions is not None and not args.text:
+        note("captions are stored, but without --text no embeddings of them, and training runs without prompts")
     sources = [
         source
         for text in args.sources
@@ -221,7 +228,8 @@ def _read_captions(args: argparse.Namespace) -> dict[str, str]:
         raise DataError(f"{args.captions}: expected an object of captions, got {json.dumps(captions)[:60]}")
     unknown = next((name for name in captions if name not in args.sources), None)
     if unknown is not None:
-        raise DataError(f"{args.captions}: expected a SOURCE of this command, got {unknown[:60]!r}")
+        expected = f"a SOURCE as it is given ({', '.join(args.sources)[:200]})"
+        raise DataError(f"{args.captions}: expected {expected}, got {unknown[:60]!r}")
     return captions
 
 

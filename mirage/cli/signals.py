@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -40,6 +40,10 @@ def raise_again() -> None:
         raise _raised[0]
 
 
+def _numbers() -> list[int]:
+    return [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+
+
 @contextmanager
 def raise_on_signals() -> Iterator[None]:
     """Raise KeyboardInterrupt on Ctrl-C, and :class:`Terminated` on SIGTERM and on SIGHUP (the terminal was closed).
@@ -51,8 +55,7 @@ def raise_on_signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-    before = {number: signal.getsignal(number) for number in numbers}
+    before = {number: signal.getsignal(number) for number in _numbers()}
     replaced = {n: handler for n, handler in before.items() if handler in (signal.SIG_DFL, signal.default_int_handler)}
     _raised.clear()
     try:
@@ -62,6 +65,36 @@ def raise_on_signals() -> Iterator[None]:
     finally:
         for number, handler in replaced.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def stop_on_signals(note: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
+    """Let work come to an end after the first signal that would raise an error; a second one raises it.
+
+    Args:
+        note: called with what a user should know at the first signal.
+
+    Yields:
+        A function that returns whether there was a signal. At the end of the block, its error is raised.
+    """
+    first: list[int] = []
+    handlers = {n: handler for n in _numbers() if (handler := signal.getsignal(n)) is _raise}
+
+    def handle(number: int, _: FrameType | None) -> None:
+        for other in handlers:
+            signal.signal(other, _raise)
+        first.append(number)
+        note("stopping after this step; once more to stop at once")
+
+    for number in handlers:
+        signal.signal(number, handle)
+    try:
+        yield lambda: bool(first)
+    finally:
+        for number in handlers:
+            signal.signal(number, _raise)
+    if first:
+        _raise(first[0], None)
 
 
 def describe(error: BaseException) -> str:

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from ..errors import DataError, first_line
-from .messages import assign
+from .messages import assign, note
 from .output_lock import OutputLock
+from .signals import stop_on_signals
 
 _DESCRIPTION = """\
 Train the stages of a recipe on shards of 'mirage data build': base (a small backbone from nothing), adapter, lora. A
@@ -69,6 +71,7 @@ def add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 def run(args: argparse.Namespace) -> str:
     """Train, and return a summary."""
     try:
+        from ..training.loop import TrainingStoppedError
         from ..training.recipe import read_recipe
         from ..training.run import make_accelerator, train
     except ImportError as error:
@@ -82,17 +85,30 @@ def run(args: argparse.Namespace) -> str:
     args.out.mkdir(parents=True, exist_ok=True)
     accelerator = make_accelerator(recipe, args.out, args.tracker, cpu=args.cpu)
     lock = OutputLock(args.out) if accelerator.is_main_process else None
+    results: dict[str, Any] = {}
     try:
-        results = train(
-            recipe, args.data, args.out, model=args.model, adapter=args.adapter, accelerator=accelerator
-        )  # fmt: skip
+        with stop_on_signals(note if accelerator.is_main_process else lambda _: None) as should_stop:
+            try:
+                results = train(
+                    recipe, args.data, args.out, model=args.model, adapter=args.adapter, accelerator=accelerator,
+                    note=note, should_stop=should_stop,
+                )  # fmt: skip
+            except TrainingStoppedError as error:
+                note(f"{error}; start the command again to go on")
     finally:
         if lock is not None:
             lock.release()
-    lines = [f"{result['folder']}: {result['steps']} steps" for result in results.values()]
-    files = [f"{assign('--adapter', args.out / 'adapter' / 'adapter.safetensors')}"] if "adapter" in results else []
+    return _summary(args, results)
+
+
+def _summary(args: argparse.Namespace, results: dict[str, Any]) -> str:
+    lines = [f"{args.out / stage}: {result['steps']} steps" for stage, result in results.items()]
+    is_pipeline = args.model is not None and (args.model / "model_index.json").is_file()
+    files = []
+    if "adapter" in results:
+        files.append(assign("--adapter", args.out / "adapter" / "adapter.safetensors"))
     if "lora" in results:
         files.append(assign("--lora", args.out / "lora" / "pytorch_lora_weights.safetensors"))
-    if files:
-        lines.append(f"use them: mirage generate --model FOLDER {' '.join(files)}")
+    if files and is_pipeline:
+        lines.append(f"use them: mirage generate {assign('--model', args.model)} {' '.join(files)}")
     return "\n".join(lines)

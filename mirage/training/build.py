@@ -28,7 +28,7 @@ __all__ = ["DATASET", "INDEXED", "TEXT_KIND", "WHITE", "BuildReport", "build_sha
 DATASET, WHITE, REPORT = "dataset.json", "white.safetensors", "report.json"
 WHITE_KIND, TEXT_KIND = "white video", "text embeddings"
 VERSION = 1
-INDEXED = ("caption", "clip", "references", "preceding")
+INDEXED = ("caption", "clip", "references", "preceding", "known")
 MAX_KEY = 60  # characters of a clip's name in a key: a member of a tar file has at most 100
 
 EncodeText = Callable[[str], Tensor]
@@ -42,12 +42,14 @@ class BuildReport(NamedTuple):
         samples: samples in all shards.
         refused: name of each clip that was refused, and why.
         missing: shards that other processes still have to write.
+        known: mean fraction of the targets' cells that the memory shows.
     """
 
     clips: int
     samples: int
     refused: dict[str, str]
     missing: int
+    known: float
 
 
 class _Clip(NamedTuple):
@@ -240,7 +242,7 @@ def _write_texts(path: Path, encode_text: EncodeText) -> None:
 
 def _write_report(out: Path, shards: int) -> BuildReport:
     """Summarize the indexes of all shards that are there, also in ``report.json``."""
-    clips, samples, missing = 0, 0, 0
+    clips, samples, missing, known = 0, 0, 0, 0.0
     refused: dict[str, str] = {}
     for number in range(shards):
         path = out / f"{number:05d}.tar"
@@ -250,7 +252,8 @@ def _write_report(out: Path, shards: int) -> BuildReport:
         index = read_json(path.with_suffix(".json"), "an index")
         clips, samples = clips + len(index["clips"]), samples + len(index["samples"])
         refused |= index["refused"]
-    report = BuildReport(clips, samples, refused, missing)
+        known += sum(sample["known"] for sample in index["samples"])
+    report = BuildReport(clips, samples, refused, missing, round(known / max(samples, 1), 4))
     with atomic_write(out / REPORT) as partial:
         partial.write_text(json.dumps(report._asdict(), indent=1) + "\n")
     return report

@@ -9,7 +9,7 @@ that a run can go on with another number of processes. Random numbers and the or
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +101,12 @@ class TrainingState:
         for _, old in find_checkpoints(folder)[:-keep]:
             old.unlink()
 
-    def load(self, path: Path) -> dict[str, Any]:
+    def load(self, path: Path, check_settings: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         """Return to a checkpoint.
 
         Args:
             path: the file.
+            check_settings: raises an error if the settings are not those of this run, before anything is changed.
 
         Returns:
             Its settings.
@@ -117,6 +118,10 @@ class TrainingState:
             tensors, settings = load_tensors(path, kind=KIND, version=VERSION)
         except (ValueError, OSError) as error:
             raise DataError(str(error)) from None
+        try:
+            check_settings(settings)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{path}: expected a checkpoint, got damaged settings ({error})") from None
         shapes = {f"weights.{name}": p.shape for name, p in self.parameters.items()}
         if {name: t.shape for name, t in tensors.items() if name.startswith("weights.")} != shapes:
             raise DataError(f"{path}: expected a checkpoint of this model, got one of another")

@@ -104,13 +104,17 @@ class RecordingClips:
         frames: of each clip; the last one may be shorter.
         size: (H, W) that frames are scaled to.
         caption: of all clips.
+        every: take one frame of this many.
     """
 
-    def __init__(self, recording: Recording, frames: int, size: tuple[int, int], caption: str = "") -> None:
-        self.origin = f"{recording.kind}: {recording.path.name}"
+    def __init__(
+        self, recording: Recording, frames: int, size: tuple[int, int], caption: str = "", every: int = 1
+    ) -> None:
+        self.origin = f"{recording.kind}: {recording.path.name}" + (f", one frame of {every}" if every > 1 else "")
         self._recording, self._frames, self._size, self._caption = recording, frames, size, caption
+        self._every = check.integer("every", every, 1)
         stem = re.sub(r"[^A-Za-z0-9_-]+", "-", recording.path.stem if recording.path.is_file() else recording.path.name)
-        self._starts = {f"{stem}-{start:06d}": start for start in range(0, len(recording), frames)}
+        self._starts = {f"{stem}-{start:06d}": start for start in range(0, len(recording), frames * every)}
         self.names = list(self._starts)
 
     def read(self, name: str) -> TrainingClip:
@@ -120,7 +124,7 @@ class RecordingClips:
             DataError: a frame is missing or damaged.
         """
         start = self._starts[name]
-        numbers = range(start, min(start + self._frames, len(self._recording)))
+        numbers = range(start, min(start + self._frames * self._every, len(self._recording)), self._every)
         return stack_frames([self._recording.read(number, self._size) for number in numbers], self._caption)
 
 
@@ -249,6 +253,7 @@ class SourceOptions(NamedTuple):
         caption: of all clips; empty for that of the source, if it has one.
         videos: folder of the videos of RealEstate10K.
         estimator: estimates depth where a source has none.
+        every: take one frame of this many of a recording.
     """
 
     frames: int
@@ -256,6 +261,7 @@ class SourceOptions(NamedTuple):
     caption: str = ""
     videos: Path | None = None
     estimator: DepthEstimator | None = None
+    every: int = 1
 
 
 def open_sources(text: str, options: SourceOptions) -> list[ClipSource]:
@@ -281,7 +287,7 @@ def open_sources(text: str, options: SourceOptions) -> list[ClipSource]:
     path = Path(text)
     names = vipe_names(path) if path.is_dir() else []
     paths = [path / "rgb" / f"{name}.mp4" for name in names] or [path]
-    return [RecordingClips(read_recording(path), frames, size, options.caption) for path in paths]
+    return [RecordingClips(read_recording(path), frames, size, options.caption, options.every) for path in paths]
 
 
 def parse_seeds(text: str) -> range:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from .shards import Sample, ShardReader
 
 __all__ = ["TrainingData"]
 
-_NEEDED = ("codec", "temporal_stride", "spatial_stride", "channels", "size", "samples")
+_NEEDED = ("codec", "temporal_stride", "spatial_stride", "channels", "size", "samples", "clips", "clips_per_shard")
 
 
 class TrainingData:
@@ -50,6 +51,7 @@ class TrainingData:
         missing = next((name for name in _NEEDED if name not in self.settings), None)
         if missing is not None:
             raise DataError(f"{path}: expected {', '.join(_NEEDED)}, got no {missing}")
+        self._check_complete()
         clips = {str(sample["clip"]) for sample in self.reader.listed}
         ranked = sorted(clips, key=lambda name: hashlib.sha256(name.encode()).digest())
         kept = set(ranked[: math.ceil(held_out * len(ranked))]) if len(ranked) > 1 else set()
@@ -58,6 +60,32 @@ class TrainingData:
         if not self.training:
             raise DataError(f"{folder}: expected clips besides those that are held out, got {len(ranked)} clips in all")
         self._texts: dict[Path, dict[str, Tensor]] = {}
+
+    def _check_complete(self) -> None:
+        """Check that the build is finished: which samples a step has depends on all of them."""
+        expected = -(-self.settings["clips"] // self.settings["clips_per_shard"])
+        if len(self.reader.reports) != expected:
+            got = f"{len(self.reader.reports)}; let mirage data build finish"
+            raise DataError(f"{self.folder}: expected {expected} shards, got {got}")
+        texts = len(list(self.folder.glob("[0-9]*.text.safetensors")))
+        if texts not in (0, expected):
+            got = f"{texts}; let mirage data build --text finish"
+            raise DataError(f"{self.folder}: expected embeddings of captions for all {expected} shards, got {got}")
+
+    def summary(self) -> str:
+        """What the data is, in a line."""
+        held = sorted({str(self.reader.listed[n]["clip"]) for n in self.validation})
+        names = ", ".join(held[:3]) + (f" and {len(held) - 3} more" if len(held) > 3 else "")
+        kept = f"{len(self.validation)} of {names} for validation" if held else "no clip for validation"
+        texts = "with" if self.has_texts else "without"
+        return f"{self.folder}: {len(self.training)} samples, {kept}, {texts} embeddings of captions"
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the settings and the samples."""
+        samples = [(sample["key"], sample["clip"]) for sample in self.reader.listed]
+        sizes = [report["filesize"] for report in self.reader.reports]
+        return hashlib.sha256(json.dumps([self.settings, samples, sizes, self.has_texts]).encode()).hexdigest()[:16]
 
     @property
     def grid(self) -> tuple[int, int]:

@@ -23,13 +23,23 @@ from .dataset import TrainingData
 from .log import RunLog
 from .objective import TrainingSequence, flow_matching_loss
 from .recipe import Recipe, StageName, StageRecipe
+from .resume import describe_stage, find_difference
 
-__all__ = ["StageTrainer", "make_optimizer", "rate_factor"]
+__all__ = ["StageTrainer", "TrainingStoppedError", "make_optimizer", "rate_factor"]
 
 CHECKPOINTS = "checkpoints"
-# What may differ between a run and the one that it resumes, besides the number of steps.
-_FREE = ("workers", "log_every", "checkpoint_every", "keep_checkpoints", "validate_every", "validation_samples",
-         "validation_steps", "stages")  # fmt: skip
+
+
+class TrainingStoppedError(Exception):
+    """Training was asked to stop, and has written a checkpoint.
+
+    Args:
+        stage: the stage.
+        step: number of steps that were done.
+    """
+
+    def __init__(self, stage: str, step: int) -> None:
+        super().__init__(f"stopped after step {step} of the stage {stage}")
 
 
 def rate_factor(step: int, recipe: StageRecipe) -> float:
@@ -111,6 +121,17 @@ class StageTrainer:
         processes: int = self.accelerator.num_processes
         return self.settings.batch_size * self.settings.accumulate * processes
 
+    def summary(self) -> str:
+        """What is trained, in a line."""
+        trained = sum(parameter.numel() for parameter in self.state.parameters.values())
+        total = sum(parameter.numel() for parameter in self.model.parameters())
+        start = f"going on from step {self.step}" if self.step else "from the start"
+        where = f"{self.accelerator.num_processes} x {self.accelerator.device.type}"
+        return (
+            f"{self.stage}: {trained / 1e6:.3g} of {total / 1e6:.3g} million weights, {self.batch} samples per step, "
+            f"{where}, precision {self.recipe.precision}, {start}"
+        )
+
     def _make_dataset(self) -> SequenceDataset:
         plan = BatchPlan(
             self.data.reader.listed, self.data.training, self.batch, self.recipe.seed, self.settings.references,
@@ -141,31 +162,22 @@ class StageTrainer:
             self.log.keep_until(0)
             return False
         path = found[-1][1]
-        settings = self.state.load(path)
-        self._check_recipe(path, settings["recipe"])
+        settings = self.state.load(path, lambda stored: self._check(path, stored))
         self.step = settings["step"]
         if self.average is not None:
             self.average.optimization_step = self.step
         self.log.keep_until(self.step)
         return True
 
-    def _check_recipe(self, path: Path, stored: dict[str, Any]) -> None:
-        new = self._described()
-        for name, value in new.items():
-            if value != stored.get(name):
-                got = f"{name} {str(stored.get(name))[:200]} instead of {str(value)[:200]}"
-                raise DataError(f"{path}: expected a checkpoint of this recipe, got {got}; use another --out")
+    def _check(self, path: Path, settings: dict[str, Any]) -> None:
+        difference = find_difference(settings["recipe"], self.described)
+        if difference is not None:
+            raise DataError(f"{path}: expected a checkpoint of this run, got {difference}; use another --out")
 
-    def _described(self) -> dict[str, Any]:
+    @property
+    def described(self) -> dict[str, Any]:
         """What must be the same in a run that resumes this one."""
-        values = {name: value for name, value in self.recipe.to_dict().items() if name not in _FREE}
-        kept = {name: value for name, value in values.items() if name not in ("base", "adapter", "lora")}
-        steps = {"steps"} if self.settings.schedule == "constant" else set()
-        kept[self.stage] = {n: _plain(v) for n, v in values[self.stage].items() if n not in steps}
-        kept["samples_per_step"] = self.batch
-        for name in ("batch_size", "accumulate"):
-            del kept[self.stage][name]
-        return {name: _plain(value) for name, value in kept.items()}
+        return describe_stage(self.recipe, self.stage, self.accelerator.num_processes, self.data.fingerprint)
 
     def loss(self, batch: Batch) -> Tensor:
         """Compute the loss of a batch, which may be on another device."""
@@ -181,14 +193,20 @@ class StageTrainer:
         sequence = TrainingSequence(references, targets, preceding, control, text)
         return flow_matching_loss(self._wrapped, sequence, sigmas, noise)
 
-    def train(self, validate: Callable[[StageTrainer], dict[str, float]] | None = None) -> None:
+    def train(
+        self,
+        validate: Callable[[StageTrainer], dict[str, float]] | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Train up to the last step, with checkpoints on the way and at the end.
 
         Args:
             validate: called now and then; returns values for the log. All processes call it.
+            should_stop: asked after every step. If one process is to stop, all of them do.
 
         Raises:
             FloatingPointError: the loss is not finite.
+            TrainingStoppedError: after the checkpoint, if it was to stop.
         """
         recipe, settings, accelerator = self.recipe, self.settings, self.accelerator
         loader = load_batches(
@@ -206,7 +224,8 @@ class StageTrainer:
                    disable=not accelerator.is_main_process)  # fmt: skip
         with bar:
             while self.step < settings.steps:
-                values, seconds = self._step(batches)
+                values, seconds = self._step(batches, should_stop)
+                is_stopped = float(values.pop("stop")) > 0
                 waiting += seconds
                 self.waited = waiting / max(time.perf_counter() - started, 1e-9)
                 self.step += 1
@@ -219,13 +238,15 @@ class StageTrainer:
                     self.log.add(self.step, {n: float(v) for n, v in values.items()} | {"waited": self.waited})
                 if validate is not None and self._is_due(recipe.validate_every):
                     self.log.add(self.step, validate(self))
-                if self._is_due(recipe.checkpoint_every):
+                if self._is_due(recipe.checkpoint_every) or is_stopped:
                     self.save()
+                if is_stopped:
+                    raise TrainingStoppedError(self.stage, self.step)
 
     def _is_due(self, every: int) -> bool:
         return every > 0 and (self.step % every == 0 or self.step == self.settings.steps)
 
-    def _step(self, batches: Any) -> tuple[dict[str, Any], float]:
+    def _step(self, batches: Any, should_stop: Callable[[], bool]) -> tuple[dict[str, Any], float]:
         """Do one step, and return values for the log and the seconds of waiting for data."""
         # Dropout, where a recipe has any, follows from the step too.
         torch.manual_seed((self.recipe.seed << 20) + self.step * self.accelerator.num_processes
@@ -248,18 +269,14 @@ class StageTrainer:
             losses.append(loss.detach())
         if self.average is not None:
             self.average.step(self.state.parameters.values())
-        mean = self.accelerator.reduce(torch.stack(losses).mean(), "mean")
-        values = {"loss": mean, "learning_rate": rate}
+        mean = torch.stack(losses).mean()
+        both = self.accelerator.reduce(torch.stack([mean, mean.new_tensor(float(should_stop()))]), "mean")
+        values = {"loss": both[0], "stop": both[1], "learning_rate": rate}
         return values if norm is None else values | {"gradient_norm": whole(norm)}, waiting
 
     def save(self) -> None:
         """Write a checkpoint. All processes must call it."""
-        settings = {"stage": self.stage, "recipe": self._described()}
+        settings = {"stage": self.stage, "recipe": self.described}
         is_main = self.accelerator.is_main_process
         self.state.save(self.out / CHECKPOINTS, self.step, settings, self.recipe.keep_checkpoints, write=is_main)
         self.accelerator.wait_for_everyone()
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON returns it."""
-    return list(value) if isinstance(value, tuple) else value

@@ -88,7 +88,9 @@ def make_model(
 
 def _load_backbone(folder: Path | None, dtype: torch.dtype) -> Any:
     if folder is None:
-        raise DataError("--model: expected a folder with Wan2.2 in diffusers' layout, got none")
+        raise DataError(
+            "--model: expected a folder with Wan2.2 in diffusers' layout, or the stage base before, got none"
+        )
     options: dict[str, Any] = {"subfolder": "transformer"} if (folder / "model_index.json").is_file() else {}
     require_transformer(str(folder), (WanTransformer3DModel.__name__,), options)
     return load_strict(WanTransformer3DModel.from_pretrained, str(folder), torch_dtype=dtype, **options)

@@ -268,7 +268,10 @@ def _build(kind: Any, values: Mapping[str, Any], where: str) -> Any:
     hints = typing.get_type_hints(kind)
     unknown = next((name for name in values if name not in hints), None)
     if unknown is not None:
-        raise check.value_error(where.rstrip(".") or "recipe", f"names among {', '.join(hints)}", repr(unknown)[:60])
+        of_stages = {field.name for field in dataclasses.fields(StageRecipe)}
+        hint = f" (adapter.{unknown}?)" if not where and unknown in of_stages else ""
+        expected = f"names among {', '.join(hints)}"
+        raise check.value_error(where.rstrip(".") or "recipe", expected, repr(unknown)[:60] + hint)
     return kind(**{name: _convert(hints[name], value, where + name) for name, value in values.items()})
 
 
@@ -279,6 +282,8 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         return _build(hint, value, f"{name}.")
     if get_origin(hint) is tuple:
         kinds = get_args(hint)
+        if isinstance(value, str) and kinds[-1] is Ellipsis:  # a list without brackets and quotes
+            value = [item.strip() for item in value.strip("[]").split(",")]
         if not isinstance(value, list) or (kinds[-1] is not Ellipsis and len(value) != len(kinds)):
             count = "values" if kinds[-1] is Ellipsis else f"{len(kinds)} values"
             raise check.type_error(name, f"a list of {count}", value)

@@ -5,23 +5,25 @@
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
-from accelerate.utils import DistributedType, broadcast_object_list
+from accelerate.utils import DistributedType, LoggerType, broadcast_object_list
 
 from mirage_kernels import atomic_write
 
 from ..errors import DataError
+from ..io.files import read_json
 from ..models.wan.conditioning import Conditioning
 from .dataset import TrainingData
 from .loop import StageTrainer
 from .models import ADAPTER, BASE, export_stage, make_model
-from .recipe import Recipe, StageName
+from .recipe import STAGES, Recipe, StageName
+from .resume import describe_stage, find_difference
 from .validation import Validation, open_codec
 
 __all__ = ["make_accelerator", "train"]
@@ -42,10 +44,10 @@ def make_accelerator(recipe: Recipe, out: Path, tracker: str | None = None, *, c
         DataError: the tracker is unknown or not installed, or ``accelerate launch`` has configured what checkpoints do
             not support.
     """
-    known = {str(name) for name in get_available_trackers()}
-    if tracker is not None and tracker not in known:
-        got = f"{tracker!r}, which is not installed or unknown"
-        raise DataError(f"--tracker: expected one of {', '.join(sorted(known)) or 'none that is installed'}, got {got}")
+    if tracker is not None and tracker not in (kinds := [kind.value for kind in LoggerType if kind.value != "all"]):
+        raise DataError(f"--tracker: expected one of {', '.join(sorted(kinds))}, got {tracker!r}")
+    if tracker is not None and tracker not in map(str, get_available_trackers()):
+        raise DataError(f"--tracker: {tracker} is not installed: pip install {tracker}")
     accelerator = Accelerator(mixed_precision=recipe.precision, log_with=tracker, project_dir=str(out), cpu=cpu)
     kind = accelerator.distributed_type
     is_sharded_by_fsdp1 = kind == DistributedType.FSDP and not accelerator.is_fsdp2
@@ -57,6 +59,19 @@ def make_accelerator(recipe: Recipe, out: Path, tracker: str | None = None, *, c
     return accelerator
 
 
+class Source(NamedTuple):
+    """Files that a run begins with.
+
+    Attributes:
+        model: folder of the backbone in diffusers' layout, or of a pipeline with its autoencoder; not needed after the
+            stage ``base``.
+        adapter: an adapter to start from, or for the stage ``lora`` without the stage ``adapter``.
+    """
+
+    model: Path | None = None
+    adapter: Path | None = None
+
+
 def train(
     recipe: Recipe,
     data: Path,
@@ -65,8 +80,13 @@ def train(
     model: Path | None = None,
     adapter: Path | None = None,
     accelerator: Accelerator | None = None,
+    note: Callable[[str], None] = lambda _: None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
     """Train the stages of a recipe. A run that was stopped goes on from its last checkpoint.
+
+    A stage that is finished is not trained again. If its recipe has more steps now, and no later stage has begun, it
+    goes on.
 
     Args:
         recipe: the recipe.
@@ -76,26 +96,66 @@ def train(
             stage ``base``.
         adapter: file of an adapter to start from, or for the stage ``lora`` without the stage ``adapter``.
         accelerator: of :func:`make_accelerator`, by default.
+        note: called in the main process with what a user wants to know.
+        should_stop: asked after every step.
 
     Returns:
-        For each stage, its folder, its steps and the last loss.
+        For each stage, its steps, and the fraction of the time that was spent waiting for data.
 
     Raises:
         DataError: the data, the model or the folder do not fit.
+        TrainingStoppedError: ``should_stop`` returned True, and a checkpoint was written.
     """
     accelerator = make_accelerator(recipe, out) if accelerator is None else accelerator
+    note = note if accelerator.is_main_process else lambda _: None
     samples = TrainingData(data, recipe.held_out)
     conditioning = find_conditioning(recipe, samples)
+    finished = {stage: _find_finished(stage, recipe, samples, out, accelerator) for stage in recipe.stages}
     if accelerator.is_main_process:
         out.mkdir(parents=True, exist_ok=True)
         with atomic_write(out / RECIPE) as partial:
             partial.write_text(json.dumps(recipe.to_dict(), indent=1) + "\n")
+    note(samples.summary())
     accelerator.init_trackers("mirage", config={"preset": recipe.preset, "seed": recipe.seed})
     results: dict[str, Any] = {}
+    source = Source(model, adapter)
     for stage in recipe.stages:
-        results[stage] = _train_stage(stage, recipe, samples, conditioning, out, model, adapter, accelerator)
+        done = finished[stage]
+        if done is not None:
+            note(f"{out / stage}: finished with {done['steps']} steps before")
+            results[stage] = done
+            continue
+        results[stage] = _train_stage(stage, recipe, samples, conditioning, out, source, accelerator, note, should_stop)
     accelerator.end_training()
     return results
+
+
+def _find_finished(
+    stage: StageName, recipe: Recipe, data: TrainingData, out: Path, accelerator: Accelerator
+) -> dict[str, Any] | None:
+    """What a stage has left if it is finished; None if it has to be trained, or to go on.
+
+    Raises:
+        DataError: it was trained with another recipe or data, or cannot go on because a later stage has begun.
+    """
+    path = out / stage / FINISHED
+    found: list[Any] = [path.is_file()]
+    broadcast_object_list(found)
+    if not found[0]:
+        return None
+    done: dict[str, Any] = read_json(path, "the result of a stage")
+    new = describe_stage(recipe, stage, accelerator.num_processes, data.fingerprint)
+    difference = find_difference(done.get("recipe"), new)
+    if difference is not None:
+        raise DataError(f"{path}: expected a stage of this recipe and data, got {difference}; use another --out")
+    if done["steps"] >= recipe.stage(stage).steps:
+        return done
+    later = STAGES[STAGES.index(stage) + 1 :]
+    begun = next((name for name in later if (out / name).exists()), None)
+    if begun is not None:
+        expected = f"{done['steps']} {stage}.steps, because the stage {begun} has begun from them"
+        raise DataError(f"{path}: expected {expected}, got {recipe.stage(stage).steps}; use another --out")
+    return None
 
 
 def find_conditioning(recipe: Recipe, data: TrainingData) -> Conditioning:
@@ -122,38 +182,28 @@ def _train_stage(
     data: TrainingData,
     conditioning: Conditioning,
     out: Path,
-    model: Path | None,
-    adapter: Path | None,
+    source: Source,
     accelerator: Accelerator,
+    note: Callable[[str], None],
+    should_stop: Callable[[], bool],
 ) -> dict[str, Any]:
     folder = out / stage
-    if _is_there(folder / FINISHED):
-        finished: dict[str, Any] = json.loads((folder / FINISHED).read_text())
-        return finished
     own_backbone, own_adapter = out / "base" / BASE, out / "adapter" / ADAPTER
-    if "base" in recipe.stages or own_backbone.exists():
-        model_of_stage: Path | None = own_backbone
-    else:
-        model_of_stage = model
+    backbone = own_backbone if "base" in recipe.stages or own_backbone.exists() else source.model
+    adapter = source.adapter
     if stage == "lora" and ("adapter" in recipe.stages or own_adapter.exists()):
         adapter = own_adapter
     torch.manual_seed(recipe.seed)
-    made = make_model(
-        stage,
-        recipe,
-        data.settings["channels"],
-        conditioning,
-        model_of_stage,
-        adapter,
-        torch.bfloat16 if recipe.precision == "bf16" else torch.float32,
-    )
+    dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
+    made = make_model(stage, recipe, data.settings["channels"], conditioning, backbone, adapter, dtype)
     accelerator.gradient_accumulation_steps = recipe.stage(stage).accumulate
     accelerator.step = 0
     trainer = StageTrainer(accelerator, stage, recipe, data, made, folder)
     trainer.resume()
-    trainer.train(Validation(data, open_codec(data.settings, model), folder / "validation"))
+    note(trainer.summary())
+    trainer.train(Validation(data, open_codec(data.settings, source.model), folder / "validation"), should_stop)
     weights = trainer.state.weights()
-    result = {"stage": stage, "folder": str(folder), "steps": trainer.step, "waited": trainer.waited}
+    result = {"stage": stage, "steps": trainer.step, "waited": trainer.waited, "recipe": trainer.described}
     if accelerator.is_main_process:
         export_stage(stage, trainer.model, weights, folder)
         with atomic_write(folder / FINISHED) as partial:
@@ -161,10 +211,3 @@ def _train_stage(
     accelerator.wait_for_everyone()
     accelerator.free_memory()
     return result
-
-
-def _is_there(path: Path) -> bool:
-    """Whether a file exists, as the main process sees it."""
-    answer = [os.path.isfile(path)]
-    broadcast_object_list(answer)
-    return answer[0]

@@ -88,7 +88,7 @@ class Validation:
         try:
             with torch.no_grad(), _averaged(trainer):
                 loss = self._loss(trainer)
-                if self.codec is not None and trainer.recipe.validation_steps and trainer.stage != "base":
+                if self.codec is not None and trainer.recipe.validation_steps:
                     self._draw(trainer)
         finally:
             trainer.model.train(was_training)

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from tiny_pipeline import make_pipeline
 from mirage.cli.main import main
 from mirage.models.wan.codec import WanCodec
 from mirage.training.dataset import TrainingData, pad_text
+from mirage.training.loop import StageTrainer
 from mirage.training.shards import ShardReader
 
 
@@ -43,11 +46,12 @@ def train(data: Path, out: Path, *more: str) -> int:
 
 def test_from_clips_to_lora(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert build(tmp_path / "data") == 0
-    assert capsys.readouterr().out == f"{tmp_path / 'data'}: 2 samples of 2 clips\n"
+    shown = capsys.readouterr().out
+    assert re.fullmatch(rf"{tmp_path / 'data'}: 2 samples of 2 clips; the memory shows \d+% of their cells\n", shown)
     assert train(tmp_path / "data", tmp_path / "run") == 0
     shown = capsys.readouterr().out
     assert f"{tmp_path / 'run' / 'lora'}: 2 steps" in shown
-    assert "use them: mirage generate --model FOLDER --adapter" in shown
+    assert "mirage generate" not in shown  # nothing can run a backbone alone
     assert (tmp_path / "run" / "lora" / "pytorch_lora_weights.safetensors").is_file()
 
 
@@ -105,7 +109,8 @@ def test_wrong_sources(tmp_path: Path, capsys: pytest.CaptureFixture[str], sourc
 def test_wrong_options_of_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for more, message in (
         (["--adapter", "none.safetensors"], "none.safetensors: no such file; expected an adapter"),
-        (["--tracker", "none"], "--tracker: expected"),
+        (["--tracker", "none"], "--tracker: expected one of aim, clearml, comet_ml"),
+        (["--tracker", "tensorboard"], "--tracker: tensorboard is not installed: pip install tensorboard"),
     ):
         assert train(tmp_path, tmp_path / "run", *more) == 2
         assert message in capsys.readouterr().err
@@ -113,3 +118,21 @@ def test_wrong_options_of_train(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "expected a folder of shards, got no such folder" in capsys.readouterr().err
     assert main(["train", "best", "--data", str(tmp_path), "--out", str(tmp_path / "run")]) == 2
     assert "RECIPE: expected paper, release or a file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_training_with_a_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, number: int, status: int
+) -> None:
+    assert build(tmp_path / "data") == 0
+    step = StageTrainer._step
+    monkeypatch.setattr(StageTrainer, "_step", lambda *a: (os.kill(os.getpid(), number), step(*a))[1])
+    capsys.readouterr()
+    assert train(tmp_path / "data", tmp_path / "run") == status
+    shown = capsys.readouterr().err
+    assert "stopping after this step; once more to stop at once" in shown
+    assert "stopped after step 1 of the stage base; start the command again to go on" in shown
+    monkeypatch.undo()
+    AcceleratorState._reset_state(reset_partial_state=True)
+    assert train(tmp_path / "data", tmp_path / "run") == 0
+    assert "going on from step 1" in capsys.readouterr().err

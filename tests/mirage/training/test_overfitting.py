@@ -74,8 +74,9 @@ def test_eight_clips_are_learned_by_heart(tmp_path: Path, figures: Callable[[str
     start = seen[0].before  # of the backbone alone
     for stage, with_view, without in zip(stages, seen, unseen, strict=True):
         falls = [1 - losses.after / start for losses in (with_view, without)]
-        figures(f"{stage}: {start:.3f} to {with_view.after:.3f} with the view ({falls[0]:.0%} down), {without.after:.3f} "
-                f"without it ({falls[1]:.0%} down); {with_view.blind:.3f} where the view is then left out")  # fmt: skip
+        figures(f"{stage}: {start:.3f} to {with_view.after:.3f} with the view ({falls[0]:.0%} down), to "
+                f"{without.after:.3f} without it ({falls[1]:.0%} down); with it, and then left out: "
+                f"{with_view.blind:.3f}")  # fmt: skip
         assert falls[0] > 0.6
         assert falls[1] < falls[0] - 0.05
         assert with_view.blind > 1.5 * with_view.after

@@ -50,6 +50,7 @@ def test_every_value_can_be_replaced() -> None:
         for key in stage:
             assert getattr(recipe.stage(name), key) != getattr(default.stage(name), key), f"{name}.{key}"
     assert recipe.lora.learning_rate == 2e-4
+    assert read_recipe("release", ["stages=base, lora"]).stages == ("base", "lora")
     assert recipe.lora.references == (1, 2)
     assert isinstance(recipe.lora.weight_decay, float)
 
@@ -74,7 +75,8 @@ WRONG = [
     ("stages=['all']", "stages: expected 'base', 'adapter' or 'lora', got 'all'"),
     ("preset=best", "preset: expected 'release' or 'paper', got 'best'"),
     ("checkpointing=1", "checkpointing: expected a bool, got int"),
-    ("learning_rate=1", "recipe: expected names among preset.* got 'learning_rate'"),
+    ("learning_rate=1", r"recipe: expected names among preset.* got 'learning_rate' \(adapter.learning_rate\?\)"),
+    ("stages=adapter,all", "stages: expected 'base', 'adapter' or 'lora', got 'all'"),
     ("adapter.lr=1", "adapter: expected names among steps.* got 'lr'"),
     ("seed.x=1", "seed: expected an integer, got dict"),
     ("objective.hole_dropout=2", "objective.hole_dropout: expected at most 1"),

@@ -21,7 +21,7 @@ from mirage.models.wan.codec import WanCodec
 from mirage.training.checkpoints import find_checkpoints
 from mirage.training.dataset import TrainingData
 from mirage.training.log import read_log
-from mirage.training.loop import StageTrainer
+from mirage.training.loop import StageTrainer, TrainingStoppedError
 from mirage.training.models import make_model
 from mirage.training.recipe import Recipe, StageName
 from mirage.training.run import find_conditioning, make_accelerator, train
@@ -121,10 +121,10 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(
     made = recipe(*CHECKED)
     step, done = StageTrainer._step, iter(range(5))
 
-    def interrupted(trainer: StageTrainer, batches: Any) -> Any:
+    def interrupted(trainer: StageTrainer, *arguments: Any) -> Any:
         if next(done, None) is None:
             raise KeyboardInterrupt
-        return step(trainer, batches)
+        return step(trainer, *arguments)
 
     monkeypatch.setattr(StageTrainer, "_step", interrupted)
     trainer = trainer_of(shards, tmp_path, made, stage, finished)
@@ -221,20 +221,65 @@ def test_two_hundred_steps_lower_the_loss(shards: Path, tmp_path: Path, figures:
 
 
 def test_wrong_inputs_are_named(shards: Path, finished: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"--model: expected a folder with Wan2\.2 in diffusers' layout, got none"):
+    with pytest.raises(DataError, match=r"--model: expected a folder with Wan2\.2 in diffusers' layout, or the stage"):
         train(recipe("stages=['adapter']"), shards, tmp_path / "a")
     with pytest.raises(DataError, match="--adapter: expected the file of the adapter that LoRA is trained with"):
         train(recipe("stages=['lora']"), shards, tmp_path / "a", model=finished / "base" / "transformer")
     trainer = trainer_of(shards, tmp_path / "b", recipe("checkpoint_every=3"), "base")
     trainer.train()
     other = trainer_of(shards, tmp_path / "b", recipe("checkpoint_every=3", "seed=1"), "base")
-    with pytest.raises(DataError, match=r"expected a checkpoint of this recipe, got seed 0 instead of 1; use another"):
+    with pytest.raises(DataError, match=r"expected a checkpoint of this run, got seed 0 instead of 1; use another"):
         other.resume()
     larger = trainer_of(shards, tmp_path / "b", recipe("backbone.ffn_dim=32"), "base")
-    with pytest.raises(DataError, match="expected a checkpoint of this model, got one of another"):
+    with pytest.raises(DataError, match=r"got backbone.ffn_dim 64 instead of 32; use another"):
         larger.resume()
     with pytest.raises(DataError, match="--tracker"):
         make_accelerator(recipe(), tmp_path, "nothing")
+
+
+def test_a_run_that_is_asked_to_stop_writes_a_checkpoint(shards: Path, finished: Path, tmp_path: Path) -> None:
+    asked = iter([False, False, False, True])
+    trainer = trainer_of(shards, tmp_path, recipe("checkpoint_every=100"), "adapter", finished)
+    with pytest.raises(TrainingStoppedError, match="stopped after step 4 of the stage adapter"):
+        trainer.train(should_stop=lambda: next(asked))
+    assert [step for step, _ in find_checkpoints(tmp_path / "checkpoints")] == [4]
+    again = trainer_of(shards, tmp_path, recipe("checkpoint_every=100"), "adapter", finished)
+    again.resume()
+    again.train()
+    expected = final_state(finished, "adapter")
+    assert all(
+        torch.equal(t, expected[n]) for n, t in state_of(find_checkpoints(tmp_path / "checkpoints")[-1][1]).items()
+    )
+
+
+def test_other_recipes_and_data_need_another_folder(shards: Path, tmp_path: Path) -> None:
+    made, out = "stages=['base','adapter']", tmp_path / "run"
+    train(recipe("stages=['base']", steps=2), shards, out)
+    before = (out / "recipe.json").read_text()
+    for values, message in (
+        (("base.learning_rate=1e-4",), r"got base.learning_rate 0.003 instead of 0.0001; use another --out"),
+        (("seed=3",), "got seed 0 instead of 3"),
+        (("backbone.num_layers=3",), "got backbone.num_layers 2 instead of 3"),
+    ):
+        with pytest.raises(DataError, match=message):
+            train(recipe(made, *values, steps=2), shards, out)
+    build(tmp_path / "other", [TableClips(8)])
+    with pytest.raises(DataError, match=r"finished.json: expected a stage of this recipe and data, got data"):
+        train(recipe(made, steps=2), tmp_path / "other", out)
+    assert (out / "recipe.json").read_text() == before
+    train(recipe("stages=['base']", steps=3), shards, out)  # more steps: it goes on
+    assert find_checkpoints(out / "base" / "checkpoints")[-1][0] == 3
+    train(recipe(made, steps=3), shards, out)
+    with pytest.raises(DataError, match=r"expected 3 base\.steps, because the stage adapter has begun .*, got 4"):
+        train(recipe(made, "base.steps=4", steps=3), shards, out)
+    with pytest.raises(DataError, match="got data"):
+        trainer_of(tmp_path / "other", out / "base", recipe(steps=5), "base").resume()
+
+
+def test_an_unfinished_build_is_refused(tmp_path: Path) -> None:
+    build(tmp_path, [TableClips(8)], part=(0, 2))
+    with pytest.raises(DataError, match="expected 3 shards, got 2; let mirage data build finish"):
+        TrainingData(tmp_path)
 
 
 def test_a_longer_run_goes_on(shards: Path, tmp_path: Path) -> None:
@@ -268,5 +313,5 @@ def test_texts_reach_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("kind", ["DEEPSPEED", "MEGATRON_LM"])
 def test_what_checkpoints_do_not_support_is_refused(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Accelerator, "distributed_type", DistributedType[kind])
-    with pytest.raises(DataError, match=f"accelerate: expected one process, DDP or FSDP2, .* got {kind}"):
+    with pytest.raises(DataError, match=f"accelerate: expected one process, DDP or FSDP2, got {kind}"):
         make_accelerator(recipe(), tmp_path, cpu=True)
