@@ -11,7 +11,7 @@ import pytest
 
 from mirage.errors import DataError
 from mirage.models.wan.conditioning import Conditioning
-from mirage.training.recipe import STAGES, Recipe, StageRecipe, read_recipe
+from mirage.training.recipe import STAGES, BackboneRecipe, ObjectiveRecipe, Recipe, StageRecipe, read_recipe
 
 
 def test_recipes_of_the_package() -> None:
@@ -104,3 +104,13 @@ def test_files(tmp_path: Path) -> None:
         read_recipe("best")
     with pytest.raises(DataError, match="RECIPE: expected paper, release or a file"):
         read_recipe(tmp_path / "none.toml")
+
+
+def test_the_page_lists_every_value_with_its_default() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "training.md").read_text()
+    for kind in (Recipe, StageRecipe, ObjectiveRecipe, BackboneRecipe):
+        for field in dataclasses.fields(kind):
+            assert f"`{field.name}`" in page or f"`[{field.name}]`" in page, field.name
+            if not isinstance(field.default, (bool, tuple, str, type(dataclasses.MISSING))):
+                row = next(line for line in page.replace("\n(", " (").splitlines() if f"`{field.name}`" in line)
+                assert f"{field.default:g}".replace("e-05", "e-5").replace("e-08", "e-8") in row, field.name
