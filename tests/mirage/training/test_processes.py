@@ -18,6 +18,7 @@ from mirage.training.log import read_log
 from mirage.training.run import train
 from mirage_kernels import load_tensors
 
+STEPS_PER_KILL = 12  # more than a run does before it is killed
 STAGES = "stages=['base','adapter','lora']"
 
 
@@ -87,7 +88,7 @@ def kill_and_resume(shards: Path, out: Path, kills: int, seed: int) -> tuple[int
     """
     rng = random.Random(seed)
     values = [STAGES, "checkpoint_every=1"]
-    steps = 4 * kills
+    steps = STEPS_PER_KILL * kills
     killed = writing = 0
     while killed < kills:
         process = start(train_here, values, steps, shards, out, None, quiet=True)
@@ -96,7 +97,7 @@ def kill_and_resume(shards: Path, out: Path, kills: int, seed: int) -> tuple[int
             process.kill()
             process.join()
             killed += 1
-            writing += any(path.name.startswith(".") for path in out.rglob(".step-*"))
+            writing += any(path.suffix != ".safetensors" for path in out.rglob("*step-*.*") if path.suffix != ".png")
         else:
             assert process.exitcode == 0
             break
@@ -107,7 +108,7 @@ def kill_and_resume(shards: Path, out: Path, kills: int, seed: int) -> tuple[int
 
 
 def compare_with_an_undisturbed_run(shards: Path, out: Path, plain: Path, kills: int) -> None:
-    process = start(train_here, [STAGES, "checkpoint_every=1000000"], 4 * kills, shards, plain, None)
+    process = start(train_here, [STAGES, "checkpoint_every=1000000"], STEPS_PER_KILL * kills, shards, plain, None)
     process.join(300)
     assert process.exitcode == 0
     for stage in ("base", "adapter", "lora"):
