@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm  # type: ignore[import-untyped]
 
@@ -17,7 +18,7 @@ from ..errors import DataError, first_line
 from .messages import note, warn
 from .model_options import DTYPES, EMBEDDED
 from .output_lock import OutputLock
-from .recording_options import add_codec_options, check_codec_options, load_codec
+from .recording_options import LoadedCodec, add_codec_options, check_codec_options, load_codec
 from .signals import raise_again
 
 if TYPE_CHECKING:
@@ -165,11 +166,12 @@ def _check(args: argparse.Namespace) -> tuple[SampleSettings, tuple[int, int]]:
     try:
         return SampleSettings(**options), (int(found[1]) - 1, int(found[2]))
     except ValueError as error:
-        raise DataError(f"--{_OPTION.get(str(error).partition(':')[0], '')}{first_line(error)}") from None
+        name, _, reason = first_line(error).partition(": ")
+        raise DataError(f"--{_OPTION.get(name, name.replace('_', '-'))}: {reason}") from None
 
 
-_OPTION = {"per_clip": "samples: ", "num_references": "references: ", "num_preceding": "preceding: ",
-           "reference_threshold": "threshold: ", "extent_scales": "extents: "}  # fmt: skip
+_OPTION = {"per_clip": "samples", "num_references": "references", "num_preceding": "preceding",
+           "reference_threshold": "threshold", "extent_scales": "extents"}  # fmt: skip
 
 
 def _build(args: argparse.Namespace, settings: SampleSettings, part: tuple[int, int]) -> BuildReport:
@@ -212,10 +214,23 @@ def _build(args: argparse.Namespace, settings: SampleSettings, part: tuple[int, 
 
             return build_shards(
                 sources, args.out, loaded.codec, size, settings, clips_per_shard=args.clips_per_shard, part=part,
-                encode_text=encode_text, device=loaded.device, on_clip=on_clip,
+                encode_text=encode_text, options=_describe(args, loaded, encode_text), device=loaded.device,
+                on_clip=on_clip,
             )  # fmt: skip
     finally:
         lock.release()
+
+
+def _describe(args: argparse.Namespace, loaded: LoadedCodec, encode_text: EncodeText | None) -> dict[str, Any]:
+    """What samples depend on besides the clips and their settings."""
+    from ..training.fingerprints import sample_tensor
+
+    options = {"dtype": loaded.settings.get("dtype"), "depth_model": None, "text": None}
+    if args.depth_model is not None:
+        options["depth_model"] = str(args.depth_model.resolve())
+    if encode_text is not None:
+        options["text"] = [args.max_words, hashlib.sha256(sample_tensor(encode_text("a test"))).hexdigest()[:16]]
+    return options
 
 
 def _read_captions(args: argparse.Namespace) -> dict[str, str]:

@@ -9,6 +9,7 @@ processes share them.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 import signal
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as nnf
 from torch.utils.data import DataLoader, Dataset
 
+from ..errors import DataError
 from .dataset import TrainingData, pad_text
 from .objective import draw_sigmas
 from .recipe import ObjectiveRecipe
@@ -63,8 +65,9 @@ class StepBatch(NamedTuple):
 class BatchPlan:
     """Divides samples into steps, epoch by epoch.
 
-    Samples of a step have the same numbers of reference and preceding latents. They are therefore taken from one group
-    of samples that have as many; the last step of a group is filled up with its first samples.
+    Samples of a step have the same numbers of reference and preceding latents, so most steps have samples of one group
+    that have as many. What is left of the groups shares steps, in which all get as few as the one that has fewest. The
+    last step of an epoch is filled up with samples that were in it before.
 
     Args:
         listed: ``references`` and ``preceding`` of all samples.
@@ -79,26 +82,31 @@ class BatchPlan:
         listed: Sequence[dict[str, Any]],
         numbers: Sequence[int],
         batch: int,
-        seed: int,
+        seed: object,
         references: tuple[int, int],
         preceding: tuple[int, int],
     ) -> None:
         self._batch, self._seed, self._ranges = batch, seed, (references, preceding)
-        self._groups: dict[tuple[int, int], list[int]] = {}
-        for number in numbers:
-            key = (min(listed[number]["references"], references[1]), min(listed[number]["preceding"], preceding[1]))
-            self._groups.setdefault(key, []).append(number)
-        self.steps_per_epoch = sum(-(-len(group) // batch) for group in self._groups.values())
-        self._epoch, self._order = -1, list[tuple[tuple[int, int], list[int]]]()
+        self._available = {
+            n: (min(listed[n]["references"], references[1]), min(listed[n]["preceding"], preceding[1])) for n in numbers
+        }
+        self.steps_per_epoch = -(-len(numbers) // batch)
+        self._epoch, self._order = -1, list[list[int]]()
 
-    def _ordered(self, epoch: int) -> list[tuple[tuple[int, int], list[int]]]:
+    def _ordered(self, epoch: int) -> list[list[int]]:
         if epoch != self._epoch:
             rng = random.Random(f"{self._seed}/order/{epoch}")
-            order = []
-            for key in sorted(self._groups):
-                group = rng.sample(self._groups[key], len(self._groups[key]))
-                for first in range(0, len(group), self._batch):
-                    order.append((key, [group[n % len(group)] for n in range(first, first + self._batch)]))
+            shuffled = rng.sample(list(self._available), len(self._available))
+            groups: dict[tuple[int, int], list[int]] = {}
+            for number in shuffled:
+                groups.setdefault(self._available[number], []).append(number)
+            order, left = [], []
+            for key in sorted(groups, reverse=True):
+                group, full = groups[key], len(groups[key]) // self._batch * self._batch
+                order += [group[first : first + self._batch] for first in range(0, full, self._batch)]
+                left += group[full:]
+            order += [left[first : first + self._batch] for first in range(0, len(left), self._batch)]
+            order[-1] = [*order[-1], *itertools.islice(itertools.cycle(shuffled), self._batch - len(order[-1]))]
             rng.shuffle(order)
             self._epoch, self._order = epoch, order
         return self._order
@@ -106,7 +114,8 @@ class BatchPlan:
     def step(self, step: int) -> StepBatch:
         """Return the samples of a step."""
         epoch, at = divmod(step, self.steps_per_epoch)
-        available, numbers = self._ordered(epoch)[at]
+        numbers = self._ordered(epoch)[at]
+        available = [min(counts) for counts in zip(*(self._available[n] for n in numbers), strict=True)]
         rng = random.Random(f"{self._seed}/counts/{step}")
         counts = [rng.randint(min(low, most), most) for (low, _), most in zip(self._ranges, available, strict=True)]
         return StepBatch(numbers, counts[0], counts[1])
@@ -171,25 +180,35 @@ def _enlarge(blocks: Tensor, size: tuple[int, int]) -> Tensor:
     return large[:, : size[0], : size[1]]
 
 
-class SequenceDataset(Dataset[Batch]):
+class SequenceDataset(Dataset["Batch | DataError"]):
     """The samples of a run by (step, slot): the slot is the sample's place in the step.
 
     Args:
         data: the samples.
         plan: which of them a step has.
         objective: what is drawn.
-        seed: of the draws.
+        seed: of the draws; every stage has its own.
         words, text_dim: of the prompts' embeddings.
     """
 
     def __init__(
-        self, data: TrainingData, plan: BatchPlan, objective: ObjectiveRecipe, seed: int, words: int, text_dim: int
+        self, data: TrainingData, plan: BatchPlan, objective: ObjectiveRecipe, seed: object, words: int, text_dim: int
     ) -> None:
         self.data, self.plan, self.objective, self.seed = data, plan, objective, seed
         self.words, self.text_dim = words, text_dim
 
-    def __getitem__(self, place: tuple[int, int]) -> Batch:
-        step, slot = place
+    def __getitem__(self, place: tuple[int, int]) -> Batch | DataError:
+        try:
+            return self.sequence(*place)
+        except DataError as error:  # a loader would hide its message in a traceback
+            return error
+
+    def sequence(self, step: int, slot: int) -> Batch:
+        """Make the sample of a place.
+
+        Raises:
+            DataError: it is damaged.
+        """
         numbers, references, preceding = self.plan.step(step)
         number = numbers[slot]
         tensors = self.data.sample(number).tensors
@@ -203,24 +222,41 @@ class SequenceDataset(Dataset[Batch]):
         return batch._replace(text=pad_text(text, self.words, self.text_dim))
 
 
-def stack(samples: Sequence[Batch]) -> Batch:
-    """Make a batch of samples."""
+def stack(samples: Sequence[Batch | DataError]) -> Batch | DataError:
+    """Make a batch of samples; or return the error of one of them."""
+    for sample in samples:
+        if isinstance(sample, DataError):
+            return sample
     return Batch._make(torch.stack(parts) for parts in zip(*samples, strict=True))
 
 
-def places(
-    steps: range, batch_size: int, accumulate: int, rank: int, processes: int
-) -> Iterator[list[tuple[int, int]]]:
+class Places:
     """The places of the batches of one process: of each step, every ``processes``-th of its parts.
 
+    Args:
+        steps: the steps.
+        batch_size: samples of a batch.
+        accumulate: batches of a step and process.
+        rank, processes: which process this is, and of how many.
+
     Example:
-        >>> list(places(range(1), 2, 2, 1, 2))
+        >>> list(Places(range(1), 2, 2, 1, 2))
         [[(0, 2), (0, 3)], [(0, 6), (0, 7)]]
     """
-    for step in steps:
-        for micro in range(accumulate):
-            first = (micro * processes + rank) * batch_size
-            yield [(step, slot) for slot in range(first, first + batch_size)]
+
+    def __init__(self, steps: range, batch_size: int, accumulate: int, rank: int, processes: int) -> None:
+        self._steps, self._batch_size, self._accumulate = steps, batch_size, accumulate
+        self._rank, self._processes = rank, processes
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return len(self._steps) * self._accumulate
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for step in self._steps:
+            for micro in range(self._accumulate):
+                first = (micro * self._processes + self._rank) * self._batch_size
+                yield [(step, slot) for slot in range(first, first + self._batch_size)]
 
 
 def load_batches(
@@ -233,7 +269,7 @@ def load_batches(
     processes: int,
     workers: int,
     pin_memory: bool,
-) -> DataLoader[Batch]:
+) -> DataLoader[Batch | DataError]:
     """Return a loader of the batches of one process, in the order in which it trains on them.
 
     Args:
@@ -245,10 +281,9 @@ def load_batches(
         workers: number of processes that read samples; 0 reads them in this one.
         pin_memory: whether batches are put into memory from which a GPU copies faster.
     """
-    order = list(places(steps, batch_size, accumulate, rank, processes))
     return DataLoader(
         dataset,
-        batch_sampler=order,
+        batch_sampler=Places(steps, batch_size, accumulate, rank, processes),
         num_workers=workers,
         collate_fn=stack,
         pin_memory=pin_memory,

@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,10 +16,11 @@ from torch import Tensor
 
 from mirage_kernels import atomic_write, save_tensors
 
-from ..errors import DataError
+from ..errors import MAX_REASON, DataError
 from ..io.files import read_json
 from ..rollout import Codec
-from .clips import ClipSource, TrainingClip
+from .clips import ClipSource
+from .fingerprints import sample_weights
 from .samples import SampleSettings, make_samples
 from .shards import Sample, write_shard
 
@@ -53,8 +54,11 @@ class BuildReport(NamedTuple):
 
 
 class _Clip(NamedTuple):
+    """A clip, with a name that no other source has."""
+
     number: int
     name: str
+    own_name: str
     source: ClipSource
 
 
@@ -68,6 +72,7 @@ def build_shards(
     clips_per_shard: int = 16,
     part: tuple[int, int] = (0, 1),
     encode_text: EncodeText | None = None,
+    options: Mapping[str, Any] | None = None,
     device: torch.device | str = "cpu",
     on_clip: Callable[[str], None] = lambda _: None,
 ) -> BuildReport:
@@ -85,6 +90,7 @@ def build_shards(
         clips_per_shard: clips of a shard.
         part: (i, n): this process builds every n-th shard, beginning with the i-th.
         encode_text: returns the embedding (words, dim) of a caption, without padding; None stores no embeddings.
+        options: what else the samples depend on, as JSON values: all shards of a folder have the same.
         device: of the memory.
         on_clip: called with the name of each clip when it is done, skipped or refused.
 
@@ -93,19 +99,17 @@ def build_shards(
 
     Raises:
         ValueError: the size is not a multiple of the codec's cells and patches.
-        DataError: two clips have the same name, or the folder holds shards of other clips or settings.
+        DataError: two clips of a source have the same name, or the folder holds shards of other clips or settings.
         OSError: a file cannot be written.
     """
-    clips = [_Clip(n, name, source) for n, (name, source) in enumerate((m, s) for s in sources for m in s.names)]
+    clips = _number_clips(sources)
     names = [clip.name for clip in clips]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"SOURCE: expected each clip once, got {twice} twice")
     step = codec.spatial_stride * settings.patch
     if any(side % step or side < step for side in size):
         raise ValueError(f"size: expected multiples of {step}, got {size}")
     out.mkdir(parents=True, exist_ok=True)
-    _write_settings(out, _describe(sources, names, codec, size, settings, clips_per_shard))
+    described = _describe(sources, names, codec, size, settings, clips_per_shard)
+    _write_settings(out, described | {"options": dict(options or {})})
     _write_white(out, codec, size, settings)
     shards = [clips[first : first + clips_per_shard] for first in range(0, len(clips), clips_per_shard)]
     for number in range(part[0], len(shards), part[1]):
@@ -127,6 +131,20 @@ def build_shards(
     return _write_report(out, len(shards))
 
 
+def _number_clips(sources: Sequence[ClipSource]) -> list[_Clip]:
+    """All clips; those of a later source with the name of an earlier clip get a number."""
+    used: set[str] = set()
+    clips = []
+    for at, source in enumerate(sources):
+        for own_name in source.names:
+            name = own_name if own_name not in used else f"{own_name}-{at}"
+            if name in used:
+                raise DataError(f"SOURCE: expected each clip once, got {own_name} twice")
+            used.add(name)
+            clips.append(_Clip(len(clips), name, own_name, source))
+    return clips
+
+
 def _describe(
     sources: Sequence[ClipSource],
     names: Sequence[str],
@@ -145,7 +163,8 @@ def _describe(
         "size": list(size),
         "clips_per_shard": clips_per_shard,
         "samples": settings.to_dict(),
-        "sources": [source.origin for source in sources],
+        "sources": [getattr(source, "described", source.origin) for source in sources],
+        "weights": sample_weights(getattr(codec, "vae", None)),
         "clips": len(names),
         "clip_names": hashlib.sha256("\n".join(names).encode()).hexdigest(),
     }
@@ -185,7 +204,13 @@ def _write_white(out: Path, codec: Codec, size: tuple[int, int], settings: Sampl
 def _is_finished(path: Path) -> bool:
     """Whether a shard and its index are there. They are written together, the index last."""
     index = path.with_suffix(".json")
-    return path.is_file() and index.is_file() and read_json(index, "an index")["filesize"] == path.stat().st_size
+    if not path.is_file() or not index.is_file():
+        return False
+    try:
+        content = read_json(index, "an index")
+    except DataError:
+        return False
+    return isinstance(content, dict) and content.get("filesize") == path.stat().st_size
 
 
 def _make_shard(
@@ -201,9 +226,12 @@ def _make_shard(
     for clip in clips:
         stem = re.sub(r"[^A-Za-z0-9_-]+", "-", clip.name)[:MAX_KEY]
         try:
-            samples = list(make_samples(_read(clip), codec, settings, clip.name, device))
-        except DataError as error:
-            report["refused"][clip.name] = str(error)
+            samples = list(make_samples(clip.source.read(clip.own_name), codec, settings, clip.name, device))
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # whatever a reader raises for a damaged clip, the others go on
+            kind = "" if isinstance(error, DataError) else f"{type(error).__name__}: "
+            report["refused"][clip.name] = f"{kind}{' '.join(str(error).split())[:MAX_REASON]}"
         else:
             report["clips"].append(clip.name)
             for number, (tensors, info) in enumerate(samples):
@@ -219,10 +247,6 @@ def _add_moments(moments: dict[str, Any], targets: Tensor) -> None:
     moments["count"] += values.shape[1]
     for name, added in (("sum", values.sum(1)), ("squares", values.square().sum(1))):
         moments[name] = [a + b for a, b in zip(moments[name], added.tolist(), strict=True)]
-
-
-def _read(clip: _Clip) -> TrainingClip:
-    return clip.source.read(clip.name)
 
 
 def caption_key(caption: str) -> str:

@@ -33,6 +33,7 @@ __all__ = ["ClipSource", "ProceduralClips", "RealEstateClips", "RecordingClips",
 PROCEDURAL, REALESTATE10K = "procedural:", "realestate10k:"
 VIDEOS = (".mp4", ".webm", ".mkv", ".mov", ".avi")
 MAX_SEEDS = 1 << 24
+MAX_SECONDS = 1_000_000
 
 
 class TrainingClip(NamedTuple):
@@ -55,6 +56,9 @@ class TrainingClip(NamedTuple):
 
 class ClipSource(Protocol):
     """A list of clips that are read one at a time.
+
+    A source may also have an attribute ``described``: JSON values that determine the clips, so that a build that goes
+    on notices other ones.
 
     Attributes:
         names: of the clips, each once.
@@ -87,6 +91,7 @@ class ProceduralClips:
         self._seeds = {f"procedural-{seed:08d}": seed for seed in seeds}
         self.names, self.origin = list(self._seeds), "procedural scenes"
         self._frames, self._size, self._caption = frames, size, caption
+        self.described = [self.origin, frames, list(size), caption]
 
     def read(self, name: str) -> TrainingClip:
         """Draw a clip."""
@@ -113,6 +118,7 @@ class RecordingClips:
         self.origin = f"{recording.kind}: {recording.path.name}" + (f", one frame of {every}" if every > 1 else "")
         self._recording, self._frames, self._size, self._caption = recording, frames, size, caption
         self._every = check.integer("every", every, 1)
+        self.described = [self.origin, str(recording.path.resolve()), frames, list(size), caption]
         stem = re.sub(r"[^A-Za-z0-9_-]+", "-", recording.path.stem if recording.path.is_file() else recording.path.name)
         self._starts = {f"{stem}-{start:06d}": start for start in range(0, len(recording), frames * every)}
         self.names = list(self._starts)
@@ -164,9 +170,13 @@ class RealEstateClips:
             raise DataError(f"{cameras}: expected camera files of RealEstate10K, got none")
         self._videos, self._estimator, self._frames, self._size = videos, estimator, frames, size
         self._caption = caption
+        self.described = [self.origin, str(cameras.resolve()), str(videos.resolve()), estimator.name, frames, caption]
         self._parts: dict[str, tuple[Path, int]] = {}
         for file in files:
-            count = len(read_realestate10k_times(file))
+            try:
+                count = len(read_realestate10k_times(file))
+            except DataError:  # it is refused when it is read
+                count = 1
             self._parts |= {f"{file.stem}-{start:06d}": (file, start) for start in range(0, count, frames)}
         self.names = list(self._parts)
 
@@ -178,7 +188,11 @@ class RealEstateClips:
         """
         file, start = self._parts[name]
         part = slice(start, start + self._frames)
-        images = torch.stack(self._read_images(file, part))
+        read = self._read_images(file, part)
+        other = next((image for image in read if image.shape != read[0].shape), None)
+        if other is not None:
+            raise DataError(f"{name}: expected images of one size, got {tuple(read[0].shape)} and {tuple(other.shape)}")
+        images = torch.stack(read)
         full = read_realestate10k(file, (images.shape[2], images.shape[3]), rebased=False)[part]
         window = center_window((images.shape[2], images.shape[3]), self._size)
         top, left, h, w = window
@@ -196,6 +210,8 @@ class RealEstateClips:
 
     def _read_images(self, file: Path, part: slice) -> list[Tensor]:
         times = read_realestate10k_times(file)
+        if not all(0 <= time < MAX_SECONDS for time in times):
+            raise DataError(f"{file}: expected times from 0 to {MAX_SECONDS} s, got others")
         if (folder := self._videos / file.stem).is_dir():
             return [read_image(_image_at(folder, time)) for time in times[part]]
         video = VideoReader(self._find_video(file))

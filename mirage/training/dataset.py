@@ -22,7 +22,13 @@ from .shards import Sample, ShardReader
 
 __all__ = ["TrainingData"]
 
-_NEEDED = ("codec", "temporal_stride", "spatial_stride", "channels", "size", "samples", "clips", "clips_per_shard")
+_NEEDED: dict[str, type] = {
+    "codec": str, "temporal_stride": int, "spatial_stride": int, "channels": int, "size": list, "samples": dict,
+    "clips": int, "clips_per_shard": int,
+}  # fmt: skip
+_OF_SAMPLES = (
+    "targets", "num_references", "num_preceding", "reference_threshold", "reference_voxel_size", "extent_scales",
+)  # fmt: skip
 
 
 class TrainingData:
@@ -48,9 +54,7 @@ class TrainingData:
         self.settings: dict[str, Any] = read_json(path, "the settings of shards")
         if not isinstance(self.settings, dict) or self.settings.get("version") != VERSION:
             raise DataError(f"{path}: expected the settings of shards of version {VERSION}, got others")
-        missing = next((name for name in _NEEDED if name not in self.settings), None)
-        if missing is not None:
-            raise DataError(f"{path}: expected {', '.join(_NEEDED)}, got no {missing}")
+        self._check_settings(path)
         self._check_complete()
         clips = {str(sample["clip"]) for sample in self.reader.listed}
         ranked = sorted(clips, key=lambda name: hashlib.sha256(name.encode()).digest())
@@ -60,6 +64,15 @@ class TrainingData:
         if not self.training:
             raise DataError(f"{folder}: expected clips besides those that are held out, got {len(ranked)} clips in all")
         self._texts: dict[Path, dict[str, Tensor]] = {}
+
+    def _check_settings(self, path: Path) -> None:
+        for name, kind in _NEEDED.items():
+            value = self.settings.get(name)
+            if not isinstance(value, kind) or (kind is int and not 0 < value < 1 << 31):
+                raise DataError(f"{path}: {name}: expected {kind.__name__}, got {str(value)[:60]!r}")
+        missing = next((name for name in _OF_SAMPLES if name not in self.settings["samples"]), None)
+        if missing is not None or not self.settings["samples"]["extent_scales"]:
+            raise DataError(f"{path}: samples: expected {', '.join(_OF_SAMPLES)}, got no {missing or 'extent_scales'}")
 
     def _check_complete(self) -> None:
         """Check that the build is finished: which samples a step has depends on all of them."""
@@ -76,7 +89,7 @@ class TrainingData:
         """What the data is, in a line."""
         held = sorted({str(self.reader.listed[n]["clip"]) for n in self.validation})
         names = ", ".join(held[:3]) + (f" and {len(held) - 3} more" if len(held) > 3 else "")
-        kept = f"{len(self.validation)} of {names} for validation" if held else "no clip for validation"
+        kept = f"{len(self.validation)} of {names} for validation" if held else "which are those for validation too"
         texts = "with" if self.has_texts else "without"
         return f"{self.folder}: {len(self.training)} samples, {kept}, {texts} embeddings of captions"
 
@@ -105,16 +118,26 @@ class TrainingData:
         Raises:
             DataError: the file is missing or damaged.
         """
-        return _load(self.folder / WHITE, WHITE_KIND)["white"].float()
+        path, samples = self.folder / WHITE, self.settings["samples"]
+        white = _load(path, WHITE_KIND).get("white")
+        shape = (self.settings["channels"], samples["targets"] + samples["num_preceding"], *self.grid)
+        if white is None or tuple(white.shape) != shape:
+            raise DataError(f"{path}: expected white {shape}, got {None if white is None else tuple(white.shape)}")
+        return white.float()
 
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return mean and standard deviation of each channel of the targets, of all clips."""
-        moments = [report["moments"] for report in self.reader.reports]
-        count = sum(part["count"] for part in moments)
-        total, squares = (
-            torch.tensor([part[name] for part in moments], dtype=torch.float64, device="cpu").sum(0)
-            for name in ("sum", "squares")
-        )
+        try:
+            moments = [report["moments"] for report in self.reader.reports]
+            count = sum(part["count"] for part in moments)
+            total, squares = (
+                torch.tensor([part[name] for part in moments], dtype=torch.float64, device="cpu").sum(0)
+                for name in ("sum", "squares")
+            )
+            if total.shape != (self.settings["channels"],) or squares.shape != total.shape or not count > 0:
+                raise ValueError("other shapes")
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{self.folder}: expected moments of every channel in the indexes, got {error}") from None
         mean = total / count
         std = (squares / count - mean.square()).clamp(min=1e-12).sqrt()
         return tuple(mean.tolist()), tuple(std.tolist())

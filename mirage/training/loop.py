@@ -14,12 +14,14 @@ import torch
 from accelerate import Accelerator
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from ..errors import DataError
 from .batches import Batch, BatchPlan, SequenceDataset, load_batches
 from .checkpoints import TrainingState, find_checkpoints, whole
 from .dataset import TrainingData
+from .fingerprints import sample_weights
 from .log import RunLog
 from .objective import TrainingSequence, flow_matching_loss
 from .recipe import Recipe, StageName, StageRecipe
@@ -99,6 +101,7 @@ class StageTrainer:
         self.accelerator, self.stage, self.recipe, self.data, self.out = accelerator, stage, recipe, data, out
         self.settings: StageRecipe = recipe.stage(stage)
         self.conditioning = model.conditioning
+        self._frozen = sample_weights(model, frozen_only=True)
         names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
         optimizer = make_optimizer([p for p in model.parameters() if p.requires_grad], self.settings)
         self._wrapped, self._optimizer = accelerator.prepare(model, optimizer)
@@ -133,12 +136,14 @@ class StageTrainer:
         )
 
     def _make_dataset(self) -> SequenceDataset:
-        plan = BatchPlan(
-            self.data.reader.listed, self.data.training, self.batch, self.recipe.seed, self.settings.references,
-            self.settings.preceding,
-        )  # fmt: skip
+        listed, numbers, seed = self.data.reader.listed, self.data.training, f"{self.recipe.seed}/{self.stage}"
+        for name in ("references", "preceding"):
+            low, most = getattr(self.settings, name)[0], max(listed[number][name] for number in numbers)
+            if low > most:
+                raise DataError(f"{self.stage}.{name}: expected at least {low}, got samples with at most {most}")
+        plan = BatchPlan(listed, numbers, self.batch, seed, self.settings.references, self.settings.preceding)
         words, text_dim = self.recipe.max_sequence_length, self.model.config.text_dim
-        return SequenceDataset(self.data, plan, self.recipe.objective, self.recipe.seed, words, text_dim)
+        return SequenceDataset(self.data, plan, self.recipe.objective, seed, words, text_dim)
 
     def _make_white(self) -> Tensor | None:
         """The latents of a white video on the device, once for all steps; None for a mask instead."""
@@ -177,7 +182,9 @@ class StageTrainer:
     @property
     def described(self) -> dict[str, Any]:
         """What must be the same in a run that resumes this one."""
-        return describe_stage(self.recipe, self.stage, self.accelerator.num_processes, self.data.fingerprint)
+        described = describe_stage(self.recipe, self.stage, self.accelerator.num_processes, self.data.fingerprint)
+        # The frozen weights of the stage base are those of an untrained adapter.
+        return described if self.stage == "base" else described | {"frozen weights": self._frozen}
 
     def loss(self, batch: Batch) -> Tensor:
         """Compute the loss of a batch, which may be on another device."""
@@ -205,7 +212,7 @@ class StageTrainer:
             should_stop: asked after every step. If one process is to stop, all of them do.
 
         Raises:
-            FloatingPointError: the loss is not finite.
+            DataError: a sample is damaged, or the loss is not finite any more.
             TrainingStoppedError: after the checkpoint, if it was to stop.
         """
         recipe, settings, accelerator = self.recipe, self.settings, self.accelerator
@@ -231,17 +238,33 @@ class StageTrainer:
                 self.step += 1
                 bar.update()
                 if self._is_due(recipe.log_every):
-                    loss = float(values["loss"])
-                    if not math.isfinite(loss):
-                        raise FloatingPointError(f"loss: expected a finite number, got {loss} in step {self.step}")
+                    loss = self._check_finite(values)
                     bar.set_postfix(loss=f"{loss:.4f}")
                     self.log.add(self.step, {n: float(v) for n, v in values.items()} | {"waited": self.waited})
                 if validate is not None and self._is_due(recipe.validate_every):
                     self.log.add(self.step, validate(self))
                 if self._is_due(recipe.checkpoint_every) or is_stopped:
+                    self._check_finite(values)
                     self.save()
                 if is_stopped:
                     raise TrainingStoppedError(self.stage, self.step)
+
+    def _check_finite(self, values: dict[str, Any]) -> float:
+        """Return the loss of a step, before anything is written that does not serve any more.
+
+        Raises:
+            DataError: the loss or a weight is not finite.
+        """
+        loss = float(values["loss"])
+        local = (p.to_local() if isinstance(p, DTensor) else p for p in self.state.parameters.values())
+        is_finite = math.isfinite(loss) and all(bool(weights.isfinite().all()) for weights in local)
+        device = self.accelerator.device
+        share = self.accelerator.reduce(torch.tensor(float(is_finite), dtype=torch.float32, device=device), "mean")
+        if float(share) < 1:
+            last = [step for step, _ in find_checkpoints(self.out / CHECKPOINTS)][-1:]
+            got = f"a loss of {loss:.4g} in step {self.step}; the last checkpoint is of step {last[0] if last else 0}"
+            raise DataError(f"{self.stage}: expected finite weights and a finite loss, got {got}")
+        return loss
 
     def _is_due(self, every: int) -> bool:
         return every > 0 and (self.step % every == 0 or self.step == self.settings.steps)
@@ -258,6 +281,8 @@ class StageTrainer:
         for _ in range(self.settings.accumulate):
             started = time.perf_counter()
             batch = next(batches)
+            if isinstance(batch, DataError):
+                raise batch
             waiting += time.perf_counter() - started
             with self.accelerator.accumulate(self._wrapped):
                 loss = self.loss(batch)

@@ -73,13 +73,21 @@ def write_shard(path: Path, samples: Iterator[Sample], report: dict[str, Any], i
         index_file.write_text(json.dumps(index, sort_keys=True) + "\n")
 
 
+class _Part(NamedTuple):
+    """Where a member of a shard is."""
+
+    offset: int
+    size: int
+    sha256: str
+
+
 class _Location(NamedTuple):
     """Where a sample is."""
 
     shard: int
     key: str
-    tensors: tuple[int, int]  # offset and size
-    info: tuple[int, int]
+    tensors: _Part
+    info: _Part
 
 
 class ShardReader:
@@ -102,6 +110,7 @@ class ShardReader:
         self.reports: list[dict[str, Any]] = []
         self._paths: list[Path] = []
         self._locations: list[_Location] = []
+        self._keys: set[str] = set()
         if not self.folder.is_dir():
             got = "a file" if self.folder.exists() else "no such folder"
             raise DataError(f"{folder}: expected a folder of shards, got {got}")
@@ -117,16 +126,27 @@ class ShardReader:
             if index["filesize"] != path.stat().st_size:
                 raise ValueError(f"a shard of {index['filesize']} bytes, got {path.stat().st_size}")
             for sample in samples:
-                places = [files[f"{sample['key']}.{suffix}"] for suffix in ("safetensors", "json")]
-                ranges = [(int(place["offset"]), int(place["size"])) for place in places]
-                if any(offset < 0 or size < 0 or offset + size > index["filesize"] for offset, size in ranges):
-                    raise ValueError("members inside of the shard, got others")
-                self._locations.append(_Location(len(self._paths), str(sample["key"]), ranges[0], ranges[1]))
+                self._locations.append(self._locate(sample, files, index["filesize"]))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(f"{path.with_suffix('.json')}: expected {first_line(error)[:MAX_REASON]}") from None
+            reason = f"an index with {error}" if isinstance(error, KeyError) else first_line(error)
+            raise DataError(f"{path.with_suffix('.json')}: expected {reason[:MAX_REASON]}") from None
         self.listed += samples
         self.reports.append(index)
         self._paths.append(path)
+
+    def _locate(self, sample: dict[str, Any], files: dict[str, Any], size: int) -> _Location:
+        """Find a sample in its shard, and check what the index says of it."""
+        for name, kind in (("key", str), ("clip", str), ("caption", str), ("references", int), ("preceding", int)):
+            if not isinstance(sample[name], kind) or (kind is int and sample[name] < 0):
+                raise ValueError(f"{name} of {kind.__name__}, got {sample[name]!r}")
+        if sample["key"] in self._keys:
+            raise ValueError(f"each sample once, got {sample['key']} twice")
+        self._keys.add(sample["key"])
+        members = [files[f"{sample['key']}.{suffix}"] for suffix in ("safetensors", "json")]
+        parts = [_Part(int(m["offset"]), int(m["size"]), str(m["sha256"])) for m in members]
+        if any(part.offset < 0 or part.size < 0 or part.offset + part.size > size for part in parts):
+            raise ValueError("members inside of the shard, got others")
+        return _Location(len(self._paths), sample["key"], parts[0], parts[1])
 
     def path(self, number: int) -> Path:
         """Return the shard that has a sample."""
@@ -149,8 +169,11 @@ class ShardReader:
         location, path = self._locations[number], self.path(number)
         check_file(path, "a shard")
         with path.open("rb") as file:
-            parts = [_read(file, *where) for where in (location.tensors, location.info)]
+            parts = [_read(file, part.offset, part.size) for part in (location.tensors, location.info)]
         try:
+            for data, part in zip(parts, (location.tensors, location.info), strict=True):
+                if hashlib.sha256(data).hexdigest() != part.sha256:
+                    raise ValueError("its checksum is another one")
             return Sample(location.key, safetensors.torch.load(parts[0]), json.loads(parts[1]))
         except Exception as error:  # of safetensors, for damaged data
             reason = first_line(error)[:MAX_REASON]

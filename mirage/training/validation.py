@@ -101,7 +101,9 @@ class Validation:
         # Sharded models compute together: every process takes as many turns.
         for first in range(0, len(numbers), processes):
             at = first + trainer.accelerator.process_index
-            loss = trainer.loss(stack([self._sequence(trainer, numbers[at % len(numbers)])]))
+            batch = stack([self._sequence(trainer, numbers[at % len(numbers)])])
+            assert not isinstance(batch, DataError)
+            loss = trainer.loss(batch)
             losses.append(torch.stack([loss, torch.ones_like(loss)]) if at < len(numbers) else loss.new_zeros(2))
         total: Tensor = trainer.accelerator.reduce(torch.stack(losses).sum(0), "sum")
         return (total[0] / total[1]).item()
