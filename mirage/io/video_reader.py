@@ -78,6 +78,8 @@ class VideoReader:
         Raises:
             DataError: the video has no such frame, or is damaged before it.
         """
+        if number < 0:
+            raise DataError(f"{self.path}: expected a frame from 0, got {number}")
         self._start_before(lambda last: last.number > number)
         while self._last is None or self._last.number < number:
             if not self._advance():
@@ -91,6 +93,8 @@ class VideoReader:
         Raises:
             DataError: the video is damaged, or ends more than a tenth of a second before.
         """
+        if not seconds >= 0:
+            raise DataError(f"{self.path}: expected a time from 0 s, got {seconds}")
         self._start_before(lambda last: last.seconds > seconds)
         while self._last is None or (self._next is not None and self._next.seconds <= seconds):
             if not self._advance():

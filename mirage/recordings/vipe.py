@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import zipfile
 from pathlib import Path
@@ -18,8 +19,8 @@ from mirage_kernels import Cameras
 from ..cameras.intrinsics import UNIT, pinhole_intrinsics
 from ..errors import DataError, reading
 from ..io.arrays import read_exr
-from ..io.files import read_image
 from ..io.npy import Archive
+from ..io.photos import open_image
 from ..io.video_reader import VideoReader
 from .frames import ReadOptions, Recording, SourceFrame
 
@@ -70,11 +71,15 @@ class VipeRecording(Recording):
             shift = 0.5 if self.has_integer_centers else 0.0
             intrinsics = pinhole_intrinsics(fx, fy, cx + shift, cy + shift)
         with tempfile.TemporaryDirectory() as folder:
-            depth = torch.from_numpy(read_exr(_extract(self._depth, self._depths[at], folder)).astype(np.float32))
+            file = _extract(self._depth, self._depths[at], folder)
+            try:
+                depth = torch.from_numpy(read_exr(file).astype(np.float32))
+            except DataError as error:
+                reason = str(error).removeprefix(f"{file}: ")
+                raise DataError(f"{self._depth}: {self._depths[at]}: {reason}") from None
             exclude: Tensor | None = None
             if at in self._masks:
-                instances = read_image(_extract(self._mask, self._masks[at], folder), upright=False)
-                exclude = (instances > 0).any(0)
+                exclude = _read_instances(_extract(self._mask, self._masks[at], folder), self._masks[at])
         depth = depth * (self.options.depth_scale or 1.0)
         return SourceFrame(image, intrinsics, Cameras(UNIT, self._poses[at], (1, 1)), depth, exclude=exclude)
 
@@ -91,18 +96,30 @@ def _read_rows(path: Path, shape: tuple[int, ...]) -> dict[int, np.ndarray[Any, 
             got = f"{headers['inds'].shape} and {headers['data'].shape}"
             raise DataError(f"{path}: expected inds (F,) and data {('F', *shape)}, got {got}")
         numbers, rows = archive.read("inds"), archive.read("data").astype(np.float64)
+        if numbers.dtype.kind not in "iu" or len(np.unique(numbers)) < count:
+            raise DataError(f"{path}: expected inds that are integers and differ, got {numbers.dtype} {numbers[:4]}")
         return {int(number): row for number, row in zip(numbers, rows, strict=True)}
 
 
 def _members(path: Path, suffix: str) -> dict[int, str]:
     """The names of the files ``00000.exr`` and so on in a zip file, by number."""
     with reading(path, f"a zip file of {suffix} files"), zipfile.ZipFile(path) as archive:
-        names = [info for info in archive.infolist() if Path(info.filename).suffix.lower() == suffix]
+        pattern = re.compile(rf"[0-9]{{1,9}}{re.escape(suffix)}", re.IGNORECASE)
+        names = [info for info in archive.infolist() if pattern.fullmatch(Path(info.filename).name)]
         large = next((info for info in names if info.file_size > MAX_MEMBER), None)
         if large is not None:
             got = f"{large.filename[:80]} of {large.file_size}"
             raise DataError(f"{path}: expected files of at most {MAX_MEMBER} bytes, got {got}")
         return {int(Path(info.filename).stem): info.filename for info in names}
+
+
+def _read_instances(path: Path, name: str) -> Tensor:
+    """Where an image of instances, of any depth or with a palette, is not 0, (H, W) bool."""
+    with open_image(path, f"a mask ({name})") as image:
+        if image.mode in ("RGBA", "LA", "PA", "RGB", "CMYK"):
+            image = image.convert("RGB")
+        values = np.asarray(image)
+    return torch.from_numpy((values if values.ndim == 2 else values.max(-1)) > 0)
 
 
 def _extract(path: Path, member: str, folder: str) -> Path:

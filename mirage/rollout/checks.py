@@ -73,6 +73,8 @@ def check_maps(depth: Tensor | None, exclude: Tensor | None, count: int, size: t
     for name, value, kind in (("depth", depth, "float"), ("exclude", exclude, "bool")):
         if value is None:
             continue
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{name}: expected a tensor, got {type(value).__name__}")
         expected = f"{kind} (T={count}, H={size[0]}, W={size[1]})"
         if not (value.is_floating_point() if kind == "float" else value.dtype == torch.bool):
             raise TypeError(f"{name}: expected {expected}, got {value.dtype}")

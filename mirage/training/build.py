@@ -134,7 +134,7 @@ def build_shards(
 def _number_clips(sources: Sequence[ClipSource]) -> list[_Clip]:
     """All clips; those of a later source with the name of an earlier clip get a number."""
     used: set[str] = set()
-    clips = []
+    clips: list[_Clip] = []
     for at, source in enumerate(sources):
         for own_name in source.names:
             name = own_name if own_name not in used else f"{own_name}-{at}"

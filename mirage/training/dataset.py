@@ -68,7 +68,7 @@ class TrainingData:
     def _check_settings(self, path: Path) -> None:
         for name, kind in _NEEDED.items():
             value = self.settings.get(name)
-            if not isinstance(value, kind) or (kind is int and not 0 < value < 1 << 31):
+            if not isinstance(value, kind) or (isinstance(value, int) and not 0 < value < 1 << 31):
                 raise DataError(f"{path}: {name}: expected {kind.__name__}, got {str(value)[:60]!r}")
         missing = next((name for name in _OF_SAMPLES if name not in self.settings["samples"]), None)
         if missing is not None or not self.settings["samples"]["extent_scales"]:

@@ -63,6 +63,7 @@ def make_model(
     model = MirageTransformer3DModel.from_wan(wan, recipe.preset)
     model.conditioning = conditioning
     if stage != "base" and adapter is not None:
+        # LoRA keeps what the adapter was trained with; files of other trainers say nothing.
         model.load_adapter(adapter, conditioning if stage == "adapter" else None)
     model.requires_grad_(False)
     if stage == "lora":

@@ -30,6 +30,7 @@ StageName = Literal["base", "adapter", "lora"]
 STAGES: tuple[StageName, ...] = get_args(StageName)
 RECIPES = Path(__file__).with_name("recipes")
 _MAX = 1 << 40
+MAX_SIZE, MAX_BATCH = 1 << 20, 1 << 16
 RANGE = "[least, largest] with 0 <= least <= largest <= 64"
 
 
@@ -43,6 +44,13 @@ class BackboneRecipe:
     ffn_dim: int = 1024
     text_dim: int = 64
     freq_dim: int = 256
+
+    def __post_init__(self) -> None:
+        for name in ("num_layers", "num_attention_heads", "ffn_dim", "text_dim"):
+            check.integer(f"backbone.{name}", getattr(self, name), 1, MAX_SIZE)
+        for name, least in (("attention_head_dim", 6), ("freq_dim", 4)):
+            if check.integer(f"backbone.{name}", getattr(self, name), least, MAX_SIZE) % 2:
+                raise check.value_error(f"backbone.{name}", "an even number", getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -111,12 +119,15 @@ class StageRecipe:
         Raises:
             ValueError: one is out of range; the message names the stage.
         """
-        for name, least in (("steps", 1), ("batch_size", 1), ("accumulate", 1), ("warmup", 0)):
-            check.integer(f"{stage}.{name}", getattr(self, name), least, _MAX)
+        for name, least, most in (("steps", 1, _MAX), ("batch_size", 1, MAX_BATCH), ("accumulate", 1, MAX_BATCH),
+                                  ("warmup", 0, _MAX)):  # fmt: skip
+            check.integer(f"{stage}.{name}", getattr(self, name), least, most)
         check.positive(f"{stage}.learning_rate", self.learning_rate)
-        for name, most in (("weight_decay", 1e6), ("beta1", 1.0), ("beta2", 1.0), ("epsilon", 1.0),
-                           ("clip_norm", 1e30), ("ema", 1.0)):  # fmt: skip
-            check.number(f"{stage}.{name}", getattr(self, name), 0.0, most)
+        for name, limit in (("weight_decay", 1e6), ("epsilon", 1.0), ("clip_norm", 1e30)):
+            check.number(f"{stage}.{name}", getattr(self, name), 0.0, limit)
+        for name in ("beta1", "beta2", "ema"):
+            if not 0 <= check.number(f"{stage}.{name}", getattr(self, name)) < 1:
+                raise check.value_error(f"{stage}.{name}", "at least 0 and below 1", getattr(self, name))
         for name in ("references", "preceding"):
             low, high = getattr(self, name)
             if not 0 <= low <= high <= 64:

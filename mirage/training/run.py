@@ -166,14 +166,56 @@ def find_conditioning(recipe: Recipe, data: TrainingData) -> Conditioning:
     is_normalized = recipe.normalize == "yes" or (recipe.normalize == "auto" and data.settings["codec"][:4] != "wan-")
     mean, std = data.statistics() if is_normalized else ((), ())
     found = recipe.conditioning(
+        codec=data.settings["codec"],
         latents_mean=mean,
         latents_std=std,
         reference_threshold=settings["reference_threshold"],
         reference_voxel_size=settings["reference_voxel_size"],
         extent_scale=default.extent_scale if default.extent_scale in scales else max(scales),
     )
-    most = {name: min(getattr(found, name), settings[name]) for name in ("num_references", "num_preceding")}
+    listed = [data.reader.listed[number] for number in data.training]
+    most = {
+        f"num_{name}": min(getattr(found, f"num_{name}"), max(sample[name] for sample in listed))
+        for name in ("references", "preceding")
+    }
     return Conditioning.from_dict(found.to_dict() | most)
+
+
+def check_adapter(path: Path, trained: Conditioning, new: Conditioning) -> None:
+    """Check that LoRA is trained with the inputs that the adapter was trained with.
+
+    Args:
+        path: of the adapter.
+        trained: what the adapter's file says.
+        new: what follows from recipe and data.
+
+    Raises:
+        DataError: a value differs that the adapter cannot do without.
+    """
+    before, now = ({name: getattr(values, name) for name in _FIXED} for values in (trained, new))
+    difference = find_difference(before, now)
+    if difference is not None:
+        raise DataError(f"{path}: expected an adapter that was trained as LoRA is to be, got {difference}")
+
+
+_FIXED = ("mask", "flow_shift", "max_sequence_length", "codec", "latents_mean", "latents_std")
+
+
+def check_pipeline(model: Path | None, data: TrainingData) -> None:
+    """Check that a pipeline's backbone is for the latents of the shards.
+
+    Raises:
+        DataError: its codec is another one.
+    """
+    codec = data.settings["codec"]
+    if model is not None and (model / "vae" / "config.json").is_file() and not codec.startswith("wan-"):
+        raise DataError(f"--model: expected a backbone for latents of {codec!r}, got {model}, a pipeline with an "
+                        "autoencoder; build the shards with --model too")  # fmt: skip
+
+
+def adapter_is_ambiguous(recipe: Recipe, source: Source, own: Path) -> bool:
+    """Whether the stage lora could take an adapter of this folder or another one."""
+    return source.adapter is not None and "adapter" not in recipe.stages and own.exists()
 
 
 def _train_stage(
@@ -189,13 +231,23 @@ def _train_stage(
 ) -> dict[str, Any]:
     folder = out / stage
     own_backbone, own_adapter = out / "base" / BASE, out / "adapter" / ADAPTER
+    if stage == "lora" and adapter_is_ambiguous(recipe, source, own_adapter):
+        raise DataError(
+            f"--adapter: expected none, because {own_adapter} exists, got {source.adapter}; use another --out"
+        )
     backbone = own_backbone if "base" in recipe.stages or own_backbone.exists() else source.model
     adapter = source.adapter
     if stage == "lora" and ("adapter" in recipe.stages or own_adapter.exists()):
         adapter = own_adapter
+    if stage != "base":
+        note(f"{stage}: backbone {backbone}" + (f", adapter {adapter}" if adapter is not None else ""))
+        if backbone != own_backbone:
+            check_pipeline(backbone, data)
     torch.manual_seed(recipe.seed)
     dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
     made = make_model(stage, recipe, data.settings["channels"], conditioning, backbone, adapter, dtype)
+    if stage == "lora" and adapter is not None:
+        check_adapter(adapter, made.conditioning, conditioning)
     accelerator.gradient_accumulation_steps = recipe.stage(stage).accumulate
     accelerator.step = 0
     trainer = StageTrainer(accelerator, stage, recipe, data, made, folder)

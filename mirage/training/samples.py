@@ -162,7 +162,7 @@ def _run(
     cameras, depth = clip.cameras[::stride], clip.depth[::stride]
     exclude = None if clip.exclude is None or not clip.exclude.any() else clip.exclude[::stride]
     at = start - before
-    if not (depth[at] > 0).any():
+    if not (depth[at].isfinite() & (depth[at] > 0)).any():
         raise DataError(f"expected depth in frame {stride * at}, got none")
     memory = LatentSpatialMemory(
         codec.channels,

@@ -56,8 +56,8 @@ def open_codec(settings: dict[str, Any], model: Path | None) -> Codec | None:
 class _WhiteLatents:
     """The latents of a white video, as :class:`.WanChunkModel` asks the codec for them."""
 
-    def __init__(self, white: Tensor) -> None:
-        self._white = white
+    def __init__(self, name: str, white: Tensor) -> None:
+        self.name, self._white = name, white
 
     def white_latents(self, count: int, h: int, w: int) -> Tensor:
         assert self._white.shape[2:] == (h, w)
@@ -135,7 +135,7 @@ class Validation:
             prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=shift, num_train_timesteps=1000
         )
         text = self._text(trainer, number)[None].to(device)
-        white: Any = _WhiteLatents(self.data.white_latents())
+        white: Any = _WhiteLatents(codec.name, self.data.white_latents())
         model = WanChunkModel(
             trainer.model, scheduler, white, lambda _: (text, None), steps=trainer.recipe.validation_steps
         )

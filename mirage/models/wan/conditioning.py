@@ -24,6 +24,7 @@ MaskPolarity = Literal["known", "holes"]
 SEQUENCE = "references targets preceding"
 MAX_COUNT = 64  # of references and of preceding latents
 MAX_WORDS = 4096
+MAX_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Conditioning:
         placement: where in its cell a point of the memory lies, see :class:`mirage.memory.LatentSpatialMemory`.
         flow_shift: shift of the noise levels; None for that of the scheduler.
         max_sequence_length: tokens that prompts are padded to.
+        codec: name of the codec of the latents; empty if it is not known.
         latents_mean, latents_std: of each channel of the codec's latents; the model computes with normalized ones.
             Empty for a codec whose latents are normalized, such as that of Wan2.2.
 
@@ -63,6 +65,7 @@ class Conditioning:
     placement: Placement = "exact"
     flow_shift: float | None = None
     max_sequence_length: int = 512
+    codec: str = ""
     latents_mean: tuple[float, ...] = ()
     latents_std: tuple[float, ...] = ()
 
@@ -80,6 +83,8 @@ class Conditioning:
         if self.flow_shift is not None:
             check.positive("flow_shift", self.flow_shift)
         check.integer("max_sequence_length", self.max_sequence_length, 1, MAX_WORDS)
+        if not isinstance(self.codec, str) or len(self.codec) > MAX_NAME:
+            raise check.value_error("codec", f"a name of at most {MAX_NAME} characters", repr(self.codec)[:60])
         for name in ("latents_mean", "latents_std"):
             values = getattr(self, name)
             if not isinstance(values, (tuple, list)) or len(values) != len(self.latents_mean):
@@ -108,6 +113,17 @@ class Conditioning:
     def to_dict(self) -> dict[str, Any]:
         """Return the values by name, for JSON."""
         return dataclasses.asdict(self)
+
+    def check_codec(self, name: str) -> None:
+        """Check that latents are of the codec that the adapter was trained with.
+
+        Raises:
+            ValueError: they are not.
+        """
+        if self.codec and self.codec != name:
+            raise ValueError(
+                f"codec: expected {self.codec!r}, with whose latents the adapter was trained, got {name!r}"
+            )
 
     def session_options(self, **given: Any) -> dict[str, Any]:
         """Return the arguments of :class:`mirage.rollout.RolloutSession` that follow from it.

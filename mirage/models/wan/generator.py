@@ -84,6 +84,9 @@ class WanChunkModel:
         state: the object whose attributes ``_guidance_scale``, ``_num_timesteps``, ``_current_timestep``,
             ``_attention_kwargs`` and ``_interrupt`` are those of :class:`diffusers.WanPipeline`: the pipeline. They are
             set before every chunk, and callbacks may change ``_guidance_scale`` and ``_interrupt``.
+
+    Raises:
+        ValueError: the adapter was trained with latents of another codec.
     """
 
     patch: int
@@ -105,6 +108,7 @@ class WanChunkModel:
         progress: Callable[..., Any] | None = None,
         state: Any = None,
     ) -> None:
+        transformer.conditioning.check_codec(codec.name)
         self.transformer, self.scheduler, self.codec, self.encode_prompt = transformer, scheduler, codec, encode_prompt
         self.steps, self.guidance_scale, self.control_scale = steps, guidance_scale, control_scale
         self.timesteps, self.sigmas = timesteps, sigmas

@@ -149,6 +149,27 @@ def test_vipe(tmp_path: Path, scene: Clip) -> None:
         assert torch.equal(frame.exclude, scene.sky[at])
 
 
+@pytest.mark.parametrize("mode", ["16 bits", "palette", "color"])
+def test_masks_of_other_kinds(tmp_path: Path, scene: Clip, mode: str) -> None:
+    write_vipe(tmp_path, scene)
+    ids = scene.sky.to(torch.uint8).numpy() * 2
+    with zipfile.ZipFile(tmp_path / "mask" / "walk.zip", "w") as masks:
+        for t in range(len(ids)):
+            if mode == "palette":
+                image = Image.fromarray(ids[t]).convert("P")
+                image.putpalette([90, 90, 90, 10, 10, 10, 0, 0, 0])
+            elif mode == "16 bits":
+                image = Image.fromarray(ids[t].astype(np.uint16))
+            else:
+                image = Image.fromarray(ids[t]).convert("RGBA")
+            image.save(tmp_path / "mask.png")
+            masks.write(tmp_path / "mask.png", f"{t:05d}.png")
+        masks.writestr("__MACOSX/._00000.png", b"x")
+    frame = read_recording(tmp_path)[3]
+    assert frame.exclude is not None
+    assert torch.equal(frame.exclude, scene.sky[3])
+
+
 def test_several_videos_of_vipe(tmp_path: Path, scene: Clip) -> None:
     for name in ("a", "b"):
         write_vipe(tmp_path, scene, name)

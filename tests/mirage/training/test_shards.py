@@ -21,7 +21,7 @@ from mirage.models.embedded import DctCodec
 from mirage.recordings import read_recording
 from mirage.training import shards as shard_module
 from mirage.training.build import build_shards
-from mirage.training.clips import ClipSource, ProceduralClips, RecordingClips, parse_seeds
+from mirage.training.clips import ClipSource, ProceduralClips, RecordingClips, TrainingClip, parse_seeds
 from mirage.training.dataset import TrainingData
 from mirage.training.samples import SampleSettings
 from mirage.training.shards import ShardReader
@@ -220,11 +220,36 @@ def test_other_settings_need_another_folder(tmp_path: Path) -> None:
         build(tmp_path, [TableClips(1)], SampleSettings(targets=3, per_clip=3))
     with pytest.raises(DataError, match="got clips 1 instead of 2"):
         build(tmp_path, [TableClips(2)])
-    with pytest.raises(DataError, match=r"expected each clip once, got wall\.0 twice"):
-        build(tmp_path / "other", [TableClips(1), TableClips(1)])
     assert contents(tmp_path) == before
     with pytest.raises(ValueError, match=r"size: expected multiples of 32, got \(64, 80\)"):
         build_shards([TableClips(1)], tmp_path / "other", DctCodec(16), (64, 80), SampleSettings())
+
+
+def test_clips_of_the_same_name_get_a_number(tmp_path: Path) -> None:
+    report = build(tmp_path, [TableClips(2), TableClips(2)])
+    assert report.clips == 4
+    assert {sample["clip"] for sample in ShardReader(tmp_path).listed} == {"wall.0", "wall.1", "wall.0-1", "wall.1-1"}
+
+
+def test_whatever_a_reader_raises_refuses_its_clip(tmp_path: Path) -> None:
+    class Odd(TableClips):
+        def read(self, name: str) -> TrainingClip:
+            if name == "wall.1":
+                raise IndexError("index 3 is out of bounds")
+            return super().read(name)
+
+    report = build(tmp_path, [Odd(3)])
+    assert report.refused == {"wall.1": "IndexError: index 3 is out of bounds"}
+    assert report.clips == 2
+
+
+def test_other_frames_or_captions_need_another_folder(tmp_path: Path) -> None:
+    build(tmp_path, [ProceduralClips(range(1), 17, SIZE)])
+    for other in (ProceduralClips(range(1), 21, SIZE), ProceduralClips(range(1), 17, SIZE, "a room")):
+        with pytest.raises(DataError, match="expected shards of the same clips and settings, got sources"):
+            build(tmp_path, [other])
+    with pytest.raises(DataError, match="got options"):
+        build(tmp_path, [ProceduralClips(range(1), 17, SIZE)], options={"text": [12]})
 
 
 def test_clips_that_are_held_out(shards: Path) -> None:

@@ -282,6 +282,63 @@ def test_an_unfinished_build_is_refused(tmp_path: Path) -> None:
         TrainingData(tmp_path)
 
 
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_checkpoints(shards: Path, tmp_path: Path) -> None:
+    values = ("base.learning_rate=1e30", "base.warmup=0", "checkpoint_every=1", "log_every=50")
+    trainer = trainer_of(shards, tmp_path, recipe(*values, steps=20), "base")
+    with pytest.raises(DataError, match=r"base: expected finite weights and .* got a loss of .* in step \d+"):
+        trainer.train()
+    for _, path in find_checkpoints(tmp_path / "checkpoints"):
+        assert all(tensor.isfinite().all() for tensor in state_of(path).values())
+
+
+def test_ranges_that_no_sample_has(shards: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"base.references: expected at least 4, got samples with at most \d"):
+        trainer_of(shards, tmp_path, recipe("base.references=[4,64]"), "base")
+
+
+def test_lora_is_trained_as_the_adapter_was(shards: Path, finished: Path, tmp_path: Path) -> None:
+    source = {"model": finished / "base" / "transformer", "adapter": finished / "adapter" / "adapter.safetensors"}
+    with pytest.raises(DataError, match=r"expected an adapter that was trained as LoRA is to be, got flow_shift 5.0"):
+        train(recipe("stages=['lora']", "objective.flow_shift=1.5"), shards, tmp_path, **source)
+    copy = tmp_path / "own"
+    (copy / "adapter").mkdir(parents=True)
+    (copy / "adapter" / "adapter.safetensors").write_bytes(source["adapter"].read_bytes())
+    with pytest.raises(DataError, match=r"--adapter: expected none, because .* exists"):
+        train(recipe("stages=['lora']"), shards, copy, **source)
+
+
+def test_other_frozen_weights_need_another_folder(shards: Path, finished: Path, tmp_path: Path) -> None:
+    trainer_of(shards, tmp_path, recipe(steps=2), "adapter", finished).train()
+    folder = tmp_path / "other"
+    train(recipe("stages=['base']", "seed=5"), shards, folder)
+    other = trainer_of(shards, tmp_path, recipe(steps=3), "adapter", folder)
+    with pytest.raises(DataError, match="expected a checkpoint of this run, got frozen weights"):
+        other.resume()
+
+
+def test_stages_draw_other_noise(shards: Path, finished: Path, tmp_path: Path) -> None:
+    noise = [
+        trainer_of(shards, tmp_path / stage, recipe(), stage, finished).dataset.sequence(0, 0).noise
+        for stage in ("base", "adapter", "lora")
+    ]
+    assert not torch.equal(noise[0], noise[1])
+    assert not torch.equal(noise[1], noise[2])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_damaged_sample_is_named(tmp_path: Path, workers: int) -> None:
+    build(tmp_path / "data", [TableClips(4)], SampleSettings(targets=2, per_clip=1))
+    shard = tmp_path / "data" / "00000.tar"
+    data = bytearray(shard.read_bytes())
+    for at in range(5000, len(data), 5000):
+        data[at] ^= 255
+    shard.write_bytes(data)
+    trainer = trainer_of(tmp_path / "data", tmp_path, recipe(f"workers={workers}", steps=8), "base")
+    with pytest.raises(DataError, match=r"00000.tar: expected sample \S+, got a damaged one") as error:
+        trainer.train()
+    assert "Traceback" not in str(error.value)
+
+
 def test_a_longer_run_goes_on(shards: Path, tmp_path: Path) -> None:
     trainer_of(shards, tmp_path, recipe(steps=3), "base").train()
     longer = trainer_of(shards, tmp_path, recipe(steps=5), "base")
