@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import random
 import signal
 from collections.abc import Iterator, Sequence
@@ -25,7 +26,7 @@ from .dataset import TrainingData, pad_text
 from .objective import draw_sigmas
 from .recipe import ObjectiveRecipe
 
-__all__ = ["Batch", "BatchPlan", "SequenceDataset", "StepBatch", "load_batches", "make_sequence"]
+__all__ = ["Batch", "BatchPlan", "PackedBatch", "SequenceDataset", "StepBatch", "load_batches", "make_sequence"]
 
 HOLE_BLOCK = 4  # cells, side of the blocks that become holes
 
@@ -52,6 +53,26 @@ class Batch(NamedTuple):
     text: Tensor
     sigmas: Tensor
     noise: Tensor
+
+
+class PackedBatch(NamedTuple):
+    """A batch as one tensor, which is passed on between processes and to a GPU in one piece.
+
+    Attributes:
+        values: all values, float32.
+        shapes: of the parts of a :class:`Batch`.
+    """
+
+    values: Tensor
+    shapes: tuple[tuple[int, ...], ...]
+
+    def unpack(self, device: torch.device | str = "cpu") -> Batch:
+        """Return the batch on a device."""
+        values = self.values.to(device, non_blocking=True)
+        sizes = [math.prod(shape) for shape in self.shapes]
+        parts = [part.reshape(shape) for part, shape in zip(torch.split(values, sizes), self.shapes, strict=True)]
+        batch = Batch._make(parts)
+        return batch._replace(mask=batch.mask > 0)
 
 
 class StepBatch(NamedTuple):
@@ -222,12 +243,16 @@ class SequenceDataset(Dataset["Batch | DataError"]):
         return batch._replace(text=pad_text(text, self.words, self.text_dim))
 
 
-def stack(samples: Sequence[Batch | DataError]) -> Batch | DataError:
+def stack(samples: Sequence[Batch | DataError]) -> PackedBatch | DataError:
     """Make a batch of samples; or return the error of one of them."""
+    batch: list[Batch] = []
     for sample in samples:
         if isinstance(sample, DataError):
             return sample
-    return Batch._make(torch.stack(parts) for parts in zip(*samples, strict=True))
+        batch.append(sample)
+    parts = [torch.stack(tensors) for tensors in zip(*batch, strict=True)]
+    values = torch.cat([part.flatten().float() for part in parts])
+    return PackedBatch(values, tuple(tuple(part.shape) for part in parts))
 
 
 class Places:
@@ -269,7 +294,7 @@ def load_batches(
     processes: int,
     workers: int,
     pin_memory: bool,
-) -> DataLoader[Batch | DataError]:
+) -> DataLoader[PackedBatch | DataError]:
     """Return a loader of the batches of one process, in the order in which it trains on them.
 
     Args:
@@ -281,7 +306,7 @@ def load_batches(
         workers: number of processes that read samples; 0 reads them in this one.
         pin_memory: whether batches are put into memory from which a GPU copies faster.
     """
-    return DataLoader(
+    loader: DataLoader[Any] = DataLoader(
         dataset,
         batch_sampler=Places(steps, batch_size, accumulate, rank, processes),
         num_workers=workers,
@@ -290,6 +315,7 @@ def load_batches(
         prefetch_factor=4 if workers else None,
         worker_init_fn=_leave_signals_to_the_main_process,
     )
+    return loader
 
 
 def _leave_signals_to_the_main_process(_: int) -> None:

@@ -92,7 +92,7 @@ class StageTrainer:
     Attributes:
         model: the model without what accelerate wraps it in.
         step: number of steps that were done.
-        waited: fraction of the time since the start that was spent waiting for data.
+        waited: fraction of the time since the first batch came that was spent waiting for data.
     """
 
     def __init__(
@@ -187,10 +187,8 @@ class StageTrainer:
         return described if self.stage == "base" else described | {"frozen weights": self._frozen}
 
     def loss(self, batch: Batch) -> Tensor:
-        """Compute the loss of a batch, which may be on another device."""
-        references, targets, preceding, view, mask, text, sigmas, noise = (
-            tensor.to(self.accelerator.device, non_blocking=True) for tensor in batch
-        )
+        """Compute the loss of a batch on the device of the model."""
+        references, targets, preceding, view, mask, text, sigmas, noise = batch
         normalize = self.conditioning.normalize
         references, targets, preceding = normalize(references), normalize(targets), normalize(preceding)
         control = None
@@ -226,15 +224,18 @@ class StageTrainer:
             workers=recipe.workers,
             pin_memory=accelerator.device.type == "cuda",
         )
-        batches, started, waiting = iter(loader), time.perf_counter(), 0.0
+        batches, started, waiting = iter(loader), 0.0, 0.0
         bar = tqdm(total=settings.steps, initial=self.step, desc=self.stage, unit="step",
                    disable=not accelerator.is_main_process)  # fmt: skip
         with bar:
             while self.step < settings.steps:
                 values, seconds = self._step(batches, should_stop)
                 is_stopped = float(values.pop("stop")) > 0
-                waiting += seconds
-                self.waited = waiting / max(time.perf_counter() - started, 1e-9)
+                if not started:  # the first batch waits for the workers to start
+                    started = time.perf_counter()
+                else:
+                    waiting += seconds
+                    self.waited = waiting / max(time.perf_counter() - started, 1e-9)
                 self.step += 1
                 bar.update()
                 if self._is_due(recipe.log_every):
@@ -285,7 +286,7 @@ class StageTrainer:
                 raise batch
             waiting += time.perf_counter() - started
             with self.accelerator.accumulate(self._wrapped):
-                loss = self.loss(batch)
+                loss = self.loss(batch.unpack(self.accelerator.device))
                 self.accelerator.backward(loss)
                 if self.accelerator.sync_gradients and self.settings.clip_norm:
                     norm = self.accelerator.clip_grad_norm_(self.state.parameters.values(), self.settings.clip_norm)

@@ -103,7 +103,7 @@ class Validation:
             at = first + trainer.accelerator.process_index
             batch = stack([self._sequence(trainer, numbers[at % len(numbers)])])
             assert not isinstance(batch, DataError)
-            loss = trainer.loss(batch)
+            loss = trainer.loss(batch.unpack(trainer.accelerator.device))
             losses.append(torch.stack([loss, torch.ones_like(loss)]) if at < len(numbers) else loss.new_zeros(2))
         total: Tensor = trainer.accelerator.reduce(torch.stack(losses).sum(0), "sum")
         return (total[0] / total[1]).item()

@@ -137,7 +137,7 @@ def test_a_loader_gives_what_the_steps_have(shards: Path, workers: int) -> None:
         step, micro = 2 + number // 2, number % 2
         for slot in range(2):
             one = source.sequence(step, 2 * micro + slot)
-            assert all(torch.equal(part[slot], own) for part, own in zip(batch, one, strict=True))
+            assert all(torch.equal(part[slot], own) for part, own in zip(batch.unpack(), one, strict=True))
 
 
 def test_shared_sigmas(shards: Path) -> None:

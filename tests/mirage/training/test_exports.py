@@ -67,7 +67,7 @@ def test_the_pipeline_loads_them_and_obeys(data: Path, trained: Path) -> None:
     assert pipe.conditioning == expected
     assert (expected.num_references, expected.num_preceding, expected.mask) == (0, 1, "holes")
     assert (expected.flow_shift, expected.max_sequence_length, len(expected.latents_std)) == (5.0, 12, 48)
-    with pytest.raises(ValueError, match="codec: expected 'dct-16', with whose latents .* got 'wan"):
+    with pytest.raises(ValueError, match=r"codec: expected 'dct-16', with whose latents .* got 'wan"):
         run(pipe)
     pipe.conditioning = dataclasses.replace(expected, codec="")
     before = run(pipe).latents
