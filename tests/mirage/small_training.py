@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from mirage.models.embedded import DctCodec
+from mirage.recordings import read_recording
 from mirage.training.build import BuildReport, build_shards
-from mirage.training.clips import ClipSource, ProceduralClips, TrainingClip
+from mirage.training.clips import ClipSource, ProceduralClips, RecordingClips, TrainingClip
 from mirage.training.recipe import Recipe, read_recipe
 from mirage.training.samples import SampleSettings
 from mirage_kernels import Cameras
@@ -57,6 +58,12 @@ def build(
     """Build shards of procedural clips, or of other sources."""
     sources = [ProceduralClips(range(8), 29, SIZE)] if sources is None else sources
     return build_shards(sources, folder, DctCodec(16), SIZE, settings, **{"clips_per_shard": 3, **options})
+
+
+def build_both(data: Path, folder: Path) -> None:
+    """Build shards of fifty procedural clips and of a recording."""
+    recording = RecordingClips(read_recording(data / "hololens_dev"), 37, SIZE)
+    build(folder, [ProceduralClips(range(50), 29, SIZE), recording], clips_per_shard=5)
 
 
 def recipe(*values: str, steps: int = 6, preset: str = "paper") -> Recipe:

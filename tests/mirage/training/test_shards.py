@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import random
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,8 @@ import pytest
 import safetensors.torch
 import torch
 import webdataset
-from small_training import SIZE, TableClips, build
+from small_training import SIZE, TableClips, build, build_both
+from training_processes import start
 
 from mirage.errors import DataError
 from mirage.models.embedded import DctCodec
@@ -282,3 +284,28 @@ def test_seeds() -> None:
     for text in ("procedural:", "procedural:5-3", "procedural:-1", "procedural:0-99999999999"):
         with pytest.raises(DataError, match="SOURCE: expected procedural:FIRST-LAST"):
             parse_seeds(text)
+
+
+@pytest.mark.long
+def test_fifty_procedural_clips_and_a_recording_after_kills(
+    data: Path, tmp_path: Path, figures: Callable[[str], None]
+) -> None:
+    """Kills at random times; the shards are those of a build that was not disturbed."""
+    rng, killed, plain, stopped = random.Random(0), 0, tmp_path / "plain", tmp_path / "stopped"
+    while killed < 8:
+        process = start(build_both, data, stopped, quiet=True)
+        process.join(rng.uniform(0.5, 4))
+        if process.exitcode is not None:
+            break
+        process.kill()
+        process.join()
+        killed += 1
+    for folder in (stopped, plain):
+        process = start(build_both, data, folder)
+        process.join(600)
+        assert process.exitcode == 0
+    assert contents(stopped) == contents(plain)
+    reader = ShardReader(plain)
+    figures(f"{len(reader)} samples, the same bytes after {killed} kills")
+    check_latents(ProceduralClips(range(50), 29, SIZE), plain, SIZE)
+    check_latents(RecordingClips(read_recording(data / "hololens_dev"), 37, SIZE), plain, SIZE)
