@@ -43,7 +43,13 @@ MAX_SIDE = 8192
 
 def add_data(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser's commands."""
-    data = commands.add_parser("data", help="make training data", allow_abbrev=False)
+    data = commands.add_parser(
+        "data",
+        help="make training data",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     kinds = data.add_subparsers(dest="data_command", required=True)
     build = kinds.add_parser(
         "build",

@@ -14,6 +14,11 @@ _DESCRIPTION = """\
 Write an adapter or LoRA that 'mirage train' has made in the layout of the released checkpoints, for other programs. The
 settings that it was trained with have no place there.
 """
+_EXAMPLES = """\
+examples:
+  The adapter of a run, in half of its size:
+    mirage export runs/release/adapter/adapter.safetensors --out released.safetensors --dtype bfloat16
+"""
 
 
 def add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -22,6 +27,7 @@ def add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "export",
         help="write weights in the released layout",
         description=_DESCRIPTION,
+        epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

@@ -223,9 +223,14 @@ def test_errors_name_the_option(options: str, message: str, capsys: pytest.Captu
     assert not Path("out").exists()
 
 
-def commands() -> dict[str, argparse.ArgumentParser]:
-    (actions,) = (action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction))
-    return dict(actions.choices)
+def commands(parser: argparse.ArgumentParser | None = None, before: str = "") -> dict[str, argparse.ArgumentParser]:
+    """All commands, and those of commands, by what is typed."""
+    found = {}
+    for action in (build_parser() if parser is None else parser)._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, command in action.choices.items():
+                found |= {f"{before}{name}": command} | commands(command, f"{before}{name} ")
+    return found
 
 
 @pytest.mark.parametrize("name", sorted(commands()))
