@@ -11,10 +11,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+import queue
 import random
 import signal
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+import threading
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -29,6 +32,8 @@ from .recipe import ObjectiveRecipe
 __all__ = ["Batch", "BatchPlan", "PackedBatch", "SequenceDataset", "StepBatch", "load_batches", "make_sequence"]
 
 HOLE_BLOCK = 4  # cells, side of the blocks that become holes
+AHEAD = 4  # batches that wait in the process that trains
+_Item = TypeVar("_Item")
 
 
 class Batch(NamedTuple):
@@ -316,6 +321,47 @@ def load_batches(
         worker_init_fn=_leave_signals_to_the_main_process,
     )
     return loader
+
+
+def read_ahead(loader: Iterable[_Item]) -> Generator[_Item, None, None]:
+    """Take items of a loader in a thread, so that the next one is at hand when it is asked for.
+
+    Args:
+        loader: gives the items. What it raises is raised here.
+    """
+    ready: queue.Queue[tuple[bool, Any]] = queue.Queue(maxsize=AHEAD)
+    is_closed = threading.Event()
+
+    def put(is_item: bool, value: Any) -> None:
+        waits = True
+        while waits and not is_closed.is_set():
+            with suppress(queue.Full):
+                ready.put((is_item, value), timeout=0.1)
+                waits = False
+
+    def work() -> None:
+        try:
+            for item in loader:
+                put(True, item)
+                if is_closed.is_set():
+                    return
+            put(False, None)
+        except BaseException as error:
+            put(False, error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while True:
+            is_item, value = ready.get()
+            if not is_item:
+                if value is not None:
+                    raise value
+                return
+            yield value
+    finally:
+        is_closed.set()
+        thread.join()
 
 
 def _leave_signals_to_the_main_process(_: int) -> None:

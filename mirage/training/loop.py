@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch.distributed.tensor import DTensor
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from ..errors import DataError
-from .batches import Batch, BatchPlan, SequenceDataset, load_batches
+from .batches import Batch, BatchPlan, SequenceDataset, load_batches, read_ahead
 from .checkpoints import TrainingState, find_checkpoints, whole
 from .dataset import TrainingData
 from .fingerprints import sample_weights
@@ -224,10 +225,10 @@ class StageTrainer:
             workers=recipe.workers,
             pin_memory=accelerator.device.type == "cuda",
         )
-        batches, started, waiting = iter(loader), 0.0, 0.0
+        started, waiting = 0.0, 0.0
         bar = tqdm(total=settings.steps, initial=self.step, desc=self.stage, unit="step",
                    disable=not accelerator.is_main_process)  # fmt: skip
-        with bar:
+        with bar, closing(read_ahead(loader)) if recipe.workers else nullcontext(iter(loader)) as batches:
             while self.step < settings.steps:
                 values, seconds = self._step(batches, should_stop)
                 is_stopped = float(values.pop("stop")) > 0

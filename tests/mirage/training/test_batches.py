@@ -4,14 +4,17 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from mirage.training.batches import BatchPlan, Places, SequenceDataset, load_batches, make_sequence, seeded
+from mirage.training.batches import BatchPlan, Places, SequenceDataset, load_batches, make_sequence, read_ahead, seeded
 from mirage.training.dataset import TrainingData, pad_text
 from mirage.training.recipe import ObjectiveRecipe
 
@@ -138,6 +141,24 @@ def test_a_loader_gives_what_the_steps_have(shards: Path, workers: int) -> None:
         for slot in range(2):
             one = source.sequence(step, 2 * micro + slot)
             assert all(torch.equal(part[slot], own) for part, own in zip(batch.unpack(), one, strict=True))
+
+
+def test_reading_ahead() -> None:
+    assert list(read_ahead(range(20))) == list(range(20))
+
+    def broken() -> Iterator[int]:
+        yield 1
+        raise KeyError("x")
+
+    items = read_ahead(broken())
+    assert next(items) == 1
+    with pytest.raises(KeyError, match="x"):
+        next(items)
+    before = threading.active_count()
+    endless = read_ahead(itertools.count())
+    assert next(endless) == 0
+    endless.close()
+    assert threading.active_count() == before
 
 
 def test_shared_sigmas(shards: Path) -> None:
