@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+import os
 import queue
 import random
 import signal
@@ -32,6 +33,7 @@ from .recipe import ObjectiveRecipe
 __all__ = ["Batch", "BatchPlan", "PackedBatch", "SequenceDataset", "StepBatch", "load_batches", "make_sequence"]
 
 HOLE_BLOCK = 4  # cells, side of the blocks that become holes
+LINGER = 5.0  # seconds that workers go on after SIGTERM
 AHEAD = 4  # batches that wait in the process that trains
 _Item = TypeVar("_Item")
 
@@ -132,7 +134,9 @@ class BatchPlan:
                 order += [group[first : first + self._batch] for first in range(0, full, self._batch)]
                 left += group[full:]
             order += [left[first : first + self._batch] for first in range(0, len(left), self._batch)]
-            order[-1] = [*order[-1], *itertools.islice(itertools.cycle(shuffled), self._batch - len(order[-1]))]
+            last = order[-1]
+            others = [number for number in shuffled if number not in last] or shuffled
+            order[-1] = [*last, *itertools.islice(itertools.cycle(others), self._batch - len(last))]
             rng.shuffle(order)
             self._epoch, self._order = epoch, order
         return self._order
@@ -237,7 +241,11 @@ class SequenceDataset(Dataset["Batch | DataError"]):
         """
         numbers, references, preceding = self.plan.step(step)
         number = numbers[slot]
-        tensors = self.data.sample(number).tensors
+        sample = self.data.sample(number)
+        tensors = sample.tensors
+        got = (tensors["references"].shape[1], tensors["preceding"].shape[1])
+        if got[0] < references or got[1] < preceding:
+            raise DataError(f"{self.data.folder}: {sample.key}: expected as many latents as the index says, got {got}")
         sigmas = None
         if self.objective.shared_sigmas:
             generator = seeded(self.seed, "sigmas", step)
@@ -365,6 +373,9 @@ def read_ahead(loader: Iterable[_Item]) -> Generator[_Item, None, None]:
 
 
 def _leave_signals_to_the_main_process(_: int) -> None:
-    """A terminal sends Ctrl-C to all processes, and a scheduler its signals: the main one decides when to stop."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    """A terminal sends Ctrl-C to all processes, and a scheduler its signals: the main one decides when to stop.
+
+    SIGTERM is also how Python ends workers that are left when the main process exits, so they do not stay for long.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: threading.Timer(LINGER, os._exit, (0,)).start())

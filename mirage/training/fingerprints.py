@@ -9,7 +9,7 @@ import hashlib
 import torch
 from torch import Tensor, nn
 
-__all__ = ["sample_tensor", "sample_weights"]
+__all__ = ["sample_model", "sample_tensor", "sample_weights"]
 
 VALUES = 256  # of each tensor
 
@@ -21,18 +21,24 @@ def sample_tensor(tensor: Tensor) -> bytes:
     return flat[::step].to("cpu", torch.float32).contiguous().numpy().tobytes()
 
 
-def sample_weights(module: nn.Module | None, *, frozen_only: bool = False) -> str:
-    """Hash some values of every parameter of a module.
+def sample_model(model: nn.Module) -> dict[str, str]:
+    """Fingerprints of the backbone and of the adapter of a model, without LoRA."""
+    parts: dict[str, dict[str, Tensor]] = {"backbone weights": {}, "adapter weights": {}}
+    for name, parameter in model.named_parameters():
+        if ".lora_" not in name:
+            part = "adapter weights" if name.startswith("adapter.") else "backbone weights"
+            parts[part][name.replace(".base_layer.", ".")] = parameter
+    return {part: _sample(tensors) for part, tensors in parts.items()}
 
-    Args:
-        module: the module; None gives an empty string.
-        frozen_only: whether to leave out parameters that are trained.
-    """
-    if module is None:
-        return ""
+
+def sample_weights(module: nn.Module | None) -> str:
+    """Hash some values of every parameter of a module; None gives an empty string."""
+    return "" if module is None else _sample(dict(module.named_parameters()))
+
+
+def _sample(tensors: dict[str, Tensor]) -> str:
     digest = hashlib.sha256()
-    for name, parameter in sorted(module.named_parameters()):
-        if not (frozen_only and parameter.requires_grad):
-            digest.update(f"{name} {tuple(parameter.shape)}".encode())
-            digest.update(sample_tensor(parameter))
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(sample_tensor(tensor))
     return digest.hexdigest()[:16]

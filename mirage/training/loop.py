@@ -22,7 +22,7 @@ from ..errors import DataError
 from .batches import Batch, BatchPlan, SequenceDataset, load_batches, read_ahead
 from .checkpoints import TrainingState, find_checkpoints, whole
 from .dataset import TrainingData
-from .fingerprints import sample_weights
+from .fingerprints import sample_model
 from .log import RunLog
 from .objective import TrainingSequence, flow_matching_loss
 from .recipe import Recipe, StageName, StageRecipe
@@ -102,7 +102,7 @@ class StageTrainer:
         self.accelerator, self.stage, self.recipe, self.data, self.out = accelerator, stage, recipe, data, out
         self.settings: StageRecipe = recipe.stage(stage)
         self.conditioning = model.conditioning
-        self._frozen = sample_weights(model, frozen_only=True)
+        self._weights = sample_model(model)
         names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
         optimizer = make_optimizer([p for p in model.parameters() if p.requires_grad], self.settings)
         self._wrapped, self._optimizer = accelerator.prepare(model, optimizer)
@@ -184,8 +184,8 @@ class StageTrainer:
     def described(self) -> dict[str, Any]:
         """What must be the same in a run that resumes this one."""
         described = describe_stage(self.recipe, self.stage, self.accelerator.num_processes, self.data.fingerprint)
-        # The frozen weights of the stage base are those of an untrained adapter.
-        return described if self.stage == "base" else described | {"frozen weights": self._frozen}
+        # The stage base trains the backbone, which begins with random weights.
+        return described if self.stage == "base" else described | self._weights
 
     def loss(self, batch: Batch) -> Tensor:
         """Compute the loss of a batch on the device of the model."""

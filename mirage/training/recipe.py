@@ -215,10 +215,10 @@ class Recipe:
         Args:
             known: what the data determines.
         """
-        trained = [self.stage(name) for name in self.stages if name != "base"] or [self.base]
+        trained = self.stage(next((name for name in ("adapter", "lora") if name in self.stages), "base"))
         return Conditioning(
-            num_references=max(stage.references[1] for stage in trained),
-            num_preceding=max(stage.preceding[1] for stage in trained),
+            num_references=trained.references[1],
+            num_preceding=trained.preceding[1],
             mask=self.mask,
             flow_shift=self.objective.flow_shift,
             max_sequence_length=self.max_sequence_length,

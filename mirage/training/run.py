@@ -143,7 +143,7 @@ def _find_finished(
     broadcast_object_list(found)
     if not found[0]:
         return None
-    done: dict[str, Any] = read_json(path, "the result of a stage")
+    done: dict[str, Any] = read_finished(path)
     new = describe_stage(recipe, stage, accelerator.num_processes, data.fingerprint)
     difference = find_difference(done.get("recipe"), new)
     if difference is not None:
@@ -156,6 +156,18 @@ def _find_finished(
         expected = f"{done['steps']} {stage}.steps, because the stage {begun} has begun from them"
         raise DataError(f"{path}: expected {expected}, got {recipe.stage(stage).steps}; use another --out")
     return None
+
+
+def read_finished(path: Path) -> dict[str, Any]:
+    """Read what a finished stage has left.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    done = read_json(path, "the result of a stage")
+    if not isinstance(done, dict) or not isinstance(done.get("steps"), int) or not isinstance(done.get("recipe"), dict):
+        raise DataError(f"{path}: expected the result of a stage, got {str(done)[:60]}")
+    return done
 
 
 def find_conditioning(recipe: Recipe, data: TrainingData) -> Conditioning:
@@ -198,7 +210,7 @@ def check_adapter(path: Path, trained: Conditioning, new: Conditioning) -> None:
         raise DataError(f"{path}: expected an adapter that was trained as LoRA is to be, got {difference}")
 
 
-_FIXED = ("mask", "flow_shift", "max_sequence_length", "codec", "latents_mean", "latents_std")
+_FIXED = ("mask", "flow_shift", "max_sequence_length", "codec")
 
 
 def check_pipeline(model: Path | None, data: TrainingData) -> None:
@@ -215,7 +227,9 @@ def check_pipeline(model: Path | None, data: TrainingData) -> None:
 
 def adapter_is_ambiguous(recipe: Recipe, source: Source, own: Path) -> bool:
     """Whether the stage lora could take an adapter of this folder or another one."""
-    return source.adapter is not None and "adapter" not in recipe.stages and own.exists()
+    if source.adapter is None or "adapter" in recipe.stages or not own.exists():
+        return False
+    return source.adapter.resolve() != own.resolve()
 
 
 def _train_stage(
@@ -235,7 +249,8 @@ def _train_stage(
         raise DataError(
             f"--adapter: expected none, because {own_adapter} exists, got {source.adapter}; use another --out"
         )
-    backbone = own_backbone if "base" in recipe.stages or own_backbone.exists() else source.model
+    has_backbone = "base" in recipe.stages or (out / "base" / FINISHED).is_file()
+    backbone = own_backbone if has_backbone else source.model
     adapter = source.adapter
     if stage == "lora" and ("adapter" in recipe.stages or own_adapter.exists()):
         adapter = own_adapter
@@ -251,6 +266,10 @@ def _train_stage(
     accelerator.gradient_accumulation_steps = recipe.stage(stage).accumulate
     accelerator.step = 0
     trainer = StageTrainer(accelerator, stage, recipe, data, made, folder)
+    if stage == "lora" and adapter == own_adapter and (out / "adapter" / FINISHED).is_file():
+        before = read_finished(out / "adapter" / FINISHED)["recipe"].get("backbone weights")
+        if before != trainer.described["backbone weights"]:
+            raise DataError(f"--model: expected the backbone that {own_adapter} was trained with, got {backbone}")
     trainer.resume()
     note(trainer.summary())
     trainer.train(Validation(data, open_codec(data.settings, source.model), folder / "validation"), should_stop)

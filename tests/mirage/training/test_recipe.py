@@ -55,11 +55,11 @@ def test_every_value_can_be_replaced() -> None:
     assert isinstance(recipe.lora.weight_decay, float)
 
 
-def test_conditioning_follows_the_trained_stages() -> None:
+def test_conditioning_is_that_of_the_adapter() -> None:
     values = ["mask=holes", "adapter.references=[0,2]", "lora.references=[0,3]", "objective.flow_shift=3"]
     recipe = read_recipe("paper", [*values, "adapter.preceding=[0,0]", "lora.preceding=[0,0]"])
     found = recipe.conditioning(extent_scale=0.0)
-    assert found == Conditioning(num_references=3, num_preceding=0, mask="holes", flow_shift=3.0, extent_scale=0.0)
+    assert found == Conditioning(num_references=2, num_preceding=0, mask="holes", flow_shift=3.0, extent_scale=0.0)
 
 
 WRONG = [

@@ -312,8 +312,16 @@ def test_other_frozen_weights_need_another_folder(shards: Path, finished: Path, 
     folder = tmp_path / "other"
     train(recipe("stages=['base']", "seed=5"), shards, folder)
     other = trainer_of(shards, tmp_path, recipe(steps=3), "adapter", folder)
-    with pytest.raises(DataError, match="expected a checkpoint of this run, got frozen weights"):
+    with pytest.raises(DataError, match="expected a checkpoint of this run, got backbone weights"):
         other.resume()
+
+
+def test_lora_needs_the_backbone_of_the_adapter(shards: Path, finished: Path, tmp_path: Path) -> None:
+    train(recipe("stages=['adapter']", steps=2), shards, tmp_path / "run", model=finished / "base" / "transformer")
+    train(recipe("stages=['base']", "seed=5", steps=2), shards, tmp_path / "other")
+    made = recipe("stages=['adapter','lora']", steps=2)
+    with pytest.raises(DataError, match=r"--model: expected the backbone that .* was trained with"):
+        train(made, shards, tmp_path / "run", model=tmp_path / "other" / "base" / "transformer")
 
 
 def test_stages_draw_other_noise(shards: Path, finished: Path, tmp_path: Path) -> None:
