@@ -7,7 +7,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from ..errors import DataError, first_line
 from .messages import note, warn
 from .model_options import DTYPES, EMBEDDED
 from .output_lock import OutputLock
-from .recording_options import LoadedCodec, add_codec_options, check_codec_options, load_codec
+from .recording_options import LoadedCodec, add_codec_options, check_codec_options, load_codec, parse_part
 from .signals import raise_again
 
 if TYPE_CHECKING:
@@ -156,9 +155,7 @@ def _check(args: argparse.Namespace) -> tuple[SampleSettings, tuple[int, int]]:
                               ("max_words", 1, 4096)):  # fmt: skip
         if not least <= getattr(args, name) <= most:
             raise DataError(f"--{name.replace('_', '-')}: expected {least} to {most}, got {getattr(args, name)}")
-    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", args.part)
-    if not found or not 1 <= int(found[1]) <= int(found[2]):
-        raise DataError(f"--part: expected I/N with I from 1 to N, got {args.part!r}")
+    part, parts = parse_part("--part", args.part)
     if args.out.exists() and not args.out.is_dir():
         raise DataError(f"--out: expected a folder, got the file {args.out}")
     try:
@@ -170,7 +167,7 @@ def _check(args: argparse.Namespace) -> tuple[SampleSettings, tuple[int, int]]:
                "reference_threshold": args.threshold, "extent_scales": scales, "dtype": args.latent_dtype,
                "seed": args.seed}  # fmt: skip
     try:
-        return SampleSettings(**options), (int(found[1]) - 1, int(found[2]))
+        return SampleSettings(**options), (part - 1, parts)
     except ValueError as error:
         name, _, reason = first_line(error).partition(": ")
         raise DataError(f"--{_OPTION.get(name, name.replace('_', '-'))}: {reason}") from None

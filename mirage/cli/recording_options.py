@@ -239,6 +239,29 @@ def pick_frames(text: str | None, count: int) -> list[int]:
     return numbers
 
 
+def parse_part(option: str, text: str) -> tuple[int, int]:
+    """Parse which part of the work a process does, such as ``"2/8"``.
+
+    Args:
+        option: name of the option, for the error.
+        text: its value.
+
+    Returns:
+        The part, from 1, and the number of parts.
+
+    Raises:
+        DataError: the text is not one.
+
+    Example:
+        >>> parse_part("--part", "2/8")
+        (2, 8)
+    """
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise DataError(f"{option}: expected I/N with I from 1 to N, got {text!r}")
+    return int(found[1]), int(found[2])
+
+
 def parse_bytes(option: str, text: str | None) -> int | None:
     """Parse a number of bytes, such as ``"500M"`` or ``"2G"`` (powers of 1024); None for None.
 

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 
 import torch
@@ -35,6 +34,7 @@ from .memory_options import MemoryOptions, add_memory_options, load_memory_optio
 from .messages import note, warn
 from .model_options import LoadedModel, add_model_options, check_model_options, load_model
 from .output_lock import OutputLock
+from .recording_options import parse_part
 from .signals import raise_again
 
 _DESCRIPTION = """\
@@ -106,12 +106,10 @@ def _check(args: argparse.Namespace) -> tuple[int, int]:
             raise DataError(f"--{option}: expected a number above 0 and up to 1e6, got {getattr(args, name):g}")
     if not 0 <= args.seed < 1 << 63:
         raise DataError(f"--seed: expected at least 0 and less than 2^63, got {args.seed}")
-    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", args.shard)
-    if not found or not 1 <= int(found[1]) <= int(found[2]):
-        raise DataError(f"--shard: expected I/N with I from 1 to N, got {args.shard!r}")
+    part = parse_part("--shard", args.shard)
     if args.out.exists() and not args.out.is_dir():
         raise DataError(f"--out: expected a folder, got the file {args.out}")
-    return int(found[1]), int(found[2])
+    return part
 
 
 def run(args: argparse.Namespace) -> str:

@@ -12,7 +12,6 @@ from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional as nnf
 
 from mirage_kernels import Cameras, check
 
@@ -24,7 +23,7 @@ from ..errors import DataError
 from ..io.files import read_image, read_text
 from ..io.video_reader import VideoReader
 from ..recordings import RecordedFrame, Recording, read_recording
-from ..recordings.frames import center_window
+from ..recordings.frames import SourceFrame, fit_frame, image_size
 from ..recordings.vipe import vipe_names
 
 __all__ = ["ClipSource", "ProceduralClips", "RealEstateClips", "RecordingClips", "SourceOptions", "TrainingClip",
@@ -192,17 +191,14 @@ class RealEstateClips:
         other = next((image for image in read if image.shape != read[0].shape), None)
         if other is not None:
             raise DataError(f"{name}: expected images of one size, got {tuple(read[0].shape)} and {tuple(other.shape)}")
-        images = torch.stack(read)
-        full = read_realestate10k(file, (images.shape[2], images.shape[3]), rebased=False)[part]
-        window = center_window((images.shape[2], images.shape[3]), self._size)
-        top, left, h, w = window
-        cut = nnf.interpolate(
-            images[:, :, top : top + h, left : left + w], self._size, mode="bilinear", antialias=True
-        ).clamp(0, 1)
-        k = full.intrinsics.double().clone()
-        k[:, 0, 2], k[:, 1, 2] = k[:, 0, 2] - left, k[:, 1, 2] - top
-        k[:, 0], k[:, 1] = k[:, 0] * (self._size[1] / w), k[:, 1] * (self._size[0] / h)
-        cameras = with_intrinsics(full, k, self._size)
+        size = image_size(read[0])
+        full = read_realestate10k(file, size, rebased=False)[part]
+        fitted = [
+            fit_frame(SourceFrame(image, full.intrinsics[t].double(), full[t]), self._size, crop=False)
+            for t, image in enumerate(read)
+        ]
+        cut = torch.stack([source.image for source in fitted])
+        cameras = with_intrinsics(full, torch.stack([source.intrinsics for source in fitted]), self._size)
         estimate = self._estimator(cut.movedim(1, 0), cameras)
         depth = torch.where(estimate.valid, estimate.depth, 0)
         depth = depth * fit_pose_scale(cut, depth, cameras)
@@ -210,8 +206,9 @@ class RealEstateClips:
 
     def _read_images(self, file: Path, part: slice) -> list[Tensor]:
         times = read_realestate10k_times(file)
-        if not all(0 <= time < MAX_SECONDS for time in times):
-            raise DataError(f"{file}: expected times from 0 to {MAX_SECONDS} s, got others")
+        wrong = [time for time in times if not 0 <= time < MAX_SECONDS]
+        if wrong:
+            raise DataError(f"{file}: expected times from 0 to {MAX_SECONDS} s, got {wrong[0]:g} s")
         if (folder := self._videos / file.stem).is_dir():
             return [read_image(_image_at(folder, time)) for time in times[part]]
         video = VideoReader(self._find_video(file))

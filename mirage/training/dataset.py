@@ -53,7 +53,8 @@ class TrainingData:
         path = self.folder / DATASET
         self.settings: dict[str, Any] = read_json(path, "the settings of shards")
         if not isinstance(self.settings, dict) or self.settings.get("version") != VERSION:
-            raise DataError(f"{path}: expected the settings of shards of version {VERSION}, got others")
+            got = self.settings.get("version") if isinstance(self.settings, dict) else type(self.settings).__name__
+            raise DataError(f"{path}: expected the settings of shards of version {VERSION}, got {str(got)[:60]}")
         self._check_settings(path)
         self._check_complete()
         clips = {str(sample["clip"]) for sample in self.reader.listed}

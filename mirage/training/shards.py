@@ -144,8 +144,9 @@ class ShardReader:
         self._keys.add(sample["key"])
         members = [files[f"{sample['key']}.{suffix}"] for suffix in ("safetensors", "json")]
         parts = [_Part(int(m["offset"]), int(m["size"]), str(m["sha256"])) for m in members]
-        if any(part.offset < 0 or part.size < 0 or part.offset + part.size > size for part in parts):
-            raise ValueError("members inside of the shard, got others")
+        for part in parts:
+            if part.offset < 0 or part.size < 0 or part.offset + part.size > size:
+                raise ValueError(f"members within {size} bytes, got {part.size} bytes at {part.offset}")
         return _Location(len(self._paths), sample["key"], parts[0], parts[1])
 
     def path(self, number: int) -> Path:
