@@ -8,6 +8,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -136,3 +138,28 @@ def test_a_signal_ends_training_with_a_checkpoint(
     AcceleratorState._reset_state(reset_partial_state=True)
     assert train(tmp_path / "data", tmp_path / "run") == 0
     assert "going on from step 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "variables", "spins"),
+    [
+        ("train", {}, "10000"),
+        ("train", {"GOMP_SPINCOUNT": "7"}, "7"),
+        ("train", {"OMP_WAIT_POLICY": "ACTIVE"}, "None"),
+        ("generate", {}, "None"),
+    ],
+)
+def test_openmp_leaves_cores_to_workers(command: str, variables: dict[str, str], spins: str) -> None:
+    # A stand-in for the command line, whose import would load torch.
+    code = f"""
+import os, sys, types
+import mirage.__main__ as program
+sys.modules["mirage.cli"] = types.ModuleType("mirage.cli")
+sys.modules["mirage.cli.main"] = types.SimpleNamespace(main=lambda arguments: 0)
+program._note_missing_kernels = lambda arguments: None
+program.main([{command!r}])
+print("torch" in sys.modules, os.environ.get("GOMP_SPINCOUNT"))
+"""
+    environment = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    done = subprocess.run([sys.executable, "-c", code], env=environment | variables, capture_output=True, text=True)
+    assert done.stdout == f"False {spins}\n", done.stderr
