@@ -14,6 +14,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from ..depth import MonocularDepth
 from ..errors import DataError, first_line
+from ..models.embedded import DctCodec
 from .messages import note, warn
 from .model_options import DTYPES, EMBEDDED
 from .output_lock import OutputLock
@@ -62,7 +63,8 @@ def add_data(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "sources",
         nargs="+",
         metavar="SOURCE",
-        help="procedural:FIRST-LAST for procedural scenes of these seeds; realestate10k:PATH for camera files, with "
+        help="procedural:FIRST-LAST for procedural scenes of these seeds, procedural:FIRST-LAST:night to train a look "
+        "by night; realestate10k:PATH for camera files, with "
         "--videos and --depth-model; or the folder or file of a recording: RGB-D images and poses, TUM, nerfstudio, "
         "COLMAP, geometry.npz, ViPE",
     )
@@ -89,6 +91,8 @@ def add_data(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
                        "mirage generate --help (default: none)")  # fmt: skip
     _add_sample_options(build)
     add_codec_options(build)
+    build.add_argument("--temporal-stride", type=int, metavar="N", help="frames from one latent to the next of the "
+                       "embedded codec (default: 4, as Wan2.2's)")  # fmt: skip
     build.add_argument("--text", action="store_true", help="store embeddings of the captions, by the text encoder of "
                        "--model (default: none)")  # fmt: skip
     build.add_argument("--part", default="1/1", metavar="I/N", help="build every N-th shard, from the I-th on, beside "
@@ -148,11 +152,15 @@ def _check(args: argparse.Namespace) -> tuple[SampleSettings, tuple[int, int]]:
     if args.model == EMBEDDED and args.block is None:
         args.block = 16
     check_codec_options(args)
+    if args.temporal_stride is not None and args.model != EMBEDDED:
+        raise DataError(f"--temporal-stride: expected --model embedded, got --model {args.model}")
+    if args.temporal_stride is None:
+        args.temporal_stride = 4
     if args.text and args.model == EMBEDDED:
         raise DataError("--text: expected --model FOLDER with a text encoder, got --model embedded")
     for name, least, most in (("height", 1, MAX_SIDE), ("width", 1, MAX_SIDE), ("frames", 1, 1 << 20),
                               ("every", 1, 1 << 20), ("clips_per_shard", 1, 1 << 20),
-                              ("max_words", 1, 4096)):  # fmt: skip
+                              ("max_words", 1, 4096), ("temporal_stride", 1, 64)):  # fmt: skip
         if not least <= getattr(args, name) <= most:
             raise DataError(f"--{name.replace('_', '-')}: expected {least} to {most}, got {getattr(args, name)}")
     part, parts = parse_part("--part", args.part)
@@ -184,6 +192,8 @@ def _build(args: argparse.Namespace, settings: SampleSettings, part: tuple[int, 
     captions = _read_captions(args)
     size = (args.height, args.width)
     loaded = load_codec(args)
+    if args.model == EMBEDDED:
+        loaded = loaded._replace(codec=DctCodec(args.block, args.temporal_stride))
     estimator = None
     if args.depth_model is not None:
         try:

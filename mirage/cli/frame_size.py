@@ -11,8 +11,8 @@ from typing import NamedTuple
 from ..data.scenes import Scene
 from ..errors import DataError
 from .messages import note
+from .model_options import MAX_DEFAULT_SIDE
 
-MAX_DEFAULT_SIDE = 1280  # pixels; larger images are scaled down unless --height or --width is given
 MAX_SIDE = 8192  # pixels, of frames
 MAX_ASPECT = 32  # of frames; previews and contact sheets of longer ones show nothing
 FITS = ("crop", "pad", "squash")
@@ -35,7 +35,7 @@ class FrameSize(NamedTuple):
 
 def add_size_options(group: argparse._ArgumentGroup) -> None:
     """Add ``--height``, ``--width`` and ``--fit`` to a group of options."""
-    default = f"(default: the image's, scaled down to {MAX_DEFAULT_SIDE} on its longer side)"
+    default = f"(default: the image's, scaled down to {MAX_DEFAULT_SIDE} on its longer side, to 384 for nano)"
     group.add_argument(
         "--height", type=int, metavar="PIXELS", help=f"height of the frames; alone it keeps the aspect {default}"
     )
@@ -93,7 +93,9 @@ def check_aspect(size: Size, name: object) -> None:
         raise DataError(f"--height, --width: expected {expected}, got {_wide(size)} pixels for {name}")
 
 
-def choose_size(args: argparse.Namespace, size: Size, step: int, name: object) -> FrameSize:
+def choose_size(
+    args: argparse.Namespace, size: Size, step: int, name: object, max_side: int = MAX_DEFAULT_SIDE
+) -> FrameSize:
     """Choose the size of the frames.
 
     Args:
@@ -101,16 +103,17 @@ def choose_size(args: argparse.Namespace, size: Size, step: int, name: object) -
         size: (H, W) of the image.
         step: the height and width of frames are multiples of it.
         name: of the image, for messages.
+        max_side: pixels; a larger image is scaled down to it unless a size is given.
 
     Raises:
         DataError: both sides are given and one is not a multiple of ``step``, or the image is too small or too long.
     """
-    frames = _choose_size(args, size, step, name)
+    frames = _choose_size(args, size, step, name, max_side)
     check_aspect(frames.size, name)
     return frames
 
 
-def _choose_size(args: argparse.Namespace, size: Size, step: int, name: object) -> FrameSize:
+def _choose_size(args: argparse.Namespace, size: Size, step: int, name: object, max_side: int) -> FrameSize:
     given = (args.height, args.width)
     if None not in given:
         if any(side % step for side in given):
@@ -119,12 +122,12 @@ def _choose_size(args: argparse.Namespace, size: Size, step: int, name: object) 
             raise DataError(f"--height, --width: expected multiples of {step}, got {got}")
         return FrameSize(given, True)
     if given == (None, None):
-        scale = min(1.0, MAX_DEFAULT_SIDE / max(size))
+        scale = min(1.0, max_side / max(size))
         if scale == 1:
             return FrameSize(_multiples_near(size, step, args.fit, name), args.fit == "squash")
         target = tuple(max(round(side * scale / step), 1) * step for side in size)
-        if args.fit != "squash" and max(target) > MAX_DEFAULT_SIDE:
-            target = tuple(min(side, MAX_DEFAULT_SIDE // step * step) for side in target)
+        if args.fit != "squash" and max(target) > max_side:
+            target = tuple(min(side, max_side // step * step) for side in target)
         note(
             f"{name}: {_wide(size)} pixels (width x height), frames of {_wide(target)}; --width or --height sets "
             "another size"

@@ -22,7 +22,7 @@ from .frame_size import add_size_options
 from .live_view import add_port, open_viewer, walk_on
 from .memory_options import MemoryOptions, add_memory_options, load_memory_options, read_filters
 from .messages import note
-from .model_options import EMBEDDED, LoadedModel, add_model_options, check_model_options, load_model
+from .model_options import CHUNK, EMBEDDED, LoadedModel, add_model_options, check_model_options, load_model
 from .output_files import read_status
 from .output_folder import OutputFolder, remove_leftovers
 from .path_options import FRAMES, add_path_options, check_fps, check_frames, check_path_options, plan_path
@@ -56,6 +56,9 @@ examples:
 
   Further in the same scene:
     mirage generate --memory out/generate/memory.safetensors --trajectory pan --amount 20 --out out/further
+
+  The small trained model, by night:
+    mirage generate --image photo.jpg --model nano --lora night
 
   Wan2.2 instead of the built-in model:
     mirage generate --image room.jpg --depth room.npy --intrinsics K.txt --model WAN --adapter FILE --prompt "a room"
@@ -100,9 +103,9 @@ def add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     output.add_argument(
         "--chunk",
         type=int,
-        default=33,
         metavar="N",
-        help="frames generated at a time, a multiple of 4 plus 1 (default: 33)",
+        help="frames generated at a time, a multiple of 4 plus 1 (default: 33, or as many as the adapter was trained "
+        "with)",
     )
     output.add_argument(
         "--save-frames",
@@ -116,7 +119,9 @@ def add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "Ctrl-C; needs viser (default: no)",
     )
     add_port(output)
-    output.add_argument("--seed", type=int, default=0, metavar="N", help="random seed, for Wan2.2 (default: 0)")
+    output.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="random seed, for nano and Wan2.2 (default: 0)"
+    )
     add_memory_options(generate)
     add_model_options(generate)
     generate.set_defaults(run=functools.partial(run, parser=generate))
@@ -142,7 +147,7 @@ def _check_numbers(args: argparse.Namespace) -> None:
     check_path_options(args)
     check_frames(args.frames)
     try:
-        plan_chunks(FRAMES if args.frames is None else args.frames, args.chunk)
+        plan_chunks(FRAMES if args.frames is None else args.frames, CHUNK if args.chunk is None else args.chunk)
     except ValueError as error:
         raise DataError(f"--{error}") from None
     check_model_options(args)
@@ -185,10 +190,12 @@ def generate(args: argparse.Namespace) -> dict[str, Any]:
         model = load_model(args, source.expected_size(args), "" if given is None else given.codec)
         if args.model == EMBEDDED:
             args.block = model.codec.spatial_stride  # for --resume
+        args.chunk = model.chunk if args.chunk is None else args.chunk
         memory = _open_memory(args, model, given)
         memory_options = load_memory_options(args, model.device)
         step = model.codec.spatial_stride * model.chunk_model.patch
-        start = read_start(args, source, step, codec=model.codec, memory=memory, estimator=memory_options.estimator)
+        start = read_start(args, source, step, codec=model.codec, memory=memory, estimator=memory_options.estimator,
+                           max_side=model.max_side)  # fmt: skip
         scene, is_guessed = start.scene, start.settings.get("image_depth") == GUESSED
         cameras = plan_path(args, scene, is_guessed=is_guessed)
         settings = start.settings | {"frames": len(cameras), "size": list(cameras.size), "chunk": args.chunk}

@@ -13,6 +13,7 @@ import torch
 
 from ..errors import DataError, first_line
 from ..models.embedded import DctCodec, FillModel
+from ..models.nano.files import NANO, find_lora, is_small_model
 from ..models.wan.presets import WAN
 from ..rollout import ChunkModel, Codec
 from .messages import warn
@@ -20,15 +21,20 @@ from .messages import warn
 if TYPE_CHECKING:
     from ..models.wan.pipeline import MiragePipeline
 
-EMBEDDED = "embedded"
+EMBEDDED, NANO_NAME = "embedded", "nano"
+CHUNK = 33  # frames
+MAX_DEFAULT_SIDE, SMALL_SIDE = 1280, 384  # pixels; larger images are scaled down unless a size is given
 MAX_BLOCK = 256  # pixels; the transform of a block has as many numbers as the fourth power of it
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
-# Options of only one kind of model. With the other kind they would have no effect, so they are an error.
-_EMBEDDED_ONLY = ("block",)
-_WAN_ONLY = (
-    "adapter", "lora", "lora_scale", "preset", "prompt", "negative_prompt", "steps", "guidance", "dtype", "device",
-    "offload", "tiling",
-)  # fmt: skip
+# Options of only some kinds of model. With the others they would have no effect, so they are an error.
+_NEEDS = {
+    "block": "--model embedded",
+    **dict.fromkeys(("lora", "lora_scale", "steps", "device"), "--model nano or --model FOLDER"),
+    **dict.fromkeys(("adapter", "preset", "prompt", "negative_prompt", "guidance", "dtype", "offload", "tiling"),
+                    "--model FOLDER with Wan2.2"),
+}  # fmt: skip
+_OF_KIND = {"embedded": ("--model embedded",), "small": ("--model nano or --model FOLDER",),
+            "wan": ("--model nano or --model FOLDER", "--model FOLDER with Wan2.2")}  # fmt: skip
 
 
 class LoadedModel(NamedTuple):
@@ -41,6 +47,8 @@ class LoadedModel(NamedTuple):
         settings: entries for ``metrics.json``.
         session_options: arguments of :class:`mirage.rollout.RolloutSession`, as the adapter was trained.
         memory_options: arguments of :class:`mirage.memory.LatentSpatialMemory`, as the adapter was trained.
+        chunk: frames of a chunk by default.
+        max_side: pixels; by default larger images are scaled down to it.
     """
 
     codec: Codec
@@ -49,6 +57,8 @@ class LoadedModel(NamedTuple):
     settings: dict[str, Any]
     session_options: dict[str, Any]
     memory_options: dict[str, Any]
+    chunk: int = CHUNK
+    max_side: int = MAX_DEFAULT_SIDE
 
 
 def add_model_options(
@@ -67,8 +77,9 @@ def add_model_options(
         default=default,
         metavar="FOLDER",
         help=f"'{embedded}' for the built-in model, which needs no download: it shows the memory with smoothly filled "
-        f"holes; or a folder with Wan2.2 in diffusers' layout ({WAN}) or with a saved MiragePipeline "
-        f"(default: {default or 'no model'})",
+        f"holes; '{NANO_NAME}' for a small trained model for frames of about 256x384, which needs no download either; "
+        f"or a folder with Wan2.2 in diffusers' layout ({WAN}), with a saved MiragePipeline, or of a run of mirage "
+        f"train with a small backbone (default: {default or 'no model'})",
     )
     model.add_argument(
         "--block",
@@ -93,19 +104,26 @@ def add_model_options(
 
 
 def _add_wan_options(parser: argparse.ArgumentParser) -> None:
-    wan = parser.add_argument_group("Wan2.2", "These options need --model FOLDER.")
+    wan = parser.add_argument_group(
+        "Wan2.2", "These options need --model FOLDER; --steps, --lora, --lora-scale and --device are for nano too."
+    )
     wan.add_argument("--prompt", metavar="TEXT", help="description of the video (default: empty)")
     wan.add_argument(
         "--negative-prompt", metavar="TEXT", help="what to avoid; needs --guidance above 1 (default: empty)"
     )
-    wan.add_argument("--steps", type=int, metavar="N", help="denoising steps (default: 20; 40 for the preset paper)")
+    wan.add_argument("--steps", type=int, metavar="N", help="denoising steps (default: 20; 40 for the "
+                     "preset paper, 6 for nano)")  # fmt: skip
     wan.add_argument("--guidance", type=float, metavar="SCALE", help="classifier-free guidance (default: 1, off)")
     wan.add_argument("--adapter", type=Path, metavar="FILE", help="weights of the memory adapter (.safetensors, .pt); "
                      "without them the memory has no effect on Wan2.2 (default: those of the folder)")  # fmt: skip
     wan.add_argument("--preset", choices=("release", "paper"), help="architecture of the memory adapter if the folder "
                      "has none (default: release)")  # fmt: skip
     wan.add_argument(
-        "--lora", type=Path, action="append", metavar="FILE", help="LoRA weights; may be repeated (default: none)"
+        "--lora",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="LoRA weights; may be repeated. 'night' is one of nano (default: none)",
     )
     wan.add_argument("--lora-scale", type=float, action="append", metavar="SCALE", help="scale of the LoRA, one for "
                      "each --lora (default: 1)")  # fmt: skip
@@ -126,17 +144,26 @@ def check_model_options(args: argparse.Namespace) -> None:
     Raises:
         DataError: an option is out of range or has no effect on the selected model, or a file does not exist.
     """
-    embedded = args.model == EMBEDDED
-    for name in _WAN_ONLY if embedded else _EMBEDDED_ONLY:
-        if getattr(args, name) is not None:
-            expected = "--model FOLDER" if embedded else "--model embedded"
-            raise DataError(f"--{name.replace('_', '-')}: expected {expected}, got --model {args.model}")
+    if args.model == NANO_NAME:
+        args.model = str(NANO)
+    kind = _find_kind(args.model)
+    for name, expected in _NEEDS.items():
+        if getattr(args, name) is not None and expected not in _OF_KIND[kind]:
+            got = NANO_NAME if args.model == str(NANO) else args.model
+            raise DataError(f"--{name.replace('_', '-')}: expected {expected}, got --model {got}")
     for name, minimum in (("block", 4), ("steps", 1)):
         value = getattr(args, name)
         if value is not None and value < minimum:
             raise DataError(f"--{name}: expected at least {minimum}, got {value}")
     if args.block is not None and args.block > MAX_BLOCK:
         raise DataError(f"--block: expected at most {MAX_BLOCK}, got {args.block}")
+    if kind == "small" and args.lora is not None:
+        if len(args.lora) > 1:
+            raise DataError(f"--lora: expected one file with a small model, got {len(args.lora)}")
+        try:
+            args.lora = [find_lora(Path(args.model), args.lora[0])]
+        except DataError as error:
+            raise DataError(f"--{error}") from None
     files, scales = args.lora or [], args.lora_scale or []
     if len(scales) > len(files):
         raise DataError(f"--lora-scale: expected at most {len(files)} (one per --lora), got {len(scales)}")
@@ -145,6 +172,12 @@ def check_model_options(args: argparse.Namespace) -> None:
             raise DataError(f"{path}: no such file; expected weights (.safetensors)")
     if args.device is not None:
         _try_device(args.device)
+
+
+def _find_kind(model: str) -> str:
+    if model == EMBEDDED:
+        return "embedded"
+    return "small" if is_small_model(Path(model)) else "wan"
 
 
 def _try_device(device: str) -> None:
@@ -180,6 +213,8 @@ def load_model(args: argparse.Namespace, size: tuple[int, int] | None = None, co
         settings: dict[str, Any] = {"codec": "dct", "generator": "fill", "block": embedded.spatial_stride}
         given = {name: getattr(args, name) for name in ("boundary", "references") if getattr(args, name) is not None}
         return LoadedModel(embedded, FillModel(), torch.device("cpu"), settings, given, {})
+    if _find_kind(args.model) == "small":
+        return _load_small(args)
     pipe = _load_pipeline(args)
     chunk_model = pipe.make_chunk_model(
         args.prompt or "",
@@ -204,6 +239,37 @@ def load_model(args: argparse.Namespace, size: tuple[int, int] | None = None, co
     }
     device, memory_options = pipe._execution_device, pipe.conditioning.memory_options()
     return LoadedModel(pipe.codec, chunk_model, device, settings, session_options, memory_options)
+
+
+def _load_small(args: argparse.Namespace) -> LoadedModel:
+    try:
+        from ..models.nano.model import load_small_model
+    except ImportError as error:
+        raise DataError(
+            f"--model nano: needs diffusers and peft; install them with pip install 'mirage-kernels[wan]' "
+            f"({first_line(error)})"
+        ) from None
+    device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    lora, scale = (values[0] if values else None for values in (args.lora, args.lora_scale))
+    small = load_small_model(
+        Path(args.model), lora=lora, lora_scale=1.0 if scale is None else scale, steps=args.steps, device=device
+    )
+    conditioning, is_nano = small.conditioning, args.model == str(NANO)
+    session_options = conditioning.session_options(boundary=args.boundary, references=args.references)
+    settings = {
+        "codec": small.codec.name,
+        "generator": NANO_NAME if is_nano else "small",
+        "model": NANO_NAME if is_nano else args.model,
+        "lora": [lora.stem if is_nano else str(lora)] if lora else [],
+        "steps": small.chunk_model.steps,
+        "boundary": session_options["boundary"],
+        "references": session_options["references"],
+        "conditioning": conditioning.to_dict(),
+    }
+    chunk = (conditioning.num_targets - 1) * small.codec.temporal_stride + 1 if conditioning.num_targets else CHUNK
+    memory_options = conditioning.memory_options()
+    return LoadedModel(small.codec, small.chunk_model, device, settings, session_options, memory_options, chunk,
+                       SMALL_SIDE)  # fmt: skip
 
 
 def _load_pipeline(args: argparse.Namespace) -> MiragePipeline:

@@ -26,6 +26,7 @@ from .frame_size import FrameSize, check_size_options, choose_size, expected_siz
 from .input_warnings import MAX_FOV, MIN_FOV, warn_about_depth, warn_about_exclusion, warn_about_intrinsics
 from .memory_options import read_exclusion
 from .messages import note
+from .model_options import MAX_DEFAULT_SIDE
 from .photo_options import PHOTO_OPTIONS, add_depth_of_memory, add_photo_options, read_photo
 
 
@@ -159,6 +160,7 @@ def read_start(
     codec: Codec,
     memory: LatentSpatialMemory,
     estimator: DepthEstimator | None = None,
+    max_side: int = MAX_DEFAULT_SIDE,
 ) -> Start:
     """Read the start of a video from the files that the options name, and bring it to the size of the frames.
 
@@ -169,6 +171,7 @@ def read_start(
         codec: the codec of the memory's latents.
         memory: the memory that is continued, or an empty one.
         estimator: the depth network of ``--depth-model``.
+        max_side: pixels; a larger image is scaled down to it unless a size is given.
 
     Returns:
         The scene, whose depth is 0 where no depth is known, and settings. Notes tell what was assumed.
@@ -179,7 +182,7 @@ def read_start(
     settings: dict[str, Any] = {}
     name, info = source.name, source.photo
     if info is not None:
-        target = _size_of_memory(args, memory, codec) or choose_size(args, info.size, step, name)
+        target = _size_of_memory(args, memory, codec) or choose_size(args, info.size, step, name, max_side)
         scene, settings = read_photo(
             args,
             info,
@@ -189,7 +192,7 @@ def read_start(
         )
     else:
         scene = scene_from_memory(memory, codec) if source.scene is None else source.scene
-        target = _size_of_memory(args, memory, codec) or choose_size(args, scene.keys.size, step, name)
+        target = _size_of_memory(args, memory, codec) or choose_size(args, scene.keys.size, step, name, max_side)
     size = (scene.image.shape[1], scene.image.shape[2])
     exclude = read_exclusion(args, size, None if info is None else info.size)
     if exclude is not None:

@@ -176,7 +176,7 @@ def _generate(
     writer: ResultWriter,
 ) -> None:
     codec = model.codec
-    scene = _read_scene(args, image, codec.spatial_stride * model.chunk_model.patch)
+    scene = _read_scene(args, image, codec.spatial_stride * model.chunk_model.patch, model.max_side)
     size = (scene.image.shape[1], scene.image.shape[2])
     pose = torch.eye(4, dtype=torch.float64, device="cpu")
     camera = Cameras(centered_intrinsics(args.focal_length, size), pose, size)
@@ -203,10 +203,10 @@ def _generate(
             writer.add(session.step(move[start : start + args.chunk - 1], prompt).frames)
 
 
-def _read_scene(args: argparse.Namespace, path: Path, step: int) -> Scene:
+def _read_scene(args: argparse.Namespace, path: Path, step: int, max_side: int) -> Scene:
     """The image at the size of the frames; its cameras are not those of the result."""
     info = read_photo_info(path)
-    target = choose_size(args, info.size, step, path)
+    target = choose_size(args, info.size, step, path, max_side)
     image = read_image(path, at_least=size_before_fit(args, info.size, target))
     size = (image.shape[1], image.shape[2])
     pose = torch.eye(4, dtype=torch.float64, device="cpu")

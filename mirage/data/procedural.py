@@ -19,12 +19,11 @@ from .procedural_furniture import furnish, movers
 from .procedural_paths import cameras_along, walk
 from .procedural_rooms import Builder, Mover, build_walls, make_plan
 from .procedural_textures import textures
-from .procedural_types import Clip, Revisit
+from .procedural_types import LIGHTING, Clip, Look, Revisit
 from .ray_casting import Boxes, Rays, cast, surface_of
 
-__all__ = ["Clip", "ProceduralScene", "Revisit", "make_clip"]
+__all__ = ["Clip", "Look", "ProceduralScene", "Revisit", "make_clip"]
 
-AMBIENT = 0.45
 MAX_FRAMES = 1 << 20
 
 
@@ -34,6 +33,7 @@ class ProceduralScene:
     Args:
         seed: determines the scene.
         frames: length of the clips that it is made for, frames: how slowly things move.
+        look: ``"day"``, or ``"night"``, when lamps give most of the light. It changes colors only.
 
     Attributes:
         boxes: everything, moving things around the origin.
@@ -52,9 +52,10 @@ class ProceduralScene:
         (torch.Size([2, 3, 64, 96]), torch.Size([2, 64, 96]))
     """
 
-    def __init__(self, seed: int, *, frames: int = 81) -> None:
+    def __init__(self, seed: int, *, frames: int = 81, look: Look = "day") -> None:
         self.seed = check.integer("seed", seed, 0, (1 << 63) - 1)
         self._frames = check.integer("frames", frames, 1, MAX_FRAMES)
+        self._lighting = LIGHTING[check.choice("look", look, tuple(LIGHTING))]
         rng = random.Random(self.seed)
         plan = make_plan(rng)
         self.path = walk(rng, plan)
@@ -119,7 +120,7 @@ class ProceduralScene:
         distance = hits.depth[shown]
         uv = surface.face / span + 0.5
         albedo = look.sample(boxes.texture[surface.box], uv, distance / camera.intrinsics[0, 0, 0] / span.amin(1))
-        color = albedo * boxes.tint[surface.box] * self._light(surface.point, surface.normal)[:, None]
+        color = albedo * boxes.tint[surface.box] * self._light(surface.point, surface.normal)
         image = self._sky_of(rays)
         image[shown] = color
         depth = torch.where(shown, hits.depth, 0.0)
@@ -138,14 +139,15 @@ class ProceduralScene:
         return self.boxes._replace(center=center)
 
     def _light(self, point: Tensor, normal: Tensor) -> Tensor:
-        """(P,) brightness: ambient light, and lamps below the ceilings without shadows, by Lambert's law."""
-        light = torch.full_like(point[:, 0], AMBIENT)
+        """(P, 3) light: ambient light, and lamps below the ceilings without shadows, by Lambert's law."""
+        lamps = torch.zeros_like(point[:, 0])
         for (x, z, y), power in self._lights:
             to = torch.tensor([x, y, z], dtype=torch.float32, device="cpu") - point
             squared = to.square().sum(1)
             facing = (to * normal).sum(1).clamp(min=0) * squared.rsqrt()
-            light += power * facing / (1 + 0.35 * squared)
-        return light
+            lamps += power * facing / (1 + 0.35 * squared)
+        ambient, tint = (torch.tensor(color, dtype=torch.float32, device="cpu") for color in self._lighting[:2])
+        return ambient + lamps[:, None] * tint
 
     def _sky_of(self, rays: Rays) -> Tensor:
         """(H, W, 3): lighter towards the horizon, with clouds."""
@@ -159,7 +161,8 @@ class ProceduralScene:
             (5 * rays.x + 7 * rays.z) / level
         )
         clouds = (waves / 2).clamp(0, 1)[..., None] * (up > 0.05)[..., None]
-        return color * (1 - 0.7 * clouds) + 0.7 * clouds
+        tint = torch.tensor(self._lighting.sky, dtype=torch.float32, device="cpu")
+        return (color * (1 - 0.7 * clouds) + 0.7 * clouds) * tint
 
 
 def make_clip(

@@ -11,6 +11,27 @@ from torch import Tensor
 from mirage_kernels import Cameras
 
 Revisit = Literal["back", "on", "turn"]
+Look = Literal["day", "night"]
+
+
+class Lighting(NamedTuple):
+    """The light of a scene.
+
+    Attributes:
+        ambient: light that comes from everywhere, for R, G and B.
+        lamps: multiplies the light of the lamps.
+        sky: multiplies the color of the sky.
+    """
+
+    ambient: tuple[float, float, float]
+    lamps: tuple[float, float, float]
+    sky: tuple[float, float, float]
+
+
+LIGHTING: dict[Look, Lighting] = {
+    "day": Lighting((0.45, 0.45, 0.45), (1.0, 1.0, 1.0), (1.0, 1.0, 1.0)),
+    "night": Lighting((0.10, 0.15, 0.30), (0.62, 0.44, 0.22), (0.10, 0.12, 0.28)),
+}
 
 
 class Clip(NamedTuple):

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import glob
+import random
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from mirage_kernels import Cameras, check
 
 from ..cameras.intrinsics import with_intrinsics
 from ..cameras.realestate10k import read_realestate10k, read_realestate10k_times
-from ..data.procedural import ProceduralScene
+from ..data.procedural import Look, ProceduralScene
 from ..depth import DepthEstimator, fit_pose_scale
 from ..errors import DataError
 from ..io.files import read_image, read_text
@@ -29,7 +30,7 @@ from ..recordings.vipe import vipe_names
 __all__ = ["ClipSource", "ProceduralClips", "RealEstateClips", "RecordingClips", "SourceOptions", "TrainingClip",
            "open_sources"]  # fmt: skip
 
-PROCEDURAL, REALESTATE10K = "procedural:", "realestate10k:"
+PROCEDURAL, REALESTATE10K, NIGHT = "procedural:", "realestate10k:", ":night"
 VIDEOS = (".mp4", ".webm", ".mkv", ".mov", ".avi")
 MAX_SEEDS = 1 << 24
 MAX_SECONDS = 1_000_000
@@ -44,6 +45,8 @@ class TrainingClip(NamedTuple):
         cameras: F cameras over (H, W).
         exclude: (F, H, W) bool, True where nothing must be remembered: moving objects and sky. None for nowhere.
         caption: describes the clip.
+        targets: (F, 3, H, W) uint8, what is to be generated where that differs from what is remembered, such as the
+            same frames in another look. None for ``frames``.
     """
 
     frames: Tensor
@@ -51,6 +54,7 @@ class TrainingClip(NamedTuple):
     cameras: Cameras
     exclude: Tensor | None
     caption: str
+    targets: Tensor | None = None
 
 
 class ClipSource(Protocol):
@@ -84,20 +88,30 @@ class ProceduralClips:
         frames: of each clip.
         size: (H, W) of the frames.
         caption: of all clips; by default each scene's own.
+        look: of the frames that are to be generated. With ``"night"``, what is remembered is by day in half of the
+            clips, and the captions end with "at night".
     """
 
-    def __init__(self, seeds: Sequence[int], frames: int, size: tuple[int, int], caption: str = "") -> None:
+    def __init__(
+        self, seeds: Sequence[int], frames: int, size: tuple[int, int], caption: str = "", look: Look = "day"
+    ) -> None:
         self._seeds = {f"procedural-{seed:08d}": seed for seed in seeds}
         self.names, self.origin = list(self._seeds), "procedural scenes"
-        self._frames, self._size, self._caption = frames, size, caption
-        self.described = [self.origin, frames, list(size), caption]
+        self._frames, self._size, self._caption, self._look = frames, size, caption, look
+        self.described = [self.origin, frames, list(size), caption, *([] if look == "day" else [look])]
 
     def read(self, name: str) -> TrainingClip:
         """Draw a clip."""
-        scene = ProceduralScene(self._seeds[name], frames=self._frames)
-        clip = scene.clip(size=self._size)
+        seed = self._seeds[name]
+        scene = ProceduralScene(seed, frames=self._frames)
         caption = self._caption or scene.caption
-        return TrainingClip(clip.frames, clip.depth, clip.cameras, clip.moving | clip.sky, caption)
+        clip = scene.clip(size=self._size)
+        if self._look == "day":
+            return TrainingClip(clip.frames, clip.depth, clip.cameras, clip.moving | clip.sky, caption)
+        targets = ProceduralScene(seed, frames=self._frames, look=self._look).clip(size=self._size).frames
+        remembered = clip.frames if random.Random(f"{seed}/{self._look}").random() < 0.5 else targets
+        caption = self._caption or f"{caption} at {self._look}"
+        return TrainingClip(remembered, clip.depth, clip.cameras, clip.moving | clip.sky, caption, targets)
 
 
 class RecordingClips:
@@ -281,7 +295,8 @@ def open_sources(text: str, options: SourceOptions) -> list[ClipSource]:
     """Open sources of clips.
 
     Args:
-        text: ``procedural:FIRST-LAST`` for the scenes of these seeds; ``realestate10k:PATH`` for camera files; or the
+        text: ``procedural:FIRST-LAST`` for the scenes of these seeds, ``procedural:FIRST-LAST:night`` to train a look
+            by night; ``realestate10k:PATH`` for camera files; or the
             folder or file of a recording, as :func:`mirage.recordings.read_recording` takes it, or of the results of
             ViPE for several videos.
         options: how they are read.
@@ -291,7 +306,8 @@ def open_sources(text: str, options: SourceOptions) -> list[ClipSource]:
     """
     frames, size = check.integer("frames", options.frames, 1), check.size("size", options.size)
     if text.startswith(PROCEDURAL):
-        return [ProceduralClips(parse_seeds(text), frames, size, options.caption)]
+        look: Look = "night" if text.endswith(NIGHT) else "day"
+        return [ProceduralClips(parse_seeds(text.removesuffix(NIGHT)), frames, size, options.caption, look)]
     if text.startswith(REALESTATE10K):
         if options.videos is None or options.estimator is None:
             raise DataError(f"{text}: expected --videos FOLDER and --depth-model FOLDER for RealEstate10K, got none")
@@ -316,5 +332,7 @@ def parse_seeds(text: str) -> range:
     match = re.fullmatch(r"([0-9]{1,18})(?:-([0-9]{1,18}))?", text.removeprefix(PROCEDURAL))
     first, last = (0, -1) if match is None else (int(match[1]), int(match[2] or match[1]))
     if not first <= last < first + MAX_SEEDS:
-        raise DataError(f"SOURCE: expected procedural:FIRST-LAST with at most {MAX_SEEDS} seeds, got {text[:60]!r}")
+        raise DataError(
+            f"SOURCE: expected procedural:FIRST-LAST with at most {MAX_SEEDS} seeds (and :night), got {text[:60]!r}"
+        )
     return range(first, last + 1)

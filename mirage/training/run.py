@@ -179,6 +179,8 @@ def find_conditioning(recipe: Recipe, data: TrainingData) -> Conditioning:
     mean, std = data.statistics() if is_normalized else ((), ())
     found = recipe.conditioning(
         codec=data.settings["codec"],
+        temporal_stride=data.settings["temporal_stride"],
+        num_targets=settings["targets"],
         latents_mean=mean,
         latents_std=std,
         reference_threshold=settings["reference_threshold"],
@@ -210,7 +212,7 @@ def check_adapter(path: Path, trained: Conditioning, new: Conditioning) -> None:
         raise DataError(f"{path}: expected an adapter that was trained as LoRA is to be, got {difference}")
 
 
-_FIXED = ("mask", "flow_shift", "max_sequence_length", "codec")
+_FIXED = ("mask", "flow_shift", "max_sequence_length", "codec", "temporal_stride")
 
 
 def check_pipeline(model: Path | None, data: TrainingData) -> None:

@@ -131,6 +131,9 @@ def make_samples(
     length = stride * (total - 1) + 1
     frames = clip.frames[:length].movedim(1, 0).float() / 255  # (3, F, H, W)
     latents = codec.encode(frames[None])[0]
+    wanted = latents
+    if clip.targets is not None:
+        wanted = codec.encode(clip.targets[:length].movedim(1, 0).float()[None] / 255)[0]
     rng = random.Random(f"{settings.seed}/{name}")
     for number in range(settings.per_clip):
         # One start in each of as many equal parts of the clip.
@@ -138,7 +141,7 @@ def make_samples(
         start = rng.randint(low, high)
         before = rng.randint(0, min(start, settings.max_before))
         extent_scale = rng.choice(settings.extent_scales)
-        tensors = _run(clip, frames, latents, codec, settings, (start, before, extent_scale), device)
+        tensors = _run(clip, frames, latents, wanted, codec, settings, (start, before, extent_scale), device)
         info = {
             "caption": clip.caption, "clip": name, "first_frame": stride * start, "before": before,
             "extent_scale": extent_scale, "references": tensors["references"].shape[1],
@@ -151,12 +154,16 @@ def _run(
     clip: TrainingClip,
     frames: Tensor,
     latents: Tensor,
+    wanted: Tensor,
     codec: Codec,
     settings: SampleSettings,
     drawn: tuple[int, int, float],
     device: torch.device | str,
 ) -> dict[str, Tensor]:
-    """Run a session from ``before`` latents before the start of the chunk, and return the tensors of the chunk."""
+    """Run a session from ``before`` latents before the start of the chunk, and return the tensors of the chunk.
+
+    ``latents`` (C, L, h, w) are those of the clip, ``wanted`` those that are to be generated.
+    """
     start, before, extent_scale = drawn
     stride, dtype = codec.temporal_stride, DTYPES[settings.dtype]
     cameras, depth = clip.cameras[::stride], clip.depth[::stride]
@@ -193,7 +200,7 @@ def _run(
         at = end
     given = {name: tensor.cpu() for name, tensor in model.given.items()}
     first, new = given.pop("first"), slice(start + 1, start + settings.targets)
-    tensors = {"targets": torch.cat([first[:, None], latents[:, new].cpu()], 1), **given}
+    tensors = {"targets": torch.cat([first[:, None], wanted[:, new].cpu()], 1), **given}
     alone = codec.encode(frames[None, :, stride * start, None])[0, :, 0].cpu() if before else first
     if not torch.equal(alone.to(dtype), first.to(dtype)):
         tensors["boundary"] = alone

@@ -139,6 +139,11 @@ class DctCodec:
         frames = torch.lerp(images[:, :, before], images[:, :, after], weight[:, None, None])
         return frames.clamp(0, 1)
 
+    def white_latents(self, count: int, h: int, w: int) -> Tensor:
+        """Return the latents (48, count, h, w) of a white video."""
+        block = torch.ones(1, 3, 1, self.spatial_stride, self.spatial_stride, dtype=torch.float32, device="cpu")
+        return self.encode(block)[0].expand(-1, count, h, w)
+
     def render(self, memory: LatentSpatialMemory, cameras: Cameras) -> MemoryView:
         """Render a memory of this codec's latents, with each block where it belongs and at its size.
 

@@ -24,6 +24,7 @@ MaskPolarity = Literal["known", "holes"]
 SEQUENCE = "references targets preceding"
 MAX_COUNT = 64  # of references and of preceding latents
 MAX_WORDS = 4096
+MAX_TARGETS = 4096
 MAX_NAME = 200
 
 
@@ -46,6 +47,8 @@ class Conditioning:
         flow_shift: shift of the noise levels; None for that of the scheduler.
         max_sequence_length: tokens that prompts are padded to.
         codec: name of the codec of the latents; empty if it is not known.
+        temporal_stride: of the codec, frames from one latent to the next; 0 if it is not known.
+        num_targets: latents T of a chunk in training, the first one included; 0 if it is not known.
         latents_mean, latents_std: of each channel of the codec's latents; the model computes with normalized ones.
             Empty for a codec whose latents are normalized, such as that of Wan2.2.
 
@@ -66,6 +69,8 @@ class Conditioning:
     flow_shift: float | None = None
     max_sequence_length: int = 512
     codec: str = ""
+    temporal_stride: int = 0
+    num_targets: int = 0
     latents_mean: tuple[float, ...] = ()
     latents_std: tuple[float, ...] = ()
 
@@ -83,6 +88,8 @@ class Conditioning:
         if self.flow_shift is not None:
             check.positive("flow_shift", self.flow_shift)
         check.integer("max_sequence_length", self.max_sequence_length, 1, MAX_WORDS)
+        check.integer("temporal_stride", self.temporal_stride, 0, MAX_COUNT)
+        check.integer("num_targets", self.num_targets, 0, MAX_TARGETS)
         if not isinstance(self.codec, str) or len(self.codec) > MAX_NAME:
             raise check.value_error("codec", f"a name of at most {MAX_NAME} characters", repr(self.codec)[:60])
         for name in ("latents_mean", "latents_std"):
@@ -114,16 +121,22 @@ class Conditioning:
         """Return the values by name, for JSON."""
         return dataclasses.asdict(self)
 
-    def check_codec(self, name: str) -> None:
+    def check_codec(self, name: str, temporal_stride: int | None = None) -> None:
         """Check that latents are of the codec that the adapter was trained with.
+
+        Args:
+            name: of the codec.
+            temporal_stride: of the codec, if it is known.
 
         Raises:
             ValueError: they are not.
         """
+        reason = "with whose latents the adapter was trained"
         if self.codec and self.codec != name:
-            raise ValueError(
-                f"codec: expected {self.codec!r}, with whose latents the adapter was trained, got {name!r}"
-            )
+            raise ValueError(f"codec: expected {self.codec!r}, {reason}, got {name!r}")
+        if self.temporal_stride and temporal_stride not in (None, self.temporal_stride):
+            expected = f"a temporal stride of {self.temporal_stride}"
+            raise ValueError(f"codec: expected {expected}, {reason}, got {temporal_stride}")
 
     def session_options(self, **given: Any) -> dict[str, Any]:
         """Return the arguments of :class:`mirage.rollout.RolloutSession` that follow from it.

@@ -9,14 +9,13 @@ import inspect
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from diffusers import FasterCacheConfig, PyramidAttentionBroadcastConfig
 from diffusers.utils.torch_utils import get_module_execution_device, randn_tensor
 from torch import Tensor
 
-from .codec import WanCodec
 from .conditioning import Conditioning
 from .timesteps import set_timesteps, unshifted_sigmas
 
@@ -53,6 +52,16 @@ class _Sequence(NamedTuple):
     references: Tensor
     preceding: Tensor
     control: Tensor
+
+
+class WhiteCodec(Protocol):
+    """A codec as :class:`WanChunkModel` needs it."""
+
+    name: str
+
+    def white_latents(self, count: int, h: int, w: int) -> Tensor:
+        """Return the latents (C, count, h, w) of a white video."""
+        ...
 
 
 class WanChunkModel:
@@ -95,7 +104,7 @@ class WanChunkModel:
         self,
         transformer: Any,
         scheduler: Any,
-        codec: WanCodec,
+        codec: WhiteCodec,
         encode_prompt: PromptEncoder,
         *,
         steps: int,
@@ -108,7 +117,7 @@ class WanChunkModel:
         progress: Callable[..., Any] | None = None,
         state: Any = None,
     ) -> None:
-        transformer.conditioning.check_codec(codec.name)
+        transformer.conditioning.check_codec(codec.name, getattr(codec, "temporal_stride", None))
         self.transformer, self.scheduler, self.codec, self.encode_prompt = transformer, scheduler, codec, encode_prompt
         self.steps, self.guidance_scale, self.control_scale = steps, guidance_scale, control_scale
         self.timesteps, self.sigmas = timesteps, sigmas

@@ -26,7 +26,7 @@ from .generator import DenoisingInterruptedError, WanChunkModel
 from .loading import WeightLoaderMixin, transformer_options
 from .pipeline_inputs import prepare_cameras, prepare_generator, prepare_image
 from .pipeline_output import FrameCollector, MiragePipelineOutput, OutputType
-from .presets import PRESETS, PresetName, find_preset
+from .presets import PRESETS, PresetName, find_preset, match_preset
 from .prompts import CALLBACK_TENSORS, check_prompts, make_callback, make_encoder, one_of_list
 from .timesteps import check_timesteps, shifted_scheduler
 from .transformer import MirageTransformer3DModel
@@ -67,8 +67,8 @@ class MiragePipeline(WeightLoaderMixin, WanPipeline):  # type: ignore[misc]
             raise ValueError(f"transformer: expected Wan2.2-TI2V (one transformer, expand_timesteps=True), got {got}")
         find_preset(preset)
         if isinstance(transformer, MirageTransformer3DModel):  # use the preset of its adapter
-            channels = transformer.config.control_channels
-            preset = next((name for name, kind in PRESETS.items() if kind.control_channels == channels), preset)
+            config = transformer.config
+            preset = match_preset(config.num_layers, config.adapter_layers, config.control_channels) or preset
         elif isinstance(transformer, WanTransformer3DModel):
             transformer = MirageTransformer3DModel.from_wan(transformer, preset)
         super().__init__(tokenizer, text_encoder, vae, scheduler, transformer, None, None, True)

@@ -1,16 +1,17 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""The two adapter architectures: that of the released checkpoint, and that of the paper."""
+"""The adapter architectures: that of the released checkpoint, that of the paper, and one for small backbones."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-__all__ = ["PRESETS", "WAN", "Preset", "PresetName", "find_preset"]
+__all__ = ["PRESETS", "WAN", "Preset", "PresetName", "find_preset", "match_preset"]
 
 
 WAN = "Wan-AI/Wan2.2-TI2V-5B-Diffusers"  # the backbone, on the Hub
-PresetName = Literal["release", "paper"]
+PresetName = Literal["release", "paper", "nano"]
 
 
 class Preset(NamedTuple):
@@ -40,14 +41,36 @@ class Preset(NamedTuple):
 PRESETS: dict[PresetName, Preset] = {
     "release": Preset(2, None, 96, 20, 32, True),
     "paper": Preset(4, 8, 49, 40, 64, False),
+    "nano": Preset(2, None, 49, 6, 4, False),
 }
+
+
+def match_preset(num_layers: int, layers: Sequence[int], control_channels: int) -> PresetName | None:
+    """Find the preset of an adapter.
+
+    Args:
+        num_layers: of the backbone.
+        layers: of the backbone that have an adapter block.
+        control_channels: of the control input.
+
+    Returns:
+        The preset; None if the adapter has none of these architectures.
+
+    Example:
+        >>> match_preset(4, [0, 2], 49), match_preset(30, [0, 4, 8, 12, 16, 20, 24, 28], 49), match_preset(4, [0], 3)
+        ('nano', 'paper', None)
+    """
+    for name, kind in PRESETS.items():
+        if kind.control_channels == control_channels and kind.layers(num_layers) == tuple(layers):
+            return name
+    return None
 
 
 def find_preset(name: PresetName) -> Preset:
     """Look up a preset.
 
     Args:
-        name: ``"release"`` or ``"paper"``.
+        name: ``"release"``, ``"paper"`` or ``"nano"``.
 
     Raises:
         ValueError: the name is unknown.

@@ -1,0 +1,140 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""Loads small models: a backbone of ``mirage train`` on the cosine codec, with its memory adapter and LoRA."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from diffusers import UniPCMultistepScheduler, WanTransformer3DModel
+
+from mirage_kernels import load_tensors
+
+from ...errors import DataError
+from ..embedded import DctCodec
+from ..wan.adapter_files import KIND, VERSION
+from ..wan.checkpoints import load_strict, require_transformer
+from ..wan.conditioning import Conditioning
+from ..wan.generator import WanChunkModel
+from ..wan.lora import lora_settings, read_lora
+from ..wan.presets import PRESETS, match_preset
+from ..wan.transformer import MirageTransformer3DModel
+from .files import NANO, find_files, find_lora
+
+__all__ = ["SmallModel", "load_small_model", "read_header"]
+
+LORA = "lora"  # name of it in peft
+
+
+class SmallModel(NamedTuple):
+    """A small model, ready for a rollout.
+
+    Attributes:
+        codec: of its latents.
+        chunk_model: generates the latents of a chunk.
+        transformer: the network, in float32.
+        conditioning: what its adapter was trained with.
+    """
+
+    codec: DctCodec
+    chunk_model: WanChunkModel
+    transformer: MirageTransformer3DModel
+    conditioning: Conditioning
+
+
+def load_small_model(
+    folder: Path = NANO,
+    *,
+    lora: str | Path | None = None,
+    lora_scale: float = 1.0,
+    steps: int | None = None,
+    control_scale: float = 1.0,
+    device: torch.device | str = "cpu",
+) -> SmallModel:
+    """Load a small model.
+
+    Args:
+        folder: of its files, or of a run of ``mirage train`` with the stages base and adapter; by default mirage-nano.
+        lora: file of LoRA, or the name of one in the folder, such as ``"night"``.
+        lora_scale: multiplies what LoRA changes.
+        steps: denoising steps; by default 6.
+        control_scale: multiplies what the adapter adds; 0 turns the memory off.
+        device: of the network.
+
+    Raises:
+        DataError: files are missing or damaged, or of a model for another codec.
+
+    Example:
+        >>> from mirage.models.nano.model import load_small_model
+        >>> small = load_small_model()
+        >>> small.codec.name, small.conditioning.num_targets
+        ('dct-16', 9)
+    """
+    files = find_files(folder)
+    settings = read_header(files.adapter)
+    require_transformer(str(files.transformer), (WanTransformer3DModel.__name__,), {})
+    wan = load_strict(WanTransformer3DModel.from_pretrained, str(files.transformer), torch_dtype=torch.float32)
+    layers, channels = settings["adapter_layers"], settings["control_channels"]
+    preset = match_preset(wan.config.num_layers, layers, channels)
+    if preset is None:
+        raise DataError(f"{files.adapter}: expected an adapter of {', '.join(PRESETS)}, got layers {layers} and "
+                        f"{channels} control channels")  # fmt: skip
+    transformer = MirageTransformer3DModel.from_wan(wan, preset)
+    transformer.load_adapter(files.adapter)
+    transformer.float().to(device).eval()
+    codec = _open_codec(files.adapter, transformer.conditioning)
+    if lora is not None:
+        _add_lora(transformer, find_lora(folder, lora), lora_scale)
+    text = torch.zeros(1, 1, transformer.config.text_dim, dtype=torch.float32, device=device)
+    scheduler = UniPCMultistepScheduler(
+        prediction_type="flow_prediction",
+        use_flow_sigmas=True,
+        flow_shift=transformer.conditioning.flow_shift or 1.0,
+        num_train_timesteps=1000,
+    )
+    chunk_model = WanChunkModel(
+        transformer,
+        scheduler,
+        codec,
+        lambda _: (text, None),
+        steps=PRESETS["nano"].steps if steps is None else steps,
+        control_scale=control_scale,
+    )
+    return SmallModel(codec, chunk_model, transformer, transformer.conditioning)
+
+
+def _open_codec(adapter: Path, conditioning: Conditioning) -> DctCodec:
+    """The cosine codec that an adapter was trained with."""
+    block = re.fullmatch(r"dct-([0-9]{1,3})", conditioning.codec)
+    if block is None or not 4 <= int(block[1]) <= 256:
+        raise DataError(f"{adapter}: expected an adapter for the codec dct-N, got {conditioning.codec[:40]!r}")
+    return DctCodec(int(block[1]), conditioning.temporal_stride or 4)
+
+
+def _add_lora(transformer: MirageTransformer3DModel, path: Path, scale: float) -> None:
+    tensors = read_lora(transformer, path)
+    transformer.load_lora_adapter(tensors, adapter_name=LORA, prefix="transformer", metadata=lora_settings(tensors))
+    transformer.set_adapters(LORA, scale)
+    transformer.to(torch.float32)
+
+
+def read_header(adapter: Path) -> dict[str, Any]:
+    """Read the settings of an adapter's file.
+
+    Raises:
+        DataError: the file is missing or damaged, or no adapter of this package.
+    """
+    try:
+        _, settings = load_tensors(adapter, kind=KIND, version=VERSION)
+    except (ValueError, OSError) as error:
+        raise DataError(str(error)) from None
+    layers, channels = (settings.get(name) if isinstance(settings, dict) else None
+                        for name in ("adapter_layers", "control_channels"))  # fmt: skip
+    if not isinstance(layers, list) or not isinstance(channels, int):
+        raise DataError(
+            f"{adapter}: expected an adapter with its layers and control channels, got {str(settings)[:80]}"
+        )
+    return dict(settings)
