@@ -137,3 +137,15 @@ def test_wrong_arguments() -> None:
         make_clip(1, frames=2, size=SIZE, revisit="loop")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="size"):
         make_clip(1, frames=2, size=(0, 4))
+
+
+def test_night_changes_colors_only() -> None:
+    day, night = (ProceduralScene(5, frames=3, look=look).clip(size=SIZE) for look in ("day", "night"))
+    assert torch.equal(day.depth, night.depth)
+    assert torch.equal(day.moving, night.moving)
+    assert torch.equal(day.cameras.cam2world, night.cameras.cam2world)
+    light, dark = day.frames.float().mean((0, 2, 3)), night.frames.float().mean((0, 2, 3))
+    assert (dark < 0.8 * light).all()
+    assert dark[2] / light[2] > dark[0] / light[0]  # it turns blue
+    with pytest.raises(ValueError, match="look: expected 'day' or 'night', got 'dusk'"):
+        ProceduralScene(1, look="dusk")  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ import pytest
 
 from mirage.evaluation import _studies, corridor, filters
 
-NAMES = ("memories", "corridor", "completeness", "filters", "depth_drift", "look")
+NAMES = ("memories", "corridor", "completeness", "filters", "depth_drift", "look", "closed_loop", "holes")
 
 
 def test_calls_alternate_and_long_ones_are_seldom_repeated() -> None:

@@ -134,3 +134,32 @@ def test_the_boundary_is_also_encoded_alone() -> None:
             assert "boundary" not in tensors
             assert torch.allclose(tensors["targets"][:, 0], alone, atol=1e-5)
     assert befores == {True, False}
+
+
+def test_what_is_generated_may_differ_from_what_is_remembered() -> None:
+    clip, codec = clip_of(frames=17), DctCodec(16, 1)
+    settings = SampleSettings(targets=3, per_clip=3, dtype="float32")
+    inverted = clip._replace(targets=255 - clip.frames)
+    pairs = zip(make_samples(clip, codec, settings, "a"), make_samples(inverted, codec, settings, "a"), strict=True)
+    for (plain, info), (paired, _) in pairs:
+        for name in plain.keys() - {"targets"}:
+            assert torch.equal(plain[name], paired[name])
+        assert torch.equal(plain["targets"][:, 0], paired["targets"][:, 0])
+        first = info["first_frame"]
+        frames = inverted.targets[first + 1 : first + 3].movedim(1, 0).float()[None] / 255  # type: ignore[index]
+        torch.testing.assert_close(paired["targets"][:, 1:], codec.encode(frames)[0])
+
+
+def test_clips_for_a_look_by_night() -> None:
+    from mirage.training.clips import SourceOptions, open_sources
+
+    options = SourceOptions(3, SIZE, "", None, None, 1)
+    (source,) = open_sources("procedural:0-7:night", options)
+    clips = [source.read(name) for name in source.names]
+    assert all(clip.targets is not None and clip.caption.endswith("at night") for clip in clips)
+    remembered = [bool(torch.equal(clip.frames, clip.targets)) for clip in clips if clip.targets is not None]
+    assert 0 < sum(remembered) < len(clips)  # some by night, some by day
+    (by_day,) = open_sources("procedural:0-7", options)
+    assert source.described != by_day.described  # type: ignore[attr-defined]
+    with pytest.raises(DataError, match="SOURCE: expected procedural:FIRST-LAST"):
+        open_sources("procedural:0-7:dusk", options)
