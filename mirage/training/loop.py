@@ -197,7 +197,8 @@ class StageTrainer:
             white = None if self._white is None else self._white[:, : view.shape[2]]
             control = self.conditioning.control(self.conditioning.normalize_view(view, mask), mask, white)
         sequence = TrainingSequence(references, targets, preceding, control, text)
-        return flow_matching_loss(self._wrapped, sequence, sigmas, noise)
+        min_sigma = self.recipe.objective.min_sigma
+        return flow_matching_loss(self._wrapped, sequence, sigmas, noise, min_sigma=min_sigma)
 
     def train(
         self,

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,10 @@ import torch
 from diffusers import WanPipeline, WanTransformer3DModel
 from torch import Tensor
 
-from ..errors import DataError
+from mirage_kernels import atomic_write
+
+from ..errors import DataError, first_line
+from ..io.files import read_json
 from ..models.wan.adapter_files import write_adapter
 from ..models.wan.checkpoints import load_strict, require_transformer
 from ..models.wan.conditioning import Conditioning
@@ -22,11 +27,12 @@ from ..models.wan.released_keys import lora_to_released
 from ..models.wan.transformer import MirageTransformer3DModel
 from .recipe import Recipe, StageName
 
-__all__ = ["ADAPTER", "BASE", "LORA", "PEFT", "RELEASED_LORA", "export_stage", "make_model"]
+__all__ = ["ADAPTER", "BASE", "LORA", "PEFT", "RELEASED_LORA", "export_stage", "keep_backbone", "make_model"]
 
 # What a stage leaves in its folder.
 BASE, ADAPTER, LORA = "transformer", "adapter.safetensors", "pytorch_lora_weights.safetensors"
 PEFT, RELEASED_LORA = "peft", "lora_released.safetensors"
+CONDITIONING = "conditioning.json"  # of a backbone of the stage base, in its folder
 
 
 def make_model(
@@ -97,6 +103,30 @@ def _load_backbone(folder: Path | None, dtype: torch.dtype) -> Any:
     return load_strict(WanTransformer3DModel.from_pretrained, str(folder), torch_dtype=dtype, **options)
 
 
+def keep_backbone(folder: Path | None, conditioning: Conditioning) -> Conditioning:
+    """Condition an adapter as its backbone was trained: on latents normalized by the same statistics.
+
+    Args:
+        folder: of the backbone. What another program has made says nothing.
+        conditioning: what follows from recipe and data.
+
+    Raises:
+        DataError: the backbone was trained with another codec, prediction, or shift of the noise levels.
+    """
+    path = None if folder is None else folder / CONDITIONING
+    if path is None or not path.is_file():
+        return conditioning
+    try:
+        trained = Conditioning.from_dict(read_json(path, "what a backbone was trained with"))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path}: {first_line(error)}") from None
+    for name in ("codec", "temporal_stride", "prediction"):
+        got = getattr(conditioning, name)
+        if got != getattr(trained, name):
+            raise DataError(f"{path}: expected {name} {getattr(trained, name)}, got {got}")
+    return dataclasses.replace(conditioning, latents_mean=trained.latents_mean, latents_std=trained.latents_std)
+
+
 def export_stage(stage: StageName, model: MirageTransformer3DModel, weights: Mapping[str, Tensor], out: Path) -> None:
     """Write the trained weights of a stage in the layouts in which they are used.
 
@@ -114,6 +144,8 @@ def export_stage(stage: StageName, model: MirageTransformer3DModel, weights: Map
         wan = WanTransformer3DModel(**{name: model.config[name] for name in names})
         wan.load_state_dict(dict(weights))
         wan.save_pretrained(out / BASE)
+        with atomic_write(out / BASE / CONDITIONING) as partial:
+            partial.write_text(json.dumps(model.conditioning.to_dict(), indent=1) + "\n")
     elif stage == "adapter":
         write_adapter({name.removeprefix("adapter."): w for name, w in weights.items()}, model.config, out / ADAPTER)
     else:

@@ -93,7 +93,9 @@ def draw_sigmas(
     return sigmas.expand(samples, -1).contiguous()
 
 
-def flow_matching_loss(transformer: Any, sequence: TrainingSequence, sigmas: Tensor, noise: Tensor) -> Tensor:
+def flow_matching_loss(
+    transformer: Any, sequence: TrainingSequence, sigmas: Tensor, noise: Tensor, *, min_sigma: float = 0.0
+) -> Tensor:
     """Compute the loss of a transformer that predicts the flow.
 
     A target z with noise n is given as (1 - s) z + s n, and its flow is n - z. The mean square error is taken over
@@ -105,6 +107,8 @@ def flow_matching_loss(transformer: Any, sequence: TrainingSequence, sigmas: Ten
         sequence: latents and conditions.
         sigmas: (B, T) in [0, 1], see :func:`draw_sigmas`; that of the first target is not used.
         noise: (B, C, T, h, w), standard normal; that of the first target is not used.
+        min_sigma: errors at lower noise levels s are multiplied by s / min_sigma. A transformer that predicts the
+            sample makes errors there that are divided by s, and that a sampler with few steps never meets.
 
     Returns:
         The loss, () float32.
@@ -132,4 +136,8 @@ def flow_matching_loss(transformer: Any, sequence: TrainingSequence, sigmas: Ten
         num_references=start,
         return_dict=False,
     )[0]
-    return nnf.mse_loss(flow[:, :, start + 1 : end].float(), (n - z)[:, :, 1:])
+    error = flow[:, :, start + 1 : end].float() - (n - z)[:, :, 1:]
+    if min_sigma > 0:
+        error = error * (s[:, :, 1:] / min_sigma).clamp(max=1)
+    loss: Tensor = error.square().mean()
+    return loss

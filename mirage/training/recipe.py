@@ -17,6 +17,7 @@ from mirage_kernels import check
 from ..errors import DataError, first_line
 from ..io.files import read_text
 from ..models.wan.conditioning import Conditioning, MaskPolarity
+from ..models.wan.prediction import Prediction
 from ..models.wan.presets import PresetName
 
 if sys.version_info >= (3, 11):
@@ -63,6 +64,9 @@ class ObjectiveRecipe:
         boundary_alone: probability that the first target is encoded alone, and not as part of its video.
         prompt_dropout: probability that the prompt is empty.
         hole_dropout: probability that known cells of the memory's view become holes, in blocks of cells.
+        prediction: what the transformer predicts: the ``"flow"``, as Wan2.2 does, or the ``"sample"``, for a small
+            backbone from the stage ``base``. The loss is that of the flow in both cases.
+        min_sigma: errors at lower noise levels count less; see :func:`mirage.training.flow_matching_loss`.
         zero_view: whether the memory's view is left out, to measure what it is worth.
     """
 
@@ -72,10 +76,12 @@ class ObjectiveRecipe:
     prompt_dropout: float = 0.1
     hole_dropout: float = 0.25
     zero_view: bool = False
+    prediction: Prediction = "flow"
+    min_sigma: float = 0.0
 
     def __post_init__(self) -> None:
         check.positive("objective.flow_shift", self.flow_shift)
-        for name in ("boundary_alone", "prompt_dropout", "hole_dropout"):
+        for name in ("boundary_alone", "prompt_dropout", "hole_dropout", "min_sigma"):
             check.number(f"objective.{name}", getattr(self, name), 0.0, 1.0)
 
 
@@ -221,6 +227,7 @@ class Recipe:
             num_preceding=trained.preceding[1],
             mask=self.mask,
             flow_shift=self.objective.flow_shift,
+            prediction=self.objective.prediction,
             max_sequence_length=self.max_sequence_length,
             **known,
         )

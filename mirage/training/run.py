@@ -21,7 +21,7 @@ from ..io.files import read_json
 from ..models.wan.conditioning import Conditioning
 from .dataset import TrainingData
 from .loop import StageTrainer
-from .models import ADAPTER, BASE, export_stage, make_model
+from .models import ADAPTER, BASE, export_stage, keep_backbone, make_model
 from .recipe import STAGES, Recipe, StageName
 from .resume import describe_stage, find_difference
 from .validation import Validation, open_codec
@@ -212,7 +212,7 @@ def check_adapter(path: Path, trained: Conditioning, new: Conditioning) -> None:
         raise DataError(f"{path}: expected an adapter that was trained as LoRA is to be, got {difference}")
 
 
-_FIXED = ("mask", "flow_shift", "max_sequence_length", "codec", "temporal_stride")
+_FIXED = ("mask", "flow_shift", "max_sequence_length", "codec", "temporal_stride", "prediction")
 
 
 def check_pipeline(model: Path | None, data: TrainingData) -> None:
@@ -260,6 +260,7 @@ def _train_stage(
         note(f"{stage}: backbone {backbone}" + (f", adapter {adapter}" if adapter is not None else ""))
         if backbone != own_backbone:
             check_pipeline(backbone, data)
+        conditioning = keep_backbone(backbone, conditioning)
     torch.manual_seed(recipe.seed)
     dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
     made = make_model(stage, recipe, data.settings["channels"], conditioning, backbone, adapter, dtype)

@@ -17,6 +17,7 @@ from mirage_kernels.compat.placement import PLACEMENTS, Placement
 
 from ...rollout import Source
 from ...rollout.loop import PRECEDING, REFERENCES
+from .prediction import Prediction
 
 __all__ = ["Conditioning", "MaskPolarity"]
 
@@ -49,6 +50,8 @@ class Conditioning:
         codec: name of the codec of the latents; empty if it is not known.
         temporal_stride: of the codec, frames from one latent to the next; 0 if it is not known.
         num_targets: latents T of a chunk in training, the first one included; 0 if it is not known.
+        prediction: what the transformer's output is: the ``"flow"``, as that of Wan2.2, or the ``"sample"``, which is
+            better for small backbones; see :func:`mirage.models.wan.prediction.flow_of_sample`.
         latents_mean, latents_std: of each channel of the codec's latents; the model computes with normalized ones.
             Empty for a codec whose latents are normalized, such as that of Wan2.2.
 
@@ -71,6 +74,7 @@ class Conditioning:
     codec: str = ""
     temporal_stride: int = 0
     num_targets: int = 0
+    prediction: Prediction = "flow"
     latents_mean: tuple[float, ...] = ()
     latents_std: tuple[float, ...] = ()
 
@@ -90,6 +94,7 @@ class Conditioning:
         check.integer("max_sequence_length", self.max_sequence_length, 1, MAX_WORDS)
         check.integer("temporal_stride", self.temporal_stride, 0, MAX_COUNT)
         check.integer("num_targets", self.num_targets, 0, MAX_TARGETS)
+        check.choice("prediction", self.prediction, get_args(Prediction))
         if not isinstance(self.codec, str) or len(self.codec) > MAX_NAME:
             raise check.value_error("codec", f"a name of at most {MAX_NAME} characters", repr(self.codec)[:60])
         for name in ("latents_mean", "latents_std"):

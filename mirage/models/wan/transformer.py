@@ -23,6 +23,7 @@ from .adapter_files import read_adapter, write_adapter
 from .backbone import read_weights, share_backbone
 from .checkpoints import is_on_hub, load_strict, reach_hub, require_transformer
 from .conditioning import Conditioning
+from .prediction import flow_of_sample
 from .presets import PRESETS, Preset, PresetName, find_preset
 from .rotary import MirageRotaryPosEmbed
 
@@ -288,6 +289,8 @@ class MirageTransformer3DModel(WanTransformer3DModel):  # type: ignore[misc]
             hidden_states = self._run(block, hidden_states, context, timestep_proj, rotary_emb, hint)
 
         output = self._unpatchify(hidden_states, temb, patches)
+        if (self.config.conditioning or {}).get("prediction") == "sample":
+            output = flow_of_sample(output, latents, timestep)
         return Transformer2DModelOutput(sample=output) if return_dict else (output,)
 
     def _check(self, latents: Tensor, timestep: Tensor, control: Tensor | None, references: int) -> None:

@@ -94,6 +94,36 @@ def test_loss_and_gradients_are_those_of_the_definition(references: int, precedi
             assert error < 1e-5 * max(float(known.grad.norm()), 1e-3 * largest), name
 
 
+def test_low_noise_levels_count_less() -> None:
+    model, given, levels = tiny(), sequence(), sigmas() * torch.tensor([[1.0], [0.3]])
+    for least in (0.6, 0.9):
+        weights = (levels[:, 1:] / least).clamp(max=1)
+        assert 0 < weights.min() < 1
+        with torch.no_grad():
+            loss = flow_matching_loss(model, given, levels, noise(), min_sigma=least)
+            parts = []
+            for t in range(1, T):
+                error = _errors(model, given, levels, noise())[:, :, t - 1]
+                parts.append((error.square().mean((1, 2, 3)) * weights[:, t - 1].square()).mean())
+        assert loss.item() == pytest.approx(torch.stack(parts).mean().item(), rel=1e-5)
+
+
+def _errors(model: Any, given: TrainingSequence, levels: Tensor, n: Tensor) -> Tensor:
+    """Errors of the flow of targets 1 to T - 1."""
+    s = levels[:, None, :, None, None]
+    noisy = torch.where(s > 0, (1 - s) * given.targets + s * n, given.targets)
+    latents = torch.cat([given.references, noisy, given.preceding], 2)
+    first = given.references.shape[2]
+    times = torch.zeros(B, latents.shape[2])
+    times[:, first : first + T] = 1000 * levels
+    flow = model(
+        hidden_states=latents, timestep=times, encoder_hidden_states=given.text, control_hidden_states=given.control,
+        num_references=first, return_dict=False,
+    )[0]  # fmt: skip
+    errors: Tensor = (flow[:, :, first : first + T] - (n - given.targets))[:, :, 1:]
+    return errors
+
+
 def test_the_first_target_is_a_condition() -> None:
     model, given = tiny(), sequence()
     loss = flow_matching_loss(model, given, sigmas(), noise())

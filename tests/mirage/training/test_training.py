@@ -18,6 +18,7 @@ from small_training import SIZE, TableClips, build, recipe
 
 from mirage.errors import DataError
 from mirage.models.wan.codec import WanCodec
+from mirage.models.wan.conditioning import Conditioning
 from mirage.training.checkpoints import find_checkpoints
 from mirage.training.dataset import TrainingData
 from mirage.training.log import read_log
@@ -322,6 +323,21 @@ def test_lora_needs_the_backbone_of_the_adapter(shards: Path, finished: Path, tm
     made = recipe("stages=['adapter','lora']", steps=2)
     with pytest.raises(DataError, match=r"--model: expected the backbone that .* was trained with"):
         train(made, shards, tmp_path / "run", model=tmp_path / "other" / "base" / "transformer")
+
+
+def test_an_adapter_is_conditioned_as_its_backbone(shards: Path, finished: Path, tmp_path: Path) -> None:
+    """Other data has other statistics, which the backbone does not know."""
+    build(tmp_path / "data", [TableClips(4)])
+    stage = "stages=['adapter']"
+    backbone = finished / "base" / "transformer"
+    trained = Conditioning.from_dict(json.loads((backbone / "conditioning.json").read_text()))
+    own = find_conditioning(recipe(stage), TrainingData(tmp_path / "data"))
+    assert own.latents_mean != trained.latents_mean
+    train(recipe(stage, steps=1), tmp_path / "data", tmp_path / "run", model=backbone)
+    _, settings = load_tensors(tmp_path / "run" / "adapter" / "adapter.safetensors", kind="adapter", version=1)
+    assert Conditioning.from_dict(settings["conditioning"]).latents_mean == trained.latents_mean
+    with pytest.raises(DataError, match=r"conditioning.json: expected prediction flow, got sample"):
+        train(recipe(stage, "objective.prediction=sample"), shards, tmp_path / "other", model=backbone)
 
 
 def test_stages_draw_other_noise(shards: Path, finished: Path, tmp_path: Path) -> None:
