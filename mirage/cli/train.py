@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, first_line
+from ..models.nano.files import is_small_model
 from .messages import assign, note
 from .output_lock import OutputLock
 from .signals import stop_on_signals
@@ -104,11 +105,13 @@ def run(args: argparse.Namespace) -> str:
 def _summary(args: argparse.Namespace, results: dict[str, Any]) -> str:
     lines = [f"{args.out / stage}: {result['steps']} steps" for stage, result in results.items()]
     is_pipeline = args.model is not None and (args.model / "model_index.json").is_file()
+    is_small = is_small_model(args.out) and args.model is None
     files = []
-    if "adapter" in results:
+    if "adapter" in results and not is_small:
         files.append(assign("--adapter", args.out / "adapter" / "adapter.safetensors"))
     if "lora" in results:
         files.append(assign("--lora", args.out / "lora" / "pytorch_lora_weights.safetensors"))
-    if files and is_pipeline:
-        lines.append(f"use them: mirage generate {assign('--model', args.model)} {' '.join(files)}")
+    if is_small or (files and is_pipeline):
+        model = assign("--model", args.out if is_small else args.model)
+        lines.append(f"use them: mirage generate {' '.join([model, *files])} --image FILE")
     return "\n".join(lines)
