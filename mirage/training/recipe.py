@@ -155,6 +155,8 @@ class Recipe:
         lora_rank: rank of LoRA; 0 for the preset's.
         normalize: whether the model computes with latents that are normalized by the mean and the deviation of each
             channel in the data; ``"auto"`` does so except for Wan2.2's codec, which normalizes them itself.
+        normalize_power: 1 gives all channels the same variance, 0 leaves their proportions; see
+            :func:`mirage.training.run.flatten`.
         max_sequence_length: tokens that prompts are padded to.
         held_out: fraction of the clips that is kept for validation.
         workers: processes of each process that read samples.
@@ -177,6 +179,7 @@ class Recipe:
     mask: MaskPolarity = "known"
     lora_rank: int = 0
     normalize: Literal["auto", "yes", "no"] = "auto"
+    normalize_power: float = 1.0
     max_sequence_length: int = 512
     held_out: float = 0.02
     workers: int = 2
@@ -200,6 +203,7 @@ class Recipe:
             check.integer(name, getattr(self, name), minimum, _MAX)
         if not 0 <= check.number("held_out", self.held_out) < 1:
             raise check.value_error("held_out", "at least 0 and below 1", self.held_out)
+        check.number("normalize_power", self.normalize_power, 0.0, 1.0)
         order = [STAGES.index(stage) for stage in self.stages]
         if not order or order != sorted(set(order)):
             raise check.value_error("stages", "some of base, adapter, lora, in this order", list(self.stages))

@@ -176,7 +176,7 @@ def find_conditioning(recipe: Recipe, data: TrainingData) -> Conditioning:
     scales = settings["extent_scales"]
     default = Conditioning()
     is_normalized = recipe.normalize == "yes" or (recipe.normalize == "auto" and data.settings["codec"][:4] != "wan-")
-    mean, std = data.statistics() if is_normalized else ((), ())
+    mean, std = flatten(*data.statistics(), recipe.normalize_power) if is_normalized else ((), ())
     found = recipe.conditioning(
         codec=data.settings["codec"],
         temporal_stride=data.settings["temporal_stride"],
@@ -193,6 +193,27 @@ def find_conditioning(recipe: Recipe, data: TrainingData) -> Conditioning:
         for name in ("references", "preceding")
     }
     return Conditioning.from_dict(found.to_dict() | most)
+
+
+def flatten(
+    mean: tuple[float, ...], std: tuple[float, ...], power: float
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Normalize channels less the smaller ``power`` is: those of less variance keep some of it, and matter less.
+
+    Args:
+        mean, std: of each channel of the latents.
+        power: 1 gives all channels a variance of 1; 0 divides all by the same number. The mean of their variances is 1.
+
+    Returns:
+        Mean and divisor of each channel.
+
+    Example:
+        >>> flatten((0.0, 1.0), (4.0, 1.0), 0.5)[1]
+        (3.16..., 1.58...)
+    """
+    divisors = [value**power for value in std]
+    variance = sum((value / divisor) ** 2 for value, divisor in zip(std, divisors, strict=True)) / len(std)
+    return mean, tuple(divisor * variance**0.5 for divisor in divisors)
 
 
 def check_adapter(path: Path, trained: Conditioning, new: Conditioning) -> None:
