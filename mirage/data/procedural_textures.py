@@ -67,9 +67,9 @@ def textures() -> Textures:
     Raises:
         DataError: scikit-image is not installed.
     """
-    pictures = [_square(_photograph(name)) for name in PHOTOGRAPHS]
+    pictures = [_square(load_photograph(name)) for name in PHOTOGRAPHS]
     generator = torch.Generator(device="cpu").manual_seed(0)
-    tiles = [_mirrored(_square(_photograph(name))) for name in SURFACES]
+    tiles = [_mirrored(_square(load_photograph(name))) for name in SURFACES]
     tiles += [_pattern(number, generator) for number in range(PATTERNS)]
     level = torch.stack(pictures + tiles)  # (K, 3, S, S)
     levels = []
@@ -84,8 +84,18 @@ def textures() -> Textures:
     return Textures(torch.cat(levels), sizes.cumsum(0), tuple(numbers[:count]), tuple(numbers[count:]))
 
 
-def _photograph(name: str) -> Tensor:
-    """(3, H, W) float32, 0 to 1."""
+def load_photograph(name: str) -> Tensor:
+    """Load a photograph of scikit-image.
+
+    Args:
+        name: of a function of ``skimage.data``.
+
+    Returns:
+        (3, H, W) float32, 0 to 1.
+
+    Raises:
+        DataError: scikit-image is not installed.
+    """
     try:
         from skimage import data
     except ImportError:

@@ -30,7 +30,7 @@ from ..recordings.vipe import vipe_names
 __all__ = ["ClipSource", "ProceduralClips", "RealEstateClips", "RecordingClips", "SourceOptions", "TrainingClip",
            "open_sources"]  # fmt: skip
 
-PROCEDURAL, REALESTATE10K, NIGHT = "procedural:", "realestate10k:", ":night"
+PROCEDURAL, PHOTOS, REALESTATE10K, NIGHT = "procedural:", "photos:", "realestate10k:", ":night"
 VIDEOS = (".mp4", ".webm", ".mkv", ".mov", ".avi")
 MAX_SEEDS = 1 << 24
 MAX_SECONDS = 1_000_000
@@ -296,9 +296,9 @@ def open_sources(text: str, options: SourceOptions) -> list[ClipSource]:
 
     Args:
         text: ``procedural:FIRST-LAST`` for the scenes of these seeds, ``procedural:FIRST-LAST:night`` to train a look
-            by night; ``realestate10k:PATH`` for camera files; or the
-            folder or file of a recording, as :func:`mirage.recordings.read_recording` takes it, or of the results of
-            ViPE for several videos.
+            by night; ``photos:FIRST-LAST`` for a camera that moves in front of photographs; ``realestate10k:PATH`` for
+            camera files; or the folder or file of a recording, as :func:`mirage.recordings.read_recording` takes it, or
+            of the results of ViPE for several videos.
         options: how they are read.
 
     Raises:
@@ -308,6 +308,10 @@ def open_sources(text: str, options: SourceOptions) -> list[ClipSource]:
     if text.startswith(PROCEDURAL):
         look: Look = "night" if text.endswith(NIGHT) else "day"
         return [ProceduralClips(parse_seeds(text.removesuffix(NIGHT)), frames, size, options.caption, look)]
+    if text.startswith(PHOTOS):
+        from .photo_clips import PhotoClips
+
+        return [PhotoClips(parse_seeds(text.removeprefix(PHOTOS)), frames, size, options.caption)]
     if text.startswith(REALESTATE10K):
         if options.videos is None or options.estimator is None:
             raise DataError(f"{text}: expected --videos FOLDER and --depth-model FOLDER for RealEstate10K, got none")
