@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ..data.scenes import Scene
 from ..errors import DataError
 from .messages import note
-from .model_options import MAX_DEFAULT_SIDE
+from .model_options import MAX_DEFAULT_SIDE, SMALL_SIDE
 
 MAX_SIDE = 8192  # pixels, of frames
 MAX_ASPECT = 32  # of frames; previews and contact sheets of longer ones show nothing
@@ -35,7 +35,8 @@ class FrameSize(NamedTuple):
 
 def add_size_options(group: argparse._ArgumentGroup) -> None:
     """Add ``--height``, ``--width`` and ``--fit`` to a group of options."""
-    default = f"(default: the image's, scaled down to {MAX_DEFAULT_SIDE} on its longer side, to 384 for nano)"
+    sides = f"{MAX_DEFAULT_SIDE} on its longer side, to {SMALL_SIDE} for small models"
+    default = f"(default: the image's, scaled down to {sides})"
     group.add_argument(
         "--height", type=int, metavar="PIXELS", help=f"height of the frames; alone it keeps the aspect {default}"
     )

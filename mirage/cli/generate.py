@@ -57,9 +57,6 @@ examples:
   Further in the same scene:
     mirage generate --memory out/generate/memory.safetensors --trajectory pan --amount 20 --out out/further
 
-  The small trained model, by night:
-    mirage generate --image photo.jpg --model nano --lora night
-
   Wan2.2 instead of the built-in model:
     mirage generate --image room.jpg --depth room.npy --intrinsics K.txt --model WAN --adapter FILE --prompt "a room"
 """
@@ -120,7 +117,7 @@ def add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_port(output)
     output.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="random seed, for nano and Wan2.2 (default: 0)"
+        "--seed", type=int, default=0, metavar="N", help="random seed, for small models and Wan2.2 (default: 0)"
     )
     add_memory_options(generate)
     add_model_options(generate)

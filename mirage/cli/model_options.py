@@ -13,7 +13,7 @@ import torch
 
 from ..errors import DataError, first_line
 from ..models.embedded import DctCodec, FillModel
-from ..models.nano.files import NANO, find_lora, is_small_model
+from ..models.nano.files import find_lora, is_small_model
 from ..models.wan.presets import WAN
 from ..rollout import ChunkModel, Codec
 from .messages import warn
@@ -21,7 +21,7 @@ from .messages import warn
 if TYPE_CHECKING:
     from ..models.wan.pipeline import MiragePipeline
 
-EMBEDDED, NANO_NAME = "embedded", "nano"
+EMBEDDED = "embedded"
 CHUNK = 33  # frames
 MAX_DEFAULT_SIDE, SMALL_SIDE = 1280, 384  # pixels; larger images are scaled down unless a size is given
 MAX_BLOCK = 256  # pixels; the transform of a block has as many numbers as the fourth power of it
@@ -29,12 +29,12 @@ DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch
 # Options of only some kinds of model. With the others they would have no effect, so they are an error.
 _NEEDS = {
     "block": "--model embedded",
-    **dict.fromkeys(("lora", "lora_scale", "steps", "device"), "--model nano or --model FOLDER"),
+    **dict.fromkeys(("lora", "lora_scale", "steps", "device"), "--model FOLDER"),
     **dict.fromkeys(("adapter", "preset", "prompt", "negative_prompt", "guidance", "dtype", "offload", "tiling"),
                     "--model FOLDER with Wan2.2"),
 }  # fmt: skip
-_OF_KIND = {"embedded": ("--model embedded",), "small": ("--model nano or --model FOLDER",),
-            "wan": ("--model nano or --model FOLDER", "--model FOLDER with Wan2.2")}  # fmt: skip
+_OF_KIND = {"embedded": ("--model embedded",), "small": ("--model FOLDER",),
+            "wan": ("--model FOLDER", "--model FOLDER with Wan2.2")}  # fmt: skip
 
 
 class LoadedModel(NamedTuple):
@@ -77,9 +77,8 @@ def add_model_options(
         default=default,
         metavar="FOLDER",
         help=f"'{embedded}' for the built-in model, which needs no download: it shows the memory with smoothly filled "
-        f"holes; '{NANO_NAME}' for a small trained model for frames of about 256x384, which needs no download either; "
-        f"or a folder with Wan2.2 in diffusers' layout ({WAN}), with a saved MiragePipeline, or of a run of mirage "
-        f"train with a small backbone (default: {default or 'no model'})",
+        f"holes; or a folder with Wan2.2 in diffusers' layout ({WAN}), with a saved MiragePipeline, or of a run of "
+        f"mirage train with a small backbone (default: {default or 'no model'})",
     )
     model.add_argument(
         "--block",
@@ -105,14 +104,16 @@ def add_model_options(
 
 def _add_wan_options(parser: argparse.ArgumentParser) -> None:
     wan = parser.add_argument_group(
-        "Wan2.2", "These options need --model FOLDER; --steps, --lora, --lora-scale and --device are for nano too."
+        "Wan2.2",
+        "These options need --model FOLDER with Wan2.2; --steps, --lora, --lora-scale and --device are "
+        "for small models too.",
     )
     wan.add_argument("--prompt", metavar="TEXT", help="description of the video (default: empty)")
     wan.add_argument(
         "--negative-prompt", metavar="TEXT", help="what to avoid; needs --guidance above 1 (default: empty)"
     )
     wan.add_argument("--steps", type=int, metavar="N", help="denoising steps (default: 20; 40 for the "
-                     "preset paper, 6 for nano)")  # fmt: skip
+                     "preset paper, 6 for small models)")  # fmt: skip
     wan.add_argument("--guidance", type=float, metavar="SCALE", help="classifier-free guidance (default: 1, off)")
     wan.add_argument("--adapter", type=Path, metavar="FILE", help="weights of the memory adapter (.safetensors, .pt); "
                      "without them the memory has no effect on Wan2.2 (default: those of the folder)")  # fmt: skip
@@ -123,7 +124,7 @@ def _add_wan_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         action="append",
         metavar="FILE",
-        help="LoRA weights; may be repeated. 'night' is one of nano (default: none)",
+        help="LoRA weights; may be repeated; or the name of one in the folder of a small model (default: none)",
     )
     wan.add_argument("--lora-scale", type=float, action="append", metavar="SCALE", help="scale of the LoRA, one for "
                      "each --lora (default: 1)")  # fmt: skip
@@ -144,13 +145,10 @@ def check_model_options(args: argparse.Namespace) -> None:
     Raises:
         DataError: an option is out of range or has no effect on the selected model, or a file does not exist.
     """
-    if args.model == NANO_NAME:
-        args.model = str(NANO)
     kind = _find_kind(args.model)
     for name, expected in _NEEDS.items():
         if getattr(args, name) is not None and expected not in _OF_KIND[kind]:
-            got = NANO_NAME if args.model == str(NANO) else args.model
-            raise DataError(f"--{name.replace('_', '-')}: expected {expected}, got --model {got}")
+            raise DataError(f"--{name.replace('_', '-')}: expected {expected}, got --model {args.model}")
     for name, minimum in (("block", 4), ("steps", 1)):
         value = getattr(args, name)
         if value is not None and value < minimum:
@@ -246,7 +244,7 @@ def _load_small(args: argparse.Namespace) -> LoadedModel:
         from ..models.nano.model import load_small_model
     except ImportError as error:
         raise DataError(
-            f"--model nano: needs diffusers and peft; install them with pip install 'mirage-kernels[wan]' "
+            f"--model {args.model}: needs diffusers and peft; install them with pip install 'mirage-kernels[wan]' "
             f"({first_line(error)})"
         ) from None
     device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -254,13 +252,13 @@ def _load_small(args: argparse.Namespace) -> LoadedModel:
     small = load_small_model(
         Path(args.model), lora=lora, lora_scale=1.0 if scale is None else scale, steps=args.steps, device=device
     )
-    conditioning, is_nano = small.conditioning, args.model == str(NANO)
+    conditioning = small.conditioning
     session_options = conditioning.session_options(boundary=args.boundary, references=args.references)
     settings = {
         "codec": small.codec.name,
-        "generator": NANO_NAME if is_nano else "small",
-        "model": NANO_NAME if is_nano else args.model,
-        "lora": [lora.stem if is_nano else str(lora)] if lora else [],
+        "generator": "small",
+        "model": args.model,
+        "lora": [str(path) for path in args.lora or []],
         "steps": small.chunk_model.steps,
         "boundary": session_options["boundary"],
         "references": session_options["references"],

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ..memory import LatentSpatialMemory
 from ..models.embedded import DctCodec, FillModel
-from ..models.nano.files import NANO
 from ..rollout import ChunkModel
 
 __all__ = ["ComparedModel", "WithoutMemory", "open_models"]
@@ -65,7 +64,7 @@ class ComparedModel(NamedTuple):
         return LatentSpatialMemory(self.codec.channels, codec=self.codec.name, **self.memory_options)
 
 
-def open_models(folder: Path = NANO, **options: Any) -> list[ComparedModel]:
+def open_models(folder: Path, **options: Any) -> list[ComparedModel]:
     """Load a small model, the same without memory, and the model that fills holes smoothly, with the same codec.
 
     Args:

@@ -25,7 +25,6 @@ from mirage_kernels import Cameras
 from ..cameras import out_and_back, pan
 from ..data.procedural import ProceduralScene
 from ..io.images import contact_sheet, write_image
-from ..models.nano.files import NANO
 from ..rollout import RolloutSession
 from . import _studies
 from .chunk_models import ComparedModel, open_models
@@ -143,7 +142,7 @@ def as_table(summary: dict[str, dict[str, dict[str, float]]]) -> str:
 
 def main() -> None:
     options = _studies.parser("closed_loop", __doc__)
-    options.add_argument("--model", type=Path, default=NANO, metavar="FOLDER", help="small model (default: nano)")
+    options.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="small model")
     options.add_argument("--lora", metavar="NAME", help="LoRA of the small model (default: none)")
     options.add_argument("--steps", type=int, metavar="N", help="denoising steps (default: of the model)")
     for name, default in (("scenes", SCENES), ("chunks", CHUNKS)):

@@ -26,7 +26,6 @@ from mirage_kernels import Cameras
 
 from ..data.procedural import ProceduralScene
 from ..io.images import contact_sheet, enlarge, show_holes, write_image
-from ..models.nano.files import NANO
 from ..rollout import RolloutSession
 from . import _studies
 from .chunk_models import ComparedModel, open_models
@@ -148,7 +147,7 @@ def _flat(frames: Tensor) -> Tensor:
 
 def main() -> None:
     options = _studies.parser("holes", __doc__)
-    options.add_argument("--model", type=Path, default=NANO, metavar="FOLDER", help="small model (default: nano)")
+    options.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="small model")
     options.add_argument("--steps", type=int, metavar="N", help="denoising steps (default: of the model)")
     options.add_argument("--clips", type=int, default=CLIPS, metavar="N", help="(default: %(default)s)")
     run(options.parse_args())

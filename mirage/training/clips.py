@@ -9,7 +9,7 @@ import random
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,58 +26,16 @@ from ..io.video_reader import VideoReader
 from ..recordings import RecordedFrame, Recording, read_recording
 from ..recordings.frames import SourceFrame, fit_frame, image_size
 from ..recordings.vipe import vipe_names
+from .clip_types import ClipSource, TrainingClip
+from .photo_clips import PhotoClips
 
-__all__ = ["ClipSource", "ProceduralClips", "RealEstateClips", "RecordingClips", "SourceOptions", "TrainingClip",
-           "open_sources"]  # fmt: skip
+__all__ = ["ClipSource", "PhotoClips", "ProceduralClips", "RealEstateClips", "RecordingClips", "SourceOptions",
+           "TrainingClip", "open_sources"]  # fmt: skip
 
 PROCEDURAL, PHOTOS, REALESTATE10K, NIGHT = "procedural:", "photos:", "realestate10k:", ":night"
 VIDEOS = (".mp4", ".webm", ".mkv", ".mov", ".avi")
 MAX_SEEDS = 1 << 24
 MAX_SECONDS = 1_000_000
-
-
-class TrainingClip(NamedTuple):
-    """F frames of a clip.
-
-    Attributes:
-        frames: (F, 3, H, W) uint8.
-        depth: (F, H, W) float32 z-depth in world units; 0 where unknown.
-        cameras: F cameras over (H, W).
-        exclude: (F, H, W) bool, True where nothing must be remembered: moving objects and sky. None for nowhere.
-        caption: describes the clip.
-        targets: (F, 3, H, W) uint8, what is to be generated where that differs from what is remembered, such as the
-            same frames in another look. None for ``frames``.
-    """
-
-    frames: Tensor
-    depth: Tensor
-    cameras: Cameras
-    exclude: Tensor | None
-    caption: str
-    targets: Tensor | None = None
-
-
-class ClipSource(Protocol):
-    """A list of clips that are read one at a time.
-
-    A source may also have an attribute ``described``: JSON values that determine the clips, so that a build that goes
-    on notices other ones.
-
-    Attributes:
-        names: of the clips, each once.
-        origin: where they come from, for the record.
-    """
-
-    names: list[str]
-    origin: str
-
-    def read(self, name: str) -> TrainingClip:
-        """Read a clip.
-
-        Raises:
-            DataError: it is damaged.
-        """
-        ...
 
 
 class ProceduralClips:
@@ -309,8 +267,6 @@ def open_sources(text: str, options: SourceOptions) -> list[ClipSource]:
         look: Look = "night" if text.endswith(NIGHT) else "day"
         return [ProceduralClips(parse_seeds(text.removesuffix(NIGHT)), frames, size, options.caption, look)]
     if text.startswith(PHOTOS):
-        from .photo_clips import PhotoClips
-
         return [PhotoClips(parse_seeds(text.removeprefix(PHOTOS)), frames, size, options.caption)]
     if text.startswith(REALESTATE10K):
         if options.videos is None or options.estimator is None:

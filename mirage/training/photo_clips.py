@@ -15,7 +15,7 @@ from torch.nn import functional as nnf
 from mirage_kernels import Cameras
 
 from ..data.procedural_textures import load_photograph
-from .clips import TrainingClip
+from .clip_types import TrainingClip
 
 __all__ = ["PhotoClips"]
 

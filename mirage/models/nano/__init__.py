@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Small models on the built-in cosine codec: those of ``mirage train``, and mirage-nano, which comes with it."""
+"""Small models on the built-in cosine codec: those of ``mirage train`` with the stage ``base``."""

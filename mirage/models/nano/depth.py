@@ -18,12 +18,10 @@ from ...depth import DepthEstimate, guess_depth
 from ...depth.estimator import check_frames, make_estimate
 from ...errors import DataError
 from .depth_network import DEPTH_STEP, DepthNetwork, ray_maps
-from .files import NANO
 
 __all__ = ["NanoDepth", "write_depth_network"]
 
 KIND, VERSION = "depth network", 1
-FILE = "depth.safetensors"
 PIXELS = 192 * 288  # of the images that the network is trained on
 FOV = 60.0  # degrees along the longer side, if the camera is unknown
 GUESS_ERROR = 0.7  # scale of the error of the logarithm of depth in guess_depth
@@ -55,17 +53,16 @@ class NanoDepth:
         self.network = network.eval()
 
     @classmethod
-    def load(cls, path: Path | None = None, device: torch.device | str = "cpu") -> NanoDepth:
+    def load(cls, path: Path, device: torch.device | str = "cpu") -> NanoDepth:
         """Load weights.
 
         Args:
-            path: the file; by default that of the package.
+            path: the file.
             device: of the network.
 
         Raises:
             DataError: the file is missing or damaged.
         """
-        path = NANO / FILE if path is None else path
         network = DepthNetwork()
         try:
             tensors, _ = load_tensors(path, kind=KIND, version=VERSION)

@@ -9,9 +9,8 @@ from typing import NamedTuple
 
 from ...errors import DataError
 
-__all__ = ["ADAPTER", "NANO", "TRANSFORMER", "SmallModelFiles", "find_files", "find_lora", "is_small_model"]
+__all__ = ["ADAPTER", "TRANSFORMER", "SmallModelFiles", "find_files", "find_lora", "is_small_model"]
 
-NANO = Path(__file__).with_name("weights")  # of mirage-nano
 TRANSFORMER, ADAPTER = "transformer", "adapter.safetensors"
 
 

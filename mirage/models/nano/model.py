@@ -22,7 +22,7 @@ from ..wan.generator import WanChunkModel
 from ..wan.lora import lora_settings, read_lora
 from ..wan.presets import PRESETS, match_preset
 from ..wan.transformer import MirageTransformer3DModel
-from .files import NANO, find_files, find_lora
+from .files import find_files, find_lora
 
 __all__ = ["SmallModel", "load_small_model", "read_header"]
 
@@ -46,7 +46,7 @@ class SmallModel(NamedTuple):
 
 
 def load_small_model(
-    folder: Path = NANO,
+    folder: Path,
     *,
     lora: str | Path | None = None,
     lora_scale: float = 1.0,
@@ -57,7 +57,7 @@ def load_small_model(
     """Load a small model.
 
     Args:
-        folder: of its files, or of a run of ``mirage train`` with the stages base and adapter; by default mirage-nano.
+        folder: of its files, or of a run of ``mirage train`` with the stages base and adapter.
         lora: file of LoRA, or the name of one in the folder, such as ``"night"``.
         lora_scale: multiplies what LoRA changes.
         steps: denoising steps; by default 6.
@@ -66,12 +66,6 @@ def load_small_model(
 
     Raises:
         DataError: files are missing or damaged, or of a model for another codec.
-
-    Example:
-        >>> from mirage.models.nano.model import load_small_model
-        >>> small = load_small_model()
-        >>> small.codec.name, small.conditioning.num_targets
-        ('dct-16', 9)
     """
     files = find_files(folder)
     settings = read_header(files.adapter)

@@ -119,7 +119,7 @@ def test_wrong_options_of_train(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert train(tmp_path / "none", tmp_path / "run") == 2
     assert "expected a folder of shards, got no such folder" in capsys.readouterr().err
     assert main(["train", "best", "--data", str(tmp_path), "--out", str(tmp_path / "run")]) == 2
-    assert "RECIPE: expected paper, release or a file" in capsys.readouterr().err
+    assert "RECIPE: expected nano, paper, release or a file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

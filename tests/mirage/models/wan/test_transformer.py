@@ -128,7 +128,7 @@ def test_a_new_adapter_starts_from_the_backbone() -> None:
         assert not weight[:, 4:].any()
     assert PRESETS["release"].layers(30) == tuple(range(0, 30, 2))
     assert PRESETS["paper"].layers(30) == (0, 4, 8, 12, 16, 20, 24, 28)
-    with pytest.raises(ValueError, match=r"preset: expected one of \['paper', 'release'\], got 'papers'"):
+    with pytest.raises(ValueError, match=r"preset: expected one of \['nano', 'paper', 'release'\], got 'papers'"):
         MirageTransformer3DModel.from_wan(wan, "papers")
     wan.add_adapter(LoraConfig(target_modules=["to_q"]))
     with pytest.raises(ValueError, match="wan: expected a transformer without LoRA, got one with"):
