@@ -66,7 +66,7 @@ def add_data(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="procedural:FIRST-LAST for procedural scenes of these seeds, procedural:FIRST-LAST:night to train a look "
         "by night; photos:FIRST-LAST for a camera that moves in front of photographs; realestate10k:PATH for camera "
         "files, with --videos and --depth-model; or the folder or file of a recording: RGB-D images and poses, TUM, "
-        "nerfstudio, COLMAP, geometry.npz, ViPE",
+        "nerfstudio, COLMAP, geometry.npz, ViPE; with @FIRST-LAST for some of its frames",
     )
     build.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="of the shards (no default: required)")
     clips = build.add_argument_group("clips")

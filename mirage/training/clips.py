@@ -81,17 +81,29 @@ class RecordingClips:
         size: (H, W) that frames are scaled to.
         caption: of all clips.
         every: take one frame of this many.
+        part: first and last frame to use; None uses all.
     """
 
     def __init__(
-        self, recording: Recording, frames: int, size: tuple[int, int], caption: str = "", every: int = 1
+        self,
+        recording: Recording,
+        frames: int,
+        size: tuple[int, int],
+        caption: str = "",
+        every: int = 1,
+        part: tuple[int, int] | None = None,
     ) -> None:
         self.origin = f"{recording.kind}: {recording.path.name}" + (f", one frame of {every}" if every > 1 else "")
+        first, last = (0, len(recording) - 1) if part is None else part
+        if not 0 <= first <= last < len(recording):
+            raise DataError(f"SOURCE: expected frames of 0 to {len(recording) - 1}, got {first}-{last}")
+        self.origin += "" if part is None else f", frames {first} to {last}"
+        self._end = last + 1
         self._recording, self._frames, self._size, self._caption = recording, frames, size, caption
         self._every = check.integer("every", every, 1)
         self.described = [self.origin, str(recording.path.resolve()), frames, list(size), caption]
         stem = re.sub(r"[^A-Za-z0-9_-]+", "-", recording.path.stem if recording.path.is_file() else recording.path.name)
-        self._starts = {f"{stem}-{start:06d}": start for start in range(0, len(recording), frames * every)}
+        self._starts = {f"{stem}-{start:06d}": start for start in range(first, self._end, frames * every)}
         self.names = list(self._starts)
 
     def read(self, name: str) -> TrainingClip:
@@ -101,7 +113,7 @@ class RecordingClips:
             DataError: a frame is missing or damaged.
         """
         start = self._starts[name]
-        numbers = range(start, min(start + self._frames * self._every, len(self._recording)), self._every)
+        numbers = range(start, min(start + self._frames * self._every, self._end), self._every)
         return stack_frames([self._recording.read(number, self._size) for number in numbers], self._caption)
 
 
@@ -255,8 +267,8 @@ def open_sources(text: str, options: SourceOptions) -> list[ClipSource]:
     Args:
         text: ``procedural:FIRST-LAST`` for the scenes of these seeds, ``procedural:FIRST-LAST:night`` to train a look
             by night; ``photos:FIRST-LAST`` for a camera that moves in front of photographs; ``realestate10k:PATH`` for
-            camera files; or the folder or file of a recording, as :func:`mirage.recordings.read_recording` takes it, or
-            of the results of ViPE for several videos.
+            camera files; or the folder or file of a recording, as :func:`mirage.recordings.read_recording` takes it,
+            with ``@FIRST-LAST`` for some of its frames, or of the results of ViPE for several videos.
         options: how they are read.
 
     Raises:
@@ -273,10 +285,26 @@ def open_sources(text: str, options: SourceOptions) -> list[ClipSource]:
             raise DataError(f"{text}: expected --videos FOLDER and --depth-model FOLDER for RealEstate10K, got none")
         path = Path(text.removeprefix(REALESTATE10K))
         return [RealEstateClips(path, options.videos, options.estimator, frames, size, options.caption)]
-    path = Path(text)
+    path, part = parse_part_of_recording(text)
     names = vipe_names(path) if path.is_dir() else []
     paths = [path / "rgb" / f"{name}.mp4" for name in names] or [path]
-    return [RecordingClips(read_recording(path), frames, size, options.caption, options.every) for path in paths]
+    return [RecordingClips(read_recording(path), frames, size, options.caption, options.every, part) for path in paths]
+
+
+def parse_part_of_recording(text: str) -> tuple[Path, tuple[int, int] | None]:
+    """Parse the path of a recording, which may name frames.
+
+    Returns:
+        The path, and first and last frame; None for all frames.
+
+    Example:
+        >>> parse_part_of_recording("kitchen@0-36"), parse_part_of_recording("kitchen")
+        ((PosixPath('kitchen'), (0, 36)), (PosixPath('kitchen'), None))
+    """
+    match = re.fullmatch(r"(.+)@([0-9]{1,9})-([0-9]{1,9})", text)
+    if match is None or Path(text).exists():
+        return Path(text), None
+    return Path(match[1]), (int(match[2]), int(match[3]))
 
 
 def parse_seeds(text: str) -> range:

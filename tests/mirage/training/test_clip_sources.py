@@ -200,3 +200,18 @@ def test_damaged_results_of_vipe(tmp_path: Path, scene: Clip) -> None:
     (tmp_path / "rgb" / "walk.mp4").write_bytes(b"no video")
     with pytest.raises(DataError, match=r"walk.mp4: expected a video"):
         read_recording(tmp_path)
+
+
+def test_some_frames_of_a_recording(tmp_path: Path, scene: Clip) -> None:
+    write_vipe(tmp_path, scene)
+    whole = SourceOptions(4, SIZE, "", None, None, 1)
+    (source,) = open_sources(f"{tmp_path}@3-8", whole)
+    assert [len(source.read(name).frames) for name in source.names] == [4, 2]
+    (everything,) = open_sources(str(tmp_path), whole)
+    assert len(everything.names) == 3
+    first = source.read(source.names[0])
+    torch.testing.assert_close(first.cameras.cam2world, scene.cameras.cam2world[3:7], atol=1e-6, rtol=0)
+    assert source.described != everything.described  # type: ignore[attr-defined]
+    for part in ("5-12", "8-3"):
+        with pytest.raises(DataError, match=f"SOURCE: expected frames of 0 to 11, got {part}"):
+            open_sources(f"{tmp_path}@{part}", whole)
