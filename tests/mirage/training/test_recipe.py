@@ -32,7 +32,7 @@ def test_every_value_can_be_replaced() -> None:
         "preset": "'paper'", "stages": "['base', 'lora']", "seed": "3", "precision": "no", "checkpointing": "false",
         "compile": "true", "mask": "holes", "lora_rank": "8", "max_sequence_length": "7", "held_out": "0.5",
         "workers": "0", "log_every": "1", "checkpoint_every": "2", "keep_checkpoints": "3", "validate_every": "4",
-        "validation_samples": "5", "validation_steps": "6", "normalize": "yes",
+        "validation_samples": "5", "validation_steps": "6", "normalize": "yes", "normalize_power": "0.5",
     }  # fmt: skip
     assert set(values) | {"backbone", "objective", *STAGES} == {field.name for field in dataclasses.fields(Recipe)}
     stage = {"steps": "9", "batch_size": "2", "accumulate": "3", "optimizer": "adamw8bit", "learning_rate": "2e-4",
@@ -100,7 +100,9 @@ def test_files(tmp_path: Path) -> None:
     path.write_text("preset = ")
     with pytest.raises(DataError, match=r"mine.toml: expected a recipe in TOML, got a damaged file"):
         read_recipe(path)
-    with pytest.raises(DataError, match=r"RECIPE: expected paper, release or a file that ends in \.toml, got 'best'"):
+    with pytest.raises(
+        DataError, match=r"RECIPE: expected nano, paper, release or a file that ends in \.toml, got 'best'"
+    ):
         read_recipe("best")
     with pytest.raises(DataError, match="RECIPE: expected paper, release or a file"):
         read_recipe(tmp_path / "none.toml")
