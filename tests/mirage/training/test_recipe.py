@@ -104,7 +104,7 @@ def test_files(tmp_path: Path) -> None:
         DataError, match=r"RECIPE: expected nano, paper, release or a file that ends in \.toml, got 'best'"
     ):
         read_recipe("best")
-    with pytest.raises(DataError, match="RECIPE: expected paper, release or a file"):
+    with pytest.raises(DataError, match="RECIPE: expected nano, paper, release or a file"):
         read_recipe(tmp_path / "none.toml")
 
 
