@@ -239,14 +239,24 @@ def load_model(args: argparse.Namespace, size: tuple[int, int] | None = None, co
     return LoadedModel(pipe.codec, chunk_model, device, settings, session_options, memory_options)
 
 
+def missing_for(model: str, packages: str, error: ImportError) -> DataError:
+    """Build the error for a model whose packages are not installed.
+
+    Args:
+        model: value of ``--model``.
+        packages: that it needs.
+        error: of the import.
+    """
+    return DataError(
+        f"--model {model}: needs {packages}; install them with pip install 'mirage-kernels[wan]' ({first_line(error)})"
+    )
+
+
 def _load_small(args: argparse.Namespace) -> LoadedModel:
     try:
         from ..models.nano.model import load_small_model
     except ImportError as error:
-        raise DataError(
-            f"--model {args.model}: needs diffusers and peft; install them with pip install 'mirage-kernels[wan]' "
-            f"({first_line(error)})"
-        ) from None
+        raise missing_for(args.model, "diffusers and peft", error) from None
     device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     lora, scale = (values[0] if values else None for values in (args.lora, args.lora_scale))
     small = load_small_model(
@@ -274,10 +284,7 @@ def _load_pipeline(args: argparse.Namespace) -> MiragePipeline:
     try:
         from ..models.wan.pipeline import MiragePipeline
     except ImportError as error:
-        raise DataError(
-            f"--model {args.model}: needs diffusers and transformers; install them with "
-            f"pip install 'mirage-kernels[wan]' ({first_line(error)})"
-        ) from None
+        raise missing_for(args.model, "diffusers and transformers", error) from None
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = args.dtype or ("float32" if device == "cpu" else "bfloat16")
     pipe = MiragePipeline.from_pretrained(args.model, dtype=DTYPES[dtype], preset=args.preset)

@@ -16,7 +16,7 @@ from ..models.embedded import DctCodec
 from ..models.wan.presets import WAN
 from ..rollout import Codec
 from .frame_size import MAX_SIDE, check_aspect
-from .model_options import DTYPES, EMBEDDED, MAX_BLOCK
+from .model_options import DTYPES, EMBEDDED, MAX_BLOCK, missing_for
 
 DEFAULT_BLOCK = 16
 _SLICE = re.compile(r"(-?[0-9]+)?:(-?[0-9]+)?(?::([0-9]+)?)?")
@@ -125,10 +125,7 @@ def _load_wan(args: argparse.Namespace) -> LoadedCodec:
 
         from ..models.wan.codec import WanCodec
     except ImportError as error:
-        raise DataError(
-            f"--model {args.model}: needs diffusers and transformers; install them with "
-            f"pip install 'mirage-kernels[wan]' ({first_line(error)})"
-        ) from None
+        raise missing_for(args.model, "diffusers and transformers", error) from None
     folder = Path(args.model)
     if not (folder / "vae" / "config.json").is_file():
         raise DataError(

@@ -78,7 +78,8 @@ def add_worldscore(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     parser.add_argument(
         "--frames", type=int, default=33, metavar="N", help="frames of a move, with its first and last (default: 33)"
     )
-    parser.add_argument("--chunk", type=int, default=33, metavar="N", help="frames generated at a time (default: 33)")
+    parser.add_argument("--chunk", type=int, metavar="N", help="frames generated at a time (default: 33, or as many as "
+                        "the adapter was trained with)")  # fmt: skip
     parser.add_argument("--speed", type=float, default=1.0, metavar="METERS", help="of a push in (default: 1)")
     parser.add_argument(
         "--focal-length", type=float, default=FOCAL_LENGTH, metavar="PIXELS", help="of the frames (default: 500)"
@@ -98,8 +99,9 @@ def _check(args: argparse.Namespace) -> tuple[int, int]:
     check_model_options(args)
     read_filters(args)
     for name, minimum in (("frames", 2), ("chunk", 2)):
-        if not minimum <= getattr(args, name) <= 1_000_000:
-            raise DataError(f"--{name}: expected {minimum} to 1000000, got {getattr(args, name)}")
+        value = getattr(args, name)
+        if value is not None and not minimum <= value <= 1_000_000:
+            raise DataError(f"--{name}: expected {minimum} to 1000000, got {value}")
     for name in ("speed", "focal_length"):
         if not 0 < getattr(args, name) <= 1e6:
             option = name.replace("_", "-")
@@ -150,6 +152,7 @@ def _generate_all(args: argparse.Namespace, samples: list[WorldScoreSample], roo
     """Generate samples, and return why some could not be."""
     size = expected_size(args, read_photo_info(root / samples[0].image).size)
     model, failed = load_model(args, size), []
+    args.chunk = model.chunk if args.chunk is None else args.chunk
     stride = model.codec.temporal_stride
     for name in ("frames", "chunk"):
         if (getattr(args, name) - 1) % stride:

@@ -68,8 +68,11 @@ class NanoDepth:
             tensors, _ = load_tensors(path, kind=KIND, version=VERSION)
         except (ValueError, OSError) as error:
             raise DataError(str(error)) from None
-        if {n: t.shape for n, t in tensors.items()} != {n: t.shape for n, t in network.state_dict().items()}:
-            raise DataError(f"{path}: expected the weights of mirage-nano's depth network, got others")
+        expected, got = ({name: tuple(t.shape) for name, t in part.items()} for part in (network.state_dict(), tensors))
+        if got != expected:
+            name = next(name for name in [*expected, *got] if expected.get(name) != got.get(name))
+            sizes = f"{name} of shape {expected.get(name)}, got {got.get(name)}"
+            raise DataError(f"{path}: expected weights of the depth network with {sizes}")
         network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
         return cls(network.to(device))
 

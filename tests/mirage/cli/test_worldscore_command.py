@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from mirage.cameras import read_worldscore, worldscore_path
+from mirage.cli import worldscore as cli
 from mirage.cli.main import main
 from mirage.errors import DataError
 from mirage.evaluation.worldscore import read_worldscore_dataset
@@ -107,6 +108,15 @@ def test_the_cameras_are_those_of_the_benchmark(dataset: Path, tmp_path: Path) -
     read = read_worldscore(file, (32, 48))
     start = Cameras(read.intrinsics[0], torch.eye(4), (32, 48))
     assert (read.cam2world - worldscore_path(start, SAMPLE["camera_path"], 5, speed=0.5).cam2world).abs().max() < 1e-6
+
+
+def test_chunks_are_as_long_as_in_training(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step, load, lengths = RolloutSession.step, cli.load_model, list[int]()
+    monkeypatch.setattr(cli, "load_model", lambda *given: load(*given)._replace(chunk=3))
+    monkeypatch.setattr(RolloutSession, "step", lambda s, c, *more: (lengths.append(len(c)), step(s, c, *more))[1])
+    options = ["--height=32", "--width=48", "--block=8", "--frames=5", "--shard=1/3"]
+    assert main(["worldscore", f"--dataset={dataset}", f"--out={tmp_path / 'runs'}", *options]) == 0
+    assert lengths == [2, 2, 2, 2]
 
 
 def test_an_interrupted_command_goes_on(
