@@ -197,8 +197,11 @@ class StageTrainer:
             white = None if self._white is None else self._white[:, : view.shape[2]]
             control = self.conditioning.control(self.conditioning.normalize_view(view, mask), mask, white)
         sequence = TrainingSequence(references, targets, preceding, control, text)
+        weights, known_weight = None, self.settings.known_weight
+        if self.stage != "base" and known_weight < 1:
+            weights = torch.where(mask[:, : targets.shape[2]], known_weight, 1.0)
         min_sigma = self.recipe.objective.min_sigma
-        return flow_matching_loss(self._wrapped, sequence, sigmas, noise, min_sigma=min_sigma)
+        return flow_matching_loss(self._wrapped, sequence, sigmas, noise, min_sigma=min_sigma, weights=weights)
 
     def train(
         self,

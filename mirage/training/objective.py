@@ -94,7 +94,13 @@ def draw_sigmas(
 
 
 def flow_matching_loss(
-    transformer: Any, sequence: TrainingSequence, sigmas: Tensor, noise: Tensor, *, min_sigma: float = 0.0
+    transformer: Any,
+    sequence: TrainingSequence,
+    sigmas: Tensor,
+    noise: Tensor,
+    *,
+    min_sigma: float = 0.0,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Compute the loss of a transformer that predicts the flow.
 
@@ -109,6 +115,8 @@ def flow_matching_loss(
         noise: (B, C, T, h, w), standard normal; that of the first target is not used.
         min_sigma: errors at lower noise levels s are multiplied by s / min_sigma. A transformer that predicts the
             sample makes errors there that are divided by s, and that a sampler with few steps never meets.
+        weights: (B, T, h, w), of the targets' cells in the mean; those of the first target are not used. None weighs
+            all alike.
 
     Returns:
         The loss, () float32.
@@ -124,6 +132,9 @@ def flow_matching_loss(
     sigmas = nnf.pad(sigmas[:, 1:].float(), (1, 0))
     z, n, s = targets.float(), noise.float(), sigmas[:, None, :, None, None]
     noisy = torch.where(s > 0, (1 - s) * z + s * n, z).to(targets.dtype)  # whatever the noise of the first target
+    if weights is not None and weights.shape != (b, *targets.shape[2:]):
+        expected = f"(B={b}, T={t}, h={targets.shape[3]}, w={targets.shape[4]})"
+        raise ValueError(f"weights: expected {expected}, got {tuple(weights.shape)}")
     start, end = sequence.references.shape[2], sequence.references.shape[2] + t
     latents = torch.cat([sequence.references, noisy, sequence.preceding], 2)
     timestep = torch.zeros(b, latents.shape[2], dtype=torch.float32, device=latents.device)
@@ -140,4 +151,7 @@ def flow_matching_loss(
     if min_sigma > 0:
         error = error * (s[:, :, 1:] / min_sigma).clamp(max=1)
     loss: Tensor = error.square().mean()
+    if weights is not None:
+        counted = weights[:, None, 1:].float()
+        loss = (error.square() * counted).sum() / (counted.sum() * error.shape[1]).clamp(min=1e-6)
     return loss

@@ -101,6 +101,7 @@ class StageRecipe:
         clip_norm: norm that gradients are clipped to; 0 does not clip them.
         ema: decay of the running average of the weights, which is what is exported; 0 keeps none.
         references, preceding: least and largest number of reference and preceding latents, drawn for each step.
+        known_weight: weight in the loss of cells that the memory shows, 0 to 1; not in the stage ``base``.
     """
 
     steps: int = 1000
@@ -118,6 +119,7 @@ class StageRecipe:
     ema: float = 0.999
     references: tuple[int, int] = (0, 4)
     preceding: tuple[int, int] = (0, 2)
+    known_weight: float = 1.0
 
     def check(self, stage: str) -> None:
         """Check the values.
@@ -129,6 +131,7 @@ class StageRecipe:
                                   ("warmup", 0, _MAX)):  # fmt: skip
             check.integer(f"{stage}.{name}", getattr(self, name), least, most)
         check.positive(f"{stage}.learning_rate", self.learning_rate)
+        check.number(f"{stage}.known_weight", self.known_weight, 0.0, 1.0)
         for name, limit in (("weight_decay", 1e6), ("epsilon", 1.0), ("clip_norm", 1e30)):
             check.number(f"{stage}.{name}", getattr(self, name), 0.0, limit)
         for name in ("beta1", "beta2", "ema"):
@@ -152,6 +155,7 @@ class Recipe:
         checkpointing: whether the backward pass computes each block again instead of keeping its activations.
         compile: whether the blocks are compiled.
         mask: with the preset ``"paper"``, what the mask is 1 for.
+        keep_known: see :class:`mirage.models.wan.conditioning.Conditioning`.
         lora_rank: rank of LoRA; 0 for the preset's.
         normalize: whether the model computes with latents that are normalized by the mean and the deviation of each
             channel in the data; ``"auto"`` does so except for Wan2.2's codec, which normalizes them itself.
@@ -177,6 +181,7 @@ class Recipe:
     checkpointing: bool = True
     compile: bool = False
     mask: MaskPolarity = "known"
+    keep_known: bool = False
     lora_rank: int = 0
     normalize: Literal["auto", "yes", "no"] = "auto"
     normalize_power: float = 1.0
@@ -230,6 +235,7 @@ class Recipe:
             num_references=trained.references[1],
             num_preceding=trained.preceding[1],
             mask=self.mask,
+            keep_known=self.keep_known,
             flow_shift=self.objective.flow_shift,
             prediction=self.objective.prediction,
             max_sequence_length=self.max_sequence_length,

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,6 +53,7 @@ def load_small_model(
     lora_scale: float = 1.0,
     steps: int | None = None,
     control_scale: float = 1.0,
+    keep_known: bool | None = None,
     device: torch.device | str = "cpu",
 ) -> SmallModel:
     """Load a small model.
@@ -62,6 +64,8 @@ def load_small_model(
         lora_scale: multiplies what LoRA changes.
         steps: denoising steps; by default 6.
         control_scale: multiplies what the adapter adds; 0 turns the memory off.
+        keep_known: whether cells that the memory shows stay as they are shown. By default as the adapter was trained,
+            but not with LoRA, which may change what they look like.
         device: of the network.
 
     Raises:
@@ -79,6 +83,8 @@ def load_small_model(
     transformer = MirageTransformer3DModel.from_wan(wan, preset)
     transformer.load_adapter(files.adapter)
     transformer.float().to(device).eval()
+    keep_known = transformer.conditioning.keep_known and lora is None if keep_known is None else keep_known
+    transformer.conditioning = dataclasses.replace(transformer.conditioning, keep_known=keep_known)
     codec = _open_codec(files.adapter, transformer.conditioning)
     if lora is not None:
         _add_lora(transformer, find_lora(folder, lora), lora_scale)
@@ -112,7 +118,7 @@ def _add_lora(transformer: MirageTransformer3DModel, path: Path, scale: float) -
     tensors = read_lora(transformer, path)
     transformer.load_lora_adapter(tensors, adapter_name=LORA, prefix="transformer", metadata=lora_settings(tensors))
     transformer.set_adapters(LORA, scale)
-    transformer.to(torch.float32)
+    transformer.float()
 
 
 def read_header(adapter: Path) -> dict[str, Any]:

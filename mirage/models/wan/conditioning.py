@@ -40,6 +40,8 @@ class Conditioning:
         reference_voxel_size: size in world units of the voxels by which that overlap is measured.
         mask: with one control channel more than the memory's view has: what its mask is 1 for, ``"known"`` cells or
             ``"holes"``, as in the released code. Other adapters have the latents of a white video there.
+        keep_known: whether cells that the memory shows stay as they are shown, and the model generates the others only.
+            The full-size model generates all cells; a small one can spend what it has on the holes.
         sequence: order of the transformer's sequence; there is one.
         boundary: where the first latent of a chunk comes from, see :class:`mirage.rollout.RolloutSession`.
         references: what is retrieved, see :class:`mirage.rollout.RolloutSession`.
@@ -64,6 +66,7 @@ class Conditioning:
     reference_threshold: float = 0.1
     reference_voxel_size: float = 0.1
     mask: MaskPolarity = "known"
+    keep_known: bool = False
     sequence: str = SEQUENCE
     boundary: Source = "latent"
     references: Source = "latent"
@@ -84,6 +87,7 @@ class Conditioning:
         check.number("reference_threshold", self.reference_threshold, 0.0, 1.0)
         check.positive("reference_voxel_size", self.reference_voxel_size)
         check.choice("mask", self.mask, get_args(MaskPolarity))
+        check.flag("keep_known", self.keep_known)
         check.choice("sequence", self.sequence, (SEQUENCE,))
         for name in ("boundary", "references"):
             check.choice(name, getattr(self, name), get_args(Source))

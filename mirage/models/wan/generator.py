@@ -17,6 +17,7 @@ from diffusers.utils.torch_utils import get_module_execution_device, randn_tenso
 from torch import Tensor
 
 from .conditioning import Conditioning
+from .prediction import flow_of_sample
 from .timesteps import set_timesteps, unshifted_sigmas
 
 __all__ = ["DenoisingInterruptedError", "PromptEncoder", "StepCallback", "WanChunkModel", "cache_last_prompt",
@@ -52,6 +53,9 @@ class _Sequence(NamedTuple):
     references: Tensor
     preceding: Tensor
     control: Tensor
+    kept: (
+        tuple[Tensor, Tensor] | None
+    )  # (1, C, T, h, w) and (1, 1, T, h, w) bool, cells that stay as the memory shows them
 
 
 class WhiteCodec(Protocol):
@@ -177,13 +181,23 @@ class WanChunkModel:
                 conditioning.normalize(references[None]).to(device, dtype),
                 conditioning.normalize(preceding[None]).to(device, dtype),
                 control.to(device, dtype),
+                self._find_kept(view, mask, device),
             )
             latents = conditioning.denormalize(self._denoise(noise, sequence, embeddings, generator))
+            if sequence.kept is not None:
+                latents = torch.where(sequence.kept[1][0], view.to(latents), latents)
             latents[:, 0] = first  # with its bits
             return latents
         except BaseException:
             generator.set_state(random_state)  # a second attempt gives what the first one would have given
             raise
+
+    def _find_kept(self, view: Tensor, mask: Tensor, device: torch.device) -> tuple[Tensor, Tensor] | None:
+        """The cells that stay as the memory shows them, where the adapter was trained so."""
+        conditioning: Conditioning = self.transformer.conditioning
+        if not conditioning.keep_known or self.control_scale == 0:
+            return None
+        return conditioning.normalize_view(view, mask)[None].to(device, torch.float32), mask[None, None].to(device)
 
     def _denoise(
         self,
@@ -203,6 +217,9 @@ class WanChunkModel:
                 self.state._current_timestep = t
                 flow = functools.partial(self._flow, sequence, latents, t)
                 prediction = self._guide(flow, text, negative, number)
+                if sequence.kept is not None:
+                    view, mask = sequence.kept
+                    prediction = torch.where(mask, flow_of_sample(view, latents, t.expand(1)), prediction)
                 latents = self.scheduler.step(prediction, t, latents, return_dict=False, **random)[0]
                 latents[:, :, 0] = sequence.first
                 if self.on_step_end is not None:

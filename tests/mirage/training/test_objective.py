@@ -124,6 +124,22 @@ def _errors(model: Any, given: TrainingSequence, levels: Tensor, n: Tensor) -> T
     return errors
 
 
+def test_cells_are_weighted() -> None:
+    model, given, levels = tiny(), sequence(), sigmas()
+    weights = torch.rand(B, T, h, w, generator=torch.Generator().manual_seed(4))
+    with torch.no_grad():
+        loss = flow_matching_loss(model, given, levels, noise(), weights=weights)
+        squares = _errors(model, given, levels, noise()).square().mean(1)
+        expected = (squares * weights[:, 1:]).sum() / weights[:, 1:].sum()
+        assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+        plain, alike = (flow_matching_loss(model, given, levels, noise(), weights=given_weights)
+                        for given_weights in (None, torch.full((B, T, h, w), 0.3)))  # fmt: skip
+        assert alike.item() == pytest.approx(plain.item(), rel=1e-5)
+        assert flow_matching_loss(model, given, levels, noise(), weights=torch.zeros(B, T, h, w)) == 0
+    with pytest.raises(ValueError, match=r"weights: expected \(B=2, T=3, h=4, w=6\), got \(2, 3, 4\)"):
+        flow_matching_loss(model, given, levels, noise(), weights=weights[..., 0])
+
+
 def test_the_first_target_is_a_condition() -> None:
     model, given = tiny(), sequence()
     loss = flow_matching_loss(model, given, sigmas(), noise())

@@ -33,12 +33,13 @@ def test_every_value_can_be_replaced() -> None:
         "compile": "true", "mask": "holes", "lora_rank": "8", "max_sequence_length": "7", "held_out": "0.5",
         "workers": "0", "log_every": "1", "checkpoint_every": "2", "keep_checkpoints": "3", "validate_every": "4",
         "validation_samples": "5", "validation_steps": "6", "normalize": "yes", "normalize_power": "0.5",
+        "keep_known": "true",
     }  # fmt: skip
     assert set(values) | {"backbone", "objective", *STAGES} == {field.name for field in dataclasses.fields(Recipe)}
     stage = {"steps": "9", "batch_size": "2", "accumulate": "3", "optimizer": "adamw8bit", "learning_rate": "2e-4",
              "warmup": "0", "schedule": "cosine", "weight_decay": "0", "beta1": "0.8", "beta2": "0.95",
              "epsilon": "1e-6", "clip_norm": "0", "ema": "0.5", "references": "[1, 2]",
-             "preceding": "[0, 1]"}  # fmt: skip
+             "preceding": "[0, 1]", "known_weight": "0.5"}  # fmt: skip
     assert set(stage) == {field.name for field in dataclasses.fields(StageRecipe)}
     values |= {f"{name}.{key}": value for name in STAGES for key, value in stage.items()}
     values |= {"backbone.num_layers": "3", "objective.zero_view": "true", "objective.hole_dropout": "1"}
@@ -56,10 +57,18 @@ def test_every_value_can_be_replaced() -> None:
 
 
 def test_conditioning_is_that_of_the_adapter() -> None:
-    values = ["mask=holes", "adapter.references=[0,2]", "lora.references=[0,3]", "objective.flow_shift=3"]
+    values = [
+        "mask=holes",
+        "keep_known=true",
+        "adapter.references=[0,2]",
+        "lora.references=[0,3]",
+        "objective.flow_shift=3",
+    ]
     recipe = read_recipe("paper", [*values, "adapter.preceding=[0,0]", "lora.preceding=[0,0]"])
     found = recipe.conditioning(extent_scale=0.0)
-    assert found == Conditioning(num_references=2, num_preceding=0, mask="holes", flow_shift=3.0, extent_scale=0.0)
+    assert found == Conditioning(
+        num_references=2, num_preceding=0, mask="holes", keep_known=True, flow_shift=3.0, extent_scale=0.0
+    )
 
 
 WRONG = [

@@ -19,6 +19,7 @@ from small_training import SIZE, TableClips, build, recipe
 from mirage.errors import DataError
 from mirage.models.wan.codec import WanCodec
 from mirage.models.wan.conditioning import Conditioning
+from mirage.training.batches import stack
 from mirage.training.checkpoints import find_checkpoints
 from mirage.training.dataset import TrainingData
 from mirage.training.log import read_log
@@ -268,7 +269,8 @@ def test_other_recipes_and_data_need_another_folder(shards: Path, tmp_path: Path
     with pytest.raises(DataError, match=r"finished.json: expected a stage of this recipe and data, got data"):
         train(recipe(made, steps=2), tmp_path / "other", out)
     assert (out / "recipe.json").read_text() == before
-    train(recipe("stages=['base']", steps=3), shards, out)  # more steps: it goes on
+    # More steps: it goes on. What concerns the memory does not concern this stage.
+    train(recipe("stages=['base']", "keep_known=true", "base.known_weight=0.5", steps=3), shards, out)
     assert find_checkpoints(out / "base" / "checkpoints")[-1][0] == 3
     train(recipe(made, steps=3), shards, out)
     with pytest.raises(DataError, match=r"expected 3 base\.steps, because the stage adapter has begun .*, got 4"):
@@ -338,6 +340,19 @@ def test_an_adapter_is_conditioned_as_its_backbone(shards: Path, finished: Path,
     assert Conditioning.from_dict(settings["conditioning"]).latents_mean == trained.latents_mean
     with pytest.raises(DataError, match=r"conditioning.json: expected prediction flow, got sample"):
         train(recipe(stage, "objective.prediction=sample"), shards, tmp_path / "other", model=backbone)
+
+
+def test_cells_that_are_kept_need_not_count(shards: Path, finished: Path, tmp_path: Path) -> None:
+    losses = {}
+    for weight in (1.0, 0.25, 0.0):
+        made = trainer_of(shards, tmp_path / "none", recipe(f"adapter.known_weight={weight}"), "adapter", finished)
+        batch = stack([made.dataset.sequence(0, slot) for slot in range(2)])
+        assert not isinstance(batch, DataError)
+        opened = batch.unpack()
+        assert 0 < opened.mask[:, 1 : opened.targets.shape[2]].float().mean() < 1
+        losses[weight] = made.loss(opened).item()
+    assert len(set(losses.values())) == 3
+    assert min(losses[1.0], losses[0.0]) < losses[0.25] < max(losses[1.0], losses[0.0])
 
 
 def test_stages_draw_other_noise(shards: Path, finished: Path, tmp_path: Path) -> None:

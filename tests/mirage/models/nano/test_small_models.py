@@ -76,10 +76,18 @@ def test_a_run_generates(run: Path) -> None:
 
 
 def test_memory_steps_and_lora_have_an_effect(run: Path) -> None:
-    plain = walk(load_small_model(run))
+    plain = walk(load_small_model(run, keep_known=False))
     for options in ({"control_scale": 0.0}, {"steps": 2}, {"lora": run / LORA, "lora_scale": 30.0}):
-        assert not torch.allclose(walk(load_small_model(run, **options)), plain), options
+        assert not torch.allclose(walk(load_small_model(run, keep_known=False, **options)), plain), options
     torch.testing.assert_close(walk(load_small_model(run, lora=run / LORA, lora_scale=0.0)), plain)
+
+
+def test_lora_may_change_what_is_known(run: Path) -> None:
+    trained = load_small_model(run).conditioning
+    assert trained.keep_known
+    assert not load_small_model(run, lora=run / LORA).conditioning.keep_known
+    assert load_small_model(run, lora=run / LORA, keep_known=True).conditioning.keep_known
+    assert not load_small_model(run, keep_known=False).conditioning.keep_known
 
 
 def test_half_of_the_size(run: Path, tmp_path: Path) -> None:

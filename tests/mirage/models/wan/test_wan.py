@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mirage.models.wan.codec import WanCodec
+from mirage.models.wan.conditioning import Conditioning
 from mirage.models.wan.generator import WanChunkModel
 from mirage.models.wan.transformer import MirageTransformer3DModel
 
@@ -130,6 +131,32 @@ def test_the_papers_control_is_the_view_and_its_mask(codec: WanCodec) -> None:
     assert control.shape == (1, 49, T, *GRID)
     assert torch.equal(control[0, :48], latents(T, 1))
     assert (control[0, 48] == 1).all()
+
+
+def test_known_cells_are_kept(codec: WanCodec) -> None:
+    """Where the adapter was trained so, the model generates the holes only, and sees the others on the way."""
+    made, given = generator(codec, "paper", steps=3), chunk_inputs()
+    plain = made(**given)
+    made.transformer.conditioning = Conditioning(keep_known=True)
+    seen, forward = [], made.transformer.forward
+
+    def note(**inputs: Any) -> Any:
+        seen.append((inputs["hidden_states"][0, :, 2 : 2 + T].clone(), inputs["timestep"][0, 3].item() / 1000))
+        return forward(**inputs)
+
+    made.transformer.forward = note
+    kept = made(**chunk_inputs())
+    after, mask = slice(1, None), given["mask"][1:]
+    assert torch.equal(kept[:, after][:, mask], given["view"][:, after][:, mask])
+    assert not torch.allclose(kept[:, after][:, ~mask], plain[:, after][:, ~mask])
+    assert torch.equal(kept[:, 0], given["first"])
+    noise = torch.randn(1, 48, T, *GRID, generator=torch.Generator().manual_seed(0))[0]
+    for latents, sigma in seen:  # on the straight line from the noise to the view
+        expected = (1 - sigma) * given["view"] + sigma * noise
+        torch.testing.assert_close(latents[:, after][:, mask], expected[:, after][:, mask], atol=2e-2, rtol=2e-2)
+    made.control_scale = 0.0
+    without = made(**chunk_inputs())
+    assert not torch.allclose(without[:, after][:, mask], given["view"][:, after][:, mask])
 
 
 def test_guidance_is_that_of_classifier_free_guidance(codec: WanCodec) -> None:
