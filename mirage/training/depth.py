@@ -34,8 +34,9 @@ __all__ = ["DepthFrames", "collect_frames", "depth_loss", "train_depth"]
 SIZE = (192, 288)
 SKY = 30.0  # meters, depth that the network learns for the sky and for all that is farther
 AVERAGE = 0.999  # decay of the running average of the weights
-KIND, VERSION = "depth frames", 1
+KIND, VERSION = "depth frames", 2
 HELD_OUT = 64  # frames
+SHARE = 10  # a source has one of so many draws, at least
 
 
 class DepthFrames(NamedTuple):
@@ -45,11 +46,13 @@ class DepthFrames(NamedTuple):
         images: (N, 3, H, W) uint8.
         depth: (N, H, W) float16 z-depth in meters, 0 where unknown.
         intrinsics: (N, 3, 3) float32.
+        source: (N,) int64, number of the source.
     """
 
     images: Tensor
     depth: Tensor
     intrinsics: Tensor
+    source: Tensor
 
 
 def collect_frames(sources: Sequence[ClipSource], path: Path) -> DepthFrames:
@@ -63,16 +66,33 @@ def collect_frames(sources: Sequence[ClipSource], path: Path) -> DepthFrames:
         tensors, _ = load_tensors(path, kind=KIND, version=VERSION)
         return DepthFrames(**tensors)
     parts: list[DepthFrames] = []
-    todo = [(source, name) for source in sources for name in source.names]
-    for source, name in tqdm(todo, desc="frames", unit="clip"):
+    todo = [(number, source, name) for number, source in enumerate(sources) for name in source.names]
+    for number, source, name in tqdm(todo, desc="frames", unit="clip"):
         clip = source.read(name)
         depth = clip.depth.clamp(max=SKY)
         if clip.targets is None and clip.exclude is not None and "procedural" in source.origin:
             depth = torch.where(clip.depth == 0, SKY, depth)  # what has no depth is the sky
-        parts.append(DepthFrames(clip.frames, depth.half(), clip.cameras.intrinsics.float()))
+        numbers = torch.full((len(depth),), number, dtype=torch.int64, device="cpu")
+        parts.append(DepthFrames(clip.frames, depth.half(), clip.cameras.intrinsics.float(), numbers))
     frames = DepthFrames(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
     save_tensors(path, frames._asdict(), kind=KIND, version=VERSION, settings={})
     return frames
+
+
+def balance(source: Tensor) -> list[int]:
+    """Number the frames to draw from: those of small sources several times, so that each has a tenth or so.
+
+    Args:
+        source: (N,) int64, number of each frame's source.
+
+    Example:
+        >>> import torch
+        >>> numbers = balance(torch.tensor([0] * 4 + [1] * 96))
+        >>> len(numbers), numbers[:8]
+        (108, [0, 0, 0, 1, 1, 1, 2, 2])
+    """
+    times = (len(source) / SHARE / source.bincount().clamp(min=1)).ceil().clamp(min=1).long()
+    return torch.arange(len(source), device="cpu").repeat_interleave(times[source]).tolist()
 
 
 def depth_loss(log_depth: Tensor, log_error: Tensor, depth: Tensor) -> Tensor:
@@ -156,6 +176,7 @@ def train_depth(frames: DepthFrames, out: Path, recipe: StageRecipe, *, seed: in
         step = state.load(found[-1][1], lambda _: None)["step"]
     held_out = HELD_OUT if len(frames.images) >= 2 * HELD_OUT else 0
     count = len(frames.images) - held_out
+    numbers = balance(frames.source[:count])
     out.mkdir(parents=True, exist_ok=True)
     log = out / "log.jsonl"
     with tqdm(total=recipe.steps, initial=step, desc="depth", unit="step") as bar:
@@ -163,7 +184,7 @@ def train_depth(frames: DepthFrames, out: Path, recipe: StageRecipe, *, seed: in
             for group in optimizer.param_groups:
                 group["lr"] = recipe.learning_rate * rate_factor(step, recipe)
             rng = random.Random(f"{seed}/{step}")
-            images, rays, depth = make_batch(frames, [rng.randrange(count) for _ in range(recipe.batch_size)], rng)
+            images, rays, depth = make_batch(frames, rng.choices(numbers, k=recipe.batch_size), rng)
             log_depth, log_error = network(images, rays)
             loss = depth_loss(log_depth, log_error, depth)
             loss.backward()  # type: ignore[no-untyped-call]
