@@ -92,7 +92,7 @@ def balance(source: Tensor) -> list[int]:
         (108, [0, 0, 0, 1, 1, 1, 2, 2])
     """
     times = (len(source) / SHARE / source.bincount().clamp(min=1)).ceil().clamp(min=1).long()
-    return torch.arange(len(source), device="cpu").repeat_interleave(times[source]).tolist()
+    return torch.arange(len(source), dtype=torch.int64, device="cpu").repeat_interleave(times[source]).tolist()
 
 
 def depth_loss(log_depth: Tensor, log_error: Tensor, depth: Tensor) -> Tensor:
