@@ -23,25 +23,27 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
-from diffusers import UniPCMultistepScheduler
 from torch import Tensor
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from mirage.data.procedural import ProceduralScene
 from mirage.evaluation import _studies
 from mirage.evaluation.closed_loop import as_table, summarize
+from mirage.evaluation.holes import side_by_side
 from mirage.evaluation.metrics import psnr
 from mirage.io.images import enlarge
 from mirage.memory import LatentSpatialMemory, MemoryView
 from mirage.models.embedded import DctCodec
 from mirage.models.wan.conditioning import Conditioning
 from mirage.models.wan.generator import WanChunkModel
+from mirage.models.wan.timesteps import make_scheduler
 from mirage.models.wan.transformer import MirageTransformer3DModel
 from mirage.training.batches import BatchPlan, make_sequence, seeded, stack
 from mirage.training.clip_types import TrainingClip
+from mirage.training.clips import ProceduralClips
 from mirage.training.loop import rate_factor
 from mirage.training.objective import TrainingSequence, flow_matching_loss
 from mirage.training.recipe import ObjectiveRecipe, StageRecipe
+from mirage.training.run import flatten
 from mirage.training.samples import SampleSettings, make_samples
 from mirage_kernels import Cameras, atomic_write, load_tensors, save_tensors
 
@@ -162,20 +164,12 @@ def _widen(latents: Tensor, axis: int) -> Tensor:
     return torch.cat([latents, latents.new_zeros(shape)], axis)
 
 
-def draw_clips(seeds: Sequence[int]) -> list[TrainingClip]:
-    """Draw the scenes."""
-    clips = []
-    for seed in tqdm(seeds, desc="scenes", unit="clip"):
-        clip = ProceduralScene(seed, frames=FRAMES).clip(size=SIZE)
-        clips.append(TrainingClip(clip.frames, clip.depth, clip.cameras, clip.moving | clip.sky, ""))
-    return clips
-
-
 def read_samples(reading: Reading, seeds: Sequence[int], clips: list[TrainingClip], path: Path) -> list[Sample]:
     """Make the samples of scenes, or read those of an earlier run. ``clips`` are drawn when they are needed."""
     if not path.exists():
         if not clips:
-            clips += draw_clips(seeds)
+            source = ProceduralClips(seeds, FRAMES, SIZE)
+            clips += [source.read(name) for name in tqdm(source.names, desc="scenes", unit="clip")]
         settings = SampleSettings(
             targets=TARGETS, per_clip=PER_CLIP, num_references=2, extent_scales=(reading.extent_scale,)
         )
@@ -196,14 +190,12 @@ def read_samples(reading: Reading, seeds: Sequence[int], clips: list[TrainingCli
 def make_conditioning(samples: Sequence[Sample]) -> Conditioning:
     """The conditioning of all variants, with statistics of the targets, normalized as in the recipe of mirage-nano."""
     targets = torch.cat([sample["targets"].float().flatten(1) for sample in samples], 1)
-    divisors = targets.std(1).sqrt()
-    of_codec = slice(DctCodec.channels)
-    divisors *= (targets.std(1) / divisors)[of_codec].square().mean().sqrt()
-    divisors[DctCodec.channels :] = OFFSET_STD
+    of_codec = targets[: DctCodec.channels]
+    mean, std = flatten(tuple(of_codec.mean(1).tolist()), tuple(of_codec.std(1).tolist()), 0.5)
     return Conditioning(
         num_references=2, flow_shift=OBJECTIVE.flow_shift, max_sequence_length=1, codec=f"dct-{BLOCK}",
-        temporal_stride=1, num_targets=TARGETS, prediction="sample", latents_mean=tuple(targets.mean(1).tolist()),
-        latents_std=tuple(divisors.tolist()),
+        temporal_stride=1, num_targets=TARGETS, prediction="sample", latents_mean=(*mean, 0.0, 0.0),
+        latents_std=(*std, OFFSET_STD, OFFSET_STD),
     )  # fmt: skip
 
 
@@ -278,9 +270,7 @@ def evaluate(
     """
     codec, conditioning = StudyCodec(RENDERED), model.conditioning
     text = torch.zeros(1, 1, BACKBONE["text_dim"], dtype=torch.float32, device="cpu")
-    scheduler = UniPCMultistepScheduler(
-        prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=OBJECTIVE.flow_shift
-    )
+    scheduler = make_scheduler(OBJECTIVE.flow_shift)
     generate = WanChunkModel(model.eval(), scheduler, codec, lambda _: (text, None), steps=DENOISING_STEPS)
     chunks = []
     for number, sample in enumerate(tqdm(samples, desc="held-out chunks")):
@@ -294,17 +284,13 @@ def evaluate(
             references=given["references"][:, : most[0]], prompt="", generator=seeded("held out", number),
         )  # fmt: skip
         error = (conditioning.normalize(result) - conditioning.normalize(targets))[: DctCodec.channels, 1:]
-        got, wanted = (_side_by_side(codec.decode(part[None, :, 1:])[0].movedim(1, 0)) for part in (result, targets))
-        known = _side_by_side(enlarge(masks[number][1:], BLOCK))
+        got, wanted = (side_by_side(codec.decode(part[None, :, 1:])[0].movedim(1, 0)) for part in (result, targets))
+        known = side_by_side(enlarge(masks[number][1:], BLOCK))
         parts = [psnr(got, wanted, part) if part.any() else math.nan for part in (known, ~known)]
         chunks.append([error.square().mean().sqrt().item(), *parts])
     values = torch.tensor(chunks, dtype=torch.float64, device="cpu").reshape(-1, PER_CLIP, 3)
     means: list[Any] = values.nanmean(1).tolist()
     return means
-
-
-def _side_by_side(frames: Tensor) -> Tensor:
-    return torch.cat(list(frames), -1)
 
 
 class Study:

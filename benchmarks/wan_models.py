@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 import torch
 from accelerate import init_empty_weights
-from diffusers import AutoencoderKLWan, UniPCMultistepScheduler
+from diffusers import AutoencoderKLWan
 from torch import Tensor, nn
 
 from mirage.models.wan.parameter_counts import VAE_SETTINGS
 from mirage.models.wan.pipeline import MiragePipeline
+from mirage.models.wan.timesteps import make_scheduler
 from mirage.models.wan.transformer import MirageTransformer3DModel
 from mirage.rollout import CHUNK
 from mirage.rollout.loop import PRECEDING, REFERENCES
@@ -132,9 +133,6 @@ def build(models: Models, device: str, dtype: torch.dtype = torch.bfloat16) -> M
     torch.manual_seed(0)
     for model in models[:2]:
         fill(model, dtype, device)
-    scheduler = UniPCMultistepScheduler(
-        prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0, num_train_timesteps=1000
-    )
-    pipe = MiragePipeline(None, None, models.vae, scheduler, models.transformer)
+    pipe = MiragePipeline(None, None, models.vae, make_scheduler(5.0), models.transformer)
     pipe.set_progress_bar_config(disable=True)
     return pipe

@@ -33,7 +33,7 @@ from .closed_loop import FIRST_SEED, SIZE, as_table, summarize
 from .metrics import psnr
 from .recording import read_hololens
 
-__all__ = ["KnownClip", "compare_in_holes", "hololens_second_half", "procedural_clips"]
+__all__ = ["KnownClip", "compare_in_holes", "hololens_second_half", "procedural_clips", "side_by_side"]
 
 CLIPS, FRAMES = 20, 33
 TRAINED = 37  # frames of hololens_dev that models may be trained on
@@ -116,11 +116,11 @@ def compare_in_holes(
         holes = ~mask[1:]
         if int(holes.sum()) >= MIN_CELLS:
             pixels = enlarge(holes, codec.spatial_stride)
-            wanted = codec.decode(truth[None, :, 1:])[0].movedim(1, 0)
+            wanted = side_by_side(codec.decode(truth[None, :, 1:])[0].movedim(1, 0))
             for name, result in results.items():
-                got = codec.decode(result[None, :, 1:])[0].movedim(1, 0)
+                got = side_by_side(codec.decode(result[None, :, 1:])[0].movedim(1, 0))
                 error = (result[:, 1:] - truth[:, 1:])[:, holes].square().mean().sqrt()
-                values = [psnr(_flat(got), _flat(wanted), _flat(part)) for part in (pixels, ~pixels)]
+                values = [psnr(got, wanted, side_by_side(part)) for part in (pixels, ~pixels)]
                 scores[name].append(torch.tensor([error.item(), *values], dtype=torch.float64, device="cpu"))
         on_chunk(view, mask, truth, results)
 
@@ -140,7 +140,7 @@ def compare_in_holes(
     return {name: dict(zip(names, torch.stack(found).mean(0).tolist(), strict=True)) for name, found in scores.items()}
 
 
-def _flat(frames: Tensor) -> Tensor:
+def side_by_side(frames: Tensor) -> Tensor:
     """Frames (F, 3, H, W) or masks (F, H, W) side by side, as one image."""
     return torch.cat(list(frames), -1)
 

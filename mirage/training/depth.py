@@ -21,7 +21,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from mirage_kernels import atomic_write, load_tensors, save_tensors
 
-from ..errors import DataError
+from ..errors import DataError, first_line
 from ..models.nano.depth import write_depth_network
 from ..models.nano.depth_network import DepthNetwork, ray_maps
 from .checkpoints import TrainingState, find_checkpoints
@@ -61,10 +61,16 @@ def collect_frames(sources: Sequence[ClipSource], path: Path) -> DepthFrames:
     Args:
         sources: the clips.
         path: the file; if it exists, it is read instead.
+
+    Raises:
+        DataError: the file is damaged or of another version, or a clip is damaged.
     """
     if path.exists():
-        tensors, _ = load_tensors(path, kind=KIND, version=VERSION)
-        return DepthFrames(**tensors)
+        try:
+            tensors, _ = load_tensors(path, kind=KIND, version=VERSION)
+            return DepthFrames(**tensors)
+        except (ValueError, TypeError, OSError) as error:
+            raise DataError(f"{first_line(error)}; remove {path} to read the clips again") from None
     parts: list[DepthFrames] = []
     todo = [(number, source, name) for number, source in enumerate(sources) for name in source.names]
     for number, source, name in tqdm(todo, desc="frames", unit="clip"):
@@ -219,10 +225,10 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     options = SourceOptions(args.frames, SIZE, "", None, None, 1)
-    sources = [source for text in args.sources for source in open_sources(text, options)]
-    frames = collect_frames(sources, args.out / "frames.safetensors")
     recipe = StageRecipe(steps=args.steps, batch_size=12, learning_rate=1e-3, warmup=200, schedule="cosine")
     try:
+        sources = [source for text in args.sources for source in open_sources(text, options)]
+        frames = collect_frames(sources, args.out / "frames.safetensors")
         print(train_depth(frames, args.out, recipe))
     except DataError as error:
         raise SystemExit(f"error: {error}") from None

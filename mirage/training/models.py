@@ -71,6 +71,8 @@ def make_model(
     if stage != "base" and adapter is not None:
         # LoRA keeps what the adapter was trained with; files of other trainers say nothing.
         model.load_adapter(adapter, conditioning if stage == "adapter" else None)
+    if stage == "lora":  # it may change what known cells look like
+        model.conditioning = dataclasses.replace(model.conditioning, keep_known=False)
     model.requires_grad_(False)
     if stage == "lora":
         if adapter is None:

@@ -129,12 +129,12 @@ def flow_matching_loss(
         raise ValueError(f"sigmas: expected (B={b}, T={t}), got {tuple(sigmas.shape)}")
     if noise.shape != targets.shape:
         raise ValueError(f"noise: expected {tuple(targets.shape)}, as targets have, got {tuple(noise.shape)}")
-    sigmas = nnf.pad(sigmas[:, 1:].float(), (1, 0))
-    z, n, s = targets.float(), noise.float(), sigmas[:, None, :, None, None]
-    noisy = torch.where(s > 0, (1 - s) * z + s * n, z).to(targets.dtype)  # whatever the noise of the first target
     if weights is not None and weights.shape != (b, *targets.shape[2:]):
         expected = f"(B={b}, T={t}, h={targets.shape[3]}, w={targets.shape[4]})"
         raise ValueError(f"weights: expected {expected}, got {tuple(weights.shape)}")
+    sigmas = nnf.pad(sigmas[:, 1:].float(), (1, 0))
+    z, n, s = targets.float(), noise.float(), sigmas[:, None, :, None, None]
+    noisy = torch.where(s > 0, (1 - s) * z + s * n, z).to(targets.dtype)  # whatever the noise of the first target
     start, end = sequence.references.shape[2], sequence.references.shape[2] + t
     latents = torch.cat([sequence.references, noisy, sequence.preceding], 2)
     timestep = torch.zeros(b, latents.shape[2], dtype=torch.float32, device=latents.device)

@@ -33,10 +33,10 @@ def describe_stage(recipe: Recipe, stage: StageName, processes: int, data: str) 
     free = {"batch_size", "accumulate"} | ({"steps"} if settings.schedule == "constant" else set())
     kept[stage] = {name: value for name, value in values[stage].items() if name not in free}
     kept["samples per step"] = settings.batch_size * settings.accumulate * processes
-    for name in ("keep_known",) if stage == "base" else ("backbone",):
-        del kept[name]
-    if stage == "base":  # without a memory
-        del kept[stage]["known_weight"]
+    if stage == "base":  # which is trained without a memory
+        del kept["keep_known"], kept[stage]["known_weight"]
+    else:
+        del kept["backbone"]
     result: dict[str, Any] = _plain({**kept, "data": data})
     return result
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKLWan, UniPCMultistepScheduler
+from diffusers import AutoencoderKLWan
 from torch import Tensor
 
 from ..errors import DataError
@@ -19,6 +19,7 @@ from ..io.images import contact_sheet, enlarge, show_holes, write_image
 from ..models.embedded import DctCodec
 from ..models.wan.codec import WanCodec
 from ..models.wan.generator import WanChunkModel
+from ..models.wan.timesteps import make_scheduler
 from ..rollout import Codec
 from .batches import make_sequence, seeded, stack
 from .dataset import TrainingData, pad_text
@@ -130,10 +131,7 @@ class Validation:
         device = trainer.accelerator.device
         tensors = {name: tensor.to(device) for name, tensor in self.data.sample(number).tensors.items()}
         r, p = self._counts(trainer, tensors)
-        shift = trainer.recipe.objective.flow_shift
-        scheduler = UniPCMultistepScheduler(
-            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=shift, num_train_timesteps=1000
-        )
+        scheduler = make_scheduler(trainer.recipe.objective.flow_shift)
         text = self._text(trainer, number)[None].to(device)
         white: Any = _WhiteLatents(codec.name, self.data.white_latents())
         model = WanChunkModel(

@@ -14,10 +14,15 @@ from mirage.models.embedded import DctCodec
 from mirage.recordings import read_recording
 from mirage.training.build import BuildReport, build_shards
 from mirage.training.clips import ClipSource, ProceduralClips, RecordingClips, TrainingClip
-from mirage.training.recipe import Recipe, read_recipe
+from mirage.training.dataset import TrainingData
+from mirage.training.loop import StageTrainer
+from mirage.training.models import make_model
+from mirage.training.recipe import Recipe, StageName, read_recipe
+from mirage.training.run import find_conditioning, make_accelerator
 from mirage.training.samples import SampleSettings
-from mirage_kernels import Cameras
+from mirage_kernels import Cameras, load_tensors
 
+ALL = "stages=['base','adapter','lora']"
 SIZE = (64, 96)
 SETTINGS = SampleSettings(targets=3, per_clip=2)
 TINY = [
@@ -77,3 +82,20 @@ def recipe(*values: str, steps: int = 6, preset: str = "paper") -> Recipe:
     common = (f"steps={steps}", "batch_size=2", "accumulate=1", "learning_rate=3e-3", "warmup=2", "ema=0.9")
     each = [f"{stage}.{value}" for stage in ("base", "adapter", "lora") for value in common]
     return read_recipe(preset, [*TINY, *each, *values])
+
+
+def trainer_of(
+    shards: Path, out: Path, made: Recipe, stage: StageName, run: Path | None = None, dtype: torch.dtype = torch.float32
+) -> StageTrainer:
+    """A trainer of a stage, after the earlier stages of a run."""
+    data = TrainingData(shards, made.held_out)
+    folder = None if run is None else run / "base" / "transformer"
+    adapter = None if run is None or stage != "lora" else run / "adapter" / "adapter.safetensors"
+    torch.manual_seed(0)
+    model = make_model(stage, made, 48, find_conditioning(made, data), folder, adapter, dtype)
+    return StageTrainer(make_accelerator(made, out, cpu=True), stage, made, data, model, out)
+
+
+def state_of(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a checkpoint."""
+    return load_tensors(path, kind="training state", version=1)[0]

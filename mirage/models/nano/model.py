@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from diffusers import UniPCMultistepScheduler, WanTransformer3DModel
+from diffusers import WanTransformer3DModel
 
 from mirage_kernels import load_tensors
 
@@ -22,6 +22,7 @@ from ..wan.conditioning import Conditioning
 from ..wan.generator import WanChunkModel
 from ..wan.lora import lora_settings, read_lora
 from ..wan.presets import PRESETS, match_preset
+from ..wan.timesteps import make_scheduler
 from ..wan.transformer import MirageTransformer3DModel
 from .files import find_files, find_lora
 
@@ -83,18 +84,14 @@ def load_small_model(
     transformer = MirageTransformer3DModel.from_wan(wan, preset)
     transformer.load_adapter(files.adapter)
     transformer.float().to(device).eval()
-    keep_known = transformer.conditioning.keep_known and lora is None if keep_known is None else keep_known
+    if keep_known is None:
+        keep_known = transformer.conditioning.keep_known and lora is None
     transformer.conditioning = dataclasses.replace(transformer.conditioning, keep_known=keep_known)
     codec = _open_codec(files.adapter, transformer.conditioning)
     if lora is not None:
         _add_lora(transformer, find_lora(folder, lora), lora_scale)
     text = torch.zeros(1, 1, transformer.config.text_dim, dtype=torch.float32, device=device)
-    scheduler = UniPCMultistepScheduler(
-        prediction_type="flow_prediction",
-        use_flow_sigmas=True,
-        flow_shift=transformer.conditioning.flow_shift or 1.0,
-        num_train_timesteps=1000,
-    )
+    scheduler = make_scheduler(transformer.conditioning.flow_shift or 1.0)
     chunk_model = WanChunkModel(
         transformer,
         scheduler,

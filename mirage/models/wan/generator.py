@@ -53,9 +53,8 @@ class _Sequence(NamedTuple):
     references: Tensor
     preceding: Tensor
     control: Tensor
-    kept: (
-        tuple[Tensor, Tensor] | None
-    )  # (1, C, T, h, w) and (1, 1, T, h, w) bool, cells that stay as the memory shows them
+    # The memory's view (1, C, T, h, w) and its mask (1, 1, T, h, w), whose cells stay as they are; None generates all.
+    kept: tuple[Tensor, Tensor] | None
 
 
 class WhiteCodec(Protocol):
@@ -89,7 +88,8 @@ class WanChunkModel:
         steps: number of denoising steps.
         timesteps, sigmas: see :func:`~mirage.models.wan.timesteps.check_timesteps`.
         guidance_scale: of classifier-free guidance; 1 turns it off.
-        control_scale: multiplies the adapter's hints.
+        control_scale: multiplies the adapter's hints. With 0, all cells are generated, whatever the adapter's
+            :class:`.Conditioning` keeps.
         attention_kwargs: passed to the transformer.
         on_step_end: called after every step; see :data:`StepCallback`.
         progress: called with ``total=steps``; returns a context manager with ``update()``, such as a pipeline's

@@ -12,9 +12,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers import UniPCMultistepScheduler
 from torch import Tensor
 
-__all__ = ["check_timesteps", "set_timesteps", "shifted_scheduler", "unshifted_sigmas"]
+__all__ = ["check_timesteps", "make_scheduler", "set_timesteps", "shifted_scheduler", "unshifted_sigmas"]
+
+
+def make_scheduler(flow_shift: float) -> UniPCMultistepScheduler:
+    """Make the sampler of Wan2.2, UniPC (arXiv 2302.04867) for the flow, with a shift of the noise levels."""
+    return UniPCMultistepScheduler(
+        prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=flow_shift, num_train_timesteps=1000
+    )
 
 
 def unshifted_sigmas(steps: int, num_train_timesteps: int = 1000) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from mirage.errors import DataError
 from mirage.models.nano.depth import NanoDepth
 from mirage.training import depth as depth_training
 from mirage.training.clips import ProceduralClips
-from mirage.training.depth import DepthFrames, collect_frames, depth_loss, make_batch, train_depth
+from mirage.training.depth import DepthFrames, balance, collect_frames, depth_loss, make_batch, train_depth
 from mirage.training.recipe import StageRecipe
+from mirage_kernels import save_tensors
 
 SIZE = (64, 96)
 
@@ -38,6 +40,28 @@ def test_frames_are_kept_in_a_file(tmp_path: Path) -> None:
     assert first.images.shape == (2, 3, *SIZE)
     assert (first.depth > 0).all()  # the sky has the largest depth
     assert first.depth.max() <= depth_training.SKY
+
+
+def test_an_older_or_damaged_file_of_frames_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "frames.safetensors"
+    source = ProceduralClips(range(1), 2, SIZE)
+    frames = collect_frames([source], path)
+    for tensors, version in ((frames._asdict(), 1), ({"images": frames.images}, 2)):
+        save_tensors(path, tensors, kind="depth frames", version=version, settings={})
+        with pytest.raises(DataError, match=r"remove .*frames.safetensors to read the clips again"):
+            collect_frames([source], path)
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(DataError, match=r"remove .*frames.safetensors"):
+        collect_frames([source], path)
+
+
+def test_small_sources_are_drawn_more_often() -> None:
+    source = torch.tensor([0] * 3 + [1] * 60 + [2] * 200)
+    numbers = torch.tensor(balance(source))
+    shares = source[numbers].bincount() / len(numbers)
+    assert shares[0] >= 0.09
+    assert shares[1] == pytest.approx(60 / len(numbers), abs=1e-6)
+    assert numbers.unique().tolist() == list(range(263))
 
 
 def test_loss_of_laplace() -> None:
