@@ -8,13 +8,14 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from mirage_kernels import Cameras, check
 
+from ..depth.alignment import Alignment, Space
 from ..errors import DataError
 from .run_store import StoredRun
 
@@ -71,7 +72,7 @@ def check_stored(stored: StoredRun) -> None:
     check.integer("session.frame", info["session"]["frame"], 0, done)
     check.integer("session.chunks", info["session"]["chunks"], stored.chunks, stored.chunks)
     check.integer("session.stamp", info["session"]["stamp"], -(1 << 62), 1 << 62)
-    _check_numbers("metrics", info["metrics"])
+    _check_metrics(info["metrics"])
     dims: check.Dims = {"frames": frames}
     check.tensor("scene:image", fixed["scene:image"], (3, "H", "W"), dims)
     for name in info["real"]:
@@ -113,6 +114,21 @@ def _check_types(name: str, values: Any, types: dict[str, type]) -> None:
     for key, kind in types.items():
         if type(values[key]) is not kind:
             raise check.type_error(f"{name}.{key}", kind.__name__, values[key])
+
+
+def _check_metrics(metrics: dict[str, Any]) -> None:
+    """Check that metrics are numbers, and that alignments also have their two texts."""
+    fits = []
+    for values in metrics["_alignments"]:
+        if not isinstance(values, dict):
+            raise check.type_error("metrics._alignments", "objects", values)
+        fit = Alignment(**values)
+        if fit.space not in get_args(Space):
+            raise check.value_error("metrics._alignments.space", " or ".join(get_args(Space)), str(fit.space)[:60])
+        if not isinstance(fit.reason, str):
+            raise check.type_error("metrics._alignments.reason", "a text", fit.reason)
+        fits.append(fit._asdict() | {"space": None, "reason": None})
+    _check_numbers("metrics", {**metrics, "_alignments": fits})
 
 
 def _check_numbers(name: str, value: Any) -> None:

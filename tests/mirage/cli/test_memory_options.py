@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,11 @@ import tiny_depth
 from PIL import Image
 
 from mirage.cli.main import main
+from mirage.cli.run_checks import check_stored
+from mirage.cli.run_store import RunStore
 from mirage.filters import EdgeFilter, Filters
 from mirage.io.files import read_image
+from mirage.rollout import RolloutSession
 
 SIZE = (64, 96)
 
@@ -78,6 +82,36 @@ def test_a_network_estimates_depth(folder: Path) -> None:
     assert isinstance(alignment, list)
     assert len(alignment) == 2
     assert {"scale", "residual", "inliers", "accepted", "reason"} <= set(alignment[0])
+
+
+def test_an_interrupted_run_goes_on_with_its_network(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And with its filters and mask, and with the fits of the depth of the chunks before."""
+    for part in tiny_depth.depth_anything():
+        part.save_pretrained(folder / "network")
+    options = ("--depth-model", f"{folder}/network", "--filters", "default", "--mask", f"{folder}/mask.png")
+    assert main(arguments(folder, *options)) == 0
+    undisturbed = read_metrics(folder)
+    step = RolloutSession.step
+
+    def interrupt(self: RolloutSession, *args: Any) -> Any:
+        if self.chunks:
+            raise KeyboardInterrupt
+        return step(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RolloutSession, "step", interrupt)
+        assert main(arguments(folder, *options)) == 130
+    stored = RunStore(folder / "out" / "resume").load()
+    assert stored is not None
+    (fit,) = stored.info["metrics"]["_alignments"]
+    for wrong in (1, {**fit, "space": "x"}, {**fit, "reason": 1}, {**fit, "scale": "a"}, {"scale": 1.0}):
+        stored.info["metrics"]["_alignments"] = [wrong]
+        with pytest.raises((TypeError, ValueError), match=r"metrics\._alignments|required positional arguments"):
+            check_stored(stored)
+    assert main(["generate", "--resume", f"{folder}/out"]) == 0
+    resumed = read_metrics(folder)
+    for name in ("alignment", "cells", "points", "known_share"):
+        assert resumed[name] == undisturbed[name], name
 
 
 BAD = [
