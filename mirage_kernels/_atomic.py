@@ -15,8 +15,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 
-# The temporary files of this process. To write one of them atomically is to write it in place, with its lock.
-_open_partials: set[Path] = set()
+# The temporary files of this process, with the permissions that they were made with. To write one of them atomically is
+# to write it in place, with its lock.
+_open_partials: dict[Path, int] = {}
 _MAX_NAME = 200  # bytes of the file's name that its temporary name has; file systems allow 255
 
 
@@ -134,11 +135,11 @@ def _partial(path: str | Path, target: Path) -> Iterator[Path]:
     remove_partials(target)
     partial, file = _create(target)
     try:
-        _open_partials.add(partial)
+        _open_partials[partial] = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
         yield partial
     finally:
         try:
-            _open_partials.discard(partial)
+            _open_partials.pop(partial, None)
             partial.unlink(missing_ok=True)
         finally:
             file.close()
@@ -223,14 +224,17 @@ def remove_partials(path: str | Path) -> None:
 
 
 def _finish(partial: Path, target: Path) -> None:
-    """Give a temporary file the permissions of the file that it replaces, and sync it."""
+    """Give a temporary file the permissions of the file that it replaces, or without one those that it was made with,
+    because safetensors puts a file in its place that its owner alone can read; and sync it."""
+    mode, new = _open_partials[partial], partial.stat()
     with suppress(FileNotFoundError):
-        old, new = target.stat(), partial.stat()
+        old = target.stat()
+        mode = stat.S_IMODE(old.st_mode)
         with suppress(PermissionError):
             if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
                 os.chown(partial, old.st_uid, old.st_gid)
-        with suppress(PermissionError):  # some file systems have no permissions
-            partial.chmod(stat.S_IMODE(old.st_mode))
+    with suppress(PermissionError):  # some file systems have no permissions
+        partial.chmod(mode)
     with partial.open("rb") as file:
         os.fsync(file.fileno())
 

@@ -39,6 +39,10 @@ def test_the_umask_is_obeyed_and_permissions_are_kept(tmp_path: Path) -> None:
         with atomic_write(tmp_path / "new") as partial:
             (tmp_path / "new").chmod(0o600)
             assert mode(partial) == 0o600, "the temporary file has the permissions of the file that it replaces"
+        with atomic_write(tmp_path / "replaced") as partial:  # as safetensors does
+            (tmp_path / "secret").touch(0o600)
+            (tmp_path / "secret").replace(partial)
+        assert mode(tmp_path / "replaced") == 0o640
     finally:
         os.umask(before)
 
