@@ -19,12 +19,12 @@ from ..embedded import DctCodec
 from ..wan.adapter_files import KIND, VERSION
 from ..wan.checkpoints import load_strict, require_transformer
 from ..wan.conditioning import Conditioning
-from ..wan.generator import WanChunkModel
 from ..wan.lora import lora_settings, read_lora
 from ..wan.presets import PRESETS, match_preset
 from ..wan.timesteps import make_scheduler
 from ..wan.transformer import MirageTransformer3DModel
 from .files import find_files, find_lora
+from .shifted_model import ShiftedChunkModel
 
 __all__ = ["SmallModel", "load_small_model", "read_header"]
 
@@ -42,7 +42,7 @@ class SmallModel(NamedTuple):
     """
 
     codec: DctCodec
-    chunk_model: WanChunkModel
+    chunk_model: ShiftedChunkModel
     transformer: MirageTransformer3DModel
     conditioning: Conditioning
 
@@ -92,7 +92,7 @@ def load_small_model(
         _add_lora(transformer, find_lora(folder, lora), lora_scale)
     text = torch.zeros(1, 1, transformer.config.text_dim, dtype=torch.float32, device=device)
     scheduler = make_scheduler(transformer.conditioning.flow_shift or 1.0)
-    chunk_model = WanChunkModel(
+    chunk_model = ShiftedChunkModel(
         transformer,
         scheduler,
         codec,

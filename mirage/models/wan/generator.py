@@ -46,7 +46,7 @@ def cache_last_prompt(encode: PromptEncoder) -> PromptEncoder:
     return cached
 
 
-class _Sequence(NamedTuple):
+class DenoisingSequence(NamedTuple):
     """What surrounds the noisy latents of a chunk: clean latents (1, C, T, h, w) and the adapter's input."""
 
     first: Tensor  # (1, C, h, w), the chunk's first latent
@@ -176,7 +176,7 @@ class WanChunkModel:
             control = self.control(torch.cat([view, preceding_view], 1), torch.cat([mask, preceding_mask]))
             noise: Tensor = randn_tensor((1, *view.shape), generator=generator, device=device, dtype=torch.float32)
             conditioning: Conditioning = self.transformer.conditioning
-            sequence = _Sequence(
+            sequence = DenoisingSequence(
                 conditioning.normalize(first[None, :, None])[:, :, 0].to(device, torch.float32),
                 conditioning.normalize(references[None]).to(device, dtype),
                 conditioning.normalize(preceding[None]).to(device, dtype),
@@ -202,7 +202,7 @@ class WanChunkModel:
     def _denoise(
         self,
         latents: Tensor,
-        sequence: _Sequence,
+        sequence: DenoisingSequence,
         embeddings: tuple[Tensor, Tensor | None],
         generator: torch.Generator,
     ) -> Tensor:
@@ -234,7 +234,7 @@ class WanChunkModel:
         self.state._current_timestep = None
         return latents[0]
 
-    def _flow(self, sequence: _Sequence, latents: Tensor, t: Tensor, embeddings: Tensor) -> Tensor:
+    def _flow(self, sequence: DenoisingSequence, latents: Tensor, t: Tensor, embeddings: Tensor) -> Tensor:
         """Predict the flow (B, C, T, h, w) of latents (1, C, T, h, w) for embeddings (B, tokens, text dim)."""
         start, count = sequence.references.shape[2], latents.shape[2]
         hidden_states = torch.cat([sequence.references, latents.to(sequence.control.dtype), sequence.preceding], 2)
