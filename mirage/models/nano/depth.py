@@ -24,7 +24,9 @@ __all__ = ["NanoDepth", "write_depth_network"]
 KIND, VERSION = "depth network", 1
 PIXELS = 192 * 288  # of the images that the network is trained on
 FOV = 60.0  # degrees along the longer side, if the camera is unknown
-GUESS_ERROR = 0.7  # scale of the error of the logarithm of depth in guess_depth
+# Standard errors of the logarithm of depth in guess_depth: of all of an image, and of its shape alone, on rooms.
+GUESS_SCALE, GUESS_SHAPE = 0.7, 0.4
+UNKNOWN = 0.2  # standard error that the network does not know of, because photographs are not what it was trained on
 
 
 def write_depth_network(network: DepthNetwork, path: Path, dtype: torch.dtype = torch.float16) -> None:
@@ -37,8 +39,9 @@ class NanoDepth:
     """Estimates depth with the network of mirage-nano, a guess that is better than level ground and a wall.
 
     It was trained on procedural rooms and half a recording of a kitchen, so it knows rooms. Where the network is
-    unsure, the result is closer to :func:`mirage.depth.guess_depth`: both are averaged, as logarithms, with the inverse
-    squares of the scales of their errors as weights.
+    unsure, the result is closer to the shape of :func:`mirage.depth.guess_depth`, level ground and a wall, which is
+    first brought to the network's distance. Both are averaged, as logarithms, with the inverse squares of their errors
+    as weights.
 
     Args:
         network: the network, on the device to run on.
@@ -92,7 +95,20 @@ class NanoDepth:
         rays = ray_maps(cameras.rescale(small).intrinsics.to(device), small)
         depth, error = self.network(images, rays)
         guess = guess_depth(images.movedim(1, 0), cameras.rescale(small).to(device)).depth.log()
-        precision = (-2 * error).exp()
-        log = (depth * precision + guess / GUESS_ERROR**2) / (precision + 1 / GUESS_ERROR**2)
+        log = _average(depth, error, guess)
         full = nnf.interpolate(log[:, None], size, mode="bilinear", align_corners=False)[:, 0].exp()
         return make_estimate(full.to(frames.device), metric=True)
+
+
+def _average(depth: Tensor, error: Tensor, guess: Tensor) -> Tensor:
+    """The mean of two logarithms of depth (T, H, W), of which the second one is moved towards the first.
+
+    Args:
+        depth, error: of the network, and the logarithm of its error.
+        guess: of :func:`mirage.depth.guess_depth`.
+    """
+    weight = 1 / ((2 * error).exp() + UNKNOWN**2)
+    over_image = weight.mean((1, 2), keepdim=True)
+    apart = ((depth - guess) * weight).mean((1, 2), keepdim=True) / over_image
+    moved = guess + apart * over_image / (over_image + 1 / GUESS_SCALE**2)
+    return (depth * weight + moved / GUESS_SHAPE**2) / (weight + 1 / GUESS_SHAPE**2)

@@ -72,6 +72,7 @@ def test_borders_of_patches_move() -> None:
     network = Network()
     flow = ShiftedChunkModel._flow
     seen = {}
+
     def look(self: ShiftedChunkModel, *args: Any) -> Tensor:
         made = flow(self, *args)
         seen[len(seen)] = made
