@@ -25,9 +25,8 @@ from ..errors import DataError, first_line
 from ..models.nano.depth import write_depth_network
 from ..models.nano.depth_network import DepthNetwork, ray_maps
 from .checkpoints import TrainingState, find_checkpoints
-from .clips import PROCEDURAL, ClipSource, SourceOptions, open_sources, parse_seeds
+from .clips import ClipSource, SourceOptions, open_sources
 from .loop import rate_factor
-from .procedural_views import ProceduralViews
 from .recipe import StageRecipe
 
 __all__ = ["DepthFrames", "collect_frames", "depth_loss", "train_depth"]
@@ -35,7 +34,7 @@ __all__ = ["DepthFrames", "collect_frames", "depth_loss", "train_depth"]
 SIZE = (192, 288)
 SKY = 30.0  # meters, depth that the network learns for the sky and for all that is farther
 AVERAGE = 0.999  # decay of the running average of the weights
-KIND, VERSION = "depth frames", 3
+KIND, VERSION = "depth frames", 2
 HELD_OUT = 64  # frames
 SHARE = 10  # a source has one of so many draws, at least
 
@@ -139,11 +138,7 @@ def make_batch(frames: DepthFrames, numbers: Sequence[int], rng: random.Random) 
             image, depth, k[0, 2] = image.flip(-1), depth.flip(-1), width - k[0, 2]
         gain = torch.tensor([rng.uniform(0.8, 1.2) for _ in range(3)], dtype=torch.float32, device="cpu")
         gamma, light = rng.uniform(0.7, 1.4), rng.uniform(0.6, 1.3)
-        image = image.clamp(min=1e-3) ** gamma * gain[:, None, None] * light
-        grey = image.mean(0, keepdim=True)
-        image = (grey + rng.uniform(0.2, 1.3) * (image - grey)).clamp(0, 1)
-        if rng.random() < 0.3:
-            image = nnf.avg_pool2d(image, 3, stride=1, padding=1, count_include_pad=False)
+        image = (image.clamp(min=1e-3) ** gamma * gain[:, None, None] * light).clamp(0, 1)
         images.append(image)
         rays.append(ray_maps(k[None], SIZE)[0])
         depths.append(depth)
@@ -221,28 +216,18 @@ def train_depth(frames: DepthFrames, out: Path, recipe: StageRecipe, *, seed: in
     return result
 
 
-def _open(text: str, options: SourceOptions) -> list[ClipSource]:
-    if text.startswith(PROCEDURAL):
-        return [ProceduralViews(parse_seeds(text), options.frames, SIZE)]
-    return open_sources(text, options)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m mirage.training.depth", description=(__doc__ or "").split(". ")[0])
-    parser.add_argument(
-        "sources", nargs="+", metavar="SOURCE", help="as for mirage data build; of procedural scenes, single views"
-    )
+    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="as for mirage data build")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="of the run")
-    parser.add_argument(
-        "--frames", type=int, default=6, metavar="N", help="views of each procedural scene (default: 6)"
-    )
+    parser.add_argument("--frames", type=int, default=6, metavar="N", help="of each procedural scene (default: 6)")
     parser.add_argument("--steps", type=int, default=6000, metavar="N", help="(default: 6000)")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     options = SourceOptions(args.frames, SIZE, "", None, None, 1)
     recipe = StageRecipe(steps=args.steps, batch_size=12, learning_rate=1e-3, warmup=200, schedule="cosine")
     try:
-        sources = [source for text in args.sources for source in _open(text, options)]
+        sources = [source for text in args.sources for source in open_sources(text, options)]
         frames = collect_frames(sources, args.out / "frames.safetensors")
         print(train_depth(frames, args.out, recipe))
     except DataError as error:
