@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,7 @@ def export_stage(stage: StageName, model: MirageTransformer3DModel, weights: Map
         wan.save_pretrained(out / BASE)
         with atomic_write(out / BASE / CONDITIONING) as partial:
             partial.write_text(json.dumps(model.conditioning.to_dict(), indent=1) + "\n")
+        _share((out / BASE).glob("*.safetensors"), out / BASE / CONDITIONING)
     elif stage == "adapter":
         write_adapter({name.removeprefix("adapter."): w for name, w in weights.items()}, model.config, out / ADAPTER)
     else:
@@ -158,3 +160,10 @@ def export_stage(stage: StageName, model: MirageTransformer3DModel, weights: Map
         peft = {f"base_model.model.{name}": weight for name, weight in lora.items()}
         write_plain(out / PEFT / "adapter_model.safetensors", peft)
         write_plain(out / RELEASED_LORA, lora_to_released(lora))
+        _share([out / LORA], out / RELEASED_LORA)
+
+
+def _share(files: Iterable[Path], like: Path) -> None:
+    """Give files of diffusers the permissions of another file: safetensors makes them for their owner alone."""
+    for file in files:
+        file.chmod(stat.S_IMODE(like.stat().st_mode))

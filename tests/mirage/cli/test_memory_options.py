@@ -6,19 +6,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import tiny_depth
 from PIL import Image
+from stopped_runs import stopped_after_a_chunk
 
 from mirage.cli.main import main
 from mirage.cli.run_checks import check_stored
 from mirage.cli.run_store import RunStore
 from mirage.filters import EdgeFilter, Filters
 from mirage.io.files import read_image
-from mirage.rollout import RolloutSession
 
 SIZE = (64, 96)
 
@@ -84,22 +83,14 @@ def test_a_network_estimates_depth(folder: Path) -> None:
     assert {"scale", "residual", "inliers", "accepted", "reason"} <= set(alignment[0])
 
 
-def test_an_interrupted_run_goes_on_with_its_network(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_goes_on_with_its_network(folder: Path) -> None:
     """And with its filters and mask, and with the fits of the depth of the chunks before."""
     for part in tiny_depth.depth_anything():
         part.save_pretrained(folder / "network")
     options = ("--depth-model", f"{folder}/network", "--filters", "default", "--mask", f"{folder}/mask.png")
     assert main(arguments(folder, *options)) == 0
     undisturbed = read_metrics(folder)
-    step = RolloutSession.step
-
-    def interrupt(self: RolloutSession, *args: Any) -> Any:
-        if self.chunks:
-            raise KeyboardInterrupt
-        return step(self, *args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(RolloutSession, "step", interrupt)
+    with stopped_after_a_chunk():
         assert main(arguments(folder, *options)) == 130
     stored = RunStore(folder / "out" / "resume").load()
     assert stored is not None

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from stopped_runs import stopped_after_a_chunk
 
 from mirage.cli.main import main
 from mirage.cli.output_files import FILES
@@ -23,7 +24,6 @@ from mirage.cli.output_folder import OutputFolder
 from mirage.cli.output_lock import OutputLock
 from mirage.errors import DataError
 from mirage.io.packet_log import Packet, PacketLog
-from mirage.rollout import RolloutSession
 
 
 @pytest.fixture
@@ -79,17 +79,10 @@ def test_files_of_others_are_not_replaced(
 
 
 def test_an_unfinished_run_is_not_mixed_with_another(
-    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out, step = tmp_path / "out", RolloutSession.step
-
-    def interrupt(self: RolloutSession, *args: Any) -> Any:
-        if self.chunks:
-            raise KeyboardInterrupt
-        return step(self, *args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(RolloutSession, "step", interrupt)
+    out = tmp_path / "out"
+    with stopped_after_a_chunk():
         assert main([*arguments, f"--out={out}"]) == 130
     metrics = json.loads((out / "metrics.json").read_text())
     assert (metrics["finished"], metrics["reason"], metrics["frames_done"]) == (False, "interrupted", 5)
@@ -119,18 +112,11 @@ def test_nothing_to_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str], k
 
 
 def test_weights_that_changed_are_not_resumed_with(
-    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out, filters, step = tmp_path / "out", tmp_path / "filters.json", RolloutSession.step
+    out, filters = tmp_path / "out", tmp_path / "filters.json"
     filters.write_text("[]")
-
-    def interrupt(self: RolloutSession, *args: Any) -> Any:
-        if self.chunks:
-            raise KeyboardInterrupt
-        return step(self, *args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(RolloutSession, "step", interrupt)
+    with stopped_after_a_chunk():
         assert main([*arguments, f"--out={out}", f"--filters={filters}"]) == 130
     filters.write_text('[{"filter": "EdgeFilter"}]')
     before = contents(out / "resume")

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from reader_files import CAMERA, SIZE, some_cache, some_memory
+from stopped_runs import stopped_after_a_chunk
 from torch import Tensor
 
 from mirage.cameras import read_cameras_json, write_cameras
@@ -217,17 +218,7 @@ def unfinished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Image.fromarray(torch.randint(0, 255, (32, 48, 3), dtype=torch.uint8).numpy()).save(folder / "image.png")
     argv = ["generate", "--image", str(folder / "image.png"), "--intrinsics", str(folder / "k.txt"), "--block", "8",
             "--frames", "9", "--chunk", "5", "--out", str(folder / "out")]  # fmt: skip
-    from mirage.rollout import RolloutSession
-
-    step = RolloutSession.step
-
-    def fail(session: RolloutSession, *args: Any) -> Any:
-        if session.chunks:
-            raise KeyboardInterrupt
-        return step(session, *args)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RolloutSession, "step", fail)
+    with stopped_after_a_chunk():
         assert main(argv) == 130
     return folder / "out"
 

@@ -75,6 +75,20 @@ def test_a_run_generates(run: Path) -> None:
     torch.testing.assert_close(walk(load_small_model(run)), first)
 
 
+def test_others_may_read_all_files(run: Path, tmp_path: Path) -> None:
+    """safetensors makes files for their owner alone; those of a run have the permissions of the umask."""
+    write_small_model(run, tmp_path / "small", {"night": run / LORA})
+    found = [path for folder in (run, tmp_path / "small") for path in folder.rglob("*.safetensors")]
+    assert {path.name for path in found} > {
+        LORA.name,
+        "diffusion_pytorch_model.safetensors",
+        "adapter_model.safetensors",
+    }
+    (tmp_path / "new").touch()
+    modes = {str(path): path.stat().st_mode for path in found}
+    assert modes == dict.fromkeys(modes, (tmp_path / "new").stat().st_mode)
+
+
 def test_memory_steps_and_lora_have_an_effect(run: Path) -> None:
     plain = walk(load_small_model(run, keep_known=False))
     for options in ({"control_scale": 0.0}, {"steps": 2}, {"lora": run / LORA, "lora_scale": 30.0}):
