@@ -37,20 +37,20 @@ ONLY ?= *
 PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 .PHONY: env demo test test-kernels test-mirage test-viewer test-long test-install sanitize fuzz soak test-torches test-cuda-torch lint format docs bench \
-	bench-check bench-baseline bench-libraries gpu wheel wheel-manylinux hub clean
+	bench-check bench-baseline bench-libraries nano gpu wheel wheel-manylinux hub clean
 
 env: $(READY) $(OLDEST_HEADERS) $(OLDER_HEADERS)
 
 # torch comes first: the native build needs its headers, and an isolated build would fetch another torch for them.
-# torchvision is for tests alone and stands apart: where it was built for another torch, transformers cannot be imported
-# beside it (tests/conftest.py).
+# torchvision, and piq which needs it, are for tests alone and stand apart: where torchvision was built for another torch,
+# transformers cannot be imported beside it (tests/conftest.py).
 $(READY): pyproject.toml setup.py $(wildcard csrc/*.py) .ci/constraints.txt $(SOURCES)
 	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "Python 3.10 or newer is needed; name one with make PYTHON=..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) torch numpy setuptools ninja
 	$(STRICT) $(PIP) --no-build-isolation --editable '.[wan,scenes,train,triton,test,bench,lint,docs]'
-	$(PIP) --no-deps --upgrade --target $(VENV)/tests torchvision
+	$(PIP) --no-deps --upgrade --target $(VENV)/tests torchvision piq
 	@touch $@
 
 # Headers of a torch that is not installed: the sources must compile against them too.
@@ -60,6 +60,8 @@ $(HEADERS)/%/.ready: | $(READY)
 
 demo: $(READY)
 	$(BIN)/mirage generate --scene motorcycle --frames 97 --seed 0 --out out/demo --overwrite
+	$(BIN)/mirage generate --scene motorcycle --model nano --trajectory pan --amount 40 --frames 65 --seed 0 \
+		--out out/demo_nano --overwrite
 
 test: $(READY) $(OLDEST_HEADERS) $(OLDER_HEADERS)
 	$(PYTEST)
@@ -159,6 +161,21 @@ bench-libraries: $(READY)
 		pydantic pydantic-core typing-inspection annotated-types
 	-$(PIP) --no-deps --upgrade --target $(VENV)/libraries --no-build-isolation torch-scatter
 	$(BIN)/python -m benchmarks.libraries
+
+# mirage-nano, from its data to its files, in runs: about ten hours on two cores. It can be stopped and started again. Half of
+# a recording in MIRAGE_DATA is trained on.
+HALF = $(MIRAGE_DATA)/hololens_dev@0-36
+CLIPS := --height 256 --width 384 --frames 97 --samples 12 --references 2 --temporal-stride 1 --clips-per-shard 8
+nano: $(READY)
+	@test -n "$(MIRAGE_DATA)" || { echo "MIRAGE_DATA is not set: it names the folder of real recordings"; exit 1; }
+	$(BIN)/mirage data build procedural:0-479 photos:0-47 $(HALF) $(HALF) $(HALF) --out runs/data/nano $(CLIPS)
+	$(BIN)/mirage train nano --data runs/data/nano --out runs/nano
+	$(BIN)/mirage data build procedural:0-119:night --out runs/data/night $(CLIPS)
+	$(BIN)/mirage train nano --data runs/data/night --out runs/night --model runs/nano/base/transformer \
+		--adapter runs/nano/adapter/adapter.safetensors --set "stages=['lora']"
+	$(BIN)/python -m mirage.training.depth $(HALF) procedural:0-1499 --out runs/depth
+	$(BIN)/mirage export runs/nano --out runs/nano_files --lora night=runs/night/lora/pytorch_lora_weights.safetensors
+	cp runs/depth/depth.safetensors runs/nano_files
 
 # Where there is an NVIDIA GPU and a torch that runs on it: with that torch, in place, nothing is fetched; what was built
 # with CUDA kernels before is taken as it is. With diffusers, transformers and accelerate there, a chunk of the full-size

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import plots, tables
+from benchmarks.report import model_tables, plots, tables
 
 HERE = Path(__file__).resolve().parent
 TEMPLATE = HERE / "RESULTS.template.md"
@@ -21,7 +21,9 @@ MAKERS: dict[str, Callable[[str, dict[str, Any]], list[str]]] = {
     maker.__name__: maker
     for maker in (
         tables.operations, tables.per_frame, tables.memories, tables.corridor, tables.completeness, tables.filters,
-        tables.depth_drift, tables.wan_full, tables.gpu,
+        tables.depth_drift, model_tables.closed_loop, model_tables.holes, model_tables.denoising_steps, model_tables.lora_place,
+        model_tables.long_walk, model_tables.depth_guess, model_tables.nano_training, model_tables.control_input,
+        tables.wan_full, tables.gpu,
     )
 }  # fmt: skip
 

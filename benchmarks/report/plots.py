@@ -40,6 +40,7 @@ def draw_all(results: dict[str, Content], folder: Path) -> None:
         for of, chart, draw in (
             ("operations", f"{name}_slowdown", draw_slowdown), ("operations", f"{name}_roofline", draw_roofline),
             ("corridor", name, draw_corridor), ("depth_drift", name, draw_depth_drift),
+            ("nano_training", name, draw_training),
         ):  # fmt: skip
             if of == kind:
                 draw(content, folder / f"{chart}.png")
@@ -145,6 +146,30 @@ def draw_depth_drift(content: Content, path: Path) -> None:
     errors.set(title="Mean error of revisited cells", ylabel="cells")
     scales.set(title="Scale of the depth that is written (1 = true)", ylabel="scale", yticks=(1, 1.2, 1.5, 2))
     save(figure, content, path)
+
+
+def draw_training(content: Content, path: Path) -> None:
+    """A panel per stage: the mean loss of ten batches as a line, that of validation as dots."""
+    stages = content["stages"]
+    figure, axes = panels(len(stages), height=3.2)
+    for axis, (name, curves) in zip(axes, stages.items(), strict=True):
+        axis.set(title=name, xlabel="step")
+        steps, losses = zip(*curves["training"], strict=True)
+        means = [sum(losses[max(n - 9, 0) : n + 1]) / len(losses[max(n - 9, 0) : n + 1]) for n in range(len(losses))]
+        axis.plot(steps, means, color=RED, label="mean of ten batches")
+        axis.set_ylim(*_room(means[len(means) // 10 :], [loss for _, loss in curves.get("validation", ())]))
+        if "validation" in curves:
+            axis.plot(*zip(*curves["validation"], strict=True), "o", color=NAVY, markersize=3.5, label="validation")
+    axes[0].set_ylabel("loss")
+    axes[0].legend(frameon=False, fontsize=8.5)
+    save(figure, content, path)
+
+
+def _room(*series: Sequence[float]) -> tuple[float, float]:
+    """Limits that hold series with some room."""
+    values = [value for one in series for value in one]
+    low, high = min(values), max(values)
+    return low - 0.1 * (high - low), high + 0.1 * (high - low)
 
 
 def draw_slowdown(content: Content, path: Path) -> None:

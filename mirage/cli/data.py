@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from ..depth import MonocularDepth
 from ..errors import DataError, first_line
 from ..models.embedded import DctCodec
+from ..models.nano.files import named_folder
+from .memory_options import load_depth_model
 from .messages import note, warn
 from .model_options import DTYPES, EMBEDDED
 from .output_lock import OutputLock
@@ -194,12 +195,7 @@ def _build(args: argparse.Namespace, settings: SampleSettings, part: tuple[int, 
     loaded = load_codec(args)
     if args.model == EMBEDDED:
         loaded = loaded._replace(codec=DctCodec(args.block, args.temporal_stride))
-    estimator = None
-    if args.depth_model is not None:
-        try:
-            estimator = MonocularDepth.load(args.depth_model, device=loaded.device)
-        except DataError as error:
-            raise DataError(f"--depth-model: {error}") from None
+    estimator = None if args.depth_model is None else load_depth_model(args.depth_model, loaded.device)
     options = SourceOptions(args.frames, size, "", args.videos, estimator, args.every)
     if args.captions is not None and not args.text:
         note("captions are stored, but without --text no embeddings of them, and training runs without prompts")
@@ -240,7 +236,7 @@ def _describe(args: argparse.Namespace, loaded: LoadedCodec, encode_text: Encode
 
     options = {"dtype": loaded.settings.get("dtype"), "depth_model": None, "text": None}
     if args.depth_model is not None:
-        options["depth_model"] = str(args.depth_model.resolve())
+        options["depth_model"] = str(named_folder(args.depth_model).resolve())
     if encode_text is not None:
         options["text"] = [args.max_words, hashlib.sha256(sample_tensor(encode_text("a test"))).hexdigest()[:16]]
     return options

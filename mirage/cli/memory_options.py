@@ -20,6 +20,8 @@ from ..filters import read_filters as load_filters
 from ..io.arrays import is_array_file
 from ..io.files import read_mask
 from ..io.photos import read_photo_info
+from ..models.nano.depth import NanoDepth
+from ..models.nano.files import NANO
 from .messages import note
 
 DEFAULT = "default"
@@ -52,8 +54,9 @@ def add_memory_options(parser: argparse.ArgumentParser, *, mask: bool = True) ->
         "--depth-model",
         type=Path,
         metavar="FOLDER",
-        help="folder of a depth network: Depth Pro, Depth Anything V2 (metric) or ZoeDepth. It estimates the depth of "
-        "new frames, and of the image if --depth is not set (default: new frames take the memory's own depth)",
+        help="folder of a depth network: Depth Pro, Depth Anything V2 (metric) or ZoeDepth; or 'nano' for a small one "
+        "that is part of this package and knows rooms. It estimates the depth of new frames, and of the image if "
+        "--depth is not set (default: new frames take the memory's own depth)",
     )
     group.add_argument(
         "--filters",
@@ -113,6 +116,22 @@ def read_exclusion(
     return mask if tuple(mask.shape) == size else resize_mask(mask, size)
 
 
+def load_depth_model(folder: Path, device: torch.device) -> DepthEstimator:
+    """Load the depth network of ``--depth-model``.
+
+    Args:
+        folder: its folder, or ``nano``.
+        device: for the network.
+
+    Raises:
+        DataError: it is missing or damaged, or a package is not installed.
+    """
+    try:
+        return NanoDepth.load(device=device) if str(folder) == NANO else MonocularDepth.load(folder, device=device)
+    except DataError as error:
+        raise DataError(f"--depth-model: {error}") from None
+
+
 def load_memory_options(args: argparse.Namespace, device: torch.device) -> MemoryOptions:
     """Load the depth network and the filters that the options select.
 
@@ -124,12 +143,9 @@ def load_memory_options(args: argparse.Namespace, device: torch.device) -> Memor
         DataError: a file or folder is missing or damaged, or a package is not installed.
     """
     filters = read_filters(args)
-    estimator = None
+    estimator: DepthEstimator | None = None
     if args.depth_model is not None:
-        try:
-            estimator = MonocularDepth.load(args.depth_model, device=device)
-        except DataError as error:
-            raise DataError(f"--depth-model: {error}") from None
+        estimator = load_depth_model(args.depth_model, device)
     settings = {
         "depth": "memory" if estimator is None else estimator.name,
         "filters": [] if filters is None else filters.to_list(),

@@ -15,7 +15,7 @@ from typing import Any
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 
-def assign(option: str, path: Path) -> str:
+def assign(option: str, path: str | Path) -> str:
     """An option with a path, so that it can be pasted into a shell.
 
     Example:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +14,7 @@ import torch
 
 from ..errors import DataError, first_line
 from ..models.embedded import DctCodec, FillModel
-from ..models.nano.files import find_lora, is_small_model
+from ..models.nano.files import NANO, find_lora, is_small_model, named_folder
 from ..models.wan.presets import WAN
 from ..rollout import ChunkModel, Codec
 from .messages import warn
@@ -29,12 +30,12 @@ DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch
 # Options of only some kinds of model. With the others they would have no effect, so they are an error.
 _NEEDS = {
     "block": "--model embedded",
-    **dict.fromkeys(("lora", "lora_scale", "steps", "device"), "--model FOLDER"),
+    **dict.fromkeys(("lora", "lora_scale", "steps", "device"), "--model nano or FOLDER"),
     **dict.fromkeys(("adapter", "preset", "prompt", "negative_prompt", "guidance", "dtype", "offload", "tiling"),
                     "--model FOLDER with Wan2.2"),
 }  # fmt: skip
-_OF_KIND = {"embedded": ("--model embedded",), "small": ("--model FOLDER",),
-            "wan": ("--model FOLDER", "--model FOLDER with Wan2.2")}  # fmt: skip
+_OF_KIND = {"embedded": ("--model embedded",), "small": ("--model nano or FOLDER",),
+            "wan": ("--model nano or FOLDER", "--model FOLDER with Wan2.2")}  # fmt: skip
 
 
 class LoadedModel(NamedTuple):
@@ -77,8 +78,9 @@ def add_model_options(
         default=default,
         metavar="FOLDER",
         help=f"'{embedded}' for the built-in model, which needs no download: it shows the memory with smoothly filled "
-        f"holes; or a folder with Wan2.2 in diffusers' layout ({WAN}), with a saved MiragePipeline, or of a run of "
-        f"mirage train with a small backbone (default: {default or 'no model'})",
+        f"holes; '{NANO}' for mirage-nano, a small diffusion model that is part of this package; or a folder with "
+        f"Wan2.2 in diffusers' layout ({WAN}), with a saved MiragePipeline, or of a run of mirage train with a small "
+        f"backbone (default: {default or 'no model'})",
     )
     model.add_argument(
         "--block",
@@ -106,14 +108,14 @@ def _add_wan_options(parser: argparse.ArgumentParser) -> None:
     wan = parser.add_argument_group(
         "Wan2.2",
         "These options need --model FOLDER with Wan2.2; --steps, --lora, --lora-scale and --device are "
-        "for small models too.",
+        "for nano and other small models too.",
     )
     wan.add_argument("--prompt", metavar="TEXT", help="description of the video (default: empty)")
     wan.add_argument(
         "--negative-prompt", metavar="TEXT", help="what to avoid; needs --guidance above 1 (default: empty)"
     )
     wan.add_argument("--steps", type=int, metavar="N", help="denoising steps (default: 20; 40 for the "
-                     "preset paper, 6 for small models)")  # fmt: skip
+                     "preset paper; 2 for small models, 6 with a LoRA)")  # fmt: skip
     wan.add_argument("--guidance", type=float, metavar="SCALE", help="classifier-free guidance (default: 1, off)")
     wan.add_argument("--adapter", type=Path, metavar="FILE", help="weights of the memory adapter (.safetensors, .pt); "
                      "without them the memory has no effect on Wan2.2 (default: those of the folder)")  # fmt: skip
@@ -124,7 +126,8 @@ def _add_wan_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         action="append",
         metavar="FILE",
-        help="LoRA weights; may be repeated; or the name of one in the folder of a small model (default: none)",
+        help="LoRA weights; may be repeated; or the name of one in the folder of a small model, such as night for nano "
+        "(default: none)",
     )
     wan.add_argument("--lora-scale", type=float, action="append", metavar="SCALE", help="scale of the LoRA, one for "
                      "each --lora (default: 1)")  # fmt: skip
@@ -159,7 +162,7 @@ def check_model_options(args: argparse.Namespace) -> None:
         if len(args.lora) > 1:
             raise DataError(f"--lora: expected one file with a small model, got {len(args.lora)}")
         try:
-            args.lora = [find_lora(Path(args.model), args.lora[0])]
+            args.lora = [find_lora(named_folder(args.model), args.lora[0])]
         except DataError as error:
             raise DataError(f"--{error}") from None
     files, scales = args.lora or [], args.lora_scale or []
@@ -172,10 +175,15 @@ def check_model_options(args: argparse.Namespace) -> None:
         _try_device(args.device)
 
 
+def is_small(model: str) -> bool:
+    """Whether ``--model`` selects a small model: mirage-nano, or one in a folder."""
+    return model == NANO or is_small_model(Path(model))
+
+
 def _find_kind(model: str) -> str:
     if model == EMBEDDED:
         return "embedded"
-    return "small" if is_small_model(Path(model)) else "wan"
+    return "small" if is_small(model) else "wan"
 
 
 def _try_device(device: str) -> None:
@@ -239,6 +247,23 @@ def load_model(args: argparse.Namespace, size: tuple[int, int] | None = None, co
     return LoadedModel(pipe.codec, chunk_model, device, settings, session_options, memory_options)
 
 
+def reuse_model() -> Callable[..., LoadedModel]:
+    """A function like :func:`load_model` that loads a model once, for many walks. The built-in one depends on the size
+    of the frames, and is made for each."""
+    last: dict[tuple[str, ...], LoadedModel] = {}
+
+    def load(args: argparse.Namespace, *rest: Any) -> LoadedModel:
+        if args.model == EMBEDDED:
+            return load_model(args, *rest)
+        key = tuple(str(getattr(args, name)) for name in ("model", "boundary", "references", *_NEEDS))
+        if key not in last:
+            last.clear()
+            last[key] = load_model(args, *rest)
+        return last[key]
+
+    return load
+
+
 def missing_for(model: str, packages: str, error: ImportError) -> DataError:
     """Build the error for a model whose packages are not installed.
 
@@ -260,7 +285,7 @@ def _load_small(args: argparse.Namespace) -> LoadedModel:
     device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     lora, scale = (values[0] if values else None for values in (args.lora, args.lora_scale))
     small = load_small_model(
-        Path(args.model), lora=lora, lora_scale=1.0 if scale is None else scale, steps=args.steps, device=device
+        args.model, lora=lora, lora_scale=1.0 if scale is None else scale, steps=args.steps, device=device
     )
     conditioning = small.conditioning
     session_options = conditioning.session_options(boundary=args.boundary, references=args.references)

@@ -17,12 +17,13 @@ from mirage_kernels import Cameras
 from ..cameras import centered_intrinsics, intrinsics_from_fov, read_intrinsics
 from ..cameras.intrinsics import MAX_ASPECT_ERROR
 from ..data.scenes import Scene
-from ..depth import DepthEstimator, MemoryDepth, MonocularDepth, guess_depth
+from ..depth import DepthEstimator, MemoryDepth, MonocularDepth
 from ..errors import DataError
 from ..geometry.grids import resize_depth, usable_depth, valid_depth
 from ..io.files import read_depth, read_image
 from ..io.photos import PhotoInfo
 from ..memory import LatentSpatialMemory
+from ..models.nano.depth import NanoDepth
 from ..rollout import Codec
 from .input_warnings import MAX_FOV, MIN_FOV, warn_about_depth, warn_about_intrinsics
 from .messages import note, warn
@@ -31,7 +32,7 @@ from .path_options import needs_file_intrinsics, read_start_cameras
 DEFAULT_FOV = 60.0  # degrees along the longer side of the image, if nothing is known about the camera
 PHOTO_OPTIONS = ("depth", "intrinsics", "fov")
 GUESSED = "guessed"  # in metrics.json
-_GUESS = "guessed: level ground, and a wall at 5 m"
+_GUESS = "guessed by a small network that knows rooms"
 
 Size = tuple[int, int]
 
@@ -52,7 +53,7 @@ def add_photo_options(source: argparse._ArgumentGroup) -> None:
         metavar="FILE",
         help="depth map of the image: integers of 16 bits in millimeters (PNG, PGM, TIFF, .npy, .npz), or floats in "
         "meters (.npy, .npz, .exr, TIFF, PFM). One of another size is resized (default: estimated by --depth-model, "
-        "else guessed: level ground and a wall at 5 m)",
+        "else guessed by a small network that knows rooms)",
     )
     source.add_argument(
         "--depth-scale",
@@ -121,11 +122,16 @@ def read_photo(
     elif depth is None and use_memory:
         depth, source, from_memory = torch.zeros(size, dtype=torch.float32, device="cpu"), "memory", True
     elif depth is None:
-        depth, source = guess_depth(image[:, None], scaled[:1]).depth[0], GUESSED
+        depth, source = guess_photo_depth(image, scaled[:1]), GUESSED
     if source == GUESSED or assumed:
         _note_assumptions(args.image, keys, focal_source if assumed else "", source == GUESSED)
     scene = Scene(image, depth, scaled, {}, depth_from_memory=from_memory)
     return scene, {"image_depth": source, "focal_length": focal_source}
+
+
+def guess_photo_depth(image: Tensor, camera: Cameras) -> Tensor:
+    """The depth (H, W) of an image (3, H, W) of which nothing but the camera is known."""
+    return NanoDepth.load()(image[:, None], camera).depth[0]
 
 
 def _name_intrinsics(args: argparse.Namespace) -> str:
@@ -231,4 +237,4 @@ def add_depth_of_memory(scene: Scene, memory: LatentSpatialMemory, codec: Codec,
         note(f"{name}: depth rendered from the memory; --depth or --depth-model gives another")
         return scene._replace(depth=estimate.depth[0].cpu())
     note(f"{name}: depth {_GUESS}, because the memory shows nothing from its camera")
-    return scene._replace(depth=guess_depth(scene.image[:, None], scene.keys[:1]).depth[0], depth_from_memory=False)
+    return scene._replace(depth=guess_photo_depth(scene.image, scene.keys[:1]), depth_from_memory=False)

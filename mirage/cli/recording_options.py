@@ -13,12 +13,14 @@ import torch
 
 from ..errors import DataError, first_line
 from ..models.embedded import DctCodec
+from ..models.nano.files import NANO
 from ..models.wan.presets import WAN
 from ..rollout import Codec
 from .frame_size import MAX_SIDE, check_aspect
-from .model_options import DTYPES, EMBEDDED, MAX_BLOCK, missing_for
+from .model_options import DTYPES, EMBEDDED, MAX_BLOCK, SMALL_SIDE, is_small, missing_for
 
 DEFAULT_BLOCK = 16
+_PATCH = 2  # cells, of Wan's transformer, small ones included
 _SLICE = re.compile(r"(-?[0-9]+)?:(-?[0-9]+)?(?::([0-9]+)?)?")
 _BYTES = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMG]?)(?:i?B)?", re.IGNORECASE)
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
@@ -31,11 +33,15 @@ class LoadedCodec(NamedTuple):
         codec: encodes frames to latents and decodes them.
         device: for the memory.
         settings: entries for ``report.json``.
+        max_side: pixels; a larger recording is scaled down to it unless a size is given.
+        patch: height and width of the latent grid are multiples of this number of cells, as the codec's model needs.
     """
 
     codec: Codec
     device: torch.device
     settings: dict[str, Any]
+    max_side: int = MAX_SIDE
+    patch: int = 1
 
 
 def add_codec_options(parser: argparse.ArgumentParser) -> None:
@@ -45,8 +51,9 @@ def add_codec_options(parser: argparse.ArgumentParser) -> None:
         "--model",
         default=EMBEDDED,
         metavar="FOLDER",
-        help="'embedded' for the built-in codec, which needs no download, or a folder with Wan2.2 in diffusers' layout "
-        f"({WAN}), of which only the autoencoder is loaded (default: embedded)",
+        help=f"'embedded' for the built-in codec, which needs no download; '{NANO}' for that of mirage-nano; or a "
+        f"folder with Wan2.2 in diffusers' layout ({WAN}), of which only the autoencoder is loaded, or of a small "
+        "model (default: embedded)",
     )
     group.add_argument(
         "--block",
@@ -71,9 +78,10 @@ def check_codec_options(args: argparse.Namespace) -> None:
         DataError: an option is out of range or has no effect on the selected model.
     """
     embedded = args.model == EMBEDDED
-    for name in ("dtype", "device", "tiling") if embedded else ("block",):
+    cosine = embedded or is_small(args.model)
+    for name in (*(("dtype", "device", "tiling") if cosine else ()), *(() if embedded else ("block",))):
         if getattr(args, name) is not None:
-            expected = "--model FOLDER" if embedded else "--model embedded"
+            expected = "--model embedded" if name == "block" else "--model FOLDER with Wan2.2"
             raise DataError(f"--{name}: expected {expected}, got --model {args.model}")
     if args.block is not None and not 4 <= args.block <= MAX_BLOCK:
         expected = "at least 4" if args.block < 4 else f"at most {MAX_BLOCK}"
@@ -109,6 +117,8 @@ def load_codec(
         by_size = DEFAULT_BLOCK if size is None else DctCodec.for_size(size).spatial_stride
         block = args.block or memory_block(memory_codec or "") or by_size
         loaded = LoadedCodec(DctCodec(block), torch.device("cpu"), {"codec": f"dct-{block}", "block": block})
+    elif is_small(args.model):
+        loaded = _load_small(args)
     else:
         loaded = _load_wan(args)
     if memory_codec is not None and loaded.codec.name != memory_codec:
@@ -117,6 +127,19 @@ def load_codec(
             f"--memory: expected latents of codec {loaded.codec.name!r}, got latents of {memory_codec!r}; {way}"
         )
     return loaded
+
+
+def _load_small(args: argparse.Namespace) -> LoadedCodec:
+    try:
+        from ..models.nano.model import load_small_codec
+    except ImportError as error:
+        raise missing_for(args.model, "diffusers and peft", error) from None
+    try:
+        codec = load_small_codec(args.model)
+    except DataError as error:
+        raise DataError(f"--model {args.model}: {error}") from None
+    settings = {"codec": codec.name, "model": args.model}
+    return LoadedCodec(codec, torch.device("cpu"), settings, SMALL_SIDE, _PATCH)
 
 
 def _load_wan(args: argparse.Namespace) -> LoadedCodec:
@@ -141,7 +164,8 @@ def _load_wan(args: argparse.Namespace) -> LoadedCodec:
     if args.tiling:
         vae.enable_tiling()
     codec = WanCodec(vae)
-    return LoadedCodec(codec, torch.device(device), {"codec": codec.name, "model": args.model, "dtype": dtype})
+    settings = {"codec": codec.name, "model": args.model, "dtype": dtype}
+    return LoadedCodec(codec, torch.device(device), settings, patch=_PATCH)
 
 
 def add_size_options(group: Any, default: str) -> None:

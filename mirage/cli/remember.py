@@ -27,6 +27,7 @@ from ..rollout import MemoryWriter
 from ..viewer.decoded_view import decode_view
 from .memory_options import DEFAULT
 from .messages import assign, note, warn
+from .model_options import EMBEDDED
 from .recording_options import (
     LoadedCodec,
     add_codec_options,
@@ -114,7 +115,7 @@ def _add_frame_options(remember: argparse.ArgumentParser) -> None:
         metavar="FRAMES",
         help="a number of evenly spaced frames, or START:STOP:STEP as in Python (default: all)",
     )
-    add_size_options(frames, "the recording's, cropped to whole cells")
+    add_size_options(frames, "the recording's, cropped to whole cells; scaled down to 384 pixels for a small model")
     frames.add_argument(
         "--intrinsics", type=Path, metavar="FILE", help="intrinsics of all frames (default: the recording's)"
     )
@@ -163,10 +164,11 @@ def run(args: argparse.Namespace) -> str:
     report = remember(args)
     used, refused, size = report["frames_used"], len(report["frames_refused"]), report["bytes"]
     mib = {name: f"{value / 2**20:.2f} MiB" for name, value in size.items()}
+    model = "" if args.model == EMBEDDED else f" {assign('--model', args.model)}"
     return (
         f"{args.out}: {used} frames{f' ({refused} refused)' if refused else ''}, {report['points']} points, "
         f"{mib['file']} (points {mib['points']}, history {mib['history']})\n"
-        f"go on from the last frame: mirage generate {assign('--memory', args.out)}"
+        f"go on from the last frame: mirage generate {assign('--memory', args.out)}{model}"
     )
 
 
@@ -196,8 +198,11 @@ def _remember(args: argparse.Namespace, outputs: Outputs) -> dict[str, Any]:
         depth_scale=args.depth_scale,
     )
     numbers = pick_frames(args.frames, len(recording))
-    loaded = load_codec(args, size=_first_size(args, recording, numbers))
-    check_size_options(args, loaded.codec.spatial_stride)
+    size = _first_size(args, recording, numbers)
+    loaded = load_codec(args, size=size)
+    check_size_options(args, loaded.codec.spatial_stride * loaded.patch)
+    if size is not None and max(size) > loaded.max_side and args.height is None and args.width is None:
+        args = argparse.Namespace(**{**vars(args), "height" if size[0] > size[1] else "width": loaded.max_side})
     for text in recording.notes:
         note(text)
     if args.frames is not None and args.frames.isdecimal() and int(args.frames) > len(recording):
@@ -260,6 +265,7 @@ class _Filling:
         filters: Filters | None,
     ) -> None:
         self.args, self.recording, self.codec, self.memory = args, recording, loaded.codec, memory
+        self.step = loaded.codec.spatial_stride * loaded.patch
         self.writer = MemoryWriter(memory, filters=filters)
         self.size = (0, 0)
         self.cameras: list[Cameras] = []
@@ -306,7 +312,7 @@ class _Filling:
             return self.recording.read(number, self.size, crop=crop)
         frame = self.recording[number]  # the first one that can be read: its size is that of all frames
         full = frame.camera.size
-        self.size = find_size(self.args, full, self.codec.spatial_stride)
+        self.size = find_size(self.args, full, self.step)
         self._describe(full, crop)
         median = frame.depth[frame.depth > 0].median().item()
         if median > MAX_METERS:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from ..models.nano.files import NANO, named_folder
 from .model_options import EMBEDDED
 
 _SAMPLE = 1 << 20  # bytes from the beginning and the end of a file that tell whether it changed
@@ -24,8 +25,10 @@ def pack_options(args: argparse.Namespace) -> dict[str, Any]:
         args: the parsed options of ``mirage generate``.
     """
     options = {name: value for name, value in vars(args).items() if name not in _UNUSED and not callable(value)}
-    if options["model"] != EMBEDDED:
+    if options["model"] not in (EMBEDDED, NANO):
         options["model"] = str(Path(options["model"]).absolute())
+    if str(options["depth_model"]) == NANO:
+        options["depth_model"] = NANO
     return {name: _pack(value) for name, value in options.items()} | {"digests": _digests(args)}
 
 
@@ -74,10 +77,13 @@ def check_alone(args: argparse.Namespace, parser: argparse.ArgumentParser) -> No
 
 def _digests(args: argparse.Namespace) -> dict[str, str]:
     """A digest of each file and folder that is read again when the run is resumed."""
-    paths = [args.adapter, args.depth_model, *(args.lora or [])]
-    paths += [] if args.model == EMBEDDED else [Path(args.model)]
-    paths += [] if args.filters in (None, "default") else [Path(args.filters)]
-    return {str(path.absolute()): _digest(path) for path in paths if path is not None}
+    named = [args.depth_model, None if args.model == EMBEDDED else args.model]
+    files = [args.adapter, *(args.lora or []), None if args.filters in (None, "default") else args.filters]
+    digests = {str(Path(path).absolute()): _digest(Path(path)) for path in files if path is not None}
+    for name in filter(None, named):
+        key = NANO if str(name) == NANO else str(Path(name).absolute())
+        digests[key] = _digest(named_folder(name))
+    return digests
 
 
 def _digest(path: Path) -> str:

@@ -25,7 +25,7 @@ from ..rollout import Codec
 from .frame_size import FrameSize, check_size_options, choose_size, expected_size, fit_scene, size_before_fit
 from .input_warnings import MAX_FOV, MIN_FOV, warn_about_depth, warn_about_exclusion, warn_about_intrinsics
 from .memory_options import read_exclusion
-from .messages import note
+from .messages import assign, note
 from .model_options import MAX_DEFAULT_SIDE
 from .photo_options import PHOTO_OPTIONS, add_depth_of_memory, add_photo_options, read_photo
 
@@ -182,7 +182,7 @@ def read_start(
     settings: dict[str, Any] = {}
     name, info = source.name, source.photo
     if info is not None:
-        target = _size_of_memory(args, memory, codec) or choose_size(args, info.size, step, name, max_side)
+        target = _size_of_memory(args, memory, codec, step) or choose_size(args, info.size, step, name, max_side)
         scene, settings = read_photo(
             args,
             info,
@@ -192,7 +192,7 @@ def read_start(
         )
     else:
         scene = scene_from_memory(memory, codec) if source.scene is None else source.scene
-        target = _size_of_memory(args, memory, codec) or choose_size(args, scene.keys.size, step, name, max_side)
+        target = _size_of_memory(args, memory, codec, step) or choose_size(args, scene.keys.size, step, name, max_side)
     size = (scene.image.shape[1], scene.image.shape[2])
     exclude = read_exclusion(args, size, None if info is None else info.size)
     if exclude is not None:
@@ -207,7 +207,7 @@ def read_start(
     return Start(scene, settings)
 
 
-def _size_of_memory(args: argparse.Namespace, memory: LatentSpatialMemory, codec: Codec) -> FrameSize | None:
+def _size_of_memory(args: argparse.Namespace, memory: LatentSpatialMemory, codec: Codec, step: int) -> FrameSize | None:
     """The size of a memory's earlier frames, which further ones must have; None for an empty memory."""
     if memory.history.cameras is None:
         return None
@@ -216,6 +216,11 @@ def _size_of_memory(args: argparse.Namespace, memory: LatentSpatialMemory, codec
         given = getattr(args, name)
         if given is not None and given != side:
             raise DataError(f"--{name}: expected {side}, as the frames of {args.memory} have, got {given}")
+        if side % step:
+            raise DataError(
+                f"--memory: expected frames whose {name} is a multiple of {step}, as this model needs, got {side} in "
+                f"{args.memory}; mirage remember {assign('--model', args.model)} makes one"
+            )
     return FrameSize((height, width), True)
 
 

@@ -15,7 +15,6 @@ from mirage_kernels import Cameras
 from ..cameras import centered_intrinsics, worldscore_path
 from ..cameras.worldscore import FOCAL_LENGTH
 from ..data.scenes import Scene
-from ..depth import guess_depth
 from ..errors import DataError
 from ..evaluation.worldscore import (
     OUTPUT,
@@ -34,6 +33,7 @@ from .memory_options import MemoryOptions, add_memory_options, load_memory_optio
 from .messages import note, warn
 from .model_options import LoadedModel, add_model_options, check_model_options, load_model
 from .output_lock import OutputLock
+from .photo_options import guess_photo_depth
 from .recording_options import parse_part
 from .signals import raise_again
 
@@ -185,7 +185,7 @@ def _generate(
     camera = Cameras(centered_intrinsics(args.focal_length, size), pose, size)
     cameras = worldscore_path(camera, sample.moves, args.frames, speed=args.speed)
     writer.start(scene.image, cameras, args.speed)
-    depth = guess_depth(scene.image[:, None], camera).depth[0] if options.estimator is None else None
+    depth = guess_photo_depth(scene.image, camera) if options.estimator is None else None
     session = RolloutSession(
         scene.image,
         depth,

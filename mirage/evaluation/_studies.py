@@ -14,9 +14,11 @@ from statistics import median
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from mirage_kernels import atomic_write
 
+from ..io.images import to_pil
 from . import machine
 
 
@@ -49,6 +51,14 @@ def write(folder: Path, kind: str, data: str, method: str, **content: Any) -> No
     result = {"kind": kind, "machine": machine.facts(), "data": data, "method": method, **content}
     with atomic_write(folder / f"{kind}.json") as partial:
         partial.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def save_image(path: Path, image: Tensor, width: int = 1400) -> None:
+    """Write an image (3, H, W) as JPEG, at most so wide."""
+    small = to_pil(image)
+    small.thumbnail((width, 4 * width))
+    with atomic_write(path) as partial:
+        small.save(partial, format="JPEG", quality=78)
 
 
 def medians(

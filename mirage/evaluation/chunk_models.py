@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ..memory import LatentSpatialMemory
-from ..models.embedded import DctCodec, FillModel
-from ..rollout import ChunkModel
+from ..models.embedded import FillModel
+from ..rollout import ChunkModel, Codec
 
 __all__ = ["ComparedModel", "WithoutMemory", "open_models"]
 
@@ -53,7 +53,7 @@ class ComparedModel(NamedTuple):
     """
 
     name: str
-    codec: DctCodec
+    codec: Codec
     model: ChunkModel
     session_options: dict[str, Any]
     memory_options: dict[str, Any]
@@ -64,11 +64,11 @@ class ComparedModel(NamedTuple):
         return LatentSpatialMemory(self.codec.channels, codec=self.codec.name, **self.memory_options)
 
 
-def open_models(folder: Path, **options: Any) -> list[ComparedModel]:
+def open_models(folder: str | Path, **options: Any) -> list[ComparedModel]:
     """Load a small model, the same without memory, and the model that fills holes smoothly, with the same codec.
 
     Args:
-        folder: of the small model.
+        folder: of the small model, or ``"nano"``.
         options: of :func:`mirage.models.nano.model.load_small_model`.
     """
     from ..models.nano.model import load_small_model

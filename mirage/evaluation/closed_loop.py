@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +23,8 @@ from mirage_kernels import Cameras
 
 from ..cameras import out_and_back, pan
 from ..data.procedural import ProceduralScene
-from ..io.images import contact_sheet, write_image
+from ..io.images import contact_sheet
+from ..models.nano.files import NANO
 from ..rollout import RolloutSession
 from . import _studies
 from .chunk_models import ComparedModel, open_models
@@ -132,17 +132,21 @@ def summarize(rows: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]:
 
 def as_table(summary: dict[str, dict[str, dict[str, float]]]) -> str:
     """A Markdown table of models and scores."""
-    names = list(next(iter(summary.values())))
+    names = list(dict.fromkeys(name for scores in summary.values() for name in scores))
     lines = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for model, scores in summary.items():
-        cells = [f"{s['mean']:.3g} ({s['low']:.3g} to {s['high']:.3g})" for s in scores.values()]
+        cells = [_cell(scores[name]) if name in scores else "-" for name in names]
         lines.append(f"| {model} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
+def _cell(score: dict[str, float]) -> str:
+    return f"{score['mean']:.3g} ({score['low']:.3g} to {score['high']:.3g})"
+
+
 def main() -> None:
     options = _studies.parser("closed_loop", __doc__)
-    options.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="small model")
+    options.add_argument("--model", default=NANO, metavar="FOLDER", help="small model (default: %(default)s)")
     options.add_argument("--lora", metavar="NAME", help="LoRA of the small model (default: none)")
     options.add_argument("--steps", type=int, metavar="N", help="denoising steps (default: of the model)")
     for name, default in (("scenes", SCENES), ("chunks", CHUNKS)):
@@ -171,7 +175,8 @@ def run(args: argparse.Namespace) -> None:
     settings = {name: str(value) for name, value in vars(args).items()}
     _studies.write(args.out, "closed_loop", "Held-out procedural scenes.", METHOD, settings=settings, summary=summary,
                    rows=rows)  # fmt: skip
-    write_image(args.out / "closed_loop.png", contact_sheet([row for row, _ in shown], [label for _, label in shown]))
+    rows_shown, labels = zip(*shown, strict=True)
+    _studies.save_image(args.out / "closed_loop.jpg", contact_sheet(list(rows_shown), list(labels)))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional as nnf
 
-from mirage_kernels import Cameras, atomic_write
+from mirage_kernels import Cameras
 
 from ..data.scenes import motorcycle
 from ..filters import (
@@ -38,7 +38,7 @@ from ..filters import (
 )
 from ..geometry.grids import cells_of, grow, masked_cells
 from ..io.files import read_image
-from ..io.images import contact_sheet, to_bytes
+from ..io.images import contact_sheet
 from ..memory import LatentSpatialMemory
 from . import _studies
 from .moving_objects import GRID, Composite, Outcome, composite, cow, man, read_gray, write_all
@@ -213,13 +213,6 @@ def visit_twice(scene: Composite, t: int, first: Tensor, marks: Tensor) -> tuple
     return tuple(int(count.sum()) for count in counts)  # type: ignore[return-value]
 
 
-def save(path: Path, image: Tensor, width: int = 1400) -> None:
-    small = Image.fromarray(to_bytes(image))
-    small.thumbnail((width, 4 * width))
-    with atomic_write(path) as partial:
-        small.save(partial, format="JPEG", quality=78)
-
-
 def draw_masks(out: Path) -> None:
     images, labels = [], []
     for name, (frame, mask, grid) in {"cow": cow_mask(), "people": people_mask()}.items():
@@ -227,7 +220,7 @@ def draw_masks(out: Path) -> None:
         part = (slice(None), slice(-500, None)) if name == "people" else (slice(None), slice(150, 420), slice(400, 900))
         images.append(overlay(frame, result)[part])
         labels.append(f"{name}: every cell with a masked pixel is excluded")
-    save(out / "filters_masks.jpg", contact_sheet([images], [labels], width=690))
+    _studies.save_image(out / "filters_masks.jpg", contact_sheet([images], [labels], width=690))
 
 
 def draw_moving_object(out: Path, scene: Composite, outcome: Outcome) -> None:
@@ -237,7 +230,7 @@ def draw_moving_object(out: Path, scene: Composite, outcome: Outcome) -> None:
     overlays = [overlay(frame, result) for frame, result in zip(frames, results_of_frames, strict=True)]
     names = [f"frame {t}" for t in picks]
     kept = [f"{result.fractions['kept']:.0%} kept" for result in results_of_frames]
-    save(out / "filters_moving_objects.jpg", contact_sheet([frames, overlays], [names, kept], width=400))
+    _studies.save_image(out / "filters_moving_objects.jpg", contact_sheet([frames, overlays], [names, kept], width=400))
 
 
 def draw_depth(out: Path, static: Composite) -> None:
@@ -250,7 +243,7 @@ def draw_depth(out: Path, static: Composite) -> None:
     images.append(overlay(far.frame, Filters([FarFilter(HORIZON)])(far)))
     images[2] = nnf.interpolate(images[2][None], scene.image.shape[1:], mode="bilinear")[0]
     labels = ["edge, default", "edge, strict", f"far: beyond {HORIZON:g} m"]
-    save(out / "filters_depth.jpg", contact_sheet([images], [labels], width=460))
+    _studies.save_image(out / "filters_depth.jpg", contact_sheet([images], [labels], width=460))
 
 
 def main() -> None:
@@ -261,7 +254,7 @@ def main() -> None:
         masks.append({"name": name, "cells": touched, "strict": strict, "nearest": nearest})
     out_share, lost_share, result = measure_sky()
     out.mkdir(parents=True, exist_ok=True)
-    save(out / "filters_sky.jpg", overlay(sky_image(), result)[:, :300])
+    _studies.save_image(out / "filters_sky.jpg", overlay(sky_image(), result)[:, :300])
     objects: list[dict[str, Any]] = []
     for name, cut_out, height in (("cow", cow(), 0.35), ("man", man(), 0.8)):
         scene = composite(cut_out, height)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -25,7 +24,8 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from mirage_kernels import Cameras
 
 from ..data.procedural import ProceduralScene
-from ..io.images import contact_sheet, enlarge, show_holes, write_image
+from ..io.images import contact_sheet, enlarge, show_holes
+from ..models.nano.files import NANO
 from ..rollout import RolloutSession
 from . import _studies
 from .chunk_models import ComparedModel, open_models
@@ -147,7 +147,7 @@ def side_by_side(frames: Tensor) -> Tensor:
 
 def main() -> None:
     options = _studies.parser("holes", __doc__)
-    options.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="small model")
+    options.add_argument("--model", default=NANO, metavar="FOLDER", help="small model (default: %(default)s)")
     options.add_argument("--steps", type=int, metavar="N", help="denoising steps (default: of the model)")
     options.add_argument("--clips", type=int, default=CLIPS, metavar="N", help="(default: %(default)s)")
     run(options.parse_args())
@@ -180,7 +180,7 @@ def run(args: argparse.Namespace) -> None:
     settings = {name: str(value) for name, value in vars(args).items()}
     _studies.write(args.out, "holes", "Held-out clips with depth.", METHOD, settings=settings, summary=summaries)
     names = ["memory", "truth", *(compared.name for compared in models)]
-    write_image(args.out / "holes.png", contact_sheet(pictures, [names] * len(pictures)))
+    _studies.save_image(args.out / "holes.jpg", contact_sheet(pictures, [names] * len(pictures)))
 
 
 if __name__ == "__main__":

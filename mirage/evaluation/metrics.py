@@ -8,6 +8,8 @@ import math
 
 from torch import Tensor
 
+MS_SSIM_BORDER = 160  # pixels: five scales of a window of 11
+
 
 def psnr(a: Tensor, b: Tensor, mask: Tensor | None = None) -> float:
     """Compute the peak signal-to-noise ratio of two images.
@@ -37,24 +39,28 @@ def image_scores(image: Tensor, truth: Tensor) -> dict[str, float]:
     """Compare an image with the truth by measures that need no weights.
 
     Args:
-        image, truth: (3, H, W), values 0 to 1, both sides at least 161 pixels.
+        image, truth: (3, H, W), values 0 to 1.
 
     Returns:
-        ``psnr`` in dB, ``ssim`` (Wang et al. 2004), ``ms_ssim`` (Wang et al. 2003) and ``haarpsi`` (Reisenhofer et al.
-        2018), for which larger is better, and ``gmsd`` (Xue et al. 2014), for which smaller is better.
+        ``psnr`` in dB and ``ssim`` (Wang et al. 2004); with piq also ``ms_ssim`` (Wang et al. 2003; both sides at least
+        161 pixels) and ``haarpsi`` (Reisenhofer et al. 2018), for which larger is better, and ``gmsd`` (Xue et al.
+        2014), for which smaller is better.
 
     Raises:
-        ImportError: piq is not installed.
+        ImportError: scikit-image is not installed.
     """
+    from skimage.metrics import structural_similarity
+
+    a, b = (values.detach().float().clamp(0, 1).cpu() for values in (image, truth))
+    ssim = structural_similarity(  # type: ignore[no-untyped-call]
+        a.numpy(), b.numpy(), data_range=1.0, channel_axis=0, gaussian_weights=True, sigma=1.5,
+        use_sample_covariance=False,
+    )  # fmt: skip
+    scores = {"psnr": psnr(a, b), "ssim": float(ssim)}
     try:
         import piq  # type: ignore[import-not-found, unused-ignore]
-    except ImportError as error:
-        raise ImportError("image_scores needs piq: pip install --no-deps piq, beside torchvision") from error
-    a, b = (values[None].float().clamp(0, 1) for values in (image, truth))
-    return {
-        "psnr": psnr(a[0], b[0]),
-        "ssim": float(piq.ssim(a, b)),
-        "ms_ssim": float(piq.multi_scale_ssim(a, b)),
-        "haarpsi": float(piq.haarpsi(a, b)),
-        "gmsd": float(piq.gmsd(a, b)),
-    }
+    except (ImportError, RuntimeError):  # torchvision of another torch raises the latter
+        return scores
+    if min(a.shape[1:]) > MS_SSIM_BORDER:
+        scores["ms_ssim"] = float(piq.multi_scale_ssim(a[None], b[None]))
+    return {**scores, "haarpsi": float(piq.haarpsi(a[None], b[None])), "gmsd": float(piq.gmsd(a[None], b[None]))}

@@ -38,7 +38,10 @@ def test_every_link_of_the_committed_text_has_a_file() -> None:
 
 def test_every_study_has_committed_data() -> None:
     kinds = {content.get("kind", "operations") for content in committed().values()}
-    assert kinds == {"operations", "memories", "corridor", "completeness", "filters", "depth_drift"}
+    assert kinds == {
+        "operations", "memories", "corridor", "completeness", "filters", "depth_drift", "closed_loop", "holes",
+        "denoising_steps", "lora_place", "long_walk", "depth_guess", "nano_training",
+    }  # fmt: skip
 
 
 @pytest.mark.long

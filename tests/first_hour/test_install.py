@@ -122,7 +122,10 @@ def test_the_source_distribution_holds_what_is_needed_and_builds(project: Path, 
     with tarfile.open(archive) as opened:
         names = {name.partition("/")[2] for name in opened.getnames()}
     wanted = ["Makefile", "docs/start.md", "docs/images/contact_sheet.jpg", "csrc/module.cpp", "csrc/native_build.py"]
-    wanted += ["csrc/native_torch.py"]
+    weights = "mirage/models/nano/weights/"
+    nano = {f"{weights}{name}" for name in ("adapter.safetensors", "depth.safetensors", "night.safetensors")}
+    nano |= {f"{weights}transformer/{name}" for name in ("config.json", "diffusion_pytorch_model.safetensors")}
+    wanted += ["csrc/native_torch.py", *nano]
     wanted += ["README.md", "CITATION.cff", ".ci/constraints.txt", "tests/conftest.py", "benchmarks/check.py"]
     assert set(wanted) <= names
     assert {name for name in names if name.startswith("examples/") and name.endswith(".py")}
@@ -134,6 +137,7 @@ def test_the_source_distribution_holds_what_is_needed_and_builds(project: Path, 
     with zipfile.ZipFile(wheel) as opened:
         (metadata,) = [name for name in opened.namelist() if name.endswith("dist-info/METADATA")]
         text = opened.read(metadata).decode()
+        assert nano <= set(opened.namelist())
     links = re.findall(r"\]\(([^)\s]+)\)", text)
     assert links
     assert all(link.startswith("https://") for link in links)

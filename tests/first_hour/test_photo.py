@@ -31,7 +31,7 @@ def test_a_portrait_photo_becomes_a_video(tmp_path: Path) -> None:
     assert len(notes) == 1, "one note tells what was assumed"
     assert "focal length 300 pixels" in notes[0]
     assert "26 mm in 35 mm film" in notes[0]
-    assert "depth guessed: level ground, and a wall at 5 m" in notes[0]
+    assert "depth guessed by a small network that knows rooms" in notes[0]
     assert "Traceback" not in done.stderr
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["size"] == [128, 96], "upright"

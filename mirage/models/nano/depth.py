@@ -18,6 +18,7 @@ from ...depth import DepthEstimate, guess_depth
 from ...depth.estimator import check_frames, make_estimate
 from ...errors import DataError
 from .depth_network import DEPTH_STEP, DepthNetwork, ray_maps
+from .files import DEPTH, NANO, named_folder
 
 __all__ = ["NanoDepth", "write_depth_network"]
 
@@ -56,17 +57,18 @@ class NanoDepth:
         self.network = network.eval()
 
     @classmethod
-    def load(cls, path: Path, device: torch.device | str = "cpu") -> NanoDepth:
+    def load(cls, path: Path | None = None, device: torch.device | str = "cpu") -> NanoDepth:
         """Load weights.
 
         Args:
-            path: the file.
+            path: the file; None for the one that is part of this package.
             device: of the network.
 
         Raises:
             DataError: the file is missing or damaged.
         """
         network = DepthNetwork()
+        path = named_folder(NANO) / DEPTH if path is None else path
         try:
             tensors, _ = load_tensors(path, kind=KIND, version=VERSION)
         except (ValueError, OSError) as error:

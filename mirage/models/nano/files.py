@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Finds the files of small models. It imports no model."""
+"""Finds the files of small models, and of mirage-nano, which is part of this package. It imports no model."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ from typing import NamedTuple
 
 from ...errors import DataError
 
-__all__ = ["ADAPTER", "TRANSFORMER", "SmallModelFiles", "find_files", "find_lora", "is_small_model"]
+__all__ = [
+    "ADAPTER", "DEPTH", "NANO", "TRANSFORMER", "SmallModelFiles", "find_files", "find_lora", "is_small_model",
+    "named_folder",
+]  # fmt: skip
 
-TRANSFORMER, ADAPTER = "transformer", "adapter.safetensors"
+NANO = "nano"
+WEIGHTS = Path(__file__).parent / "weights"  # of mirage-nano
+TRANSFORMER, ADAPTER, DEPTH = "transformer", "adapter.safetensors", "depth.safetensors"
 
 
 class SmallModelFiles(NamedTuple):
@@ -24,6 +29,11 @@ class SmallModelFiles(NamedTuple):
 
     transformer: Path
     adapter: Path
+
+
+def named_folder(name: str | Path) -> Path:
+    """The folder of a model: ``"nano"`` is the one that is part of this package, and any other name is a path."""
+    return WEIGHTS if str(name) == NANO else Path(name)
 
 
 def _candidates(folder: Path) -> list[SmallModelFiles]:
@@ -71,7 +81,7 @@ def find_lora(folder: Path, lora: str | Path) -> Path:
         return named
     if Path(lora).is_file():
         return Path(lora)
-    names = sorted(file.stem for file in folder.glob("*.safetensors") if file.name != ADAPTER)
+    names = sorted(file.stem for file in folder.glob("*.safetensors") if file.name not in (ADAPTER, DEPTH))
     raise DataError(
         f"lora: expected a file, or one of {', '.join(names) or 'none'} in {folder}, got {str(lora)[:80]!r}"
     )

@@ -23,12 +23,13 @@ from ..wan.lora import lora_settings, read_lora
 from ..wan.presets import PRESETS, match_preset
 from ..wan.timesteps import make_scheduler
 from ..wan.transformer import MirageTransformer3DModel
-from .files import find_files, find_lora
+from .files import NANO, find_files, find_lora, named_folder
 from .shifted_model import ShiftedChunkModel
 
-__all__ = ["SmallModel", "load_small_model", "read_header"]
+__all__ = ["SmallModel", "load_small_codec", "load_small_model", "read_header"]
 
 LORA = "lora"  # name of it in peft
+HOLES_STEPS = 2  # more of them come out sharper and farther from the truth (mirage.evaluation.denoising_steps)
 
 
 class SmallModel(NamedTuple):
@@ -48,7 +49,7 @@ class SmallModel(NamedTuple):
 
 
 def load_small_model(
-    folder: Path,
+    folder: str | Path = NANO,
     *,
     lora: str | Path | None = None,
     lora_scale: float = 1.0,
@@ -60,10 +61,11 @@ def load_small_model(
     """Load a small model.
 
     Args:
-        folder: of its files, or of a run of ``mirage train`` with the stages base and adapter.
+        folder: of its files, or of a run of ``mirage train`` with the stages base and adapter; ``"nano"`` for
+            mirage-nano, which is part of this package.
         lora: file of LoRA, or the name of one in the folder, such as ``"night"``.
         lora_scale: multiplies what LoRA changes.
-        steps: denoising steps; by default 6.
+        steps: denoising steps; by default 2 to fill holes (``keep_known``), and 6 to generate all cells.
         control_scale: multiplies what the adapter adds; 0 turns the memory off.
         keep_known: whether cells that the memory shows stay as they are shown. By default as the adapter was trained,
             but not with LoRA, which may change what they look like.
@@ -72,6 +74,7 @@ def load_small_model(
     Raises:
         DataError: files are missing or damaged, or of a model for another codec.
     """
+    folder = named_folder(folder)
     files = find_files(folder)
     settings = read_header(files.adapter)
     require_transformer(str(files.transformer), (WanTransformer3DModel.__name__,), {})
@@ -87,7 +90,9 @@ def load_small_model(
     if keep_known is None:
         keep_known = transformer.conditioning.keep_known and lora is None
     transformer.conditioning = dataclasses.replace(transformer.conditioning, keep_known=keep_known)
-    codec = _open_codec(files.adapter, transformer.conditioning)
+    if steps is None:
+        steps = HOLES_STEPS if keep_known else PRESETS["nano"].steps
+    codec = _open_codec(files.adapter, settings)
     if lora is not None:
         _add_lora(transformer, find_lora(folder, lora), lora_scale)
     text = torch.zeros(1, 1, transformer.config.text_dim, dtype=torch.float32, device=device)
@@ -97,14 +102,31 @@ def load_small_model(
         scheduler,
         codec,
         lambda _: (text, None),
-        steps=PRESETS["nano"].steps if steps is None else steps,
+        steps=steps,
         control_scale=control_scale,
     )
     return SmallModel(codec, chunk_model, transformer, transformer.conditioning)
 
 
-def _open_codec(adapter: Path, conditioning: Conditioning) -> DctCodec:
+def load_small_codec(folder: str | Path = NANO) -> DctCodec:
+    """Make the codec of a small model, without its networks.
+
+    Args:
+        folder: as for :func:`load_small_model`.
+
+    Raises:
+        DataError: files are missing or damaged, or of a model for another codec.
+    """
+    adapter = find_files(named_folder(folder)).adapter
+    return _open_codec(adapter, read_header(adapter))
+
+
+def _open_codec(adapter: Path, settings: dict[str, Any]) -> DctCodec:
     """The cosine codec that an adapter was trained with."""
+    try:
+        conditioning = Conditioning.from_dict(settings.get("conditioning") or {})
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{adapter}: {error}") from None
     block = re.fullmatch(r"dct-([0-9]{1,3})", conditioning.codec)
     if block is None or not 4 <= int(block[1]) <= 256:
         raise DataError(f"{adapter}: expected an adapter for the codec dct-N, got {conditioning.codec[:40]!r}")

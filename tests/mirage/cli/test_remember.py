@@ -139,7 +139,7 @@ def test_a_recording_without_a_readable_frame_is_an_error(
         (["--filters", "missing.json"], "missing.json: no such file"),
         (["--max-bytes", "much"], "--max-bytes: expected a number of bytes, such as 500M or 2G, got 'much'"),
         (["--history", "0"], "--history: expected 1 to 1048576, got 0"),
-        (["--device", "cpu"], "--device: expected --model FOLDER, got --model embedded"),
+        (["--device", "cpu"], "--device: expected --model FOLDER with Wan2.2, got --model embedded"),
         (["--intrinsics", "missing.txt"], "missing.txt: no such file"),
         (["--model", "missing"], "--block: expected --model embedded, got --model missing"),
     ],

@@ -20,10 +20,14 @@ from mirage.evaluation.closed_loop import (
     summarize,
     walk_loop,
 )
+from mirage.evaluation.depth_guess import DepthFrames, depth_errors, estimators, fit_ramp
 from mirage.evaluation.holes import KnownClip, compare_in_holes
 from mirage.evaluation.metrics import psnr
 from mirage.models.embedded import DctCodec, FillModel
+from mirage.models.nano.depth import NanoDepth
+from mirage.models.nano.depth_network import DepthNetwork
 from mirage.training.clips import ProceduralClips
+from mirage_kernels import Cameras
 
 SIZE = (64, 96)
 
@@ -102,3 +106,36 @@ def test_intervals_hold_the_mean() -> None:
     table = as_table({"fill": summary, "nano": summary})
     assert table.splitlines()[0] == "| | psnr |"
     assert table.splitlines()[2].startswith("| fill | ")
+
+
+def test_errors_of_depth() -> None:
+    truth = torch.tensor([[1.0, 2.0, 4.0], [0.0, 8.0, 2.0]])
+    exact = depth_errors(torch.where(truth > 0, truth, 5), truth)
+    assert list(exact.values()) == [0, 1, 0]
+    double = depth_errors(2 * truth.clamp(min=1), truth)
+    assert double["absolute relative error"] == 1
+    assert double["within 1.25"] == 0
+    assert double["error of the shape"] == pytest.approx(0, abs=1e-12)
+
+
+def test_a_ramp_ignores_what_is_far_off() -> None:
+    line = 2 + 0.05 * torch.arange(40.0)
+    depth = line[:, None].expand(3, 40, 30).clone()
+    depth[:, :, ::7] = 50.0
+    depth[0, :10] = 0
+    torch.testing.assert_close(fit_ramp(depth), line, rtol=1e-2, atol=0)
+
+
+def test_depth_of_frames_is_estimated_alike() -> None:
+    """Each of the estimators gives a depth for every pixel of every frame."""
+    torch.manual_seed(0)
+    k = torch.tensor([[50.0, 0, 24], [0, 50.0, 16], [0, 0, 1]])
+    cameras = Cameras(k.expand(2, 3, 3), torch.eye(4).expand(2, 4, 4), (32, 48))
+    frames = DepthFrames(torch.rand(3, 2, 32, 48), torch.full((2, 32, 48), 3.0), cameras)
+    made = estimators(frames, NanoDepth(DepthNetwork()))
+    assert list(made) == ["nano", "constant", "ramp", "guess"]
+    for name, estimate in made.items():
+        depth = estimate(frames)
+        assert depth.shape == (2, 32, 48), name
+        assert (depth > 0).all(), name
+    assert depth_errors(made["constant"](frames)[0], frames.depth[0])["absolute relative error"] == 0

@@ -1,0 +1,110 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""The summary of closed loops: JSON, a Markdown table, and figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mirage_kernels import atomic_write
+
+from . import machine
+from .closed_loop import as_table, summarize
+
+__all__ = ["write_report"]
+
+UNITS = {
+    "psnr": "last revisit, dB", "ssim": "SSIM", "ms_ssim": "MS-SSIM", "haarpsi": "HaarPSI", "gmsd": "GMSD",
+    "lpips": "LPIPS", "drift": "drift, cells", "revisit_psnr": "all revisits, dB", "depth_difference": "depth, median",
+    "same_surface": "depth within 5 %", "flicker": "flicker", "known": "cells known", "seconds": "s a chunk",
+    "points": "points", "bytes": "bytes",
+}  # fmt: skip
+
+Summary = dict[str, dict[str, dict[str, float]]]
+Heads = dict[str, tuple[str, float, str]]  # of a score: head of its column, factor, format
+Results = dict[str, dict[str, Any]]
+
+
+def write_report(folder: Path, results: Results, settings: dict[str, Any]) -> str:
+    """Write ``summary.json``, ``summary.md`` and, with matplotlib, ``revisits.png``.
+
+    Args:
+        folder: for the files.
+        results: what :func:`mirage.evaluation.loop_scores.compare_walks` returned for each walk.
+        settings: that all walks share.
+
+    Returns:
+        The table.
+    """
+    variants = list(next(iter(results.values())))
+    rows = {v: [_known(result[v]["scores"]) for result in results.values()] for v in variants}
+    summary = {v: summarize_known(part, UNITS) for v, part in rows.items()}
+    laps = {v: _mean_laps([result[v]["laps"] for result in results.values()]) for v in variants}
+    content = {
+        "machine": machine.facts(),
+        "settings": settings,
+        "walks": len(results),
+        "summary": summary,
+        "laps": laps,
+    }
+    shown = {v: {UNITS[name]: value for name, value in scores.items()} for v, scores in summary.items()}
+    text = f"{len(results)} walks\n\n{as_table(shown)}\n"
+    if any(len(values) > 1 for values in laps.values()):
+        text += "\nPSNR of the first image at the end of each lap, dB:\n\n" + _lap_table(laps)
+    with atomic_write(folder / "summary.json") as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n")
+    with atomic_write(folder / "summary.md") as partial:
+        partial.write_text(text)
+    try:
+        from . import loop_figures
+    except ImportError:  # matplotlib is optional
+        return text
+    loop_figures.draw_revisits(folder / "revisits.png", results)
+    return text
+
+
+def summarize_known(rows: Sequence[dict[str, float]], names: Iterable[str]) -> dict[str, dict[str, float]]:
+    """Mean and interval of every score, over the rows that have it."""
+    found: dict[str, dict[str, float]] = {}
+    for name in names:
+        having = [{name: row[name]} for row in rows if name in row]
+        if having:
+            found |= summarize(having)
+    return found
+
+
+def scores_table(summary: Summary, heads: Heads) -> str:
+    """A Markdown table of means; "-" where there is none."""
+    columns = [key for key in heads if any(key in scores for scores in summary.values())]
+    lines = ["| | " + " | ".join(heads[key][0] for key in columns) + " |", "|---" + "|---:" * len(columns) + "|"]
+    for name, scores in summary.items():
+        cells = [
+            format(scores[key]["mean"] * heads[key][1], heads[key][2]) if key in scores else "-" for key in columns
+        ]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _known(scores: dict[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in scores.items() if value is not None}
+
+
+def _mean_laps(laps: Sequence[list[float | None]]) -> list[float]:
+    """The mean over walks of the PSNR at the end of each lap."""
+    means = []
+    for values in zip(*laps, strict=False):
+        known = [value for value in values if value is not None]
+        if known:
+            means.append(round(sum(known) / len(known), 3))
+    return means
+
+
+def _lap_table(laps: dict[str, list[float]]) -> str:
+    count = max(len(values) for values in laps.values())
+    lines = ["| | " + " | ".join(str(n) for n in range(1, count + 1)) + " |", "|---" * (count + 1) + "|"]
+    for variant, values in laps.items():
+        lines.append(f"| {variant} | " + " | ".join(f"{value:.2f}" for value in values) + " |")
+    return "\n".join(lines) + "\n"
