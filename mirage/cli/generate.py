@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import functools
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,12 @@ from ..memory import LatentSpatialMemory
 from ..memory.snapshot import restore_snapshot
 from ..rollout import RolloutSession, plan_chunks
 from .frame_size import add_size_options
+from .generate_list import add_list_options, check_inputs, find_shard, generate_list
+from .job_list import read_jobs
 from .live_view import add_port, open_viewer, walk_on
 from .memory_options import MemoryOptions, add_memory_options, load_memory_options, read_filters
 from .messages import note
-from .model_options import CHUNK, EMBEDDED, LoadedModel, add_model_options, check_model_options, load_model
+from .model_options import CHUNK, EMBEDDED, LoadedModel, add_model_options, check_model_options, load_model, reuse_model
 from .output_files import read_status
 from .output_folder import OutputFolder, remove_leftovers
 from .path_options import FRAMES, add_path_options, check_fps, check_frames, check_path_options, plan_path
@@ -53,6 +56,9 @@ examples:
   A photo with a depth map in units of 0.2 mm and known intrinsics, at a width of 640 pixels:
     mirage generate --image room.png --depth room_depth.png --depth-scale 0.0002 --intrinsics 495,495,269,169 \\
         --width 640
+
+  A small diffusion model, which is part of this package, generates what the memory does not know:
+    mirage generate --image photo.jpg --model nano
 
   Further in the same scene:
     mirage generate --memory out/generate/memory.safetensors --trajectory pan --amount 20 --out out/further
@@ -89,26 +95,7 @@ def add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="go on with the unfinished run in this output folder, with the options that it began with "
         "(default: begin a new run)",
     )
-    output.add_argument(
-        "--frames",
-        type=int,
-        metavar="N",
-        help="number of frames, a multiple of 4 plus 1 (default: 97, or all that --cameras, --poses or --actions give)",
-    )
-    add_size_options(output)
-    output.add_argument("--fps", type=int, default=16, metavar="N", help="frames per second (default: 16)")
-    output.add_argument(
-        "--chunk",
-        type=int,
-        metavar="N",
-        help="frames generated at a time, a multiple of 4 plus 1 (default: 33, or as many as the adapter was trained "
-        "with)",
-    )
-    output.add_argument(
-        "--save-frames",
-        action="store_true",
-        help="also write the frames as images, frames/000000.png and so on (default: no)",
-    )
+    add_list_options(output, "walk")
     output.add_argument(
         "--view",
         action="store_true",
@@ -116,12 +103,38 @@ def add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "Ctrl-C; needs viser (default: no)",
     )
     add_port(output)
-    output.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="random seed, for small models and Wan2.2 (default: 0)"
-    )
+    add_video_options(generate)
     add_memory_options(generate)
     add_model_options(generate)
     generate.set_defaults(run=functools.partial(run, parser=generate))
+
+
+def add_video_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options for the frames of a video, which a line of a list may have too."""
+    video = parser.add_argument_group("video")
+    video.add_argument(
+        "--frames",
+        type=int,
+        metavar="N",
+        help="number of frames, a multiple of 4 plus 1 (default: 97, or all that --cameras, --poses or --actions give)",
+    )
+    add_size_options(video)
+    video.add_argument("--fps", type=int, default=16, metavar="N", help="frames per second (default: 16)")
+    video.add_argument(
+        "--chunk",
+        type=int,
+        metavar="N",
+        help="frames generated at a time, a multiple of 4 plus 1 (default: 33, or as many as the adapter was trained "
+        "with)",
+    )
+    video.add_argument(
+        "--save-frames",
+        action="store_true",
+        help="also write the frames as images, frames/000000.png and so on (default: no)",
+    )
+    video.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="random seed, for small models and Wan2.2 (default: 0)"
+    )
 
 
 def _open_memory(
@@ -140,7 +153,12 @@ def _open_memory(
     return memory
 
 
-def _check_numbers(args: argparse.Namespace) -> None:
+def check_walk(args: argparse.Namespace) -> None:
+    """Check the options of a walk without decoding any file.
+
+    Raises:
+        DataError: one is out of range, has no effect, or names a file that is missing.
+    """
     check_path_options(args)
     check_frames(args.frames)
     try:
@@ -162,17 +180,44 @@ def _check_numbers(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> str:
     """Generate the video, and return a summary of several lines."""
+    find_shard(args)
+    if args.list is not None and args.resume is None:
+        return _run_list(args)
     if args.resume is None:
         return _summary(generate(args), args.out)
     check_alone(args, parser)
     return _summary(resume(args), args.resume)
 
 
-def generate(args: argparse.Namespace) -> dict[str, Any]:
+def add_line_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that a line of a list may have."""
+    add_start_options(parser)
+    add_path_options(parser)
+    add_video_options(parser)
+    parser.add_argument("--prompt")
+    parser.add_argument("--mask", type=Path)
+
+
+def _run_list(args: argparse.Namespace) -> str:
+    check_inputs(args)
+    if args.view:
+        raise DataError("--view: expected no --list, got both")
+    jobs = read_jobs(args.list, args, add_line_options)
+    for job in jobs:
+        try:
+            check_walk(job.args)
+        except DataError as error:
+            raise DataError(f"{args.list}: {job.name}: {error}") from None
+    load = reuse_model()
+    return generate_list(args, jobs, functools.partial(generate, load=load), functools.partial(resume, load=load))
+
+
+def generate(args: argparse.Namespace, load: Callable[..., LoadedModel] = load_model) -> dict[str, Any]:
     """Run ``mirage generate``.
 
     Args:
         args: the parsed options.
+        load: loads the model.
 
     Returns:
         The metrics that are written to ``metrics.json``.
@@ -181,10 +226,10 @@ def generate(args: argparse.Namespace) -> dict[str, Any]:
         DataError: an option is wrong, or a file is missing or damaged.
     """
     since = getattr(args, "since", time.perf_counter())
-    _check_numbers(args)
+    check_walk(args)
     with OutputFolder(args.out, overwrite=args.overwrite) as output:
         given, source = None if args.memory is None else LatentSpatialMemory.load(args.memory), find_source(args)
-        model = load_model(args, source.expected_size(args), "" if given is None else given.codec)
+        model = load(args, source.expected_size(args), "" if given is None else given.codec)
         if args.model == EMBEDDED:
             args.block = model.codec.spatial_stride  # for --resume
         args.chunk = model.chunk if args.chunk is None else args.chunk
@@ -202,11 +247,12 @@ def generate(args: argparse.Namespace) -> dict[str, Any]:
         return _roll_out(args, output, video, model, memory_options, since, depth=depth, exclude=scene.exclude)
 
 
-def resume(args: argparse.Namespace) -> dict[str, Any]:
+def resume(args: argparse.Namespace, load: Callable[..., LoadedModel] = load_model) -> dict[str, Any]:
     """Go on with the unfinished run in the folder ``args.resume``.
 
     Args:
         args: the parsed options.
+        load: loads the model.
 
     Returns:
         The metrics that are written to ``metrics.json``.
@@ -229,7 +275,7 @@ def resume(args: argparse.Namespace) -> dict[str, Any]:
             check_options(stored.info["options"], vars(args))
             args = unpack_options(args, stored.info["options"])
             check_model_options(args)  # not the input, which a run needs no more
-            model = load_model(args)
+            model = load(args)
             memory_options = load_memory_options(args, model.device)
             memory = restore_snapshot(unpack_snapshot(stored), model.device)
             scene, cameras = unpack_start(stored)
@@ -304,7 +350,7 @@ def _summary(metrics: dict[str, Any], folder: Path) -> str:
     ]
     if metrics.get("generator") == "fill":
         lines.append(
-            "  Holes were filled smoothly by the built-in stand-in; a video model (--model) would invent content."
+            "  Holes were filled smoothly by the built-in stand-in; a video model (--model nano) invents content."
         )
     for name, value in metrics.items():
         if name.endswith("_psnr"):
