@@ -36,6 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of the command line. Every command sets ``run``, which takes the options and returns a summary."""
     # They import torch, which takes seconds: in reach of what catches Ctrl-C.
     from .data import add_data
+    from .evaluate import add_eval
     from .export import add_export
     from .generate import add_generate
     from .remember import add_remember
@@ -58,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_render(commands)
     add_view(commands)
     add_worldscore(commands)
+    add_eval(commands)
     add_data(commands)
     add_train(commands)
     add_export(commands)

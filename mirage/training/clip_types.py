@@ -24,6 +24,7 @@ class TrainingClip(NamedTuple):
         caption: describes the clip.
         targets: (F, 3, H, W) uint8, what is to be generated where that differs from what is remembered, such as the
             same frames in another look. None for ``frames``.
+        numbers: F ascending numbers of the frames in what the clip is a part of; empty if they are 0 to F - 1.
     """
 
     frames: Tensor
@@ -32,6 +33,7 @@ class TrainingClip(NamedTuple):
     exclude: Tensor | None
     caption: str
     targets: Tensor | None = None
+    numbers: tuple[int, ...] = ()
 
 
 class ClipSource(Protocol):

@@ -8,6 +8,7 @@ import glob
 import random
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,8 @@ from ..cameras.realestate10k import read_realestate10k, read_realestate10k_times
 from ..data.procedural import Look, ProceduralScene
 from ..depth import DepthEstimator, fit_pose_scale
 from ..errors import DataError
-from ..io.files import read_image, read_text
+from ..geometry.grids import resize_depth, usable_depth
+from ..io.files import read_depth, read_image, read_text
 from ..io.video_reader import VideoReader
 from ..recordings import RecordedFrame, Recording, read_recording
 from ..recordings.frames import SourceFrame, fit_frame, image_size
@@ -114,7 +116,8 @@ class RecordingClips:
         """
         start = self._starts[name]
         numbers = range(start, min(start + self._frames * self._every, self._end), self._every)
-        return stack_frames([self._recording.read(number, self._size) for number in numbers], self._caption)
+        clip = stack_frames([self._recording.read(number, self._size) for number in numbers], self._caption)
+        return clip._replace(numbers=tuple(frame_numbers(self._recording.names)[number] for number in numbers))
 
 
 class RealEstateClips:
@@ -123,12 +126,13 @@ class RealEstateClips:
     The video of ``NAME.txt`` is ``NAME`` or the video's name in its first line, with a suffix of a video; or a folder
     ``NAME`` with images that are named after their times in microseconds. A video that is shorter than the times of the
     file is taken to begin with the first of them. Depth is brought to the scale of the poses
-    (:func:`mirage.depth.fit_pose_scale`).
+    (:func:`mirage.depth.fit_pose_scale`). Depth maps ``TIME.npy`` (H, W) beside such images, in the unit of the poses,
+    are taken as they are.
 
     Args:
         cameras: folder of the camera files, or one of them.
         videos: folder of the videos.
-        estimator: estimates depth.
+        estimator: estimates depth; None if all frames have depth maps.
         frames: of each clip; the last one of a file may be shorter.
         size: (H, W) that frames are scaled to.
         caption: of all clips.
@@ -143,7 +147,7 @@ class RealEstateClips:
         self,
         cameras: Path,
         videos: Path,
-        estimator: DepthEstimator,
+        estimator: DepthEstimator | None,
         frames: int,
         size: tuple[int, int],
         caption: str = "",
@@ -153,7 +157,8 @@ class RealEstateClips:
             raise DataError(f"{cameras}: expected camera files of RealEstate10K, got none")
         self._videos, self._estimator, self._frames, self._size = videos, estimator, frames, size
         self._caption = caption
-        self.described = [self.origin, str(cameras.resolve()), str(videos.resolve()), estimator.name, frames, caption]
+        network = None if estimator is None else estimator.name
+        self.described = [self.origin, str(cameras.resolve()), str(videos.resolve()), network, frames, caption]
         self._parts: dict[str, tuple[Path, int]] = {}
         for file in files:
             try:
@@ -177,15 +182,20 @@ class RealEstateClips:
             raise DataError(f"{name}: expected images of one size, got {tuple(read[0].shape)} and {tuple(other.shape)}")
         size = image_size(read[0])
         full = read_realestate10k(file, size, rebased=False)[part]
+        depths = self._read_depth(file, part, size)
         fitted = [
-            fit_frame(SourceFrame(image, full.intrinsics[t].double(), full[t]), self._size, crop=False)
+            fit_frame(SourceFrame(image, full.intrinsics[t].double(), full[t], depths[t]), self._size, crop=False)
             for t, image in enumerate(read)
         ]
         cut = torch.stack([source.image for source in fitted])
         cameras = with_intrinsics(full, torch.stack([source.intrinsics for source in fitted]), self._size)
-        estimate = self._estimator(cut.movedim(1, 0), cameras)
-        depth = torch.where(estimate.valid, estimate.depth, 0)
-        depth = depth * fit_pose_scale(cut, depth, cameras)
+        if fitted[0].depth is not None:
+            depth = torch.stack([source.depth for source in fitted if source.depth is not None])
+        else:
+            assert self._estimator is not None
+            estimate = self._estimator(cut.movedim(1, 0), cameras)
+            depth = torch.where(estimate.valid, estimate.depth, 0)
+            depth = depth * fit_pose_scale(cut, depth, cameras)
         return TrainingClip((cut * 255).round().to(torch.uint8), depth, cameras, None, self._caption)
 
     def _read_images(self, file: Path, part: slice) -> list[Tensor]:
@@ -203,6 +213,18 @@ class RealEstateClips:
             first = times[0]
         return [video.frame_at(time - first).image for time in times[part]]
 
+    def _read_depth(self, file: Path, part: slice, size: tuple[int, int]) -> list[Tensor | None]:
+        """The depth maps beside the frames, at the size of those; None for all, if there are none."""
+        paths = [self._videos / file.stem / f"{round(t * 1e6)}.npy" for t in read_realestate10k_times(file)[part]]
+        missing = [path for path in paths if not path.exists()]
+        if len(missing) < len(paths):
+            if missing:
+                raise DataError(f"{missing[0]}: expected a depth map, as other frames have, got none")
+            return [resize_depth(usable_depth(read_depth(path, scale=1.0))[None], size)[0] for path in paths]
+        if self._estimator is None:
+            raise DataError(f"{file.stem}: expected --depth-model, or depth maps such as {paths[0]}, got neither")
+        return [None] * len(paths)
+
     def _find_video(self, file: Path) -> Path:
         url = read_text(file, "RealEstate10K cameras").partition("\n")[0].strip()
         stems = [file.stem, re.split(r"[=/]", url)[-1]]
@@ -215,10 +237,24 @@ class RealEstateClips:
 
 def _image_at(folder: Path, seconds: float) -> Path:
     """The image of a time, in microseconds."""
-    found = sorted(folder.glob(f"{round(seconds * 1e6)}.*"))
+    found = sorted(path for path in folder.glob(f"{round(seconds * 1e6)}.*") if path.suffix != ".npy")
     if not found:
         raise DataError(f"{folder}: expected an image named {round(seconds * 1e6)}, got none")
     return found[0]
+
+
+def frame_numbers(names: Sequence[str]) -> list[int]:
+    """The numbers at the ends of the names of frames, if all have one and they ascend; else 0 and so on.
+
+    Example:
+        >>> frame_numbers(["frame_003.png", "frame_007.png"]), frame_numbers(["b", "a"])
+        ([3, 7], [0, 1])
+    """
+    found = [re.search(r"([0-9]{1,9})(?:\.[A-Za-z]+)?$", name) for name in names]
+    numbers = [int(match[1]) for match in found if match]
+    if len(numbers) == len(names) and all(a < b for a, b in pairwise(numbers)):
+        return numbers
+    return list(range(len(names)))
 
 
 def stack_frames(frames: Sequence[RecordedFrame], caption: str) -> TrainingClip:
@@ -281,7 +317,7 @@ def open_sources(text: str, options: SourceOptions) -> list[ClipSource]:
     if text.startswith(PHOTOS):
         return [PhotoClips(parse_seeds(text.removeprefix(PHOTOS)), frames, size, options.caption)]
     if text.startswith(REALESTATE10K):
-        if options.videos is None or options.estimator is None:
+        if options.videos is None or (options.estimator is None and not any(options.videos.glob("*/*.npy"))):
             raise DataError(f"{text}: expected --videos FOLDER and --depth-model FOLDER for RealEstate10K, got none")
         path = Path(text.removeprefix(REALESTATE10K))
         return [RealEstateClips(path, options.videos, options.estimator, frames, size, options.caption)]

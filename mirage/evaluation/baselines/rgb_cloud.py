@@ -58,6 +58,14 @@ class RgbCloud:
         """The number of points."""
         return self._count
 
+    def reserve(self, capacity: int) -> None:
+        """Make room for so many points in all, or for twice as many as before if that is more; copies the points."""
+        if capacity > self.capacity:
+            larger = RgbCloud(max(capacity, 2 * self.capacity), self._xyz.device)
+            larger._xyz[: len(self)] = self._xyz[: len(self)]
+            larger._colors[:, : 1 + len(self)] = self._colors[:, : 1 + len(self)]
+            self.capacity, self._xyz, self._colors = larger.capacity, larger._xyz, larger._colors
+
     @property
     def nbytes(self) -> int:
         """Bytes of the points so far, without spare capacity."""

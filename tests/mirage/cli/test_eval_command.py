@@ -1,0 +1,159 @@
+# SPDX-FileCopyrightText: 2026 The Mirage authors
+# SPDX-License-Identifier: Apache-2.0
+"""``mirage eval closed-loop``: what it measures, lists of walks in several processes, restarts, and wrong options."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mirage.cli import evaluate_loops
+from mirage.cli.main import main
+from mirage.io.images import write_image
+
+SIZE = (64, 96)
+WALK = ["--trajectory=pan", "--amount=30", "--frames=17", "--chunk=9", "--block=8"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A picture of stripes and checks, with depth, in the current folder."""
+    y, x = torch.meshgrid(torch.arange(SIZE[0]), torch.arange(SIZE[1]), indexing="ij")
+    image = torch.stack([(x // 7 + y // 9) % 2, x / SIZE[1], y / SIZE[0]]).float()
+    write_image(tmp_path / "room.png", image)
+    np.save(tmp_path / "depth.npy", np.full(SIZE, 2, np.float32))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def evaluate(*options: str) -> int:
+    return main(["eval", "closed-loop", *options])
+
+
+def one_walk(*options: str) -> int:
+    return evaluate("--image=room.png", "--depth=depth.npy", "--fov=60", *WALK, *options)
+
+
+def summary(out: str = "out/eval") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(Path(out, "summary.json").read_text())
+    return found
+
+
+def test_laps_with_all_variants(capsys: pytest.CaptureFixture[str]) -> None:
+    assert one_walk("--laps=3", "--compare", "memory", "none", "colored", "fill") == 0
+    found = summary()
+    scores = {name: {k: v["mean"] for k, v in part.items()} for name, part in found["summary"].items()}
+    assert set(scores) == {"memory", "none", "colored", "fill"}
+    assert found["walks"] == 1
+    assert scores["memory"] == pytest.approx({**scores["fill"], "seconds": scores["memory"]["seconds"]}), (
+        "the built-in model fills holes, too"
+    )
+    assert scores["memory"]["psnr"] > max(scores["none"]["psnr"] + 3, scores["colored"]["psnr"])
+    assert scores["memory"]["drift"] < 0.1
+    assert scores["memory"]["depth_difference"] < 0.01
+    assert scores["none"]["points"] == scores["memory"]["points"] < scores["colored"]["points"]
+    laps = found["laps"]["memory"]
+    assert len(laps) == 3
+    assert max(laps) - min(laps) < 0.5, "walking the loop again changes nothing"
+    printed = capsys.readouterr().out
+    assert printed == Path("out/eval/summary.md").read_text() + "\n"
+    assert "| memory | " in printed
+    with Image.open("out/eval/walk.jpg") as picture:
+        assert picture.width > 3 * SIZE[1]
+    if importlib.util.find_spec("matplotlib") is not None:
+        with Image.open("out/eval/revisits.png") as figure:
+            assert figure.width > 1000
+    (sample,) = Path("out/eval/samples").iterdir()
+    rows = json.loads(sample.read_text())["result"]["memory"]["revisits"]
+    assert rows[-1][:2] == [48, 0]
+    assert max(row[2] for row in rows) == pytest.approx(30), "with laps, the far end is seen again"
+
+
+LINES = [
+    {"name": name, "image": "room.png", "depth": "depth.npy", "fov": 60, "trajectory": "pan", "amount": amount}
+    for name, amount in (("a", 10), ("b", 20), ("c", -10))
+]
+
+
+def a_list(*options: str, lines: list[dict[str, Any]] = LINES) -> int:
+    Path("walks.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    return evaluate("--list=walks.jsonl", "--frames=9", "--chunk=5", "--block=8", *options)
+
+
+def without_seconds(found: dict[str, Any]) -> dict[str, Any]:
+    for scores in found["summary"].values():
+        del scores["seconds"]
+    return {name: found[name] for name in ("summary", "laps", "settings", "walks")}
+
+
+def test_shards_give_what_one_process_gives(capsys: pytest.CaptureFixture[str]) -> None:
+    assert a_list("--out=whole") == 0
+    assert a_list("--out=parts", "--shard=2/2") == 0
+    assert "this part is finished; the summary is written when the others are" in capsys.readouterr().out
+    assert not Path("parts/summary.json").exists()
+    assert a_list("--out=parts", "--shard=1/2") == 0
+    assert without_seconds(summary("parts")) == without_seconds(summary("whole"))
+
+
+def test_finished_walks_are_not_repeated(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    compare, taken = evaluate_loops.compare_walks, []
+
+    def counted(model: Any, start: Any, *args: Any, **options: Any) -> Any:
+        taken.append(start)
+        if len(taken) == 2:
+            raise KeyboardInterrupt
+        return compare(model, start, *args, **options)
+
+    monkeypatch.setattr(evaluate_loops, "compare_walks", counted)
+    assert a_list() == 130
+    assert [path.name for path in Path("out/eval/samples").iterdir()] == ["a.json"]
+    assert a_list() == 0
+    assert len(taken) == 4
+    assert summary()["walks"] == 3
+    assert a_list("--laps=2") == 2
+    assert "expected a result of these settings, got one of others; use another --out" in capsys.readouterr().err
+    assert len(taken) == 4
+
+
+def test_a_walk_that_cannot_be_measured_leaves_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [{**LINES[0], "name": "gone", "one-way": True}, *LINES]
+    assert a_list(lines=lines) == 2
+    assert (
+        "1 of 4 samples could not be evaluated, and the others are finished; the first one: gone: cameras: expected a "
+        "path that returns to where it was, got one that does not" in capsys.readouterr().err
+    )
+    assert len(list(Path("out/eval/samples").iterdir())) == 3
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    (["--laps=0"], "--laps: expected 1 to 1000, got 0"),
+    (["--compare", "memory", "memory"], "--compare: expected different names, got memory memory"),
+    (["--shard=1/2"], "--shard: expected --list as well, got none"),
+    (["--frames=1000000"], "--frames: expected"),
+    (["--model=none"], "--block: expected --model embedded, got --model none"),
+])  # fmt: skip
+def test_wrong_options(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert one_walk(*options) == 2
+    assert message in capsys.readouterr().err
+    assert not Path("out").exists()
+
+
+def test_packages_that_are_missing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "piq", None)
+    assert one_walk("--lpips") == 2
+    assert "--lpips: expected piq and the weights of LPIPS, got none" in capsys.readouterr().err
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in ("skimage", "piq") else find(name))
+    assert one_walk() == 2
+    assert "mirage eval needs scikit-image; install it with pip install 'mirage-kernels[eval]'" in (
+        capsys.readouterr().err
+    )
+    assert not Path("out").exists()
