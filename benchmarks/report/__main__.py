@@ -21,7 +21,8 @@ MAKERS: dict[str, Callable[[str, dict[str, Any]], list[str]]] = {
     maker.__name__: maker
     for maker in (
         tables.operations, tables.per_frame, tables.memories, tables.corridor, tables.completeness, tables.filters,
-        tables.depth_drift, model_tables.closed_loop, model_tables.holes, model_tables.denoising_steps, model_tables.lora_place,
+        tables.depth_drift, model_tables.closed_loop, model_tables.holes, model_tables.denoising_steps,
+        model_tables.lora_place,
         model_tables.long_walk, model_tables.depth_guess, model_tables.nano_training, model_tables.control_input,
         tables.wan_full, tables.gpu,
     )

@@ -20,6 +20,13 @@ from .start_options import add_start_options
 from .view_options import add_view_options
 
 _DESCRIPTION = "Measure how well a video world model remembers what it has shown."
+_EXAMPLES = """\
+examples:
+  Each has its own help:
+    mirage eval closed-loop --help
+    mirage eval novel-view --help
+    mirage eval prediction --help
+"""
 _LOOP = """\
 Walk along paths that leave and return, with the memory and without, and compare what is seen again with what was seen
 before. Results of single walks are in OUT/samples, and finished walks are skipped; when all are there, summary.json,
@@ -69,7 +76,14 @@ examples:
 
 def add_eval(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser's commands."""
-    parser = commands.add_parser("eval", help="measure how consistent walks are", description=_DESCRIPTION)
+    parser = commands.add_parser(
+        "eval",
+        help="measure how consistent walks are",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     parts = parser.add_subparsers(dest="part", required=True)
     loop = parts.add_parser(
         "closed-loop",

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from statistics import fmean
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..io.images import contact_sheet
@@ -99,7 +99,7 @@ def _score(
         return image_scores(a, b) | ({} if perceptual is None else {"lpips": perceptual(a, b)})
 
     of_frames = [compare(n, n) for n in range(1, count)]
-    scores = {name: torch.tensor([row[name] for row in of_frames]).double().mean().item() for name in of_frames[0]}
+    scores = {name: fmean(row[name] for row in of_frames) for name in of_frames[0]}
     scores |= {f"loop_{name}": value for name, value in compare(-1, 0).items()}
     if walk is not None:
         scores |= {"known": known_share(walk), "bytes": walk.nbytes}

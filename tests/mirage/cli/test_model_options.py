@@ -104,7 +104,7 @@ BAD = [
     (("--height", "60"), "--height, --width: expected multiples of 32, got 60 and 96"),
     (("--model", "nowhere"), "nowhere: expected a folder with model_index.json, got no such folder; download the "
      "weights with 'hf download Wan-AI/Wan2.2-TI2V-5B-Diffusers --local-dir nowhere'"),
-    (("--model", "embedded"), "--steps: expected --model FOLDER, got --model embedded"),
+    (("--model", "embedded"), "--steps: expected --model nano or FOLDER, got --model embedded"),
 ]  # fmt: skip
 
 
