@@ -6,14 +6,17 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ..errors import DataError
-from ..training.clips import ClipSource, SourceOptions, open_sources
+from ..evaluation.metrics import MIN_SIDE
+from ..training.clips import REALESTATE10K, ClipSource, SourceOptions, open_sources, parse_part_of_recording
 from .memory_options import load_depth_model
+from .run_options import digest_path
 
-__all__ = ["add_clip_options", "check_clip_options", "describe_clips", "open_clips"]
+__all__ = ["add_clip_options", "check_clip_options", "open_clips"]
 
 
 def add_clip_options(parser: argparse.ArgumentParser, *, out: str, size: tuple[int, int], frames: int) -> None:
@@ -64,12 +67,15 @@ def check_clip_options(args: argparse.Namespace, step: int) -> None:
             raise DataError(f"--{name}: expected at least 1, got {getattr(args, name)}")
     for name in ("height", "width"):
         value = getattr(args, name)
-        if not 0 < value <= 8192 or value % step:
-            raise DataError(f"--{name}: expected a multiple of {step} up to 8192, got {value}")
+        if not MIN_SIDE <= value <= 8192 or value % step:
+            raise DataError(f"--{name}: expected a multiple of {step} from {MIN_SIDE} to 8192, got {value}")
 
 
-def open_clips(args: argparse.Namespace, device: torch.device) -> dict[str, ClipSource]:
-    """The sources of the clips, by the clips' names.
+def open_clips(args: argparse.Namespace, device: torch.device) -> tuple[dict[str, ClipSource], dict[str, Any]]:
+    """Open the sources of the clips.
+
+    Returns:
+        The source of each clip by the clip's name, and what the clip is made of, as JSON values.
 
     Raises:
         DataError: there is no such source, or two clips have the same name.
@@ -79,15 +85,14 @@ def open_clips(args: argparse.Namespace, device: torch.device) -> dict[str, Clip
         args.frames, (args.height, args.width), videos=args.videos, estimator=estimator, every=args.every
     )
     found: dict[str, ClipSource] = {}
+    described: dict[str, Any] = {}
     for text in args.sources:
+        path, _ = parse_part_of_recording(text.removeprefix(REALESTATE10K))
+        files = [digest_path(given) for given in (path, args.videos) if given is not None and given.exists()]
         for source in open_sources(text, options):
             for name in source.names:
                 if name in found:
                     raise DataError(f"SOURCE: expected clips of different names, got {name} twice")
                 found[name] = source
-    return found
-
-
-def describe_clips(sources: dict[str, ClipSource]) -> dict[str, list[object]]:
-    """What the clips are made of, as JSON values."""
-    return {name: list(getattr(source, "described", [source.origin])) for name, source in sources.items()}
+                described[name] = [*getattr(source, "described", [source.origin]), *files]
+    return found, described

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -14,7 +15,7 @@ from ..errors import DataError, first_line
 from ..evaluation._studies import save_image
 from ..evaluation.loop_report import write_report
 from ..evaluation.loop_scores import LoopModel, compare_walks
-from ..evaluation.sample_results import SampleResults
+from ..evaluation.sample_results import SampleResults, has_scores
 from ..evaluation.walks import WalkStart
 from ..memory import LatentSpatialMemory
 from .generate import add_line_options, check_walk
@@ -25,11 +26,12 @@ from .messages import note
 from .model_options import LoadedModel, reuse_model
 from .path_options import plan_path
 from .photo_options import GUESSED
-from .run_options import pack_options
+from .run_options import digest_path, pack_options
 from .signals import raise_again
 from .start_options import find_source, read_start
 
 # Options that no result depends on.
+_FILES = ("image", "depth", "mask", "intrinsics", "geometry", "cameras", "poses")
 _UNUSED = ("out", "list", "shard", "save_frames", "fps", "view", "port", "overwrite", "part")
 
 
@@ -48,12 +50,15 @@ def evaluate_loops(args: argparse.Namespace) -> str:
     for job in jobs.values():
         try:
             check_walk(job.args)
+            if job.args.memory is not None:
+                raise DataError("--memory: expected an image, a scene or a geometry file, got a memory")
         except DataError as error:
             raise DataError(f"{args.list}: {job.name}: {error}" if args.list else str(error)) from None
     check_metrics()
     perceptual = load_lpips() if args.lpips else None
     samples = {name: _describe(job.args) for name, job in jobs.items()}
-    results = SampleResults(args.out, {"laps": args.laps, "compare": args.compare, "lpips": args.lpips})
+    settings = {"laps": args.laps, "compare": args.compare, "lpips": args.lpips}
+    results = SampleResults(args.out, settings, lambda result: has_scores(result, args.compare, "laps", "revisits"))
     load = reuse_model()
 
     def evaluate(name: str) -> dict[str, Any]:
@@ -89,9 +94,10 @@ def check_metrics() -> None:
 
 
 def _describe(args: argparse.Namespace) -> dict[str, Any]:
-    """The options that the result of a walk depends on, with digests of the weights."""
-    options = pack_options(args)
-    return {name: value for name, value in sorted(options.items()) if name not in _UNUSED}
+    """The options that the result of a walk depends on, with digests of the weights and of the files."""
+    options = {name: value for name, value in sorted(pack_options(args).items()) if name not in _UNUSED}
+    files = {name: Path(str(getattr(args, name))) for name in _FILES if getattr(args, name, None) is not None}
+    return options | {"files": {name: digest_path(path) for name, path in files.items() if path.exists()}}
 
 
 def loop_model(model: LoadedModel) -> LoopModel:
@@ -103,8 +109,6 @@ def loop_model(model: LoadedModel) -> LoopModel:
 
 def _open(args: argparse.Namespace, load: Any) -> tuple[WalkStart, LoadedModel, MemoryOptions]:
     """Read what a walk starts from, and load the model."""
-    if args.memory is not None:
-        raise DataError("--memory: expected an image, a scene or a geometry file, got a memory")
     source = find_source(args)
     model: LoadedModel = load(args, source.expected_size(args))
     options = load_memory_options(args, model.device)

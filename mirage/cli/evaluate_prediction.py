@@ -15,13 +15,13 @@ from ..evaluation.loop_scores import VARIANTS
 from ..evaluation.novel_view import ViewedClip
 from ..evaluation.prediction import GENERATOR, predict_clip
 from ..evaluation.prediction_report import write_prediction_report
-from ..evaluation.sample_results import SampleResults
+from ..evaluation.sample_results import SampleResults, has_scores
 from ..training.clips import RealEstateClips
-from .clip_options import add_clip_options, check_clip_options, describe_clips, open_clips
+from .clip_options import add_clip_options, check_clip_options, open_clips
 from .evaluate_loops import check_metrics, load_lpips, loop_model
 from .generate_list import find_shard
 from .memory_options import add_memory_options, load_memory_options
-from .model_options import add_model_options, check_model_options, load_model
+from .model_options import LoadedModel, add_model_options, check_model_options, load_model
 from .run_options import pack_options
 from .signals import raise_again
 
@@ -67,13 +67,12 @@ def evaluate_prediction(args: argparse.Namespace) -> str:
     check_metrics()
     perceptual = load_lpips() if args.lpips else None
     model = load_model(args, (args.height, args.width))
-    check_clip_options(args, model.codec.spatial_stride * model.chunk_model.patch)
-    if args.chunk is not None:
-        model = model._replace(chunk=args.chunk)
-    sources, memory = open_clips(args, model.device), load_memory_options(args, model.device)
+    model = _set_chunk(args, model)
+    sources, described = open_clips(args, model.device)
+    memory = load_memory_options(args, model.device)
     generator = _load_generator(args)
     settings = {name: value for name, value in sorted(pack_options(args).items()) if name not in _UNUSED}
-    results = SampleResults(args.out, settings)
+    results = SampleResults(args.out, settings, lambda result: has_scores(result, args.compare, "frames"))
 
     def evaluate(name: str) -> dict[str, Any]:
         clip = sources[name].read(name)
@@ -91,7 +90,7 @@ def evaluate_prediction(args: argparse.Namespace) -> str:
         save_image(args.out / f"{name}.jpg", picture)
         return scores
 
-    found = results.evaluate(describe_clips(sources), evaluate, shard=shard, on_sample=raise_again)
+    found = results.evaluate(described, evaluate, shard=shard, on_sample=raise_again)
     if found is None:
         return f"{args.out}: this part is finished; the summary is written when the others are"
     with_paper = any(isinstance(source, RealEstateClips) for source in sources.values())
@@ -106,6 +105,21 @@ def _check(args: argparse.Namespace) -> None:
         raise DataError(f"--generator: expected a folder together with --compare {GENERATOR}, got only one of them")
     if args.chunk is not None and args.chunk < 2:
         raise DataError(f"--chunk: expected at least 2, got {args.chunk}")
+    if not 0 <= args.seed < 1 << 63:
+        raise DataError(f"--seed: expected at least 0 and less than 2^63, got {args.seed}")
+
+
+def _set_chunk(args: argparse.Namespace, model: LoadedModel) -> LoadedModel:
+    """Check what the model has to do with, and set its chunk."""
+    stride = model.codec.temporal_stride
+    check_clip_options(args, model.codec.spatial_stride * model.chunk_model.patch)
+    if args.frames <= stride:
+        raise DataError(f"--frames: expected at least {stride + 1}, got {args.frames}")
+    if args.chunk is None:
+        return model
+    if (args.chunk - 1) % stride:
+        raise DataError(f"--chunk: expected a multiple of {stride} plus 1, got {args.chunk}")
+    return model._replace(chunk=args.chunk)
 
 
 def _load_generator(args: argparse.Namespace) -> ImageToVideo | None:

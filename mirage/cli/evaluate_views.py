@@ -10,10 +10,10 @@ from typing import Any
 from ..errors import DataError, first_line
 from ..evaluation._studies import save_image
 from ..evaluation.novel_view import ViewedClip, compare_views
-from ..evaluation.sample_results import SampleResults
+from ..evaluation.sample_results import SampleResults, has_scores
 from ..evaluation.view_report import write_view_report
 from ..models.embedded import DctCodec
-from .clip_options import check_clip_options, describe_clips, open_clips
+from .clip_options import check_clip_options, open_clips
 from .generate_list import find_shard
 from .model_options import EMBEDDED
 from .recording_options import LoadedCodec, check_codec_options, load_codec
@@ -31,12 +31,12 @@ def evaluate_views(args: argparse.Namespace) -> str:
     _check(args)
     shard = find_shard(args, listed=True)
     codec = _load(args)
-    sources = open_clips(args, codec.device)
+    sources, described = open_clips(args, codec.device)
     settings = {
         "apart": args.apart, "memories": args.memories, "codec": codec.codec.name, "size": [args.height, args.width],
         "frames": args.frames, "every": args.every,
     }  # fmt: skip
-    results = SampleResults(args.out, settings)
+    results = SampleResults(args.out, settings, lambda result: has_scores(result, args.memories, "views", "frames"))
 
     def evaluate(name: str) -> dict[str, Any]:
         clip = sources[name].read(name)
@@ -50,7 +50,7 @@ def evaluate_views(args: argparse.Namespace) -> str:
         save_image(args.out / f"{name}.jpg", picture, PICTURE)
         return scores
 
-    found = results.evaluate(describe_clips(sources), evaluate, shard=shard, on_sample=raise_again)
+    found = results.evaluate(described, evaluate, shard=shard, on_sample=raise_again)
     if found is None:
         return f"{args.out}: this part is finished; the summary is written when the others are"
     return write_view_report(args.out, found, results.settings)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 from ..errors import DataError
 from ..io.files import read_text
 
-MAX_LINES = 1_000_000
+MAX_LINES, MAX_BYTES = 1_000_000, 200
 _NAME = re.compile(r"\w[\w.-]{0,99}")
 _NAMED_AFTER = ("image", "geometry", "memory", "scene")
 
@@ -58,7 +58,7 @@ def read_jobs(
         add(parser)
     options = {action.dest: action for action in parser._actions}
     jobs: list[Job] = []
-    lines = read_text(path, "a list of walks").splitlines()
+    lines = read_text(path, "a list of walks").split("\n")
     if len(lines) > MAX_LINES:
         raise DataError(f"{path}: expected at most {MAX_LINES} lines, got {len(lines)}")
     for number, line in enumerate(lines, 1):
@@ -85,26 +85,36 @@ def _parse_line(
     options: dict[str, argparse.Action],
 ) -> Job:
     try:
-        entries = json.loads(line)
-    except ValueError as error:
+        entries = json.loads(line, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
         raise DataError(f"expected a JSON object, got {line.strip()[:60]} ({error})") from None
     if not isinstance(entries, dict):
         raise DataError(f"expected a JSON object, got {line.strip()[:60]}")
     name = entries.pop("name", None)
     argv: list[str] = []
+    off: list[str] = []
     for key, value in entries.items():
         action = options.get(key.replace("-", "_"))
         if action is None:
             known = ", ".join(sorted(options))
             raise DataError(f"{key[:40]}: expected name or an option among {known}")
         argv += _words(action, value, folder)
-    given = parser.parse_args(argv, argparse.Namespace(**vars(args)))
+        off += [action.dest] if value is False else []
+    given = parser.parse_args(argv, argparse.Namespace(**{**vars(args), **dict.fromkeys(off, False)}))
     if name is None:
         source = next((getattr(given, option) for option in _NAMED_AFTER if getattr(given, option, None)), "walk")
         name = f"{number:04d}-{re.sub(r'[^A-Za-z0-9_-]+', '-', Path(source).stem)[:60]}"
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name.encode()) > MAX_BYTES:
         raise DataError(f"name: expected letters, digits, '_', '-' and '.', got {str(name)[:60]!r}")
     return Job(name, given)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key in found if sum(key == other for other, _ in pairs) > 1)
+        raise DataError(f"{twice[:40]}: expected it once, got it twice")
+    return found
 
 
 def _words(action: argparse.Action, value: Any, folder: Path) -> list[str]:

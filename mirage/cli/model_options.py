@@ -26,6 +26,7 @@ EMBEDDED = "embedded"
 CHUNK = 33  # frames
 MAX_DEFAULT_SIDE, SMALL_SIDE = 1280, 384  # pixels; larger images are scaled down unless a size is given
 MAX_BLOCK = 256  # pixels; the transform of a block has as many numbers as the fourth power of it
+MAX_SCALE = 100  # of a LoRA
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 # Options of only some kinds of model. With the others they would have no effect, so they are an error.
 _NEEDS = {
@@ -168,6 +169,9 @@ def check_model_options(args: argparse.Namespace) -> None:
     files, scales = args.lora or [], args.lora_scale or []
     if len(scales) > len(files):
         raise DataError(f"--lora-scale: expected at most {len(files)} (one per --lora), got {len(scales)}")
+    for scale in scales:
+        if not -MAX_SCALE <= scale <= MAX_SCALE:
+            raise DataError(f"--lora-scale: expected -{MAX_SCALE} to {MAX_SCALE}, got {scale:g}")
     for path in [*files, *([args.adapter] if args.adapter else [])]:
         if not path.is_file():
             raise DataError(f"{path}: no such file; expected weights (.safetensors)")
@@ -188,7 +192,7 @@ def _find_kind(model: str) -> str:
 
 def _try_device(device: str) -> None:
     try:
-        torch.zeros(1, device=device, dtype=torch.float32)
+        torch.zeros(1, device=device, dtype=torch.float32).item()
     except (RuntimeError, AssertionError) as error:  # an unknown name, no driver, or a torch without CUDA
         expected = "a device that works here, such as cpu"
         raise DataError(f"--device: expected {expected}, got {device} ({first_line(error)})") from None

@@ -79,14 +79,14 @@ def _digests(args: argparse.Namespace) -> dict[str, str]:
     """A digest of each file and folder that is read again when the run is resumed."""
     named = [args.depth_model, None if args.model == EMBEDDED else args.model]
     files = [args.adapter, *(args.lora or []), None if args.filters in (None, "default") else args.filters]
-    digests = {str(Path(path).absolute()): _digest(Path(path)) for path in files if path is not None}
+    digests = {str(Path(path).absolute()): digest_path(Path(path)) for path in files if path is not None}
     for name in filter(None, named):
         key = NANO if str(name) == NANO else str(Path(name).absolute())
-        digests[key] = _digest(named_folder(name))
+        digests[key] = digest_path(named_folder(name))
     return digests
 
 
-def _digest(path: Path) -> str:
+def digest_path(path: Path) -> str:
     """SHA-256 over the names and sizes of all files, and over the beginning and the end of each.
 
     Not over everything, because weights are large.

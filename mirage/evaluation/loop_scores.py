@@ -17,10 +17,11 @@ from ..models.embedded import FillModel
 from ..rollout import ChunkModel, Codec
 from .chunk_models import ComparedModel, WithoutMemory
 from .colored_memory import ColoredCodec
-from .metrics import image_scores, psnr
+from .metrics import MIN_SIDE, image_scores, stored_psnr
 from .walks import (
     Walk,
     WalkStart,
+    check_returns,
     drift_in_cells,
     find_revisits,
     flicker,
@@ -87,9 +88,7 @@ def score_walk(walk: Walk, image: Tensor, cell: int, laps: int, perceptual: Perc
         ValueError: the path does not return.
     """
     frames = len(walk.frames)
-    revisits = find_revisits(walk.cameras, apart=max(walk.stride, 2))
-    if not revisits:
-        raise ValueError("cameras: expected a path that returns to where it was, got one that does not")
+    revisits = check_returns(walk.cameras, max(walk.stride, 2))
     last = revisits[-1]
     truth = image if last.earlier == 0 else walk.image(last.earlier)
     scores: dict[str, float] = {**image_scores(walk.image(last.frame), truth)}
@@ -102,12 +101,14 @@ def score_walk(walk: Walk, image: Tensor, cell: int, laps: int, perceptual: Perc
     lap = (frames - 1) // laps
     turned, moved = _ways(walk)
     rows = [
-        [now, before, turned[now], moved[now], _finite(psnr(walk.image(now), walk.image(before)))]
+        [now, before, turned[now], moved[now], _finite(stored_psnr(walk.image(now), walk.image(before)))]
         for now, before in revisits
     ]
     return {
         "scores": {name: _finite(value) for name, value in scores.items()},
-        "laps": [_finite(psnr(walk.image(n * lap), image)) for n in range(1, laps + 1)] if last.earlier == 0 else [],
+        "laps": [_finite(stored_psnr(walk.image(n * lap), image)) for n in range(1, laps + 1)]
+        if last.earlier == 0
+        else [],
         "revisits": rows,
     }
 
@@ -152,7 +153,10 @@ def compare_walks(
     Raises:
         ValueError: the path does not return.
     """
+    if min(start.cameras.size) < MIN_SIDE:
+        raise ValueError(f"expected frames of at least {MIN_SIDE} pixels a side, got {start.cameras.size}")
     start = start._replace(cameras=repeat_path(start.cameras, laps))
+    check_returns(start.cameras, max(model.codec.temporal_stride, 2))
     results, rows, labels = {}, [], []
     for name in variants:
         walk = take_walk(model.variant(name), start, on_chunk=on_chunk, **options)

@@ -9,6 +9,7 @@ import math
 from torch import Tensor
 
 MS_SSIM_BORDER = 160  # pixels: five scales of a window of 11
+MAX_PSNR, MIN_SIDE = 100.0, 11  # dB; pixels: the window of SSIM
 
 
 def psnr(a: Tensor, b: Tensor, mask: Tensor | None = None) -> float:
@@ -35,6 +36,11 @@ def psnr(a: Tensor, b: Tensor, mask: Tensor | None = None) -> float:
     return math.inf if mean == 0 else -10 * math.log10(mean)
 
 
+def stored_psnr(a: Tensor, b: Tensor) -> float:
+    """PSNR for means and files: at most 100 dB, so that equal images count."""
+    return min(psnr(a, b), MAX_PSNR)
+
+
 def image_scores(image: Tensor, truth: Tensor) -> dict[str, float]:
     """Compare an image with the truth by measures that need no weights.
 
@@ -42,9 +48,9 @@ def image_scores(image: Tensor, truth: Tensor) -> dict[str, float]:
         image, truth: (3, H, W), values 0 to 1.
 
     Returns:
-        ``psnr`` in dB and ``ssim`` (Wang et al. 2004); with piq also ``ms_ssim`` (Wang et al. 2003; both sides at least
-        161 pixels) and ``haarpsi`` (Reisenhofer et al. 2018), for which larger is better, and ``gmsd`` (Xue et al.
-        2014), for which smaller is better.
+        ``psnr`` in dB, at most 100, and ``ssim`` (Wang et al. 2004); with piq also ``ms_ssim`` (Wang et al. 2003; both
+        sides at least 161 pixels) and ``haarpsi`` (Reisenhofer et al. 2018), for which larger is better, and ``gmsd``
+        (Xue et al. 2014), for which smaller is better.
 
     Raises:
         ImportError: scikit-image is not installed.
@@ -56,7 +62,7 @@ def image_scores(image: Tensor, truth: Tensor) -> dict[str, float]:
         a.numpy(), b.numpy(), data_range=1.0, channel_axis=0, gaussian_weights=True, sigma=1.5,
         use_sample_covariance=False,
     )  # fmt: skip
-    scores = {"psnr": psnr(a, b), "ssim": float(ssim)}
+    scores = {"psnr": stored_psnr(a, b), "ssim": float(ssim)}
     try:
         import piq  # type: ignore[import-not-found, unused-ignore]
     except (ImportError, RuntimeError):  # torchvision of another torch raises the latter

@@ -19,7 +19,7 @@ from mirage_kernels import Cameras, unproject
 from ..geometry.grids import flat_index, masked_cells
 from ..io.images import contact_sheet, enlarge, show_holes
 from ..rollout import Codec
-from .metrics import psnr
+from .metrics import MAX_PSNR, psnr
 from .view_memories import MEMORIES, Seen, Shown, ViewMemory
 
 __all__ = ["SCORES", "ViewedClip", "compare_views"]
@@ -195,9 +195,9 @@ def _score(
         if known.any():
             error = (view.depth[known] / target.depth[known] - 1).abs()
             row |= {"depth_error": error.median().item(), "other_surface": (error > SAME_SURFACE).float().mean().item()}
-            row["psnr"] = psnr(image, target.image, enlarge(known, codec.spatial_stride))
+            row["psnr"] = min(psnr(image, target.image, enlarge(known, codec.spatial_stride)), MAX_PSNR)
         if common.any():
-            row["psnr_common"] = psnr(image, target.image, enlarge(common, codec.spatial_stride))
+            row["psnr_common"] = min(psnr(image, target.image, enlarge(common, codec.spatial_stride)), MAX_PSNR)
         if marks is not None and view.mask.any():
             placement, moving = marks
             row["moving"] = moving.float().mean().item()

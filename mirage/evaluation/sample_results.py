@@ -31,10 +31,13 @@ class SampleResults:
     Args:
         folder: of the results; it is made when the first one is written.
         settings: JSON values that all results depend on.
+        is_complete: whether a result that was read has what the summary needs.
     """
 
-    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
-        self.folder, self.settings = folder, settings
+    def __init__(
+        self, folder: Path, settings: dict[str, Any], is_complete: Callable[[dict[str, Any]], bool] = lambda _: True
+    ) -> None:
+        self.folder, self.settings, self._is_complete = folder, settings, is_complete
 
     def _path(self, name: str) -> Path:
         return self.folder / SAMPLES / f"{name}.json"
@@ -58,6 +61,8 @@ class SampleResults:
         content = read_json(path, "the result of a sample")
         if not isinstance(content, dict) or not isinstance(content.get("result"), dict):
             raise DataError(f"{path}: expected the result of a sample, got another file")
+        if not self._is_complete(content["result"]):
+            raise DataError(f"{path}: expected the result of a sample, got a damaged one; remove it to repeat that")
         if content.get("digest") != self._digest(sample):
             raise DataError(f"{path}: expected a result of these settings, got one of others; use another --out")
         result: dict[str, Any] = content["result"]
@@ -68,8 +73,9 @@ class SampleResults:
         path = self._path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         content = {"digest": self._digest(sample), "sample": sample, "result": result}
+        text = json.dumps(content, indent=1, allow_nan=False)
         with atomic_write(path) as partial:
-            partial.write_text(json.dumps(content, indent=1) + "\n")
+            partial.write_text(text + "\n")
 
     def evaluate(
         self,
@@ -103,7 +109,7 @@ class SampleResults:
                 on_sample()
                 try:
                     self.write(name, samples[name], evaluate(name))
-                except DataError as error:
+                except (DataError, OSError) as error:
                     failed.append(str(error))
                 bar.update()
         if failed:
@@ -122,3 +128,17 @@ class SampleResults:
                 return None
             found[name] = result
         return found
+
+
+def has_scores(result: dict[str, Any], names: list[str], *lists: str) -> bool:
+    """Whether a result has, by these names, scores that are numbers or None, and lists of these names."""
+    for name in names:
+        part = result.get(name)
+        if not isinstance(part, dict) or not all(isinstance(part.get(key), list) for key in lists):
+            return False
+        scores = part.get("scores", {})
+        if not isinstance(scores, dict) or not all(isinstance(v, (int, float, type(None))) for v in scores.values()):
+            return False
+        if "scores" not in part and "views" not in part:
+            return False
+    return True

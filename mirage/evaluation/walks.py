@@ -20,7 +20,7 @@ from ..filters import Filters
 from ..rollout import RolloutSession, plan_chunks
 from .chunk_models import ComparedModel
 from .colored_memory import ColoredCodec
-from .metrics import psnr
+from .metrics import stored_psnr
 
 __all__ = ["Revisit", "Walk", "WalkStart", "find_revisits", "flicker", "repeat_path", "take_walk", "warp"]
 
@@ -174,6 +174,18 @@ def find_revisits(cameras: Cameras, apart: int, *, degrees: float = 0.5, distanc
     return found
 
 
+def check_returns(cameras: Cameras, apart: int) -> list[Revisit]:
+    """The revisits of a path.
+
+    Raises:
+        ValueError: there are none.
+    """
+    revisits = find_revisits(cameras, apart)
+    if not revisits:
+        raise ValueError("expected a path that returns to where it was, got one that does not (--one-way? --frames?)")
+    return revisits
+
+
 def warp(image: Tensor, camera: Cameras, depth: Tensor, target: Cameras) -> tuple[Tensor, Tensor]:
     """Show an image from another camera whose depth is known.
 
@@ -211,7 +223,7 @@ def revisit_scores(walk: Walk, revisits: list[Revisit]) -> dict[str, float]:
         both times; and ``same_surface``, the share of those cells in which it is below 5 %. The last two are NaN if
         there are no such cells.
     """
-    values = [psnr(walk.image(r.frame), walk.image(r.earlier)) for r in revisits]
+    values = [stored_psnr(walk.image(r.frame), walk.image(r.earlier)) for r in revisits]
     differences = []
     for frame, earlier in revisits:
         if frame % walk.stride == 0 and earlier % walk.stride == 0:
@@ -219,9 +231,8 @@ def revisit_scores(walk: Walk, revisits: list[Revisit]) -> dict[str, float]:
             both = now.isfinite() & before.isfinite()
             differences.append((now[both] / before[both] - 1).abs())
     depths = torch.cat(differences) if differences else torch.empty(0, dtype=torch.float32, device="cpu")
-    finite = [value for value in values if math.isfinite(value)]
     return {
-        "revisit_psnr": sum(finite) / len(finite) if finite else math.inf,
+        "revisit_psnr": sum(values) / len(values),
         "depth_difference": depths.median().item() if len(depths) else math.nan,
         "same_surface": (depths <= SAME_SURFACE).double().mean().item() if len(depths) else math.nan,
     }

@@ -129,7 +129,7 @@ def load_strict(load: Callable[..., Any], path: str, **kwargs: Any) -> Any:
     """
     try:
         model, info = load(path, **{**kwargs, "output_loading_info": True})
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ZeroDivisionError) as error:
         raise DataError(f"{path}: the transformer cannot be loaded: {first_line(error)}") from None
     problems = [f"{name}: expected a tensor, got none" for name in sorted(info["missing_keys"])]
     problems += [f"{name}: expected a tensor of the model, got an unknown name" for name in info["unexpected_keys"]]

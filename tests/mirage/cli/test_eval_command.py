@@ -127,8 +127,8 @@ def test_a_walk_that_cannot_be_measured_leaves_the_others(capsys: pytest.Capture
     lines = [{**LINES[0], "name": "gone", "one-way": True}, *LINES]
     assert a_list(lines=lines) == 2
     assert (
-        "1 of 4 samples could not be evaluated, and the others are finished; the first one: gone: cameras: expected a "
-        "path that returns to where it was, got one that does not" in capsys.readouterr().err
+        "1 of 4 samples could not be evaluated, and the others are finished; the first one: gone: expected a path that "
+        "returns to where it was, got one that does not (--one-way? --frames?)" in capsys.readouterr().err
     )
     assert len(list(Path("out/eval/samples").iterdir())) == 3
 
@@ -157,3 +157,25 @@ def test_packages_that_are_missing(monkeypatch: pytest.MonkeyPatch, capsys: pyte
         capsys.readouterr().err
     )
     assert not Path("out").exists()
+
+
+def test_other_files_and_damaged_results_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert one_walk("--compare", "fill") == 0
+    (sample,) = Path("out/eval/samples").iterdir()
+    text = sample.read_text()
+    for damaged in ({}, {"fill": {}}, {"fill": {"scores": {"psnr": "x"}, "laps": [], "revisits": []}}):
+        sample.write_text(json.dumps(json.loads(text) | {"result": damaged}))
+        assert one_walk("--compare", "fill") == 2
+        assert f"{sample}: expected the result of a sample, got a damaged one" in capsys.readouterr().err
+    sample.write_text(text)
+    assert one_walk("--compare", "fill") == 0
+    write_image(folder / "room.png", torch.rand(3, *SIZE, generator=torch.Generator().manual_seed(0)))
+    assert one_walk("--compare", "fill") == 2
+    assert "expected a result of these settings, got one of others" in capsys.readouterr().err
+
+
+def test_equal_images_have_100_db() -> None:
+    assert one_walk("--compare", "fill", "--amount=0", "--laps=2") == 0
+    found = summary()
+    assert found["summary"]["fill"]["revisit_psnr"]["mean"] == 100
+    assert "Infinity" not in next(Path("out/eval/samples").iterdir()).read_text()

@@ -142,7 +142,7 @@ def test_long_videos_go_on_from_their_last_frame() -> None:
     (["--generator=x"], "--generator: expected a folder together with --compare generator, got only one"),
     (["--compare", "generator", "--generator=x"], "x: expected a pipeline in diffusers' layout, got no"),
     (["--compare", "memory", "memory"], "--compare: expected different names, got memory memory"),
-    (["--frames=1"], "expected at least 2 frames, got 1"),
+    (["--frames=1"], "--frames: expected at least 2, got 1"),
     (["--chunk=1"], "--chunk: expected at least 2, got 1"),
     (["--shard=2/1"], "--shard: expected I/N with I from 1 to N, got '2/1'"),
     (["--depth-model=none"], "--depth-model: expected a folder with config.json, got 'none'"),

@@ -108,7 +108,7 @@ def test_a_recording_counts_by_the_names_of_its_frames(folder: Path, capsys: pyt
 @pytest.mark.parametrize(("options", "message"), [
     (["none"], "none: no such recording"),
     (["procedural:1-1", "procedural:1-1"], "SOURCE: expected clips of different names, got procedural-00000001 twice"),
-    (["procedural:1-1", "--height=60", "--block=16"], "--height: expected a multiple of 16 up to 8192, got 60"),
+    (["procedural:1-1", "--height=60", "--block=16"], "--height: expected a multiple of 16 from 11 to 8192, got 60"),
     (["procedural:1-1", "--apart=0"], "--apart: expected at least 1, got 0"),
     (["procedural:1-1", "--memories", "default", "default"], "--memories: expected different names, got default"),
     (["realestate10k:x"], "expected --videos FOLDER and --depth-model FOLDER for RealEstate10K, got none"),

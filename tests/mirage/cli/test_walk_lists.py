@@ -37,7 +37,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def write(folder: Path, *lines: dict[str, Any] | str) -> Path:
     path = folder / "walks.jsonl"
-    path.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines))
+    path.write_text(
+        "\n".join(line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) for line in lines)
+    )
     return path
 
 
@@ -61,6 +63,10 @@ def test_a_line_has_options_of_the_command(folder: Path) -> None:
     assert (second.args.frames, second.args.fps, second.args.save_frames) == (17, 8, False)
     assert second.args.worldscore == ["push_in", "pan_left"]
     assert second.args.intrinsics == "1,1,0.5,0.5"
+    assert first.args.one_way
+    (walk,) = read(write(folder, {**ROOM, "one_way": False, "prompt": "a\u2028b"}), "--one-way")
+    assert not walk.args.one_way, "the line wins"
+    assert walk.args.prompt == "a\u2028b"
     assert second.args.amount is None, "that of the line before is not kept"
 
 
@@ -77,6 +83,9 @@ def test_a_line_has_options_of_the_command(folder: Path) -> None:
     ({"image": "a.png", "trajectory": "fly"}, "argument --trajectory: invalid choice: 'fly'"),
     ({"image": "a.png", "name": "../a"}, "name: expected letters, digits, '_', '-' and '.', got '../a'"),
     ({"image": "a.png", "name": 3}, "name: expected letters, digits"),
+    ({"image": "a.png", "name": "空" * 90}, "name: expected letters, digits"),
+    ('{"image": "a.png", "image": "b.png"}', "image: expected it once, got it twice"),
+    ("[" * 100_000, "expected a JSON object, got [[["),
 ])  # fmt: skip
 def test_a_wrong_line_is_named(folder: Path, line: Any, message: str) -> None:
     path = write(folder, ROOM, line)

@@ -136,6 +136,11 @@ def test_command_line(photo: list[str], capsys: pytest.CaptureFixture[str]) -> N
     assert "--lora: expected a file, or one of night in" in capsys.readouterr().err
     assert main([*photo, "--prompt=a room", "--out=other"]) == 2
     assert "--prompt: expected --model FOLDER with Wan2.2, got --model nano" in capsys.readouterr().err
+    for scale in ("nan", "inf", "1e9"):
+        assert main([*photo, "--lora=night", f"--lora-scale={scale}", "--out=other"]) == 2
+        assert "--lora-scale: expected -100 to 100, got" in capsys.readouterr().err
+    assert main([*photo, "--device=meta", "--out=other"]) == 2
+    assert "--device: expected a device that works here, such as cpu, got meta" in capsys.readouterr().err
     assert not Path("other").exists()
 
 
