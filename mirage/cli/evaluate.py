@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from ..errors import DataError
 from ..evaluation.loop_scores import VARIANTS
@@ -19,6 +20,7 @@ from .recording_options import add_codec_options
 from .start_options import add_start_options
 from .view_options import add_view_options
 
+_PARSER: Any = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
 _DESCRIPTION = "Measure how well a video world model remembers what it has shown."
 _EXAMPLES = """\
 examples:
@@ -81,17 +83,29 @@ def add_eval(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="measure how consistent walks are",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        **_PARSER,
     )
     parts = parser.add_subparsers(dest="part", required=True)
+    _add_closed_loop(parts)
+    _add_novel_view(parts)
+    prediction = parts.add_parser(
+        "prediction",
+        help="generate clips from their first frames, and go back",
+        description=_PREDICTION,
+        epilog=_PREDICTION_EXAMPLES,
+        **_PARSER,
+    )
+    add_prediction_options(prediction)
+    prediction.set_defaults(run=evaluate_prediction)
+
+
+def _add_closed_loop(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     loop = parts.add_parser(
         "closed-loop",
         help="leave, return, and compare",
         description=_LOOP,
         epilog=_LOOP_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        **_PARSER,
     )
     add_start_options(loop)
     add_path_options(loop)
@@ -115,17 +129,6 @@ def add_eval(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     add_memory_options(loop)
     add_model_options(loop)
     loop.set_defaults(run=_run_closed_loop)
-    _add_novel_view(parts)
-    prediction = parts.add_parser(
-        "prediction",
-        help="generate clips from their first frames, and go back",
-        description=_PREDICTION,
-        epilog=_PREDICTION_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    add_prediction_options(prediction)
-    prediction.set_defaults(run=evaluate_prediction)
 
 
 def _add_novel_view(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -134,8 +137,7 @@ def _add_novel_view(parts: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="remember some frames, and look from where others were",
         description=_VIEWS,
         epilog=_VIEWS_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        **_PARSER,
     )
     add_view_options(views)
     add_codec_options(views)

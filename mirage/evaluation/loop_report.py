@@ -44,7 +44,6 @@ def write_report(folder: Path, results: Results, settings: dict[str, Any]) -> st
     summary = {v: summarize_known(part, UNITS) for v, part in rows.items()}
     laps = {v: _mean_laps([result[v]["laps"] for result in results.values()]) for v in variants}
     content = {
-        "machine": machine.facts(),
         "settings": settings,
         "walks": len(results),
         "summary": summary,
@@ -54,16 +53,26 @@ def write_report(folder: Path, results: Results, settings: dict[str, Any]) -> st
     text = f"{len(results)} walks\n\n{as_table(shown)}\n"
     if any(len(values) > 1 for values in laps.values()):
         text += "\nPSNR of the first image at the end of each lap, dB:\n\n" + _lap_table(laps)
+    write_summary(folder, content, text)
+    draw_figure("draw_revisits", folder / "revisits.png", results)
+    return text
+
+
+def write_summary(folder: Path, content: dict[str, Any], text: str) -> None:
+    """Write ``summary.json``, with the facts of the machine, and ``summary.md``."""
     with atomic_write(folder / "summary.json") as partial:
-        partial.write_text(json.dumps(content, indent=1) + "\n")
+        partial.write_text(json.dumps({"machine": machine.facts(), **content}, indent=1) + "\n")
     with atomic_write(folder / "summary.md") as partial:
         partial.write_text(text)
+
+
+def draw_figure(draw: str, path: Path, results: Results) -> None:
+    """Call a function of :mod:`.loop_figures` by its name, if matplotlib is installed."""
     try:
         from . import loop_figures
-    except ImportError:  # matplotlib is optional
-        return text
-    loop_figures.draw_revisits(folder / "revisits.png", results)
-    return text
+    except ImportError:
+        return
+    getattr(loop_figures, draw)(path, results)
 
 
 def summarize_known(rows: Sequence[dict[str, float]], names: Iterable[str]) -> dict[str, dict[str, float]]:

@@ -4,14 +4,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from mirage_kernels import atomic_write
-
-from . import machine
-from .loop_report import Heads, Summary, scores_table, summarize_known
+from .loop_report import Heads, Results, Summary, draw_figure, scores_table, summarize_known, write_summary
 from .prediction import PAPER
 
 __all__ = ["write_prediction_report"]
@@ -29,9 +25,7 @@ DIFFERENCES = (
 )
 
 
-def write_prediction_report(
-    folder: Path, results: dict[str, dict[str, Any]], settings: dict[str, Any], *, with_paper: bool
-) -> str:
+def write_prediction_report(folder: Path, results: Results, settings: dict[str, Any], *, with_paper: bool) -> str:
     """Write ``summary.json``, ``summary.md`` and, with matplotlib, ``frames.png``.
 
     Args:
@@ -48,7 +42,7 @@ def write_prediction_report(
         name: summarize_known([result[name]["scores"] for result in results.values()], (*HEADS, *MORE))
         for name in names
     }
-    content = {"machine": machine.facts(), "settings": settings, "clips": len(results), "summary": summary}
+    content = {"settings": settings, "clips": len(results), "summary": summary}
     shown = dict(summary)
     if with_paper:
         shown |= {
@@ -57,13 +51,6 @@ def write_prediction_report(
         }
     text = f"{len(results)} clips\n\n{scores_table(shown, HEADS)}\n"
     text += f"\n{DIFFERENCES}\n" if with_paper else ""
-    with atomic_write(folder / "summary.json") as partial:
-        partial.write_text(json.dumps(content, indent=1) + "\n")
-    with atomic_write(folder / "summary.md") as partial:
-        partial.write_text(text)
-    try:
-        from . import loop_figures
-    except ImportError:  # matplotlib is optional
-        return text
-    loop_figures.draw_frames(folder / "frames.png", results)
+    write_summary(folder, content, text)
+    draw_figure("draw_frames", folder / "frames.png", results)
     return text

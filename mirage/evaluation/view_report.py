@@ -4,14 +4,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from mirage_kernels import atomic_write
-
-from . import machine
-from .loop_report import Heads, scores_table, summarize_known
+from .loop_report import Heads, Results, draw_figure, scores_table, summarize_known, write_summary
 from .novel_view import SCORES
 
 __all__ = ["write_view_report"]
@@ -25,8 +21,6 @@ HEADS: Heads = {
     "points": ("points", 1, ",.0f"), "bytes": ("MiB", 2**-20, ".2f"),
 }  # fmt: skip
 OF_CLIP = ("write_seconds", "points", "bytes")
-
-Results = dict[str, dict[str, Any]]
 
 
 def write_view_report(folder: Path, results: Results, settings: dict[str, Any]) -> str:
@@ -48,16 +42,8 @@ def write_view_report(folder: Path, results: Results, settings: dict[str, Any]) 
         views = [view for clip in found for view in clip["views"]]
         summary[name] = summarize_known(views, SCORES) | summarize_known(of_clips, OF_CLIP)
     targets = sum(len(result[names[0]]["views"]) for result in results.values())
-    content = {"machine": machine.facts(), "settings": settings, "clips": len(results), "targets": targets,
-               "summary": summary}  # fmt: skip
+    content = {"settings": settings, "clips": len(results), "targets": targets, "summary": summary}
     text = f"{len(results)} clips, {targets} views\n\n{scores_table(summary, HEADS)}\n"
-    with atomic_write(folder / "summary.json") as partial:
-        partial.write_text(json.dumps(content, indent=1) + "\n")
-    with atomic_write(folder / "summary.md") as partial:
-        partial.write_text(text)
-    try:
-        from . import loop_figures
-    except ImportError:  # matplotlib is optional
-        return text
-    loop_figures.draw_views(folder / "views.png", results)
+    write_summary(folder, content, text)
+    draw_figure("draw_views", folder / "views.png", results)
     return text

@@ -117,7 +117,8 @@ class RecordingClips:
         start = self._starts[name]
         numbers = range(start, min(start + self._frames * self._every, self._end), self._every)
         clip = stack_frames([self._recording.read(number, self._size) for number in numbers], self._caption)
-        return clip._replace(numbers=tuple(frame_numbers(self._recording.names)[number] for number in numbers))
+        found = frame_numbers(self._recording.names)
+        return clip._replace(numbers=tuple(found[number] for number in numbers))
 
 
 class RealEstateClips:

@@ -101,6 +101,12 @@ def test_a_recording_counts_by_the_names_of_its_frames(folder: Path, capsys: pyt
     assert frame_numbers([path.name for path in names])[0] in (0, 1)
     assert evaluate("walk", *SMALL, "--memories", "default", "--apart=1") == 0
     assert summary()["targets"] >= 1
+    command = ("walk", *SMALL, "--memories", "default", "--apart=1")
+    assert evaluate(*command) == 0, "nothing has changed"
+    Image.new("RGB", (96, 64), "red").save(names[1])
+    capsys.readouterr()
+    assert evaluate(*command) == 2
+    assert "expected a result of these settings, got one of others" in capsys.readouterr().err
     assert evaluate("walk", *SMALL, "--memories", "default", "--apart=100", "--out=other") == 2
     assert "expected frames that see what frames 100 older saw, got none" in capsys.readouterr().err
 

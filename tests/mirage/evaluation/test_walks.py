@@ -66,7 +66,7 @@ def test_a_walk_has_all_its_frames_and_depths(stride: int) -> None:
 
 @pytest.mark.parametrize("stride", [1, 4])
 def test_colored_points_show_what_was_seen(stride: int) -> None:
-    """Of a smooth wall, points and latents show about the same; the points take more memory."""
+    """For a smooth wall, colored points and latents give similar images; the points take more memory."""
     cameras = pan(camera(), out_and_back(17), 30.0)
     image, codec = smooth(*SIZE), ColoredCodec(DctCodec(8, stride))
     start = WalkStart("wall", image, torch.full(SIZE, 3.0), cameras)
