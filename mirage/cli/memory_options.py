@@ -109,11 +109,21 @@ def read_exclusion(
     mask = read_mask(args.mask, at_least=size)
     h, w = tuple(mask.shape) if is_array_file(args.mask) else read_photo_info(args.mask).size
     height, width = full or size
-    if abs(math.log(w / h * height / width)) > MAX_ASPECT_ERROR:
-        raise DataError(f"{args.mask}: expected the aspect of the image, {width} x {height}, got {w} x {h} pixels")
+    check_mask_aspect(args.mask, (h, w), (height, width))
     if (h, w) != (height, width):
         note(f"{args.mask}: resized from {w} x {h} to the image's {width} x {height} pixels")
     return mask if tuple(mask.shape) == size else resize_mask(mask, size)
+
+
+def check_mask_aspect(path: Path, mask: tuple[int, int], image: tuple[int, int]) -> None:
+    """Check that a mask of size (H, W) has the aspect of its image.
+
+    Raises:
+        DataError: it has another aspect.
+    """
+    if abs(math.log(mask[1] / mask[0] * image[0] / image[1])) > MAX_ASPECT_ERROR:
+        expected, got = (f"{width} x {height}" for height, width in (image, mask))
+        raise DataError(f"{path}: expected the aspect of the image, {expected}, got {got} pixels")
 
 
 def load_depth_model(folder: Path, device: torch.device) -> DepthEstimator:

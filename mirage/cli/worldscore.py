@@ -8,13 +8,14 @@ import argparse
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from mirage_kernels import Cameras
 
 from ..cameras import centered_intrinsics, worldscore_path
 from ..cameras.worldscore import FOCAL_LENGTH
-from ..data.scenes import Scene
+from ..data.scenes import Scene, resize_mask
 from ..errors import DataError
 from ..evaluation.worldscore import (
     OUTPUT,
@@ -29,8 +30,14 @@ from ..io.photos import read_photo_info
 from ..memory import LatentSpatialMemory
 from ..rollout import RolloutSession
 from .frame_size import add_size_options, check_size_options, choose_size, expected_size, fit_scene, size_before_fit
-from .memory_options import MemoryOptions, add_memory_options, load_memory_options, read_filters
-from .messages import note, warn
+from .memory_options import (
+    MemoryOptions,
+    add_memory_options,
+    check_mask_aspect,
+    load_memory_options,
+    read_filters,
+)
+from .messages import warn
 from .model_options import LoadedModel, add_model_options, check_model_options, load_model
 from .output_lock import OutputLock
 from .photo_options import guess_photo_depth
@@ -38,14 +45,16 @@ from .recording_options import parse_part
 from .signals import raise_again
 
 _DESCRIPTION = """\
-Generate the videos of the WorldScore benchmark's still scenes, in the folders that its scorer reads:
+Generate the videos of the WorldScore benchmark, in the folders that its scorer reads: of still scenes in
 OUT/worldscore_output/static/STYLE/SCENE/CATEGORY/NAME with frames, camera_data.json, image_data.json and
-input_image.png. Samples that are finished are skipped, so the command can be started again.
+input_image.png, and of moving objects in OUT/worldscore_output/dynamic/STYLE/MOTION/NAME, without cameras.
+The objects of the masks are kept out of the memory. Samples that are finished are skipped, so the command can
+be started again.
 """
 _EXAMPLES = """\
 examples:
   The first of four machines that share a folder:
-    mirage worldscore --dataset WorldScore-Dataset/static/static.json --out runs/mirage --shard 1/4 \\
+    mirage worldscore --dataset WorldScore-Dataset --out runs/mirage --shard 1/4 \\
         --height 704 --width 1280 --depth-model FOLDER --model WAN --adapter FILE
 """
 
@@ -61,14 +70,18 @@ def add_worldscore(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--dataset", type=Path, required=True, metavar="FILE", help="static.json of the data set (no default: required)"
+        "--dataset",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="folder of the data set, or one of its files, static.json or dynamic.json (no default: required)",
     )
     parser.add_argument(
         "--images",
         type=Path,
         metavar="FOLDER",
-        help="folder that the paths of images in the data set begin in (default: the nearest folder above --dataset "
-        "with the first image)",
+        help="folder that the paths of images and masks in the data set begin in (default: --dataset or the nearest "
+        "folder above it with the first image)",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="runs_root of the model's "
                         "configuration in the benchmark (no default: required)")  # fmt: skip
@@ -117,12 +130,10 @@ def _check(args: argparse.Namespace) -> tuple[int, int]:
 def run(args: argparse.Namespace) -> str:
     """Generate the videos, and return a summary of one line."""
     shard, count = _check(args)
-    samples, dynamic = read_worldscore_dataset(args.dataset)
+    samples = read_worldscore_dataset(args.dataset)
     if not samples:
-        raise DataError(f"{args.dataset}: expected samples of still scenes, got none")
+        raise DataError(f"{args.dataset}: expected samples, got none")
     root = _find_images(args, samples[0])
-    if dynamic:
-        note(f"{args.dataset}: {dynamic} samples with moving objects are left out")
     chosen = samples[shard - 1 :: count]
     base = args.out / OUTPUT
     base.mkdir(parents=True, exist_ok=True)
@@ -139,13 +150,14 @@ def run(args: argparse.Namespace) -> str:
 
 
 def _find_images(args: argparse.Namespace, sample: WorldScoreSample) -> Path:
-    folders: list[Path] = [*args.dataset.absolute().parents] if args.images is None else [args.images]
+    dataset = args.dataset.absolute()
+    folders: list[Path] = [dataset, *dataset.parents] if args.images is None else [args.images]
     for folder in folders:
         if (folder / sample.image).is_file():
             return folder
     if args.images is not None:
         raise DataError(f"--images: expected a folder with {sample.image}, got {args.images}")
-    raise DataError(f"--dataset: expected {sample.image} in a folder above {args.dataset}, got none; pass --images")
+    raise DataError(f"--dataset: expected {sample.image} in {args.dataset} or a folder above, got none; pass --images")
 
 
 def _generate_all(args: argparse.Namespace, samples: list[WorldScoreSample], root: Path, base: Path) -> list[str]:
@@ -162,7 +174,7 @@ def _generate_all(args: argparse.Namespace, samples: list[WorldScoreSample], roo
         raise_again()
         try:
             with write_result(base / sample.folder, sample, args.frames) as writer:
-                _generate(args, sample, root / sample.image, model, options, writer)
+                _generate(args, sample, root, model, options, writer)
                 raise_again()
         except DataError as error:
             warn(f"{sample.folder}: {error}")
@@ -173,13 +185,13 @@ def _generate_all(args: argparse.Namespace, samples: list[WorldScoreSample], roo
 def _generate(
     args: argparse.Namespace,
     sample: WorldScoreSample,
-    image: Path,
+    root: Path,
     model: LoadedModel,
     options: MemoryOptions,
     writer: ResultWriter,
 ) -> None:
     codec = model.codec
-    scene = _read_scene(args, image, codec.spatial_stride * model.chunk_model.patch, model.max_side)
+    scene = _read_scene(args, sample, root, codec.spatial_stride * model.chunk_model.patch, model.max_side)
     size = (scene.image.shape[1], scene.image.shape[2])
     pose = torch.eye(4, dtype=torch.float64, device="cpu")
     camera = Cameras(centered_intrinsics(args.focal_length, size), pose, size)
@@ -203,15 +215,32 @@ def _generate(
         move = cameras[1 + number * (args.frames - 1) : 1 + (number + 1) * (args.frames - 1)]
         for start in range(0, len(move), args.chunk - 1):
             raise_again()
-            writer.add(session.step(move[start : start + args.chunk - 1], prompt).frames)
+            part = move[start : start + args.chunk - 1]
+            # Moving objects stay out of the memory in generated frames too: it would hold them where they are.
+            moving = scene.exclude if sample.masks else None
+            exclude = None if moving is None else moving.expand(len(part) // codec.temporal_stride, *size)
+            writer.add(session.step(part, prompt, exclude=exclude).frames)
 
 
-def _read_scene(args: argparse.Namespace, path: Path, step: int, max_side: int) -> Scene:
-    """The image at the size of the frames; its cameras are not those of the result."""
+def _read_scene(args: argparse.Namespace, sample: WorldScoreSample, root: Path, step: int, max_side: int) -> Scene:
+    """The image at the size of the frames, without the sample's moving objects; its cameras are not the result's."""
+    path = root / sample.image
     info = read_photo_info(path)
     target = choose_size(args, info.size, step, path, max_side)
     image = read_image(path, at_least=size_before_fit(args, info.size, target))
     size = (image.shape[1], image.shape[2])
     pose = torch.eye(4, dtype=torch.float64, device="cpu")
     keys = Cameras(centered_intrinsics(max(size), size), pose, size)
-    return fit_scene(Scene(image, torch.zeros(size, dtype=torch.float32, device="cpu"), keys, {}), args, target, path)
+    exclude = _read_masks([root / mask for mask in sample.masks], size)
+    depth = torch.zeros(size, dtype=torch.float32, device="cpu")
+    return fit_scene(Scene(image, depth, keys, {}, exclude), args, target, path)
+
+
+def _read_masks(paths: list[Path], size: tuple[int, int]) -> Tensor | None:
+    """Whether a pixel (H, W) shows an object, as in the scorer: one of another value than 0; None without masks."""
+    exclude = None
+    for path in paths:
+        check_mask_aspect(path, read_photo_info(path).size, size)
+        mask = resize_mask((read_image(path, at_least=size) > 0).any(0), size)
+        exclude = mask if exclude is None else exclude | mask
+    return exclude

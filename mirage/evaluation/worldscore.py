@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The data set of the WorldScore benchmark (Duan et al. 2025), and the folders that its scorer reads.
 
-The data set is a JSON list with an object for each sample; its ``image`` is relative to the folder of the data set. A
-result is the folder ``worldscore_output/static/<style>/<scene type>/<category>/<name>`` with ``frames/000.png`` and so
-on, ``camera_data.json``, ``image_data.json`` and ``input_image.png``. Samples of moving objects (``dynamic``) have no
-cameras; they are left out.
+The data set has two JSON lists, ``static/static.json`` and ``dynamic/dynamic.json``, with an object for each sample;
+its ``image`` is relative to the folder of the data set. A result of a still scene is the folder
+``worldscore_output/static/<style>/<scene type>/<category>/<name>`` with ``frames/000.png`` and so on,
+``camera_data.json``, ``image_data.json`` and ``input_image.png``. A result with moving objects is
+``worldscore_output/dynamic/<style>/<motion type>/<name>`` with the same but the cameras, which stand still; the objects
+are white in the sample's ``masks``.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import json
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,6 +34,7 @@ from ..io.images import to_pil, write_image
 
 OUTPUT = "worldscore_output"
 MAX_TEXT = 60  # characters of a value that an error repeats
+_SPLITS = ("static", "dynamic")
 _NAME = re.compile(r"\w[\w.&' -]{0,99}")
 
 
@@ -43,6 +47,7 @@ class WorldScoreSample(NamedTuple):
         prompts: with the style, one per move.
         folder: of the result, relative to ``worldscore_output``.
         entry: the object of the data set.
+        masks: of moving objects, relative to the folder of the data set; none for a still scene.
     """
 
     image: Path
@@ -50,6 +55,7 @@ class WorldScoreSample(NamedTuple):
     prompts: list[str]
     folder: Path
     entry: dict[str, Any]
+    masks: list[Path]
 
     def total_frames(self, frames: int) -> int:
         """Number of frames of the result.
@@ -60,73 +66,99 @@ class WorldScoreSample(NamedTuple):
         return len(self.moves) * (frames - 1) + 1
 
 
-def read_worldscore_dataset(path: str | Path) -> tuple[list[WorldScoreSample], int]:
-    """Read the samples of still scenes.
+def read_worldscore_dataset(path: str | Path) -> list[WorldScoreSample]:
+    """Read the samples of a file, or of all files of the data set.
 
     Args:
-        path: the file, such as ``static/static.json`` of the data set.
-
-    Returns:
-        The samples, and the number of samples with moving objects, which are left out.
+        path: a file such as ``static/static.json``, or the folder of the data set.
 
     Raises:
         DataError: the file is missing or damaged, or an entry has not the form of a sample; the error names it.
     """
     path = Path(path)
+    files = [path]
+    if path.is_dir():
+        files = [file for file in (path / f"{split}/{split}.json" for split in _SPLITS) if file.is_file()]
+        if not files:
+            expected = " or ".join(f"{split}/{split}.json" for split in _SPLITS)
+            raise DataError(f"{path}: expected {expected} in the folder of a data set of WorldScore, got neither")
+    samples = [sample for file in files for sample in _read_samples(file)]
+    folders = Counter(sample.folder for sample in samples)
+    twice = next((folder for folder, count in folders.items() if count > 1), None)
+    if twice is not None:
+        raise DataError(f"{path}: expected samples of different names, got {twice} twice")
+    return samples
+
+
+def _read_samples(path: Path) -> Iterator[WorldScoreSample]:
     entries = read_json(path, "a data set of WorldScore")
     if not isinstance(entries, list):
         raise DataError(f"{path}: expected a list of samples, got {type(entries).__name__}")
-    samples, dynamic = [], 0
     for number, entry in enumerate(entries):
         where = f"{path}: entry {number}"
         if not isinstance(entry, dict):
             raise DataError(f"{where}: expected an object, got {type(entry).__name__}")
-        if entry.get("visual_movement") == "dynamic":
-            dynamic += 1
+        yield _Entry(entry, where).parse()
+
+
+class _Entry(NamedTuple):
+    """An object of the data set, and where it stands, for errors."""
+
+    values: dict[str, Any]
+    where: str
+
+    def parse(self) -> WorldScoreSample:
+        split = self._text("visual_movement")
+        if split not in _SPLITS:
+            raise DataError(f"{self.where}: visual_movement: expected {' or '.join(_SPLITS)}, got {split[:MAX_TEXT]}")
+        image = self._path("image", self._text("image"))
+        if len(image.parts) < 2:
+            raise DataError(f"{self.where}: image: expected a path in the data set, got {str(image)[:MAX_TEXT]}")
+        moves = self._texts("camera_path")
+        for move in moves:
+            if move not in WORLDSCORE_MOVES:
+                raise DataError(
+                    f"{self.where}: camera_path: expected moves among {', '.join(WORLDSCORE_MOVES)}, "
+                    f"got {move[:MAX_TEXT]!r}"
+                )
+        name = image.name.split(".")[0]
+        if split == "static":
+            prompts, masks = self._texts("prompt_list"), list[Path]()
+            folder = self._folder(split, "scene_type", image.parts[-2], name)
+            # The first prompt describes the image; the others what each move shows.
+            prompts = [prompts[min(number + 1, len(prompts) - 1)] for number in range(len(moves))]
         else:
-            samples.append(_parse_sample(entry, where))
-    folders = [sample.folder for sample in samples]
-    if len(set(folders)) < len(folders):
-        twice = next(folder for folder in folders if folders.count(folder) > 1)
-        raise DataError(f"{path}: expected samples of different names, got {twice} twice")
-    return samples, dynamic
+            prompts = [self._text("prompt")] * len(moves)
+            masks = [self._path("masks", mask) for mask in self._texts("masks")]
+            folder = self._folder(split, "motion_type", name)
+        style = self._text("style")
+        with_style = [f"{prompt}{'' if prompt.endswith('.') else '.'} {style}" for prompt in prompts]
+        return WorldScoreSample(image, moves, with_style, folder, self.values, masks)
 
-
-def _parse_sample(entry: dict[str, Any], where: str) -> WorldScoreSample:
-    def text(name: str) -> str:
-        value = entry.get(name)
+    def _text(self, name: str) -> str:
+        value = self.values.get(name)
         if not isinstance(value, str):
-            raise DataError(f"{where}: {name}: expected a text, got {str(value)[:MAX_TEXT]}")
+            raise DataError(f"{self.where}: {name}: expected a text, got {str(value)[:MAX_TEXT]}")
         return value
 
-    def texts(name: str) -> list[str]:
-        value = entry.get(name)
+    def _texts(self, name: str) -> list[str]:
+        value = self.values.get(name)
         if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
-            raise DataError(f"{where}: {name}: expected a list of texts, got {str(value)[:MAX_TEXT]}")
+            raise DataError(f"{self.where}: {name}: expected a list of texts, got {str(value)[:MAX_TEXT]}")
         return value
 
-    if text("visual_movement") != "static":
-        raise DataError(
-            f"{where}: visual_movement: expected static or dynamic, got {text('visual_movement')[:MAX_TEXT]}"
-        )
-    image = Path(text("image"))
-    if len(image.parts) < 2 or image.is_absolute() or ".." in image.parts:
-        raise DataError(f"{where}: image: expected a path in the data set, got {str(image)[:MAX_TEXT]}")
-    parts = ["static", text("visual_style"), text("scene_type"), image.parts[-2], image.name.split(".")[0]]
-    for part in parts:
-        if not _NAME.fullmatch(part):
-            raise DataError(f"{where}: expected names of folders, got {part[:MAX_TEXT]!r}")
-    moves = texts("camera_path")
-    for move in moves:
-        if move not in WORLDSCORE_MOVES:
-            raise DataError(
-                f"{where}: camera_path: expected moves among {', '.join(WORLDSCORE_MOVES)}, got {move[:MAX_TEXT]!r}"
-            )
-    style, prompts = text("style"), texts("prompt_list")
-    # The first prompt describes the image; the others what each move shows.
-    chosen = [prompts[min(number + 1, len(prompts) - 1)] for number in range(len(moves))]
-    with_style = [f"{prompt}{'' if prompt.endswith('.') else '.'} {style}" for prompt in chosen]
-    return WorldScoreSample(image, moves, with_style, Path(*parts), entry)
+    def _path(self, name: str, text: str) -> Path:
+        path = Path(text)
+        if not path.name or path.is_absolute() or ".." in path.parts:
+            raise DataError(f"{self.where}: {name}: expected a path in the data set, got {text[:MAX_TEXT]}")
+        return path
+
+    def _folder(self, split: str, kind: str, *names: str) -> Path:
+        parts = [split, self._text("visual_style"), self._text(kind), *names]
+        for part in parts:
+            if not _NAME.fullmatch(part):
+                raise DataError(f"{self.where}: expected names of folders, got {part[:MAX_TEXT]!r}")
+        return Path(*parts)
 
 
 def is_finished(folder: Path, total_frames: int) -> bool:
@@ -170,13 +202,11 @@ class ResultWriter:
             speed: see :func:`mirage.cameras.worldscore_path`.
         """
         moves = len(self._sample.moves)
-        numbers = {
-            "num_scenes": moves,
-            "total_frames": self._total,
-            "anchor_frame_idx": [number * (self._frames - 1) for number in range(moves + 1)],
-        }
+        numbers: dict[str, int | list[int]] = {"num_scenes": moves, "total_frames": self._total}
+        if not self._sample.masks:
+            numbers["anchor_frame_idx"] = [number * (self._frames - 1) for number in range(moves + 1)]
+            write_worldscore(self._folder / "camera_data.json", cameras, self._frames, speed=speed)
         write_image(self._folder / "input_image.png", image)
-        write_worldscore(self._folder / "camera_data.json", cameras, self._frames, speed=speed)
         text = json.dumps(self._sample.entry | numbers, indent=4)
         (self._folder / "image_data.json").write_text(text + "\n")
 

@@ -32,7 +32,17 @@ SAMPLE: dict[str, Any] = {
     "content_list": [["table"], ["window"], ["door"]],
     "camera_path": ["push_in", "pan_left"],
 }
-DYNAMIC = {"visual_movement": "dynamic", "image": "./dynamic/photorealistic/images/fluid/001.jpg"}
+DYNAMIC: dict[str, Any] = {
+    "visual_movement": "dynamic",
+    "visual_style": "stylized",
+    "motion_type": "fluid",
+    "style": "watercolor",
+    "image": "./dynamic/stylized/images/fluid/001.jpg",
+    "prompt": "A river.",
+    "objects": ["river", "boat"],
+    "masks": ["./dynamic/stylized/masks/fluid/001/000.png", "./dynamic/stylized/masks/fluid/001/001.png"],
+    "camera_path": ["fixed"],
+}
 
 
 def sample(**changes: Any) -> dict[str, Any]:
@@ -41,7 +51,7 @@ def sample(**changes: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Path:
-    """Three still scenes and a moving one, in the layout of the data set."""
+    """The file of three still scenes, beside one with moving objects, in the layout of the data set."""
     names = ["dining_spaces/000", "dining_spaces/001", "bath rooms/000"]
     entries = [sample(image=f"./static/photorealistic/images/{name}.jpg") for name in names]
     entries[1]["camera_path"] = ["orbit_left"]
@@ -51,7 +61,16 @@ def dataset(tmp_path: Path) -> Path:
         image.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)).save(image)
     file = tmp_path / "data" / "static" / "static.json"
-    file.write_text(json.dumps([*entries, DYNAMIC]))
+    file.write_text(json.dumps(entries))
+    image = tmp_path / "data" / DYNAMIC["image"]
+    image.parent.mkdir(parents=True)
+    Image.fromarray(rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)).save(image)
+    for name, columns in zip(DYNAMIC["masks"], (slice(0, 20), slice(40, 60)), strict=True):
+        mask = np.zeros((40, 60), np.uint8)
+        mask[:, columns] = 1 if columns.start else 255  # the scorer takes what is not 0
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mask).save(tmp_path / "data" / name)
+    (tmp_path / "data" / "dynamic" / "dynamic.json").write_text(json.dumps([DYNAMIC]))
     return file
 
 
@@ -71,16 +90,15 @@ def test_a_result_has_the_published_layout(
     prompts: list[str | None] = []
     step = RolloutSession.step
 
-    def keep(self: RolloutSession, cameras: Cameras, prompt: str | None = None) -> Chunk:
+    def keep(self: RolloutSession, cameras: Cameras, prompt: str | None = None, **more: Any) -> Chunk:
         prompts.append(prompt)
-        return step(self, cameras, prompt)
+        return step(self, cameras, prompt, **more)
 
     monkeypatch.setattr(RolloutSession, "step", keep)
     out = tmp_path / "runs"
     assert worldscore(dataset, out) == 0
     captured = capsys.readouterr()
     assert captured.out == f"{out / 'worldscore_output'}: 3 samples generated, 0 were finished\n"
-    assert "1 samples with moving objects are left out" in captured.err
     assert results(out) == ["bath rooms/000", "dining_spaces/000", "dining_spaces/001"]
     folder = out / "worldscore_output" / "static" / "photorealistic" / "indoor" / "dining_spaces" / "000"
     names = {"frames", "camera_data.json", "image_data.json", "input_image.png"}
@@ -95,6 +113,77 @@ def test_a_result_has_the_published_layout(
     assert image.shape == (32, 48, 3)
     first = np.asarray(Image.open(folder / "frames" / "000.png")).astype(int)
     assert np.abs(first - image).mean() < 45  # the codec keeps the lowest frequencies of the noise
+
+
+def test_moving_objects_are_kept_out_of_the_memory(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts, masks = list[str | None](), list[torch.Tensor | None]()
+    step, start = RolloutSession.step, RolloutSession.__init__
+
+    def keep(self: RolloutSession, cameras: Cameras, prompt: str | None = None, **more: Any) -> Chunk:
+        assert (cameras.cam2world == torch.eye(4, dtype=torch.float64)).all()
+        prompts.append(prompt)
+        masks.append(more["exclude"])
+        return step(self, cameras, prompt, **more)
+
+    def begin(self: RolloutSession, *args: Any, **options: Any) -> None:
+        masks.append(options["exclude"])
+        start(self, *args, **options)
+
+    monkeypatch.setattr(RolloutSession, "step", keep)
+    monkeypatch.setattr(RolloutSession, "__init__", begin)
+    out = tmp_path / "runs"
+    assert worldscore(dataset.parents[1] / "dynamic" / "dynamic.json", out) == 0
+    (folder,) = (out / "worldscore_output" / "dynamic" / "stylized" / "fluid").iterdir()
+    assert folder.name == "001"
+    assert {path.name for path in folder.iterdir()} == {"frames", "image_data.json", "input_image.png"}
+    assert sorted(path.name for path in (folder / "frames").iterdir()) == [f"{n:03}.png" for n in range(5)]
+    assert json.loads((folder / "image_data.json").read_text()) == DYNAMIC | {"num_scenes": 1, "total_frames": 5}
+    assert prompts == ["A river. watercolor"] * 2
+    first, *others = [mask for mask in masks if mask is not None]
+    assert first.shape == (32, 48)
+    assert first[:, :16].all()
+    assert first[:, 32:].all()
+    assert not first[:, 17:31].any()
+    assert [mask.shape for mask in others] == [(2, 32, 48)] * 2
+    assert all((mask == first).all() for mask in others)
+
+
+def test_a_folder_has_both_kinds_of_samples(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, out = dataset.parents[1], tmp_path / "runs"
+    assert worldscore(folder, out) == 0
+    assert capsys.readouterr().out == f"{out / 'worldscore_output'}: 4 samples generated, 0 were finished\n"
+    monkeypatch.chdir(folder)
+    assert worldscore(Path("."), out) == 0
+    assert capsys.readouterr().out.endswith("0 samples generated, 4 were finished\n")
+    assert worldscore(out, out) == 2
+    expected = f"{out}: expected static/static.json or dynamic/dynamic.json in the folder of a data set of WorldScore"
+    assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damage", ["missing", "aspect", "text"])
+def test_a_broken_mask_is_named(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str) -> None:
+    mask = dataset.parents[1] / DYNAMIC["masks"][1]
+    expected = {
+        "missing": "no such file",
+        "aspect": "expected the aspect of the image, 60 x 40, got 60 x 60 pixels",
+        "text": "expected an image",
+    }
+    if damage == "aspect":
+        Image.fromarray(np.zeros((60, 60), np.uint8)).save(mask)
+    elif damage == "text":
+        mask.write_bytes(b"no image")
+    else:
+        mask.unlink()
+    assert worldscore(dataset.parents[1], tmp_path / "runs") == 2
+    error = capsys.readouterr().err
+    assert f"{mask}: {expected[damage]}" in error
+    assert "1 of 4 samples could not be generated" in error
+    assert len(results(tmp_path / "runs")) == 3
+    assert not (tmp_path / "runs" / "worldscore_output" / "dynamic" / "stylized" / "fluid" / "001").exists()
 
 
 def test_the_cameras_are_those_of_the_benchmark(dataset: Path, tmp_path: Path) -> None:
@@ -113,7 +202,7 @@ def test_the_cameras_are_those_of_the_benchmark(dataset: Path, tmp_path: Path) -
 def test_chunks_are_as_long_as_in_training(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     step, load, lengths = RolloutSession.step, cli.load_model, list[int]()
     monkeypatch.setattr(cli, "load_model", lambda *given: load(*given)._replace(chunk=3))
-    monkeypatch.setattr(RolloutSession, "step", lambda s, c, *more: (lengths.append(len(c)), step(s, c, *more))[1])
+    monkeypatch.setattr(RolloutSession, "step", lambda s, c, *a, **k: (lengths.append(len(c)), step(s, c, *a, **k))[1])
     options = ["--height=32", "--width=48", "--block=8", "--frames=5", "--shard=1/3"]
     assert main(["worldscore", f"--dataset={dataset}", f"--out={tmp_path / 'runs'}", *options]) == 0
     assert lengths == [2, 2, 2, 2]
@@ -124,12 +213,12 @@ def test_an_interrupted_command_goes_on(
 ) -> None:
     step, count = RolloutSession.step, 0
 
-    def fail(self: RolloutSession, cameras: Cameras, prompt: str | None = None) -> Chunk:
+    def fail(self: RolloutSession, cameras: Cameras, prompt: str | None = None, **more: Any) -> Chunk:
         nonlocal count
         count += 1
         if count == 6:  # in the middle of the second sample
             raise KeyboardInterrupt
-        return step(self, cameras, prompt)
+        return step(self, cameras, prompt, **more)
 
     out = tmp_path / "runs"
     with monkeypatch.context() as patch:
@@ -170,6 +259,11 @@ def test_a_broken_image_does_not_stop_the_others(
         ({"prompt_list": [1]}, "prompt_list: expected a list of texts"),
         ({"style": None}, "style: expected a text, got None"),
         ({"visual_movement": "slow"}, "visual_movement: expected static or dynamic, got slow"),
+        (DYNAMIC | {"prompt": ["a"]}, "prompt: expected a text, got ['a']"),
+        (DYNAMIC | {"masks": []}, "masks: expected a list of texts, got []"),
+        (DYNAMIC | {"masks": ["/etc/passwd"]}, "masks: expected a path in the data set, got /etc/passwd"),
+        (DYNAMIC | {"motion_type": ".."}, "expected names of folders, got '..'"),
+        (DYNAMIC | {"camera_path": None}, "camera_path: expected a list of texts, got None"),
     ],
 )
 def test_what_is_no_sample_is_named(tmp_path: Path, changes: dict[str, Any], error: str) -> None:
