@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -26,13 +25,11 @@ from .messages import note
 from .model_options import LoadedModel, reuse_model
 from .path_options import plan_path
 from .photo_options import GUESSED
-from .run_options import digest_path, pack_options
+from .run_options import describe_walk
 from .signals import raise_again
 from .start_options import find_source, read_start
 
 # Options that no result depends on.
-_FILES = ("image", "depth", "mask", "intrinsics", "geometry", "cameras", "poses")
-_UNUSED = ("out", "list", "shard", "save_frames", "fps", "view", "port", "overwrite", "part")
 
 
 def evaluate_loops(args: argparse.Namespace) -> str:
@@ -56,7 +53,7 @@ def evaluate_loops(args: argparse.Namespace) -> str:
             raise DataError(f"{args.list}: {job.name}: {error}" if args.list else str(error)) from None
     check_metrics()
     perceptual = load_lpips() if args.lpips else None
-    samples = {name: _describe(job.args) for name, job in jobs.items()}
+    samples = {name: describe_walk(job.args, ("fps", "save_frames")) for name, job in jobs.items()}
     settings = {"laps": args.laps, "compare": args.compare, "lpips": args.lpips}
     results = SampleResults(args.out, settings, lambda result: has_scores(result, args.compare, "laps", "revisits"))
     load = reuse_model()
@@ -91,13 +88,6 @@ def check_metrics() -> None:
         raise DataError("mirage eval needs scikit-image; install it with pip install 'mirage-kernels[eval]'")
     if importlib.util.find_spec("piq") is None or importlib.util.find_spec("torchvision") is None:
         note("MS-SSIM, HaarPSI and GMSD are left out: they need piq, and a torchvision for the torch that is installed")
-
-
-def _describe(args: argparse.Namespace) -> dict[str, Any]:
-    """The options that the result of a walk depends on, with digests of the weights and of the files."""
-    options = {name: value for name, value in sorted(pack_options(args).items()) if name not in _UNUSED}
-    files = {name: Path(str(getattr(args, name))) for name in _FILES if getattr(args, name, None) is not None}
-    return options | {"files": {name: digest_path(path) for name, path in files.items() if path.exists()}}
 
 
 def loop_model(model: LoadedModel) -> LoopModel:

@@ -20,7 +20,7 @@ from ..memory import LatentSpatialMemory
 from ..memory.snapshot import restore_snapshot
 from ..rollout import RolloutSession, plan_chunks
 from .frame_size import add_size_options
-from .generate_list import add_list_options, check_inputs, find_shard, generate_list
+from .generate_list import add_list_options, check_inputs, check_videos, find_shard, generate_list
 from .job_list import read_jobs
 from .live_view import add_port, open_viewer, walk_on
 from .memory_options import MemoryOptions, add_memory_options, load_memory_options, read_filters
@@ -32,7 +32,7 @@ from .path_options import FRAMES, add_path_options, check_fps, check_frames, che
 from .photo_options import GUESSED
 from .run import Run
 from .run_checks import check_options, unpacking
-from .run_options import check_alone, pack_options, unpack_options
+from .run_options import check_alone, digest_walk, pack_options, unpack_options
 from .run_state import unpack_session, unpack_snapshot, unpack_start
 from .signals import raise_again
 from .start_options import add_start_options, check_start_options, find_source, read_start
@@ -96,6 +96,13 @@ def add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "(default: begin a new run)",
     )
     add_list_options(output, "walk")
+    output.add_argument(
+        "--videos",
+        type=Path,
+        metavar="FOLDER",
+        help="put the videos of --list into one folder as well, as NAME.mp4 with prompts.json, which VBench takes "
+        "(default: none)",
+    )
     output.add_argument(
         "--view",
         action="store_true",
@@ -181,6 +188,7 @@ def check_walk(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> str:
     """Generate the video, and return a summary of several lines."""
     find_shard(args)
+    check_videos(args)
     if args.list is not None and args.resume is None:
         return _run_list(args)
     if args.resume is None:
@@ -227,6 +235,7 @@ def generate(args: argparse.Namespace, load: Callable[..., LoadedModel] = load_m
     """
     since = getattr(args, "since", time.perf_counter())
     check_walk(args)
+    walk = None if args.list is None else digest_walk(args)
     with OutputFolder(args.out, overwrite=args.overwrite) as output:
         given, source = None if args.memory is None else LatentSpatialMemory.load(args.memory), find_source(args)
         model = load(args, source.expected_size(args), "" if given is None else given.codec)
@@ -241,6 +250,7 @@ def generate(args: argparse.Namespace, load: Callable[..., LoadedModel] = load_m
         scene, is_guessed = start.scene, start.settings.get("image_depth") == GUESSED
         cameras = plan_path(args, scene, is_guessed=is_guessed)
         settings = start.settings | {"frames": len(cameras), "size": list(cameras.size), "chunk": args.chunk}
+        settings |= {} if walk is None else {"walk": walk}
         settings |= {"seed": args.seed} | model.settings | memory_options.settings
         video = Run(scene, cameras, memory, model.codec, settings, args.fps, pack_options(args))
         depth = None if scene.depth_from_memory or not scene.depth.any() else scene.depth

@@ -15,6 +15,10 @@ from ..errors import DataError
 LOCK = ".lock"
 
 
+class OutputBusyError(DataError):
+    """Another process writes to the folder or file."""
+
+
 class OutputLock:
     """A lock on a folder or file, held by a process until :meth:`release`, or until the process ends in any way.
 
@@ -22,7 +26,8 @@ class OutputLock:
         target: an existing folder, or a file in one, which need not exist. The lock is a hidden file in the folder.
 
     Raises:
-        DataError: another process holds the lock.
+        OutputBusyError: another process holds the lock.
+        DataError: there is another file in its place.
         OSError: the folder is not writable.
     """
 
@@ -61,14 +66,14 @@ class OutputLock:
             if where == _where() and not _is_running(process):
                 return
             if where != _where():  # nothing tells from here whether it runs
-                raise DataError(
+                raise OutputBusyError(
                     f"{self.target}: expected a {self._kind} that no other process writes to, got one of process "
                     f"{process} on another machine or in another container; if that has ended, remove {self.path}"
                 ) from None
         else:
             return
         expected = f"a {self._kind} that no other process writes to"
-        raise DataError(
+        raise OutputBusyError(
             f"{self.target}: expected {expected}, got one of process {self._holder()[0] or 'unknown'}"
         ) from None
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,9 @@ from .model_options import EMBEDDED
 
 _SAMPLE = 1 << 20  # bytes from the beginning and the end of a file that tell whether it changed
 VIEW_OPTIONS = ("view", "port")
-_UNUSED = ("run", "command", "since", "resume", "out", "overwrite", *VIEW_OPTIONS)
+_UNUSED = ("run", "command", "since", "resume", "out", "overwrite", "videos", *VIEW_OPTIONS)
+_FILES = ("image", "depth", "mask", "intrinsics", "geometry", "cameras", "poses")
+_LIST_OPTIONS = ("list", "shard", "part")
 
 
 def pack_options(args: argparse.Namespace) -> dict[str, Any]:
@@ -30,6 +34,24 @@ def pack_options(args: argparse.Namespace) -> dict[str, Any]:
     if str(options["depth_model"]) == NANO:
         options["depth_model"] = NANO
     return {name: _pack(value) for name, value in options.items()} | {"digests": _digests(args)}
+
+
+def describe_walk(args: argparse.Namespace, without: Sequence[str] = ()) -> dict[str, Any]:
+    """What a walk depends on: its options, and digests of the files that it starts from and of the weights.
+
+    Args:
+        args: the parsed options of ``mirage generate`` or ``mirage eval``.
+        without: names of options that do not matter.
+    """
+    unused = (*_LIST_OPTIONS, *without)
+    options = {name: value for name, value in sorted(pack_options(args).items()) if name not in unused}
+    files = {name: Path(str(getattr(args, name))) for name in _FILES if getattr(args, name, None) is not None}
+    return options | {"files": {name: digest_path(path) for name, path in files.items() if path.exists()}}
+
+
+def digest_walk(args: argparse.Namespace) -> str:
+    """A short digest of :func:`describe_walk`."""
+    return hashlib.sha256(json.dumps(describe_walk(args), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _pack(value: Any) -> Any:

@@ -6,7 +6,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +105,33 @@ def test_shards_give_what_one_process_gives(capsys: pytest.CaptureFixture[str]) 
     assert not Path("parts/summary.json").exists()
     assert a_list("--out=parts", "--shard=1/2") == 0
     assert without_seconds(summary("parts")) == without_seconds(summary("whole"))
+
+
+def start(rank: int, out: str, processes: int = 2) -> subprocess.Popen[bytes]:
+    """Start one of several processes that share a list, as ``accelerate launch`` does."""
+    command = [sys.executable, "-m", "mirage", "eval", "closed-loop", "--list=walks.jsonl", f"--out={out}", *WALK]
+    environment = {**os.environ, "RANK": str(rank), "WORLD_SIZE": str(processes), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def test_a_process_that_is_killed_goes_on_where_it_was() -> None:
+    lines = [{**LINES[0], "name": f"walk-{number}", "amount": 10 + number} for number in range(8)]
+    Path("walks.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    single = start(0, "single", processes=1)
+    first, second = start(0, "both"), start(1, "both")
+    while len(done := list(Path("both/samples").glob("walk-[0246].json"))) < 1:
+        assert first.poll() is None
+        time.sleep(0.01)
+    first.kill()
+    assert first.wait() == -signal.SIGKILL
+    assert second.wait() == 0
+    finished = {path: path.stat().st_mtime_ns for path in Path("both/samples").glob("*.json")}
+    assert 5 <= len(finished) < 8
+    assert set(done) <= set(finished)
+    assert not Path("both/summary.json").exists(), "the summary needs the samples of the process that was killed"
+    assert start(0, "both").wait() == single.wait() == 0
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished, "finished samples are not repeated"
+    assert without_seconds(summary("both")) == without_seconds(summary("single"))
 
 
 def test_finished_walks_are_not_repeated(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
