@@ -48,7 +48,9 @@ $(READY): pyproject.toml setup.py $(wildcard csrc/*.py) .ci/constraints.txt $(SO
 	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "Python 3.10 or newer is needed; name one with make PYTHON=..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Setting up $(VENV): torch and its companions (minutes, once)"
 	$(PIP) torch numpy setuptools ninja
+	@echo "Compiling the kernels (two minutes; ten more with nvcc, which MIRAGE_CUDA=0 saves)"
 	$(STRICT) $(PIP) --no-build-isolation --editable '.[wan,scenes,train,triton,test,bench,lint,docs]'
 	$(PIP) --no-deps --upgrade --target $(VENV)/tests torchvision piq
 	@touch $@

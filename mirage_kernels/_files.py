@@ -22,6 +22,7 @@ from ._atomic import atomic_write
 from ._safetensors import SafetensorsReader, tensor_bytes, write_safetensors
 
 _HEADER = "mirage"
+_VOWELS = ("a", "e", "i", "o", "u")
 
 
 def _digest(content: dict[str, Any], tensors: dict[str, Tensor]) -> str:
@@ -92,14 +93,14 @@ def load_tensors(
         ValueError: the file is damaged, or of another kind or version. The message names the file.
     """
     path, device = Path(path), check.device("device", device)
-    expected = f"a {kind} file"
+    expected = _file_of(kind)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
     try:
         with SafetensorsReader(path) as reader:
             content, digest = _content(reader.metadata, path, expected)
             if content["kind"] != kind:
-                raise _FileError(f"{path}: expected {expected}, got a {str(content['kind'])[:60]} file")
+                raise _FileError(f"{path}: expected {expected}, got {_file_of(str(content['kind'])[:60])}")
             if content["version"] != version:
                 raise _FileError(f"{path}: expected version {version}, got version {str(content['version'])[:60]}")
             tensors = reader.read()
@@ -115,6 +116,10 @@ def load_tensors(
     if digest != _digest(content, tensors):
         raise ValueError(f"{path}: expected {expected}, got a damaged file (wrong checksum)")
     return {name: t.to(device) for name, t in tensors.items()}, content["settings"]
+
+
+def _file_of(kind: str) -> str:
+    return f"{'an' if kind.startswith(_VOWELS) else 'a'} {kind} file"
 
 
 class _FileError(Exception):

@@ -22,6 +22,7 @@ from .messages import warn
 if TYPE_CHECKING:
     from ..models.wan.pipeline import MiragePipeline
 
+MAX_STEPS = 1000  # that the noise schedule is divided into
 EMBEDDED = "embedded"
 CHUNK = 33  # frames
 MAX_DEFAULT_SIDE, SMALL_SIDE = 1280, 384  # pixels; larger images are scaled down unless a size is given
@@ -153,12 +154,11 @@ def check_model_options(args: argparse.Namespace) -> None:
     for name, expected in _NEEDS.items():
         if getattr(args, name) is not None and expected not in _OF_KIND[kind]:
             raise DataError(f"--{name.replace('_', '-')}: expected {expected}, got --model {args.model}")
-    for name, minimum in (("block", 4), ("steps", 1)):
+    for name, minimum, maximum in (("block", 4, MAX_BLOCK), ("steps", 1, MAX_STEPS)):
         value = getattr(args, name)
-        if value is not None and value < minimum:
-            raise DataError(f"--{name}: expected at least {minimum}, got {value}")
-    if args.block is not None and args.block > MAX_BLOCK:
-        raise DataError(f"--block: expected at most {MAX_BLOCK}, got {args.block}")
+        if value is not None and not minimum <= value <= maximum:
+            bound = f"least {minimum}" if value < minimum else f"most {maximum}"
+            raise DataError(f"--{name}: expected at {bound}, got {value}")
     if kind == "small" and args.lora is not None:
         if len(args.lora) > 1:
             raise DataError(f"--lora: expected one file with a small model, got {len(args.lora)}")

@@ -77,7 +77,8 @@ def load_small_model(
     folder = named_folder(folder)
     files = find_files(folder)
     settings = read_header(files.adapter)
-    require_transformer(str(files.transformer), (WanTransformer3DModel.__name__,), {})
+    require_transformer(str(files.transformer), (WanTransformer3DModel.__name__,), {}, what="a transformer of a small "
+                        "model", fix="write it again with mirage export, or install the package again")  # fmt: skip
     wan = load_strict(WanTransformer3DModel.from_pretrained, str(files.transformer), torch_dtype=torch.float32)
     layers, channels = settings["adapter_layers"], settings["control_channels"]
     preset = match_preset(wan.config.num_layers, layers, channels)

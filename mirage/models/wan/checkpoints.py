@@ -194,28 +194,27 @@ def reach_hub(path: str, file: str, settings: Mapping[str, Any]) -> dict[str, An
     )
 
 
-def require_transformer(path: str, names: Sequence[str], settings: Mapping[str, Any]) -> str:
+def require_transformer(
+    path: str, names: Sequence[str], settings: Mapping[str, Any], *, what: str | None = None, fix: str | None = None
+) -> str:
     """Check that a folder holds the configuration and the weights of a transformer, in diffusers' layout.
 
     Args:
         path: a folder, or a model's name on the Hub.
         names: class names of the transformers that are accepted.
         settings: the arguments of ``from_pretrained``.
+        what: the expected content, for error messages; by default the transformer of Wan2.2.
+        fix: what to do about it, for error messages; by default what to download, and where to put it.
 
     Returns:
         The class name of the transformer.
 
     Raises:
         DataError: the folder, its config.json or its weights are missing, or the transformer is of another class; the
-            message says what to download and where to put it.
+            message says how to mend it.
     """
     folder = Path(path) / (settings.get("subfolder") or "")
-    what = "the transformer of Wan2.2-TI2V-5B"
-    # The files land in a subfolder `transformer` of the folder that is downloaded to.
-    target = folder.parent if folder.name == "transformer" else folder
-    fix = f"download it with \"hf download {WAN} --include 'transformer/*' --local-dir {target}\""
-    if folder != target / "transformer":
-        fix += f" and pass {target / 'transformer'}"
+    what, fix = what or "the transformer of Wan2.2-TI2V-5B", fix or _how_to_download(folder)
     on_hub = is_on_hub(path)
     if not on_hub and not folder.is_dir():
         raise DataError(f"{folder}: expected a folder with {what}, got no such folder; {fix}")
@@ -229,5 +228,13 @@ def require_transformer(path: str, names: Sequence[str], settings: Mapping[str, 
         raise DataError(f"{folder}: expected {what}, got an error: {first_line(error)}; {fix}") from None
     name = str(config.get("_class_name"))
     if name not in names:
-        raise DataError(f"{folder}: expected {' or '.join(names)}, got {name}")
+        got = "a config.json without _class_name" if config.get("_class_name") is None else name
+        raise DataError(f"{folder}: expected {' or '.join(names)}, got {got}")
     return name
+
+
+def _how_to_download(folder: Path) -> str:
+    # The files land in a subfolder `transformer` of the folder that is downloaded to.
+    target = folder.parent if folder.name == "transformer" else folder
+    command = f"download it with \"hf download {WAN} --include 'transformer/*' --local-dir {target}\""
+    return command if folder == target / "transformer" else f"{command} and pass {target / 'transformer'}"

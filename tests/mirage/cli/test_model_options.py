@@ -96,6 +96,7 @@ def test_a_saved_memory_continues(folder: Path, tmp_path: Path) -> None:
 BAD = [
     (("--block", "8"), "--block: expected --model embedded, got --model"),
     (("--steps", "0"), "--steps: expected at least 1, got 0"),
+    (("--steps", "1001"), "--steps: expected at most 1000, got 1001"),
     (("--device", "cuda:99"), "--device: expected a device that works here, such as cpu, got cuda:99 ("),
     (("--device", "gpu"), "--device: expected a device that works here, such as cpu, got gpu ("),
     (("--lora-scale", "1"), "--lora-scale: expected at most 0 (one per --lora), got 1"),

@@ -131,8 +131,16 @@ def test_unsuitable_files(run: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none.safetensors: no such file"):
         write_small_model(run, tmp_path / "other", {"night": tmp_path / "none.safetensors"})
     assert not (tmp_path / "other").exists()
+    config = tmp_path / "small" / "transformer" / "config.json"
+    text = config.read_text()
+    for damage, got in (("x", "an error: "), ("{}", "a config.json without _class_name")):
+        config.write_text(damage)
+        with pytest.raises(DataError, match=f"transformer: expected .*, got {got}") as raised:
+            load_small_model(tmp_path / "small")
+        assert "Wan2.2" not in str(raised.value), "advice is for this model"
+    config.write_text(text)
     (tmp_path / "small" / "adapter.safetensors").write_bytes(b"nothing")
-    with pytest.raises(DataError, match=r"adapter.safetensors"):
+    with pytest.raises(DataError, match=r"adapter.safetensors: expected an adapter"):
         load_small_model(tmp_path / "small")
     save_tensors(
         tmp_path / "small" / "adapter.safetensors", {"a": torch.ones(1)}, kind="adapter", version=1, settings={}
