@@ -9,7 +9,6 @@ the fixture ``every_backend``.)
 from __future__ import annotations
 
 import contextlib
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -18,11 +17,11 @@ from typing import Any
 
 import pytest
 import torch
-from cache_steps import snapshot
+from gpu_backends import GPU, assert_same_caches, needs_gpu, on_cpu
+from gpu_backends import gpu_backend as gpu_backend
 from test_associate import associate_case
 from torch import Tensor
 
-import mirage_kernels as mk
 from mirage_kernels import (
     Cameras,
     VoxelCache,
@@ -39,9 +38,8 @@ from mirage_kernels import (
     visible,
 )
 from mirage_kernels._modes import POOLINGS
-from mirage_kernels.backend import devices, operation
+from mirage_kernels.backend import operation
 from mirage_kernels.testing import (
-    assert_same,
     same_bits,
     same_sums,
     splat_case,
@@ -50,24 +48,10 @@ from mirage_kernels.testing import (
     visible_case,
 )
 
-GPU = "cuda"
 POINTS, VIEWS, GRID = 20_000, 9, (44, 80)
 BUSY = 4096  # side of the matrices whose product keeps a GPU busy
 PAST_2_TO_31 = 45_000_000  # rows of 48 channels
-READY = [name for name, why in mk.backends().items() if why is None and GPU in devices(name) and name != "reference"]
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
-
-
-@pytest.fixture(params=READY, autouse=True)
-def gpu_backend(request: pytest.FixtureRequest) -> Iterator[str]:
-    with mk.use_backend(request.param):
-        yield request.param
-
-
-def on_cpu(function: Callable[[], Any]) -> Any:
-    """Return the result on the default backend of the CPU, because the selected backend takes no CPU tensors."""
-    with mk.use_backend(None):
-        return function()
+pytestmark = needs_gpu
 
 
 @contextlib.contextmanager
@@ -369,44 +353,9 @@ def test_offsets_beyond_2_31() -> None:
     assert same_bits(result.index.cpu(), torch.where(alone.index >= 0, alone.index + n - 1000, -1))
 
 
-def assert_same_caches(on_gpu: VoxelCache, on_host: VoxelCache) -> None:
-    for name, tensor in snapshot(on_host).items():
-        assert same_bits(snapshot(on_gpu)[name].cpu(), tensor), name
-
-
 def test_cache_has_the_same_bits_on_every_device(tmp_path: Path) -> None:
     on_gpu, on_host = filled(), on_cpu(lambda: filled("cpu"))
     assert_same_caches(on_gpu, on_host)
     on_gpu.save(tmp_path / "cache.safetensors")
     back = on_cpu(lambda: VoxelCache.load(tmp_path / "cache.safetensors"))
     assert same_bits(on_cpu(back.features), on_cpu(on_host.features))
-
-
-def cache_of(depth: Tensor, cameras: Cameras, device: str) -> VoxelCache:
-    """Return the cache of a recording on a device: depth maps (T, H, W) and their cameras."""
-    cache = VoxelCache("auto", 48, dtype=torch.bfloat16, device=device)
-    for t in range(len(depth)):
-        latent = torch.randn(1, 48, 44, 80, generator=torch.Generator().manual_seed(t)).bfloat16().to(device)
-        p = unproject(depth[t : t + 1].to(device), latent, cameras[t].to(device))
-        cache.insert(p.xyz, p.features, p.footprint, valid=p.valid, stamp=t)
-    return cache
-
-
-def assert_recording_is_the_same(depth: Tensor, cameras: Cameras) -> None:
-    on_gpu, on_host = cache_of(depth, cameras, GPU), on_cpu(lambda: cache_of(depth, cameras, "cpu"))
-    assert_same_caches(on_gpu, on_host)
-    views = cameras.rescale((44, 80))
-    assert_same(to_device(on_gpu.splat(views.to(GPU)), "cpu"), on_cpu(lambda: on_host.splat(views)))
-
-
-def test_recording_has_the_same_bits_on_every_device() -> None:
-    g = torch.Generator().manual_seed(2)
-    assert_recording_is_the_same(1 + torch.rand(2, 60, 90, generator=g), testing.random_cameras(g, 2, (60, 90)))
-
-
-@pytest.mark.skipif("MIRAGE_DATA" not in os.environ, reason="MIRAGE_DATA is not set: it names the recordings")
-def test_real_recording_has_the_same_bits_on_every_device() -> None:
-    read_rgbd = pytest.importorskip("mirage.recordings.hololens").read_rgbd
-    recording = read_rgbd(os.path.join(os.environ["MIRAGE_DATA"], "hololens_dev"))
-    frames = list(range(0, len(recording.depth), 12))
-    assert_recording_is_the_same(recording.depth[frames], recording.cameras[frames])

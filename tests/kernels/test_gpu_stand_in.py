@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The Mirage authors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs ``test_gpu.py`` without a GPU, on the stand-in, which finds errors in the tests and in the Python code that
-launches kernels."""
+"""Runs ``test_gpu.py`` and ``test_gpu_recordings.py`` without a GPU, on the stand-in, which finds errors in the tests
+and in the Python code that launches kernels."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ def assert_passed(run: subprocess.CompletedProcess[str]) -> None:
 
 @pytest.mark.usefixtures("native")
 def test_gpu_tests_pass_on_the_stand_in() -> None:
-    assert_passed(run_on_the_stand_in(str(HERE / "test_gpu.py"), "-k", "not real_recording"))
+    files = [str(HERE / name) for name in ("test_gpu.py", "test_gpu_recordings.py")]
+    assert_passed(run_on_the_stand_in(*files, "-k", "not real_recording"))
 
 
 @pytest.mark.long
