@@ -24,6 +24,7 @@ MAKERS: dict[str, Callable[[str, dict[str, Any]], list[str]]] = {
         tables.depth_drift, model_tables.closed_loop, model_tables.holes, model_tables.denoising_steps,
         model_tables.lora_place,
         model_tables.long_walk, model_tables.depth_guess, model_tables.nano_training, model_tables.control_input,
+        model_tables.processes,
         tables.wan_full, tables.gpu,
     )
 }  # fmt: skip

@@ -56,6 +56,13 @@ def long_walk(name: str, content: Content) -> list[str]:
     return [*source_line(name, content), text, "", *image(name, "Frames of the walk")]
 
 
+def processes(name: str, content: Content) -> list[str]:
+    one, two = (median(content["seconds"][count]) for count in ("1", "2"))
+    same = "the same numbers" if content["same_numbers"] else "other numbers"
+    text = f"{content['walks']} walks take one process {one:.0f} s and two {two:.0f} s, {two / one:.2f} of it, with {same}."
+    return [*source_line(name, content), text]
+
+
 def _parts(content: Content) -> list[str]:
     """A table for each part of the data."""
     return [line for part, summary in content["summary"].items() for line in (f"{part}:", "", as_table(summary), "")]

@@ -41,6 +41,7 @@ def test_every_study_has_committed_data() -> None:
     assert kinds == {
         "operations", "memories", "corridor", "completeness", "filters", "depth_drift", "closed_loop", "holes",
         "denoising_steps", "lora_place", "long_walk", "depth_guess", "nano_training",
+        "control_input", "processes",
     }  # fmt: skip
 
 
