@@ -59,7 +59,8 @@ def long_walk(name: str, content: Content) -> list[str]:
 def processes(name: str, content: Content) -> list[str]:
     one, two = (median(content["seconds"][count]) for count in ("1", "2"))
     same = "the same numbers" if content["same_numbers"] else "other numbers"
-    text = f"{content['walks']} walks take one process {one:.0f} s and two {two:.0f} s, {two / one:.2f} of it, with {same}."
+    took = f"{one:.0f} s and two {two:.0f} s, {two / one:.2f} of it"
+    text = f"{content['walks']} walks take one process {took}, with {same}."
     return [*source_line(name, content), text]
 
 
