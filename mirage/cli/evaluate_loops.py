@@ -72,10 +72,10 @@ def evaluate_loops(args: argparse.Namespace) -> str:
         save_image(args.out / f"{name}.jpg", picture)
         return scores
 
-    found = results.evaluate(samples, evaluate, shard=shard, on_sample=raise_again)
-    if found is None:
-        return f"{args.out}: this part is finished; the summary is written when the others are"
-    return write_report(args.out, found, results.settings)
+    def report(found: dict[str, Any], failed: dict[str, str]) -> str:
+        return write_report(args.out, found, results.settings, failed)
+
+    return results.evaluate(samples, evaluate, report, shard=shard, on_sample=raise_again)
 
 
 def check_metrics() -> None:

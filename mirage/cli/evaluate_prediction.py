@@ -90,11 +90,11 @@ def evaluate_prediction(args: argparse.Namespace) -> str:
         save_image(args.out / f"{name}.jpg", picture)
         return scores
 
-    found = results.evaluate(described, evaluate, shard=shard, on_sample=raise_again)
-    if found is None:
-        return f"{args.out}: this part is finished; the summary is written when the others are"
-    with_paper = any(isinstance(source, RealEstateClips) for source in sources.values())
-    return write_prediction_report(args.out, found, results.settings, with_paper=with_paper)
+    def report(found: dict[str, Any], failed: dict[str, str]) -> str:
+        with_paper = any(isinstance(source, RealEstateClips) for source in sources.values())
+        return write_prediction_report(args.out, found, results.settings, failed, with_paper=with_paper)
+
+    return results.evaluate(described, evaluate, report, shard=shard, on_sample=raise_again)
 
 
 def _check(args: argparse.Namespace) -> None:

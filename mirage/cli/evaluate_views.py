@@ -50,10 +50,10 @@ def evaluate_views(args: argparse.Namespace) -> str:
         save_image(args.out / f"{name}.jpg", picture, PICTURE)
         return scores
 
-    found = results.evaluate(described, evaluate, shard=shard, on_sample=raise_again)
-    if found is None:
-        return f"{args.out}: this part is finished; the summary is written when the others are"
-    return write_view_report(args.out, found, results.settings)
+    def report(found: dict[str, Any], failed: dict[str, str]) -> str:
+        return write_view_report(args.out, found, results.settings, failed)
+
+    return results.evaluate(described, evaluate, report, shard=shard, on_sample=raise_again)
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ from mirage_kernels import atomic_write
 
 from . import machine
 from .closed_loop import as_table, summarize
+from .sample_results import SUMMARY
 
 __all__ = ["write_report"]
 
@@ -28,13 +29,14 @@ Heads = dict[str, tuple[str, float, str]]  # of a score: head of its column, fac
 Results = dict[str, dict[str, Any]]
 
 
-def write_report(folder: Path, results: Results, settings: dict[str, Any]) -> str:
+def write_report(folder: Path, results: Results, settings: dict[str, Any], failed: dict[str, str]) -> str:
     """Write ``summary.json``, ``summary.md`` and, with matplotlib, ``revisits.png``.
 
     Args:
         folder: for the files.
         results: what :func:`mirage.evaluation.loop_scores.compare_walks` returned for each walk.
         settings: that all walks share.
+        failed: why others are left out, by name.
 
     Returns:
         The table.
@@ -53,17 +55,30 @@ def write_report(folder: Path, results: Results, settings: dict[str, Any]) -> st
     text = f"{len(results)} walks\n\n{as_table(shown)}\n"
     if any(len(values) > 1 for values in laps.values()):
         text += "\nPSNR of the first image at the end of each lap, dB:\n\n" + _lap_table(laps)
-    write_summary(folder, content, text)
+    text = write_summary(folder, content, text, failed)
     draw_figure("draw_revisits", folder / "revisits.png", results)
     return text
 
 
-def write_summary(folder: Path, content: dict[str, Any], text: str) -> None:
-    """Write ``summary.json``, with the facts of the machine, and ``summary.md``."""
+def write_summary(folder: Path, content: dict[str, Any], text: str, failed: dict[str, str]) -> str:
+    """Write ``summary.json``, with the facts of the machine, and ``summary.md``.
+
+    Args:
+        folder: for the files.
+        content: of the JSON.
+        text: a table.
+        failed: why samples are left out, by name.
+
+    Returns:
+        The text, with the samples that are left out.
+    """
+    if failed:
+        text += "\nLeft out:\n\n" + "".join(f"* {name}: {reason}\n" for name, reason in failed.items())
     with atomic_write(folder / "summary.json") as partial:
-        partial.write_text(json.dumps({"machine": machine.facts(), **content}, indent=1) + "\n")
-    with atomic_write(folder / "summary.md") as partial:
+        partial.write_text(json.dumps({"machine": machine.facts(), **content, "failed": failed}, indent=1) + "\n")
+    with atomic_write(folder / SUMMARY) as partial:
         partial.write_text(text)
+    return text
 
 
 def draw_figure(draw: str, path: Path, results: Results) -> None:

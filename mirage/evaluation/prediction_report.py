@@ -25,13 +25,16 @@ DIFFERENCES = (
 )
 
 
-def write_prediction_report(folder: Path, results: Results, settings: dict[str, Any], *, with_paper: bool) -> str:
+def write_prediction_report(
+    folder: Path, results: Results, settings: dict[str, Any], failed: dict[str, str], *, with_paper: bool
+) -> str:
     """Write ``summary.json``, ``summary.md`` and, with matplotlib, ``frames.png``.
 
     Args:
         folder: for the files.
         results: what :func:`mirage.evaluation.prediction.predict_clip` returned for each clip.
         settings: that all clips share.
+        failed: why others are left out, by name.
         with_paper: whether the table has the paper's rows.
 
     Returns:
@@ -51,6 +54,6 @@ def write_prediction_report(folder: Path, results: Results, settings: dict[str, 
         }
     text = f"{len(results)} clips\n\n{scores_table(shown, HEADS)}\n"
     text += f"\n{DIFFERENCES}\n" if with_paper else ""
-    write_summary(folder, content, text)
+    text = write_summary(folder, content, text, failed)
     draw_figure("draw_frames", folder / "frames.png", results)
     return text

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,15 @@ from ..io.files import read_json
 
 __all__ = ["SampleResults"]
 
-SAMPLES = "samples"
+SAMPLES, FAILED, SUMMARY = "samples", "failed", "summary.md"
 
 
 class SampleResults:
     """The results of samples.
 
-    A result is in ``samples/NAME.json`` with a digest of what it depends on, so that results of other settings are not
-    taken for those of these. A file appears as a whole or not at all.
+    A result is in ``samples/NAME.json``, or the reason why there is none in ``failed/NAME.json``, with a digest of what
+    it depends on, so that results of other settings are not taken for those of these. A file appears as a whole or not
+    at all.
 
     Args:
         folder: of the results; it is made when the first one is written.
@@ -39,8 +41,8 @@ class SampleResults:
     ) -> None:
         self.folder, self.settings, self._is_complete = folder, settings, is_complete
 
-    def _path(self, name: str) -> Path:
-        return self.folder / SAMPLES / f"{name}.json"
+    def _path(self, name: str, kind: str) -> Path:
+        return self.folder / kind / f"{name}.json"
 
     def _digest(self, sample: Any) -> str:
         return hashlib.sha256(json.dumps([self.settings, sample], sort_keys=True).encode()).hexdigest()[:16]
@@ -55,7 +57,7 @@ class SampleResults:
         Raises:
             DataError: the file is damaged, or a result of other settings.
         """
-        path = self._path(name)
+        path = self._path(name, SAMPLES)
         if not path.exists():
             return None
         content = read_json(path, "the result of a sample")
@@ -70,64 +72,77 @@ class SampleResults:
 
     def write(self, name: str, sample: Any, result: dict[str, Any]) -> None:
         """Write a result."""
-        path = self._path(name)
+        self._write(SAMPLES, name, sample, result)
+
+    def _write(self, kind: str, name: str, sample: Any, result: Any) -> None:
+        path = self._path(name, kind)
         path.parent.mkdir(parents=True, exist_ok=True)
         content = {"digest": self._digest(sample), "sample": sample, "result": result}
         text = json.dumps(content, indent=1, allow_nan=False)
         with atomic_write(path) as partial:
             partial.write_text(text + "\n")
 
+    def _read_failure(self, name: str, sample: Any) -> str | None:
+        """Why a sample of these settings could not be evaluated; None if it has not been tried."""
+        content: Any = None
+        with suppress(DataError):  # a missing or damaged file
+            content = read_json(self._path(name, FAILED), "why a sample has no result")
+        if not isinstance(content, dict) or content.get("digest") != self._digest(sample):
+            return None
+        return str(content.get("result"))
+
     def evaluate(
         self,
         samples: dict[str, Any],
         evaluate: Callable[[str], dict[str, Any]],
+        report: Callable[[dict[str, dict[str, Any]], dict[str, str]], str],
         *,
         shard: tuple[int, int] = (0, 1),
         on_sample: Callable[[], Any] = lambda: None,
-    ) -> dict[str, dict[str, Any]] | None:
-        """Evaluate samples that have no result yet.
+    ) -> str:
+        """Evaluate samples that have no result yet, and write the summary once all were tried.
 
         Args:
             samples: what the result of each depends on, as JSON values, by name.
             evaluate: makes the result of a sample of JSON values, by its name.
+            report: writes and returns the summary of results by name, and of reasons why others could not be made.
             shard: number of this process, from 0, and number of processes.
             on_sample: called before each sample.
 
         Returns:
-            The results of all samples by name; None if other processes have not finished theirs.
+            The summary; or a line that says so if other processes have not finished theirs.
 
         Raises:
             DataError: a file is damaged, or a result of other settings, and no sample was evaluated; or samples could
-                not be evaluated, and the others are finished.
+                not be evaluated. Then the summary is written without them, and the next call tries them again.
         """
         names = list(samples)
         mine = names[shard[0] :: shard[1]]
-        failed: list[str] = []
         todo = [name for name in mine if self.read(name, samples[name]) is None]
         with tqdm(total=len(mine), initial=len(mine) - len(todo), unit="sample", desc="evaluating") as bar:
             for name in todo:
                 on_sample()
                 try:
                     self.write(name, samples[name], evaluate(name))
+                    self._path(name, FAILED).unlink(missing_ok=True)
                 except (DataError, OSError) as error:
-                    failed.append(str(error))
+                    self._write(FAILED, name, samples[name], str(error))
                 bar.update()
-        if failed:
+        found = {name: self.read(name, sample) for name, sample in samples.items()}
+        failed = {name: self._read_failure(name, samples[name]) for name, result in found.items() if result is None}
+        results = {name: result for name, result in found.items() if result is not None}
+        reasons = {name: reason for name, reason in failed.items() if reason is not None}
+        text = f"{self.folder}: this part is finished; the summary is written when the others are"
+        is_whole = len(results) + len(reasons) == len(samples)
+        if results and is_whole:
+            text = report(results, reasons)
+        if reasons:
+            others = f"{self.folder / SUMMARY} is of the others" if is_whole else "the others are finished"
             raise DataError(
-                f"{len(failed)} of {len(mine)} samples could not be evaluated, and the others are finished; the first "
-                f"one: {failed[0]}"
+                f"{len(reasons)} of {len(samples)} samples could not be evaluated{', and ' if results else ''}"
+                f"{others if results else ''}; the first one: {next(iter(reasons.values()))}"
             )
-        return self.collect(samples)
-
-    def collect(self, samples: dict[str, Any]) -> dict[str, dict[str, Any]] | None:
-        """The results of all samples by name; None if one is missing."""
-        found: dict[str, dict[str, Any]] = {}
-        for name, sample in samples.items():
-            result = self.read(name, sample)
-            if result is None:
-                return None
-            found[name] = result
-        return found
+        return text
 
 
 def has_scores(result: dict[str, Any], names: list[str], *lists: str) -> bool:

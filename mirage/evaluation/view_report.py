@@ -23,13 +23,14 @@ HEADS: Heads = {
 OF_CLIP = ("write_seconds", "points", "bytes")
 
 
-def write_view_report(folder: Path, results: Results, settings: dict[str, Any]) -> str:
+def write_view_report(folder: Path, results: Results, settings: dict[str, Any], failed: dict[str, str]) -> str:
     """Write ``summary.json``, ``summary.md`` and, with matplotlib, ``views.png``.
 
     Args:
         folder: for the files.
         results: what :func:`mirage.evaluation.novel_view.compare_views` returned for each clip.
         settings: that all clips share.
+        failed: why others are left out, by name.
 
     Returns:
         The table: means over targets, and over clips for writing, points and bytes.
@@ -44,6 +45,6 @@ def write_view_report(folder: Path, results: Results, settings: dict[str, Any]) 
     targets = sum(len(result[names[0]]["views"]) for result in results.values())
     content = {"settings": settings, "clips": len(results), "targets": targets, "summary": summary}
     text = f"{len(results)} clips, {targets} views\n\n{scores_table(summary, HEADS)}\n"
-    write_summary(folder, content, text)
+    text = write_summary(folder, content, text, failed)
     draw_figure("draw_views", folder / "views.png", results)
     return text

@@ -157,11 +157,13 @@ def test_finished_walks_are_not_repeated(monkeypatch: pytest.MonkeyPatch, capsys
 def test_a_walk_that_cannot_be_measured_leaves_the_others(capsys: pytest.CaptureFixture[str]) -> None:
     lines = [{**LINES[0], "name": "gone", "one-way": True}, *LINES]
     assert a_list(lines=lines) == 2
-    assert (
-        "1 of 4 samples could not be evaluated, and the others are finished; the first one: gone: expected a path that "
-        "returns to where it was, got one that does not (--one-way? --frames?)" in capsys.readouterr().err
-    )
+    error = capsys.readouterr().err
+    assert "1 of 4 samples could not be evaluated, and out/eval/summary.md is of the others; the first one: " in error
+    assert "gone: expected a path that returns to where it was, got one that does not (--one-way? --frames?)" in error
     assert len(list(Path("out/eval/samples").iterdir())) == 3
+    assert summary()["walks"] == 3
+    assert set(summary()["failed"]) == {"gone"}
+    assert "Left out:\n\n* gone: gone: expected a path that returns" in Path("out/eval/summary.md").read_text()
 
 
 @pytest.mark.parametrize(("options", "message"), [
