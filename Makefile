@@ -103,9 +103,10 @@ endif
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak tests/kernels/test_soak.py
 
-# What a new user does first: installs into fresh environments, which needs the package index.
+# What a new user does first: installs into fresh environments, which needs the package index. Each takes gigabytes, and
+# goes when its test has passed.
 test-install: $(READY)
-	$(PYTEST) -m install tests/first_hour
+	$(PYTEST) -m install -o tmp_path_retention_policy=failed tests/first_hour
 
 # The wheel, or the sources, under every torch of .ci/torches.txt, each with its Python where that is on PATH, in
 # build/torches (some 5 GB a torch): the kernels' tests, a table of backends and times, and with nvcc a build of the CUDA
