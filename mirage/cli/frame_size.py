@@ -111,6 +111,9 @@ def choose_size(
     """
     frames = _choose_size(args, size, step, name, max_side)
     check_aspect(frames.size, name)
+    if max(frames.size) > max_side and max_side < MAX_DEFAULT_SIDE:
+        note(f"{name}: frames of {_wide(frames.size)} pixels take longer and are not better, because the model was "
+             f"trained with {max_side} pixels a side")  # fmt: skip
     return frames
 
 

@@ -369,4 +369,6 @@ def _summary(metrics: dict[str, Any], folder: Path) -> str:
             lines[-1] += (
                 f", over the {metrics.get('loop_psnr_cells', 0):.1%} of cells that the memory knew at the start"
             )
+            if metrics.get("lora"):
+                lines.append("  (The image is compared with frames whose look the LoRA has changed.)")
     return "\n".join(lines)

@@ -141,6 +141,8 @@ def as_table(summary: dict[str, dict[str, dict[str, float]]]) -> str:
 
 
 def _cell(score: dict[str, float]) -> str:
+    if score["low"] == score["high"]:  # a single row
+        return f"{score['mean']:.3g}"
     return f"{score['mean']:.3g} ({score['low']:.3g} to {score['high']:.3g})"
 
 

@@ -52,7 +52,7 @@ def write_report(folder: Path, results: Results, settings: dict[str, Any], faile
         "laps": laps,
     }
     shown = {v: {UNITS[name]: value for name, value in scores.items()} for v, scores in summary.items()}
-    text = f"{len(results)} walks\n\n{as_table(shown)}\n"
+    text = f"{len(results)} walk{'s' if len(results) > 1 else ''}\n\n{as_table(shown)}\n"
     if any(len(values) > 1 for values in laps.values()):
         text += "\nPSNR of the first image at the end of each lap, dB:\n\n" + _lap_table(laps)
     text = write_summary(folder, content, text, failed)

@@ -52,7 +52,7 @@ def write_prediction_report(
             name: {key: {"mean": value} for key, value in zip(list(HEADS)[:6], row, strict=True)}
             for name, row in PAPER.items()
         }
-    text = f"{len(results)} clips\n\n{scores_table(shown, HEADS)}\n"
+    text = f"{len(results)} clip{'s' if len(results) > 1 else ''}\n\n{scores_table(shown, HEADS)}\n"
     text += f"\n{DIFFERENCES}\n" if with_paper else ""
     text = write_summary(folder, content, text, failed)
     draw_figure("draw_frames", folder / "frames.png", results)

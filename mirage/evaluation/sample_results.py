@@ -66,9 +66,19 @@ class SampleResults:
         if not self._is_complete(content["result"]):
             raise DataError(f"{path}: expected the result of a sample, got a damaged one; remove it to repeat that")
         if content.get("digest") != self._digest(sample):
-            raise DataError(f"{path}: expected a result of these settings, got one of others; use another --out")
+            names = ", ".join(self._differences(content, sample)) or "files"
+            raise DataError(f"{path}: expected a result of these settings, got one of other {names}; use another --out")
         result: dict[str, Any] = content["result"]
         return result
+
+    def _differences(self, content: dict[str, Any], sample: Any) -> list[str]:
+        """Names of what the result in a file depends on, and what differs from a sample and these settings."""
+        found = []
+        for stored, given in ((content.get("settings"), self.settings), (content.get("sample"), sample)):
+            if isinstance(stored, dict) and isinstance(given, dict):
+                given = json.loads(json.dumps(given))
+                found += [name for name in stored.keys() | given.keys() if stored.get(name) != given.get(name)]
+        return sorted(set(found))
 
     def write(self, name: str, sample: Any, result: dict[str, Any]) -> None:
         """Write a result."""
@@ -77,7 +87,7 @@ class SampleResults:
     def _write(self, kind: str, name: str, sample: Any, result: Any) -> None:
         path = self._path(name, kind)
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = {"digest": self._digest(sample), "sample": sample, "result": result}
+        content = {"digest": self._digest(sample), "settings": self.settings, "sample": sample, "result": result}
         text = json.dumps(content, indent=1, allow_nan=False)
         with atomic_write(path) as partial:
             partial.write_text(text + "\n")

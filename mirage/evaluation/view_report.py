@@ -44,7 +44,7 @@ def write_view_report(folder: Path, results: Results, settings: dict[str, Any], 
         summary[name] = summarize_known(views, SCORES) | summarize_known(of_clips, OF_CLIP)
     targets = sum(len(result[names[0]]["views"]) for result in results.values())
     content = {"settings": settings, "clips": len(results), "targets": targets, "summary": summary}
-    text = f"{len(results)} clips, {targets} views\n\n{scores_table(summary, HEADS)}\n"
+    text = f"{len(results)} clip{'s' if len(results) > 1 else ''}, {targets} views\n\n{scores_table(summary, HEADS)}\n"
     text = write_summary(folder, content, text, failed)
     draw_figure("draw_views", folder / "views.png", results)
     return text

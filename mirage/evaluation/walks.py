@@ -182,7 +182,9 @@ def check_returns(cameras: Cameras, apart: int) -> list[Revisit]:
     """
     revisits = find_revisits(cameras, apart)
     if not revisits:
-        raise ValueError("expected a path that returns to where it was, got one that does not (--one-way? --frames?)")
+        raise ValueError(
+            "expected a path that returns to where it was, got one that does not (--one-way? --frames? --actions?)"
+        )
     return revisits
 
 

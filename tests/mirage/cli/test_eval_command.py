@@ -150,7 +150,7 @@ def test_finished_walks_are_not_repeated(monkeypatch: pytest.MonkeyPatch, capsys
     assert len(taken) == 4
     assert summary()["walks"] == 3
     assert a_list("--laps=2") == 2
-    assert "expected a result of these settings, got one of others; use another --out" in capsys.readouterr().err
+    assert "expected a result of these settings, got one of other laps; use another --out" in capsys.readouterr().err
     assert len(taken) == 4
 
 
@@ -159,7 +159,7 @@ def test_a_walk_that_cannot_be_measured_leaves_the_others(capsys: pytest.Capture
     assert a_list(lines=lines) == 2
     error = capsys.readouterr().err
     assert "1 of 4 samples could not be evaluated, and out/eval/summary.md is of the others; the first one: " in error
-    assert "gone: expected a path that returns to where it was, got one that does not (--one-way? --frames?)" in error
+    assert "gone: expected a path that returns to where it was, got one that does not (--one-way? --frames?" in error
     assert len(list(Path("out/eval/samples").iterdir())) == 3
     assert summary()["walks"] == 3
     assert set(summary()["failed"]) == {"gone"}
@@ -204,7 +204,7 @@ def test_other_files_and_damaged_results_are_refused(folder: Path, capsys: pytes
     assert one_walk("--compare", "fill") == 0
     write_image(folder / "room.png", torch.rand(3, *SIZE, generator=torch.Generator().manual_seed(0)))
     assert one_walk("--compare", "fill") == 2
-    assert "expected a result of these settings, got one of others" in capsys.readouterr().err
+    assert "expected a result of these settings, got one of other files; use another --out" in capsys.readouterr().err
 
 
 def test_equal_images_have_100_db() -> None:

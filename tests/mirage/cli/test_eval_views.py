@@ -92,7 +92,7 @@ def test_the_command_with_shards(capsys: pytest.CaptureFixture[str]) -> None:
     with Image.open("whole/procedural-00000001.jpg") as shown:
         assert shown.width > 3 * 96
     assert evaluate("procedural:1-2", *options[:-3], "--apart=16", *options[-3:], "--out=whole") == 2
-    assert "expected a result of these settings, got one of others" in capsys.readouterr().err
+    assert "expected a result of these settings, got one of other apart; use another --out" in capsys.readouterr().err
 
 
 def test_a_recording_counts_by_the_names_of_its_frames(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,7 +106,7 @@ def test_a_recording_counts_by_the_names_of_its_frames(folder: Path, capsys: pyt
     Image.new("RGB", (96, 64), "red").save(names[1])
     capsys.readouterr()
     assert evaluate(*command) == 2
-    assert "expected a result of these settings, got one of others" in capsys.readouterr().err
+    assert "expected a result of these settings, got one of other files; use another --out" in capsys.readouterr().err
     assert evaluate("walk", *SMALL, "--memories", "default", "--apart=100", "--out=other") == 2
     assert "expected frames that see what frames 100 older saw, got none" in capsys.readouterr().err
 

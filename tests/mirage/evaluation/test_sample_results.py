@@ -56,9 +56,11 @@ def test_an_interrupted_process_goes_on(tmp_path: Path) -> None:
 def test_results_of_other_settings_are_refused(tmp_path: Path) -> None:
     done: list[str] = []
     evaluate(SampleResults(tmp_path, {"steps": 4}), done)
-    with pytest.raises(DataError, match=r"a\.json: expected a result of these settings, got one of others"):
+    with pytest.raises(
+        DataError, match=r"a\.json: expected a result of these settings, got one of other steps; use another --out"
+    ):
         evaluate(SampleResults(tmp_path, {"steps": 6}), done)
-    with pytest.raises(DataError, match=r"a\.json: expected a result of these settings"):
+    with pytest.raises(DataError, match=r"a\.json: expected a result of these settings, got one of other seed"):
         SampleResults(tmp_path, {"steps": 4}).evaluate({"a": {"seed": 7}}, lambda _: {}, report)
     (tmp_path / "samples" / "c.json").write_text("[]")
     with pytest.raises(DataError, match=r"c\.json: expected the result of a sample, got another file"):
