@@ -25,6 +25,18 @@ class DataError(ValueError):
         super().__init__(text if len(text) <= MAX_MESSAGE else f"{text[:MAX_MESSAGE]}...")
 
 
+class PartlyFailedError(DataError):
+    """Some of many jobs failed, and the others are finished.
+
+    Attributes:
+        summary: of the others; may be empty.
+    """
+
+    def __init__(self, message: str, summary: str) -> None:
+        super().__init__(message)
+        self.summary = summary
+
+
 def first_line(error: Exception) -> str:
     """Return the first non-blank line of an error's message.
 

@@ -55,7 +55,7 @@ def evaluate_loops(args: argparse.Namespace) -> str:
     perceptual = load_lpips() if args.lpips else None
     samples = {name: describe_walk(job.args, ("fps", "save_frames")) for name, job in jobs.items()}
     settings = {"laps": args.laps, "compare": args.compare, "lpips": args.lpips}
-    results = SampleResults(args.out, settings, lambda result: has_scores(result, args.compare, "laps", "revisits"))
+    results = SampleResults(args.out, settings, lambda result: has_scores(result, args.compare, laps=0, revisits=5))
     load = reuse_model()
 
     def evaluate(name: str) -> dict[str, Any]:

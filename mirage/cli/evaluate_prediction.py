@@ -72,7 +72,7 @@ def evaluate_prediction(args: argparse.Namespace) -> str:
     memory = load_memory_options(args, model.device)
     generator = _load_generator(args)
     settings = {name: value for name, value in sorted(pack_options(args).items()) if name not in _UNUSED}
-    results = SampleResults(args.out, settings, lambda result: has_scores(result, args.compare, "frames"))
+    results = SampleResults(args.out, settings, lambda result: has_scores(result, args.compare, frames=2))
 
     def evaluate(name: str) -> dict[str, Any]:
         clip = sources[name].read(name)

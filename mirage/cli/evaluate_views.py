@@ -36,7 +36,7 @@ def evaluate_views(args: argparse.Namespace) -> str:
         "apart": args.apart, "memories": args.memories, "codec": codec.codec.name, "size": [args.height, args.width],
         "frames": args.frames, "every": args.every,
     }  # fmt: skip
-    results = SampleResults(args.out, settings, lambda result: has_scores(result, args.memories, "views", "frames"))
+    results = SampleResults(args.out, settings, lambda result: has_scores(result, args.memories, frames=0))
 
     def evaluate(name: str) -> dict[str, Any]:
         clip = sources[name].read(name)

@@ -11,8 +11,9 @@ import time
 
 from mirage_kernels import __version__
 
-from ..errors import DataError
-from .messages import show_warnings_in_a_line
+from ..errors import DataError, PartlyFailedError
+from .launchers import is_launched
+from .messages import show_warnings_in_a_line, warn
 from .signals import Terminated, raise_on_signals
 
 _DESCRIPTION = "Video world models with a latent spatial memory."
@@ -82,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
             _check_not_empty(sys.argv[1:] if argv is None else argv)
             args = _parse(build_parser(), argv)
             args.since = since  # for the time that commands report
-            summary = args.run(args)
+            summary = _run(args)
     except (ValueError, OSError) as error:  # DataError is a ValueError; a full disk or a read-only folder is an OSError
         print(f"mirage: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -119,6 +120,19 @@ def _check_not_empty(argv: list[str]) -> None:
         if not given.strip() and (value != name or "=" in value) and not name.endswith(("prompt", "actions")):
             option = name if name.startswith("-") else "arguments"
             raise DataError(f"{option}: expected a value, got an empty one; is a variable of the shell not set?")
+
+
+def _run(args: argparse.Namespace) -> str:
+    """Run the command. Under a launcher of several processes, jobs that fail are a warning: when a process ends with an
+    error, launchers end the others in the middle of their work."""
+    try:
+        summary: str = args.run(args)
+    except PartlyFailedError as error:
+        if not is_launched():
+            raise
+        warn(str(error))
+        return error.summary
+    return summary
 
 
 def _out_of_memory(error: MemoryError | RuntimeError) -> str:

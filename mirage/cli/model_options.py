@@ -150,6 +150,8 @@ def check_model_options(args: argparse.Namespace) -> None:
     Raises:
         DataError: an option is out of range or has no effect on the selected model, or a file does not exist.
     """
+    if args.model == "fill" and not Path(args.model).exists():  # its name in mirage view and in tables
+        raise DataError("--model: expected embedded (which fills holes smoothly), nano or FOLDER, got fill")
     kind = _find_kind(args.model)
     for name, expected in _NEEDS.items():
         if getattr(args, name) is not None and expected not in _OF_KIND[kind]:

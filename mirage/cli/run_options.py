@@ -18,7 +18,7 @@ from .model_options import EMBEDDED
 _SAMPLE = 1 << 20  # bytes from the beginning and the end of a file that tell whether it changed
 VIEW_OPTIONS = ("view", "port")
 _UNUSED = ("run", "command", "since", "resume", "out", "overwrite", "videos", *VIEW_OPTIONS)
-_FILES = ("image", "depth", "mask", "intrinsics", "geometry", "cameras", "poses")
+_FILES = ("image", "memory", "depth", "mask", "intrinsics", "geometry", "cameras", "poses")
 _LIST_OPTIONS = ("list", "shard", "part")
 
 

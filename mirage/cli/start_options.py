@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,8 @@ from .memory_options import read_exclusion
 from .messages import assign, note
 from .model_options import MAX_DEFAULT_SIDE
 from .photo_options import PHOTO_OPTIONS, add_depth_of_memory, add_photo_options, read_photo
+
+_NUMBERS = re.compile(r"[\d\s.,;+\-eE\[\]()]*")
 
 
 class Start(NamedTuple):
@@ -99,6 +102,8 @@ def check_start_options(args: argparse.Namespace) -> None:
             raise DataError(f"--{name}: expected a file, got {path}: no such file")
         if path is not None and path.is_dir():
             raise DataError(f"--{name}: expected a file, got {path}: a folder")
+    if args.intrinsics and not Path(args.intrinsics).exists() and not _NUMBERS.fullmatch(args.intrinsics):
+        raise DataError(f"--intrinsics: expected fx,fy,cx,cy or a file, got {args.intrinsics}: no such file")
 
 
 def _check_combinations(args: argparse.Namespace) -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -16,12 +17,15 @@ from mirage_kernels import Cameras
 from ..cameras import centered_intrinsics, worldscore_path
 from ..cameras.worldscore import FOCAL_LENGTH
 from ..data.scenes import Scene, resize_mask
-from ..errors import DataError
+from ..errors import DataError, PartlyFailedError
 from ..evaluation.worldscore import (
     OUTPUT,
+    SETTINGS,
     ResultWriter,
     WorldScoreSample,
     is_finished,
+    keep_settings,
+    read_object_mask,
     read_worldscore_dataset,
     write_result,
 )
@@ -37,13 +41,15 @@ from .memory_options import (
     load_memory_options,
     read_filters,
 )
-from .messages import warn
+from .messages import note, warn
 from .model_options import LoadedModel, add_model_options, check_model_options, load_model
-from .output_lock import OutputLock
+from .output_lock import OutputBusyError, OutputLock
 from .photo_options import guess_photo_depth
 from .recording_options import parse_part
+from .run_options import pack_options
 from .signals import raise_again
 
+_NOT_FRAMES = ("dataset", "images", "shard")
 _DESCRIPTION = """\
 Generate the videos of the WorldScore benchmark, in the folders that its scorer reads: of still scenes in
 OUT/worldscore_output/static/STYLE/SCENE/CATEGORY/NAME with frames, camera_data.json, image_data.json and
@@ -133,37 +139,45 @@ def run(args: argparse.Namespace) -> str:
     samples = read_worldscore_dataset(args.dataset)
     if not samples:
         raise DataError(f"{args.dataset}: expected samples, got none")
-    root = _find_images(args, samples[0])
+    root = _find_images(args, samples)
     chosen = samples[shard - 1 :: count]
     base = args.out / OUTPUT
+    todo = [s for s in chosen if not is_finished(base / s.folder, s.total_frames(args.frames))]
     base.mkdir(parents=True, exist_ok=True)
-    lock = OutputLock(base / f"shard-{shard}-of-{count}")
-    try:
-        todo = [s for s in chosen if not is_finished(base / s.folder, s.total_frames(args.frames))]
-        failed = _generate_all(args, todo, root, base) if todo else []
-    finally:
-        lock.release()
+    keep_settings(base / SETTINGS, {k: v for k, v in pack_options(args).items() if k not in _NOT_FRAMES})
+    done, failed = _generate_all(args, todo, root, base) if todo else (0, [])
     if failed:
-        raise DataError(f"{len(failed)} of {len(chosen)} samples could not be generated, the first one because of "
-                        f"{failed[0]}; the others are finished")  # fmt: skip
-    return f"{base}: {len(todo)} samples generated, {len(chosen) - len(todo)} were finished"
+        raise PartlyFailedError(f"{len(failed)} of {len(chosen)} samples could not be generated, the first one because "
+                                f"of {failed[0]}; the others are finished", "")  # fmt: skip
+    return f"{base}: {done} samples generated, {len(chosen) - len(todo)} were finished"
 
 
-def _find_images(args: argparse.Namespace, sample: WorldScoreSample) -> Path:
+def _find_images(args: argparse.Namespace, samples: list[WorldScoreSample]) -> Path:
     dataset = args.dataset.absolute()
     folders: list[Path] = [dataset, *dataset.parents] if args.images is None else [args.images]
     for folder in folders:
-        if (folder / sample.image).is_file():
+        if any((folder / sample.image).is_file() for sample in samples):
             return folder
+    image = samples[0].image
     if args.images is not None:
-        raise DataError(f"--images: expected a folder with {sample.image}, got {args.images}")
-    raise DataError(f"--dataset: expected {sample.image} in {args.dataset} or a folder above, got none; pass --images")
+        raise DataError(f"--images: expected a folder with {image}, got {args.images}")
+    raise DataError(f"--dataset: expected {image} in {args.dataset} or a folder above, got none; pass --images")
 
 
-def _generate_all(args: argparse.Namespace, samples: list[WorldScoreSample], root: Path, base: Path) -> list[str]:
-    """Generate samples, and return why some could not be."""
-    size = expected_size(args, read_photo_info(root / samples[0].image).size)
-    model, failed = load_model(args, size), []
+def _first_size(samples: list[WorldScoreSample], root: Path) -> tuple[int, int]:
+    """(H, W) of the first image that can be read."""
+    for sample in samples:
+        with suppress(DataError):
+            return read_photo_info(root / sample.image).size
+    return read_photo_info(root / samples[0].image).size
+
+
+def _generate_all(
+    args: argparse.Namespace, samples: list[WorldScoreSample], root: Path, base: Path
+) -> tuple[int, list[str]]:
+    """Generate samples, and return how many, and why some could not be."""
+    model = load_model(args, expected_size(args, _first_size(samples, root)))
+    done, busy, failed = 0, 0, list[str]()
     args.chunk = model.chunk if args.chunk is None else args.chunk
     stride = model.codec.temporal_stride
     for name in ("frames", "chunk"):
@@ -172,14 +186,28 @@ def _generate_all(args: argparse.Namespace, samples: list[WorldScoreSample], roo
     options = load_memory_options(args, model.device)
     for sample in tqdm(samples, unit="sample", desc="generating"):
         raise_again()
+        folder = base / sample.folder
+        folder.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with write_result(base / sample.folder, sample, args.frames) as writer:
+            lock = OutputLock(folder)
+        except OutputBusyError:
+            busy += 1
+            continue
+        try:
+            if is_finished(folder, sample.total_frames(args.frames)):  # by another process in the meantime
+                continue
+            with write_result(folder, sample, args.frames) as writer:
                 _generate(args, sample, root, model, options, writer)
                 raise_again()
+            done += 1
         except DataError as error:
             warn(f"{sample.folder}: {error}")
             failed.append(str(error))
-    return failed
+        finally:
+            lock.release()
+    if busy:
+        note(f"{busy} samples are being generated by other processes")
+    return done, failed
 
 
 def _generate(
@@ -232,6 +260,8 @@ def _read_scene(args: argparse.Namespace, sample: WorldScoreSample, root: Path, 
     pose = torch.eye(4, dtype=torch.float64, device="cpu")
     keys = Cameras(centered_intrinsics(max(size), size), pose, size)
     exclude = _read_masks([root / mask for mask in sample.masks], size)
+    if exclude is not None and exclude.all():
+        warn(f"{sample.folder}: the masks cover the whole image, so that nothing of it is remembered")
     depth = torch.zeros(size, dtype=torch.float32, device="cpu")
     return fit_scene(Scene(image, depth, keys, {}, exclude), args, target, path)
 
@@ -241,6 +271,6 @@ def _read_masks(paths: list[Path], size: tuple[int, int]) -> Tensor | None:
     exclude = None
     for path in paths:
         check_mask_aspect(path, read_photo_info(path).size, size)
-        mask = resize_mask((read_image(path, at_least=size) > 0).any(0), size)
+        mask = resize_mask(read_object_mask(path), size)
         exclude = mask if exclude is None else exclude | mask
     return exclude

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from mirage_kernels import atomic_write
 
-from ..errors import DataError
+from ..errors import DataError, PartlyFailedError
 from ..io.files import read_json
 
 __all__ = ["SampleResults"]
@@ -123,18 +124,20 @@ class SampleResults:
             The summary; or a line that says so if other processes have not finished theirs.
 
         Raises:
-            DataError: a file is damaged, or a result of other settings, and no sample was evaluated; or samples could
-                not be evaluated. Then the summary is written without them, and the next call tries them again.
+            DataError: a file is damaged, or a result of other settings, and no sample was evaluated.
+            PartlyFailedError: samples could not be evaluated. The summary is written without them, and the next call
+                tries them again.
         """
         names = list(samples)
         mine = names[shard[0] :: shard[1]]
         todo = [name for name in mine if self.read(name, samples[name]) is None]
+        for name in todo:
+            self._path(name, FAILED).unlink(missing_ok=True)  # another process must not take it for this attempt's
         with tqdm(total=len(mine), initial=len(mine) - len(todo), unit="sample", desc="evaluating") as bar:
             for name in todo:
                 on_sample()
                 try:
                     self.write(name, samples[name], evaluate(name))
-                    self._path(name, FAILED).unlink(missing_ok=True)
                 except (DataError, OSError) as error:
                     self._write(FAILED, name, samples[name], str(error))
                 bar.update()
@@ -148,22 +151,43 @@ class SampleResults:
             text = report(results, reasons)
         if reasons:
             others = f"{self.folder / SUMMARY} is of the others" if is_whole else "the others are finished"
-            raise DataError(
+            raise PartlyFailedError(
                 f"{len(reasons)} of {len(samples)} samples could not be evaluated{', and ' if results else ''}"
-                f"{others if results else ''}; the first one: {next(iter(reasons.values()))}"
+                f"{others if results else ''}; the first one: {next(iter(reasons.values()))}",
+                text,
             )
         return text
 
 
-def has_scores(result: dict[str, Any], names: list[str], *lists: str) -> bool:
-    """Whether a result has, by these names, scores that are numbers or None, and lists of these names."""
+def has_scores(result: dict[str, Any], names: list[str], **lists: int) -> bool:
+    """Whether a result has what a summary needs.
+
+    Args:
+        result: as it was read.
+        names: of its parts; each has scores that are numbers or None, or a list ``views`` of them.
+        lists: what lists the parts have besides, and how many numbers each of their entries has; 0 for numbers alone.
+    """
     for name in names:
         part = result.get(name)
-        if not isinstance(part, dict) or not all(isinstance(part.get(key), list) for key in lists):
+        if not isinstance(part, dict) or not ("scores" in part or "views" in part):
             return False
-        scores = part.get("scores", {})
-        if not isinstance(scores, dict) or not all(isinstance(v, (int, float, type(None))) for v in scores.values()):
+        scored = [part["scores"]] if "scores" in part else part["views"]
+        if not isinstance(scored, list) or not all(map(_has_numbers, scored)):
             return False
-        if "scores" not in part and "views" not in part:
-            return False
+        for key, width in lists.items():
+            rows = part.get(key)
+            if not isinstance(rows, list) or not all(_is_row(row, width) for row in rows):
+                return False
     return True
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value))
+
+
+def _has_numbers(scores: Any) -> bool:
+    return isinstance(scores, dict) and all(map(_is_number, scores.values()))
+
+
+def _is_row(row: Any, width: int) -> bool:
+    return _is_number(row) if width == 0 else isinstance(row, list) and len(row) == width and all(map(_is_number, row))

@@ -22,19 +22,24 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
-from mirage_kernels import Cameras
+from mirage_kernels import Cameras, atomic_write
 
 from ..cameras import WORLDSCORE_MOVES, write_worldscore
 from ..errors import DataError
 from ..io.files import read_json
 from ..io.images import to_pil, write_image
+from ..io.photos import open_image
 
 OUTPUT = "worldscore_output"
 MAX_TEXT = 60  # characters of a value that an error repeats
+SETTINGS = "mirage.json"  # of the results; the scorer does not look at it
 _SPLITS = ("static", "dynamic")
+_SINGLE = ("1", "L", "P", "I", "F", "I;16")  # modes of images with one value a pixel
 _NAME = re.compile(r"\w[\w.&' -]{0,99}")
 
 
@@ -161,6 +166,46 @@ class _Entry(NamedTuple):
         return Path(*parts)
 
 
+def read_object_mask(path: Path) -> Tensor:
+    """Read a mask of objects as the scorer does: an object is where a value is not 0; transparency does not count.
+
+    Args:
+        path: an image; of one with a palette, the numbers of the colors count.
+
+    Returns:
+        (H, W) bool.
+
+    Raises:
+        DataError: the file is missing, damaged or not an image.
+    """
+    with open_image(path, "a mask") as image:
+        values = np.asarray(image if image.mode in _SINGLE else image.convert("L" if image.mode == "LA" else "RGB"))
+    objects = torch.from_numpy(values != 0)
+    return objects.any(-1) if objects.ndim == 3 else objects
+
+
+def keep_settings(path: Path, settings: dict[str, Any]) -> None:
+    """Write the settings of all results of a folder, or check that they are these.
+
+    Args:
+        path: JSON file.
+        settings: JSON values.
+
+    Raises:
+        DataError: results of other settings are there.
+    """
+    if path.exists():
+        found = read_json(path, "the settings of the results")
+        stored = found if isinstance(found, dict) else {}
+        names = sorted(name for name in stored.keys() | settings.keys() if stored.get(name) != settings.get(name))
+        if names:
+            raise DataError(f"{path}: expected results of these settings, got some of other {', '.join(names)}; use "
+                            "another --out")  # fmt: skip
+        return
+    with atomic_write(path) as partial:
+        partial.write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n")
+
+
 def is_finished(folder: Path, total_frames: int) -> bool:
     """Whether the folder of a result is there.
 
@@ -169,13 +214,23 @@ def is_finished(folder: Path, total_frames: int) -> bool:
         total_frames: the number of frames that it should have.
 
     Raises:
-        DataError: it has another number of frames.
+        DataError: it has another number of frames, or is damaged.
     """
     if not folder.exists():
         return False
-    found = read_json(folder / "image_data.json", "a result of WorldScore").get("total_frames")
-    if found != total_frames:
-        raise DataError(f"{folder}: expected a result of {total_frames} frames, got one of {found}; use another --out")
+    try:
+        data = read_json(folder / "image_data.json", "a result of WorldScore")
+    except DataError as error:
+        raise DataError(f"{error}; remove {folder} to generate it again") from None
+    expected = data.get("total_frames") if isinstance(data, dict) else None
+    if expected != total_frames:
+        raise DataError(
+            f"{folder}: expected a result of {total_frames} frames, got one of {expected}; use another --out"
+        )
+    count = sum(path.suffix == ".png" for path in (folder / "frames").glob("*"))
+    if count != total_frames:
+        raise DataError(f"{folder}: expected {total_frames} images in frames, got {count}; remove {folder} to generate "
+                        "it again")  # fmt: skip
     return True
 
 

@@ -143,6 +143,52 @@ def test_finished_walks_of_others_are_not_taken_for_these(
     assert generate(path, *options) == 0
 
 
+def test_an_unfinished_walk_of_others_does_not_go_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, step = write(folder, {**ROOM, "name": "a"}), RolloutSession.step
+
+    def interrupt(self: RolloutSession, *args: Any) -> Any:
+        if self.chunks == 1:
+            raise KeyboardInterrupt
+        return step(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RolloutSession, "step", interrupt)
+        assert generate(path) == 130
+    assert generate(path, "--seed=7") == 2
+    assert f"{Path('walks/a')}: expected a walk of these options and files, got an unfinished one of others" in (
+        capsys.readouterr().err
+    )
+    assert generate(path) == 0
+
+
+def test_a_memory_that_is_replaced_is_another_walk(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert generate(write(folder, {**ROOM, "name": "a"})) == 0
+    memory = folder / "memory.safetensors"
+    memory.write_bytes(Path("walks/a/memory.safetensors").read_bytes())
+    path = write(folder, {"memory": "memory.safetensors", "name": "b", "frames": 5})
+    assert generate(path) == 0
+    assert generate(write(folder, {**ROOM, "name": "c", "seed": 3, "trajectory": "truck"})) == 0
+    memory.write_bytes(Path("walks/c/memory.safetensors").read_bytes())
+    path = write(folder, {"memory": "memory.safetensors", "name": "b", "frames": 5})
+    assert generate(path) == 2
+    assert "expected a walk of these options and files, got a finished one of others" in capsys.readouterr().err
+
+
+def test_failed_walks_are_a_warning_under_a_launcher(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "images" / "broken.png").write_bytes(b"nothing")
+    path = write(folder, {"image": "images/broken.png", "name": "bad"}, {**ROOM, "name": "good", "frames": 5})
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert generate(path) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "walks: 1 walks generated\n"
+    assert "--list: 1 of 2 walks could not be generated" in captured.err
+
+
 def test_a_walk_of_another_process_is_left_to_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(folder, {**ROOM, "name": "a", "frames": 5}, {**ROOM, "name": "b", "frames": 5})
     Path("walks/a").mkdir(parents=True)
@@ -176,6 +222,8 @@ def test_videos_in_one_folder(folder: Path, capsys: pytest.CaptureFixture[str]) 
     assert Path("vbench/a.mp4").read_bytes() == Path("walks/a/result.mp4").read_bytes()
     assert main(["generate", f"--image={folder / 'images' / 'room.png'}", "--videos=vbench"]) == 2
     assert "--videos: expected --list as well, got none" in capsys.readouterr().err
+    assert generate(path, "--videos=walks/a/all") == 2
+    assert "--videos: expected a folder outside those of the walks, got walks/a/all" in capsys.readouterr().err
 
 
 def test_an_interrupted_list_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,6 +289,9 @@ def test_a_shard_needs_a_list(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_missing_files_are_named_before_any_work(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(folder, ROOM, {**ROOM, "intrinsics": "none.txt", "name": "y"})
+    assert generate(path) == 2
+    assert "y: --intrinsics: expected fx,fy,cx,cy or a file, got none.txt: no such file" in capsys.readouterr().err
     path = write(folder, ROOM, {"image": "images/none.png", "name": "x"})
     assert generate(path) == 2
     assert f"{path}: x: --image: expected a file, got {folder / 'images/none.png'}: no such file" in (

@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mirage.errors import DataError
-from mirage.evaluation.sample_results import SampleResults
+from mirage.evaluation.sample_results import SampleResults, has_scores
 
 WAITING = "this part is finished; the summary is written when the others are"
 SAMPLES = {name: {"seed": n} for n, name in enumerate("abcde")}
@@ -106,3 +107,14 @@ def test_no_summary_of_nothing(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="5 of 5 samples could not be evaluated; the first one: a: no"):
         SampleResults(tmp_path, {}).evaluate(SAMPLES, one, report)
+
+
+@pytest.mark.parametrize("damage", [
+    {"laps": ["x"]}, {"revisits": ["x"]}, {"revisits": [[1]]}, {"scores": {"psnr": math.nan}},
+    {"scores": {"psnr": True}}, {"scores": []}, {"laps": None}, {"views": ["x"], "scores": None},
+])  # fmt: skip
+def test_what_a_summary_needs(damage: dict[str, Any]) -> None:
+    part: dict[str, Any] = {"scores": {"psnr": 1.5, "ssim": None}, "laps": [1, 2.5], "revisits": [[1, 2, 3.0, 4, None]]}
+    assert has_scores({"memory": part}, ["memory"], laps=0, revisits=5)
+    assert not has_scores({"memory": part | damage}, ["memory"], laps=0, revisits=5)
+    assert not has_scores({"memory": part}, ["none"])
