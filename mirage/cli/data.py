@@ -15,6 +15,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from ..errors import DataError, first_line
 from ..models.embedded import DctCodec
 from ..models.nano.files import named_folder
+from .launchers import default_device
 from .memory_options import load_depth_model
 from .messages import note, warn
 from .model_options import DTYPES, EMBEDDED
@@ -258,10 +259,9 @@ def _read_captions(args: argparse.Namespace) -> dict[str, str]:
 
 
 def _load_text_encoder(args: argparse.Namespace) -> EncodeText:
-    import torch
 
     from ..training.texts import load_text_encoder
 
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = args.device or default_device()
     dtype = DTYPES[args.dtype or ("float32" if device == "cpu" else "bfloat16")]
     return load_text_encoder(Path(args.model), device, dtype, args.max_words)

@@ -40,7 +40,8 @@ examples:
     mirage eval closed-loop --scene motorcycle --trajectory pan --frames 49 --laps 10 --model nano --out out/loops
 
   Many walks, in two processes:
-    accelerate launch --num_processes 2 --module mirage eval closed-loop --list walks.jsonl --model WAN --adapter FILE
+    accelerate launch --multi_gpu --num_processes 2 --module mirage eval closed-loop --list walks.jsonl \\
+        --model WAN --adapter FILE
 """
 _VIEWS = """\
 Fill memories with the frames of a clip that are some frames older than a target, and render them for the target's

@@ -20,6 +20,7 @@ from ..training.clips import RealEstateClips
 from .clip_options import add_clip_options, check_clip_options, open_clips
 from .evaluate_loops import check_metrics, load_lpips, loop_model
 from .generate_list import find_shard
+from .launchers import default_device
 from .memory_options import add_memory_options, load_memory_options
 from .model_options import LoadedModel, add_model_options, check_model_options, load_model
 from .run_options import pack_options
@@ -127,7 +128,7 @@ def _load_generator(args: argparse.Namespace) -> ImageToVideo | None:
         return None
     options = {} if args.steps is None else {"num_inference_steps": args.steps}
     try:
-        return ImageToVideo.load(args.generator, args.generator_frames, args.device or "cpu", **options)
+        return ImageToVideo.load(args.generator, args.generator_frames, args.device or default_device(), **options)
     except ImportError as error:
         raise DataError(f"--generator: needs diffusers; install it with pip install 'mirage-kernels[wan]' "
                         f"({first_line(error)})") from None  # fmt: skip

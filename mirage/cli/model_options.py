@@ -17,6 +17,7 @@ from ..models.embedded import DctCodec, FillModel
 from ..models.nano.files import NANO, find_lora, is_small_model, named_folder
 from ..models.wan.presets import WAN
 from ..rollout import ChunkModel, Codec
+from .launchers import default_device
 from .messages import warn
 
 if TYPE_CHECKING:
@@ -288,7 +289,7 @@ def _load_small(args: argparse.Namespace) -> LoadedModel:
         from ..models.nano.model import load_small_model
     except ImportError as error:
         raise missing_for(args.model, "diffusers and peft", error) from None
-    device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = torch.device(args.device or default_device())
     lora, scale = (values[0] if values else None for values in (args.lora, args.lora_scale))
     small = load_small_model(
         args.model, lora=lora, lora_scale=1.0 if scale is None else scale, steps=args.steps, device=device
@@ -316,7 +317,7 @@ def _load_pipeline(args: argparse.Namespace) -> MiragePipeline:
         from ..models.wan.pipeline import MiragePipeline
     except ImportError as error:
         raise missing_for(args.model, "diffusers and transformers", error) from None
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = args.device or default_device()
     dtype = args.dtype or ("float32" if device == "cpu" else "bfloat16")
     pipe = MiragePipeline.from_pretrained(args.model, dtype=DTYPES[dtype], preset=args.preset)
     if args.adapter:

@@ -17,6 +17,7 @@ from ..models.nano.files import NANO
 from ..models.wan.presets import WAN
 from ..rollout import Codec
 from .frame_size import MAX_SIDE, check_aspect
+from .launchers import default_device
 from .model_options import DTYPES, EMBEDDED, MAX_BLOCK, SMALL_SIDE, is_small, missing_for
 
 DEFAULT_BLOCK = 16
@@ -155,7 +156,7 @@ def _load_wan(args: argparse.Namespace) -> LoadedCodec:
             f"--model: expected a folder with vae/config.json, got {args.model}; download the weights with "
             f"'hf download {WAN} --local-dir FOLDER' and pass that folder"
         )
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = args.device or default_device()
     dtype = args.dtype or ("float32" if device == "cpu" else "bfloat16")
     try:
         vae = AutoencoderKLWan.from_pretrained(folder, subfolder="vae", torch_dtype=DTYPES[dtype]).to(device).eval()
