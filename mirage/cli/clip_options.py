@@ -12,7 +12,14 @@ import torch
 
 from ..errors import DataError
 from ..evaluation.metrics import MIN_SIDE
-from ..training.clips import REALESTATE10K, ClipSource, SourceOptions, open_sources, parse_part_of_recording
+from ..training.clips import (
+    REALESTATE10K,
+    ClipSource,
+    RealEstateClips,
+    SourceOptions,
+    open_sources,
+    parse_part_of_recording,
+)
 from .memory_options import load_depth_model
 from .run_options import digest_path
 
@@ -88,11 +95,13 @@ def open_clips(args: argparse.Namespace, device: torch.device) -> tuple[dict[str
     described: dict[str, Any] = {}
     for text in args.sources:
         path, _ = parse_part_of_recording(text.removeprefix(REALESTATE10K))
-        files = [digest_path(given) for given in (path, args.videos) if given is not None and given.exists()]
+        whole = [digest_path(path)] if path.exists() and not text.startswith(REALESTATE10K) else []
         for source in open_sources(text, options):
             for name in source.names:
                 if name in found:
                     raise DataError(f"SOURCE: expected clips of different names, got {name} twice")
                 found[name] = source
-                described[name] = [*getattr(source, "described", [source.origin]), *files]
+                # A recording is read as a whole; a clip of RealEstate10K stays what it is when others are added.
+                own = map(digest_path, source.files(name)) if isinstance(source, RealEstateClips) else whole
+                described[name] = [*getattr(source, "described", [source.origin]), *own]
     return found, described

@@ -8,6 +8,7 @@ import glob
 import random
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -198,6 +199,16 @@ class RealEstateClips:
             depth = torch.where(estimate.valid, estimate.depth, 0)
             depth = depth * fit_pose_scale(cut, depth, cameras)
         return TrainingClip((cut * 255).round().to(torch.uint8), depth, cameras, None, self._caption)
+
+    def files(self, name: str) -> list[Path]:
+        """What a clip is read from: its camera file, and its video or folder of images, where there is one."""
+        file, _ = self._parts[name]
+        folder = self._videos / file.stem
+        if folder.is_dir():
+            return [file, folder]
+        with suppress(DataError):
+            return [file, self._find_video(file)]
+        return [file]
 
     def _read_images(self, file: Path, part: slice) -> list[Tensor]:
         times = read_realestate10k_times(file)

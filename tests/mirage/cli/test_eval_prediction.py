@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,23 @@ def test_the_protocol_of_realestate10k(capsys: pytest.CaptureFixture[str]) -> No
         assert picture.width > 4 * SIZE[1]
     rows = json.loads(Path("out/prediction/samples/aa-000000.json").read_text())["result"]["memory"]["frames"]
     assert [row[0] for row in rows] == list(range(1, 9))
+
+
+def test_more_clips_leave_the_results_of_the_others(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["realestate10k:cameras", "--videos=videos"]
+    assert evaluate(*options) == 0
+    before = {path: path.stat().st_mtime_ns for path in Path("out/prediction/samples").iterdir()}
+    name = next(path.stem for path in (folder / "cameras").iterdir())
+    shutil.copy(folder / "cameras" / f"{name}.txt", folder / "cameras" / "zz.txt")
+    shutil.copytree(folder / "videos" / name, folder / "videos" / "zz")
+    assert evaluate(*options) == 0
+    assert summary()["clips"] == len(before) + 1
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    next((folder / "videos" / "zz").glob("*.npy")).write_bytes(b"another")
+    capsys.readouterr()
+    assert evaluate(*options) == 2
+    error = capsys.readouterr().err
+    assert "zz-000000.json: expected a result of these settings, got one of other files" in error
 
 
 def test_depth_maps_of_some_frames_alone_are_an_error(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
