@@ -27,7 +27,7 @@ from .run_options import pack_options
 from .signals import raise_again
 
 # Options that no result depends on, or that are described by the clips.
-_UNUSED = ("out", "shard", "sources", "videos", "frames", "every", "part", "run")
+_UNUSED = ("device", "out", "shard", "sources", "videos", "frames", "every", "part", "run")
 
 
 def add_prediction_options(parser: argparse.ArgumentParser) -> None:

@@ -283,10 +283,10 @@ def resume(args: argparse.Namespace, load: Callable[..., LoadedModel] = load_mod
         stored = output.stored
         assert stored is not None
         with unpacking(output.store.folder):
-            check_options(stored.info["options"], vars(args))
             if walk is not None and stored.info["settings"].get("walk", walk) != walk:
                 raise DataError(f"{args.resume}: expected a walk of these options and files, got an unfinished one of "
                                 "others; use --overwrite or another --out")  # fmt: skip
+            check_options(stored.info["options"], vars(args))
             args = unpack_options(args, stored.info["options"])
             check_model_options(args)  # not the input, which a run needs no more
             model = load(args)

@@ -167,7 +167,8 @@ def _generate_walk(
             raise DataError(f"{out}: expected a walk of these options and files, got a finished one of others; use "
                             "--overwrite or another --out")  # fmt: skip
         return False
-    if (out / RESUME).is_dir() and not args.overwrite:
+    # A walk that was killed before its first chunk was finished has an empty folder, and begins again.
+    if any((out / RESUME).glob("state-*.safetensors")) and not args.overwrite:
         resume(argparse.Namespace(**{**vars(job.args), "resume": out}))
     else:
         generate(argparse.Namespace(**{**vars(job.args), "out": out}))

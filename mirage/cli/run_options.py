@@ -17,9 +17,9 @@ from .model_options import EMBEDDED
 
 _SAMPLE = 1 << 20  # bytes from the beginning and the end of a file that tell whether it changed
 VIEW_OPTIONS = ("view", "port")
-_UNUSED = ("run", "command", "since", "resume", "out", "overwrite", "videos", *VIEW_OPTIONS)
+_UNUSED = ("run", "command", "since", "resume", "out", "overwrite", "list", "shard", "videos", *VIEW_OPTIONS)
 _FILES = ("image", "memory", "depth", "mask", "intrinsics", "geometry", "cameras", "poses")
-_LIST_OPTIONS = ("list", "shard", "part")
+_NOT_OF_WALK = ("part", "device")
 
 
 def pack_options(args: argparse.Namespace) -> dict[str, Any]:
@@ -43,10 +43,10 @@ def describe_walk(args: argparse.Namespace, without: Sequence[str] = ()) -> dict
         args: the parsed options of ``mirage generate`` or ``mirage eval``.
         without: names of options that do not matter.
     """
-    unused = (*_LIST_OPTIONS, *without)
+    unused = (*_NOT_OF_WALK, *without)
     options = {name: value for name, value in sorted(pack_options(args).items()) if name not in unused}
     files = {name: Path(str(getattr(args, name))) for name in _FILES if getattr(args, name, None) is not None}
-    return options | {"files": {name: digest_path(path) for name, path in files.items() if path.exists()}}
+    return options | {"files": {name: digest_path(path, whole=True) for name, path in files.items() if path.exists()}}
 
 
 def digest_walk(args: argparse.Namespace) -> str:
@@ -108,16 +108,22 @@ def _digests(args: argparse.Namespace) -> dict[str, str]:
     return digests
 
 
-def digest_path(path: Path) -> str:
+def digest_path(path: Path, *, whole: bool = False) -> str:
     """SHA-256 over the names and sizes of all files, and over the beginning and the end of each.
 
-    Not over everything, because weights are large.
+    Args:
+        path: a file or folder.
+        whole: read all of the files, which takes long for weights.
     """
     digest = hashlib.sha256()
     for file in [path] if path.is_file() else sorted(part for part in path.rglob("*") if part.is_file()):
         size = file.stat().st_size
         digest.update(f"{file.relative_to(path)} {size}".encode())
         with file.open("rb") as content:
+            if whole:
+                while part := content.read(_SAMPLE):
+                    digest.update(part)
+                continue
             digest.update(content.read(_SAMPLE))
             content.seek(max(size - _SAMPLE, 0))
             digest.update(content.read(_SAMPLE))

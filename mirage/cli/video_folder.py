@@ -47,9 +47,13 @@ def link_video(walk: Path, folder: Path) -> None:
     target = folder / f"{walk.name}.mp4"
     if target.exists() and target.samefile(walk / VIDEO):
         return
-    with atomic_write(target) as partial:
-        partial.unlink(missing_ok=True)
-        try:
-            os.link(walk / VIDEO, partial)
-        except OSError:  # another disk, or a file system without links
-            shutil.copyfile(walk / VIDEO, partial)
+    try:
+        with atomic_write(target) as partial:
+            partial.unlink(missing_ok=True)
+            try:
+                os.link(walk / VIDEO, partial)
+            except OSError:  # another disk, or a file system without links
+                shutil.copyfile(walk / VIDEO, partial)
+    except FileNotFoundError:
+        if not target.exists():  # else another process has put it there
+            raise

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ from ..evaluation.worldscore import (
     SETTINGS,
     ResultWriter,
     WorldScoreSample,
+    check_settings,
     is_finished,
     keep_settings,
     read_object_mask,
@@ -49,7 +51,7 @@ from .recording_options import parse_part
 from .run_options import pack_options
 from .signals import raise_again
 
-_NOT_FRAMES = ("dataset", "images", "shard")
+_NOT_FRAMES = ("dataset", "images", "device")
 _DESCRIPTION = """\
 Generate the videos of the WorldScore benchmark, in the folders that its scorer reads: of still scenes in
 OUT/worldscore_output/static/STYLE/SCENE/CATEGORY/NAME with frames, camera_data.json, image_data.json and
@@ -143,9 +145,10 @@ def run(args: argparse.Namespace) -> str:
     chosen = samples[shard - 1 :: count]
     base = args.out / OUTPUT
     todo = [s for s in chosen if not is_finished(base / s.folder, s.total_frames(args.frames))]
+    settings = {name: value for name, value in pack_options(args).items() if name not in _NOT_FRAMES}
+    check_settings(base / SETTINGS, settings)
     base.mkdir(parents=True, exist_ok=True)
-    keep_settings(base / SETTINGS, {k: v for k, v in pack_options(args).items() if k not in _NOT_FRAMES})
-    done, failed = _generate_all(args, todo, root, base) if todo else (0, [])
+    done, failed = _generate_all(args, todo, root, base, settings) if todo else (0, [])
     if failed:
         raise PartlyFailedError(f"{len(failed)} of {len(chosen)} samples could not be generated, the first one because "
                                 f"of {failed[0]}; the others are finished", "")  # fmt: skip
@@ -173,7 +176,7 @@ def _first_size(samples: list[WorldScoreSample], root: Path) -> tuple[int, int]:
 
 
 def _generate_all(
-    args: argparse.Namespace, samples: list[WorldScoreSample], root: Path, base: Path
+    args: argparse.Namespace, samples: list[WorldScoreSample], root: Path, base: Path, settings: dict[str, Any]
 ) -> tuple[int, list[str]]:
     """Generate samples, and return how many, and why some could not be."""
     model = load_model(args, expected_size(args, _first_size(samples, root)))
@@ -199,6 +202,7 @@ def _generate_all(
             with write_result(folder, sample, args.frames) as writer:
                 _generate(args, sample, root, model, options, writer)
                 raise_again()
+                keep_settings(base / SETTINGS, settings)
             done += 1
         except DataError as error:
             warn(f"{sample.folder}: {error}")

@@ -137,10 +137,13 @@ class SampleResults:
             for name in todo:
                 on_sample()
                 try:
+                    if self.read(name, samples[name]) is not None:  # of another process in the meantime
+                        continue
                     self.write(name, samples[name], evaluate(name))
                 except (DataError, OSError) as error:
                     self._write(FAILED, name, samples[name], str(error))
-                bar.update()
+                finally:
+                    bar.update()
         found = {name: self.read(name, sample) for name, sample in samples.items()}
         failed = {name: self._read_failure(name, samples[name]) for name, result in found.items() if result is None}
         results = {name: result for name, result in found.items() if result is not None}

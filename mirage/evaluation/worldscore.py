@@ -184,8 +184,8 @@ def read_object_mask(path: Path) -> Tensor:
     return objects.any(-1) if objects.ndim == 3 else objects
 
 
-def keep_settings(path: Path, settings: dict[str, Any]) -> None:
-    """Write the settings of all results of a folder, or check that they are these.
+def check_settings(path: Path, settings: dict[str, Any]) -> None:
+    """Check that the results of a folder have these settings, if there are results.
 
     Args:
         path: JSON file.
@@ -194,14 +194,18 @@ def keep_settings(path: Path, settings: dict[str, Any]) -> None:
     Raises:
         DataError: results of other settings are there.
     """
-    if path.exists():
-        found = read_json(path, "the settings of the results")
-        stored = found if isinstance(found, dict) else {}
-        names = sorted(name for name in stored.keys() | settings.keys() if stored.get(name) != settings.get(name))
-        if names:
-            raise DataError(f"{path}: expected results of these settings, got some of other {', '.join(names)}; use "
-                            "another --out")  # fmt: skip
+    if not path.exists():
         return
+    found = read_json(path, "the settings of the results")
+    stored = found if isinstance(found, dict) else {}
+    names = sorted(name for name in stored.keys() | settings.keys() if stored.get(name) != settings.get(name))
+    if names:
+        raise DataError(f"{path}: expected results of these settings, got some of other {', '.join(names)}; use "
+                        "another --out")  # fmt: skip
+
+
+def keep_settings(path: Path, settings: dict[str, Any]) -> None:
+    """Write the settings of all results of a folder, which :func:`check_settings` has found to be these."""
     with atomic_write(path) as partial:
         partial.write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n")
 

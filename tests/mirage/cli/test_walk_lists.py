@@ -156,11 +156,18 @@ def test_an_unfinished_walk_of_others_does_not_go_on(
     with monkeypatch.context() as patch:
         patch.setattr(RolloutSession, "step", interrupt)
         assert generate(path) == 130
-    assert generate(path, "--seed=7") == 2
-    assert f"{Path('walks/a')}: expected a walk of these options and files, got an unfinished one of others" in (
-        capsys.readouterr().err
-    )
-    assert generate(path) == 0
+    for options in (["--seed=7"], ["--trajectory=truck"]):
+        assert generate(path, *options) == 2
+        assert f"{Path('walks/a')}: expected a walk of these options and files, got an unfinished one of others" in (
+            capsys.readouterr().err
+        )
+    assert generate(path, "--shard=1/1") == 0, "the part of the list is no option of a walk"
+
+
+def test_a_walk_that_was_killed_in_its_first_chunk_begins_again(folder: Path) -> None:
+    Path("walks/a/resume").mkdir(parents=True)
+    assert generate(write(folder, {**ROOM, "name": "a", "frames": 5})) == 0
+    assert Path("walks/a/result.mp4").exists()
 
 
 def test_a_memory_that_is_replaced_is_another_walk(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

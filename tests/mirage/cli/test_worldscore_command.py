@@ -222,6 +222,12 @@ def test_results_of_other_settings_are_refused(
     assert worldscore(dataset.parents[1], out) == 0, "other shards and parts of the data set are no other settings"
 
 
+def test_settings_that_make_no_result_are_not_kept(dataset: Path, tmp_path: Path) -> None:
+    out = tmp_path / "runs"
+    assert worldscore(dataset, out, "--height=30") == 2
+    assert worldscore(dataset, out, "--shard=1/3") == 0
+
+
 def test_processes_leave_each_other_their_samples(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
