@@ -80,7 +80,13 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("out/evaluation"), metavar="DIR", help="(default: %(default)s)"
     )
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="of each, in turn (default: %(default)s)")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=3,
+        metavar="N",
+        help="runs with one process, each followed by one with two (default: %(default)s)",
+    )
     args = parser.parse_args()
     seconds: dict[int, list[float]] = {1: [], 2: []}
     same = True
@@ -96,7 +102,7 @@ def main() -> None:
         "processes",
         f"{WALKS} procedural rooms.",
         f"mirage eval closed-loop {' '.join(COMMON)}, one thread a process; seconds from the start of the commands to "
-        "the summary, one and two processes in turn.",
+        "the summary; runs with one process and with two alternate.",
         walks=WALKS,
         seconds={str(processes): spent for processes, spent in seconds.items()},
         same_numbers=same,

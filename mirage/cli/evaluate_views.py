@@ -11,7 +11,7 @@ from ..errors import DataError, first_line
 from ..evaluation._studies import save_image
 from ..evaluation.novel_view import ViewedClip, compare_views
 from ..evaluation.sample_results import SampleResults, has_scores
-from ..evaluation.view_report import write_view_report
+from ..evaluation.view_report import OF_CLIP, write_view_report
 from ..models.embedded import DctCodec
 from .clip_options import check_clip_options, open_clips
 from .generate_list import find_shard
@@ -36,7 +36,7 @@ def evaluate_views(args: argparse.Namespace) -> str:
         "apart": args.apart, "memories": args.memories, "codec": codec.codec.name, "size": [args.height, args.width],
         "frames": args.frames, "every": args.every,
     }  # fmt: skip
-    results = SampleResults(args.out, settings, lambda result: has_scores(result, args.memories, frames=0))
+    results = SampleResults(args.out, settings, lambda result: has_scores(result, args.memories, OF_CLIP, frames=0))
 
     def evaluate(name: str) -> dict[str, Any]:
         clip = sources[name].read(name)

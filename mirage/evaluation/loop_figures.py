@@ -75,8 +75,11 @@ def draw_frames(path: Path, results: dict[str, dict[str, Any]]) -> None:
     axis = figure.subplots()
     for number, name in enumerate(next(iter(results.values()))):
         color, line = STYLES[number % len(STYLES)]
-        points = _means([(row[0], row[1]) for result in results.values() for row in result[name]["frames"]])
-        axis.plot(*zip(*points, strict=True), line, color=color, label=name)
+        points = _means(
+            [(row[0], row[1]) for result in results.values() for row in result[name]["frames"] if row[1] is not None]
+        )
+        if points:
+            axis.plot(*zip(*points, strict=True), line, color=color, label=name)
     axis.set(xlabel="frame", ylabel="PSNR against the clip, dB")
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(axis="y", alpha=0.3, linewidth=0.6)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ def write_report(folder: Path, results: Results, settings: dict[str, Any], faile
         The table.
     """
     variants = list(next(iter(results.values())))
-    rows = {v: [_known(result[v]["scores"]) for result in results.values()] for v in variants}
+    rows = {v: [result[v]["scores"] for result in results.values()] for v in variants}
     summary = {v: summarize_known(part, UNITS) for v, part in rows.items()}
     laps = {v: _mean_laps([result[v]["laps"] for result in results.values()]) for v in variants}
     content = {
@@ -90,11 +90,11 @@ def draw_figure(draw: str, path: Path, results: Results) -> None:
     getattr(loop_figures, draw)(path, results)
 
 
-def summarize_known(rows: Sequence[dict[str, float]], names: Iterable[str]) -> dict[str, dict[str, float]]:
-    """Mean and interval of every score, over the rows that have it."""
+def summarize_known(rows: Sequence[Mapping[str, float | None]], names: Iterable[str]) -> dict[str, dict[str, float]]:
+    """Mean and interval of every score, over the rows in which it is a number."""
     found: dict[str, dict[str, float]] = {}
     for name in names:
-        having = [{name: row[name]} for row in rows if name in row]
+        having = [{name: value} for row in rows if (value := row.get(name)) is not None]
         if having:
             found |= summarize(having)
     return found
@@ -110,10 +110,6 @@ def scores_table(summary: Summary, heads: Heads) -> str:
         ]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def _known(scores: dict[str, float | None]) -> dict[str, float]:
-    return {name: value for name, value in scores.items() if value is not None}
 
 
 def _mean_laps(laps: Sequence[list[float | None]]) -> list[float]:

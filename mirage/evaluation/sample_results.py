@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -77,8 +77,7 @@ class SampleResults:
         found = []
         for stored, given in ((content.get("settings"), self.settings), (content.get("sample"), sample)):
             if isinstance(stored, dict) and isinstance(given, dict):
-                given = json.loads(json.dumps(given))
-                found += [name for name in stored.keys() | given.keys() if stored.get(name) != given.get(name)]
+                found += differing_names(stored, json.loads(json.dumps(given)))
         return sorted(set(found))
 
     def write(self, name: str, sample: Any, result: dict[str, Any]) -> None:
@@ -162,20 +161,29 @@ class SampleResults:
         return text
 
 
-def has_scores(result: dict[str, Any], names: list[str], **lists: int) -> bool:
+def differing_names(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
+    """Names whose values differ, or that only one of two dicts has."""
+    return sorted(name for name in a.keys() | b.keys() if a.get(name) != b.get(name))
+
+
+def has_scores(result: dict[str, Any], names: list[str], numbers: Sequence[str] = (), **lists: int) -> bool:
     """Whether a result has what a summary needs.
 
     Args:
         result: as it was read.
-        names: of its parts; each has scores that are numbers or None, or a list ``views`` of them.
+        names: of all its parts; each has scores that are numbers or None, or a list ``views`` of them.
+        numbers: names of numbers that the parts have besides.
         lists: what lists the parts have besides, and how many numbers each of their entries has; 0 for numbers alone.
     """
-    for name in names:
-        part = result.get(name)
+    if result.keys() != set(names):
+        return False
+    for part in result.values():
         if not isinstance(part, dict) or not ("scores" in part or "views" in part):
             return False
         scored = [part["scores"]] if "scores" in part else part["views"]
         if not isinstance(scored, list) or not all(map(_has_numbers, scored)):
+            return False
+        if not all(part.get(key) is not None and _is_number(part[key]) for key in numbers):
             return False
         for key, width in lists.items():
             rows = part.get(key)

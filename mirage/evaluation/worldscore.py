@@ -34,6 +34,7 @@ from ..errors import DataError
 from ..io.files import read_json
 from ..io.images import to_pil, write_image
 from ..io.photos import open_image
+from .sample_results import differing_names
 
 OUTPUT = "worldscore_output"
 MAX_TEXT = 60  # characters of a value that an error repeats
@@ -198,14 +199,24 @@ def check_settings(path: Path, settings: dict[str, Any]) -> None:
         return
     found = read_json(path, "the settings of the results")
     stored = found if isinstance(found, dict) else {}
-    names = sorted(name for name in stored.keys() | settings.keys() if stored.get(name) != settings.get(name))
-    if names:
+    if names := differing_names(stored, settings):
         raise DataError(f"{path}: expected results of these settings, got some of other {', '.join(names)}; use "
                         "another --out")  # fmt: skip
 
 
 def keep_settings(path: Path, settings: dict[str, Any]) -> None:
-    """Write the settings of all results of a folder, which :func:`check_settings` has found to be these."""
+    """Write the settings of the results of a folder, or check that they are these.
+
+    Args:
+        path: JSON file.
+        settings: JSON values.
+
+    Raises:
+        DataError: results of other settings are there.
+    """
+    check_settings(path, settings)
+    if path.exists():
+        return
     with atomic_write(path) as partial:
         partial.write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n")
 

@@ -125,6 +125,17 @@ def test_depth_maps_of_some_frames_alone_are_an_error(folder: Path, capsys: pyte
     assert "expected --videos FOLDER and --depth-model FOLDER for RealEstate10K, got none" in capsys.readouterr().err
 
 
+def test_scores_that_are_missing_are_left_out() -> None:
+    assert evaluate("procedural:3-4", "--frames=9", "--chunk=5") == 0
+    path = next(Path("out/prediction/samples").iterdir())
+    content = json.loads(path.read_text())
+    part = next(iter(content["result"].values()))
+    part["scores"]["psnr"], part["frames"][0][1] = None, None
+    path.write_text(json.dumps(content))
+    assert evaluate("procedural:3-4", "--frames=9", "--chunk=5") == 0
+    assert summary()["clips"] == 2
+
+
 def test_other_clips_have_no_row_of_the_paper(capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate("procedural:3-4", "--frames=9", "--chunk=5") == 0
     assert "paper" not in capsys.readouterr().out

@@ -118,3 +118,7 @@ def test_what_a_summary_needs(damage: dict[str, Any]) -> None:
     assert has_scores({"memory": part}, ["memory"], laps=0, revisits=5)
     assert not has_scores({"memory": part | damage}, ["memory"], laps=0, revisits=5)
     assert not has_scores({"memory": part}, ["none"])
+    assert not has_scores({"memory": part, "other": part}, ["memory"])
+    assert has_scores({"memory": part | {"points": 3}}, ["memory"], ["points"])
+    for wrong in ({}, {"points": None}, {"points": "3"}, {"points": [3]}):
+        assert not has_scores({"memory": part | wrong}, ["memory"], ["points"])
