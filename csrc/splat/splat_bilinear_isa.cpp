@@ -21,16 +21,21 @@ struct WordOf<2> {
 template <int kBytes>
 using Words = typename WordOf<kBytes>::type;
 
-struct alignas(64) BilinearTaps {  // of a block of points, by corner
-  int32_t cell[4][kBlock];
-  float weight[4][kBlock];
+struct alignas(64) ProjectedBlock {
   uint32_t depth[kBlock];  // bits of Z
+  int32_t i[kBlock], j[kBlock];  // Corners
   float s[kBlock], t[kBlock];
-  int32_t mark[kBlock];           // negative: no taps
-  int32_t hits[kBlock + kLanes];  // lanes
 };
 
-void project_corners(const SplatBlock& block, const View& view, int h, int w, BilinearTaps& out) {
+struct alignas(64) BilinearTaps {  // of up to kBlock points, by corner
+  int32_t cell[4][kBlock];
+  float weight[4][kBlock];
+  uint32_t depth[kBlock];
+  int32_t mark[kBlock];           // negative: no cell blends the point
+  int32_t hits[kBlock + kLanes];
+};
+
+void project_corners(const SplatBlock& block, const View& view, int h, int w, ProjectedBlock& out) {
   const Rigid m = view.world2cam;
   const Pinhole pinhole = view.pinhole;
   const int lanes = block.lanes;
@@ -38,179 +43,279 @@ void project_corners(const SplatBlock& block, const View& view, int h, int w, Bi
   for_each_lane(lanes, [&](int k) {
     const Projection p = project(m, pinhole, block.x[k], block.y[k], block.z[k]);
     const Corners c = corners_of(p, h, w, near);
-    int32_t none = -1;
-    for (int corner = 0; corner < 4; ++corner) {
-      const BilinearTap t = bilinear_tap(c, corner, h, w);
-      out.cell[corner][k] = t.cell;
-      out.weight[corner][k] = t.weight;
-      none &= t.cell;
-    }
-    out.mark[k] = none;
     out.depth[k] = float_bits(p.z);
+    out.i[k] = c.i;
+    out.j[k] = c.j;
     out.s[k] = c.s;
     out.t[k] = c.t;
   });
 }
 
-void scatter_corners(const SplatBlock& block, uint64_t* keys, BilinearTaps& c) {
+// Appends the block's points with a tap in the view.
+void append_visible(const SplatBlock& block, const ProjectedBlock& from, VisiblePoints& to) {
+  int n = to.count;
 #if defined(__AVX512F__)
-  for (int corner = 0; corner < 4; ++corner) {
-    const int n = pack_winners<true>(c.cell[corner], c.depth, block.lanes, keys, c.hits);
-    for (int hit = 0; hit < n; ++hit) {
-      const int k = c.hits[hit];
-      min_key(keys[c.cell[corner][k]], depth_key(bits_float(c.depth[k]), index_of(block, k)));
-    }
+  for (int k = 0; k < block.lanes; k += kLanes) {
+    const __mmask16 in = _mm512_cmpge_epi32_mask(_mm512_load_si512(from.i + k), _mm512_set1_epi32(-1));
+    const auto append = [&](const void* words, void* out) {
+      _mm512_storeu_si512(out, _mm512_maskz_compress_epi32(in, _mm512_load_si512(words)));
+    };
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i point = _mm512_add_epi32(_mm512_set1_epi32(static_cast<int32_t>(index_of(block, k))), lane);
+    _mm512_storeu_si512(to.point + n, _mm512_maskz_compress_epi32(in, point));
+    append(from.depth + k, to.depth + n);
+    append(from.i + k, to.i + n);
+    append(from.j + k, to.j + n);
+    append(from.s + k, to.s + n);
+    append(from.t + k, to.t + n);
+    n += __builtin_popcount(in);
   }
 #else
-  const int n = pack_marked(c.mark, block.lanes, c.hits);
-  for (int hit = 0; hit < n; ++hit) {
-    const int k = c.hits[hit];
-    const uint64_t key = depth_key(bits_float(c.depth[k]), index_of(block, k));
-    for (int corner = 0; corner < 4; ++corner)
-      if (c.cell[corner][k] >= 0) min_key(keys[c.cell[corner][k]], key);
+  for (int k = 0; k < block.lanes; ++k) {  // always written, and kept if it is in view
+    to.point[n] = index_of(block, k);
+    to.depth[n] = from.depth[k];
+    to.i[n] = from.i[k];
+    to.j[n] = from.j[k];
+    to.s[n] = from.s[k];
+    to.t[n] = from.t[k];
+    n += from.i[k] >= -1;
   }
 #endif
+  to.count = n;
 }
 
-void scatter(const SplatPoints& points, const SplatJob& job) {
+// The taps of visible points first .. first + n - 1; returns n rounded up to whole registers, which have no more taps.
+int load_taps(const VisiblePoints& visible, int first, int n, int h, int w, BilinearTaps& out) {
+#pragma GCC ivdep
+  for (int k = 0; k < n; ++k) {
+    const Corners c{visible.i[first + k], visible.j[first + k], visible.s[first + k], visible.t[first + k]};
+    for (int corner = 0; corner < 4; ++corner) {
+      const BilinearTap tap = bilinear_tap(c, corner, h, w);
+      out.cell[corner][k] = tap.cell;
+      out.weight[corner][k] = tap.weight;
+    }
+    out.depth[k] = visible.depth[first + k];
+  }
+  int lanes = n;
+  for (; lanes % kLanes != 0; ++lanes) {
+    for (int corner = 0; corner < 4; ++corner) {
+      out.cell[corner][lanes] = -1;
+      out.weight[corner][lanes] = 0.0f;
+    }
+    out.depth[lanes] = 0;
+  }
+  return lanes;
+}
+
+void scatter_taps(const VisiblePoints& visible, int first, int lanes, uint64_t* keys, BilinearTaps& taps) {
+  for (int corner = 0; corner < 4; ++corner) {
+    const int n = pack_winners<true>(taps.cell[corner], taps.depth, lanes, keys, taps.hits);
+    for (int hit = 0; hit < n; ++hit) {
+      const int k = taps.hits[hit];
+      min_key(keys[taps.cell[corner][k]], depth_key(bits_float(taps.depth[k]), visible.point[first + k]));
+    }
+  }
+}
+
+void scatter(const SplatPoints& points, const BilinearJob& job, VisibleLists& lists) {
   const int64_t cells = static_cast<int64_t>(job.h) * job.w;
   SplatBlock block;
-  BilinearTaps c;
+  ProjectedBlock projected;
+  BilinearTaps taps;
   prepare(points, block);
   for (int64_t i = 0; i < job.num_views * cells; ++i) job.keys[i] = kEmptyKey;
-  for (int64_t number = job.part; number < num_blocks(points); number += job.parts) {
+  for (int64_t number = job.first; number < job.last; ++number) {
     load(points, number, block);
     for (int v = 0; v < job.num_views; ++v) {
       if (is_culled(job.views[v].frustum, block.box, 0.0f)) continue;
-      uint64_t* keys = job.keys + v * cells;
-      project_corners(block, job.views[v], job.h, job.w, c);
-      scatter_corners(block, keys, c);
+      VisiblePoints* list = lists.last[v];
+      if (list == nullptr || list->count + kBlock > kMaxVisible) list = lists.extend(lists, v);
+      const int first = list->count;
+      project_corners(block, job.views[v], job.h, job.w, projected);
+      append_visible(block, projected, *list);
+      const int lanes = load_taps(*list, first, list->count - first, job.h, job.w, taps);
+      scatter_taps(*list, first, lanes, job.keys + v * cells, taps);
     }
   }
 }
 
-// Calls visit(index, lane) for the block's points that have a tap in the view, in ascending order.
-template <class Visit>
-MIRAGE_HD void for_each_visible(const SplatBlock& block, const View& view, const BlendGrid& grid, BilinearTaps& c,
-                                const Visit& visit) {
-  if (is_culled(view.frustum, block.box, 0.0f)) return;
-  project_corners(block, view, grid.h, grid.w, c);
-  const int n = pack_marked(c.mark, block.lanes, c.hits);
-  for (int hit = 0; hit < n; ++hit) visit(static_cast<int64_t>(index_of(block, c.hits[hit])), c.hits[hit]);
-}
-
-// The corner's cell if it blends the point, or -1.
-MIRAGE_HD int32_t blended_cell(const BilinearTaps& c, int corner, int lane, const float* limits) {
-  const int32_t cell = c.cell[corner][lane];
-  return cell >= 0 && bits_float(c.depth[lane]) <= limits[cell] ? cell : -1;
-}
-
-// sums[corner] (C,) += weight[corner] * row, of four different cells.
-template <class T>
-MIRAGE_HD void add_to_four(const T* row, int64_t channels, const float (&weight)[4], float* const (&sums)[4]) {
-  float* __restrict s0 = sums[0];
-  float* __restrict s1 = sums[1];
-  float* __restrict s2 = sums[2];
-  float* __restrict s3 = sums[3];
-  const float w0 = weight[0], w1 = weight[1], w2 = weight[2], w3 = weight[3];
-  for (int64_t channel = 0; channel < channels; ++channel) {
-    const float feature = to_float(row[channel]);
-    s0[channel] += w0 * feature;
-    s1[channel] += w1 * feature;
-    s2[channel] += w2 * feature;
-    s3[channel] += w3 * feature;
+// Moves the cells of the taps to the rows of their sums. A tap that its cell does not blend goes to one of the rows behind
+// them, so that no branch depends on it.
+void choose_sums(const float* limits, const BlendSums& sums, int lanes, BilinearTaps& taps) {
+  const int32_t first = static_cast<int32_t>(sums.first), last = static_cast<int32_t>(sums.last);
+  const int32_t cells = last - first;
+#pragma GCC ivdep
+  for (int k = 0; k < lanes; ++k) {
+    int32_t any = 0;
+    for (int corner = 0; corner < 4; ++corner) {
+      const int32_t cell = taps.cell[corner][k];
+      const int32_t in = -static_cast<int32_t>((cell >= first) & (cell < last));
+      const int32_t limit = static_cast<int32_t>(
+          float_bits(limits[cell & in]));  // bits sort as depths, all above 0, do
+      const int32_t blends = -static_cast<int32_t>(static_cast<int32_t>(taps.depth[k]) <= limit) & in;
+      taps.cell[corner][k] = ((cell - first) & blends) | ((cells + corner) & ~blends);
+      any |= blends;
+    }
+    taps.mark[k] = ~any;
   }
 }
 
+#if defined(__AVX512F__)
+constexpr int kVector = 16;
+#elif defined(__AVX__)
+constexpr int kVector = 8;
+#else
+constexpr int kVector = 4;
+#endif
+typedef float Vector __attribute__((vector_size(kVector * sizeof(float))));  // a register
+
+MIRAGE_HD Vector load_vector(const float* from) {
+  Vector out;
+  __builtin_memcpy(&out, from, sizeof(out));
+  return out;
+}
+
 template <class T>
-MIRAGE_HD void add_taps(const T* row, int64_t channels, const BilinearTaps& c, int lane, const float* limits,
-                        const BlendSums& sums) {
-  float weight[4];
+MIRAGE_HD Vector load_vector(const T* from) {
+  float wide[kVector];
+  for (int l = 0; l < kVector; ++l) wide[l] = to_float(from[l]);
+  return load_vector(wide);
+}
+
+// sums += weight * row, in the four cells of tap k.
+template <class T>
+MIRAGE_HD void add_row(const T* row, int64_t channels, const BilinearTaps& taps, int k, const BlendSums& sums) {
   float* cells[4];
-  int taps = 0;
+  float weight[4];
   for (int corner = 0; corner < 4; ++corner) {
-    const int32_t cell = blended_cell(c, corner, lane, limits);
-    if (cell < sums.first || cell >= sums.last) continue;
-    weight[taps] = c.weight[corner][lane];
-    sums.weights[cell - sums.first] += weight[taps];
-    cells[taps++] = sums.features + (cell - sums.first) * channels;
+    const int64_t cell = taps.cell[corner][k];
+    weight[corner] = taps.weight[corner][k];
+    cells[corner] = sums.features + cell * channels;
+    sums.weights[cell] += weight[corner];
   }
-  if (taps == 4) return add_to_four(row, channels, weight, cells);
-  for (int tap = 0; tap < taps; ++tap) {
-    float* __restrict sum = cells[tap];
-    for (int64_t channel = 0; channel < channels; ++channel) sum[channel] += weight[tap] * to_float(row[channel]);
+  int64_t c = 0;
+  for (; c + kVector <= channels; c += kVector) {
+    const Vector feature = load_vector(row + c);
+    for (int corner = 0; corner < 4; ++corner) {
+      const Vector sum = load_vector(cells[corner] + c) + weight[corner] * feature;
+      __builtin_memcpy(cells[corner] + c, &sum, sizeof(sum));
+    }
+  }
+  for (; c < channels; ++c)
+    for (int corner = 0; corner < 4; ++corner) cells[corner][c] += weight[corner] * to_float(row[c]);
+}
+
+constexpr int kPrefetchDistance = 8;  // points
+
+// kChannels: their number, or 0 where it is none of those below.
+template <class T, int kChannels>
+void blend_channels(const VisiblePoints& visible, const BlendGrid& grid, const void* features, const BlendSums& sums) {
+  const int64_t channels = kChannels > 0 ? kChannels : grid.channels;
+  const T* rows = static_cast<const T*>(features);
+  BilinearTaps taps;
+  for (int first = 0; first < visible.count; first += kBlock) {
+    const int count = visible.count - first < kBlock ? visible.count - first : kBlock;
+    const int lanes = load_taps(visible, first, count, grid.h, grid.w, taps);
+    choose_sums(grid.limits, sums, lanes, taps);
+    const int n = pack_marked(taps.mark, lanes, taps.hits);
+    for (int hit = 0; hit < n; ++hit) {
+      const int ahead = taps.hits[hit + kPrefetchDistance < n ? hit + kPrefetchDistance : n - 1], k = taps.hits[hit];
+      const T* next = rows + visible.point[first + ahead] * channels;
+      for (int64_t c = 0; c < channels; c += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(next + c, 0, 2);
+      add_row(rows + visible.point[first + k] * channels, channels, taps, k, sums);
+    }
   }
 }
 
-// All views of a block of points before the next block: its points, and their features, are read once.
 template <class T>
-void blend(const SplatPoints& points, const View* views, int num_views, const BlendGrid& grid, const void* features,
-           const BlendSums& sums) {
-  const int64_t channels = grid.channels, num_cells = static_cast<int64_t>(grid.h) * grid.w;
-  for (int64_t i = 0; i < num_views * sums.cells() * channels; ++i) sums.features[i] = 0.0f;
-  for (int v = 0; v < num_views; ++v)
-    for (int64_t i = 0; i < sums.cells(); ++i) sums.weights[v * sums.stride + i] = 0.0f;
-  SplatBlock block;
-  BilinearTaps c;
-  prepare(points, block);
-  for (int64_t number = 0; number < num_blocks(points); ++number) {
-    load(points, number, block);
-    for (int v = 0; v < num_views; ++v) {
-      const BlendSums of_view{sums.first, sums.last, sums.features + v * sums.cells() * channels,
-                              sums.weights + v * sums.stride, sums.stride};
-      for_each_visible(block, views[v], grid, c, [&](int64_t index, int lane) {
-        add_taps(static_cast<const T*>(features) + index * channels, channels, c, lane, grid.limits + v * num_cells,
-                 of_view);
-      });
+void blend(const VisiblePoints& visible, const BlendGrid& grid, const void* features, const BlendSums& sums) {
+  if (grid.channels == 48) return blend_channels<T, 48>(visible, grid, features, sums);  // Wan2.2
+  if (grid.channels == 16) return blend_channels<T, 16>(visible, grid, features, sums);  // Wan2.1
+  blend_channels<T, 0>(visible, grid, features, sums);
+}
+
+template <class T, bool kStream>
+void normalize_to(const BlendGrid& grid, const BlendSums& sums, const BlendResult& result) {
+  using Word = Words<sizeof(T)>;
+  constexpr int64_t kTile = 64, kDepth = 64;  // cells and channels at a time
+  Word* out = static_cast<Word*>(result.out);
+  for (int64_t first = 0; first < sums.cells(); first += kTile) {
+    const int64_t last = first + kTile < sums.cells() ? first + kTile : sums.cells();
+    for (int64_t c = 0; c < grid.channels; c += kDepth) {
+      const int64_t depth = grid.channels - c < kDepth ? grid.channels - c : kDepth;
+      alignas(64) T tile[kTile * kDepth];  // (cell, channel)
+      const Word* rows[kTile];
+      for (int64_t k = first; k < last; ++k) {
+        T* row = tile + (k - first) * kDepth;
+        const float* sum = sums.features + k * grid.channels + c;
+        const float weight = sums.weights[k];
+        if (is_covered(weight)) {
+#pragma GCC ivdep
+          for (int64_t i = 0; i < depth; ++i) from_float(sum[i] / weight, row + i);
+        } else {
+          for (int64_t i = 0; i < depth; ++i) row[i] = T{};
+        }
+        rows[k - first] = reinterpret_cast<const Word*>(row);
+      }
+      transpose<Word, kStream>(rows, last - first, depth, out + c * result.stride + first, result.stride);
+    }
+    for (int64_t k = first; k < last; ++k) {
+      const BlendedCell cell = finish_cell(result.index[k], result.depth[k], sums.weights[k]);
+      result.index[k] = cell.index;
+      result.depth[k] = cell.depth;
+      result.weight[k] = cell.weight;
     }
   }
 }
 
 template <class T>
 void normalize(const BlendGrid& grid, const BlendSums& sums, const BlendResult& result) {
-  using Word = Words<sizeof(T)>;
-  constexpr int64_t kTile = 64, kDepth = 64;  // cells and channels at a time
-  Word* out = static_cast<Word*>(result.out);
-  for (int64_t first = 0; first < result.count; first += kTile) {
-    const int64_t last = first + kTile < result.count ? first + kTile : result.count;
-    for (int64_t c = 0; c < grid.channels; c += kDepth) {
-      const int64_t depth = grid.channels - c < kDepth ? grid.channels - c : kDepth;
-      T tile[kTile * kDepth];  // (cell, channel)
-      const Word* rows[kTile];
-      for (int64_t k = first; k < last; ++k) {
-        T* row = tile + (k - first) * kDepth;
-        const float* sum = sums.features + k * grid.channels + c;
-        const float weight = sums.weights[k];
-        const bool covered = is_covered(weight);
-#pragma GCC ivdep
-        for (int64_t i = 0; i < depth; ++i) from_float(covered ? sum[i] / weight : 0.0f, row + i);
-        rows[k - first] = reinterpret_cast<const Word*>(row);
-      }
-      transpose<Word>(rows, last - first, depth, out + c * result.stride + first, result.stride);
-    }
-    for (int64_t k = first; k < last; ++k) {
-      const BlendedCell cell = finish_cell(result.index[k], result.depth[k], sums.weights[k]);
-      result.index[k] = cell.index;
-      result.depth[k] = cell.depth;
-      sums.weights[k] = cell.weight;
+  if (!result.stream) return normalize_to<T, false>(grid, sums, result);
+  normalize_to<T, true>(grid, sums, result);
+  stream_fence();
+}
+
+// Calls visit(index, lane, k) for the block's points that have a tap in the view, in ascending order; their taps are
+// number k.
+struct VisibleBlock {
+  ProjectedBlock projected;
+  VisiblePoints points;
+  BilinearTaps taps;
+
+  template <class Visit>
+  MIRAGE_HD void for_each(const SplatBlock& block, const View& view, const BlendGrid& grid, const Visit& visit) {
+    if (is_culled(view.frustum, block.box, 0.0f)) return;
+    points.count = 0;
+    project_corners(block, view, grid.h, grid.w, projected);
+    append_visible(block, projected, points);
+    load_taps(points, 0, points.count, grid.h, grid.w, taps);
+    for (int k = 0; k < points.count; ++k) {
+      const uint32_t lane = points.point[k] - block.first[0];
+      visit(static_cast<int64_t>(points.point[k]), static_cast<int>(lane), k);
     }
   }
-}
+
+  // The corner's cell if it blends point k, or -1.
+  MIRAGE_HD int32_t blended_cell(int corner, int k, const float* limits) const {
+    const int32_t cell = taps.cell[corner][k];
+    return cell >= 0 && bits_float(taps.depth[k]) <= limits[cell] ? cell : -1;
+  }
+};
 
 void backward_features(const SplatPoints& points, const BlendGrid& grid, const BlendGradient& job, float* sums) {
   const int64_t cells = static_cast<int64_t>(grid.h) * grid.w, channels = grid.channels;
   SplatBlock block;
-  BilinearTaps c;
+  VisibleBlock visible;
   prepare(points, block);
   for (int64_t number = job.first; number < job.last; ++number) {
     load(points, number, block);
     for (int v = 0; v < job.num_views; ++v) {
-      for_each_visible(block, job.views[v], grid, c, [&](int64_t index, int lane) {
+      visible.for_each(block, job.views[v], grid, [&](int64_t index, int, int k) {
         float* __restrict sum = sums + index * channels;
         for (int corner = 0; corner < 4; ++corner) {
-          const int32_t cell = blended_cell(c, corner, lane, grid.limits + v * cells);
+          const int32_t cell = visible.blended_cell(corner, k, grid.limits + v * cells);
           if (cell < 0) continue;
-          const float weight = c.weight[corner][lane] / job.weights[v * cells + cell];
+          const float weight = visible.taps.weight[corner][k] / job.weights[v * cells + cell];
           const float* grad = job.grad + (v * cells + cell) * channels;
           for (int64_t channel = 0; channel < channels; ++channel) sum[channel] += weight * grad[channel];
         }
@@ -224,24 +329,24 @@ void backward_xyz(const SplatPoints& points, const BlendGrid& grid, const BlendG
                   float* sums) {
   const int64_t cells = static_cast<int64_t>(grid.h) * grid.w, channels = grid.channels;
   SplatBlock block;
-  BilinearTaps c;
+  VisibleBlock visible;
   prepare(points, block);
   for (int64_t number = job.first; number < job.last; ++number) {
     load(points, number, block);
     for (int v = 0; v < job.num_views; ++v) {
       const View& view = job.views[v];
-      for_each_visible(block, view, grid, c, [&](int64_t index, int lane) {
+      visible.for_each(block, view, grid, [&](int64_t index, int lane, int k) {
         const T* row = static_cast<const T*>(features) + index * channels;
         PositionGradient position;
         for (int corner = 0; corner < 4; ++corner) {
-          const int32_t cell = blended_cell(c, corner, lane, grid.limits + v * cells);
+          const int32_t cell = visible.blended_cell(corner, k, grid.limits + v * cells);
           if (cell < 0) continue;
           const int64_t at = v * cells + cell;
           const float* grad = job.grad + at * channels;
           const float* blended = job.blended + at * channels;
           const float sum = sum_in_order(
               channels, Lanes{}, [&](int64_t i) { return weight_gradient(grad[i], to_float(row[i]), blended[i]); });
-          position.add(corner, c.s[lane], c.t[lane], sum / job.weights[at]);
+          position.add(corner, visible.points.s[k], visible.points.t[k], sum / job.weights[at]);
         }
         const Vec3 g = project_backward(view.world2cam, view.pinhole, block.x[lane], block.y[lane], block.z[lane],
                                         position.u, position.v);

@@ -13,7 +13,6 @@ namespace mirage {
 namespace {
 
 constexpr int64_t kMinCellsPerThread = 65536;  // of two renderings
-constexpr int64_t kStreamFrom = 1 << 20;  // bytes of output that no longer fit a core's cache
 
 // One view: the winners' rows of features (N, C) go into their columns of out (C, cells).
 template <class Word>
@@ -55,14 +54,10 @@ void move_few_winners(const Columns<Word>& view, int64_t begin, int64_t end) {
 // Turns keys into depth and index, and moves the winners' features.
 template <class Word>
 void resolve(const Keys& keys, const Word* features, int64_t channels, const Clouds& clouds, int64_t views,
-             int64_t cells, Word* out, float* depth) {
+             int64_t cells, Word* out, bool stream, float* depth) {
   const std::vector<Word> hole(channels);
   const SplatKernels& kernels = MIRAGE_KERNELS(splat_kernels);
   const int64_t groups = (cells + kGroup - 1) / kGroup;
-  // Tiles of 2-byte words write eight lines at a time, more than are combined on the way past the caches: that took
-  // three times as long.
-  const bool stream = views * channels * cells * static_cast<int64_t>(sizeof(Word)) >= kStreamFrom &&
-                      sizeof(Word) == 4 && can_stream(out, cells);
   const int64_t grain = std::max<int64_t>(1, 65536 / (channels + 1) / kGroup);
   parallel_for(0, views * groups, grain, [&](int64_t task, int64_t last) {
     while (task < last) {  // the groups of one view at a time
@@ -178,7 +173,8 @@ struct SplatOnCpu : CpuDevice {
     with_word(in.features.scalar_type(), [&](auto word) {
       using Word = decltype(word);
       resolve<Word>(keys, data<Word>(in.features), in.channels(), in.points.clouds, in.cameras.count,
-                    in.cameras.cells(), mutable_data<Word>(in.out), mutable_data<float>(in.depth));
+                    in.cameras.cells(), mutable_data<Word>(in.out), is_worth_streaming(in.out, in.cameras.cells()),
+                    mutable_data<float>(in.depth));
     });
   }
 

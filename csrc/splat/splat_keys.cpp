@@ -7,11 +7,6 @@
 #include "torch/parts.h"
 
 namespace mirage {
-namespace {
-
-constexpr int64_t kMinPointsPerThread = 8192;  // points in views that are worth a second thread
-
-}  // namespace
 
 Keys fill_keys(Scatter scatter, const SplatPoints& points, const std::vector<View>& views, int h, int w,
                uint64_t* first) {

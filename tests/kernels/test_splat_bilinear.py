@@ -155,6 +155,35 @@ def test_twenty_repeats_give_the_same_bits() -> None:
 
 
 @pytest.mark.usefixtures("native")
+@pytest.mark.parametrize("channels", [0, 3, 16, 21, 48, 100])  # some have code of their own
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_sums_do_not_depend_on_threads(channels: int, dtype: torch.dtype) -> None:
+    """One thread takes whole views; several take parts of the points, and parts of a view's cells."""
+    case = splat_case(8, n=9000, views=3, size=(13, 21), channels=channels, dtype=dtype)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = run(case)
+        for count in (2, 3, 4, 7):
+            torch.set_num_threads(count)
+            assert_same(run(case), one)
+    finally:
+        torch.set_num_threads(threads)
+    expected = run_reference(lambda: run(case))
+    assert torch.equal(one.index, expected.index)
+    assert same_sums(one.features, expected.features)
+
+
+@pytest.mark.usefixtures("native")
+def test_more_points_in_views_than_are_listed_at_once() -> None:
+    case = splat_case(9, n=1 << 20, views=18, size=(5, 8), channels=1)
+    every = run(case)
+    for view in (0, 15, 16, 17):
+        one = splat(case.xyz, case.features, case.cameras[view : view + 1], mode="bilinear")
+        assert_same(mk.Splat(*(part[view : view + 1] for part in every)), one)
+
+
+@pytest.mark.usefixtures("native")
 @settings(max_examples=examples(100), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=CASES, seed=SEEDS)
 def test_cpp_gradients_equal_reference(case: SplatCase, seed: int, every_backend: EveryBackend) -> None:
