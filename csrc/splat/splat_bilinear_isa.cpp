@@ -25,6 +25,7 @@ struct alignas(64) ProjectedBlock {
   uint32_t depth[kBlock];  // bits of Z
   int32_t i[kBlock], j[kBlock];  // Corners
   float s[kBlock], t[kBlock];
+  int32_t mark[kBlock];  // negative: no taps
 };
 
 struct alignas(64) BilinearTaps {  // of up to kBlock points, by corner
@@ -43,6 +44,7 @@ void project_corners(const SplatBlock& block, const View& view, int h, int w, Pr
   for_each_lane(lanes, [&](int k) {
     const Projection p = project(m, pinhole, block.x[k], block.y[k], block.z[k]);
     const Corners c = corners_of(p, h, w, near);
+    out.mark[k] = c.i + 1;
     out.depth[k] = float_bits(p.z);
     out.i[k] = c.i;
     out.j[k] = c.j;
@@ -53,35 +55,10 @@ void project_corners(const SplatBlock& block, const View& view, int h, int w, Pr
 
 // Appends the block's points with a tap in the view.
 void append_visible(const SplatBlock& block, const ProjectedBlock& from, VisiblePoints& to) {
-  int n = to.count;
-#if defined(__AVX512F__)
-  for (int k = 0; k < block.lanes; k += kLanes) {
-    const __mmask16 in = _mm512_cmpge_epi32_mask(_mm512_load_si512(from.i + k), _mm512_set1_epi32(-1));
-    const auto append = [&](const void* words, void* out) {
-      _mm512_storeu_si512(out, _mm512_maskz_compress_epi32(in, _mm512_load_si512(words)));
-    };
-    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    const __m512i point = _mm512_add_epi32(_mm512_set1_epi32(static_cast<int32_t>(index_of(block, k))), lane);
-    _mm512_storeu_si512(to.point + n, _mm512_maskz_compress_epi32(in, point));
-    append(from.depth + k, to.depth + n);
-    append(from.i + k, to.i + n);
-    append(from.j + k, to.j + n);
-    append(from.s + k, to.s + n);
-    append(from.t + k, to.t + n);
-    n += __builtin_popcount(in);
-  }
-#else
-  for (int k = 0; k < block.lanes; ++k) {  // always written, and kept if it is in view
-    to.point[n] = index_of(block, k);
-    to.depth[n] = from.depth[k];
-    to.i[n] = from.i[k];
-    to.j[n] = from.j[k];
-    to.s[n] = from.s[k];
-    to.t[n] = from.t[k];
-    n += from.i[k] >= -1;
-  }
-#endif
-  to.count = n;
+  const int at = to.count;
+  to.count += pack_words<6>(from.mark, block.lanes, {from.depth, from.i, from.j, from.s, from.t, kLaneNumbers.number},
+                            {to.depth + at, to.i + at, to.j + at, to.s + at, to.t + at, to.point + at});
+  for (int k = at; k < to.count; ++k) to.point[k] = index_of(block, static_cast<int>(to.point[k]));
 }
 
 // The taps of visible points first .. first + n - 1; returns n rounded up to whole registers, which have no more taps.

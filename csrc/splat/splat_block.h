@@ -2,12 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "cpu/pack.h"
 #include "splat/splat.h"
 #include "splat/splat_isa.h"
-
-#if defined(__AVX512F__)
-#include <immintrin.h>
-#endif
 
 // Blocks of points in the loops of one instruction set. For splat*_isa.cpp only.
 namespace mirage {
@@ -86,49 +83,21 @@ inline void load_leaf(const SplatPoints& points, int64_t first, int q, SplatBloc
   block.first[q] = static_cast<uint32_t>(first);
 }
 
-// Packs those of the first lanes with mark >= 0 into hits (lanes + kLanes,); returns how many.
-inline int pack_marked(const int32_t* mark, int lanes, int32_t* hits) {
-  int n = 0;
-#if defined(__AVX512F__)
-  __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  for (int k = 0; k < lanes; k += kLanes) {
-    const __mmask16 in = _mm512_cmpge_epi32_mask(_mm512_load_si512(mark + k), _mm512_setzero_si512());
-    _mm512_storeu_si512(hits + n, _mm512_maskz_compress_epi32(in, lane));
-    n += __builtin_popcount(in);
-    lane = _mm512_add_epi32(lane, _mm512_set1_epi32(kLanes));
-  }
-#else
-  for (int k = 0; k < lanes; k += kLanes) {
-    int32_t all = -1;
-    for (int l = 0; l < kLanes; ++l) all &= mark[k + l];
-    if (all < 0) continue;  // every sign bit is set
-    for (int l = 0; l < kLanes; ++l) {
-      hits[n] = k + l;
-      n += mark[k + l] >= 0;
-    }
-  }
-#endif
-  return n;
-}
-
 // Packs those of the first lanes with cell >= 0 whose point may win. Most do not: the cell already has a nearer one.
 // Where points come in ascending order an equally near one does not win either; where they do not, kTies lets it in.
 template <bool kTies>
 MIRAGE_HD int pack_winners(const int32_t* cell, const uint32_t* depth, int lanes, const uint64_t* keys, int32_t* hits) {
 #if defined(__AVX512F__)
   int n = 0;
-  __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  for (int k = 0; k < lanes; k += kLanes) {
+  for (int k = 0; k < lanes; k += kPacked) {
     const __m512i at = _mm512_load_si512(cell + k);
-    __mmask16 in = _mm512_cmpge_epi32_mask(at, _mm512_setzero_si512());
-    if (in) {  // the upper half of a key is the depth
-      const __m512i nearest = _mm512_mask_i32gather_epi32(at, in, at, reinterpret_cast<const int32_t*>(keys) + 1, 8);
-      const __m512i own = _mm512_load_si512(depth + k);
-      in = kTies ? _mm512_mask_cmple_epu32_mask(in, own, nearest) : _mm512_mask_cmplt_epu32_mask(in, own, nearest);
-    }
-    _mm512_storeu_si512(hits + n, _mm512_maskz_compress_epi32(in, lane));
+    __mmask16 in = static_cast<__mmask16>(marked_lanes(cell + k));
+    if (in == 0) continue;  // the upper half of a key is the depth
+    const __m512i nearest = _mm512_mask_i32gather_epi32(at, in, at, reinterpret_cast<const int32_t*>(keys) + 1, 8);
+    const __m512i own = _mm512_load_si512(depth + k);
+    in = kTies ? _mm512_mask_cmple_epu32_mask(in, own, nearest) : _mm512_mask_cmplt_epu32_mask(in, own, nearest);
+    pack(kLaneNumbers.number + k, in, hits + n);
     n += __builtin_popcount(in);
-    lane = _mm512_add_epi32(lane, _mm512_set1_epi32(kLanes));
   }
   return n;
 #else

@@ -11,9 +11,9 @@ namespace {
 
 struct alignas(64) Candidates {
   int32_t cell[kBlock];    // negative: nothing to rasterize; of a disc: where it lands
-  uint32_t depth[kBlock];  // bits of Z
+  uint32_t depth[kBlock + kLanes];  // bits of Z
   int32_t i0[kBlock], i1[kBlock], j0[kBlock], j1[kBlock];
-  float u[kBlock], v[kBlock];
+  float u[kBlock + kLanes], v[kBlock + kLanes];
   int32_t mark[kBlock];           // of a disc: negative where there is nothing to rasterize
   int32_t hits[kBlock + kLanes];  // the lanes with something to rasterize
 };
@@ -28,7 +28,7 @@ struct RasterView {
 };
 
 // Adds the points of a block to the buffer of one view: buffer.add(cell, key) once for every cell that a point covers. A
-// point not nearer than the depth in the upper half of buffer.limits()[cell] may be left out.
+// point not nearer than the depth in the upper half of buffer.limits()[cell] may be left out; kEmptyKey changes nothing.
 template <class Buffer>
 using Rasterize = void (*)(const SplatBlock&, const RasterView&, const Buffer&, Candidates&);
 
@@ -75,66 +75,58 @@ void rasterize_squares(const SplatBlock& block, const RasterView& to, const Buff
   }
 }
 
-// A disc of this radius covers no cells but those around the one that it lands in, or beside the grid would.
-constexpr float kSmallRadius = 1.25f;
-constexpr int kSmallSide = 1 << 20;  // of a grid: here coordinates are rounded by a thirtieth of a cell at most
+constexpr int kSmallSide = 1 << 20;  // of a grid: there the differences of coordinates are exact
 
-// Which of the 3 x 3 cells around cell (i, j), in bits 0 to 8, the disc covers, and always (i, j) itself.
-MIRAGE_HD int32_t small_disc(float u, float v, float radius, int32_t i, int32_t j, int h, int w) {
-  const float outside = bits_float(0x7f800000u), radius2 = radius * radius;
-  float across[3], down[3];  // squared, as in disc_covers
-  for (int step = 0; step < 3; ++step) {
-    const int32_t column = j + step - 1, row = i + step - 1;
-    const Offset to = to_center(u, v, row, column);
-    across[step] = (column >= 0) & (column < w) ? to.x * to.x : outside;
-    down[step] = (row >= 0) & (row < h) ? to.y * to.y : outside;
-  }
-  int32_t covered = 0;
-  for (int near = 0; near < 9; ++near) {
-    const float distance2 = across[near % 3] + down[near / 3];
-    const bool covers = near == 4 ? distance2 < outside : distance2 <= radius2;
-    covered |= static_cast<int32_t>(covers) << near;
-  }
-  return covered;
-}
-
-// Tests the cells around in vectors, where rasterize_discs tests them one by one.
-template <class Buffer>
+// Discs of a radius below kSide / 2: they cover no cells but kSide x kSide around them. Each of these is tested for many
+// discs at once, where rasterize_discs tests one disc's.
+template <int kSide, class Buffer>
 void rasterize_small_discs(const SplatBlock& block, const RasterView& to, const Buffer& buffer, Candidates& c) {
   const Rigid m = to.view.world2cam;
   const Pinhole pinhole = to.view.pinhole;
-  const int h = to.h, w = to.w, lanes = block.lanes;
-  const float near = block.near;
-  for_each_lane(lanes, [&](int k) {
+  const int h = to.h, w = to.w;
+  const float near = block.near, beside = 0.5f * kSide;
+  for_each_lane(block.lanes, [&](int k) {
     const Projection p = project(m, pinhole, block.x[k], block.y[k], block.z[k]);
-    const bool some = in_front(p.z, near) & (p.u > -2.0f) & (p.u < static_cast<float>(w + 2)) & (p.v > -2.0f) &
-                      (p.v < static_cast<float>(h + 2));
-    const float u = some ? p.u : -9.0f, v = some ? p.v : -9.0f;  // there is no cell around
-    const int32_t i = floor_of(v), j = floor_of(u);
-    const int32_t covered = small_disc(u, v, block.extent[k], i, j, h, w);
-    c.i0[k] = i;
-    c.j0[k] = j;
-    c.i1[k] = covered;
-    c.mark[k] = covered - static_cast<int32_t>(covered == 0);
+    const bool some = in_front(p.z, near) & (p.u > -beside) & (p.u < static_cast<float>(w) + beside) & (p.v > -beside) &
+                      (p.v < static_cast<float>(h) + beside);
+    c.mark[k] = static_cast<int32_t>(some) - 1;
     c.depth[k] = float_bits(p.z);
+    c.u[k] = p.u;
+    c.v[k] = p.v;
   });
-  const int64_t rows[3] = {-w, 0, w};
-  int64_t offset[9];
-  for (int near_cell = 0; near_cell < 9; ++near_cell) offset[near_cell] = rows[near_cell / 3] + near_cell % 3 - 1;
-  const int n = pack_marked(c.mark, lanes, c.hits);
-  for (int hit = 0; hit < n; ++hit) {
-    const int k = c.hits[hit];
-    const uint64_t key = key_of(block, c, k);
-    const int64_t own = static_cast<int64_t>(c.i0[k]) * w + c.j0[k];
-    for (uint32_t left = static_cast<uint32_t>(c.i1[k]); left != 0; left &= left - 1)
-      buffer.add(own + offset[__builtin_ctz(left)], key);
+  alignas(64) float radius[kBlock + kLanes];
+  alignas(64) int32_t point[kBlock + kLanes];
+  const int n = pack_words<5>(c.mark, block.lanes, {c.depth, c.u, c.v, block.extent, kLaneNumbers.number},
+                              {c.depth, c.u, c.v, radius, point});
+  const int lanes = ceil_div(n, kLanes) * kLanes;
+  constexpr float kFirst = 0.5f * (kSide - 1);  // cells before the point, on either axis
+  for (int number = 0; number < kSide * kSide; ++number) {
+    const int32_t down = number / kSide, across = number % kSide;
+#pragma GCC ivdep
+    for (int k = 0; k < lanes; ++k) {
+      const float u = c.u[k], v = c.v[k];
+      const int32_t i = floor_of(v - kFirst) + down, j = floor_of(u - kFirst) + across;
+      const bool covers = disc_covers(u, v, radius[k], i, j) | ((i == floor_of(v)) & (j == floor_of(u)));
+      const bool in = (k < n) & (i >= 0) & (i < h) & (j >= 0) & (j < w);
+      c.cell[k] = covers & in ? i * w + j : -1;
+    }
+    const int hits = pack_winners<true>(c.cell, c.depth, lanes, buffer.limits(), c.hits);
+    for (int hit = 0; hit < hits; ++hit) {
+      const int k = c.hits[hit];
+      buffer.add(c.cell[k], depth_key(bits_float(c.depth[k]), index_of(block, point[k])));
+    }
   }
 }
 
 template <class Buffer>
 void rasterize_discs(const SplatBlock& block, const RasterView& to, const Buffer& buffer, Candidates& c) {
-  if (block.largest_radius <= kSmallRadius && to.h <= kSmallSide && to.w <= kSmallSide)
-    return rasterize_small_discs(block, to, buffer, c);
+  if (to.h <= kSmallSide && to.w <= kSmallSide) {
+    if (block.largest_radius < 1.0f) return rasterize_small_discs<2>(block, to, buffer, c);
+    if (block.largest_radius < 1.5f) return rasterize_small_discs<3>(block, to, buffer, c);
+#if defined(__AVX512F__)  // elsewhere 25 tests that mostly fail take longer than those around one disc
+    if (block.largest_radius < 2.5f) return rasterize_small_discs<5>(block, to, buffer, c);
+#endif
+  }
   const Rigid m = to.view.world2cam;
   const Pinhole pinhole = to.view.pinhole;
   const int h = to.h, w = to.w, lanes = block.lanes;
@@ -162,7 +154,8 @@ void rasterize_discs(const SplatBlock& block, const RasterView& to, const Buffer
     for (int i = c.i0[k]; i <= c.i1[k]; ++i) {
       for (int j = c.j0[k]; j <= c.j1[k]; ++j) {
         const int64_t cell = static_cast<int64_t>(i) * w + j;
-        if (cell != own && disc_covers(u, v, radius, i, j)) buffer.add(cell, key);
+        const bool covers = (cell != own) & disc_covers(u, v, radius, i, j);
+        buffer.add(cell, covers ? key : kEmptyKey);
       }
     }
   }

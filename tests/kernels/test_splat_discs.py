@@ -12,8 +12,11 @@ from torch import Tensor
 from mirage_kernels import Cameras, splat, testing
 from mirage_kernels.testing import same_bits
 
-SMALL = 1.25  # kSmallRadius of csrc/splat/splat_raster.h
-BESIDE = float(torch.nextafter(torch.tensor(SMALL), torch.tensor(2.0)))
+SIDES = (1.0, 1.5, 2.5)  # csrc/splat/splat_raster.h: below them a CPU tests 4, 9 and 25 cells
+
+
+def below(radius: float) -> float:
+    return float(torch.nextafter(torch.tensor(radius), torch.tensor(0.0)))
 
 
 def seen_from_front(uv: Tensor, size: tuple[int, int]) -> tuple[Tensor, Cameras]:
@@ -34,8 +37,8 @@ def everywhere(size: tuple[int, int], count: int = 600) -> Tensor:
 @pytest.mark.usefixtures("native")
 @pytest.mark.parametrize(
     ("radius", "size"),
-    [(1e-3, (5, 7)), (0.7, (5, 7)), (0.7072, (5, 7)), (1.118, (5, 7)), (SMALL, (5, 7)), (BESIDE, (5, 7)),
-     (0.7, (1, 1)), (SMALL, (1, 40))],
+    [(1e-3, (5, 7)), (0.7, (5, 7)), (0.7072, (5, 7)), (1.118, (5, 7)), (2.2, (5, 7)), (0.7, (1, 1)), (1.25, (1, 40)),
+     *((radius, (5, 7)) for side in SIDES for radius in (below(side), side))],
 )  # fmt: skip
 def test_every_radius(radius: float, size: tuple[int, int], every_backend: EveryBackend) -> None:
     xyz, camera = seen_from_front(everywhere(size), size)
@@ -48,7 +51,7 @@ def test_every_radius(radius: float, size: tuple[int, int], every_backend: Every
 
 
 @pytest.mark.usefixtures("native")
-@pytest.mark.parametrize("radius", [0.7, SMALL])
+@pytest.mark.parametrize("radius", [0.7, 1.25, 2.0])
 @pytest.mark.parametrize("width", [1 << 20, (1 << 20) + 1, 5_000_000])
 def test_wide_grids(width: int, radius: float) -> None:
     """At the far end, coordinates are rounded to parts of cells, or to whole ones."""
@@ -59,8 +62,9 @@ def test_wide_grids(width: int, radius: float) -> None:
     assert (expected[..., -60:] >= 0).any()
 
 
-def test_discs_of_all_layers(every_backend: EveryBackend) -> None:
+@pytest.mark.parametrize("radius", [0.8, 1.3, 2.1, 3.5])
+def test_discs_of_all_layers(radius: float, every_backend: EveryBackend) -> None:
     case = testing.splat_case(4, n=900, size=(6, 9), kind="ties")
-    expected = run_reference(lambda: splat(case.xyz, None, case.cameras, radius=0.8, k=3).index)
-    for name, index in every_backend(lambda: splat(case.xyz, None, case.cameras, radius=0.8, k=3).index):
+    expected = run_reference(lambda: splat(case.xyz, None, case.cameras, radius=radius, k=3).index)
+    for name, index in every_backend(lambda: splat(case.xyz, None, case.cameras, radius=radius, k=3).index):
         assert same_bits(index, expected), name
